@@ -1,0 +1,271 @@
+//! The state of a conversation: what its decisions need to know, and no text.
+//!
+//! Cloning is cheap whatever the length: the index of messages and replies is a persistent map that clones share,
+//! and beside it there are at most [`super::MAX_WAITING`] replies still owed.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
+
+use super::{ConversationCommand, ConversationError, ConversationEvent, decide};
+use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
+
+/// One conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    started: Option<Started>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Started {
+    pub(super) id: ConversationId,
+    pub(super) owner: UserId,
+    pub(super) pinned: bool,
+    pub(super) archived: bool,
+    pub(super) deleted: bool,
+    /// Every message by the reply that it asks for or could have asked for: the one id follows from the other, so
+    /// one map finds both. Ordered, not hashed: a hash map would bring random seeds into the state.
+    pub(super) replies: RedBlackTreeMapSync<ReplyId, ReplyState>,
+    /// The replies owed, in the order of their messages. Only the first one may be worked on.
+    pub(super) queue: VecDeque<OpenReply>,
+}
+
+/// How it stands with the reply to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyState {
+    /// The message asked for none.
+    NotAsked,
+    /// It is owed.
+    Open,
+    /// It has ended.
+    Ended {
+        /// How.
+        ending: ReplyEnding,
+        /// The last attempt begun; 0 when there was none.
+        attempt: u32,
+    },
+}
+
+/// The three ways in which a reply ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyEnding {
+    /// With an answer.
+    Completed,
+    /// Without one.
+    Failed,
+    /// By its asker.
+    Cancelled,
+}
+
+/// A reply that is owed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenReply {
+    /// The message that asked.
+    pub message_id: MessageId,
+    /// The reply.
+    pub reply_id: ReplyId,
+    /// The model wished for.
+    pub model: Option<String>,
+    /// Until when the reply must have ended.
+    pub deadline: DateTime<Utc>,
+    /// The last attempt begun; 0 when there was none.
+    pub attempt: u32,
+    /// Who is working on that attempt; none before the first and after a failed one.
+    pub worker: Option<String>,
+    /// Before when the queue shall not try again, after a failed attempt.
+    pub not_before: Option<DateTime<Utc>>,
+}
+
+impl Conversation {
+    /// Its id, once started.
+    #[must_use]
+    pub fn id(&self) -> Option<ConversationId> {
+        self.started.as_ref().map(|started| started.id)
+    }
+
+    /// Its owner, once started; known also after the deletion.
+    #[must_use]
+    pub fn owner(&self) -> Option<UserId> {
+        self.started.as_ref().map(|started| started.owner)
+    }
+
+    /// Whether it was started, deleted or not.
+    #[must_use]
+    pub const fn is_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.deleted)
+    }
+
+    /// Whether it is pinned.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.pinned)
+    }
+
+    /// Whether it is in the archive.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.archived)
+    }
+
+    /// The reply whose turn it is.
+    #[must_use]
+    pub fn open_reply(&self) -> Option<&OpenReply> {
+        self.owed().next()
+    }
+
+    /// All replies owed, the one whose turn it is first.
+    pub fn owed(&self) -> impl Iterator<Item = &OpenReply> {
+        self.started.iter().flat_map(|started| &started.queue)
+    }
+
+    /// How it stands with the reply to a message; none when no message of this conversation belongs to it.
+    #[must_use]
+    pub fn reply(&self, reply: ReplyId) -> Option<ReplyState> {
+        self.started.as_ref().and_then(|started| started.replies.get(&reply)).copied()
+    }
+
+    /// Whether a person's message with that id is in the conversation.
+    #[must_use]
+    pub fn has_message(&self, message: MessageId) -> bool {
+        self.reply(ReplyId::of(message)).is_some()
+    }
+
+    /// How many messages people sent.
+    #[must_use]
+    pub fn messages_sent(&self) -> usize {
+        self.started.as_ref().map_or(0, |started| started.replies.size())
+    }
+
+    /// About how much memory the state takes, for a cache bounded by bytes. Clones share most of it, so the sum
+    /// over clones counts too much rather than too little.
+    #[must_use]
+    pub fn approximate_bytes(&self) -> usize {
+        // One entry is two shared allocations: the pair with its counters, and the tree's node with two children.
+        const ENTRY: usize = size_of::<(ReplyId, ReplyState)>() + 2 * size_of::<usize>();
+        const NODE: usize = 6 * size_of::<usize>();
+        let started = |started: &Started| {
+            let texts = |open: &OpenReply| {
+                open.model.as_ref().map_or(0, String::capacity)
+                    + open.worker.as_ref().map_or(0, String::capacity)
+            };
+            started.replies.size() * (ENTRY + NODE)
+                + started.queue.capacity() * size_of::<OpenReply>()
+                + started.queue.iter().map(texts).sum::<usize>()
+        };
+        size_of::<Self>() + self.started.as_ref().map_or(0, started)
+    }
+
+    pub(super) const fn started(&self) -> Option<&Started> {
+        self.started.as_ref()
+    }
+}
+
+impl Started {
+    /// Takes the reply out of the queue and remembers its end.
+    fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32) {
+        self.queue.retain(|open| open.reply_id != reply_id);
+        self.replies.insert_mut(reply_id, ReplyState::Ended { ending, attempt });
+    }
+
+    fn open_mut(&mut self, reply_id: ReplyId) -> Option<&mut OpenReply> {
+        self.queue.iter_mut().find(|open| open.reply_id == reply_id)
+    }
+
+    fn apply(&mut self, event: ConversationEvent) {
+        use ConversationEvent as E;
+        match event {
+            // A stream starts once; the titles are no business of the decisions.
+            E::ConversationStarted { .. } | E::ConversationRenamed { .. } => {}
+            E::ConversationPinned { .. } => self.pinned = true,
+            E::ConversationUnpinned { .. } => self.pinned = false,
+            E::ConversationArchived { .. } => self.archived = true,
+            E::ConversationUnarchived { .. } => self.archived = false,
+            E::ConversationDeleted { .. } => self.deleted = true,
+            E::MessageSent { message_id, .. } => {
+                self.replies.insert_mut(ReplyId::of(message_id), ReplyState::NotAsked);
+            }
+            E::ReplyRequested { message_id, reply_id, model, deadline, .. } => {
+                self.replies.insert_mut(reply_id, ReplyState::Open);
+                self.queue.push_back(OpenReply {
+                    message_id,
+                    reply_id,
+                    model,
+                    deadline,
+                    attempt: 0,
+                    worker: None,
+                    not_before: None,
+                });
+            }
+            E::ReplyBegun { reply_id, attempt, plan, .. } => {
+                if let Some(open) = self.open_mut(reply_id) {
+                    open.attempt = attempt;
+                    open.worker = Some(plan.worker);
+                    open.not_before = None;
+                }
+            }
+            E::ReplyAttemptFailed { reply_id, not_before, .. } => {
+                if let Some(open) = self.open_mut(reply_id) {
+                    open.worker = None;
+                    open.not_before = Some(not_before);
+                }
+            }
+            E::ReplyCompleted { reply_id, attempt, .. } => {
+                self.end(reply_id, ReplyEnding::Completed, attempt);
+            }
+            E::ReplyFailed { reply_id, attempt, .. } => {
+                self.end(reply_id, ReplyEnding::Failed, attempt);
+            }
+            E::ReplyCancelled { reply_id, attempt, .. } => {
+                self.end(reply_id, ReplyEnding::Cancelled, attempt);
+            }
+        }
+    }
+}
+
+impl Aggregate for Conversation {
+    const TYPE: &'static str = "conversation";
+    type Command = ConversationCommand;
+    type Event = ConversationEvent;
+    type Error = ConversationError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Self::Command,
+        (): &Self::Services,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        for event in decide(self, command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Self::Event) {
+        if let Some(started) = &mut self.started {
+            started.apply(event);
+        } else if let ConversationEvent::ConversationStarted { conversation_id, owner, .. } = event {
+            self.started = Some(Started {
+                id: conversation_id,
+                owner,
+                pinned: false,
+                archived: false,
+                deleted: false,
+                replies: RedBlackTreeMapSync::new_sync(),
+                queue: VecDeque::new(),
+            });
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The decisions of a conversation: one command against one state.
+//!
+//! The order of the questions is the same everywhere: does it exist, may this person, is it already so, is it
+//! deleted, is it allowed. Somebody else learns nothing from the order, and a repeated command is never refused for
+//! what it did itself.
+
+use chrono::{DateTime, Utc};
+
+use super::aggregate::Started;
+use super::{
+    Conversation, ConversationCommand as Command, ConversationError as Error, ConversationEvent as Event,
+    OpenReply, ReplyEnding, ReplyState, WantedReply,
+};
+use crate::ids::{MessageId, ReplyId, UserId};
+use crate::personal::Personal;
+use crate::values::{MessageText, ReplyText};
+
+/// How many replies may be owed at a time: the one worked on and those waiting for their turn.
+pub const MAX_WAITING: usize = 8;
+
+type Decision = Result<Vec<Event>, Error>;
+
+/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
+///
+/// A repeated command gives no events, except [`Command::Rename`]: the state keeps no title to compare with, so
+/// each one is recorded; that a request counts once is the business of its idempotency key.
+///
+/// # Errors
+/// The refusal, when the command is not allowed now.
+pub fn decide(state: &Conversation, command: Command) -> Decision {
+    let started = state.started();
+    if let Command::Start { id, by, title, at } = command {
+        let Some(started) = started else {
+            return Ok(vec![Event::ConversationStarted { conversation_id: id, owner: by, title, at }]);
+        };
+        started.alive_for(by)?;
+        return if started.id == id { Ok(Vec::new()) } else { Err(Error::AlreadyStarted) };
+    }
+    let started = started.ok_or(Error::NotStarted)?;
+    let (conversation_id, owner) = (started.id, started.owner);
+    match command {
+        // Answered above.
+        Command::Start { .. } => Ok(Vec::new()),
+        Command::Rename { by, title, at } => {
+            started.alive_for(by)?;
+            Ok(vec![Event::ConversationRenamed { conversation_id, owner, title, at }])
+        }
+        Command::SetPinned { by, pinned, at } => {
+            started.alive_for(by)?;
+            Ok(match (started.pinned, pinned) {
+                (false, true) => vec![Event::ConversationPinned { conversation_id, owner, at }],
+                (true, false) => vec![Event::ConversationUnpinned { conversation_id, owner, at }],
+                (true, true) | (false, false) => Vec::new(),
+            })
+        }
+        Command::SetArchived { by, archived, at } => {
+            started.alive_for(by)?;
+            Ok(match (started.archived, archived) {
+                (false, true) => vec![Event::ConversationArchived { conversation_id, owner, at }],
+                (true, false) => vec![Event::ConversationUnarchived { conversation_id, owner, at }],
+                (true, true) | (false, false) => Vec::new(),
+            })
+        }
+        Command::Delete { by, at } => started.delete(by, at),
+        Command::Send { message_id, by, text, reply, at, deadline } => {
+            started.send(message_id, by, text, reply, at, deadline)
+        }
+        Command::BeginReply { reply_id, attempt, plan, at } => {
+            let open = started.owed(reply_id, |_, _| false)?.ok_or(Error::ReplyEnded)?;
+            if started.queue.front().is_none_or(|first| first.reply_id != reply_id) {
+                return Err(Error::NotYourTurn);
+            }
+            if open.attempt == attempt && open.worker.as_ref() == Some(&plan.worker) {
+                return Ok(Vec::new());
+            }
+            if open.attempt.checked_add(1) != Some(attempt) {
+                return Err(Error::StaleAttempt { current: open.attempt });
+            }
+            let message_id = open.message_id;
+            Ok(vec![Event::ReplyBegun { conversation_id, message_id, reply_id, owner, attempt, plan, at }])
+        }
+        Command::RetryReply { reply_id, attempt, reason, not_before, at } => {
+            let open = started.owed(reply_id, |_, _| false)?.ok_or(Error::ReplyEnded)?;
+            if attempt == 0 || open.attempt != attempt {
+                return Err(Error::StaleAttempt { current: open.attempt });
+            }
+            if open.worker.is_none() {
+                return Ok(Vec::new());
+            }
+            let message_id = open.message_id;
+            Ok(vec![Event::ReplyAttemptFailed {
+                conversation_id,
+                message_id,
+                reply_id,
+                owner,
+                attempt,
+                reason,
+                not_before,
+                at,
+            }])
+        }
+        Command::RecordReply {
+            reply_id,
+            attempt,
+            text,
+            finish,
+            usage,
+            timings,
+            model,
+            provider_reply_id,
+            at,
+        } => {
+            let same = |ending, last| ending == ReplyEnding::Completed && last == attempt;
+            let Some(open) = started.owed(reply_id, same)? else { return Ok(Vec::new()) };
+            // An attempt noted as failed is over, even while no other has begun: its answer comes too late.
+            if open.attempt != attempt || open.worker.is_none() {
+                return Err(Error::StaleAttempt { current: open.attempt });
+            }
+            Ok(vec![Event::ReplyCompleted {
+                conversation_id,
+                message_id: open.message_id,
+                reply_id,
+                owner,
+                answer_id: MessageId::answering(reply_id),
+                attempt,
+                text,
+                finish,
+                usage,
+                timings,
+                model,
+                provider_reply_id,
+                at,
+            }])
+        }
+        Command::FailReply { reply_id, attempt, reason, text, at } => {
+            let same =
+                |ending, last| ending == ReplyEnding::Failed && attempt.is_none_or(|attempt| attempt == last);
+            let Some(open) = started.owed(reply_id, same)? else { return Ok(Vec::new()) };
+            if attempt.is_some_and(|attempt| attempt != open.attempt) {
+                return Err(Error::StaleAttempt { current: open.attempt });
+            }
+            let (message_id, attempt) = (open.message_id, open.attempt);
+            Ok(vec![Event::ReplyFailed {
+                conversation_id,
+                message_id,
+                reply_id,
+                owner,
+                attempt,
+                reason,
+                text,
+                at,
+            }])
+        }
+        Command::CancelReply { reply_id, by, text, at } => {
+            started.owned_by(by)?;
+            let same = |ending, _| ending == ReplyEnding::Cancelled;
+            let open = started.owed(reply_id, same)?;
+            Ok(open.map(|open| started.cancelled(open, text, at)).into_iter().collect())
+        }
+    }
+}
+
+impl Started {
+    fn owned_by(&self, person: UserId) -> Result<(), Error> {
+        if self.owner == person { Ok(()) } else { Err(Error::NotOwner) }
+    }
+
+    fn alive_for(&self, person: UserId) -> Result<(), Error> {
+        self.owned_by(person)?;
+        if self.deleted { Err(Error::Deleted) } else { Ok(()) }
+    }
+
+    /// The reply if it is still owed, or none if it has already ended in the way that `same` recognises.
+    fn owed(
+        &self,
+        reply_id: ReplyId,
+        same: impl FnOnce(ReplyEnding, u32) -> bool,
+    ) -> Result<Option<&OpenReply>, Error> {
+        let state = self.replies.get(&reply_id).copied();
+        if let Some(ReplyState::Ended { ending, attempt }) = state
+            && same(ending, attempt)
+        {
+            return Ok(None);
+        }
+        if self.deleted {
+            return Err(Error::Deleted);
+        }
+        match state {
+            None | Some(ReplyState::NotAsked) => Err(Error::UnknownReply),
+            Some(ReplyState::Ended { .. }) => Err(Error::ReplyEnded),
+            Some(ReplyState::Open) => {
+                let open = self.queue.iter().find(|open| open.reply_id == reply_id);
+                open.map(Some).ok_or(Error::UnknownReply)
+            }
+        }
+    }
+
+    fn cancelled(&self, open: &OpenReply, text: Option<Personal<ReplyText>>, at: DateTime<Utc>) -> Event {
+        Event::ReplyCancelled {
+            conversation_id: self.id,
+            message_id: open.message_id,
+            reply_id: open.reply_id,
+            owner: self.owner,
+            attempt: open.attempt,
+            text,
+            at,
+        }
+    }
+
+    fn delete(&self, by: UserId, at: DateTime<Utc>) -> Decision {
+        self.owned_by(by)?;
+        if self.deleted {
+            return Ok(Vec::new());
+        }
+        // First the ends of what is owed: after the deletion nothing may be pending.
+        let mut events: Vec<Event> = self.queue.iter().map(|open| self.cancelled(open, None, at)).collect();
+        events.push(Event::ConversationDeleted { conversation_id: self.id, owner: self.owner, at });
+        Ok(events)
+    }
+
+    fn send(
+        &self,
+        message_id: MessageId,
+        by: UserId,
+        text: Personal<MessageText>,
+        reply: Option<WantedReply>,
+        at: DateTime<Utc>,
+        deadline: DateTime<Utc>,
+    ) -> Decision {
+        self.alive_for(by)?;
+        let reply_id = ReplyId::of(message_id);
+        if let Some(known) = self.replies.get(&reply_id) {
+            // The text is not kept here, so the same id is the same message, as far as the rest agrees.
+            let asked = *known != ReplyState::NotAsked;
+            return if asked == reply.is_some() { Ok(Vec::new()) } else { Err(Error::MessageIdTaken) };
+        }
+        if message_id.is_derived() {
+            return Err(Error::MessageIdTaken);
+        }
+        let (conversation_id, owner) = (self.id, self.owner);
+        let mut events = vec![Event::MessageSent { conversation_id, message_id, author: by, text, at }];
+        if let Some(WantedReply { model }) = reply {
+            if self.queue.len() >= MAX_WAITING {
+                return Err(Error::TooManyWaiting { limit: MAX_WAITING });
+            }
+            events.push(Event::ReplyRequested {
+                conversation_id,
+                message_id,
+                reply_id,
+                owner,
+                model,
+                deadline,
+                at,
+            });
+        }
+        Ok(events)
+    }
+}

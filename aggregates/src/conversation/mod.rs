@@ -1,0 +1,22 @@
+//! A conversation: the messages of one person and the replies they ask for.
+//!
+//! It owns who may write (its owner), in which order replies are made (one at a time, in the order of the
+//! messages), which attempt at a reply is the valid one, and that every reply has exactly one end. It does not own
+//! when a reply is tried (the queue does) nor what the provider is sent (the context policy does).
+
+mod aggregate;
+mod command;
+mod decide;
+mod error;
+mod event;
+mod reply;
+
+pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
+pub use command::{ConversationCommand, WantedReply};
+pub use decide::{MAX_WAITING, decide};
+pub use error::ConversationError;
+pub use event::ConversationEvent;
+pub use reply::{FailureReason, FinishReason, ReplyPlan, Timings, Usage};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! What commands and events say about a reply: its plan, its cost and how it ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::MessageId;
+
+/// What a worker is about to send to a provider: the reply's provenance, without any of the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplyPlan {
+    /// The worker that makes the attempt.
+    pub worker: String,
+    /// The provider asked.
+    pub provider: String,
+    /// The model asked for.
+    pub model: String,
+    /// The parameters as sent (temperature, limits ...), no text among them.
+    pub parameters: serde_json::Value,
+    /// The versions of the prompts used.
+    pub prompt_versions: Vec<String>,
+    /// The messages sent along, in their order.
+    pub input_message_ids: Vec<MessageId>,
+    /// The hashes of the files sent along.
+    pub file_hashes: Vec<String>,
+}
+
+/// How many tokens a reply took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Tokens read.
+    pub prompt_tokens: u32,
+    /// Tokens written.
+    pub completion_tokens: u32,
+}
+
+/// How long a reply took, in milliseconds from the call of the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timings {
+    /// Until the first text; none when the provider does not stream.
+    pub first_token_ms: Option<u64>,
+    /// Until the end.
+    pub total_ms: u64,
+}
+
+/// Why a provider stopped writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The answer was finished.
+    Stop,
+    /// The limit of tokens was reached.
+    Length,
+    /// The provider's filter cut the answer.
+    ContentFilter,
+}
+
+impl FinishReason {
+    /// All reasons.
+    pub const ALL: &[Self] = &[Self::Stop, Self::Length, Self::ContentFilter];
+
+    /// The name in events and APIs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
+/// Why an attempt, or a whole reply, failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// The provider asked to slow down.
+    RateLimited,
+    /// The provider could not be reached or answered with a failure of its own.
+    ProviderUnavailable,
+    /// The provider took too long.
+    Timeout,
+    /// No key for the provider is configured.
+    KeyMissing,
+    /// The provider refused the key.
+    KeyInvalid,
+    /// The provider's or the user's quota is used up.
+    QuotaExceeded,
+    /// The provider does not know the model.
+    ModelUnknown,
+    /// The provider's filter refused the question or the answer.
+    ContentFilter,
+    /// The provider answered with something that cannot be read.
+    BadResponse,
+    /// The provider answered with no text.
+    Empty,
+    /// The conversation does not fit into what the model reads.
+    TooLong,
+    /// The reply's time was up.
+    Deadline,
+    /// Every allowed attempt failed.
+    AttemptsExhausted,
+    /// A fault of ours.
+    Internal,
+}
+
+impl FailureReason {
+    /// All reasons.
+    pub const ALL: &[Self] = &[
+        Self::RateLimited,
+        Self::ProviderUnavailable,
+        Self::Timeout,
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::QuotaExceeded,
+        Self::ModelUnknown,
+        Self::ContentFilter,
+        Self::BadResponse,
+        Self::Empty,
+        Self::TooLong,
+        Self::Deadline,
+        Self::AttemptsExhausted,
+        Self::Internal,
+    ];
+
+    /// The name in events and APIs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::ProviderUnavailable => "provider_unavailable",
+            Self::Timeout => "timeout",
+            Self::KeyMissing => "key_missing",
+            Self::KeyInvalid => "key_invalid",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::ModelUnknown => "model_unknown",
+            Self::ContentFilter => "content_filter",
+            Self::BadResponse => "bad_response",
+            Self::Empty => "empty",
+            Self::TooLong => "too_long",
+            Self::Deadline => "deadline",
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::Internal => "internal",
+        }
+    }
+}

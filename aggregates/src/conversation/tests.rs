@@ -1,0 +1,291 @@
+//! Given, when, then: every command of a conversation, allowed and refused.
+//!
+//! The makers here are shared by the files below, one for each part of a conversation's life.
+
+mod attempts;
+mod endings;
+mod keeping;
+mod sending;
+mod state;
+
+use chrono::{DateTime, Utc};
+use cqrs_es::test::{AggregateTestExecutor, TestFramework};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
+use crate::personal::Personal;
+use crate::values::{MessageText, ReplyText, Title};
+
+use ConversationCommand as Command;
+use ConversationError as Error;
+use ConversationEvent as Event;
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_750_000_000 + second, 0).unwrap()
+}
+
+fn ada() -> UserId {
+    UserId::new(Uuid::from_u128(1))
+}
+
+fn eve() -> UserId {
+    UserId::new(Uuid::from_u128(2))
+}
+
+fn talk() -> ConversationId {
+    ConversationId::new(Uuid::from_u128(3))
+}
+
+/// The `n`th message.
+fn message(n: u128) -> MessageId {
+    MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n))
+}
+
+/// The reply to the `n`th message.
+fn reply(n: u128) -> ReplyId {
+    ReplyId::of(message(n))
+}
+
+fn title(text: &str) -> Personal<Title> {
+    Personal::Known(Title::parse(text).unwrap())
+}
+
+fn text(text: &str) -> Personal<MessageText> {
+    Personal::Known(MessageText::parse(text).unwrap())
+}
+
+fn answer(text: &str) -> Personal<ReplyText> {
+    Personal::Known(ReplyText::parse(text).unwrap())
+}
+
+fn plan(worker: &str) -> ReplyPlan {
+    ReplyPlan {
+        worker: worker.to_owned(),
+        provider: "scripted".to_owned(),
+        model: "scripted-1".to_owned(),
+        parameters: json!({ "temperature": 0.5 }),
+        prompt_versions: vec!["system@1".to_owned()],
+        input_message_ids: vec![message(1)],
+        file_hashes: vec![],
+    }
+}
+
+fn given(events: Vec<Event>) -> AggregateTestExecutor<Conversation> {
+    TestFramework::with(()).given(events)
+}
+
+// What happened.
+
+fn started() -> Event {
+    Event::ConversationStarted { conversation_id: talk(), owner: ada(), title: None, at: at(0) }
+}
+
+fn deleted() -> Event {
+    Event::ConversationDeleted { conversation_id: talk(), owner: ada(), at: at(90) }
+}
+
+fn sent(n: u128) -> Event {
+    Event::MessageSent {
+        conversation_id: talk(),
+        message_id: message(n),
+        author: ada(),
+        text: text("hello"),
+        at: at(1),
+    }
+}
+
+fn requested(n: u128) -> Event {
+    Event::ReplyRequested {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        model: None,
+        deadline: at(180),
+        at: at(1),
+    }
+}
+
+fn begun(n: u128, attempt: u32, worker: &str) -> Event {
+    Event::ReplyBegun {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        attempt,
+        plan: plan(worker),
+        at: at(2),
+    }
+}
+
+fn attempt_failed(n: u128, attempt: u32) -> Event {
+    Event::ReplyAttemptFailed {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        attempt,
+        reason: FailureReason::RateLimited,
+        not_before: at(60),
+        at: at(3),
+    }
+}
+
+fn completed(n: u128, attempt: u32) -> Event {
+    Event::ReplyCompleted {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        answer_id: MessageId::answering(reply(n)),
+        attempt,
+        text: answer("hi"),
+        finish: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
+        timings: Timings { first_token_ms: Some(10), total_ms: 20 },
+        model: "scripted-1b".to_owned(),
+        provider_reply_id: Some("r-1".to_owned()),
+        at: at(4),
+    }
+}
+
+fn failed(n: u128, attempt: u32) -> Event {
+    Event::ReplyFailed {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        attempt,
+        reason: FailureReason::Deadline,
+        text: None,
+        at: at(5),
+    }
+}
+
+fn cancelled(n: u128, attempt: u32) -> Event {
+    Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        attempt,
+        text: None,
+        at: at(6),
+    }
+}
+
+/// A conversation with one message that asked for a reply, and then `more`.
+fn asked(more: impl IntoIterator<Item = Event>) -> Vec<Event> {
+    [started(), sent(1), requested(1)].into_iter().chain(more).collect()
+}
+
+// What is wished.
+
+fn start(by: UserId) -> Command {
+    Command::Start { id: talk(), by, title: None, at: at(0) }
+}
+
+fn send(n: u128) -> Command {
+    Command::Send {
+        message_id: message(n),
+        by: ada(),
+        text: text("hello"),
+        reply: Some(WantedReply::default()),
+        at: at(1),
+        deadline: at(180),
+    }
+}
+
+fn send_only(n: u128) -> Command {
+    Command::Send {
+        message_id: message(n),
+        by: ada(),
+        text: text("hello"),
+        reply: None,
+        at: at(1),
+        deadline: at(180),
+    }
+}
+
+fn begin(n: u128, attempt: u32, worker: &str) -> Command {
+    Command::BeginReply { reply_id: reply(n), attempt, plan: plan(worker), at: at(2) }
+}
+
+fn retry(n: u128, attempt: u32) -> Command {
+    Command::RetryReply {
+        reply_id: reply(n),
+        attempt,
+        reason: FailureReason::RateLimited,
+        not_before: at(60),
+        at: at(3),
+    }
+}
+
+fn record(n: u128, attempt: u32) -> Command {
+    Command::RecordReply {
+        reply_id: reply(n),
+        attempt,
+        text: answer("hi"),
+        finish: FinishReason::Stop,
+        usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
+        timings: Timings { first_token_ms: Some(10), total_ms: 20 },
+        model: "scripted-1b".to_owned(),
+        provider_reply_id: Some("r-1".to_owned()),
+        at: at(4),
+    }
+}
+
+fn fail(n: u128, attempt: Option<u32>) -> Command {
+    Command::FailReply { reply_id: reply(n), attempt, reason: FailureReason::Deadline, text: None, at: at(5) }
+}
+
+fn cancel(n: u128, by: UserId) -> Command {
+    Command::CancelReply { reply_id: reply(n), by, text: None, at: at(6) }
+}
+
+fn delete(by: UserId) -> Command {
+    Command::Delete { by, at: at(90) }
+}
+
+fn rename(by: UserId) -> Command {
+    Command::Rename { by, title: title("Garden"), at: at(7) }
+}
+
+fn pin(by: UserId, pinned: bool) -> Command {
+    Command::SetPinned { by, pinned, at: at(8) }
+}
+
+fn archive(by: UserId, archived: bool) -> Command {
+    Command::SetArchived { by, archived, at: at(9) }
+}
+
+/// Every command that concerns a started conversation.
+fn all_but_start(by: UserId) -> Vec<Command> {
+    let mut commands = owners(by);
+    commands.extend([begin(1, 1, "w"), retry(1, 1), record(1, 1), fail(1, None)]);
+    commands
+}
+
+/// Every command that only the owner may give.
+fn owners(by: UserId) -> Vec<Command> {
+    let send = Command::Send {
+        message_id: message(1),
+        by,
+        text: text("hello"),
+        reply: Some(WantedReply::default()),
+        at: at(1),
+        deadline: at(180),
+    };
+    vec![
+        rename(by),
+        pin(by, true),
+        pin(by, false),
+        archive(by, true),
+        archive(by, false),
+        delete(by),
+        send,
+        cancel(1, by),
+    ]
+}

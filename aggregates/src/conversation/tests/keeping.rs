@@ -1,0 +1,146 @@
+//! Starting, naming, pinning, archiving and deleting; and who may.
+
+use super::*;
+
+#[test]
+fn a_conversation_is_started_with_or_without_a_title() {
+    given(vec![]).when(start(ada())).then_expect_events(vec![started()]);
+    given(vec![])
+        .when(Command::Start { id: talk(), by: ada(), title: Some(title("Garden")), at: at(0) })
+        .then_expect_events(vec![Event::ConversationStarted {
+            conversation_id: talk(),
+            owner: ada(),
+            title: Some(title("Garden")),
+            at: at(0),
+        }]);
+}
+
+#[test]
+fn starting_it_again_adds_nothing() {
+    given(vec![started()]).when(start(ada())).then_expect_events(vec![]);
+}
+
+#[test]
+fn somebody_elses_conversation_cannot_be_started_again() {
+    given(vec![started()]).when(start(eve())).then_expect_error(Error::NotOwner);
+}
+
+#[test]
+fn a_stream_cannot_be_started_under_a_second_id() {
+    let id = ConversationId::new(Uuid::from_u128(99));
+    given(vec![started()])
+        .when(Command::Start { id, by: ada(), title: None, at: at(0) })
+        .then_expect_error(Error::AlreadyStarted);
+}
+
+#[test]
+fn a_deleted_conversation_cannot_be_started_again() {
+    given(vec![started(), deleted()]).when(start(ada())).then_expect_error(Error::Deleted);
+}
+
+#[test]
+fn nothing_else_can_be_done_before_the_start() {
+    for command in all_but_start(ada()) {
+        given(vec![]).when(command).then_expect_error(Error::NotStarted);
+    }
+}
+
+#[test]
+fn nobody_but_the_owner_may_do_anything() {
+    for command in owners(eve()) {
+        given(asked([])).when(command).then_expect_error(Error::NotOwner);
+    }
+}
+
+#[test]
+fn somebody_else_learns_nothing_about_a_deleted_conversation() {
+    for command in owners(eve()).into_iter().chain([start(eve())]) {
+        given(asked([cancelled(1, 0), deleted()])).when(command).then_expect_error(Error::NotOwner);
+    }
+}
+
+#[test]
+fn nothing_can_be_done_after_the_deletion() {
+    // The reply ended as failed, so that no command below is the repetition of its end.
+    let repeats = [delete(ada()), fail(1, None)];
+    for command in all_but_start(ada()).into_iter().filter(|command| !repeats.contains(command)) {
+        given(asked([failed(1, 0), deleted()])).when(command).then_expect_error(Error::Deleted);
+    }
+    given(vec![started(), deleted()]).when(send_only(5)).then_expect_error(Error::Deleted);
+    given(vec![started(), deleted()]).when(fail(7, None)).then_expect_error(Error::Deleted);
+}
+
+#[test]
+fn it_is_renamed_each_time_it_is_asked_for() {
+    let renamed = Event::ConversationRenamed {
+        conversation_id: talk(),
+        owner: ada(),
+        title: title("Garden"),
+        at: at(7),
+    };
+    given(vec![started()]).when(rename(ada())).then_expect_events(vec![renamed.clone()]);
+    given(vec![started(), renamed.clone()]).when(rename(ada())).then_expect_events(vec![renamed]);
+}
+
+#[test]
+fn it_is_pinned_and_unpinned_once() {
+    let pinned = Event::ConversationPinned { conversation_id: talk(), owner: ada(), at: at(8) };
+    let unpinned = Event::ConversationUnpinned { conversation_id: talk(), owner: ada(), at: at(8) };
+    given(vec![started()]).when(pin(ada(), true)).then_expect_events(vec![pinned.clone()]);
+    given(vec![started(), pinned.clone()]).when(pin(ada(), true)).then_expect_events(vec![]);
+    given(vec![started(), pinned.clone()]).when(pin(ada(), false)).then_expect_events(vec![unpinned.clone()]);
+    given(vec![started(), pinned, unpinned]).when(pin(ada(), false)).then_expect_events(vec![]);
+    given(vec![started()]).when(pin(ada(), false)).then_expect_events(vec![]);
+}
+
+#[test]
+fn it_is_archived_and_unarchived_once() {
+    let archived = Event::ConversationArchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    let unarchived = Event::ConversationUnarchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    given(vec![started()]).when(archive(ada(), true)).then_expect_events(vec![archived.clone()]);
+    given(vec![started(), archived.clone()]).when(archive(ada(), true)).then_expect_events(vec![]);
+    given(vec![started(), archived.clone()])
+        .when(archive(ada(), false))
+        .then_expect_events(vec![unarchived.clone()]);
+    given(vec![started(), archived, unarchived]).when(archive(ada(), false)).then_expect_events(vec![]);
+    given(vec![started()]).when(archive(ada(), false)).then_expect_events(vec![]);
+}
+
+#[test]
+fn an_archived_conversation_still_takes_messages() {
+    let archived = Event::ConversationArchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    given(vec![started(), archived]).when(send_only(1)).then_expect_events(vec![sent(1)]);
+}
+
+#[test]
+fn it_is_deleted_once() {
+    given(vec![started()]).when(delete(ada())).then_expect_events(vec![deleted()]);
+    given(vec![started(), deleted()]).when(delete(ada())).then_expect_events(vec![]);
+}
+
+#[test]
+fn deleting_first_ends_every_reply_still_owed_in_their_order() {
+    let cancelled = |n, attempt| Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id: reply(n),
+        owner: ada(),
+        attempt,
+        text: None,
+        at: at(90),
+    };
+    given(asked([
+        begun(1, 1, "w"),
+        completed(1, 1),
+        sent(2),
+        requested(2),
+        sent(3),
+        sent(4),
+        requested(4),
+        begun(2, 1, "w"),
+        attempt_failed(2, 1),
+        begun(2, 2, "w"),
+    ]))
+    .when(delete(ada()))
+    .then_expect_events(vec![cancelled(2, 2), cancelled(4, 0), deleted()]);
+}

@@ -1,0 +1,136 @@
+//! Any aggregate's event as one type, for those who read the whole log.
+
+use chrono::{DateTime, Utc};
+use cqrs_es::{Aggregate, DomainEvent};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::claim::{Claim, ClaimEvent};
+use crate::conversation::{Conversation, ConversationEvent};
+use crate::user::{User, UserEvent};
+
+/// An event of any aggregate. Written, it looks like the aggregate's own event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// Of a user.
+    User(UserEvent),
+    /// Of a claim.
+    Claim(ClaimEvent),
+    /// Of a conversation.
+    Conversation(ConversationEvent),
+}
+
+/// Why a stored event cannot be read. Says where, never what: the payload may hold personal text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// This code has no such aggregate.
+    #[error("the aggregate type `{0}` is not known")]
+    UnknownAggregate(String),
+    /// The aggregate has no such event.
+    #[error("the event type `{event_type}` is not known for the aggregate type `{aggregate_type}`")]
+    UnknownEvent {
+        /// The aggregate's type as stored.
+        aggregate_type: String,
+        /// The event's type as stored.
+        event_type: String,
+    },
+    /// The payload is not of the shape that the event has.
+    #[error("the payload of `{event_type}` has another shape than this version reads")]
+    Malformed {
+        /// The event's type as stored; empty when the payload names none.
+        event_type: String,
+    },
+}
+
+impl Event {
+    /// Reads a payload of the newest version (older ones go through [`crate::upcasters`] first).
+    ///
+    /// # Errors
+    /// When the aggregate or event type is not known, or the payload has missing, wrong or additional fields.
+    pub fn decode(aggregate_type: &str, payload: Value) -> Result<Self, DecodeError> {
+        match aggregate_type {
+            User::TYPE => read(aggregate_type, UserEvent::TYPES, payload).map(Self::User),
+            Claim::TYPE => read(aggregate_type, ClaimEvent::TYPES, payload).map(Self::Claim),
+            Conversation::TYPE => {
+                read(aggregate_type, ConversationEvent::TYPES, payload).map(Self::Conversation)
+            }
+            _ => Err(DecodeError::UnknownAggregate(aggregate_type.to_owned())),
+        }
+    }
+
+    /// The type of the aggregate it happened to.
+    #[must_use]
+    pub const fn aggregate_type(&self) -> &'static str {
+        match self {
+            Self::User(_) => User::TYPE,
+            Self::Claim(_) => Claim::TYPE,
+            Self::Conversation(_) => Conversation::TYPE,
+        }
+    }
+
+    /// The event's name in the log.
+    #[must_use]
+    pub const fn event_type(&self) -> &'static str {
+        match self {
+            Self::User(event) => event.name(),
+            Self::Claim(event) => event.name(),
+            Self::Conversation(event) => event.name(),
+        }
+    }
+
+    /// The version of its shape that this code writes.
+    #[must_use]
+    pub fn event_version(&self) -> String {
+        match self {
+            Self::User(event) => event.event_version(),
+            Self::Claim(event) => event.event_version(),
+            Self::Conversation(event) => event.event_version(),
+        }
+    }
+
+    /// When it happened.
+    #[must_use]
+    pub const fn at(&self) -> DateTime<Utc> {
+        match self {
+            Self::User(event) => event.at(),
+            Self::Claim(event) => event.at(),
+            Self::Conversation(event) => event.at(),
+        }
+    }
+}
+
+impl From<UserEvent> for Event {
+    fn from(event: UserEvent) -> Self {
+        Self::User(event)
+    }
+}
+
+impl From<ClaimEvent> for Event {
+    fn from(event: ClaimEvent) -> Self {
+        Self::Claim(event)
+    }
+}
+
+impl From<ConversationEvent> for Event {
+    fn from(event: ConversationEvent) -> Self {
+        Self::Conversation(event)
+    }
+}
+
+fn read<E: DeserializeOwned>(
+    aggregate_type: &str,
+    types: &[(&str, u32)],
+    payload: Value,
+) -> Result<E, DecodeError> {
+    let Some(event_type) = payload.get("type").and_then(Value::as_str).map(str::to_owned) else {
+        return Err(DecodeError::Malformed { event_type: String::new() });
+    };
+    if !types.iter().any(|(name, _)| *name == event_type) {
+        return Err(DecodeError::UnknownEvent { aggregate_type: aggregate_type.to_owned(), event_type });
+    }
+    // The decoder's own message may quote the payload, so it goes no further.
+    serde_json::from_value(payload).map_err(|_| DecodeError::Malformed { event_type })
+}

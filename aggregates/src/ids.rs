@@ -1,0 +1,143 @@
+//! Identifiers of the domain: one newtype over a UUID for each thing, so that the compiler notices a swapped pair.
+//!
+//! Fresh ids are minted by the use cases (time and randomness are inputs of the domain). Two kinds are *derived*
+//! instead: the reply that a message asks for, and the message that a reply answers with. A redelivered job or a
+//! second node therefore arrives at the same ids, and nothing has to be stored to find one from the other.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Namespace of [`ReplyId::of`]. Never change it: recorded replies would no longer be found from their messages.
+const REPLY_OF_MESSAGE: Uuid = Uuid::from_u128(0x3f0c_2a5e_7b1d_4d0e_9c46_52a8_e1b7_9d31);
+/// Namespace of [`MessageId::answering`]. Never change it, for the same reason.
+const ANSWER_OF_REPLY: Uuid = Uuid::from_u128(0xb86d_41f7_05c2_4e9a_8a17_c90e_6f3d_2b54);
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Takes a UUID as this kind of id.
+            #[must_use]
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The UUID itself, for columns and wire formats.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self.0.as_hyphenated(), f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.0.as_hyphenated())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// A registered person.
+    UserId
+}
+id! {
+    /// A stream of messages; every door has its own name for it.
+    ConversationId
+}
+id! {
+    /// One message, typed by a person or answered by a model.
+    MessageId
+}
+id! {
+    /// The answer that one message asks for, from the request to its one end.
+    ReplyId
+}
+id! {
+    /// A login: the family of refresh tokens that one sign-in began.
+    LoginId
+}
+
+impl ReplyId {
+    /// The reply that `message` asks for: always the same one for the same message.
+    #[must_use]
+    pub fn of(message: MessageId) -> Self {
+        Self(Uuid::new_v5(&REPLY_OF_MESSAGE, message.0.as_bytes()))
+    }
+}
+
+impl MessageId {
+    /// The message in which `reply` is answered: always the same one for the same reply.
+    #[must_use]
+    pub fn answering(reply: ReplyId) -> Self {
+        Self(Uuid::new_v5(&ANSWER_OF_REPLY, reply.0.as_bytes()))
+    }
+
+    /// Whether the id has the form of a derived one (UUID version 5). People's messages may not have it, so that
+    /// nobody can occupy the id of an answer before the answer is there.
+    #[must_use]
+    pub fn is_derived(self) -> bool {
+        self.0.get_version_num() == 5
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_never_change() {
+        let message = MessageId::new(Uuid::from_u128(1));
+        let reply = ReplyId::of(message);
+        assert_eq!(reply.to_string(), "6b996110-8bac-52f2-a218-e35f518f4bcf");
+        assert_eq!(MessageId::answering(reply).to_string(), "51ea477c-eebf-5e83-a7c0-c173538c75ca");
+    }
+
+    #[test]
+    fn derived_ids_are_told_from_minted_ones() {
+        let minted = MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+        assert!(!minted.is_derived());
+        assert!(MessageId::answering(ReplyId::of(minted)).is_derived());
+    }
+
+    #[test]
+    fn an_id_is_written_as_a_plain_hyphenated_uuid() {
+        let user = UserId::new(Uuid::from_u128(0xAB));
+        assert_eq!(serde_json::to_string(&user).unwrap(), "\"00000000-0000-0000-0000-0000000000ab\"");
+        assert_eq!(user.to_string().parse::<UserId>().unwrap(), user);
+        assert!("not-an-id".parse::<UserId>().is_err());
+    }
+}

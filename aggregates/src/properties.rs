@@ -1,0 +1,4 @@
+//! What holds for every aggregate whatever it is asked: checked with random lists of commands.
+
+mod laws;
+mod strategies;

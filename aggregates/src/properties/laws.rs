@@ -1,0 +1,266 @@
+//! The laws, and a check that the random commands reach every event and every refusal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use cqrs_es::{Aggregate, DomainEvent};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::strategies::{claim_command, conversation_command, user_command};
+use crate::claim::{self, Claim, ClaimEvent};
+use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
+use crate::ids::ReplyId;
+use crate::user::{self, User, UserCommand, UserEvent};
+use crate::{Event, Refusal};
+
+type Decide<A> =
+    fn(&A, <A as Aggregate>::Command) -> Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Error>;
+
+/// A list of commands carried out: the state that was kept alive, the events, and the refusals met.
+struct Run<A: Aggregate> {
+    state: A,
+    events: Vec<A::Event>,
+    refusals: Vec<A::Error>,
+}
+
+fn apply<A: Aggregate>(state: &mut A, events: &[A::Event]) {
+    events.iter().cloned().for_each(|event| state.apply(event));
+}
+
+fn run<A>(decide: Decide<A>, commands: Vec<A::Command>) -> Run<A>
+where
+    A: Aggregate,
+{
+    let mut run = Run { state: A::default(), events: Vec::new(), refusals: Vec::new() };
+    for command in commands {
+        match decide(&run.state, command) {
+            Ok(events) => {
+                apply(&mut run.state, &events);
+                run.events.extend(events);
+            }
+            Err(refusal) => run.refusals.push(refusal),
+        }
+    }
+    run
+}
+
+/// Whatever the commands: the state is that of its events, also halfway from a written state; an accepted command
+/// adds nothing when it is repeated, unless `always_adds`; every event is the same after encoding and decoding.
+fn laws<A>(
+    decide: Decide<A>,
+    commands: Vec<A::Command>,
+    always_adds: fn(&A::Command) -> bool,
+) -> Result<(), TestCaseError>
+where
+    A: Aggregate + Clone + PartialEq + Debug,
+    A::Command: Clone + Debug,
+    A::Error: PartialEq + Debug,
+    Event: From<A::Event>,
+{
+    let mut live = A::default();
+    let mut log: Vec<A::Event> = Vec::new();
+    for command in commands {
+        let before = live.clone();
+        let decided = decide(&live, command.clone());
+        prop_assert_eq!(&live, &before);
+        let Ok(events) = decided else { continue };
+        apply(&mut live, &events);
+
+        let repeated = decide(&live, command.clone());
+        if always_adds(&command) {
+            prop_assert_eq!(repeated, Ok(events.clone()));
+        } else {
+            prop_assert_eq!(repeated, Ok(Vec::new()), "{:?}", command);
+        }
+
+        let written = serde_json::to_string(&live).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<A>(&written).unwrap(), &live);
+        let mut resumed: A = serde_json::from_str(&serde_json::to_string(&before).unwrap()).unwrap();
+        apply(&mut resumed, &events);
+        prop_assert_eq!(&resumed, &live);
+        log.extend(events);
+    }
+
+    let mut replayed = A::default();
+    apply(&mut replayed, &log);
+    prop_assert_eq!(&replayed, &live);
+
+    for event in log {
+        let written = serde_json::to_string(&event).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<A::Event>(&written).unwrap(), &event);
+        let payload: serde_json::Value = serde_json::from_str(&written).unwrap();
+        prop_assert_eq!(&payload["type"], &serde_json::Value::from(event.event_type()));
+        let event = Event::from(event);
+        prop_assert_eq!(&Event::decode(A::TYPE, payload).unwrap(), &event);
+        prop_assert_eq!(event.aggregate_type(), A::TYPE);
+        prop_assert!(crate::known_version(event.event_type(), &event.event_version()));
+    }
+    Ok(())
+}
+
+fn lists<C: Debug>(command: impl Strategy<Value = C>) -> impl Strategy<Value = Vec<C>> {
+    prop::collection::vec(command, 0..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_user_keeps_the_laws(commands in lists(user_command())) {
+        laws::<User>(user::decide, commands, |command| matches!(command, UserCommand::ChangePassword { .. }))?;
+    }
+
+    #[test]
+    fn a_claim_keeps_the_laws(commands in lists(claim_command())) {
+        laws::<Claim>(claim::decide, commands, |_| false)?;
+    }
+
+    #[test]
+    fn a_conversation_keeps_the_laws(commands in lists(conversation_command())) {
+        laws::<Conversation>(conversation::decide, commands, |command| {
+            matches!(command, ConversationCommand::Rename { .. })
+        })?;
+    }
+
+    #[test]
+    fn a_user_is_registered_once_first_and_changes_nothing_after_the_end(commands in lists(user_command())) {
+        let events = run::<User>(user::decide, commands).events;
+        for (n, event) in events.iter().enumerate() {
+            prop_assert_eq!(matches!(event, UserEvent::UserRegistered { .. }), n == 0);
+            let ends = matches!(event, UserEvent::UserDeactivated { .. });
+            prop_assert!(!ends || n + 1 == events.len());
+        }
+    }
+
+    #[test]
+    fn a_value_is_taken_and_released_in_turns_by_the_same_user(commands in lists(claim_command())) {
+        let mut holder = None;
+        for event in run::<Claim>(claim::decide, commands).events {
+            match event {
+                ClaimEvent::ClaimTaken { owner, .. } => prop_assert_eq!(holder.replace(owner), None),
+                ClaimEvent::ClaimReleased { owner, .. } => prop_assert_eq!(holder.take(), Some(owner)),
+            }
+        }
+    }
+
+    #[test]
+    fn every_reply_has_its_turn_and_at_most_one_end(commands in lists(conversation_command())) {
+        let run = run::<Conversation>(conversation::decide, commands);
+        let owed = replies_in_turn(&run.events)?;
+        prop_assert_eq!(run.state.owed().map(|open| open.reply_id).collect::<Vec<_>>(), owed);
+    }
+}
+
+/// Reads the log as a stranger to the aggregate would and checks the order in it. Gives the replies still owed.
+fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCaseError> {
+    use ConversationEvent as E;
+    let mut owed: Vec<ReplyId> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut attempts: BTreeMap<ReplyId, u32> = BTreeMap::new();
+    for (n, event) in events.iter().enumerate() {
+        prop_assert_eq!(matches!(event, E::ConversationStarted { .. }), n == 0);
+        prop_assert_eq!(event.owner(), events[0].owner());
+        prop_assert_eq!(event.conversation_id(), events[0].conversation_id());
+        match event {
+            E::ReplyRequested { message_id, reply_id, .. } => {
+                prop_assert_eq!(*reply_id, ReplyId::of(*message_id));
+                prop_assert!(seen.insert(*reply_id));
+                owed.push(*reply_id);
+                prop_assert!(owed.len() <= MAX_WAITING);
+            }
+            E::ReplyBegun { reply_id, attempt, .. } => {
+                prop_assert_eq!(owed.first(), Some(reply_id));
+                let last = attempts.insert(*reply_id, *attempt).unwrap_or(0);
+                prop_assert_eq!(*attempt, last + 1);
+            }
+            E::ReplyAttemptFailed { reply_id, attempt, .. } => {
+                prop_assert_eq!(owed.first(), Some(reply_id));
+                prop_assert_eq!(attempts.get(reply_id), Some(attempt));
+            }
+            E::ReplyCompleted { reply_id, attempt, .. }
+            | E::ReplyFailed { reply_id, attempt, .. }
+            | E::ReplyCancelled { reply_id, attempt, .. } => {
+                prop_assert!(owed.contains(reply_id));
+                prop_assert_eq!(attempts.get(reply_id).copied().unwrap_or(0), *attempt);
+                owed.retain(|other| other != reply_id);
+            }
+            E::ConversationDeleted { .. } => {
+                prop_assert!(owed.is_empty());
+                prop_assert_eq!(n + 1, events.len());
+            }
+            E::ConversationStarted { .. }
+            | E::ConversationRenamed { .. }
+            | E::ConversationPinned { .. }
+            | E::ConversationUnpinned { .. }
+            | E::ConversationArchived { .. }
+            | E::ConversationUnarchived { .. }
+            | E::MessageSent { .. } => {}
+        }
+    }
+    Ok(owed)
+}
+
+/// The names of the events and the refusals that many random lists lead to.
+fn reached<A>(
+    decide: Decide<A>,
+    command: impl Strategy<Value = A::Command>,
+) -> (BTreeSet<String>, BTreeSet<String>)
+where
+    A: Aggregate,
+    A::Command: Debug,
+    Refusal: From<A::Error>,
+{
+    let mut runner = TestRunner::deterministic();
+    let lists = lists(command);
+    let (mut events, mut refusals) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..400 {
+        let run = run::<A>(decide, lists.new_tree(&mut runner).unwrap().current());
+        events.extend(run.events.iter().map(DomainEvent::event_type));
+        let name = |refusal| format!("{:?}", Refusal::from(refusal));
+        refusals.extend(
+            run.refusals.into_iter().map(name).map(|name| {
+                name.split([' ', '{']).next().unwrap_or_default().trim_end_matches(')').to_owned()
+            }),
+        );
+    }
+    (events, refusals)
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn listed(types: &[(&str, u32)]) -> BTreeSet<String> {
+    types.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[test]
+fn the_random_commands_reach_every_event_and_every_refusal() {
+    let (events, refusals) = reached::<User>(user::decide, user_command());
+    assert_eq!(events, listed(UserEvent::TYPES));
+    assert_eq!(refusals, set(&["User(AlreadyRegistered", "User(Deactivated", "User(NotRegistered"]));
+
+    let (events, refusals) = reached::<Claim>(claim::decide, claim_command());
+    assert_eq!(events, listed(ClaimEvent::TYPES));
+    assert_eq!(refusals, set(&["Claim(Taken"]));
+
+    let (events, refusals) = reached::<Conversation>(conversation::decide, conversation_command());
+    assert_eq!(events, listed(ConversationEvent::TYPES));
+    assert_eq!(
+        refusals,
+        set(&[
+            "Conversation(AlreadyStarted",
+            "Conversation(Deleted",
+            "Conversation(MessageIdTaken",
+            "Conversation(NotOwner",
+            "Conversation(NotStarted",
+            "Conversation(NotYourTurn",
+            "Conversation(ReplyEnded",
+            "Conversation(StaleAttempt",
+            "Conversation(TooManyWaiting",
+            "Conversation(UnknownReply",
+        ])
+    );
+}

@@ -1,0 +1,153 @@
+//! Random commands, from pools so small that they often meet, and with a bias towards what can be accepted: a list
+//! of commands should get far into an aggregate's life, not be refused all along.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::claim::ClaimCommand;
+use crate::conversation::{
+    ConversationCommand, FailureReason, FinishReason, ReplyPlan, Timings, Usage, WantedReply,
+};
+use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
+use crate::personal::Personal;
+use crate::user::UserCommand;
+use crate::values::{EmailAddress, MessageText, ReplyText, Title, Username};
+
+fn at() -> impl Strategy<Value = DateTime<Utc>> {
+    (0_i64..4_000_000_000, 0_u32..1_000_000_000)
+        .prop_map(|(second, nano)| DateTime::from_timestamp(second, nano).unwrap())
+}
+
+fn user() -> impl Strategy<Value = UserId> {
+    prop_oneof![9 => Just(1_u128), 1 => Just(2)].prop_map(|n| UserId::new(Uuid::from_u128(n)))
+}
+
+fn message() -> impl Strategy<Value = MessageId> {
+    let minted = 0x0190_0000_0000_7000_8000_0000_0000_0000;
+    (0_u128..14).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
+}
+
+/// Rather the replies to the first messages, as those stand first in the queue.
+fn reply() -> impl Strategy<Value = ReplyId> {
+    let minted = 0x0190_0000_0000_7000_8000_0000_0000_0000;
+    prop_oneof![4 => 0_u128..3, 1 => 0_u128..15]
+        .prop_map(move |n| ReplyId::of(MessageId::new(Uuid::from_u128(minted + n))))
+}
+
+fn attempt() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => Just(1_u32), 3 => Just(2), 1 => 0_u32..5]
+}
+
+fn personal<T: std::fmt::Debug>(text: impl Strategy<Value = T>) -> impl Strategy<Value = Personal<T>> {
+    prop::option::weighted(0.9, text).prop_map(|text| text.map_or(Personal::Erased, Personal::Known))
+}
+
+fn title() -> impl Strategy<Value = Personal<Title>> {
+    personal("\\PC{1,20}".prop_filter_map("not a title", |text| Title::parse(&text).ok()))
+}
+
+fn message_text() -> impl Strategy<Value = Personal<MessageText>> {
+    personal(any::<String>().prop_filter_map("not a message", |text| MessageText::parse(&text).ok()))
+}
+
+fn reply_text() -> impl Strategy<Value = Personal<ReplyText>> {
+    personal(any::<String>().prop_filter_map("not a reply", |text| ReplyText::parse(&text).ok()))
+}
+
+fn reason() -> impl Strategy<Value = FailureReason> {
+    prop::sample::select(FailureReason::ALL)
+}
+
+fn plan() -> impl Strategy<Value = ReplyPlan> {
+    (
+        prop::sample::select(&["one", "two"][..]),
+        prop::sample::select(&["scripted", "openai"][..]),
+        0_i32..200,
+        prop::collection::vec("[a-z]{1,8}@[0-9]", 0..3),
+        prop::collection::vec(message(), 0..4),
+        prop::collection::vec("[0-9a-f]{64}", 0..2),
+    )
+        .prop_map(|(worker, provider, temperature, prompt_versions, input_message_ids, file_hashes)| ReplyPlan {
+            worker: worker.to_owned(),
+            provider: provider.to_owned(),
+            model: "a-model".to_owned(),
+            parameters: json!({ "temperature": f64::from(temperature) / 100.0, "limit": 512, "stop": [null, "x"] }),
+            prompt_versions,
+            input_message_ids,
+            file_hashes,
+        })
+}
+
+/// Any command of a user.
+pub(super) fn user_command() -> impl Strategy<Value = UserCommand> {
+    let email = personal(
+        prop::sample::select(&["ada@example.org", "eve@example.org"][..])
+            .prop_map(|text| EmailAddress::parse(text).unwrap()),
+    );
+    let name =
+        personal(prop::sample::select(&["ada", "eve"][..]).prop_map(|text| Username::parse(text).unwrap()));
+    prop_oneof![
+        4 => (user(), email, prop::option::of(name), at())
+            .prop_map(|(user_id, email, username, at)| UserCommand::Register { user_id, email, username, at }),
+        4 => at().prop_map(|at| UserCommand::ChangePassword { at }),
+        1 => at().prop_map(|at| UserCommand::Deactivate { at }),
+    ]
+}
+
+/// Any command of a claim.
+pub(super) fn claim_command() -> impl Strategy<Value = ClaimCommand> {
+    let owner = || (1_u128..4).prop_map(|n| UserId::new(Uuid::from_u128(n)));
+    prop_oneof![
+        (owner(), at()).prop_map(|(owner, at)| ClaimCommand::Take { owner, at }),
+        (owner(), at()).prop_map(|(owner, at)| ClaimCommand::Release { owner, at }),
+    ]
+}
+
+/// Any command of a conversation.
+pub(super) fn conversation_command() -> impl Strategy<Value = ConversationCommand> {
+    use ConversationCommand as C;
+    let id =
+        prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| ConversationId::new(Uuid::from_u128(n)));
+    let wanted = prop::option::of("[a-z]{1,6}").prop_map(|model| WantedReply { model });
+    let finish = prop::sample::select(FinishReason::ALL);
+    let usage = any::<(u32, u32)>()
+        .prop_map(|(prompt_tokens, completion_tokens)| Usage { prompt_tokens, completion_tokens });
+    let timings = any::<(Option<u64>, u64)>()
+        .prop_map(|(first_token_ms, total_ms)| Timings { first_token_ms, total_ms });
+    prop_oneof![
+        3 => (id, user(), prop::option::of(title()), at())
+            .prop_map(|(id, by, title, at)| C::Start { id, by, title, at }),
+        2 => (user(), title(), at()).prop_map(|(by, title, at)| C::Rename { by, title, at }),
+        2 => (user(), any::<bool>(), at()).prop_map(|(by, pinned, at)| C::SetPinned { by, pinned, at }),
+        2 => (user(), any::<bool>(), at()).prop_map(|(by, archived, at)| C::SetArchived { by, archived, at }),
+        1 => (user(), at()).prop_map(|(by, at)| C::Delete { by, at }),
+        16 => (message(), user(), message_text(), prop::option::weighted(0.9, wanted), at(), at()).prop_map(
+            |(message_id, by, text, reply, at, deadline)| C::Send { message_id, by, text, reply, at, deadline }
+        ),
+        14 => (reply(), attempt(), plan(), at())
+            .prop_map(|(reply_id, attempt, plan, at)| C::BeginReply { reply_id, attempt, plan, at }),
+        5 => (reply(), attempt(), reason(), at(), at()).prop_map(
+            |(reply_id, attempt, reason, not_before, at)| C::RetryReply { reply_id, attempt, reason, not_before, at }
+        ),
+        8 => (reply(), attempt(), reply_text(), finish, usage, timings, prop::option::of("[a-z]{4}"), at()).prop_map(
+            |(reply_id, attempt, text, finish, usage, timings, provider_reply_id, at)| C::RecordReply {
+                reply_id,
+                attempt,
+                text,
+                finish,
+                usage,
+                timings,
+                model: "that-answered".to_owned(),
+                provider_reply_id,
+                at,
+            }
+        ),
+        2 => (reply(), prop::option::of(attempt()), reason(), prop::option::of(reply_text()), at()).prop_map(
+            |(reply_id, attempt, reason, text, at)| C::FailReply { reply_id, attempt, reason, text, at }
+        ),
+        2 => (reply(), user(), prop::option::of(reply_text()), at())
+            .prop_map(|(reply_id, by, text, at)| C::CancelReply { reply_id, by, text, at }),
+    ]
+}

@@ -1,0 +1,131 @@
+//! The state of a user and its decisions.
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use super::{UserCommand, UserError, UserEvent};
+use crate::ids::UserId;
+use crate::personal::Personal;
+use crate::values::{EmailAddress, Username};
+
+/// One registered person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    account: Option<Account>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Account {
+    user_id: UserId,
+    email: Personal<EmailAddress>,
+    username: Option<Personal<Username>>,
+    active: bool,
+}
+
+impl User {
+    /// The user's id, once registered.
+    #[must_use]
+    pub fn id(&self) -> Option<UserId> {
+        self.account.as_ref().map(|account| account.user_id)
+    }
+
+    /// The address given at the registration.
+    #[must_use]
+    pub fn email(&self) -> Option<&Personal<EmailAddress>> {
+        self.account.as_ref().map(|account| &account.email)
+    }
+
+    /// The user name given at the registration, if one was.
+    #[must_use]
+    pub fn username(&self) -> Option<&Personal<Username>> {
+        self.account.as_ref().and_then(|account| account.username.as_ref())
+    }
+
+    /// Whether the user is registered and the account is open.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.active)
+    }
+
+    /// About how much memory the state takes, for a cache bounded by bytes.
+    #[must_use]
+    pub fn approximate_bytes(&self) -> usize {
+        let text = |account: &Account| {
+            let email = account.email.as_ref().known().map_or(0, |email| email.as_str().len());
+            let name = account.username.as_ref().and_then(|name| name.as_ref().known());
+            email + name.map_or(0, |name| name.as_str().len())
+        };
+        size_of::<Self>() + self.account.as_ref().map_or(0, text)
+    }
+}
+
+/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
+///
+/// A repeated command gives no events, except [`UserCommand::ChangePassword`]: the state does not know the
+/// password, so each one is a change; that a request counts once is the business of its idempotency key.
+///
+/// # Errors
+/// The refusal, when the command is not allowed now.
+pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, UserError> {
+    match command {
+        UserCommand::Register { user_id, email, username, at } => match &state.account {
+            None => Ok(vec![UserEvent::UserRegistered { user_id, email, username, at }]),
+            Some(account) if !account.active => Err(UserError::Deactivated),
+            Some(account)
+                if account.user_id == user_id && account.email == email && account.username == username =>
+            {
+                Ok(Vec::new())
+            }
+            Some(_) => Err(UserError::AlreadyRegistered),
+        },
+        UserCommand::ChangePassword { at } => {
+            let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
+            if !account.active {
+                return Err(UserError::Deactivated);
+            }
+            Ok(vec![UserEvent::PasswordChanged { user_id: account.user_id, at }])
+        }
+        UserCommand::Deactivate { at } => {
+            let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
+            if !account.active {
+                return Ok(Vec::new());
+            }
+            Ok(vec![UserEvent::UserDeactivated { user_id: account.user_id, at }])
+        }
+    }
+}
+
+impl Aggregate for User {
+    const TYPE: &'static str = "user";
+    type Command = UserCommand;
+    type Event = UserEvent;
+    type Error = UserError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Self::Command,
+        (): &Self::Services,
+        sink: &EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        for event in decide(self, command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Self::Event) {
+        match event {
+            UserEvent::UserRegistered { user_id, email, username, at: _ } => {
+                self.account = Some(Account { user_id, email, username, active: true });
+            }
+            UserEvent::PasswordChanged { .. } => {}
+            UserEvent::UserDeactivated { .. } => {
+                if let Some(account) = &mut self.account {
+                    account.active = false;
+                }
+            }
+        }
+    }
+}

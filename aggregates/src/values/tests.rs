@@ -1,0 +1,212 @@
+//! Every value: what is accepted, what is refused and why, at the limits.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn everyday_addresses_are_accepted_as_typed() {
+    for text in [
+        "ada@example.org",
+        "Ada.Lovelace+notes@Mail.Example.ORG",
+        "o'brien_99@a-b.example",
+        "josé@español.example",
+        "用户@例子.公司",
+        "x@123.example",
+    ] {
+        assert_eq!(EmailAddress::parse(text).map(EmailAddress::into_string).as_deref(), Ok(text));
+    }
+}
+
+#[test]
+fn malformed_addresses_are_refused() {
+    for text in [
+        "",
+        "ada",
+        "@example.org",
+        "ada@",
+        "ada@localhost",
+        "ada@@example.org",
+        "a@b@example.org",
+        ".ada@example.org",
+        "ada.@example.org",
+        "a..b@example.org",
+        "ada@.example.org",
+        "ada@example.org.",
+        "ada@-example.org",
+        "ada@example-.org",
+        "ada@exa_mple.org",
+        "ada@192.168.0.1",
+        " ada@example.org",
+        "ada@example.org ",
+        "ada lovelace@example.org",
+        "ada@exam\tple.org",
+        "ada@example.org\n",
+        "ada\0@example.org",
+        "ada\u{a0}@example.org",
+        "ada\u{200b}@example.org",
+        "\"ada\"@example.org",
+        "ada@[127.0.0.1]",
+        "<ada@example.org>",
+    ] {
+        assert_eq!(EmailAddress::parse(text), Err(ValueError::EmailMalformed), "{text:?}");
+    }
+}
+
+#[test]
+fn an_address_that_normalisation_would_break_is_refused() {
+    // Full-width at-sign and full stop: harmless as typed, an at-sign and a dot when normalised.
+    for text in ["a\u{ff20}b@example.org", "a\u{ff0e}@example.org", "ada@example\u{ff0e}.org"] {
+        assert_eq!(EmailAddress::parse(text), Err(ValueError::EmailMalformed), "{text:?}");
+    }
+}
+
+#[test]
+fn an_address_has_at_most_254_bytes() {
+    let label = "d".repeat(61);
+    let domain = format!("{label}.{label}.{label}");
+    let address = |local: usize| format!("{}@{domain}.org", "a".repeat(local));
+    let longest = EmailAddress::MAX_BYTES - address(0).len();
+    assert!(longest <= 64);
+    assert!(EmailAddress::parse(&address(longest)).is_ok());
+    assert_eq!(
+        EmailAddress::parse(&address(longest + 1)),
+        Err(ValueError::EmailTooLong { limit: EmailAddress::MAX_BYTES })
+    );
+}
+
+#[test]
+fn the_parts_of_an_address_have_their_own_limits() {
+    let local = |n: usize| format!("{}@example.org", "a".repeat(n));
+    assert!(EmailAddress::parse(&local(64)).is_ok());
+    assert_eq!(EmailAddress::parse(&local(65)), Err(ValueError::EmailMalformed));
+    let label = |n: usize| format!("ada@{}.org", "d".repeat(n));
+    assert!(EmailAddress::parse(&label(63)).is_ok());
+    assert_eq!(EmailAddress::parse(&label(64)), Err(ValueError::EmailMalformed));
+}
+
+#[test]
+fn an_address_that_grows_too_long_by_normalisation_is_refused() {
+    // One character of three bytes that stands for eight characters of two bytes.
+    let text = format!("{}@example.org", "\u{fdfb}".repeat(20));
+    assert!(text.len() <= EmailAddress::MAX_BYTES);
+    assert_eq!(EmailAddress::parse(&text), Err(ValueError::EmailTooLong { limit: EmailAddress::MAX_BYTES }));
+}
+
+#[test]
+fn addresses_and_names_that_mean_the_same_have_one_normalised_form() {
+    let address = |text: &str| EmailAddress::parse(text).unwrap().normalised();
+    assert_eq!(address("ADA@Example.Org"), "ada@example.org");
+    assert_eq!(address("ａｄａ@example.org"), "ada@example.org");
+    let name = |text: &str| Username::parse(text).unwrap().normalised();
+    assert_eq!(name("Ada_99"), "ada_99");
+    assert_eq!(name("jose\u{301}"), name("JOSÉ"));
+    assert_eq!(name("ΑΣΑΣ"), "ασασ");
+}
+
+#[test]
+fn user_names_of_any_script_are_accepted_as_typed() {
+    for text in ["ada", "Ada.Lovelace-1815_", "żółw", "数学者", "a".repeat(32).as_str()] {
+        assert_eq!(Username::parse(text).map(Username::into_string).as_deref(), Ok(text));
+    }
+}
+
+#[test]
+fn user_names_have_3_to_32_characters() {
+    let refused = Err(ValueError::UsernameLength { min: 3, max: 32 });
+    for text in ["", "ab", "żó", "a".repeat(33).as_str()] {
+        assert_eq!(Username::parse(text), refused, "{text:?}");
+    }
+    // Fits as typed, but not as it is compared: each character stands for two.
+    assert_eq!(Username::parse(&"\u{fb01}".repeat(17)), refused);
+}
+
+#[test]
+fn user_names_have_no_other_characters() {
+    for text in
+        ["ada@home", "ada lovelace", "ada\0", "ada\u{200d}", "ada/..", "ada\u{ff20}home", "ada!", "ada\n"]
+    {
+        assert_eq!(Username::parse(text), Err(ValueError::UsernameCharacters), "{text:?}");
+    }
+}
+
+#[test]
+fn a_message_has_1_to_32000_characters() {
+    assert!(MessageText::parse("x").is_ok());
+    assert!(MessageText::parse(&"é".repeat(32_000)).is_ok());
+    let refused = Err(ValueError::MessageTooLong { limit: 32_000 });
+    assert_eq!(MessageText::parse(&"é".repeat(32_001)), refused);
+    assert_eq!(MessageText::parse(""), Err(ValueError::MessageEmpty));
+}
+
+#[test]
+fn a_message_keeps_its_white_space_but_is_not_only_that() {
+    assert_eq!(MessageText::parse("  hi \n\t").unwrap().as_str(), "  hi \n\t");
+    assert_eq!(MessageText::parse(" \n\t\u{a0}\u{3000}"), Err(ValueError::MessageEmpty));
+}
+
+#[test]
+fn no_text_has_a_nul() {
+    assert_eq!(MessageText::parse("a\0b"), Err(ValueError::MessageNul));
+    assert_eq!(Title::parse("a\0b"), Err(ValueError::TitleControl));
+    assert_eq!(ReplyText::parse("a\0b"), Err(ValueError::ReplyNul));
+}
+
+#[test]
+fn a_title_has_1_to_200_characters_without_control_characters() {
+    assert!(Title::parse("Plans for the garden").is_ok());
+    assert!(Title::parse(&"é".repeat(200)).is_ok());
+    assert_eq!(Title::parse(&"é".repeat(201)), Err(ValueError::TitleTooLong { limit: 200 }));
+    assert_eq!(Title::parse(""), Err(ValueError::TitleEmpty));
+    for text in ["a\nb", "a\tb", "a\u{7f}b", "a\u{85}b"] {
+        assert_eq!(Title::parse(text), Err(ValueError::TitleControl));
+    }
+}
+
+#[test]
+fn a_reply_has_at_most_65536_bytes_and_may_be_empty() {
+    assert!(ReplyText::parse("").is_ok());
+    assert!(ReplyText::parse(&"é".repeat(32_768)).is_ok());
+    assert_eq!(ReplyText::parse(&"a".repeat(65_537)), Err(ValueError::ReplyTooLong { limit: 65_536 }));
+}
+
+#[test]
+fn a_stored_value_is_decoded_without_being_checked_again() {
+    let stored: Username = serde_json::from_str("\"a name of older rules\"").unwrap();
+    assert_eq!(serde_json::to_string(&stored).unwrap(), "\"a name of older rules\"");
+}
+
+#[test]
+fn debug_formatting_shows_no_content() {
+    assert_eq!(format!("{:?}", EmailAddress::parse("ada@example.org").unwrap()), "EmailAddress(..)");
+    assert_eq!(format!("{:?}", MessageText::parse("secret").unwrap()), "MessageText(..)");
+}
+
+proptest! {
+    #[test]
+    fn parsing_any_text_neither_panics_nor_changes_it(text in any::<String>()) {
+        for accepted in [
+            EmailAddress::parse(&text).map(EmailAddress::into_string),
+            Username::parse(&text).map(Username::into_string),
+            MessageText::parse(&text).map(MessageText::into_string),
+            Title::parse(&text).map(Title::into_string),
+            ReplyText::parse(&text).map(ReplyText::into_string),
+        ].into_iter().flatten() {
+            prop_assert_eq!(&accepted, &text);
+        }
+    }
+
+    #[test]
+    fn a_normalised_value_is_valid_and_normalises_to_itself(local in "\\PC{1,8}", name in "\\w{3,12}") {
+        if let Ok(address) = EmailAddress::parse(&format!("{local}@example.org")) {
+            let once = address.normalised();
+            let again = EmailAddress::parse(&once);
+            prop_assert_eq!(again.map(|address| address.normalised()), Ok(once));
+        }
+        if let Ok(name) = Username::parse(&name) {
+            let once = name.normalised();
+            let again = Username::parse(&once);
+            prop_assert_eq!(again.map(|name| name.normalised()), Ok(once));
+        }
+    }
+}

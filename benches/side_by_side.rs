@@ -1,0 +1,331 @@
+//! Speed, side by side: what the program does against what the same machine does without it, in one run.
+//!
+//! `cargo bench --bench side_by_side` (docs/benchmarks.md tells what the figures mean). It starts a Postgres server of
+//! its own and the release build of the program in its production form, loads it over loopback, and prints ratios with
+//! their goals. Absolute figures depend on the machine and the minute; a ratio of two neighbouring rounds does much less.
+
+#[path = "side_by_side/http.rs"]
+mod http;
+#[path = "side_by_side/load.rs"]
+mod load;
+#[path = "side_by_side/machine.rs"]
+mod machine;
+#[path = "side_by_side/pgbench.rs"]
+mod pgbench;
+#[path = "side_by_side/report.rs"]
+mod report;
+#[path = "side_by_side/seed.rs"]
+mod seed;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::Client;
+use load::{Times, Turns, latencies, median, throughput};
+use machine::{BARE, Database, Disk, Memory, NAME, Server, load_average};
+use report::{Goal, Report};
+use seed::{Account, Seeder};
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// Clients of both sides, each with a connection of its own.
+const CLIENTS: usize = 16;
+/// Rounds of each side, in turn; the median of each side counts.
+const ROUNDS: usize = 4;
+/// How long a round takes.
+const ROUND: Duration = Duration::from_secs(5);
+/// Commands per latency figure.
+const COMMANDS: usize = 300;
+/// Replies that the first-token figure is made of.
+const REPLIES: usize = 200;
+/// Messages in the long conversation, and in the short one that it is compared with.
+const LONG: usize = 10_000;
+const SHORT: usize = 10;
+/// Conversations of the account beside those: what a list picks its page from.
+const LISTED: usize = 100;
+/// Conversations of other people.
+const OTHERS: usize = 10_000;
+/// How long the program is left alone before its memory is looked at.
+const REST: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    // `cargo test` may start this too.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        let _ = tell("side_by_side: run it with `cargo bench --bench side_by_side`");
+        return ExitCode::SUCCESS;
+    }
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "side_by_side: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> anyhow::Result<()> {
+    // One thread, as pgbench has: the cores are for what is measured.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        tokio::select! {
+            done = run() => done,
+            // What is dropped here ends the processes and removes the folder.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        }
+    })
+}
+
+/// What the measurements work with.
+struct Bench {
+    database: Database,
+    server: SocketAddr,
+    account: Account,
+    /// One conversation per client, of [`SHORT`] messages.
+    own: Vec<Uuid>,
+    long: Uuid,
+    /// These are not part of the load, which makes long streams of the clients' own.
+    short: Uuid,
+    chat: Uuid,
+    /// The bench's own connections, to the program's database.
+    pool: PgPool,
+}
+
+async fn run() -> anyhow::Result<()> {
+    let master_key: [u8; 32] = random()?;
+    let jwt_secret: [u8; 32] = random()?;
+    let busy = load_average()?;
+    if busy > 0.5 {
+        tell(&format!("the machine is busy (load average {busy}): its ratios say little"))?;
+    }
+    let database = Database::start().await?;
+    tell(&format!("{}, {CLIENTS} clients, {ROUNDS} rounds of {} s", database.describe(), ROUND.as_secs()))?;
+    let server = Server::start(&database, &hex(&master_key), &hex(&jwt_secret)).await?;
+    tokio::time::sleep(REST).await;
+    let idle = server.memory()?;
+
+    let account = Account::register(server.address).await?;
+    let pool = database.pool(NAME).await?;
+    let seeder = Seeder::new(pool.clone(), &master_key, account.user)?;
+    let mut own = Vec::new();
+    for _ in 0..CLIENTS {
+        own.push(seeder.conversation(SHORT).await?);
+    }
+    for _ in 0..LISTED {
+        seeder.conversation(1).await?;
+    }
+    seeder.others(OTHERS).await?;
+    let (long, short) = (seeder.conversation(LONG).await?, seeder.conversation(SHORT).await?);
+    let chat = seeder.conversation(SHORT).await?;
+    seeder.finish(server.address).await?;
+    let bench = Bench { database, server: server.address, account, own, long, short, chat, pool };
+
+    let mut report = Report::default();
+    let before = bench.command_latency(&[bench.short]).await?.swap_remove(0);
+    let log_before = bench.log_length().await?;
+    bench.commands(&mut report).await?;
+    bench.pages(&mut report).await?;
+    bench.conversation_length(&mut report).await?;
+    bench.first_token(&mut report).await?;
+    let after = bench.command_latency(&[bench.short]).await?.swap_remove(0);
+    let log_after = bench.log_length().await?;
+    report.add(
+        "command p50, log grown",
+        (after.p50() / before.p50(), "x"),
+        Goal::AtMost(1.5),
+        format!("{:.2} ms at {log_after} events, {:.2} ms at {log_before}", after.p50(), before.p50()),
+        json!({"end_ms": after.p50(), "start_ms": before.p50(), "end_events": log_after, "start_events": log_before}),
+    );
+    tokio::time::sleep(REST).await;
+    memory(&mut report, idle, server.memory()?);
+
+    let Bench { database, pool, .. } = bench;
+    pool.close().await;
+    let said = server.stop().await?;
+    let described = database.describe();
+    database.stop().await?;
+    let cores = std::thread::available_parallelism()?.get();
+    let machine =
+        json!({"cores": cores, "database": described, "clients": CLIENTS, "load_average_before": busy});
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target folder")?;
+    report.finish(&machine, &target.join("side_by_side.json"))?;
+    let warnings = said.lines().count();
+    if warnings > 0 {
+        tell(&format!(
+            "the server logged {warnings} lines, the last: {}",
+            said.lines().last().unwrap_or_default()
+        ))?;
+    }
+    Ok(())
+}
+
+impl Bench {
+    fn patch(&self, conversation: Uuid) -> Turns {
+        let path = format!("/api/history/{conversation}");
+        [true, false]
+            .map(|pinned| self.account.request("PATCH", &path, &format!(r#"{{"pinned":{pinned}}}"#)))
+            .into()
+    }
+
+    /// Commands one after the other, in turn to each of these conversations.
+    async fn command_latency(&self, conversations: &[Uuid]) -> anyhow::Result<Vec<Times>> {
+        let targets: Vec<Turns> = conversations.iter().map(|id| self.patch(*id)).collect();
+        latencies(self.server, &targets, COMMANDS).await
+    }
+
+    async fn log_length(&self) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.pool).await?)
+    }
+
+    /// Commands over HTTP against bare calls of `append`.
+    async fn commands(&self, report: &mut Report) -> anyhow::Result<()> {
+        // One event as the program has just written it: the bare calls write the same bytes.
+        let (event_type, payload, metadata): (String, String, String) = sqlx::query_as(
+            "SELECT event_type, payload::text, metadata::text FROM events
+             WHERE aggregate_id = $1 ORDER BY sequence DESC LIMIT 1",
+        )
+        .bind(self.short.to_string())
+        .fetch_one(&self.pool)
+        .await?;
+        let clients: Vec<Turns> = self.own.iter().map(|id| self.patch(*id)).collect();
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            ours.push(throughput(self.server, &clients, ROUND).await?);
+            // As long as a conversation's id, and other streams each round: every client counts from 0.
+            let run = format!("00000000-0000-0000-0000-{round:010}");
+            let variables = [
+                ("seq", "0"),
+                ("run", &run),
+                ("event_type", &event_type),
+                ("payload", &payload),
+                ("metadata", &metadata),
+            ];
+            bare.push(pgbench::run(&self.database, BARE, pgbench::APPEND, &variables, ROUND).await?);
+        }
+        against(report, "commands / bare append", &ours, &bare)
+    }
+
+    /// Pages over HTTP against the same selects.
+    async fn pages(&self, report: &mut Report) -> anyhow::Result<()> {
+        let owner = self.account.user.to_string();
+        let list = pgbench::script(
+            projections::conversations::query::PAGE,
+            &["owner::uuid", "archived::bool", "limit::bigint", "offset::bigint"],
+        );
+        let variables = [("owner", owner.as_str()), ("archived", "false"), ("limit", "20"), ("offset", "0")];
+        let request = self.account.request("GET", "/api/history?per_page=20", "");
+        self.page(report, "page of conversations / select", request, &list, &variables).await?;
+
+        let long = self.long.to_string();
+        let messages = pgbench::script(
+            projections::messages::query::BEFORE,
+            &["conversation::uuid", "before::bigint", "limit::bigint"],
+        );
+        let newest = i64::MAX.to_string();
+        // One more than the page: that is how its end is known.
+        let variables = [("conversation", long.as_str()), ("before", newest.as_str()), ("limit", "51")];
+        let request = self.account.request("GET", &format!("/api/history/{long}?limit=50"), "");
+        self.page(report, "page of messages / select", request, &messages, &variables).await
+    }
+
+    async fn page(
+        &self,
+        report: &mut Report,
+        name: &'static str,
+        request: Vec<u8>,
+        script: &str,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let clients = vec![vec![request]; CLIENTS];
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS - 1 {
+            ours.push(throughput(self.server, &clients, ROUND).await?);
+            bare.push(pgbench::run(&self.database, NAME, script, variables, ROUND).await?);
+        }
+        against(report, name, &ours, &bare)
+    }
+
+    /// Commands to a long conversation against commands to a short one.
+    async fn conversation_length(&self, report: &mut Report) -> anyhow::Result<()> {
+        let times = self.command_latency(&[self.long, self.short]).await?;
+        let [long, short] = times.as_slice() else { anyhow::bail!("two targets, two figures") };
+        report.add(
+            "command p50, long / short",
+            (long.p50() / short.p50(), "x"),
+            Goal::AtMost(1.5),
+            format!("{:.2} ms with {LONG} messages, {:.2} ms with {SHORT}", long.p50(), short.p50()),
+            json!({"long_ms": long.p50(), "short_ms": short.p50(), "long_p99_ms": long.percentile(99),
+                "short_p99_ms": short.percentile(99), "long_messages": LONG, "short_messages": SHORT}),
+        );
+        Ok(())
+    }
+
+    /// From sending a message to the first piece of its answer, against what three durable writes cost.
+    async fn first_token(&self, report: &mut Report) -> anyhow::Result<()> {
+        let body = json!({"session_id": self.chat, "message": "What was said so far?"}).to_string();
+        let request = self.account.request("POST", "/api/chat/stream", &body);
+        let mut disk = Disk::open(self.database.folder())?;
+        let mut client = Client::connect(self.server).await?;
+        let (mut tokens, mut syncs, mut silent) = (Times::default(), Times::default(), 0_u32);
+        for _ in 0..REPLIES {
+            match client.stream(&request, "event: reply.delta", "event: reply.done").await? {
+                Some(took) => tokens.push(took),
+                None => silent += 1,
+            }
+            disk.sync(&mut syncs)?;
+        }
+        let (token, sync) = (tokens.p50(), syncs.p50());
+        report.add(
+            "first token p50",
+            (token, "ms"),
+            Goal::AtMost(10.0 + 3.0 * sync),
+            format!("p99 {:.2} ms; 10 ms + 3 fsyncs of {sync:.2} ms", tokens.percentile(99)),
+            json!({"p50_ms": token, "p99_ms": tokens.percentile(99), "fsync_p50_ms": sync,
+                "fsync_p99_ms": syncs.percentile(99)}),
+        );
+        report.add(
+            "streams that brought no text",
+            (silent.into(), ""),
+            Goal::AtMost(0.0),
+            format!("of {REPLIES} replies"),
+            json!({"replies": REPLIES}),
+        );
+        Ok(())
+    }
+}
+
+fn against(report: &mut Report, name: &'static str, ours: &[f64], bare: &[f64]) -> anyhow::Result<()> {
+    let (over_http, in_sql) = (median(ours), median(bare));
+    let goal = Goal::AtLeast(0.40);
+    let told = format!("{over_http:.0}/s over HTTP, {in_sql:.0}/s with pgbench");
+    tell(&format!("{name}: {told}"))?;
+    let raw = json!({"http_per_second": ours, "pgbench_per_second": bare});
+    report.add(name, (over_http / in_sql, ""), goal, told, raw);
+    Ok(())
+}
+
+fn memory(report: &mut Report, idle: Memory, loaded: Memory) {
+    let goal = Goal::AtMost(80.0);
+    let raw = |memory: Memory| json!({"resident_mib": memory.resident, "private_mib": memory.private, "peak_mib": memory.peak});
+    let told = |memory: Memory| format!("{:.1} MiB private", memory.private);
+    report.add("memory after start", (idle.resident, "MiB"), goal, told(idle), raw(idle));
+    let peak = format!("{}, peak {:.1} MiB", told(loaded), loaded.peak);
+    report.add("memory at rest after the load", (loaded.resident, "MiB"), goal, peak, raw(loaded));
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).context("no randomness")?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tell(what: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{what}")?)
+}

@@ -1,0 +1,120 @@
+//! The client of the load: HTTP/1.1 over one kept connection, written and read by hand.
+//!
+//! It shares two cores with the server that it measures, so it does what pgbench does and no more: requests are bytes
+//! made beforehand, answers are read to their end and not parsed beyond status and length.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// How long an answer may take before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(server).await.context("the server takes no connection")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// Sends a request and reads its answer, which has to be a success; returns the body.
+    pub(crate) async fn call(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
+        tokio::time::timeout(PATIENCE, self.exchange(request)).await.context("no answer in time")?
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
+        self.buffer.clear();
+        self.stream.write_all(request).await?;
+        let head = self.until(b"\r\n\r\n").await?;
+        let length = length(&self.buffer[..head])?;
+        while self.buffer.len() < head + length {
+            self.read().await?;
+        }
+        let ok = self.buffer.starts_with(b"HTTP/1.1 2");
+        ensure!(ok, "refused: {}", String::from_utf8_lossy(&self.buffer));
+        Ok(&self.buffer[head..])
+    }
+
+    /// Sends a request whose answer is a stream of events, and reads it to its end, which has to be `last`; returns how
+    /// long it took until `first` was there, if it came at all.
+    pub(crate) async fn stream(
+        &mut self,
+        request: &[u8],
+        first: &str,
+        last: &str,
+    ) -> anyhow::Result<Option<Duration>> {
+        tokio::time::timeout(PATIENCE, self.follow(request, first, last)).await.context("no end in time")?
+    }
+
+    async fn follow(&mut self, request: &[u8], first: &str, last: &str) -> anyhow::Result<Option<Duration>> {
+        self.buffer.clear();
+        let sent = Instant::now();
+        self.stream.write_all(request).await?;
+        let mut took = None;
+        while !self.buffer.ends_with(b"\r\n0\r\n\r\n") {
+            self.read().await?;
+            if took.is_none() && find(&self.buffer, first.as_bytes()).is_some() {
+                took = Some(sent.elapsed());
+            }
+        }
+        let ended = find(&self.buffer, last.as_bytes()).is_some();
+        ensure!(ended, "no {last} in: {}", String::from_utf8_lossy(&self.buffer));
+        Ok(took)
+    }
+
+    /// Reads until `wanted` stands in the buffer; returns where it ends.
+    async fn until(&mut self, wanted: &[u8]) -> anyhow::Result<usize> {
+        let mut looked = 0;
+        loop {
+            if let Some(at) = find(&self.buffer[looked..], wanted) {
+                return Ok(looked + at + wanted.len());
+            }
+            looked = self.buffer.len().saturating_sub(wanted.len());
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> anyhow::Result<()> {
+        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            bail!("the server hung up after: {}", String::from_utf8_lossy(&self.buffer));
+        }
+        Ok(())
+    }
+}
+
+/// A request as bytes; `token` and `body` may be empty.
+pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+    use std::fmt::Write as _;
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n");
+    // Writing to a string cannot fail.
+    if !token.is_empty() {
+        let _ = write!(text, "authorization: Bearer {token}\r\n");
+    }
+    if !body.is_empty() {
+        let _ = write!(text, "content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    }
+    let _ = write!(text, "\r\n{body}");
+    text.into_bytes()
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// What the head of an answer says about the length of its body.
+fn length(head: &[u8]) -> anyhow::Result<usize> {
+    const NAME: &[u8] = b"\r\ncontent-length: ";
+    let Some(at) = find(head, NAME) else { return Ok(0) };
+    let digits = head[at + NAME.len()..].split(|byte| *byte == b'\r').next().unwrap_or_default();
+    Ok(std::str::from_utf8(digits)?.parse()?)
+}

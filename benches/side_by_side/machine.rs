@@ -1,0 +1,248 @@
+//! What is measured, and on what: a Postgres server of the run's own, the server's program in its production form, the
+//! disk below both.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use verbatim::embedded::{Embedded, EmbeddedSettings};
+
+use super::http::{Client, request};
+use super::load::Times;
+
+/// The program that is measured.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_verbatim");
+/// The database that pgbench appends to: same server, same schema, but the measured program does not read it.
+pub(crate) const BARE: &str = "bare";
+/// The superuser of the private server, and the database of the measured program.
+pub(crate) const NAME: &str = "verbatim";
+/// How long the program may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The database server, in a folder that goes with it.
+pub(crate) struct Database {
+    server: Embedded,
+    folder: TempDir,
+}
+
+impl Database {
+    /// Makes a cluster in a temporary folder (`TMPDIR`), starts its server with fsync on, as an unprivileged user when
+    /// this is root.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("verbatim-bench-").tempdir()?;
+        // The server's user has to get through it; what is in it has permissions of its own.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let server = Embedded::start(EmbeddedSettings {
+            data_dir: folder.path().join("data"),
+            postgres_bin: None,
+            search_path: None,
+            required_keys: Vec::new(),
+            guard: Some(PathBuf::from(PROGRAM)),
+        })
+        .await?;
+        Ok(Self { server, folder })
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        format!("Postgres {}, fsync on", self.server.version())
+    }
+
+    /// The folder that holds everything of this run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A program of the installation, set to connect to the server.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.server.bin().join(name));
+        command
+            .env_clear()
+            .current_dir(self.folder())
+            .env("PGHOST", self.server.socket())
+            .env("PGPORT", "5432")
+            .env("PGUSER", NAME)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// A few connections of the bench's own to one of the databases.
+    pub(crate) async fn pool(&self, database: &str) -> anyhow::Result<PgPool> {
+        let options = self.server.connect_options().database(database);
+        Ok(PgPoolOptions::new().max_connections(4).connect_with(options).await?)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://{NAME}@localhost:5432/{database}?host={}", self.server.socket().display())
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.server.stop().await?;
+        self.folder.close()?;
+        Ok(())
+    }
+}
+
+/// The measured program, running.
+pub(crate) struct Server {
+    child: Child,
+    pid: i32,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Brings the schema up and starts the program in its production form.
+    pub(crate) async fn start(
+        database: &Database,
+        master_key: &str,
+        jwt_secret: &str,
+    ) -> anyhow::Result<Self> {
+        let log = database.folder().join("server.log");
+        let output = File::create(&log)?;
+        // Free a moment ago; if somebody else is faster, the program says so and the run ends.
+        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let command = |subcommand: &str| {
+            let mut command = Command::new(PROGRAM);
+            command
+                .arg(subcommand)
+                .env_clear()
+                // No `.env` of the person who runs this.
+                .current_dir(database.folder())
+                .env("DATABASE_URL", database.url(NAME))
+                .env("MASTER_KEY", master_key)
+                .env("JWT_SECRET_KEY", jwt_secret)
+                .env("HOST", "127.0.0.1")
+                .env("PORT", port.to_string())
+                .env("RATE_LIMITS", "off")
+                .env("METRICS_ADDR", "off")
+                .env("LOG_LEVEL", "warn")
+                .env("SCRIPTED_WORDS_PER_SECOND", "0")
+                .stdin(Stdio::null())
+                .kill_on_drop(true);
+            command
+        };
+        for name in [NAME, BARE] {
+            if name == BARE {
+                sqlx::query("CREATE DATABASE bare").execute(&database.pool(NAME).await?).await?;
+            }
+            let migrated = command("migrate")
+                .env("DATABASE_URL", database.url(name))
+                .stdout(output.try_clone()?)
+                .stderr(output.try_clone()?)
+                .status()
+                .await?;
+            if !migrated.success() {
+                bail!("migrate failed: {}", std::fs::read_to_string(&log)?);
+            }
+        }
+        let child = command("serve").stdout(output.try_clone()?).stderr(output).spawn()?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("it ended at once")?;
+        let mut server = Self { child, pid, address: (Ipv4Addr::LOCALHOST, port).into(), log };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let look = request("GET", "/readyz", "", "");
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended ({status}): {}", std::fs::read_to_string(&self.log)?);
+            }
+            if let Ok(mut client) = Client::connect(self.address).await
+                && client.call(&look).await.is_ok()
+            {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                bail!("the server is not ready: {}", std::fs::read_to_string(&self.log)?);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the process holds in memory now.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u32>().ok());
+            kib.map(|kib| f64::from(kib) / 1024.0)
+                .with_context(|| format!("no {name} in the process' status"))
+        };
+        Ok(Memory { resident: field("VmRSS:")?, private: field("RssAnon:")?, peak: field("VmHWM:")? })
+    }
+
+    /// Ends it in order, and shows what it had to say.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<String> {
+        kill(Pid::from_raw(self.pid), Signal::SIGTERM)?;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.context("it does not end")??;
+        let log = std::fs::read_to_string(&self.log)?;
+        if !status.success() {
+            bail!("the server ended badly ({status}): {log}");
+        }
+        Ok(log)
+    }
+}
+
+/// How many processes wanted a core in the last minute, on average: what else the machine is doing.
+pub(crate) fn load_average() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split(' ').next().context("no load average")?.parse()?)
+}
+
+/// Memory of a process, in MiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// All that is resident, the program's own file included.
+    pub(crate) resident: f64,
+    /// Of that, what no file stands behind.
+    pub(crate) private: f64,
+    /// The most that was ever resident.
+    pub(crate) peak: f64,
+}
+
+/// Measures what a durable write costs, the way the database's log makes it: 8 KiB into a file that is there already,
+/// then fdatasync.
+pub(crate) struct Disk {
+    file: File,
+    written: u64,
+}
+
+impl Disk {
+    const BLOCK: usize = 8 * 1024;
+    const BLOCKS: u64 = 512;
+
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let file =
+            OpenOptions::new().create(true).truncate(true).write(true).open(folder.join("fsync-probe"))?;
+        for block in 0..Self::BLOCKS {
+            file.write_all_at(&[0; Self::BLOCK], block * Self::BLOCK as u64)?;
+        }
+        file.sync_all()?;
+        Ok(Self { file, written: 0 })
+    }
+
+    /// Writes and syncs one block.
+    pub(crate) fn sync(&mut self, times: &mut Times) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let at = (self.written % Self::BLOCKS) * Self::BLOCK as u64;
+        self.file.write_all_at(&[1; Self::BLOCK], at)?;
+        self.file.sync_data()?;
+        times.push(start.elapsed());
+        self.written += 1;
+        Ok(())
+    }
+}

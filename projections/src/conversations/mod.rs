@@ -1,0 +1,224 @@
+//! The conversations of each user: title, marks, the last message and when.
+//!
+//! Events of a batch are folded to one change per conversation first, so that a busy conversation costs one row
+//! update a batch.
+
+pub mod query;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::ConversationId;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::log::Recorded;
+use crate::runner::{Applied, Projection};
+
+/// How much of a message a list shows, in characters.
+const EXCERPT: usize = 200;
+
+/// Writes the table `conversations`.
+#[derive(Debug)]
+pub struct Conversations;
+
+impl Projection for Conversations {
+    fn name(&self) -> &'static str {
+        "conversations"
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        match event {
+            Event::Conversation(
+                ConversationEvent::ReplyRequested { .. }
+                | ConversationEvent::ReplyBegun { .. }
+                | ConversationEvent::ReplyAttemptFailed { .. },
+            )
+            | Event::User(_)
+            | Event::Claim(_) => false,
+            Event::Conversation(_) => true,
+        }
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["conversations"]
+    }
+
+    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+        Box::pin(async move {
+            let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
+            for recorded in events {
+                match &recorded.event {
+                    Event::Conversation(event) => {
+                        changes.entry(event.conversation_id()).or_default().fold(event);
+                    }
+                    Event::User(_) | Event::Claim(_) => {}
+                }
+            }
+            write(connection, &changes).await
+        })
+    }
+}
+
+/// What a batch does to one conversation. An outer `None` leaves the column as it is.
+#[derive(Debug, Default)]
+struct Change {
+    started: Option<(Uuid, DateTime<Utc>)>,
+    deleted: bool,
+    title: Option<Option<String>>,
+    pinned: Option<bool>,
+    archived: Option<bool>,
+    messages: i64,
+    last_message: Option<Option<String>>,
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl Change {
+    fn fold(&mut self, event: &ConversationEvent) {
+        match event {
+            ConversationEvent::ConversationStarted { owner, title, at, .. } => {
+                self.started = Some((owner.uuid(), *at));
+                self.title = Some(
+                    title
+                        .as_ref()
+                        .and_then(|title| title.as_ref().known())
+                        .map(|title| title.as_str().to_owned()),
+                );
+                self.updated_at = Some(*at);
+            }
+            ConversationEvent::ConversationRenamed { title, .. } => {
+                self.title = Some(title.as_ref().known().map(|title| title.as_str().to_owned()));
+            }
+            ConversationEvent::ConversationPinned { .. } => self.pinned = Some(true),
+            ConversationEvent::ConversationUnpinned { .. } => self.pinned = Some(false),
+            ConversationEvent::ConversationArchived { .. } => self.archived = Some(true),
+            ConversationEvent::ConversationUnarchived { .. } => self.archived = Some(false),
+            ConversationEvent::ConversationDeleted { .. } => self.deleted = true,
+            ConversationEvent::MessageSent { text, at, .. } => {
+                self.message(text.as_ref().known().map(|text| text.as_str()), *at);
+            }
+            ConversationEvent::ReplyCompleted { text, at, .. } => {
+                self.message(text.as_ref().known().map(|text| text.as_str()), *at);
+            }
+            ConversationEvent::ReplyFailed { text, at, .. }
+            | ConversationEvent::ReplyCancelled { text, at, .. } => {
+                if let Some(text) = text {
+                    self.message(text.as_ref().known().map(|text| text.as_str()), *at);
+                }
+            }
+            ConversationEvent::ReplyRequested { .. }
+            | ConversationEvent::ReplyBegun { .. }
+            | ConversationEvent::ReplyAttemptFailed { .. } => {}
+        }
+    }
+
+    fn message(&mut self, text: Option<&str>, at: DateTime<Utc>) {
+        self.messages += 1;
+        self.last_message = Some(text.map(|text| text.chars().take(EXCERPT).collect()));
+        self.updated_at = Some(at);
+    }
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    changes: &BTreeMap<ConversationId, Change>,
+) -> Result<(), sqlx::Error> {
+    let (mut ids, mut owners, mut created) = (Vec::new(), Vec::new(), Vec::new());
+    let mut deleted = Vec::new();
+    let mut changed = Changed::default();
+    for (id, change) in changes {
+        if change.deleted {
+            deleted.push(id.uuid());
+            continue;
+        }
+        if let Some((owner, at)) = change.started {
+            ids.push(id.uuid());
+            owners.push(owner);
+            created.push(at);
+        }
+        changed.push(id.uuid(), change);
+    }
+    if !ids.is_empty() {
+        sqlx::query(
+            "INSERT INTO conversations
+                 (conversation_id, owner, pinned, archived, message_count, created_at, updated_at)
+             SELECT c.id, c.owner, false, false, 0, c.at, c.at
+             FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS c(id, owner, at)",
+        )
+        .bind(&ids)
+        .bind(&owners)
+        .bind(&created)
+        .execute(&mut *connection)
+        .await?;
+    }
+    changed.write(connection).await?;
+    if !deleted.is_empty() {
+        sqlx::query("DELETE FROM conversations WHERE conversation_id = ANY($1)")
+            .bind(&deleted)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The changes of a batch, column by column, for one statement.
+#[derive(Debug, Default)]
+struct Changed {
+    ids: Vec<Uuid>,
+    set_title: Vec<bool>,
+    titles: Vec<Option<String>>,
+    pinned: Vec<Option<bool>>,
+    archived: Vec<Option<bool>>,
+    messages: Vec<i64>,
+    set_last: Vec<bool>,
+    last: Vec<Option<String>>,
+    updated: Vec<Option<DateTime<Utc>>>,
+}
+
+impl Changed {
+    fn push(&mut self, id: Uuid, change: &Change) {
+        self.ids.push(id);
+        self.set_title.push(change.title.is_some());
+        self.titles.push(change.title.clone().flatten());
+        self.pinned.push(change.pinned);
+        self.archived.push(change.archived);
+        self.messages.push(change.messages);
+        self.set_last.push(change.last_message.is_some());
+        self.last.push(change.last_message.clone().flatten());
+        self.updated.push(change.updated_at);
+    }
+
+    async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE conversations AS c SET
+                 title = CASE WHEN n.set_title THEN n.title ELSE c.title END,
+                 pinned = coalesce(n.pinned, c.pinned),
+                 archived = coalesce(n.archived, c.archived),
+                 message_count = c.message_count + n.messages,
+                 last_message = CASE WHEN n.set_last THEN n.last ELSE c.last_message END,
+                 updated_at = coalesce(n.updated, c.updated_at)
+             FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bool[],
+                         $8::text[], $9::timestamptz[])
+                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated)
+             WHERE c.conversation_id = n.id",
+        )
+        .bind(self.ids)
+        .bind(self.set_title)
+        .bind(self.titles)
+        .bind(self.pinned)
+        .bind(self.archived)
+        .bind(self.messages)
+        .bind(self.set_last)
+        .bind(self.last)
+        .bind(self.updated)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}

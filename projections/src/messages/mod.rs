@@ -1,0 +1,239 @@
+//! The messages of each conversation, answers included, in the order of the log.
+
+pub mod query;
+
+use std::sync::Arc;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::{MessageId, ReplyId};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::log::Recorded;
+use crate::runner::{Applied, Projection};
+
+/// Writes the table `messages`.
+#[derive(Debug)]
+pub struct Messages;
+
+impl Projection for Messages {
+    fn name(&self) -> &'static str {
+        "messages"
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Conversation(
+                ConversationEvent::MessageSent { .. }
+                    | ConversationEvent::ReplyRequested { .. }
+                    | ConversationEvent::ReplyCompleted { .. }
+                    | ConversationEvent::ReplyFailed { .. }
+                    | ConversationEvent::ReplyCancelled { .. }
+                    | ConversationEvent::ConversationDeleted { .. }
+            )
+        )
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["messages"]
+    }
+
+    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+        Box::pin(async move {
+            let mut new = NewRows::default();
+            let mut asked: (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
+            let mut deleted = Vec::new();
+            for recorded in events {
+                match &recorded.event {
+                    Event::Conversation(event) => {
+                        fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
+                    }
+                    Event::User(_) | Event::Claim(_) => {}
+                }
+            }
+            new.write(connection).await?;
+            if !asked.0.is_empty() {
+                sqlx::query(
+                    "UPDATE messages AS m SET reply_id = a.reply
+                     FROM unnest($1::uuid[], $2::uuid[]) AS a(message, reply) WHERE m.message_id = a.message",
+                )
+                .bind(&asked.0)
+                .bind(&asked.1)
+                .execute(&mut *connection)
+                .await?;
+            }
+            if !deleted.is_empty() {
+                sqlx::query("DELETE FROM messages WHERE conversation_id = ANY($1)")
+                    .bind(&deleted)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn fold(
+    position: i64,
+    event: &ConversationEvent,
+    new: &mut NewRows,
+    asked: &mut (Vec<Uuid>, Vec<Uuid>),
+    deleted: &mut Vec<Uuid>,
+) {
+    let conversation = event.conversation_id().uuid();
+    match event {
+        ConversationEvent::MessageSent { message_id, text, at, .. } => new.push(NewRow {
+            message_id: message_id.uuid(),
+            conversation,
+            position,
+            role: "user",
+            status: "complete",
+            text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+            reply_id: None,
+            in_reply_to: None,
+            model: None,
+            at: *at,
+        }),
+        ConversationEvent::ReplyRequested { message_id, reply_id, .. } => {
+            // The row may be of this batch or of an earlier one.
+            if !new.set_reply(message_id.uuid(), reply_id.uuid()) {
+                asked.0.push(message_id.uuid());
+                asked.1.push(reply_id.uuid());
+            }
+        }
+        ConversationEvent::ReplyCompleted { message_id, reply_id, text, model, at, .. } => new.push(NewRow {
+            status: "complete",
+            text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+            model: Some(model.clone()),
+            ..answer(conversation, position, *message_id, *reply_id, *at)
+        }),
+        ConversationEvent::ReplyFailed { message_id, reply_id, text: Some(text), at, .. } => {
+            new.push(NewRow {
+                status: "failed",
+                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                ..answer(conversation, position, *message_id, *reply_id, *at)
+            });
+        }
+        ConversationEvent::ReplyCancelled { message_id, reply_id, text: Some(text), at, .. } => {
+            new.push(NewRow {
+                status: "cancelled",
+                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                ..answer(conversation, position, *message_id, *reply_id, *at)
+            });
+        }
+        ConversationEvent::ConversationDeleted { .. } => deleted.push(conversation),
+        ConversationEvent::ConversationStarted { .. }
+        | ConversationEvent::ConversationRenamed { .. }
+        | ConversationEvent::ConversationPinned { .. }
+        | ConversationEvent::ConversationUnpinned { .. }
+        | ConversationEvent::ConversationArchived { .. }
+        | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ReplyBegun { .. }
+        | ConversationEvent::ReplyAttemptFailed { .. }
+        | ConversationEvent::ReplyFailed { text: None, .. }
+        | ConversationEvent::ReplyCancelled { text: None, .. } => {}
+    }
+}
+
+fn answer(
+    conversation: Uuid,
+    position: i64,
+    message_id: MessageId,
+    reply_id: ReplyId,
+    at: DateTime<Utc>,
+) -> NewRow {
+    NewRow {
+        message_id: MessageId::answering(reply_id).uuid(),
+        conversation,
+        position,
+        role: "assistant",
+        status: "complete",
+        text: None,
+        reply_id: Some(reply_id.uuid()),
+        in_reply_to: Some(message_id.uuid()),
+        model: None,
+        at,
+    }
+}
+
+struct NewRow {
+    message_id: Uuid,
+    conversation: Uuid,
+    position: i64,
+    role: &'static str,
+    status: &'static str,
+    text: Option<String>,
+    reply_id: Option<Uuid>,
+    in_reply_to: Option<Uuid>,
+    model: Option<String>,
+    at: DateTime<Utc>,
+}
+
+/// The new rows of a batch, column by column, for one statement.
+#[derive(Default)]
+struct NewRows {
+    message_ids: Vec<Uuid>,
+    conversations: Vec<Uuid>,
+    positions: Vec<i64>,
+    roles: Vec<&'static str>,
+    statuses: Vec<&'static str>,
+    texts: Vec<Option<String>>,
+    reply_ids: Vec<Option<Uuid>>,
+    in_reply_to: Vec<Option<Uuid>>,
+    models: Vec<Option<String>>,
+    times: Vec<DateTime<Utc>>,
+}
+
+impl NewRows {
+    fn push(&mut self, row: NewRow) {
+        self.message_ids.push(row.message_id);
+        self.conversations.push(row.conversation);
+        self.positions.push(row.position);
+        self.roles.push(row.role);
+        self.statuses.push(row.status);
+        self.texts.push(row.text);
+        self.reply_ids.push(row.reply_id);
+        self.in_reply_to.push(row.in_reply_to);
+        self.models.push(row.model);
+        self.times.push(row.at);
+    }
+
+    /// Notes the reply that a message of this batch asked for; false when the message is not of this batch.
+    fn set_reply(&mut self, message: Uuid, reply: Uuid) -> bool {
+        match self.message_ids.iter().rposition(|id| *id == message) {
+            Some(index) => {
+                self.reply_ids[index] = Some(reply);
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.message_ids.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "INSERT INTO messages (message_id, conversation_id, position, role, status, text, reply_id, in_reply_to,
+                                   model, created_at)
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                                  $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[])",
+        )
+        .bind(self.message_ids)
+        .bind(self.conversations)
+        .bind(self.positions)
+        .bind(self.roles)
+        .bind(self.statuses)
+        .bind(self.texts)
+        .bind(self.reply_ids)
+        .bind(self.in_reply_to)
+        .bind(self.models)
+        .bind(self.times)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! The list of read models: adding one means its folder, its migration and a line here.
+
+use std::sync::Arc;
+
+use crate::conversations::Conversations;
+use crate::messages::Messages;
+use crate::pending_replies::PendingReplies;
+use crate::replies::Replies;
+use crate::runner::Projection;
+use crate::users::Users;
+
+/// Every projection.
+pub fn all() -> Vec<Arc<dyn Projection>> {
+    vec![
+        Arc::new(Users),
+        Arc::new(Conversations),
+        Arc::new(Messages),
+        Arc::new(PendingReplies),
+        Arc::new(Replies),
+    ]
+}
+
+/// The models that the conversation doors read: what an answer of theirs waits for.
+pub const CONVERSATION_MODELS: &[&str] = &["conversations", "messages", "pending_replies", "replies"];
+
+/// The models that the account doors read.
+pub const ACCOUNT_MODELS: &[&str] = &["users"];

@@ -1,0 +1,107 @@
+//! What is owed: every reply that has been asked for and has not ended. The truth of the queue.
+
+pub mod query;
+
+use std::sync::Arc;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use sqlx::PgConnection;
+
+use crate::log::Recorded;
+use crate::runner::{Applied, Projection};
+
+/// Writes the table `pending_replies`.
+#[derive(Debug)]
+pub struct PendingReplies;
+
+impl Projection for PendingReplies {
+    fn name(&self) -> &'static str {
+        "pending_replies"
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Conversation(
+                ConversationEvent::ReplyRequested { .. }
+                    | ConversationEvent::ReplyBegun { .. }
+                    | ConversationEvent::ReplyAttemptFailed { .. }
+                    | ConversationEvent::ReplyCompleted { .. }
+                    | ConversationEvent::ReplyFailed { .. }
+                    | ConversationEvent::ReplyCancelled { .. }
+            )
+        )
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["pending_replies"]
+    }
+
+    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+        Box::pin(async move {
+            for recorded in events {
+                match &recorded.event {
+                    Event::Conversation(event) => apply(connection, recorded.position, event).await?,
+                    Event::User(_) | Event::Claim(_) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn apply(
+    connection: &mut PgConnection,
+    position: i64,
+    event: &ConversationEvent,
+) -> Result<(), sqlx::Error> {
+    let query = match event {
+        ConversationEvent::ReplyRequested {
+            conversation_id,
+            message_id,
+            reply_id,
+            owner,
+            model,
+            deadline,
+            at,
+        } => sqlx::query(
+            "INSERT INTO pending_replies
+                 (reply_id, conversation_id, owner, message_id, position, model, requested_at, deadline, attempt)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+        )
+        .bind(reply_id.uuid())
+        .bind(conversation_id.uuid())
+        .bind(owner.uuid())
+        .bind(message_id.uuid())
+        .bind(position)
+        .bind(model.as_deref())
+        .bind(*at)
+        .bind(*deadline),
+        ConversationEvent::ReplyBegun { reply_id, attempt, .. } => {
+            sqlx::query("UPDATE pending_replies SET attempt = $2, not_before = NULL WHERE reply_id = $1")
+                .bind(reply_id.uuid())
+                .bind(i32::try_from(*attempt).unwrap_or(i32::MAX))
+        }
+        ConversationEvent::ReplyAttemptFailed { reply_id, not_before, .. } => {
+            sqlx::query("UPDATE pending_replies SET not_before = $2 WHERE reply_id = $1")
+                .bind(reply_id.uuid())
+                .bind(*not_before)
+        }
+        ConversationEvent::ReplyCompleted { reply_id, .. }
+        | ConversationEvent::ReplyFailed { reply_id, .. }
+        | ConversationEvent::ReplyCancelled { reply_id, .. } => {
+            sqlx::query("DELETE FROM pending_replies WHERE reply_id = $1").bind(reply_id.uuid())
+        }
+        ConversationEvent::ConversationStarted { .. }
+        | ConversationEvent::ConversationRenamed { .. }
+        | ConversationEvent::ConversationPinned { .. }
+        | ConversationEvent::ConversationUnpinned { .. }
+        | ConversationEvent::ConversationArchived { .. }
+        | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationDeleted { .. }
+        | ConversationEvent::MessageSent { .. } => return Ok(()),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The provenance of every reply: what was asked, of whom, with which inputs, in which attempts, and what it cost.
+
+pub mod query;
+
+use std::sync::Arc;
+
+use aggregates::Event;
+use aggregates::conversation::{ConversationEvent, FailureReason};
+use aggregates::ids::{MessageId, ReplyId};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use crate::log::Recorded;
+use crate::runner::{Applied, Projection};
+
+/// Writes the table `replies`.
+#[derive(Debug)]
+pub struct Replies;
+
+impl Projection for Replies {
+    fn name(&self) -> &'static str {
+        "replies"
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Conversation(
+                ConversationEvent::ReplyRequested { .. }
+                    | ConversationEvent::ReplyBegun { .. }
+                    | ConversationEvent::ReplyAttemptFailed { .. }
+                    | ConversationEvent::ReplyCompleted { .. }
+                    | ConversationEvent::ReplyFailed { .. }
+                    | ConversationEvent::ReplyCancelled { .. }
+                    | ConversationEvent::ConversationDeleted { .. }
+            )
+        )
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["replies"]
+    }
+
+    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+        Box::pin(async move {
+            for recorded in events {
+                match &recorded.event {
+                    Event::Conversation(event) => apply(connection, recorded.position, event).await?,
+                    Event::User(_) | Event::Claim(_) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn apply(
+    connection: &mut PgConnection,
+    position: i64,
+    event: &ConversationEvent,
+) -> Result<(), sqlx::Error> {
+    let query = match event {
+        ConversationEvent::ReplyRequested { conversation_id, message_id, reply_id, owner, model, at, .. } => {
+            sqlx::query(
+                "INSERT INTO replies (reply_id, conversation_id, owner, message_id, answer_id, state, requested_model,
+                                      attempts, requested_at, position)
+                 VALUES ($1, $2, $3, $4, $5, 'requested', $6, '[]', $7, $8)",
+            )
+            .bind(reply_id.uuid())
+            .bind(conversation_id.uuid())
+            .bind(owner.uuid())
+            .bind(message_id.uuid())
+            .bind(MessageId::answering(*reply_id).uuid())
+            .bind(model.as_deref())
+            .bind(*at)
+            .bind(position)
+        }
+        ConversationEvent::ReplyBegun { reply_id, attempt, plan, at, .. } => sqlx::query(
+            "UPDATE replies SET state = 'begun', attempts = attempts || $2, position = $3 WHERE reply_id = $1",
+        )
+        .bind(reply_id.uuid())
+        .bind(Json(json!([{"attempt": attempt, "begun_at": at, "plan": plan}])))
+        .bind(position),
+        ConversationEvent::ReplyAttemptFailed { reply_id, attempt, reason, not_before, at, .. } => {
+            // The attempt's own entry gets its end; attempts are counted from 1.
+            sqlx::query(
+                "UPDATE replies SET state = 'requested', position = $4, attempts = jsonb_set(attempts, $2,
+                        coalesce(attempts #> $2, '{}') || $3)
+                 WHERE reply_id = $1",
+            )
+            .bind(reply_id.uuid())
+            .bind(vec![attempt.saturating_sub(1).to_string()])
+            .bind(Json(json!({"failed_at": at, "failure": reason, "next_not_before": not_before})))
+            .bind(position)
+        }
+        ConversationEvent::ReplyCompleted {
+            reply_id,
+            finish,
+            usage,
+            timings,
+            model,
+            provider_reply_id,
+            at,
+            ..
+        } => sqlx::query(
+            "UPDATE replies SET state = 'completed', finish = $2, usage = $3, timings = $4, model = $5,
+                    provider_reply_id = $6, ended_at = $7, position = $8
+             WHERE reply_id = $1",
+        )
+        .bind(reply_id.uuid())
+        .bind(finish.as_str())
+        .bind(Json(usage))
+        .bind(Json(timings))
+        .bind(model.as_str())
+        .bind(provider_reply_id.as_deref())
+        .bind(*at)
+        .bind(position),
+        ConversationEvent::ReplyFailed { reply_id, reason, at, .. } => {
+            ended("failed", *reply_id, Some(*reason), *at, position)
+        }
+        ConversationEvent::ReplyCancelled { reply_id, at, .. } => ended("cancelled", *reply_id, None, *at, position),
+        ConversationEvent::ConversationDeleted { conversation_id, .. } => {
+            // What is kept of a deleted conversation is in the log; the model forgets it like the others do.
+            sqlx::query("DELETE FROM replies WHERE conversation_id = $1").bind(conversation_id.uuid())
+        }
+        ConversationEvent::ConversationStarted { .. }
+        | ConversationEvent::ConversationRenamed { .. }
+        | ConversationEvent::ConversationPinned { .. }
+        | ConversationEvent::ConversationUnpinned { .. }
+        | ConversationEvent::ConversationArchived { .. }
+        | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::MessageSent { .. } => return Ok(()),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
+fn ended<'q>(
+    state: &'static str,
+    reply: ReplyId,
+    reason: Option<FailureReason>,
+    at: DateTime<Utc>,
+    position: i64,
+) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query(
+        "UPDATE replies SET state = $2, failure = $3, ended_at = $4, position = $5 WHERE reply_id = $1",
+    )
+    .bind(reply.uuid())
+    .bind(state)
+    .bind(reason.map(FailureReason::as_str))
+    .bind(at)
+    .bind(position)
+}

@@ -1,0 +1,72 @@
+//! Queries on replies and their provenance.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// A reply with its provenance.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct ReplyRow {
+    /// Its id.
+    pub reply_id: Uuid,
+    /// The conversation it belongs to.
+    pub conversation_id: Uuid,
+    /// Who asked.
+    pub owner: Uuid,
+    /// The message that asked.
+    pub message_id: Uuid,
+    /// The id of the answer, from the beginning on.
+    pub answer_id: Uuid,
+    /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
+    pub state: String,
+    /// The model wished for.
+    pub requested_model: Option<String>,
+    /// The model that really answered.
+    pub model: Option<String>,
+    /// Every attempt: number, plan (provider, model, parameters, prompt versions, inputs), times, failure.
+    pub attempts: Value,
+    /// Why the provider stopped.
+    pub finish: Option<String>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Tokens read and written.
+    pub usage: Option<Value>,
+    /// How long it took, in milliseconds.
+    pub timings: Option<Value>,
+    /// The provider's own id of the answer.
+    pub provider_reply_id: Option<String>,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Position of its last event.
+    pub position: i64,
+}
+
+impl ReplyRow {
+    /// Whether it has ended, in whichever way.
+    pub fn has_ended(&self) -> bool {
+        self.ended_at.is_some()
+    }
+}
+
+/// One reply, if this user asked for it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn by_id(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    reply: Uuid,
+) -> Result<Option<ReplyRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT reply_id, conversation_id, owner, message_id, answer_id, state, requested_model, model, attempts,
+                finish, failure, usage, timings, provider_reply_id, requested_at, ended_at, position
+         FROM replies WHERE reply_id = $1 AND owner = $2",
+    )
+    .bind(reply)
+    .bind(owner)
+    .fetch_optional(pool)
+    .await
+}

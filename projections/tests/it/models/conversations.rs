@@ -1,0 +1,142 @@
+//! The conversations.
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::ConversationId;
+use projections::conversations::query::{ConversationRow, by_id, page};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{project_all, start_over};
+use crate::events::{
+    ADA, TALK, cancelled, completed, deleted, failed, minute, registered, renamed, requested, sent, started,
+};
+use crate::support::Log;
+
+fn pinned(conversation: ConversationId, at: i64) -> Event {
+    ConversationEvent::ConversationPinned { conversation_id: conversation, owner: ADA, at: minute(at) }.into()
+}
+
+fn unpinned(conversation: ConversationId, at: i64) -> Event {
+    ConversationEvent::ConversationUnpinned { conversation_id: conversation, owner: ADA, at: minute(at) }
+        .into()
+}
+
+fn archived(conversation: ConversationId, at: i64) -> Event {
+    ConversationEvent::ConversationArchived { conversation_id: conversation, owner: ADA, at: minute(at) }
+        .into()
+}
+
+fn unarchived(conversation: ConversationId, at: i64) -> Event {
+    ConversationEvent::ConversationUnarchived { conversation_id: conversation, owner: ADA, at: minute(at) }
+        .into()
+}
+
+async fn talk(pool: &PgPool) -> ConversationRow {
+    by_id(pool, ADA.uuid(), TALK.uuid()).await.unwrap().unwrap()
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[registered(ADA, "ada@example.org", None, 0), started(TALK, Some("first"), 1)]).await;
+    project_all(&log).await;
+    let fresh = ConversationRow {
+        conversation_id: TALK.uuid(),
+        owner: ADA.uuid(),
+        title: Some("first".to_owned()),
+        pinned: false,
+        archived: false,
+        message_count: 0,
+        last_message: None,
+        created_at: minute(1),
+        updated_at: minute(1),
+    };
+    assert_eq!(talk(&pool).await, fresh);
+
+    log.append(&[renamed("second", 2), pinned(TALK, 3), archived(TALK, 4)]).await;
+    project_all(&log).await;
+    let marked = ConversationRow { title: Some("second".to_owned()), pinned: true, archived: true, ..fresh };
+    assert_eq!(talk(&pool).await, marked);
+
+    log.append(&[
+        unpinned(TALK, 5),
+        unarchived(TALK, 6),
+        sent(TALK, 1, "a question", 7),
+        requested(1, None, 7),
+    ])
+    .await;
+    project_all(&log).await;
+    let asked = ConversationRow {
+        pinned: false,
+        archived: false,
+        message_count: 1,
+        last_message: Some("a question".to_owned()),
+        updated_at: minute(7),
+        ..marked
+    };
+    assert_eq!(talk(&pool).await, asked);
+
+    // An answer counts, and what came of an unfinished one; a reply that brought nothing does not.
+    log.append(&[completed(1, 1, &"ä".repeat(300), 8)]).await;
+    project_all(&log).await;
+    let answered = ConversationRow {
+        message_count: 2,
+        last_message: Some("ä".repeat(200)),
+        updated_at: minute(8),
+        ..asked
+    };
+    assert_eq!(talk(&pool).await, answered);
+    log.append(&[cancelled(2, Some("half"), 9), failed(3, Some("the rest"), 10)]).await;
+    log.append(&[cancelled(4, None, 11), failed(5, None, 12)]).await;
+    project_all(&log).await;
+    let ended = ConversationRow {
+        message_count: 4,
+        last_message: Some("the rest".to_owned()),
+        updated_at: minute(10),
+        ..answered
+    };
+    assert_eq!(talk(&pool).await, ended);
+
+    log.erase(ADA.uuid()).await;
+    start_over(&log, "conversations").await;
+    project_all(&log).await;
+    assert_eq!(talk(&pool).await, ConversationRow { title: None, last_message: None, ..ended });
+
+    log.append(&[deleted(TALK, 13)]).await;
+    project_all(&log).await;
+    assert_eq!(by_id(&pool, ADA.uuid(), TALK.uuid()).await.unwrap(), None);
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn pages_list_pinned_ones_first_and_then_the_latest(pool: PgPool) {
+    let log = Log::new(&pool);
+    let id = |n: u128| ConversationId::new(Uuid::from_u128(n));
+    for n in 1..=5 {
+        log.append(&[started(id(n), None, i64::try_from(n).unwrap())]).await;
+    }
+    log.append(&[pinned(id(2), 10)]).await;
+    log.append(&[archived(id(3), 10)]).await;
+    log.append(&[sent(id(1), 1, "hello", 20)]).await;
+    // Begun and deleted within one batch.
+    log.append(&[started(id(6), None, 21), deleted(id(6), 22)]).await;
+    project_all(&log).await;
+
+    let ids = |rows: Vec<ConversationRow>| {
+        rows.into_iter().map(|row| row.conversation_id.as_u128()).collect::<Vec<_>>()
+    };
+    let owner = ADA.uuid();
+    let (all, total) = page(&pool, owner, false, 10, 0).await.unwrap();
+    assert_eq!((ids(all), total), (vec![2, 1, 5, 4], 4));
+    let (first, total) = page(&pool, owner, false, 2, 0).await.unwrap();
+    assert_eq!((ids(first), total), (vec![2, 1], 4));
+    let (last, total) = page(&pool, owner, false, 2, 3).await.unwrap();
+    assert_eq!((ids(last), total), (vec![4], 4));
+    let (beyond, total) = page(&pool, owner, false, 2, 9).await.unwrap();
+    assert_eq!((ids(beyond), total), (vec![], 4));
+    let (archive, total) = page(&pool, owner, true, 10, 0).await.unwrap();
+    assert_eq!((ids(archive), total), (vec![3], 1));
+    let (others, total) = page(&pool, Uuid::from_u128(0xE7E), false, 10, 0).await.unwrap();
+    assert_eq!((ids(others), total), (vec![], 0));
+    assert_eq!(by_id(&pool, Uuid::from_u128(0xE7E), id(1).uuid()).await.unwrap(), None);
+}

@@ -1,0 +1,121 @@
+//! Replies and their provenance.
+
+use aggregates::ids::MessageId;
+use projections::replies::query::{ReplyRow, by_id};
+use serde_json::json;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::project_all;
+use crate::events::{
+    ADA, TALK, attempt_failed, begun, cancelled, completed, deleted, failed, message, minute, plan, reply,
+    requested, sent, started,
+};
+use crate::support::Log;
+
+async fn row(pool: &PgPool, n: u128) -> ReplyRow {
+    by_id(pool, ADA.uuid(), reply(n).uuid()).await.unwrap().unwrap()
+}
+
+fn asked(n: u128, position: i64, model: Option<&str>, at: i64) -> ReplyRow {
+    ReplyRow {
+        reply_id: reply(n).uuid(),
+        conversation_id: TALK.uuid(),
+        owner: ADA.uuid(),
+        message_id: message(n).uuid(),
+        answer_id: MessageId::answering(reply(n)).uuid(),
+        state: "requested".to_owned(),
+        requested_model: model.map(str::to_owned),
+        model: None,
+        attempts: json!([]),
+        finish: None,
+        failure: None,
+        usage: None,
+        timings: None,
+        provider_reply_id: None,
+        requested_at: minute(at),
+        ended_at: None,
+        position,
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_reply_shows_every_attempt_and_how_it_ended(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, Some("big"), 1)]).await; // 1..=3
+    project_all(&log).await;
+    let requested_row = asked(1, 3, Some("big"), 1);
+    assert_eq!(row(&pool, 1).await, requested_row);
+    assert!(!requested_row.has_ended());
+
+    log.append(&[begun(1, 1, 1)]).await; // 4
+    project_all(&log).await;
+    let first = json!({"attempt": 1, "begun_at": "2026-01-01T00:01:00Z", "plan": plan()});
+    let begun_row = ReplyRow {
+        state: "begun".to_owned(),
+        attempts: json!([first]),
+        position: 4,
+        ..requested_row.clone()
+    };
+    assert_eq!(row(&pool, 1).await, begun_row);
+
+    log.append(&[attempt_failed(1, 1, 2), begun(1, 2, 3)]).await; // 5, 6
+    project_all(&log).await;
+    let first = json!({
+        "attempt": 1, "begun_at": "2026-01-01T00:01:00Z", "plan": plan(), "failed_at": "2026-01-01T00:02:00Z",
+        "failure": "rate_limited", "next_not_before": "2026-01-01T00:03:00Z",
+    });
+    let second = json!({"attempt": 2, "begun_at": "2026-01-01T00:03:00Z", "plan": plan()});
+    let again = ReplyRow { attempts: json!([first, second]), position: 6, ..begun_row };
+    assert_eq!(row(&pool, 1).await, again);
+
+    log.append(&[completed(1, 2, "answer", 4)]).await; // 7
+    project_all(&log).await;
+    let ended = ReplyRow {
+        state: "completed".to_owned(),
+        model: Some("scripted-1b".to_owned()),
+        finish: Some("stop".to_owned()),
+        usage: Some(json!({"prompt_tokens": 3, "completion_tokens": 5})),
+        timings: Some(json!({"first_token_ms": 7, "total_ms": 70})),
+        provider_reply_id: Some("resp-1".to_owned()),
+        ended_at: Some(minute(4)),
+        position: 7,
+        ..again
+    };
+    assert_eq!(row(&pool, 1).await, ended);
+    assert!(ended.has_ended());
+    assert_eq!(by_id(&pool, Uuid::from_u128(0xE7E), reply(1).uuid()).await.unwrap(), None, "somebody else's");
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0), requested(1, None, 1), failed(1, Some("half"), 2)]).await; // 1, 2, 3
+    log.append(&[requested(2, None, 3), begun(2, 1, 4), cancelled(2, None, 5)]).await; // 4, 5, 6
+    project_all(&log).await;
+    let state = |state: &str| state.to_owned();
+    assert_eq!(
+        row(&pool, 1).await,
+        ReplyRow {
+            state: state("failed"),
+            failure: Some("deadline".to_owned()),
+            ended_at: Some(minute(2)),
+            position: 3,
+            ..asked(1, 2, None, 1)
+        }
+    );
+    let cancelled_row = row(&pool, 2).await;
+    assert_eq!(
+        cancelled_row,
+        ReplyRow {
+            state: state("cancelled"),
+            ended_at: Some(minute(5)),
+            position: 6,
+            attempts: cancelled_row.attempts.clone(),
+            ..asked(2, 4, None, 3)
+        }
+    );
+    log.append(&[deleted(TALK, 6)]).await;
+    project_all(&log).await;
+    assert_eq!(by_id(&pool, ADA.uuid(), reply(1).uuid()).await.unwrap(), None);
+}

@@ -1,0 +1,251 @@
+//! Following the log: every event once, in order, whenever a subscriber comes and however slow it is.
+
+use std::sync::Arc;
+
+use projections::log::{LogError, LogReader, Subscription, Tail};
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::{Append, Log, SOON};
+
+const STREAM: Uuid = Uuid::from_u128(1);
+/// More batches than the tail keeps for a slow subscriber.
+const MANY: i64 = 300;
+
+/// A tail at work.
+struct Tailing {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Tailing {
+    fn start(log: &Log) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(log.tail.clone().run(stop.clone()));
+        Self { stop, tasks }
+    }
+
+    async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+/// Appends event number `n`, which gets position `n`.
+async fn append(log: &Log, n: i64) {
+    let appended = Append::pins(STREAM, n - 1, 1).run(&log.pool).await.unwrap();
+    assert_eq!(appended.positions, [n]);
+    log.tail.wake();
+}
+
+/// The positions that `subscription` hands out, until it has come to `end`.
+async fn until(subscription: &mut Subscription, end: i64) -> Vec<i64> {
+    let mut got = Vec::new();
+    while got.last().is_none_or(|last| *last < end) {
+        let next = tokio::time::timeout(SOON, subscription.next(50)).await;
+        let events = next.unwrap_or_else(|_| panic!("nothing came after {got:?}")).unwrap();
+        assert!(!events.is_empty());
+        got.extend(events.iter().map(|event| event.position));
+        assert_eq!(subscription.position(), *got.last().unwrap());
+    }
+    got
+}
+
+fn all(from: i64, to: i64) -> Vec<i64> {
+    (from..=to).collect()
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_late_joiner_gets_the_past_and_then_the_present(pool: PgPool) {
+    let log = Log::new(&pool);
+    let tailing = Tailing::start(&log);
+    for n in 1..=120 {
+        append(&log, n).await;
+    }
+    let (mut whole, mut rest) = (log.tail.subscribe(0), log.tail.subscribe(100));
+    assert_eq!(until(&mut whole, 120).await, all(1, 120));
+    for n in 121..=140 {
+        append(&log, n).await;
+    }
+    assert_eq!(until(&mut whole, 140).await, all(121, 140));
+    assert_eq!(until(&mut rest, 140).await, all(101, 140));
+    rest.seek(138);
+    assert_eq!(until(&mut rest, 140).await, all(139, 140));
+    tailing.stop().await;
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_subscriber_that_lags_behind_misses_nothing(pool: PgPool) {
+    let log = Log::new(&pool);
+    let tailing = Tailing::start(&log);
+    let (mut quick, mut slow) = (log.tail.subscribe(0), log.tail.subscribe(0));
+    append(&log, 1).await;
+    assert_eq!(until(&mut quick, 1).await, [1]);
+    assert_eq!(until(&mut slow, 1).await, [1]);
+    // Both have caught up and live on what the tail sends.
+    catch_up(&pool, &mut quick).await;
+    catch_up(&pool, &mut slow).await;
+    // The quick one has each before the next is written: so each comes in a batch of its own.
+    for n in 2..=MANY {
+        append(&log, n).await;
+        assert_eq!(until(&mut quick, n).await, [n]);
+    }
+    assert_eq!(until(&mut slow, MANY).await, all(2, MANY));
+    append(&log, MANY + 1).await;
+    assert_eq!(until(&mut slow, MANY + 1).await, [MANY + 1]);
+    tailing.stop().await;
+}
+
+/// Lets `subscription` find out that there is nothing more in the log, so that it waits for the tail.
+async fn catch_up(pool: &PgPool, subscription: &mut Subscription) {
+    let waited = tokio::time::timeout(SOON, async {
+        while !subscription.has_caught_up() {
+            tokio::select! {
+                got = subscription.next(50) => panic!("nothing is there yet: {got:?}"),
+                () = round_trips(pool) => {}
+            }
+        }
+    });
+    waited.await.unwrap();
+}
+
+/// Takes a little longer than a read of the log.
+async fn round_trips(pool: &PgPool) {
+    for _ in 0..20 {
+        crate::support::until(pool, "SELECT true").await;
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_settles_before_the_tail_begins_reaches_a_subscriber_that_waits_already(pool: PgPool) {
+    let log = Log::new(&pool);
+    let mut subscription = log.tail.subscribe(0);
+    catch_up(&pool, &mut subscription).await;
+    append(&log, 1).await;
+    let tailing = Tailing::start(&log);
+    assert_eq!(until(&mut subscription, 1).await, [1]);
+    tailing.stop().await;
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_tail_that_begins_anew_leaves_no_gap(pool: PgPool) {
+    let log = Log::new(&pool);
+    let mut subscription = log.tail.subscribe(0);
+    let mut stands = 0;
+    for round in 0..3 {
+        let tailing = Tailing::start(&log);
+        for n in 1..=5 {
+            append(&log, round * 10 + n).await;
+        }
+        assert_eq!(until(&mut subscription, round * 10 + 5).await, all(stands + 1, round * 10 + 5));
+        stands = round * 10 + 5;
+        tailing.stop().await;
+        // No tail sees these come.
+        for n in 6..=10 {
+            append(&log, round * 10 + n).await;
+        }
+        let mut late = log.tail.subscribe(0);
+        assert_eq!(until(&mut late, round * 10 + 10).await, all(1, round * 10 + 10));
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_floor_that_steps_back_withholds_nothing_for_good(pool: PgPool) {
+    let log = Log::new(&pool);
+    let tailing = Tailing::start(&log);
+    let mut quick = log.tail.subscribe(0);
+    for n in 1..=3 {
+        append(&log, n).await;
+    }
+    assert_eq!(until(&mut quick, 3).await, all(1, 3));
+    tailing.stop().await;
+    // An append that looked at the sequence long ago announces itself only now.
+    let mut slow = pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock_shared((append_lock_tag() << 48) | 1)")
+        .execute(&mut *slow)
+        .await
+        .unwrap();
+    let mut subscription = log.tail.subscribe(0);
+    assert_eq!(until(&mut subscription, 1).await, [1]);
+    {
+        let mut waiting = std::pin::pin!(subscription.next(50));
+        tokio::select! {
+            got = &mut waiting => panic!("it is held back: {got:?}"),
+            () = round_trips(&pool) => {}
+        }
+    }
+    assert!(!subscription.has_caught_up(), "it knows that there is more");
+    slow.rollback().await.unwrap();
+    // Nothing new is written: no batch will come.
+    assert_eq!(until(&mut subscription, 3).await, [2, 3]);
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn an_unknown_event_ends_a_subscription_exactly_there(pool: PgPool) {
+    let log = Log::new(&pool);
+    let mut subscription = log.tail.subscribe(0);
+    let tailing = Tailing::start(&log);
+    append(&log, 1).await;
+    assert_eq!(until(&mut subscription, 1).await, [1]);
+    let mut unknown = Append::pins(STREAM, 1, 3);
+    unknown.events[1].event_type = "conversation_melted".to_owned();
+    unknown.run(&pool).await.unwrap();
+    log.tail.wake();
+    assert_eq!(until(&mut subscription, 2).await, [2]);
+    for _ in 0..2 {
+        let error = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap().unwrap_err();
+        assert!(
+            matches!(&error, LogError::Undecodable { position: 3, event_type, .. } if event_type == "conversation_melted")
+        );
+        assert_eq!(subscription.position(), 2);
+        subscription.seek(2);
+    }
+    tailing.stop().await;
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_subscriber_that_waits_for_the_tail_meets_an_unknown_event_too(pool: PgPool) {
+    let log = Log::new(&pool);
+    let tailing = Tailing::start(&log);
+    append(&log, 1).await;
+    let mut subscription = log.tail.subscribe(0);
+    assert_eq!(until(&mut subscription, 1).await, [1]);
+    catch_up(&pool, &mut subscription).await;
+    let mut unknown = Append::pins(STREAM, 1, 1);
+    unknown.events[0].event_version = "2".to_owned();
+    unknown.run(&pool).await.unwrap();
+    log.tail.wake();
+    let met = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap();
+    assert!(matches!(met, Err(LogError::Undecodable { position: 2, .. })), "{met:?}");
+    tailing.stop().await;
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_tail_whose_database_was_away_goes_on(pool: PgPool) {
+    let log = Log::new(&pool);
+    let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let reader = LogReader::new(own.clone(), Arc::clone(&log.vault));
+    let apart = Log { tail: Tail::new(reader.clone()), reader, ..log.clone() };
+    let mut subscription = apart.tail.subscribe(0);
+    let tailing = Tailing::start(&apart);
+    append(&apart, 1).await;
+    assert_eq!(until(&mut subscription, 1).await, [1]);
+    for n in 2..=10 {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%read_events%'",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        append(&apart, n).await;
+        assert_eq!(until(&mut subscription, n).await, [n]);
+    }
+    tailing.stop().await;
+    own.close().await;
+}

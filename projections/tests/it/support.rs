@@ -1,0 +1,300 @@
+//! What the tests share: the migrations, a log to write to, and runners that can be waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::Event;
+use projections::log::codec::has_personal;
+use projections::log::{KeyRow, LogReader, MasterKey, Sealer, Tail, Vault, personal_context};
+use projections::progress::Progress;
+use projections::runner::{self, Projection};
+use serde_json::{Value, json};
+use sqlx::migrate::Migrator;
+use sqlx::{PgExecutor, PgPool};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// How long anything that must happen may take.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// The master key of the tests.
+pub(crate) const MASTER: [u8; 32] = [7; 32];
+
+/// One call of the database's `append`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Append {
+    pub(crate) key: Option<(&'static str, &'static str, Vec<u8>, Value)>,
+    pub(crate) checks: Vec<(String, String, i64)>,
+    pub(crate) events: Vec<NewEvent>,
+    pub(crate) beside: Vec<Value>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct NewEvent {
+    pub(crate) aggregate_type: String,
+    pub(crate) aggregate_id: String,
+    pub(crate) sequence: i64,
+    pub(crate) event_type: String,
+    pub(crate) event_version: String,
+    pub(crate) payload: Value,
+}
+
+#[derive(Debug, PartialEq, sqlx::FromRow)]
+pub(crate) struct Appended {
+    pub(crate) replayed: bool,
+    pub(crate) stored_fingerprint: Option<Vec<u8>>,
+    pub(crate) stored_result: Option<Value>,
+    pub(crate) positions: Vec<i64>,
+}
+
+impl Append {
+    /// `count` valid events of a conversation that stands at `stands`.
+    pub(crate) fn pins(conversation: Uuid, stands: i64, count: i64) -> Self {
+        Self::default().and_pins(conversation, stands, count)
+    }
+
+    /// The same, added to what is there.
+    pub(crate) fn and_pins(mut self, conversation: Uuid, stands: i64, count: i64) -> Self {
+        self.checks.push(("conversation".to_owned(), conversation.to_string(), stands));
+        for sequence in stands + 1..=stands + count {
+            self.events.push(NewEvent {
+                aggregate_type: "conversation".to_owned(),
+                aggregate_id: conversation.to_string(),
+                sequence,
+                event_type: "conversation_pinned".to_owned(),
+                event_version: "1".to_owned(),
+                payload: json!({
+                    "type": "conversation_pinned", "conversation_id": conversation, "owner": Uuid::nil(),
+                    "at": "2026-01-01T00:00:00Z",
+                }),
+            });
+        }
+        self
+    }
+
+    pub(crate) fn keyed(
+        mut self,
+        owner: &'static str,
+        key: &'static str,
+        print: &[u8],
+        result: Value,
+    ) -> Self {
+        self.key = Some((owner, key, print.to_vec(), result));
+        self
+    }
+
+    pub(crate) async fn run(&self, executor: impl PgExecutor<'_>) -> Result<Appended, sqlx::Error> {
+        let column = |pick: fn(&NewEvent) -> String| self.events.iter().map(pick).collect::<Vec<_>>();
+        sqlx::query_as(
+            "SELECT * FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        )
+        .bind(self.key.as_ref().map(|key| key.0))
+        .bind(self.key.as_ref().map(|key| key.1))
+        .bind(self.key.as_ref().map(|key| key.2.clone()))
+        .bind(self.key.as_ref().map(|key| key.3.to_string()))
+        .bind(self.checks.iter().map(|check| check.0.clone()).collect::<Vec<_>>())
+        .bind(self.checks.iter().map(|check| check.1.clone()).collect::<Vec<_>>())
+        .bind(self.checks.iter().map(|check| check.2).collect::<Vec<_>>())
+        .bind(column(|event| event.aggregate_type.clone()))
+        .bind(column(|event| event.aggregate_id.clone()))
+        .bind(self.events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+        .bind(column(|event| event.event_type.clone()))
+        .bind(column(|event| event.event_version.clone()))
+        .bind(column(|event| event.payload.to_string()))
+        .bind("{}")
+        .bind((!self.beside.is_empty()).then(|| Value::Array(self.beside.clone())))
+        .fetch_one(executor)
+        .await
+    }
+}
+
+/// A log and everything that reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub(crate) pool: PgPool,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) reader: LogReader,
+    pub(crate) tail: Tail,
+}
+
+impl Log {
+    pub(crate) fn new(pool: &PgPool) -> Self {
+        let vault = Arc::new(vault(pool, &MASTER));
+        let reader = LogReader::new(pool.clone(), Arc::clone(&vault));
+        Self { pool: pool.clone(), vault, tail: Tail::new(reader.clone()), reader }
+    }
+
+    /// Appends events of any streams in one append, sealed as the write side does it; gives their positions.
+    pub(crate) async fn append(&self, events: &[Event]) -> Vec<i64> {
+        let mut append = Append::default();
+        let mut sealings = Vec::new();
+        for event in events {
+            let (name, author) = stream(event);
+            let id = name.to_string();
+            let stands = match append.checks.iter().position(|check| check.1 == id) {
+                Some(_) => append
+                    .events
+                    .iter()
+                    .filter(|event| event.aggregate_id == id)
+                    .map(|e| e.sequence)
+                    .max()
+                    .unwrap(),
+                None => {
+                    let stands: i64 = sqlx::query_scalar(
+                        "SELECT coalesce(max(sequence), 0) FROM events WHERE aggregate_type = $1 AND aggregate_id = $2",
+                    )
+                    .bind(event.aggregate_type())
+                    .bind(&id)
+                    .fetch_one(&self.pool)
+                    .await
+                    .unwrap();
+                    append.checks.push((event.aggregate_type().to_owned(), id.clone(), stands));
+                    stands
+                }
+            };
+            let mut payload = serde_json::to_value(event).unwrap();
+            if has_personal(&payload) {
+                let known = sealings.iter().position(|(of, _)| *of == id);
+                let index = match known {
+                    Some(index) => index,
+                    None => {
+                        let first = sealings.first().map(|(_, sealing)| sealing);
+                        let sealing =
+                            self.vault.sealing(author, event.aggregate_type(), &id, first).await.unwrap();
+                        append.beside.extend(sealing.minted.iter().map(KeyRow::to_json));
+                        sealings.push((id.clone(), sealing));
+                        sealings.len() - 1
+                    }
+                };
+                let context = personal_context(event.aggregate_type(), &id, stands + 1);
+                Sealer(&sealings[index].1).seal(&mut payload, &context).unwrap();
+            }
+            append.events.push(NewEvent {
+                aggregate_type: event.aggregate_type().to_owned(),
+                aggregate_id: id,
+                sequence: stands + 1,
+                event_type: event.event_type().to_owned(),
+                event_version: event.event_version(),
+                payload,
+            });
+        }
+        let positions = append.run(&self.pool).await.unwrap().positions;
+        for (_, sealing) in &sealings {
+            self.vault.keep(sealing);
+        }
+        self.tail.wake();
+        positions
+    }
+
+    /// Drops a user's keys, and forgets them here: their text is erased from now on.
+    pub(crate) async fn erase(&self, user: Uuid) {
+        for table in ["data_keys", "user_keys"] {
+            let done = sqlx::query(&format!("DELETE FROM {table} WHERE user_id = $1"))
+                .bind(user)
+                .execute(&self.pool)
+                .await
+                .unwrap();
+            assert!(done.rows_affected() > 0, "the user had keys");
+        }
+        self.vault.forget(user);
+    }
+
+    /// Starts a runner for each of `projections`, and the tail that feeds them.
+    pub(crate) fn run(&self, projections: Vec<Arc<dyn Projection>>) -> Running {
+        let progress = Progress::new(projections.iter().map(|projection| projection.name()));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.tail.clone().run(stop.clone()));
+        for projection in projections {
+            let options = (*self.pool.connect_options()).clone();
+            tasks.spawn(runner::run(projection, self.tail.clone(), options, progress.clone(), stop.clone()));
+        }
+        Running { progress, stop, tasks }
+    }
+
+    /// Runs `projections` until each has applied the whole log.
+    pub(crate) async fn project(&self, projections: Vec<Arc<dyn Projection>>) {
+        let end = self.reader.last_settled().await.unwrap();
+        let running = self.run(projections);
+        running.reach(end).await;
+        running.stop().await;
+    }
+}
+
+/// Runners at work.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) progress: Progress,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Waits until every projection has reached `position`.
+    pub(crate) async fn reach(&self, position: i64) {
+        let names: Vec<_> = self.progress.all().into_iter().map(|(name, _, _)| name).collect();
+        assert!(
+            self.progress.wait(&names, position, SOON).await,
+            "{:?} did not reach {position}",
+            self.progress.all()
+        );
+        let short: Vec<_> = self.progress.all().into_iter().filter(|(_, at, _)| *at < position).collect();
+        assert!(short.is_empty(), "stopped before {position}: {short:?}");
+    }
+
+    /// Ends the runners and waits for them.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+/// Waits until `condition`, a query that gives a boolean, is true.
+pub(crate) async fn until(pool: &PgPool, condition: &str) {
+    let waited = tokio::time::timeout(SOON, async {
+        loop {
+            let holds: bool = sqlx::query_scalar(condition).fetch_one(pool).await.unwrap();
+            if holds {
+                return;
+            }
+        }
+    });
+    assert!(waited.await.is_ok(), "never came true: {condition}");
+}
+
+pub(crate) fn vault(pool: &PgPool, master: &[u8; 32]) -> Vault {
+    Vault::new(pool.clone(), MasterKey::new(master).unwrap())
+}
+
+/// The SQLSTATE that the database refused with.
+pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, sqlx::Error>) -> String {
+    outcome.unwrap_err().as_database_error().unwrap().code().unwrap().into_owned()
+}
+
+/// The rows of a table as sorted text: two tables with the same rows have the same.
+pub(crate) async fn rows_of(executor: impl PgExecutor<'_>, table: &str) -> Vec<String> {
+    sqlx::query_scalar(&format!("SELECT t::text FROM {table} t ORDER BY 1"))
+        .fetch_all(executor)
+        .await
+        .unwrap()
+}
+
+fn stream(event: &Event) -> (Uuid, Uuid) {
+    match event {
+        Event::User(event) => {
+            let user = match event {
+                aggregates::user::UserEvent::UserRegistered { user_id, .. }
+                | aggregates::user::UserEvent::PasswordChanged { user_id, .. }
+                | aggregates::user::UserEvent::UserDeactivated { user_id, .. } => user_id.uuid(),
+            };
+            (user, user)
+        }
+        // The name of a claim's stream is not in its events; the tests have one claim.
+        Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
+        Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
+    }
+}

@@ -1,0 +1,198 @@
+//! Keys and sealing: what is sealed opens only where it belongs, and a key that is gone is not an error.
+
+use std::collections::HashSet;
+
+use projections::log::codec::{has_personal, open_all};
+use projections::log::{KeyRow, LogError, LogReader, Sealer, Sealing, Vault, VaultError, personal_context};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::events::{TALK, sent, started};
+use crate::support::{Append, Log, MASTER, vault};
+
+const AUTHOR: Uuid = Uuid::from_u128(0xA);
+
+/// A sealing whose rows are stored, as after an append.
+async fn stored(vault: &Vault, pool: &PgPool, stream: &str) -> Sealing {
+    let sealing = vault.sealing(AUTHOR, "conversation", stream, None).await.unwrap();
+    let append = Append { beside: sealing.minted.iter().map(KeyRow::to_json).collect(), ..Append::default() };
+    append.run(pool).await.unwrap();
+    vault.keep(&sealing);
+    sealing
+}
+
+fn sealed(sealing: &Sealing, plain: &Value, context: &str) -> Value {
+    let mut value = plain.clone();
+    Sealer(sealing).seal(&mut value, context).unwrap();
+    value
+}
+
+async fn opened(vault: &Vault, value: &Value, context: &str) -> Result<Value, VaultError> {
+    let mut documents = [(context.to_owned(), value.clone())];
+    open_all(vault, &mut documents).await?;
+    let [(_, value)] = documents;
+    Ok(value)
+}
+
+/// Any JSON, with personal values of any shape at any place.
+fn json_tree() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("[a-z$]{0,6}", inner.clone(), 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+            inner.prop_map(|value| json!({ "$personal": value })),
+        ]
+    })
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
+    let vault = vault(&pool, &MASTER);
+    let sealing = stored(&vault, &pool, "s").await;
+    let context = personal_context("conversation", "s", 1);
+    let mut runner = TestRunner::default();
+    let mut with_personal = 0;
+    for _ in 0..400 {
+        let tree = json_tree().new_tree(&mut runner).unwrap().current();
+        let hidden = sealed(&sealing, &tree, &context);
+        assert!(!has_personal(&hidden), "{tree} became {hidden}");
+        with_personal += i32::from(has_personal(&tree));
+        assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
+    }
+    assert!(with_personal > 40, "the trees are worth nothing: {with_personal}");
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
+    let vault = vault(&pool, &MASTER);
+    let sealing = stored(&vault, &pool, "s").await;
+    let context = personal_context("conversation", "s", 7);
+    let hidden = sealed(&sealing, &json!({"text": {"$personal": "words"}}), &context);
+    for elsewhere in [
+        personal_context("conversation", "s", 8),
+        personal_context("conversation", "t", 7),
+        personal_context("user", "s", 7),
+    ] {
+        let moved = opened(&vault, &hidden, &elsewhere).await;
+        assert!(matches!(moved, Err(VaultError::Tampered)), "opened at {elsewhere}: {moved:?}");
+    }
+    // Under another key of the same person.
+    let other = stored(&vault, &pool, "t").await;
+    let mut swapped = hidden.clone();
+    swapped["text"]["key"] = json!(other.key_id);
+    assert!(matches!(opened(&vault, &swapped, &context).await, Err(VaultError::Tampered)));
+    for damaged in ["", "AAAA", "!"] {
+        let mut changed = hidden.clone();
+        changed["text"]["$sealed"] = json!(damaged);
+        assert!(matches!(opened(&vault, &changed, &context).await, Err(VaultError::Tampered)), "{damaged:?}");
+    }
+    let mut nameless = hidden.clone();
+    nameless["text"]["key"] = json!("not a key");
+    assert!(matches!(opened(&vault, &nameless, &context).await, Err(VaultError::Tampered)));
+    assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), json!({"text": {"$personal": "words"}}));
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
+    let context = personal_context("conversation", "s", 1);
+    let plain = json!({"text": {"$personal": "words"}, "count": 3});
+    for table in ["data_keys", "user_keys"] {
+        let mine = vault(&pool, &MASTER);
+        let hidden = sealed(&stored(&mine, &pool, "s").await, &plain, &context);
+        assert_eq!(opened(&vault(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
+        sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
+        let erased = json!({"text": {"$erased": true}, "count": 3});
+        assert_eq!(opened(&vault(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
+        // A process that has the key in its memory reads on until it is told.
+        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        mine.forget(Uuid::from_u128(0xB));
+        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        mine.forget(AUTHOR);
+        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), erased, "{table}");
+        sqlx::query("DELETE FROM data_keys").execute(&pool).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
+    let context = personal_context("conversation", "s", 1);
+    let mine = vault(&pool, &MASTER);
+    let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
+    let wrong = vault(&pool, &[8; 32]);
+    assert!(matches!(opened(&wrong, &hidden, &context).await, Err(VaultError::WrongMasterKey { .. })));
+    let sealing = wrong.sealing(AUTHOR, "conversation", "another", None).await;
+    assert!(matches!(sealing, Err(VaultError::WrongMasterKey { .. })), "{sealing:?}");
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
+    let vault = vault(&pool, &MASTER);
+    let first = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
+    let second = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
+    assert_ne!(first.key_id, second.key_id);
+    assert_eq!((first.minted.len(), second.minted.len()), (2, 2), "a user's key and a data key each");
+    let names = HashSet::from([first.key_id, second.key_id]);
+    assert!(vault.keys(&names).await.unwrap().is_empty());
+
+    let kept = stored(&vault, &pool, "s").await;
+    for vault in [&vault, &crate::support::vault(&pool, &MASTER)] {
+        let again = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
+        assert_eq!((again.key_id, again.minted.len()), (kept.key_id, 0));
+        let other = vault.sealing(AUTHOR, "conversation", "t", None).await.unwrap();
+        assert_eq!(other.minted.len(), 1, "the user's key is there already");
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
+    let mine = vault(&pool, &MASTER);
+    let first = mine.sealing(AUTHOR, "user", "u", None).await.unwrap();
+    let second = mine.sealing(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
+    let context = personal_context("conversation", "s", 1);
+    let hidden = sealed(&second, &json!({"$personal": "words"}), &context);
+    let minted: Vec<Value> =
+        [&first, &second].iter().flat_map(|one| one.minted.iter().map(KeyRow::to_json)).collect();
+    assert_eq!(minted.len(), 3);
+    Append { beside: minted, ..Append::default() }.run(&pool).await.unwrap();
+    let other_process = vault(&pool, &MASTER);
+    assert_eq!(opened(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
+    let log = Log::new(&pool);
+    let good = log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
+    // The text of the second event, moved to a third one.
+    let text: Value =
+        sqlx::query_scalar("SELECT payload FROM events WHERE sequence = 2").fetch_one(&pool).await.unwrap();
+    let mut moved = Append::pins(TALK.uuid(), 2, 1);
+    moved.events[0].event_type = "message_sent".to_owned();
+    moved.events[0].payload = text;
+    let bad = moved.run(&pool).await.unwrap().positions[0];
+
+    let read = log.reader.read_after(0, 10).await.unwrap();
+    assert_eq!(read.iter().map(|event| event.position).collect::<Vec<_>>(), good);
+    let stopped = log.reader.read_after(good[1], 10).await;
+    assert!(
+        matches!(stopped, Err(LogError::Sealed { position, source: VaultError::Tampered }) if position == bad),
+        "{stopped:?}"
+    );
+
+    // A database that is away is no fault of the event.
+    let away = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(vault(&away, &MASTER)));
+    away.close().await;
+    assert!(matches!(without_keys.read_after(0, 10).await, Err(LogError::Database(_))));
+}

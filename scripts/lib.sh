@@ -1,0 +1,130 @@
+# Shared by scripts/run and scripts/test; sourced, not run. POSIX sh.
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# Runs a command as root, and says so.
+as_root() {
+    if is_root; then
+        "$@"
+    elif has sudo; then
+        say "sudo $*"
+        sudo "$@"
+    else
+        die "this needs root: run \`$*\` as root, then start again"
+    fi
+}
+
+apt_updated=
+apt_install() {
+    say "installing $* with apt-get"
+    if [ -z "$apt_updated" ]; then
+        as_root apt-get update -qq
+        apt_updated=1
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+dnf_install() {
+    say "installing $* with dnf"
+    as_root dnf install -y -q "$@" >&2
+}
+
+# Prints the major version of the server in the folder $1; fails when there is none.
+postgres_major() {
+    [ -x "$1/postgres" ] && [ -x "$1/initdb" ] || return 1
+    "$1/postgres" --version 2>/dev/null | sed -n 's/^.*(PostgreSQL) \([0-9][0-9]*\).*$/\1/p'
+}
+
+# Prints the folder of the newest Postgres server, 14 or newer; fails when there is none. Looks where the binary does.
+find_postgres() {
+    if [ -n "${POSTGRES_BIN:-}" ]; then
+        postgres_major "$POSTGRES_BIN" >/dev/null || die "POSTGRES_BIN is $POSTGRES_BIN, which holds no Postgres server"
+        printf '%s\n' "$POSTGRES_BIN"
+        return
+    fi
+    configured=
+    if has pg_config; then configured=$(pg_config --bindir 2>/dev/null || true); fi
+    on_path=
+    if has postgres; then on_path=$(dirname "$(readlink -f "$(command -v postgres)")"); fi
+    best=13
+    found=
+    # A folder that does not exist stays a pattern, in which there is no server.
+    for folder in "$on_path" "$configured" \
+        /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/lib64/pgsql*/bin /usr/libexec/postgresql* \
+        /opt/homebrew/opt/postgresql@*/bin /opt/homebrew/opt/postgresql/bin \
+        /usr/local/opt/postgresql@*/bin /usr/local/opt/postgresql/bin \
+        /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin \
+        /Applications/Postgres.app/Contents/Versions/*/bin /Library/PostgreSQL/*/bin \
+        /opt/local/lib/postgresql*/bin /usr/local/pgsql/bin /usr/bin /usr/local/bin; do
+        major=$(postgres_major "$folder" || true)
+        if [ -n "$major" ] && [ "$major" -gt "$best" ]; then
+            best=$major
+            found=$folder
+        fi
+    done
+    [ -n "$found" ] && printf '%s\n' "$found"
+}
+
+install_postgres() {
+    if has apt-get; then
+        # Debian's packages make and start a cluster of the system's own, which nobody here needs. Where they are
+        # installed already, the system's owner has decided.
+        if ! [ -d /etc/postgresql-common ]; then
+            apt_install postgresql-common
+            as_root mkdir -p /etc/postgresql-common/createcluster.d
+            echo 'create_main_cluster = false' |
+                as_root tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
+        fi
+        apt_install postgresql
+    elif has dnf; then
+        dnf_install postgresql-server
+        if ! find_postgres >/dev/null; then
+            say "the distribution's Postgres is older than 14: installing its module of version 16"
+            as_root dnf module reset -y -q postgresql >&2
+            as_root dnf module install -y -q postgresql:16/server >&2
+        fi
+    elif has brew; then
+        say "installing postgresql@17 with brew"
+        brew install postgresql@17 >&2
+    else
+        die "no Postgres 14 or newer was found, and neither apt-get, dnf nor brew: install Postgres, or set POSTGRES_BIN"
+    fi
+}
+
+# Installs Postgres when there is none; afterwards find_postgres finds it.
+need_postgres() {
+    if find_postgres >/dev/null; then return; fi
+    install_postgres
+    find_postgres >/dev/null || die "Postgres was installed, but no version 14 or newer was found: set POSTGRES_BIN"
+}
+
+# Installs a C compiler and Rust when there are none.
+need_toolchain() {
+    if ! has cc; then
+        if has apt-get; then
+            apt_install build-essential
+        elif has dnf; then
+            dnf_install gcc gcc-c++ make
+        else
+            die "no C compiler was found: install one (on macOS: xcode-select --install), then start again"
+        fi
+    fi
+    if ! has cargo && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
+    if ! has cargo; then
+        if ! has curl; then
+            if has apt-get; then apt_install curl ca-certificates; elif has dnf; then dnf_install curl; fi
+        fi
+        say "installing Rust with rustup (https://rustup.rs) for this user"
+        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal >&2
+        . "$HOME/.cargo/env"
+    fi
+}

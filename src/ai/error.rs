@@ -1,0 +1,150 @@
+//! What can go wrong with a provider, told apart by what the caller can do about it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Which of the time limits ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutKind {
+    /// No connection was made in time.
+    Connect,
+    /// Connected, but nothing came back in time.
+    FirstByte,
+    /// The answer had begun, then nothing more came for too long.
+    Idle,
+    /// The whole call took too long.
+    Total,
+}
+
+/// Why a provider gave no, or not the whole, reply.
+///
+/// No variant carries text from the provider: its error bodies may repeat the prompt or parts of the key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProviderError {
+    /// Too many requests; worth another try later.
+    #[error("the provider is limiting the rate of requests")]
+    RateLimited {
+        /// How long the provider asks to wait, as it said it: the caller caps it.
+        retry_after: Option<Duration>,
+    },
+    /// The provider could not be reached, or failed on its side.
+    #[error("the provider is not available")]
+    Unavailable {
+        /// The HTTP status, if there was one.
+        status: Option<u16>,
+    },
+    /// A time limit ran out.
+    #[error("the provider took too long ({0:?})")]
+    Timeout(TimeoutKind),
+    /// The provider got no key.
+    #[error("the provider's key is missing")]
+    KeyMissing,
+    /// The provider does not accept the key, or not for this.
+    #[error("the provider does not accept the key")]
+    KeyInvalid,
+    /// The account has no credit left.
+    #[error("the provider account's quota is used up")]
+    QuotaExceeded,
+    /// There is no such model, or not for this account.
+    #[error("the provider does not know the model")]
+    ModelUnknown,
+    /// The provider refuses the request as it stands.
+    #[error("the provider refused the request")]
+    BadRequest,
+    /// The answer is not what this API answers.
+    #[error("the provider's answer could not be understood")]
+    BadResponse,
+    /// The stream ended, or the connection broke, before the provider said why it finished.
+    #[error("the provider's answer was cut off")]
+    Cut,
+    /// The reply is longer than the limit; what came before this error is what fits.
+    #[error("the provider's reply is too long")]
+    TooLong,
+}
+
+impl ProviderError {
+    /// Whether the same call may go well when it is made again.
+    ///
+    /// [`BadResponse`](Self::BadResponse) is not among these: an answer in the wrong shape mostly means a
+    /// wrong base URL, and every further try may cost money. Nor is [`TimeoutKind::Total`]: the time that a
+    /// reply may take is used up.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::Unavailable { .. } | Self::Cut => true,
+            Self::Timeout(kind) => *kind != TimeoutKind::Total,
+            Self::KeyMissing
+            | Self::KeyInvalid
+            | Self::QuotaExceeded
+            | Self::ModelUnknown
+            | Self::BadRequest
+            | Self::BadResponse
+            | Self::TooLong => false,
+        }
+    }
+
+    /// The stable word for it, as recorded with a failed reply.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable { .. } => "provider_unavailable",
+            Self::Timeout(_) => "timeout",
+            Self::KeyMissing => "key_missing",
+            Self::KeyInvalid => "key_invalid",
+            Self::QuotaExceeded => "quota_exceeded",
+            Self::ModelUnknown => "model_unknown",
+            Self::BadRequest => "bad_request",
+            Self::BadResponse | Self::Cut => "bad_response",
+            Self::TooLong => "too_long",
+        }
+    }
+
+    /// How long the provider asks to wait before another try.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after } = self { *retry_after } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_tried_again() {
+        let again = [
+            ProviderError::RateLimited { retry_after: None },
+            ProviderError::Unavailable { status: Some(500) },
+            ProviderError::Timeout(TimeoutKind::Connect),
+            ProviderError::Timeout(TimeoutKind::FirstByte),
+            ProviderError::Timeout(TimeoutKind::Idle),
+            ProviderError::Cut,
+        ];
+        let never = [
+            ProviderError::Timeout(TimeoutKind::Total),
+            ProviderError::KeyMissing,
+            ProviderError::KeyInvalid,
+            ProviderError::QuotaExceeded,
+            ProviderError::ModelUnknown,
+            ProviderError::BadRequest,
+            ProviderError::BadResponse,
+            ProviderError::TooLong,
+        ];
+        for error in again {
+            assert!(error.is_retryable(), "{error:?}");
+        }
+        for error in never {
+            assert!(!error.is_retryable(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_rate_limit_carries_a_wait() {
+        let wait = Duration::from_secs(2);
+        assert_eq!(ProviderError::RateLimited { retry_after: Some(wait) }.retry_after(), Some(wait));
+        assert_eq!(ProviderError::RateLimited { retry_after: None }.retry_after(), None);
+        assert_eq!(ProviderError::Unavailable { status: Some(503) }.retry_after(), None);
+    }
+}

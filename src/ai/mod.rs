@@ -1,0 +1,156 @@
+//! AI providers: the one trait that the reply worker speaks, and everything behind it.
+//!
+//! [`openai`] calls OpenAI's Responses API, [`scripted`] is the built-in provider that answers without any
+//! AI, [`guard`] holds the rules that every provider's stream obeys (timeouts, size, control characters),
+//! [`select`] picks a provider at start-up. Called by the reply worker; nothing here touches the log.
+
+pub mod error;
+pub mod guard;
+pub mod openai;
+pub mod scripted;
+pub mod select;
+
+use futures::stream::BoxStream;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use error::{ProviderError, TimeoutKind};
+pub use guard::{Guarded, Limits};
+pub use openai::{ApiKey, OpenAi, OpenAiSettings};
+pub use scripted::{Fault, FaultPlan, Scripted, ScriptedSettings};
+pub use select::{AiSettings, SettingsError, from_settings};
+
+/// Who said a turn of the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The person.
+    User,
+    /// The provider, in an earlier reply.
+    Assistant,
+}
+
+/// One turn of the conversation as the provider is to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Who said it.
+    pub role: Role,
+    /// What was said.
+    pub text: String,
+}
+
+/// How the provider is to answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parameters {
+    /// The most tokens the reply may have; at least 1.
+    pub max_output_tokens: u32,
+    /// Sampling temperature; `None` leaves it to the provider.
+    pub temperature: Option<f32>,
+}
+
+/// Everything a provider is sent for one attempt of one reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The model to ask; `None` is the provider's configured one.
+    pub model: Option<String>,
+    /// Standing instructions; empty for none.
+    pub system: String,
+    /// The conversation, oldest turn first; the last one is what is to be answered.
+    pub turns: Vec<Turn>,
+    /// How to answer.
+    pub parameters: Parameters,
+    /// Which try of the reply this is; the first is 1.
+    pub attempt: u32,
+    /// The reply that is asked for.
+    pub reply: Uuid,
+}
+
+/// Why a provider stopped writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// It had said what it had to say.
+    Stop,
+    /// It was cut short, as a rule because `max_output_tokens` was reached.
+    Length,
+    /// The provider's own content filter stopped it.
+    ContentFilter,
+}
+
+/// What a call cost, in the provider's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenUsage {
+    /// Tokens of everything that was sent.
+    pub prompt_tokens: u32,
+    /// Tokens of the reply.
+    pub completion_tokens: u32,
+}
+
+/// What a provider says about a reply when it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Why it stopped.
+    pub finish: Finish,
+    /// What it cost; `None` when the provider does not say, or says nonsense such as a negative number.
+    pub usage: Option<TokenUsage>,
+    /// The model that really answered (a provider may resolve an alias to a dated name).
+    pub model: String,
+    /// The provider's own id of the reply, for questions to its support.
+    pub provider_reply_id: Option<String>,
+}
+
+/// One item of a provider's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// More text. A bare provider may yield empty text as a sign of life; [`guard`] swallows it.
+    Text(String),
+    /// The end. A guarded stream ends after it.
+    End(Completion),
+}
+
+/// A provider's answer: any number of [`Piece::Text`], then one [`Piece::End`] or one error. Dropping it
+/// drops the call, and with it the connection to the provider.
+pub type Pieces = BoxStream<'static, Result<Piece, ProviderError>>;
+
+/// An AI provider.
+pub trait Provider: Send + Sync {
+    /// The provider's short name, as it stands in a reply's provenance: `openai`, `scripted`.
+    fn name(&self) -> &'static str;
+
+    /// The model that is asked when a prompt names none.
+    fn model(&self) -> &str;
+
+    /// One line for start-up: who answers, and where. Never contains a key.
+    fn describe(&self) -> String;
+
+    /// The parameters that a call with this prompt is really made with, for the reply's provenance. Holds
+    /// no text of the conversation and no key.
+    fn parameters(&self, prompt: &Prompt) -> Map<String, Value>;
+
+    /// Asks for a reply. Nothing is sent before the stream is polled for the first time, and nothing is
+    /// tried twice: whether there is another attempt is for the caller to say.
+    fn stream(&self, prompt: Prompt) -> Pieces;
+}
+
+/// The parameters that all providers share, in the form that [`Provider::parameters`] returns.
+fn common_parameters(parameters: Parameters) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("max_output_tokens".to_owned(), parameters.max_output_tokens.into());
+    if let Some(temperature) = parameters.temperature {
+        // Through its text: 0.7 as an f32 would become 0.699999988079071 when it is widened.
+        let temperature = temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature));
+        map.insert("temperature".to_owned(), temperature.into());
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_read_as_they_were_set() {
+        let map = common_parameters(Parameters { max_output_tokens: 500, temperature: Some(0.7) });
+        assert_eq!(Value::Object(map), serde_json::json!({"max_output_tokens": 500, "temperature": 0.7}));
+        let map = common_parameters(Parameters { max_output_tokens: 1, temperature: None });
+        assert_eq!(Value::Object(map), serde_json::json!({"max_output_tokens": 1}));
+    }
+}

@@ -1,0 +1,246 @@
+//! The Responses API's events, read leniently: only the fields that matter, from whatever else there is.
+
+use std::sync::Arc;
+
+use async_openai::types::stream::StreamResponse;
+use futures::{StreamExt, stream};
+use serde_json::Value;
+
+use super::transport::Link;
+use crate::ai::{Completion, Finish, Piece, Pieces, ProviderError, TokenUsage};
+
+/// The provider's events as pieces; ends after the end or the first error.
+///
+/// `asked` is the model that was asked for, in case the answer does not name the one that answered.
+pub(super) fn pieces(mut events: StreamResponse<Value>, link: Arc<Link>, asked: String) -> Pieces {
+    let faults = Arc::clone(&link);
+    let pulled = stream::poll_fn(move |cx| {
+        let polled = events.poll_next_unpin(cx);
+        if polled.is_pending() {
+            link.ask();
+        }
+        polled
+    });
+    stream::unfold(Some((pulled, faults, asked)), |state| async move {
+        let (mut pulled, faults, asked) = state?;
+        match pulled.next().await {
+            Some(Ok(event)) => match read(event, &asked) {
+                Ok(Piece::Text(text)) => Some((Ok(Piece::Text(text)), Some((pulled, faults, asked)))),
+                last => Some((last, None)),
+            },
+            // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
+            Some(Err(_)) => Some((Err(faults.fault().unwrap_or(ProviderError::BadResponse)), None)),
+            None => faults.fault().map(|fault| (Err(fault), None)),
+        }
+    })
+    .boxed()
+}
+
+/// One event as a piece. Empty text for everything that only shows that the provider is alive, also for
+/// events that nobody knows yet.
+fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
+    let Value::Object(mut event) = event else { return Err(ProviderError::BadResponse) };
+    let kind = match event.remove("type") {
+        Some(Value::String(kind)) => kind,
+        Some(_) => return Err(ProviderError::BadResponse),
+        None => String::new(),
+    };
+    let mut field = |name: &str| event.remove(name).unwrap_or_default();
+    match kind.as_str() {
+        // A refusal is what the model has to say, so it is the reply's text.
+        "response.output_text.delta" | "response.refusal.delta" => match field("delta") {
+            Value::String(text) => Ok(Piece::Text(text)),
+            _ => Err(ProviderError::BadResponse),
+        },
+        "response.completed" => end(&field("response"), Finish::Stop, asked),
+        "response.incomplete" => {
+            let response = field("response");
+            // A reason that is not known still means that the reply was cut short.
+            let filtered = response["incomplete_details"]["reason"] == "content_filter";
+            end(&response, if filtered { Finish::ContentFilter } else { Finish::Length }, asked)
+        }
+        "response.failed" => Err(in_stream(&field("response")["error"])),
+        _ => match field("error") {
+            error if error.is_object() => Err(in_stream(&error)),
+            // The documented form has the code beside the type; the nested one is what is also sent.
+            _ if kind == "error" => Err(in_stream(&Value::Object(event))),
+            _ => Ok(Piece::Text(String::new())),
+        },
+    }
+}
+
+/// The end, as the response that the last event repeats tells it.
+fn end(response: &Value, finish: Finish, asked: &str) -> Result<Piece, ProviderError> {
+    if !response.is_object() {
+        return Err(ProviderError::BadResponse);
+    }
+    // Servers exist that count below zero or not at all.
+    let count = |name: &str| response["usage"][name].as_u64().and_then(|count| u32::try_from(count).ok());
+    let usage = count("input_tokens").zip(count("output_tokens"));
+    Ok(Piece::End(Completion {
+        finish,
+        usage: usage
+            .map(|(prompt_tokens, completion_tokens)| TokenUsage { prompt_tokens, completion_tokens }),
+        model: response["model"].as_str().unwrap_or(asked).to_owned(),
+        provider_reply_id: response["id"].as_str().map(str::to_owned),
+    }))
+}
+
+/// The error of a stream that had begun well; without a known name it is the provider's own trouble.
+fn in_stream(error: &Value) -> ProviderError {
+    named_error(error).unwrap_or(ProviderError::Unavailable { status: None })
+}
+
+/// What the provider's error object means, by its code first, then by its type; `None` for words unknown
+/// and for numbers, which say nothing that the status does not. Its message is never looked at.
+pub(super) fn named_error(error: &Value) -> Option<ProviderError> {
+    let by_word = |word: &Value| match word.as_str()? {
+        "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
+            Some(ProviderError::QuotaExceeded)
+        }
+        "rate_limit_exceeded" | "rate_limit_error" | "too_many_requests" | "requests" | "tokens" => {
+            Some(ProviderError::RateLimited { retry_after: None })
+        }
+        "missing_api_key" => Some(ProviderError::KeyMissing),
+        "invalid_api_key" | "authentication_error" | "permission_error" | "account_deactivated" => {
+            Some(ProviderError::KeyInvalid)
+        }
+        "model_not_found" => Some(ProviderError::ModelUnknown),
+        "server_error" | "internal_error" | "overloaded_error" | "service_unavailable" => {
+            Some(ProviderError::Unavailable { status: None })
+        }
+        "context_length_exceeded" | "invalid_prompt" => Some(ProviderError::BadRequest),
+        _ => None,
+    };
+    by_word(&error["code"]).or_else(|| by_word(&error["type"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(text: &str) -> Result<Piece, ProviderError> {
+        Ok(Piece::Text(text.to_owned()))
+    }
+
+    fn ended(event: Value) -> Completion {
+        match read(event.clone(), "asked") {
+            Ok(Piece::End(end)) => end,
+            other => panic!("{event} is no end but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn deltas_and_refusals_are_text() {
+        assert_eq!(read(json!({"type": "response.output_text.delta", "delta": "hé"}), "m"), text("hé"));
+        assert_eq!(read(json!({"type": "response.refusal.delta", "delta": "no"}), "m"), text("no"));
+    }
+
+    #[test]
+    fn other_events_known_or_not_are_signs_of_life() {
+        for event in [
+            json!({"type": "response.created", "response": {"id": "resp_1"}}),
+            json!({"type": "response.output_text.done", "text": "all of it"}),
+            json!({"type": "response.reasoning.delta", "delta": {"odd": true}}),
+            json!({"type": "response.of_the_future", "response": 7}),
+            json!({}),
+        ] {
+            assert_eq!(read(event.clone(), "m"), text(""), "{event}");
+        }
+    }
+
+    #[test]
+    fn a_completed_response_ends_with_usage_model_and_id() {
+        let end = ended(json!({"type": "response.completed", "response": {
+            "id": "resp_1", "model": "gpt-x-2030", "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+            "error": null, "incomplete_details": null,
+        }}));
+        assert_eq!(
+            end,
+            Completion {
+                finish: Finish::Stop,
+                usage: Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }),
+                model: "gpt-x-2030".to_owned(),
+                provider_reply_id: Some("resp_1".to_owned()),
+            }
+        );
+    }
+
+    #[test]
+    fn what_an_end_leaves_out_is_left_out() {
+        let end = ended(json!({"type": "response.completed", "response": {}}));
+        assert_eq!((end.usage, end.model.as_str(), end.provider_reply_id), (None, "asked", None));
+        let negative = json!({"usage": {"input_tokens": -1, "output_tokens": 4}});
+        assert_eq!(ended(json!({"type": "response.completed", "response": negative})).usage, None);
+    }
+
+    #[test]
+    fn an_incomplete_response_says_why() {
+        for (reason, finish) in [
+            (json!({"reason": "max_output_tokens"}), Finish::Length),
+            (json!({"reason": "content_filter"}), Finish::ContentFilter),
+            (json!({"reason": "of the future"}), Finish::Length),
+            (json!(null), Finish::Length),
+        ] {
+            let response = json!({"incomplete_details": reason});
+            assert_eq!(
+                ended(json!({"type": "response.incomplete", "response": response})).finish,
+                finish,
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_inside_a_stream_are_told_apart_in_every_form() {
+        let expected = [
+            (json!("rate_limit_exceeded"), ProviderError::RateLimited { retry_after: None }),
+            (json!("insufficient_quota"), ProviderError::QuotaExceeded),
+            (json!("invalid_api_key"), ProviderError::KeyInvalid),
+            (json!("model_not_found"), ProviderError::ModelUnknown),
+            (json!("server_error"), ProviderError::Unavailable { status: None }),
+            (json!("context_length_exceeded"), ProviderError::BadRequest),
+            (json!("of_the_future"), ProviderError::Unavailable { status: None }),
+            (json!(502), ProviderError::Unavailable { status: None }),
+            (json!(null), ProviderError::Unavailable { status: None }),
+        ];
+        for (code, error) in expected {
+            let said = json!({"code": code, "message": "canary"});
+            for event in [
+                json!({"type": "response.failed", "response": {"error": said}}),
+                json!({"type": "error", "code": code, "message": "canary", "param": null}),
+                json!({"type": "error", "error": said}),
+                json!({"error": said}),
+            ] {
+                assert_eq!(read(event.clone(), "m"), Err(error.clone()), "{event}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_type_counts_where_the_code_says_nothing() {
+        let error = json!({"code": null, "type": "insufficient_quota"});
+        assert_eq!(named_error(&error), Some(ProviderError::QuotaExceeded));
+        let error = json!({"code": "model_not_found", "type": "requests"});
+        assert_eq!(named_error(&error), Some(ProviderError::ModelUnknown));
+        assert_eq!(named_error(&json!({})), None);
+        assert_eq!(named_error(&json!(null)), None);
+    }
+
+    #[test]
+    fn right_json_in_the_wrong_shape_is_a_bad_response() {
+        for event in [
+            json!([]),
+            json!("text"),
+            json!({"type": 1}),
+            json!({"type": "response.output_text.delta", "delta": 5}),
+            json!({"type": "response.output_text.delta"}),
+            json!({"type": "response.completed"}),
+            json!({"type": "response.completed", "response": "done"}),
+        ] {
+            assert_eq!(read(event.clone(), "m"), Err(ProviderError::BadResponse), "{event}");
+        }
+    }
+}

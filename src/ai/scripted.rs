@@ -1,0 +1,393 @@
+//! The built-in provider that answers without any AI: for a first start without a key, and for tests.
+//!
+//! The same prompt always gets the same reply, word by word, at a configured pace; and it can be told to
+//! fail in each of the ways that real providers fail. Chosen by [`select`](super::select).
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Completion, Finish, Piece, Pieces, Prompt, Provider, ProviderError, Role, TokenUsage, common_parameters,
+};
+
+/// The model's name; it says what it is.
+pub const MODEL: &str = "scripted-echo-1";
+
+/// The first words of every reply.
+const LABEL: &str = "Built-in scripted provider, no AI.";
+
+/// The most characters of the person's message that a reply repeats.
+const ECHO_CHARS: usize = 400;
+
+/// An over-long reply: this many pieces of this many bytes, sixteen times the usual limit.
+const OVER_LONG: (usize, usize) = (1024, 1024);
+
+/// A way to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// None: it answers.
+    #[default]
+    None,
+    /// As if the provider answered 429, with no wish how long to wait.
+    RateLimited,
+    /// As if the provider answered 500.
+    ServerError,
+    /// It never says anything.
+    Hang,
+    /// It stops after half of the words, without an end.
+    Cut,
+    /// It ends without having said anything.
+    Empty,
+    /// It says 1 MiB as fast as it can.
+    OverLong,
+}
+
+/// Which attempts of a reply fail, and how.
+///
+/// Read from text: `none`, `429`, `500`, `hang`, `cut`, `empty` or `over-long`, for all attempts, or with
+/// `:n` behind it for the first `n` only (`429:2`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FaultPlan {
+    /// How.
+    pub fault: Fault,
+    /// The last attempt that fails; `None`: all do.
+    pub until: Option<u32>,
+}
+
+impl FaultPlan {
+    /// What happens to this attempt (the first is 1).
+    fn of(self, attempt: u32) -> Fault {
+        match self.until {
+            Some(until) if attempt > until => Fault::None,
+            _ => self.fault,
+        }
+    }
+}
+
+/// The text is no [`FaultPlan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "expected none, 429, 500, hang, cut, empty or over-long, if need be with the number of attempts: 429:2"
+)]
+pub struct UnknownFault;
+
+impl FromStr for FaultPlan {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFault> {
+        let (fault, until) = match text.split_once(':') {
+            Some((fault, until)) => (fault, Some(until.parse().map_err(|_| UnknownFault)?)),
+            None => (text, None),
+        };
+        let fault = match fault {
+            "none" => Fault::None,
+            "429" => Fault::RateLimited,
+            "500" => Fault::ServerError,
+            "hang" => Fault::Hang,
+            "cut" => Fault::Cut,
+            "empty" => Fault::Empty,
+            "over-long" => Fault::OverLong,
+            _ => return Err(UnknownFault),
+        };
+        Ok(Self { fault, until })
+    }
+}
+
+impl std::fmt::Display for FaultPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.fault {
+            Fault::None => "none",
+            Fault::RateLimited => "429",
+            Fault::ServerError => "500",
+            Fault::Hang => "hang",
+            Fault::Cut => "cut",
+            Fault::Empty => "empty",
+            Fault::OverLong => "over-long",
+        })?;
+        self.until.map_or(Ok(()), |until| write!(f, ":{until}"))
+    }
+}
+
+/// How the scripted provider behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScriptedSettings {
+    /// The pace; 0 is no pause at all.
+    pub words_per_second: u32,
+    /// Which attempts fail, and how.
+    pub faults: FaultPlan,
+}
+
+/// The scripted provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Scripted {
+    settings: ScriptedSettings,
+}
+
+impl Scripted {
+    /// A provider that behaves so.
+    #[must_use]
+    pub fn new(settings: ScriptedSettings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Provider for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn model(&self) -> &str {
+        MODEL
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "AI: built-in scripted provider ({MODEL}): repeats what it is told; set OPENAI_API_KEY for real replies"
+        )
+    }
+
+    fn parameters(&self, prompt: &Prompt) -> Map<String, Value> {
+        let mut map = common_parameters(prompt.parameters);
+        map.insert("words_per_second".to_owned(), self.settings.words_per_second.into());
+        map
+    }
+
+    fn stream(&self, prompt: Prompt) -> Pieces {
+        let words_per_second = self.settings.words_per_second;
+        match self.settings.faults.of(prompt.attempt) {
+            Fault::None => {
+                let (words, end) = script(&prompt);
+                paced(words, words_per_second, Some(end))
+            }
+            Fault::RateLimited => failed(ProviderError::RateLimited { retry_after: None }),
+            Fault::ServerError => failed(ProviderError::Unavailable { status: Some(500) }),
+            Fault::Hang => stream::pending().boxed(),
+            Fault::Cut => {
+                let (mut words, _) = script(&prompt);
+                words.truncate(words.len() / 2);
+                paced(words, words_per_second, None)
+            }
+            Fault::Empty => {
+                let (_, mut end) = script(&prompt);
+                end.usage = end.usage.map(|usage| TokenUsage { completion_tokens: 0, ..usage });
+                paced(Vec::new(), 0, Some(end))
+            }
+            Fault::OverLong => {
+                let (pieces, bytes) = OVER_LONG;
+                let (_, end) = script(&prompt);
+                let text = "on and ".repeat(bytes / 7 + 1)[..bytes].to_owned();
+                let pieces = stream::repeat(text).take(pieces).map(|text| Ok(Piece::Text(text)));
+                pieces.chain(stream::once(async { Ok(Piece::End(end)) })).boxed()
+            }
+        }
+    }
+}
+
+/// A stream of one error.
+fn failed(error: ProviderError) -> Pieces {
+    stream::once(async { Err(error) }).boxed()
+}
+
+/// The words one after the other, each due at its own time after the first poll, so that the pace does not
+/// drift; then the end, if there is one.
+fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> Pieces {
+    let words = (0u64..).zip(words);
+    let words = stream::unfold((words, None), move |(mut words, start)| async move {
+        let (index, word) = words.next()?;
+        let start = start.unwrap_or_else(Instant::now);
+        if words_per_second > 0 {
+            let due = Duration::from_nanos(index * 1_000_000_000 / u64::from(words_per_second));
+            sleep_until(start + due).await;
+        }
+        Some((Ok(Piece::Text(word)), (words, Some(start))))
+    });
+    words.chain(stream::iter(end.map(|end| Ok(Piece::End(end))))).boxed()
+}
+
+/// What is answered to a prompt, in words, each with the white space behind it, and the end that follows.
+/// A token is a word; no more of them are said than `max_output_tokens`.
+fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
+    let from_person = prompt.turns.iter().filter(|turn| turn.role == Role::User).count();
+    let last = prompt.turns.iter().rev().find(|turn| turn.role == Role::User);
+    let said = match last {
+        Some(turn) if turn.text.chars().count() > ECHO_CHARS => {
+            let shown: String = turn.text.chars().take(ECHO_CHARS).collect();
+            format!("You said: \"{shown}…\"")
+        }
+        Some(turn) => format!("You said: \"{}\"", turn.text),
+        None => "You said nothing.".to_owned(),
+    };
+    let reply = format!(
+        "{LABEL} {said} Turns seen: {} ({from_person} from you, {} from me); words of instructions: {}.",
+        prompt.turns.len(),
+        prompt.turns.len() - from_person,
+        count_words(&prompt.system),
+    );
+    let mut words: Vec<String> = reply.split_inclusive(' ').map(str::to_owned).collect();
+    let most = usize::try_from(prompt.parameters.max_output_tokens).unwrap_or(usize::MAX);
+    let finish = if words.len() > most { Finish::Length } else { Finish::Stop };
+    words.truncate(most);
+
+    let sent = prompt.turns.iter().map(|turn| count_words(&turn.text)).sum::<usize>();
+    let usage = TokenUsage {
+        prompt_tokens: clamp(sent + count_words(&prompt.system)),
+        completion_tokens: clamp(words.len()),
+    };
+    let end = Completion {
+        finish,
+        usage: Some(usage),
+        model: MODEL.to_owned(),
+        provider_reply_id: Some(format!("scripted-{}-{}", prompt.reply, prompt.attempt)),
+    };
+    (words, end)
+}
+
+fn count_words(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+fn clamp(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ai::{Guarded, Limits, Parameters, TimeoutKind, Turn};
+
+    fn prompt(turns: &[(Role, &str)]) -> Prompt {
+        Prompt {
+            model: None,
+            system: "Be very brief.".to_owned(),
+            turns: turns.iter().map(|&(role, text)| Turn { role, text: text.to_owned() }).collect(),
+            parameters: Parameters { max_output_tokens: 500, temperature: None },
+            attempt: 1,
+            reply: Uuid::nil(),
+        }
+    }
+
+    fn hello() -> Prompt {
+        prompt(&[(Role::User, "Hello there")])
+    }
+
+    fn failing(plan: &str) -> Scripted {
+        Scripted::new(ScriptedSettings { words_per_second: 0, faults: plan.parse().unwrap() })
+    }
+
+    async fn all(provider: &impl Provider, prompt: Prompt) -> Vec<Result<Piece, ProviderError>> {
+        provider.stream(prompt).collect().await
+    }
+
+    fn text_of(pieces: &[Result<Piece, ProviderError>]) -> String {
+        pieces
+            .iter()
+            .filter_map(|p| if let Ok(Piece::Text(text)) = p { Some(text.as_str()) } else { None })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_reply_says_what_it_is_restates_the_message_and_counts_the_turns() {
+        let turns =
+            [(Role::User, "Hi"), (Role::Assistant, "Hello"), (Role::User, "What is  this?\nTell me.")];
+        let got = all(&failing("none"), prompt(&turns)).await;
+        assert_eq!(
+            text_of(&got),
+            "Built-in scripted provider, no AI. You said: \"What is  this?\nTell me.\" \
+             Turns seen: 3 (2 from you, 1 from me); words of instructions: 3.",
+        );
+        let (Some(Ok(Piece::End(end))), words) = (got.last(), got.len() - 1) else {
+            panic!("no end: {got:?}")
+        };
+        assert_eq!(end.finish, Finish::Stop);
+        assert_eq!(end.model, "scripted-echo-1");
+        let usage = TokenUsage { prompt_tokens: 10, completion_tokens: u32::try_from(words).unwrap() };
+        assert_eq!(end.usage, Some(usage));
+        assert_eq!(got, all(&failing("none"), prompt(&turns)).await, "the same prompt, the same reply");
+    }
+
+    #[tokio::test]
+    async fn a_long_message_is_restated_in_part_and_a_missing_one_is_said() {
+        let long = "é".repeat(ECHO_CHARS + 1);
+        let got = text_of(&all(&failing("none"), prompt(&[(Role::User, &long)])).await);
+        assert!(got.contains(&format!("\"{}…\"", "é".repeat(ECHO_CHARS))), "{got}");
+        let got = text_of(&all(&failing("none"), prompt(&[])).await);
+        assert!(got.contains("You said nothing. Turns seen: 0"), "{got}");
+    }
+
+    #[tokio::test]
+    async fn the_most_tokens_are_kept_to() {
+        let mut prompt = hello();
+        prompt.parameters.max_output_tokens = 3;
+        let got = all(&failing("none"), prompt).await;
+        assert_eq!(text_of(&got), "Built-in scripted provider, ");
+        let Some(Ok(Piece::End(end))) = got.last() else { panic!("no end: {got:?}") };
+        assert_eq!(end.finish, Finish::Length);
+        assert_eq!(end.usage.map(|usage| usage.completion_tokens), Some(3));
+    }
+
+    #[tokio::test]
+    async fn words_come_at_the_pace_that_is_set() {
+        let settings = ScriptedSettings { words_per_second: 200, ..ScriptedSettings::default() };
+        let start = Instant::now();
+        let got = all(&Scripted::new(settings), hello()).await;
+        let due = Duration::from_millis(5) * u32::try_from(got.len() - 2).unwrap();
+        assert!(start.elapsed() >= due, "{:?} for {} words", start.elapsed(), got.len() - 1);
+    }
+
+    #[tokio::test]
+    async fn each_fault_is_what_it_says() {
+        let whole = all(&failing("none"), hello()).await;
+        assert_eq!(
+            all(&failing("429"), hello()).await,
+            [Err(ProviderError::RateLimited { retry_after: None })]
+        );
+        assert_eq!(
+            all(&failing("500"), hello()).await,
+            [Err(ProviderError::Unavailable { status: Some(500) })]
+        );
+
+        let cut = all(&failing("cut"), hello()).await;
+        assert_eq!(cut, whole[..(whole.len() - 1) / 2]);
+
+        let empty = all(&failing("empty"), hello()).await;
+        assert!(
+            matches!(empty.as_slice(), [Ok(Piece::End(end))] if end.usage.unwrap().completion_tokens == 0)
+        );
+
+        let limits = Limits { first_byte: Duration::from_millis(20), ..Limits::default() };
+        let hang = all(&Guarded::new(failing("hang"), limits), hello()).await;
+        assert_eq!(hang, [Err(ProviderError::Timeout(TimeoutKind::FirstByte))]);
+
+        assert_eq!(text_of(&all(&failing("over-long"), hello()).await).len(), 1 << 20);
+        let over_long = all(&Guarded::new(failing("over-long"), Limits::default()), hello()).await;
+        assert_eq!(text_of(&over_long).len(), Limits::default().max_text_bytes);
+        assert_eq!(over_long.last(), Some(&Err(ProviderError::TooLong)));
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_the_first_attempts_is_over_after_them() {
+        let provider = failing("500:2");
+        for (attempt, fails) in [(1, true), (2, true), (3, false)] {
+            let got = all(&provider, Prompt { attempt, ..hello() }).await;
+            assert_eq!(got[0].is_err(), fails, "attempt {attempt}");
+        }
+        let always = failing("500");
+        assert!(all(&always, Prompt { attempt: 1000, ..hello() }).await[0].is_err());
+    }
+
+    #[test]
+    fn a_plan_is_read_or_refused() {
+        assert_eq!("none".parse(), Ok(FaultPlan::default()));
+        assert_eq!("over-long:3".parse(), Ok(FaultPlan { fault: Fault::OverLong, until: Some(3) }));
+        for bad in ["", "503", "429:", "429:x", "429:-1", ":1"] {
+            assert_eq!(bad.parse::<FaultPlan>(), Err(UnknownFault), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Who asks, on which way, and with which idempotency key.
+
+use aggregates::ids::{LoginId, UserId};
+use projections::log::Metadata;
+
+use crate::clock::Clock;
+use crate::log::CommandKey;
+
+/// A signed-in person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor {
+    /// The person.
+    pub user: UserId,
+    /// The login the request came with.
+    pub login: LoginId,
+}
+
+/// What is known of a request, whatever door it came through.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// The request's id, as in the answer.
+    pub request_id: String,
+    /// The door's name.
+    pub surface: &'static str,
+    /// The client's key for this command, with the keyed hash of operation and body.
+    pub key: Option<(String, [u8; 32])>,
+}
+
+impl RequestContext {
+    /// Metadata of the events that this request causes.
+    pub fn metadata(&self, actor: Option<UserId>, clock: &Clock) -> Metadata {
+        Metadata {
+            actor: actor.map(UserId::uuid),
+            surface: self.surface.to_owned(),
+            request_id: Some(self.request_id.clone()),
+            correlation_id: Some(self.request_id.clone()),
+            causation_id: Some(self.request_id.clone()),
+            occurred_at: Some(clock.now()),
+            app_version: crate::VERSION.to_owned(),
+        }
+    }
+
+    /// The command's key in the name of `owner`.
+    pub fn key_of(&self, owner: impl ToString) -> Option<CommandKey> {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Defect::NoCommandKey) {
+            return None;
+        }
+        self.key.as_ref().map(|(key, fingerprint)| CommandKey {
+            owner: owner.to_string(),
+            key: key.clone(),
+            fingerprint: *fingerprint,
+        })
+    }
+}

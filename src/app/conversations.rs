@@ -1,0 +1,232 @@
+//! Conversations: messages, titles, marks and history.
+
+use std::time::Duration;
+
+use aggregates::Personal;
+use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
+use aggregates::ids::{ConversationId, MessageId, ReplyId};
+use aggregates::values::{MessageText, Title};
+use projections::conversations::query::ConversationRow;
+use projections::messages::query::MessageRow;
+use projections::{conversations, messages, models};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Actor, App, AppError, Kind, RequestContext};
+use crate::log::Intent;
+
+/// A message that was taken, with the ids of what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The conversation it stands in.
+    pub conversation: ConversationId,
+    /// The message.
+    pub message: MessageId,
+    /// The reply it asked for.
+    pub reply: ReplyId,
+    /// The id that the answer will have.
+    pub answer: MessageId,
+    /// Position of the command's last event.
+    pub position: Option<i64>,
+}
+
+/// A change of a conversation's title or marks; what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// New title.
+    pub title: Option<String>,
+    /// Whether it stands on top of the list.
+    pub pinned: Option<bool>,
+    /// Whether it is in the archive.
+    pub archived: Option<bool>,
+}
+
+impl App {
+    /// Sends a message, in a new conversation when none is named, and asks for a reply.
+    ///
+    /// # Errors
+    /// `Invalid` text, `NotFound` conversation, `Throttled`, and those of the log.
+    pub async fn send(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: Option<ConversationId>,
+        text: &str,
+    ) -> Result<Sent, AppError> {
+        let parts = &self.parts;
+        let text = MessageText::parse(text)?;
+        let now = parts.clock.now();
+        let message = MessageId::new(parts.clock.id());
+        let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
+        let key = request.key_of(actor.user);
+        let repeated = match &key {
+            Some(key) => parts.executor.repeated(key).await?.is_some(),
+            None => false,
+        };
+        // A repetition costs nothing, and must not be refused what the first one was given.
+        if !repeated {
+            parts.limits.check(actor.user.uuid(), target.uuid())?;
+        }
+
+        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        if conversation.is_none() {
+            intent = intent.then::<Conversation>(
+                target,
+                ConversationCommand::Start { id: target, by: actor.user, title: None, at: now },
+            );
+        }
+        let intent = intent
+            .then::<Conversation>(
+                target,
+                ConversationCommand::Send {
+                    message_id: message,
+                    by: actor.user,
+                    text: Personal::Known(text),
+                    reply: Some(WantedReply::default()),
+                    at: now,
+                    deadline: now + parts.settings.reply_deadline,
+                },
+            )
+            .keyed(key, json!({"conversation_id": target, "message_id": message}));
+        let outcome = parts.executor.run(intent).await?;
+        let (target, message) = match &outcome.replayed {
+            Some(stored) => (
+                ConversationId::new(stored_id(stored, "conversation_id")?),
+                MessageId::new(stored_id(stored, "message_id")?),
+            ),
+            None => (target, message),
+        };
+        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        let reply = ReplyId::of(message);
+        Ok(Sent {
+            conversation: target,
+            message,
+            reply,
+            answer: MessageId::answering(reply),
+            position: outcome.position,
+        })
+    }
+
+    /// Changes a conversation's title or marks, all of it or nothing.
+    ///
+    /// # Errors
+    /// `Invalid` title, `NotFound`, `Conflict` when it was changed and deleted since, and those of the log.
+    pub async fn change_conversation(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        change: Change,
+    ) -> Result<(ConversationRow, Option<i64>), AppError> {
+        let parts = &self.parts;
+        let (by, at) = (actor.user, parts.clock.now());
+        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        if let Some(title) = change.title {
+            let title = Personal::Known(Title::parse(&title)?);
+            intent = intent.then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
+        }
+        if let Some(pinned) = change.pinned {
+            intent =
+                intent.then::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
+        }
+        if let Some(archived) = change.archived {
+            intent = intent
+                .then::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
+        }
+        let intent = intent.keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(intent).await?;
+        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        match self.conversation(actor, conversation).await {
+            Ok(row) => Ok((row, outcome.position)),
+            Err(error) => Err(self.unseen(error, outcome.position)),
+        }
+    }
+
+    /// What to answer when a command was carried out at `position` and what it concerns is not to be seen.
+    pub(super) fn unseen(&self, error: AppError, position: Option<i64>) -> AppError {
+        if error.kind != Kind::NotFound {
+            return error;
+        }
+        if position.is_some_and(|position| !self.behind(position).is_empty()) {
+            // The read models may not have it yet. A repetition with the same key finds it.
+            return AppError::new(Kind::Busy, "busy", "This cannot be shown yet; please try again.")
+                .after(Duration::from_secs(1));
+        }
+        AppError::deleted_since()
+    }
+
+    /// Deletes a conversation; replies that are owed in it are cancelled.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the log.
+    pub async fn delete_conversation(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+    ) -> Result<Option<i64>, AppError> {
+        let parts = &self.parts;
+        let command = ConversationCommand::Delete { by: actor.user, at: parts.clock.now() };
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .then::<Conversation>(conversation, command)
+            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(intent).await?;
+        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        Ok(outcome.position)
+    }
+
+    /// One conversation of the actor's.
+    ///
+    /// # Errors
+    /// `NotFound`, or the database's.
+    pub async fn conversation(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+    ) -> Result<ConversationRow, AppError> {
+        #[cfg(feature = "planted")]
+        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        conversations::query::by_id(&self.parts.pool, actor.user.uuid(), conversation.uuid())
+            .await?
+            .ok_or_else(AppError::not_found)
+    }
+
+    /// A page of the actor's conversations, and how many there are.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn conversations(
+        &self,
+        actor: Actor,
+        archived: bool,
+        limit: i64,
+        offset: i64,
+    ) -> Result<(Vec<ConversationRow>, i64), AppError> {
+        Ok(conversations::query::page(&self.parts.pool, actor.user.uuid(), archived, limit, offset).await?)
+    }
+
+    /// Messages of a conversation before a position, newest first; one more than `limit` when there are more.
+    ///
+    /// # Errors
+    /// `NotFound`, or the database's.
+    pub async fn messages(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<MessageRow>, AppError> {
+        self.conversation(actor, conversation).await?;
+        let before = before.unwrap_or(i64::MAX);
+        Ok(messages::query::before(&self.parts.pool, conversation.uuid(), before, limit + 1).await?)
+    }
+}
+
+/// An id out of a stored result.
+fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
+    stored
+        .get(name)
+        .and_then(Value::as_str)
+        .and_then(|id| Uuid::parse_str(id).ok())
+        .ok_or_else(|| AppError::internal(anyhow::anyhow!("a stored result has no {name}")))
+}

@@ -1,0 +1,212 @@
+//! Every way in which a use case can fail, free of any transport.
+
+use std::time::Duration;
+
+use aggregates::Refusal;
+use aggregates::claim::ClaimError;
+use aggregates::conversation::ConversationError;
+use aggregates::user::UserError;
+use aggregates::values::ValueError;
+
+use crate::auth::passwords::{PasswordError, PasswordRule};
+use crate::log::ExecuteError;
+
+/// What kind of failure it is; doors turn it into their own status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A rule is broken by a well-formed request.
+    Invalid,
+    /// The request cannot be read: malformed, a field missing or of the wrong type.
+    Unprocessable,
+    /// Nobody is signed in, or the credentials are wrong.
+    Unauthenticated,
+    /// Signed in, but not permitted.
+    Forbidden,
+    /// Not there, or not to be known.
+    NotFound,
+    /// It contradicts what is there.
+    Conflict,
+    /// Too often.
+    Throttled,
+    /// Other work is in the way; later it will go.
+    Busy,
+    /// A part that is needed does not answer.
+    Unavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+/// A failure of a use case.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct AppError {
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// Stable name for programs.
+    pub code: &'static str,
+    /// Sentence for people; safe to show.
+    pub detail: String,
+    /// When it is worth trying again.
+    pub retry_after: Option<Duration>,
+    /// What caused it; for logs only.
+    #[source]
+    pub source: Option<anyhow::Error>,
+}
+
+impl AppError {
+    /// A failure of this kind.
+    pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, code, detail: detail.into(), retry_after: None, source: None }
+    }
+
+    /// The same, worth trying again after `time`.
+    #[must_use]
+    pub fn after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
+    }
+
+    fn caused(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Something that the caller may not know of, or that does not exist: one wording for both.
+    pub fn not_found() -> Self {
+        Self::new(Kind::NotFound, "not_found", "Not found.")
+    }
+
+    /// The command was carried out, but what it concerns has been deleted since. Not "not found": that would tell that
+    /// nothing was done.
+    pub fn deleted_since() -> Self {
+        Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
+    }
+
+    /// Wrong credentials, whichever part of them.
+    pub fn wrong_credentials() -> Self {
+        Self::new(
+            Kind::Unauthenticated,
+            "invalid_credentials",
+            "Incorrect user name, e-mail address or password.",
+        )
+    }
+
+    /// A token that is missing, forged, run out or revoked: one wording for all.
+    pub fn invalid_token() -> Self {
+        Self::new(Kind::Unauthenticated, "invalid_token", "The token is missing, invalid or has expired.")
+    }
+
+    /// The event log cannot be reached.
+    pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::Unavailable, "unavailable", "The service is not available at the moment.")
+            .after(Duration::from_secs(1))
+            .caused(source)
+    }
+
+    /// A defect of ours.
+    pub fn internal(source: impl Into<anyhow::Error>) -> Self {
+        Self::new(Kind::Internal, "internal", "An unexpected error occurred.").caused(source)
+    }
+}
+
+impl From<sqlx::Error> for AppError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+impl From<ValueError> for AppError {
+    fn from(error: ValueError) -> Self {
+        Self::new(Kind::Invalid, "invalid_value", sentence(&error))
+    }
+}
+
+impl From<PasswordRule> for AppError {
+    fn from(rule: PasswordRule) -> Self {
+        Self::new(Kind::Invalid, "invalid_password", sentence(&rule))
+    }
+}
+
+impl From<PasswordError> for AppError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => {
+                Self::new(Kind::Busy, "busy", "Too many sign-ins at once.").after(Duration::from_secs(2))
+            }
+            PasswordError::StoredHash | PasswordError::Failed => Self::internal(error),
+        }
+    }
+}
+
+impl From<ExecuteError> for AppError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::KeyReused => Self::new(
+                Kind::Unprocessable,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request.",
+            ),
+            ExecuteError::Busy => {
+                Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
+                    .after(Duration::from_secs(1))
+            }
+            ExecuteError::Unavailable(source) => Self::unavailable(source),
+            ExecuteError::Internal(source) => Self::internal(source),
+        }
+    }
+}
+
+impl From<Refusal> for AppError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::User(error) => match error {
+                UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
+                UserError::AlreadyRegistered => {
+                    Self::new(Kind::Conflict, "already_registered", "This account exists already.")
+                }
+            },
+            Refusal::Claim(ClaimError::Taken) => {
+                Self::new(Kind::Conflict, "taken", "This name is taken already.")
+            }
+            Refusal::Conversation(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConversationError> for AppError {
+    fn from(error: ConversationError) -> Self {
+        match error {
+            // Somebody else's conversation must look like one that does not exist.
+            ConversationError::NotStarted
+            | ConversationError::Deleted
+            | ConversationError::NotOwner
+            | ConversationError::UnknownReply => Self::not_found(),
+            ConversationError::TooManyWaiting { limit } => Self::new(
+                Kind::Conflict,
+                "too_many_waiting",
+                format!("At most {limit} replies can be waited for in one conversation."),
+            )
+            .after(Duration::from_secs(5)),
+            ConversationError::ReplyEnded => {
+                Self::new(Kind::Conflict, "reply_ended", "The reply has ended already.")
+            }
+            ConversationError::AlreadyStarted
+            | ConversationError::MessageIdTaken
+            | ConversationError::NotYourTurn
+            | ConversationError::StaleAttempt { .. } => {
+                Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
+            }
+        }
+    }
+}
+
+/// A library's lower-case message as a sentence.
+fn sentence(message: &impl std::fmt::Display) -> String {
+    let text = message.to_string();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        None => text,
+    }
+}

@@ -1,0 +1,128 @@
+//! The core: every use case, called by all doors.
+//!
+//! A use case mints ids and time, says who asks, hands an [`Intent`](crate::log::Intent) to the executor and answers
+//! from what it minted. It knows no wire format; doors know no SQL and no events.
+//!
+//! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
+//! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`limits`]: how often.
+
+pub mod accounts;
+pub mod context;
+pub mod conversations;
+pub mod error;
+pub mod limits;
+pub mod replies;
+pub mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::log::{LogReader, Tail};
+use projections::progress::Progress;
+use projections::warm_pool::WarmPool;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Credentials, Logins, NameKeys, Passwords, TokenKeys};
+use crate::clock::Clock;
+use crate::live::Hub;
+use crate::log::Executor;
+
+pub use context::{Actor, RequestContext};
+pub use error::{AppError, Kind};
+
+/// How long a query or an answer waits for the read models, at most.
+pub const CATCH_UP: Duration = Duration::from_millis(300);
+
+/// The parts that use cases work with.
+pub struct Parts {
+    /// Reads read models and rows beside the log.
+    pub pool: WarmPool,
+    /// Writes.
+    pub executor: Executor,
+    /// Reads the log.
+    pub reader: LogReader,
+    /// The end of the log.
+    pub tail: Tail,
+    /// How far the read models are.
+    pub progress: Progress,
+    /// Replies being written.
+    pub hub: Hub,
+    /// Time and ids.
+    pub clock: Clock,
+    /// Keyed hashes.
+    pub names: NameKeys,
+    /// Hashing under a cap.
+    pub passwords: Passwords,
+    /// Stored hashes.
+    pub credentials: Credentials,
+    /// Refresh-token families.
+    pub logins: Logins,
+    /// Access tokens.
+    pub tokens: TokenKeys,
+    /// How often messages may be sent.
+    pub limits: limits::MessageLimits,
+    /// What can be set.
+    pub settings: Settings,
+    /// Tasks that outlive their request.
+    pub tasks: TaskTracker,
+    /// The process goes down: nothing new is begun.
+    pub stopping: CancellationToken,
+}
+
+/// What can be set about use cases.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long an access token is good.
+    pub access_lifetime: Duration,
+    /// From the request to the end of a reply.
+    pub reply_deadline: Duration,
+    /// How long a request waits for its reply before it is told to come back.
+    pub reply_wait: Duration,
+}
+
+/// The application. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+impl App {
+    /// The application over these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Waits, for a bounded time, until the given read models have reached `position`.
+    pub async fn catch_up(&self, models: &[&str], position: Option<i64>) {
+        if let Some(position) = position {
+            self.parts.progress.wait(models, position, CATCH_UP).await;
+        }
+    }
+
+    /// Waits, for a bounded time, until every read model has reached `position`.
+    pub async fn catch_up_all(&self, position: i64) {
+        let names: Vec<&str> = self.parts.progress.all().into_iter().map(|(name, _, _)| name).collect();
+        self.parts.progress.wait(&names, position, CATCH_UP).await;
+    }
+
+    /// Time and ids.
+    pub fn clock(&self) -> &Clock {
+        &self.parts.clock
+    }
+
+    /// Tasks that outlive their request.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.parts.tasks
+    }
+
+    /// Becomes cancelled when the process goes down.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.parts.stopping
+    }
+
+    /// Keyed hash of an operation and its body, for idempotency keys.
+    pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
+        self.parts.names.fingerprint(bytes)
+    }
+}

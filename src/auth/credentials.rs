@@ -1,0 +1,71 @@
+//! Where a person's password hash is kept: one row beside the log, which can be changed and forgotten.
+//!
+//! Sign-in reads it; the first hash and every change are written by the append, together with the events, through the
+//! SQL function `credential_set`.
+
+use aggregates::ids::UserId;
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+/// A person's stored password hash.
+#[derive(Clone)]
+pub struct Credential {
+    /// A PHC string.
+    pub hash: String,
+    /// When the password was set.
+    pub changed_at: DateTime<Utc>,
+    /// Where the credential stands: what [`super::logins::Logins::start`] wants back, so that a sign-in that checked
+    /// an older password starts nothing.
+    pub epoch: i64,
+}
+
+/// Shows no part of the hash.
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential")
+            .field("changed_at", &self.changed_at)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The table of password hashes.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pool: PgPool,
+}
+
+impl Credentials {
+    /// Over the primary database.
+    #[must_use]
+    pub const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The credential of a person; `None` for somebody unknown.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn get(&self, user: UserId) -> Result<Option<Credential>, sqlx::Error> {
+        let row: Option<(String, DateTime<Utc>, i64)> =
+            sqlx::query_as("SELECT password_hash, changed_at, epoch FROM credentials WHERE user_id = $1")
+                .bind(user.uuid())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(row.map(|(hash, changed_at, epoch)| Credential { hash, changed_at, epoch }))
+    }
+
+    /// Replaces a hash by one of the same password at today's cost. Ends no login. `false`: the password has been
+    /// changed since `old` was read, and nothing was done.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn upgrade(&self, user: UserId, old: &str, new: &str) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT credential_upgrade($1, $2, $3)")
+            .bind(user.uuid())
+            .bind(old)
+            .bind(new)
+            .fetch_one(&self.pool)
+            .await
+    }
+}

@@ -1,0 +1,36 @@
+//! Passwords, access tokens and logins: everything secret that stands beside the log.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`passwords`] | the password rule, hashing and verification under a cap |
+//! | [`credentials`] | where the hash of a person's password is kept |
+//! | [`refresh`] | refresh tokens: what a client keeps, and the hash that we keep |
+//! | [`logins`] | refresh-token families: start, rotation with detection of copies, end |
+//! | [`tokens`] | short-lived access tokens |
+//! | [`names`] | keyed hashes: claim streams of addresses and names, fingerprints of request bodies |
+//!
+//! A request with an access token is let in when [`tokens::TokenKeys::verify`] accepts the token *and*
+//! [`logins::Logins::is_live`] still knows its login: the first check alone would let a signed-out client in until
+//! the token ends.
+
+mod common_passwords;
+pub mod credentials;
+pub mod logins;
+pub mod names;
+pub mod passwords;
+pub mod refresh;
+pub mod tokens;
+
+#[cfg(test)]
+mod logins_tests;
+#[cfg(test)]
+mod passwords_tests;
+#[cfg(test)]
+mod tokens_tests;
+
+pub use credentials::{Credential, Credentials};
+pub use logins::{LoginPolicy, Logins, Rotation};
+pub use names::NameKeys;
+pub use passwords::{Password, Passwords};
+pub use refresh::RefreshToken;
+pub use tokens::TokenKeys;

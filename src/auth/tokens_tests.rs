@@ -1,0 +1,299 @@
+//! Attacks on access tokens, as a table.
+
+use std::time::Duration;
+
+use aggregates::ids::{LoginId, UserId};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::refresh::RefreshToken;
+use super::tokens::*;
+
+const SECRET: &[u8] = b"kY7pQ2xV9mZ4tR8wL3nB6cH1dF5gJ0sA";
+const OTHER: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015";
+const NOW: i64 = 1_795_000_000;
+const USER: UserId = UserId::new(Uuid::from_u128(1));
+const LOGIN: LoginId = LoginId::new(Uuid::from_u128(2));
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn keys() -> TokenKeys {
+    TokenKeys::new("k1", SECRET, []).unwrap()
+}
+
+fn issued(keys: &TokenKeys) -> String {
+    keys.issue(USER, LOGIN, Uuid::from_u128(3), at(NOW), Duration::from_secs(1500)).unwrap()
+}
+
+fn header() -> Value {
+    json!({"typ": "JWT", "alg": "HS256", "kid": "k1"})
+}
+
+fn claims() -> Value {
+    json!({
+        "sub": USER, "sid": LOGIN, "iat": NOW, "exp": NOW + 1500, "iss": "verbatim", "aud": "verbatim-api",
+        "typ": "access", "jti": Uuid::from_u128(3),
+    })
+}
+
+/// `base` with the fields of `changes`; null takes a field away.
+fn with(mut base: Value, changes: Value) -> Value {
+    let fields = base.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            fields.remove(name);
+        } else {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+    base
+}
+
+/// Signs by hand, so that nothing is taken from the code under test.
+fn signed_with(algorithm: hmac::Algorithm, secret: &[u8], header: &str, claims: &str) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let tag = hmac::sign(&hmac::Key::new(algorithm, secret), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+fn signed(header: &Value, claims: &Value) -> String {
+    signed_with(hmac::HMAC_SHA256, SECRET, &header.to_string(), &claims.to_string())
+}
+
+fn refused(token: &str) -> Option<Refused> {
+    match keys().verify(token, at(NOW)) {
+        Err(TokenError::Invalid(reason)) => Some(reason),
+        Err(TokenError::Signing) | Ok(_) => None,
+    }
+}
+
+#[test]
+fn a_token_says_what_was_put_in() {
+    let access = keys().verify(&issued(&keys()), at(NOW)).unwrap();
+    assert_eq!((access.user, access.login, access.token_id), (USER, LOGIN, Uuid::from_u128(3)));
+    assert_eq!((access.issued_at, access.expires_at), (NOW, NOW + 1500));
+    // The hand-made one is as good, or the attacks below would prove nothing.
+    assert_eq!(keys().verify(&signed(&header(), &claims()), at(NOW)), Ok(access));
+}
+
+#[test]
+fn the_issued_form_is_as_documented() {
+    let token = issued(&keys());
+    let part = |n: usize| -> Value {
+        let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    assert_eq!((part(0), part(1)), (header(), claims()));
+}
+
+#[test]
+fn attacks_through_the_header() {
+    for (changes, reason) in [
+        (json!({"alg": "none"}), Refused::Malformed),
+        (json!({"alg": "None"}), Refused::Malformed),
+        (json!({"alg": "NONE"}), Refused::Malformed),
+        (json!({"alg": "nOnE"}), Refused::Malformed),
+        (json!({"alg": "hs256"}), Refused::Malformed),
+        (json!({"alg": null}), Refused::Malformed),
+        (json!({"alg": "HS384"}), Refused::Algorithm),
+        (json!({"alg": "HS512"}), Refused::Algorithm),
+        (json!({"alg": "RS256"}), Refused::Algorithm),
+        (json!({"alg": "ES256"}), Refused::Algorithm),
+        (json!({"alg": "EdDSA"}), Refused::Algorithm),
+        (json!({"kid": null}), Refused::UnknownKey),
+        (json!({"kid": ""}), Refused::UnknownKey),
+        (json!({"kid": "k2"}), Refused::UnknownKey),
+        (json!({"kid": "../../etc/passwd"}), Refused::UnknownKey),
+        (json!({"kid": "k1' OR '1'='1"}), Refused::UnknownKey),
+        (json!({"kid": "k".repeat(2000)}), Refused::UnknownKey),
+        (json!({"kid": "k".repeat(10 * 1024)}), Refused::TooLong),
+        (json!({"kid": ["k1"]}), Refused::Malformed),
+        (json!({"kid": 1}), Refused::Malformed),
+        (json!({"crit": ["exp"]}), Refused::Critical),
+        (json!({"crit": ["b64"], "b64": false}), Refused::Critical),
+        (json!({"crit": []}), Refused::Critical),
+        (json!({"crit": "exp"}), Refused::Malformed),
+        (json!({"enc": "A256GCM"}), Refused::Malformed),
+        (json!({"zip": "DEF"}), Refused::Malformed),
+    ] {
+        let token = signed(&with(header(), changes.clone()), &claims());
+        assert_eq!(refused(&token), Some(reason), "{changes}");
+    }
+    // The signature that the named algorithm would have.
+    for (name, algorithm) in [("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {
+        let header = with(header(), json!({"alg": name})).to_string();
+        let token = signed_with(algorithm, SECRET, &header, &claims().to_string());
+        assert_eq!(refused(&token), Some(Refused::Algorithm), "{name}");
+    }
+}
+
+#[test]
+fn keys_that_a_token_brings_along_are_ignored() {
+    let own = json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode(OTHER)});
+    for changes in [
+        json!({"jwk": own}),
+        json!({"jku": "https://evil.example/k"}),
+        json!({"x5u": "https://evil.example/k"}),
+    ] {
+        let header = with(header(), changes.clone());
+        let forged = signed_with(hmac::HMAC_SHA256, OTHER, &header.to_string(), &claims().to_string());
+        let reason = refused(&forged);
+        assert!(matches!(reason, Some(Refused::Signature | Refused::Malformed)), "{changes}: {reason:?}");
+    }
+}
+
+#[test]
+fn attacks_through_the_claims() {
+    for (changes, reason) in [
+        (json!({"exp": NOW - 6}), Refused::Expired),
+        (json!({"exp": -1}), Refused::Claims),
+        (json!({"exp": 0}), Refused::Expired),
+        (json!({"exp": null}), Refused::Claims),
+        (json!({"exp": (NOW + 1500).to_string()}), Refused::Claims),
+        (json!({"exp": 1e300}), Refused::Claims),
+        (json!({"exp": 1_795_001_500.5}), Refused::Claims),
+        (json!({"exp": 1_795_001_500.0}), Refused::Claims),
+        (json!({"exp": u64::MAX}), Refused::Claims),
+        (json!({"exp": true}), Refused::Claims),
+        (json!({"exp": [NOW + 1500]}), Refused::Claims),
+        (json!({"nbf": NOW + 6}), Refused::NotYet),
+        (json!({"nbf": "soon"}), Refused::Claims),
+        (json!({"iat": NOW + 6}), Refused::NotYet),
+        (json!({"iat": null}), Refused::Claims),
+        (json!({"iss": "someone"}), Refused::Issuer),
+        (json!({"iss": null}), Refused::Claims),
+        (json!({"iss": ["verbatim"]}), Refused::Claims),
+        (json!({"aud": "verbatim-mail"}), Refused::Audience),
+        (json!({"aud": null}), Refused::Claims),
+        (json!({"aud": ["verbatim-api"]}), Refused::Claims),
+        (json!({"sub": null}), Refused::Claims),
+        (json!({"sub": ""}), Refused::Claims),
+        (json!({"sub": "admin"}), Refused::Claims),
+        (json!({"sid": null}), Refused::Claims),
+        (json!({"jti": null}), Refused::Claims),
+        (json!({"typ": null}), Refused::Claims),
+        (json!({"typ": "refresh"}), Refused::Kind),
+        (json!({"typ": "reset"}), Refused::Kind),
+        (json!({"typ": "ticket"}), Refused::Kind),
+        (json!({"typ": "Access"}), Refused::Kind),
+    ] {
+        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), Some(reason), "{changes}");
+    }
+    let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", NOW + 9000), 1);
+    let token = signed_with(hmac::HMAC_SHA256, SECRET, &header().to_string(), &twice);
+    assert_eq!(refused(&token), Some(Refused::Claims));
+}
+
+#[test]
+fn the_leeway_is_five_seconds() {
+    for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 5}), json!({"iat": NOW + 5})] {
+        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), None, "{changes}");
+    }
+    let token = issued(&keys());
+    assert!(keys().verify(&token, at(NOW + 1505)).is_ok());
+    assert_eq!(keys().verify(&token, at(NOW + 1506)), Err(TokenError::Invalid(Refused::Expired)));
+    assert!(keys().verify(&token, at(NOW - 5)).is_ok());
+    assert_eq!(keys().verify(&token, at(NOW - 6)), Err(TokenError::Invalid(Refused::NotYet)));
+}
+
+#[test]
+fn attacks_on_the_form() {
+    let good = issued(&keys());
+    let parts: Vec<&str> = good.split('.').collect();
+    let refresh = RefreshToken::from_random([7; 32]).expose();
+    for token in [
+        "",
+        ".",
+        "..",
+        "...",
+        parts[0],
+        &format!("{}.{}", parts[0], parts[1]),
+        &format!("{}.{}.", parts[0], parts[1]),
+        &format!(".{}.{}", parts[1], parts[2]),
+        &format!("{}..{}", parts[0], parts[2]),
+        &format!("{good}."),
+        &format!("{good}.{}", parts[2]),
+        &format!("{good}.{}.{}", parts[1], parts[2]),
+        &format!(" {good}"),
+        &format!("{good} "),
+        &format!("{good}\n"),
+        &format!("{good}="),
+        &good.replace('.', " "),
+        &format!("{}.{}.{}", parts[1], parts[0], parts[2]),
+        &refresh,
+        "🦀.🦀.🦀",
+    ] {
+        assert!(refused(token).is_some(), "{token:?}");
+    }
+    assert_eq!(refused(&"a".repeat(8 * 1024)), Some(Refused::TooLong));
+    let padded = |length: usize| format!("{good}{}", "A".repeat(length - good.len()));
+    assert!(matches!(refused(&padded(MAX_BYTES)), Some(Refused::Signature | Refused::Malformed)));
+    assert_eq!(refused(&padded(MAX_BYTES + 1)), Some(Refused::TooLong));
+    // And an access token is no refresh token.
+    assert_eq!(RefreshToken::parse(&good), None);
+}
+
+#[test]
+fn every_single_changed_bit_is_noticed() {
+    let good = issued(&keys());
+    for byte in 0..good.len() {
+        for bit in 0..7 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[byte] ^= 1 << bit;
+            let forged = String::from_utf8(bytes).unwrap();
+            assert!(refused(&forged).is_some(), "byte {byte}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn another_key_signs_nothing_for_us() {
+    let stranger = TokenKeys::new("k1", OTHER, []).unwrap();
+    assert_eq!(refused(&issued(&stranger)), Some(Refused::Signature));
+}
+
+#[test]
+fn a_replaced_key_verifies_until_it_is_withdrawn() {
+    let old = issued(&TokenKeys::new("k1", SECRET, []).unwrap());
+    let both = TokenKeys::new("k2", OTHER, [("k1", SECRET)]).unwrap();
+    assert!(both.verify(&old, at(NOW)).is_ok());
+    let new = issued(&both);
+    assert!(both.verify(&new, at(NOW)).is_ok());
+    let withdrawn = TokenKeys::new("k2", OTHER, []).unwrap();
+    assert!(withdrawn.verify(&new, at(NOW)).is_ok());
+    assert_eq!(withdrawn.verify(&old, at(NOW)), Err(TokenError::Invalid(Refused::UnknownKey)));
+    // The new key under the old id.
+    let crossed = TokenKeys::new("k1", OTHER, []).unwrap();
+    assert_eq!(both.verify(&issued(&crossed), at(NOW)), Err(TokenError::Invalid(Refused::Signature)));
+}
+
+#[test]
+fn unusable_keys_are_refused() {
+    let (long, short) = ("k".repeat(65), &SECRET[..31]);
+    for (kid, secret, previous, error) in [
+        ("", SECRET, ("k0", OTHER), TokenKeysError::KeyId),
+        (long.as_str(), SECRET, ("k0", OTHER), TokenKeysError::KeyId),
+        ("k1", SECRET, ("", OTHER), TokenKeysError::KeyId),
+        ("k1", SECRET, ("k1", OTHER), TokenKeysError::SameKeyId),
+        ("k1", short, ("k0", OTHER), TokenKeysError::Secret),
+        ("k1", SECRET, ("k0", short), TokenKeysError::Secret),
+    ] {
+        assert_eq!(TokenKeys::new(kid, secret, [previous]).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn a_refusal_and_the_keys_show_nothing() {
+    let texts: std::collections::HashSet<String> =
+        [Refused::Expired, Refused::Signature, Refused::UnknownKey]
+            .map(|reason| TokenError::Invalid(reason).to_string())
+            .into();
+    assert_eq!(texts.len(), 1);
+    assert!(!format!("{:?}", keys()).contains(std::str::from_utf8(SECRET).unwrap()));
+}

@@ -1,0 +1,258 @@
+//! Keys and the lifetimes of what is signed with them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+use super::error::ConfigError;
+use super::reader::Reader;
+use super::secret::{Kept, Secret, SecretKey};
+
+/// The shortest signing secret, in bytes: as long as what it is hashed to.
+const MIN_SECRET_BYTES: usize = 32;
+/// A text of fewer different characters was typed, not drawn.
+const MIN_DISTINCT: usize = 10;
+/// What sample files hold in the place of a secret, as letters and digits only.
+const PLACEHOLDERS: [&str; 8] = [
+    "yoursecret",
+    "yourjwtsecret",
+    "yoursupersecret",
+    "changeme",
+    "changethis",
+    "changeinproduction",
+    "replaceme",
+    "replacethis",
+];
+/// The names under which a signing secret is accepted; the first that is set counts.
+const SECRET_NAMES: [&str; 3] = ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"];
+
+/// Keys and lifetimes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// What access tokens are signed with.
+    pub jwt_secret: Kept<Secret>,
+    /// `JWT_KID`: its name in the tokens; by default derived from the secret, see [`key_id`].
+    pub jwt_kid: Option<String>,
+    /// `JWT_PREVIOUS_SECRETS`: still accepted, by name.
+    pub previous: Vec<PreviousSecret>,
+    /// How long an access token lasts.
+    pub access_lifetime: Duration,
+    /// `REFRESH_TOKEN_EXPIRE_DAYS`: how long a refresh token lasts unused.
+    pub refresh_lifetime: Duration,
+    /// `LOGIN_MAX_DAYS`: how long a login lasts, however often it is refreshed.
+    pub login_max: Duration,
+    /// `MASTER_KEY`: what wraps the users' keys.
+    pub master_key: Kept<SecretKey>,
+}
+
+/// A signing secret that is not used for new tokens any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousSecret {
+    /// Its name in the tokens.
+    pub kid: String,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// The name of a signing secret, by default: it tells two secrets apart and tells nothing about either.
+pub fn key_id(secret: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"verbatim key id");
+    tag.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl AuthConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, embedded: bool) -> Result<Self, ConfigError> {
+        let jwt_secret = signing_secret(reader, embedded)?;
+        let jwt_kid = reader.optional(
+            "JWT_KID",
+            "1 to 64 letters, digits, dots, dashes or underscores",
+            String::clone,
+            |text| is_kid(text).then(|| text.to_owned()),
+        )?;
+        let previous = previous_secrets(reader, jwt_kid.as_deref(), &jwt_secret)?;
+        reader.parsed(
+            "ALGORITHM",
+            (),
+            "HS256, the only one offered",
+            |()| "HS256".to_owned(),
+            |text| (text == "HS256").then_some(()),
+        )?;
+        let seconds = reader.optional(
+            "SECURITY__JWT_EXPIRES_IN",
+            "a whole number of seconds from 60 to 86400",
+            u64::to_string,
+            |text| text.parse().ok().filter(|seconds| (60..=86_400).contains(seconds)),
+        )?;
+        let minutes = reader.number("ACCESS_TOKEN_EXPIRE_MINUTES", 25, 1..=1440)?;
+        let refresh_days = reader.number("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=365)?;
+        let login_days = reader.number("LOGIN_MAX_DAYS", 30, 1..=3650)?;
+        if refresh_days > login_days {
+            return Err(ConfigError::Order {
+                name: "REFRESH_TOKEN_EXPIRE_DAYS",
+                value: refresh_days,
+                relation: "at most",
+                other: "LOGIN_MAX_DAYS",
+                limit: login_days,
+            });
+        }
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Ok(Self {
+            jwt_secret,
+            jwt_kid,
+            previous,
+            access_lifetime: Duration::from_secs(seconds.unwrap_or(minutes * 60)),
+            refresh_lifetime: days(refresh_days),
+            login_max: days(login_days),
+            master_key: master_key(reader, embedded)?,
+        })
+    }
+}
+
+fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<Secret>, ConfigError> {
+    let given = SECRET_NAMES.map(|name| (name, reader.secret(name)));
+    let mut set = given.into_iter().filter_map(|(name, secret)| secret.map(|secret| (name, secret)));
+    let Some((name, secret)) = set.next() else {
+        if embedded {
+            reader.show(SECRET_NAMES[0], "(made once, kept in the data folder)");
+            return Ok(Kept::InDataFolder);
+        }
+        return Err(ConfigError::Missing {
+            name: "JWT_SECRET_KEY",
+            when: "when DATABASE_URL is set",
+            expected: "at least 32 random characters, for example the output of `openssl rand -hex 32`",
+        });
+    };
+    check_strength(name, secret.expose())?;
+    for (other, _) in set {
+        reader.note(format!("{other} has no effect, since {name} is set."));
+    }
+    Ok(Kept::Given(secret))
+}
+
+fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
+    let why = if is_placeholder(secret) {
+        "holds the placeholder of a sample file"
+    } else if secret.len() < MIN_SECRET_BYTES {
+        "is shorter than 32 characters"
+    } else if secret.chars().collect::<BTreeSet<_>>().len() < MIN_DISTINCT {
+        "has too few different characters"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::WeakSecret { name, why })
+}
+
+/// Whether `text` is what a sample file tells the reader to replace.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    let letters: String =
+        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    PLACEHOLDERS.iter().any(|placeholder| letters.contains(placeholder))
+}
+
+fn is_kid(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+fn previous_secrets(
+    reader: &mut Reader<'_>,
+    kid: Option<&str>,
+    current: &Kept<Secret>,
+) -> Result<Vec<PreviousSecret>, ConfigError> {
+    const NAME: &str = "JWT_PREVIOUS_SECRETS";
+    let refused = |expected: &str| ConfigError::InvalidSecret { name: NAME, expected: expected.to_owned() };
+    let mut names: BTreeSet<String> = kid.map(str::to_owned).into_iter().collect();
+    if let (None, Kept::Given(secret)) = (kid, current) {
+        names.insert(key_id(secret.expose().as_bytes()));
+    }
+    let Some(list) = reader.secret(NAME) else { return Ok(Vec::new()) };
+    let mut previous = Vec::new();
+    for pair in list.expose().split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (kid, secret) = pair
+            .split_once(':')
+            .filter(|(kid, _)| is_kid(kid))
+            .ok_or_else(|| refused("a comma-separated list of KID:SECRET pairs"))?;
+        check_strength(NAME, secret)?;
+        if !names.insert(kid.to_owned()) {
+            return Err(refused("a list in which every KID is another, and none is the current one"));
+        }
+        previous.push(PreviousSecret { kid: kid.to_owned(), secret: Secret::new(secret) });
+    }
+    Ok(previous)
+}
+
+fn master_key(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<SecretKey>, ConfigError> {
+    const NAME: &str = "MASTER_KEY";
+    let Some(text) = reader.secret(NAME) else {
+        if embedded {
+            reader.show(NAME, "(made once, kept in the data folder)");
+            return Ok(Kept::InDataFolder);
+        }
+        return Err(ConfigError::Missing {
+            name: NAME,
+            when: "when DATABASE_URL is set",
+            expected: "32 random bytes in hexadecimal or base64, for example the output of `openssl rand -hex 32`",
+        });
+    };
+    let bytes = key_bytes(text.expose()).ok_or_else(|| ConfigError::InvalidSecret {
+        name: NAME,
+        expected: "32 bytes in hexadecimal or base64".to_owned(),
+    })?;
+    if bytes.iter().collect::<BTreeSet<_>>().len() < MIN_DISTINCT {
+        return Err(ConfigError::WeakSecret { name: NAME, why: "has too few different bytes" });
+    }
+    Ok(Kept::Given(SecretKey::new(bytes)))
+}
+
+fn key_bytes(text: &str) -> Option<[u8; 32]> {
+    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(index * 2..index * 2 + 2)?, 16).ok()?;
+        }
+        return Some(bytes);
+    }
+    [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
+        .iter()
+        .find_map(|engine| engine.decode(text).ok()?.try_into().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_in_every_common_spelling() {
+        let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from((index * 7 + 250) & 255).unwrap());
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        for text in [hex, STANDARD.encode(bytes), URL_SAFE.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
+            assert_eq!(key_bytes(&text), Some(bytes), "{text}");
+        }
+        assert_eq!(key_bytes("abcd"), None);
+        assert_eq!(key_bytes(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn key_ids_tell_secrets_apart_and_stay_the_same() {
+        assert_eq!(key_id(b"a secret"), key_id(b"a secret"));
+        assert_ne!(key_id(b"a secret"), key_id(b"another secret"));
+        assert!(is_kid(&key_id(b"a secret")));
+    }
+
+    #[test]
+    fn the_samples_of_every_sample_file_are_placeholders() {
+        for sample in [
+            "your-secret-key-change-in-production",
+            "your-secret-key-here-change-in-production",
+            "your-secret-key-change-this-in-production",
+            "Your_Super_Secret_JWT_Key_Of_Many_Characters",
+            "changeme-changeme-changeme-changeme",
+        ] {
+            assert!(is_placeholder(sample), "{sample}");
+        }
+        assert!(!is_placeholder("f3a1c09b7e5d2846f3a1c09b7e5d2846"));
+    }
+}

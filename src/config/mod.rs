@@ -1,0 +1,179 @@
+//! Typed configuration, read once at start from the environment and `.env`.
+//!
+//! The only place that reads the environment. `main` calls [`Config::load`]; everything else is handed the part
+//! that concerns it. `.env` in the current folder does not override the environment; an empty value counts as not
+//! set. A bad value stops the start with one sentence that names the variable.
+
+mod auth;
+mod error;
+mod operation;
+mod reader;
+mod replies;
+mod secret;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod web;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+pub use auth::{AuthConfig, PreviousSecret, key_id};
+pub use error::ConfigError;
+pub use operation::{LogConfig, LogFormat, RateLimits};
+pub use reader::{Effective, Source};
+pub use replies::{Provider, RepliesConfig};
+pub use secret::{Kept, REDACTED, Secret, SecretKey};
+pub use storage::{Database, StorageConfig};
+pub use web::{Cors, WebConfig};
+
+use reader::Reader;
+
+/// Variables of other programs of this kind that mean nothing here, and why.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("SECURITY__BCRYPT_ROUNDS", "passwords are hashed with argon2id"),
+    ("MONGODB_URL", "the data is kept in Postgres"),
+    ("DATABASE_NAME", "the database's name is part of DATABASE_URL"),
+    ("MONGO_URI", "the data is kept in Postgres"),
+];
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `DEBUG`: opens CORS and logs more, where those are not set themselves.
+    pub debug: bool,
+    /// Addresses and limits of HTTP.
+    pub web: WebConfig,
+    /// Where the data is.
+    pub storage: StorageConfig,
+    /// Keys and lifetimes.
+    pub auth: AuthConfig,
+    /// How often a caller may ask; `None`: as often as it likes.
+    pub rate_limits: Option<RateLimits>,
+    /// Who writes the replies and how long that may take.
+    pub replies: RepliesConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// `SHUTDOWN_SECONDS`: how long a graceful end may take.
+    pub shutdown: Duration,
+    /// What the person who starts the program should know about the configuration, one sentence each.
+    pub notes: Vec<String>,
+    /// `PLANTED_DEFECT` (test builds only): the defect to run with.
+    #[cfg(feature = "planted")]
+    pub planted: Option<String>,
+    effective: Vec<Effective>,
+}
+
+impl Config {
+    /// Reads `.env` in the current folder, when there is one, and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; its text is the sentence to show.
+    pub fn load() -> Result<Self, ConfigError> {
+        let dot_env = read_dot_env(Path::new(".env"))?;
+        let mut environment = BTreeMap::new();
+        let mut unreadable = Vec::new();
+        let mut search_path = None;
+        for (name, value) in std::env::vars_os() {
+            if name == "PATH" {
+                search_path = Some(value);
+            } else if let Some(name) = name.to_str() {
+                match value.into_string() {
+                    Ok(value) => drop(environment.insert(name.to_owned(), value)),
+                    Err(_) => unreadable.push(name.to_owned()),
+                }
+            }
+        }
+        let mut config = Self::read(&environment, &dot_env)?;
+        config.storage.search_path = search_path;
+        match unreadable.into_iter().find(|name| config.effective.iter().any(|line| line.name == name)) {
+            Some(name) => Err(ConfigError::NotUnicode(name)),
+            None => Ok(config),
+        }
+    }
+
+    /// Reads `variables` as if they were the environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_map(variables: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::read(variables, &BTreeMap::new())
+    }
+
+    /// Every variable with what it came to and where that comes from, in the order of reading; secrets redacted.
+    pub fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    fn read(
+        environment: &BTreeMap<String, String>,
+        dot_env: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        // Every variable is asked for whatever the others say, so that all are checked and all are listed.
+        let mut reader = Reader::new(environment, dot_env);
+        let debug = reader.flag("DEBUG", false)?;
+        let web = WebConfig::read(&mut reader, debug)?;
+        let storage = StorageConfig::read(&mut reader)?;
+        let embedded = storage.is_embedded();
+        let auth = AuthConfig::read(&mut reader, embedded)?;
+        let rate_limits = RateLimits::read(&mut reader)?;
+        let replies = RepliesConfig::read(&mut reader)?;
+        let log = LogConfig::read(&mut reader, embedded, debug)?;
+        let shutdown = Duration::from_secs(reader.number("SHUTDOWN_SECONDS", 10, 1..=300)?);
+        for (name, why) in WITHOUT_EFFECT {
+            if reader.secret(name).is_some() {
+                reader.note(format!("{name} has no effect: {why}."));
+            }
+        }
+        for name in dot_env.keys() {
+            if !reader.effective.iter().any(|line| line.name == name) {
+                reader.note(format!("{name} in .env is not a variable that Verbatim knows."));
+            }
+        }
+        #[cfg(feature = "planted")]
+        let planted = environment.get("PLANTED_DEFECT").cloned();
+        let Reader { effective, notes, .. } = reader;
+        Ok(Self {
+            debug,
+            web,
+            storage,
+            auth,
+            rate_limits,
+            replies,
+            log,
+            shutdown,
+            notes,
+            #[cfg(feature = "planted")]
+            planted,
+            effective,
+        })
+    }
+}
+
+fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let refused = |error: &dotenvy::Error, before: Option<&str>| {
+        ConfigError::DotEnv(match (error, before) {
+            (dotenvy::Error::Io(error), _) => error.to_string(),
+            // Nothing of the line itself is told: it may be a secret.
+            (_, None) => format!("its first entry {NOT_AN_ENTRY}"),
+            (_, Some(name)) => format!("the entry after {name} {NOT_AN_ENTRY}"),
+        })
+    };
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
+        Err(error) => return Err(refused(&error, None)),
+    };
+    // The first of two entries for one variable counts, as it would if they were set one after the other.
+    let mut variables = BTreeMap::new();
+    let mut last = None;
+    for line in lines {
+        let (name, value) = line.map_err(|error| refused(&error, last.as_deref()))?;
+        last = Some(name.clone());
+        variables.entry(name).or_insert(value);
+    }
+    Ok(variables)
+}
+
+const NOT_AN_ENTRY: &str = "is not NAME=VALUE (put a value that holds spaces, # or $ in single quotes)";

@@ -1,0 +1,89 @@
+//! How the process tells what it does and how much it lets each caller do.
+
+use tracing_subscriber::EnvFilter;
+
+use super::error::ConfigError;
+use super::reader::{Reader, invalid};
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `LOG_FORMAT`.
+    pub format: LogFormat,
+    /// `LOG_LEVEL`, else `RUST_LOG`: a filter that [`EnvFilter`] takes.
+    pub filter: String,
+}
+
+/// For whom logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, embedded: bool, debug: bool) -> Result<Self, ConfigError> {
+        let format = reader.parsed(
+            "LOG_FORMAT",
+            if embedded { LogFormat::Human } else { LogFormat::Json },
+            "human or json",
+            |format| (if *format == LogFormat::Human { "human" } else { "json" }).to_owned(),
+            |text| match text {
+                "human" => Some(LogFormat::Human),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            },
+        )?;
+        let level = filter(reader, "LOG_LEVEL")?;
+        let directives = filter(reader, "RUST_LOG")?;
+        let filter = level
+            .or(directives)
+            .unwrap_or_else(|| (if debug { "debug,sqlx=info" } else { "info,sqlx=warn" }).to_owned());
+        Ok(Self { format, filter })
+    }
+}
+
+fn filter(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<String>, ConfigError> {
+    const EXPECTED: &str = "error, warn, info, debug, trace or off, or a filter such as info,verbatim=debug";
+    let Some(text) = reader.text(name) else { return Ok(None) };
+    // The names that other languages give these levels.
+    let filter = match text.to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" | "fatal" => "error".to_owned(),
+        _ => text.clone(),
+    };
+    // A single word that is no level would be taken for the name of a module, and nothing would be logged.
+    let is_word = filter.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if (is_word && filter.parse::<tracing_subscriber::filter::LevelFilter>().is_err())
+        || EnvFilter::try_new(&filter).is_err()
+    {
+        return Err(invalid(name, &text, EXPECTED));
+    }
+    Ok(Some(filter))
+}
+
+/// How often a caller may ask for a reply, per minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// `RATE_LIMIT_USER_PER_MINUTE`.
+    pub user: u32,
+    /// `RATE_LIMIT_SESSION_PER_MINUTE`.
+    pub session: u32,
+    /// `RATE_LIMIT_CHANNEL_PER_MINUTE`.
+    pub channel: u32,
+}
+
+impl RateLimits {
+    /// `None` when `RATE_LIMITS` is off.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, ConfigError> {
+        let on = reader.flag("RATE_LIMITS", true)?;
+        let limits = Self {
+            user: reader.count("RATE_LIMIT_USER_PER_MINUTE", 30, 1..=100_000)?,
+            session: reader.count("RATE_LIMIT_SESSION_PER_MINUTE", 10, 1..=100_000)?,
+            channel: reader.count("RATE_LIMIT_CHANNEL_PER_MINUTE", 20, 1..=100_000)?,
+        };
+        Ok(on.then_some(limits))
+    }
+}

@@ -1,0 +1,307 @@
+//! What the whole configuration makes of sets of variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+
+const STRONG: &str = "0f8b1c2d3e4a5968778695a4b3c2d1e0ff";
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_map(&map(pairs))
+}
+
+/// The production form with `pairs` besides.
+fn server(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let mut variables = map(&[
+        ("DATABASE_URL", "postgres://app:pw@db/chat"),
+        ("JWT_SECRET_KEY", STRONG),
+        ("MASTER_KEY", KEY),
+    ]);
+    variables.extend(map(pairs));
+    Config::from_map(&variables)
+}
+
+#[track_caller]
+fn refused(pairs: &[(&str, &str)]) -> String {
+    let sentence = read(pairs).unwrap_err().to_string();
+    assert!(!sentence.contains('\n') && sentence.ends_with('.'), "{sentence}");
+    sentence
+}
+
+#[test]
+fn nothing_set_is_the_embedded_default() {
+    let config = read(&[]).unwrap();
+    assert!(config.storage.is_embedded());
+    assert_eq!(config.web.listen.to_string(), "0.0.0.0:8000");
+    assert_eq!(config.web.metrics.unwrap().to_string(), "127.0.0.1:9464");
+    assert_eq!(config.auth.jwt_secret, Kept::InDataFolder);
+    assert_eq!(config.auth.master_key, Kept::InDataFolder);
+    assert_eq!(config.auth.access_lifetime, Duration::from_secs(25 * 60));
+    assert_eq!(config.log.format, LogFormat::Human);
+    assert_eq!(config.rate_limits, Some(RateLimits { user: 30, session: 10, channel: 20 }));
+    assert_eq!(
+        config.web.cors,
+        Cors::Origins(vec!["http://localhost:3000".into(), "http://127.0.0.1:3000".into()])
+    );
+    assert!(matches!(config.replies.provider, Provider::Scripted(_)));
+    assert_eq!(config.notes, Vec::<String>::new());
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let names: Vec<&'static str> = read(&[]).unwrap().effective().iter().map(|line| line.name).collect();
+    let empty: BTreeMap<String, String> =
+        names.iter().map(|name| ((*name).to_owned(), "  ".to_owned())).collect();
+    assert_eq!(Config::from_map(&empty).unwrap(), read(&[]).unwrap());
+}
+
+#[test]
+fn every_bad_value_is_one_sentence_that_names_the_variable() {
+    let bad = [
+        ("HOST", "chat.example"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("METRICS_ADDR", "9464"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_URL", "db.example"),
+        ("PROJECTOR_DATABASE_URL", "postgres://db:port/x"),
+        ("ALGORITHM", "RS256"),
+        ("ALGORITHM", "none"),
+        ("SECURITY__JWT_EXPIRES_IN", "0"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "25.5"),
+        ("REFRESH_TOKEN_EXPIRE_DAYS", "31"),
+        ("LOGIN_MAX_DAYS", "0"),
+        ("MASTER_KEY", "short"),
+        ("MASTER_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
+        ("JWT_KID", "a b"),
+        ("CORS_ORIGINS", "https://a.example/"),
+        ("DEBUG", "maybe"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "loud"),
+        ("RUST_LOG", "verbatim=loud"),
+        ("RATE_LIMITS", "some"),
+        ("RATE_LIMIT_USER_PER_MINUTE", "0"),
+        ("MAX_BODY_BYTES", "12"),
+        ("REQUEST_TIMEOUT_SECONDS", "0"),
+        ("REPLY_WAIT_SECONDS", "30"),
+        ("REPLY_DEADLINE_SECONDS", "181"),
+        ("PROVIDER_TOTAL_SECONDS", "151"),
+        ("REPLY_CONCURRENCY", "0"),
+        ("REPLY_MAX_ATTEMPTS", "0"),
+        ("SHUTDOWN_SECONDS", "0"),
+        ("OPENAI_BASE_URL", "api.openai.com"),
+        ("OPENAI_MODEL", "a model"),
+        ("MAX_OUTPUT_TOKENS", "0"),
+        ("HISTORY_TURNS", "many"),
+        ("SCRIPTED_WORDS_PER_SECOND", "-1"),
+        ("SCRIPTED_FAULT", "explode"),
+    ];
+    for (name, value) in bad {
+        let sentence = refused(&[(name, value)]);
+        assert!(sentence.contains(name), "{name}={value}: {sentence}");
+    }
+}
+
+#[test]
+fn another_database_is_refused_with_what_to_set() {
+    for (url, kind) in [("sqlite:///./chatbot.db", "SQLite"), ("mongodb+srv://u:p@x/y", "MongoDB")] {
+        let sentence = refused(&[("DATABASE_URL", url)]);
+        assert!(
+            sentence.contains(kind) && sentence.contains("postgres://") && !sentence.contains(url),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
+fn the_first_of_the_three_secrets_counts() {
+    let other = "another-Secret-of-many-letters-0123456789";
+    let config = read(&[("SECRET_KEY", "weak"), ("JWT_SECRET_KEY", other)]).unwrap();
+    assert_eq!(config.auth.jwt_secret, Kept::Given(Secret::new(other)));
+    assert_eq!(config.notes, ["SECRET_KEY has no effect, since JWT_SECRET_KEY is set."]);
+    let config = read(&[("SECURITY__JWT_SECRET", STRONG), ("JWT_SECRET_KEY", other)]).unwrap();
+    assert_eq!(config.auth.jwt_secret, Kept::Given(Secret::new(STRONG)));
+}
+
+#[test]
+fn a_weak_secret_is_refused_under_every_name_and_never_shown() {
+    let weak = [
+        "your-secret-key-change-in-production",
+        "your-secret-key-here-change-in-production",
+        "your-secret-key-change-this-in-production",
+        "0123456789abcdef",
+        "abcabcabcabcabcabcabcabcabcabcabcabcabcabc",
+    ];
+    for name in ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"] {
+        for value in weak {
+            let sentence = refused(&[(name, value)]);
+            assert!(sentence.contains(name) && !sentence.contains(value), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn the_production_form_needs_its_secrets() {
+    let base = [("DATABASE_URL", "postgresql://app@db/chat")];
+    assert!(refused(&base).contains("JWT_SECRET_KEY is not set"));
+    assert!(refused(&[base[0], ("SECRET_KEY", STRONG)]).contains("MASTER_KEY is not set"));
+    let config = server(&[]).unwrap();
+    assert_eq!(config.log.format, LogFormat::Json);
+    let Database::Server { application, projector, migrate } = &config.storage.database else { panic!() };
+    assert_eq!(application.expose(), "postgres://app:pw@db/chat");
+    assert_eq!((projector, migrate), (application, application));
+}
+
+#[test]
+fn each_role_may_have_its_own_url() {
+    let config = server(&[("MIGRATE_DATABASE_URL", "postgres://owner:pw@db/chat")]).unwrap();
+    let Database::Server { projector, migrate, .. } = &config.storage.database else { panic!() };
+    assert_eq!(projector.expose(), "postgres://app:pw@db/chat");
+    assert_eq!(migrate.expose(), "postgres://owner:pw@db/chat");
+}
+
+#[test]
+fn earlier_secrets_are_accepted_by_name() {
+    let list = format!("old:{STRONG}x, older:{STRONG}y,");
+    let config = server(&[("JWT_PREVIOUS_SECRETS", &list)]).unwrap();
+    let names: Vec<&str> = config.auth.previous.iter().map(|previous| previous.kid.as_str()).collect();
+    assert_eq!(names, ["old", "older"]);
+    for bad in
+        [STRONG.to_owned(), "old:short".to_owned(), format!("a:{STRONG}x,a:{STRONG}y"), format!("k:{STRONG}")]
+    {
+        let sentence = server(&[("JWT_PREVIOUS_SECRETS", &bad), ("JWT_KID", "k")]).unwrap_err().to_string();
+        assert!(sentence.contains("JWT_PREVIOUS_SECRETS") && !sentence.contains(STRONG), "{sentence}");
+    }
+}
+
+#[test]
+fn seconds_win_over_minutes() {
+    let pairs = [("SECURITY__JWT_EXPIRES_IN", "1800"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "60")];
+    assert_eq!(read(&pairs).unwrap().auth.access_lifetime, Duration::from_secs(1800));
+    assert_eq!(read(&pairs[1..]).unwrap().auth.access_lifetime, Duration::from_secs(3600));
+}
+
+#[test]
+fn debug_opens_cors_unless_origins_are_listed() {
+    assert_eq!(read(&[("DEBUG", "true")]).unwrap().web.cors, Cors::Any);
+    let listed = read(&[("DEBUG", "true"), ("CORS_ORIGINS", "https://a.example")]).unwrap();
+    assert_eq!(listed.web.cors, Cors::Origins(vec!["https://a.example".into()]));
+    assert_eq!(read(&[("CORS_ORIGINS", "*")]).unwrap().web.cors, Cors::Any);
+}
+
+#[test]
+fn the_level_names_of_other_languages_are_understood() {
+    assert_eq!(read(&[("LOG_LEVEL", "WARNING")]).unwrap().log.filter, "warn");
+    assert_eq!(read(&[("LOG_LEVEL", "INFO")]).unwrap().log.filter, "INFO");
+    let both = [("LOG_LEVEL", "error"), ("RUST_LOG", "debug")];
+    assert_eq!(read(&both).unwrap().log.filter, "error");
+    assert_eq!(read(&both[1..]).unwrap().log.filter, "debug");
+}
+
+#[test]
+fn a_key_makes_openai_the_provider_unless_it_is_a_sample() {
+    let config =
+        read(&[("OPENAI_API_KEY", "sk-0815"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")]).unwrap();
+    let Provider::OpenAi { key, base_url, model } = config.replies.provider else { panic!() };
+    assert_eq!((key.expose(), base_url.as_deref()), ("sk-0815", Some("http://127.0.0.1:9/v1")));
+    assert_eq!(model, "gpt-4o-mini");
+    for sample in ["your-api-key-here", "sk-proj-your-actual-api-key-here", "your_openai_api_key"] {
+        let config = read(&[("OPENAI_API_KEY", sample)]).unwrap();
+        assert!(matches!(config.replies.provider, Provider::Scripted(_)), "{sample}");
+        assert!(config.notes[0].contains("OPENAI_API_KEY"), "{:?}", config.notes);
+    }
+}
+
+#[test]
+fn variables_without_effect_are_named() {
+    for (name, _) in WITHOUT_EFFECT {
+        let config = read(&[(name, "12")]).unwrap();
+        assert!(config.notes.len() == 1 && config.notes[0].starts_with(name), "{:?}", config.notes);
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_both_are_told() {
+    let (environment, file) =
+        (map(&[("PORT", "1"), ("HOST", "")]), map(&[("PORT", "2"), ("HOST", "::1"), ("X", "1")]));
+    let file = [file, map(&[("SHUTDOWN_SECONDS", "7")])].into_iter().flatten().collect();
+    let config = Config::read(&environment, &file).unwrap();
+    assert_eq!(config.web.listen.to_string(), "0.0.0.0:1");
+    assert_eq!(config.notes, ["X in .env is not a variable that Verbatim knows."]);
+    let line = |name| config.effective().iter().find(|line| line.name == name).unwrap().clone();
+    assert_eq!(line("PORT"), Effective { name: "PORT", value: "1".into(), source: Source::Environment });
+    assert_eq!(
+        line("SHUTDOWN_SECONDS"),
+        Effective { name: "SHUTDOWN_SECONDS", value: "7".into(), source: Source::DotEnv }
+    );
+    assert_eq!(line("HOST").source, Source::Default);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let list = format!("old:{STRONG}x");
+    let config = server(&[
+        ("OPENAI_API_KEY", "sk-hidden"),
+        ("JWT_PREVIOUS_SECRETS", &list),
+        ("MONGODB_URL", "mongodb://u:hidden@x"),
+    ])
+    .unwrap();
+    let shown = format!("{config:?} {:?}", config.effective());
+    for secret in [STRONG, KEY, "hidden", ":pw@"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    assert!(shown.contains("postgres://[redacted]@db:5432/chat"), "{shown}");
+}
+
+#[test]
+fn the_file_is_read_and_a_bad_line_is_told_without_its_value() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join(".env");
+    assert_eq!(read_dot_env(&path).unwrap(), BTreeMap::new());
+    std::fs::write(&path, "# comment\nPORT=1\nexport HOST='::1'\nPORT=2\n").unwrap();
+    assert_eq!(read_dot_env(&path).unwrap(), map(&[("PORT", "1"), ("HOST", "::1")]));
+    for (before, named) in [("", "first entry"), ("PORT=1\n# comment\n", "after PORT")] {
+        std::fs::write(&path, format!("{before}JWT_SECRET_KEY=top secret value\n")).unwrap();
+        let sentence = read_dot_env(&path).unwrap_err().to_string();
+        assert!(sentence.contains(named) && !sentence.contains("top"), "{sentence}");
+    }
+}
+
+/// The variables that `.env.example` sets or shows, and the file as if every line were active.
+fn example() -> (BTreeSet<String>, BTreeMap<String, String>) {
+    let text = include_str!("../../.env.example");
+    let mut set = BTreeMap::new();
+    for line in text.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some((name, value)) = line.split_once('=')
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        {
+            assert!(set.insert(name.to_owned(), value.to_owned()).is_none(), "{name} stands there twice");
+        }
+    }
+    (set.keys().cloned().collect(), set)
+}
+
+#[test]
+fn the_example_file_holds_every_variable_and_no_other() {
+    let known: BTreeSet<String> =
+        read(&[]).unwrap().effective().iter().map(|line| line.name.to_owned()).collect();
+    assert_eq!(example().0, known);
+}
+
+#[test]
+fn the_example_file_shows_the_defaults() {
+    let shown = Config::from_map(&example().1).unwrap();
+    let defaults = read(&[]).unwrap();
+    for (shown, default) in shown.effective().iter().zip(defaults.effective()) {
+        assert_eq!((shown.name, &shown.value), (default.name, &default.value));
+    }
+    assert_eq!(shown.notes, Vec::<String>::new());
+}

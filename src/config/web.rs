@@ -1,0 +1,151 @@
+//! What the doors listen on and let through.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::http::Uri;
+
+use super::error::ConfigError;
+use super::reader::Reader;
+
+/// Addresses and limits of HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebConfig {
+    /// `HOST` and `PORT`; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// `METRICS_ADDR`: where `/metrics` is served, or nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// `CORS_ORIGINS`.
+    pub cors: Cors,
+    /// `MAX_BODY_BYTES`: the longest request body.
+    pub max_body_bytes: usize,
+    /// `REQUEST_TIMEOUT_SECONDS`: the longest a request that is not a stream may take.
+    pub request_timeout: Duration,
+    /// `REPLY_WAIT_SECONDS`: how long a door waits for a reply before it answers 202; less than the timeout.
+    pub reply_wait: Duration,
+}
+
+/// Which pages of other origins may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// All, without credentials.
+    Any,
+    /// Those listed.
+    Origins(Vec<String>),
+}
+
+impl WebConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, debug: bool) -> Result<Self, ConfigError> {
+        let host = reader.parsed(
+            "HOST",
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            "an IP address (0.0.0.0 for all, 127.0.0.1 for this machine only)",
+            IpAddr::to_string,
+            parse_host,
+        )?;
+        let port = reader.count("PORT", 8000, 0..=65_535)?;
+        let metrics = reader.parsed(
+            "METRICS_ADDR",
+            Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),
+            "an address with a port (such as 127.0.0.1:9464), or off",
+            |address| address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+            |text| {
+                if text.eq_ignore_ascii_case("off") { Some(None) } else { text.parse().ok().map(Some) }
+            },
+        )?;
+        let default = if debug {
+            Cors::Any
+        } else {
+            Cors::Origins(vec!["http://localhost:3000".to_owned(), "http://127.0.0.1:3000".to_owned()])
+        };
+        let cors = reader.parsed(
+            "CORS_ORIGINS",
+            default,
+            "a comma-separated list of origins such as https://chat.example (no path, no slash at the end), or * alone",
+            show_cors,
+            parse_cors,
+        )?;
+        let max_body_bytes = reader.count("MAX_BODY_BYTES", 262_144, 1024..=67_108_864)?;
+        let request_timeout = reader.number("REQUEST_TIMEOUT_SECONDS", 30, 1..=600)?;
+        let reply_wait = reader.number("REPLY_WAIT_SECONDS", 25, 0..=599)?;
+        if reply_wait >= request_timeout {
+            return Err(ConfigError::Order {
+                name: "REPLY_WAIT_SECONDS",
+                value: reply_wait,
+                relation: "less than",
+                other: "REQUEST_TIMEOUT_SECONDS",
+                limit: request_timeout,
+            });
+        }
+        Ok(Self {
+            listen: SocketAddr::new(host, port),
+            metrics,
+            cors,
+            max_body_bytes,
+            request_timeout: Duration::from_secs(request_timeout),
+            reply_wait: Duration::from_secs(reply_wait),
+        })
+    }
+}
+
+fn parse_host(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok()
+}
+
+fn show_cors(cors: &Cors) -> String {
+    match cors {
+        Cors::Any => "*".to_owned(),
+        Cors::Origins(origins) => origins.join(","),
+    }
+}
+
+fn parse_cors(text: &str) -> Option<Cors> {
+    let listed = || text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    if listed().eq(["*"]) {
+        return Some(Cors::Any);
+    }
+    listed().map(parse_origin).collect::<Option<Vec<_>>>().filter(|list| !list.is_empty()).map(Cors::Origins)
+}
+
+/// An origin is compared byte for byte with what a browser sends: lower case, nothing after the port.
+fn parse_origin(text: &str) -> Option<String> {
+    let origin = text.to_ascii_lowercase();
+    let uri: Uri = origin.parse().ok()?;
+    let whole = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
+    (whole == origin && !origin.contains(['@', '*'])).then_some(origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_what_a_browser_sends() {
+        let list = |text| match parse_cors(text) {
+            Some(Cors::Origins(origins)) => Some(origins),
+            Some(Cors::Any) => Some(vec!["*".to_owned()]),
+            None => None,
+        };
+        assert_eq!(list("*").unwrap(), ["*"]);
+        assert_eq!(
+            list("https://A.example , http://b:3000,").unwrap(),
+            ["https://a.example", "http://b:3000"]
+        );
+        for refused in
+            ["a.example", "https://a.example/", "https://a.example/x", "*,https://a", "https://u@a", ","]
+        {
+            assert_eq!(list(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_addresses() {
+        assert_eq!(parse_host("localhost"), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert_eq!(parse_host("[::1]"), "::1".parse().ok());
+        assert_eq!(parse_host("chat.example"), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! `POST /api/chat` (the answer, or 202 when it takes long), `POST /api/chat/stream` and its resumption.
+
+use aggregates::ids::{ConversationId, ReplyId};
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::replies::{cancelled, ended_badly};
+use super::wire::{ChatAnswer, ChatRequest, EndFrame};
+use crate::app::conversations::Sent;
+use crate::app::{Actor, AppError, Kind, RequestContext};
+use crate::http::Doors;
+use crate::http::auth::SignedIn;
+use crate::http::error::ApiError;
+use crate::http::extract::{Command, PathId};
+use crate::http::layers::POSITION;
+use crate::http::sse::{self, Wording};
+use crate::live::Resume;
+use crate::live::stream::Ended;
+
+const TAG: &str = "chat";
+
+/// The routes.
+pub(super) fn routes() -> ApiRouter<Doors> {
+    ApiRouter::new()
+        .api_route(
+            "/api/chat",
+            post_with(chat, |op| {
+                op.id("chat")
+                    .tag(TAG)
+                    .summary("Send a message and get its answer")
+                    .description(
+                        "Waits for the answer for a bounded time; then 202, with `Location` naming where to wait on. One \
+                         reply at a time is made in a conversation: a message sent meanwhile is kept and answered after.",
+                    )
+                    .response::<200, Json<ChatAnswer>>()
+                    .response::<202, Json<ChatAnswer>>()
+            }),
+        )
+        .api_route("/api/chat/stream", post_with(stream, |op| {
+            stream_docs(op.id("chat_stream").summary("Send a message and get its answer as it is written"))
+        }))
+        .api_route(
+            "/api/chat/stream/{id}",
+            get_with(resume, |op| {
+                stream_docs(op.id("resume_stream").summary("Follow a reply, from the beginning or from `Last-Event-ID` on"))
+            }),
+        )
+}
+
+fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    op.tag(TAG).description(
+        "Server-sent events: `message` (ids of what was sent), `reply.delta` {reply_id, attempt, offset, text}, \
+         `reply.restart` {reply_id, attempt} (what came so far is void), and one end: `reply.done`, `reply.failed` or \
+         `reply.cancelled`, with the reply's provenance and its text. Ids of events are `reply:attempt:offset`; a stream \
+         that was cut goes on with `GET /api/chat/stream/{reply_id}` and the last id in `Last-Event-ID`.",
+    )
+    .response_with::<200, (), _>(|response| {
+        let mut response = response.description("A stream of server-sent events.");
+        response.inner().content.insert("text/event-stream".to_owned(), aide::openapi::MediaType::default());
+        response
+    })
+}
+
+async fn send(
+    doors: &Doors,
+    context: &RequestContext,
+    actor: Actor,
+    body: &ChatRequest,
+) -> Result<Sent, AppError> {
+    let conversation = match body.session_id.as_deref() {
+        // What is no id is nobody's conversation.
+        Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
+        None => None,
+    };
+    doors.app.send(context, actor, conversation, &body.message).await
+}
+
+async fn chat(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    command: Command<ChatRequest>,
+) -> Result<Answer<ChatAnswer>, ApiError> {
+    let sent = send(&doors, &command.context, actor, &command.body).await?;
+    let ended = match doors.app.await_reply(actor, sent.reply, sent.position).await {
+        // The conversation was deleted meanwhile, and the reply cancelled with it. The message was taken all the same.
+        Err(error) if error.kind == Kind::NotFound => return Err(cancelled()),
+        ended => ended?,
+    };
+    match ended {
+        Some(ended) if ended.reply.state == "completed" => {
+            Ok(Answer::ok(ChatAnswer::completed(&sent, &ended)).at(Some(ended.reply.position)))
+        }
+        Some(ended) => Err(ended_badly(&ended)),
+        None => {
+            let location = format!("/api/replies/{}?wait=true", sent.reply);
+            Ok(Answer::accepted(ChatAnswer::pending(&sent), location).at(sent.position))
+        }
+    }
+}
+
+async fn stream(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    command: Command<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let sent = send(&doors, &command.context, actor, &command.body).await?;
+    let follower = doors.app.follow(actor, sent.reply, Resume::default(), sent.position);
+    let opening = json!({
+        "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
+        "reply_id": sent.reply, "position": sent.position,
+    });
+    let mut response =
+        sse::respond(doors.app.clone(), actor, sent.reply, follower, Words { opening: Some(opening) });
+    if let Some(position) = sent.position {
+        response.headers_mut().insert(POSITION, HeaderValue::from(position));
+    }
+    Ok(response)
+}
+
+async fn resume(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let reply = ReplyId::new(id);
+    let from = match headers.get("last-event-id") {
+        None => Resume::default(),
+        Some(last) => last
+            .to_str()
+            .ok()
+            .and_then(sse::parse_event_id)
+            .filter(|(of, _)| *of == reply)
+            .map(|(_, at)| at)
+            .ok_or_else(|| {
+                ApiError::http(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_last_event_id",
+                    "Last-Event-ID must be an id that this reply's stream has sent.",
+                )
+            })?,
+    };
+    doors.app.reply(actor, reply).await?;
+    let follower = doors.app.follow(actor, reply, from, None);
+    Ok(sse::respond(doors.app.clone(), actor, reply, follower, Words { opening: None }))
+}
+
+/// This door's words for the frames of a stream.
+struct Words {
+    opening: Option<Value>,
+}
+
+impl Wording for Words {
+    fn opening(&self) -> Option<(&'static str, Value)> {
+        self.opening.clone().map(|data| ("message", data))
+    }
+
+    fn end(&self, ended: &Ended) -> (&'static str, Value) {
+        let name = match ended.reply.state.as_str() {
+            "completed" => "reply.done",
+            "cancelled" => "reply.cancelled",
+            _ => "reply.failed",
+        };
+        (name, serde_json::to_value(EndFrame::from(ended)).unwrap_or_default())
+    }
+}

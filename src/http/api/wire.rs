@@ -1,0 +1,414 @@
+//! The formats of this door.
+
+use chrono::{DateTime, Utc};
+use projections::conversations::query::ConversationRow;
+use projections::messages::query::MessageRow;
+use projections::replies::query::ReplyRow;
+use projections::users::query::UserRow;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::accounts::SignedIn;
+use crate::app::conversations::Sent;
+use crate::live::stream::Ended;
+
+/// A new account.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct RegisterRequest {
+    /// E-mail address.
+    pub(super) email: String,
+    /// User name: 3 to 32 letters, digits, dots, dashes, underscores.
+    pub(super) username: Option<String>,
+    /// Password: 8 to 128 characters, with a letter and a digit.
+    pub(super) password: String,
+}
+
+/// A sign-in, as JSON or as a form.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct LoginRequest {
+    /// E-mail address or user name.
+    #[serde(alias = "email")]
+    pub(super) username: String,
+    /// Password.
+    pub(super) password: String,
+}
+
+/// A refresh token to be exchanged.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct RefreshRequest {
+    /// The token, as the last answer gave it.
+    pub(super) refresh_token: String,
+}
+
+/// A new password.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct PasswordRequest {
+    /// The present one.
+    pub(super) current_password: String,
+    /// The new one.
+    pub(super) new_password: String,
+}
+
+/// The password, as a proof.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct ProofRequest {
+    /// The present password.
+    pub(super) password: String,
+}
+
+/// A user.
+#[derive(Clone, Serialize, JsonSchema)]
+pub(super) struct User {
+    id: Uuid,
+    username: Option<String>,
+    email: Option<String>,
+    is_active: bool,
+    created_at: DateTime<Utc>,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.user_id,
+            username: row.username,
+            email: row.email,
+            is_active: row.is_active,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// Tokens of a login.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TokenAnswer {
+    access_token: String,
+    refresh_token: String,
+    /// Always `bearer`.
+    token_type: &'static str,
+    /// Seconds until the access token ends.
+    expires_in: u64,
+    /// The access token once more, under the name that some clients read.
+    token: String,
+    user: User,
+}
+
+impl From<SignedIn> for TokenAnswer {
+    fn from(signed_in: SignedIn) -> Self {
+        Self {
+            token: signed_in.tokens.access.clone(),
+            access_token: signed_in.tokens.access,
+            refresh_token: signed_in.tokens.refresh,
+            token_type: "bearer",
+            expires_in: signed_in.tokens.expires_in,
+            user: signed_in.user.into(),
+        }
+    }
+}
+
+/// A new account, signed in.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RegisterAnswer {
+    id: Uuid,
+    email: Option<String>,
+    username: Option<String>,
+    created_at: DateTime<Utc>,
+    is_active: bool,
+    #[serde(flatten)]
+    tokens: TokenAnswer,
+}
+
+impl From<SignedIn> for RegisterAnswer {
+    fn from(signed_in: SignedIn) -> Self {
+        let user = signed_in.user.clone();
+        Self {
+            id: user.user_id,
+            email: user.email,
+            username: user.username,
+            created_at: user.created_at,
+            is_active: user.is_active,
+            tokens: signed_in.into(),
+        }
+    }
+}
+
+/// A message to be answered.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct ChatRequest {
+    /// The text: 1 to 32,000 characters.
+    pub(super) message: String,
+    /// The conversation to go on with; none begins a new one.
+    #[serde(default)]
+    pub(super) session_id: Option<String>,
+}
+
+/// What an answer cost.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct UsageAnswer {
+    /// Tokens in all.
+    tokens: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+}
+
+impl UsageAnswer {
+    fn of(usage: Option<&Value>) -> Self {
+        let count = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
+        let (prompt_tokens, completion_tokens) = (count("prompt_tokens"), count("completion_tokens"));
+        Self { tokens: prompt_tokens + completion_tokens, prompt_tokens, completion_tokens }
+    }
+}
+
+/// A message and its answer; or, with 202, the ids by which to wait for it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ChatAnswer {
+    /// `completed`, or `pending`.
+    status: &'static str,
+    /// Id of the answer; known before it is there.
+    message_id: Uuid,
+    /// Id of the message that was sent.
+    user_message_id: Uuid,
+    /// The conversation.
+    session_id: Uuid,
+    /// The reply, for its provenance and its stream.
+    reply_id: Uuid,
+    /// The answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<String>,
+    /// The model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<UsageAnswer>,
+    /// `stop`, `length` or `content_filter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish_reason: Option<String>,
+    /// When the answer was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<DateTime<Utc>>,
+}
+
+impl ChatAnswer {
+    /// A message whose answer is still to come.
+    pub(super) fn pending(sent: &Sent) -> Self {
+        Self {
+            status: "pending",
+            message_id: sent.answer.uuid(),
+            user_message_id: sent.message.uuid(),
+            session_id: sent.conversation.uuid(),
+            reply_id: sent.reply.uuid(),
+            reply: None,
+            model: None,
+            usage: None,
+            finish_reason: None,
+            created_at: None,
+        }
+    }
+
+    /// A message and its answer.
+    pub(super) fn completed(sent: &Sent, ended: &Ended) -> Self {
+        Self {
+            status: "completed",
+            reply: Some(ended.answer.as_ref().and_then(|answer| answer.text.clone()).unwrap_or_default()),
+            model: ended.reply.model.clone(),
+            usage: Some(UsageAnswer::of(ended.reply.usage.as_ref())),
+            finish_reason: ended.reply.finish.clone(),
+            created_at: ended.reply.ended_at,
+            ..Self::pending(sent)
+        }
+    }
+}
+
+/// A conversation in a list.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SessionItem {
+    session_id: Uuid,
+    title: Option<String>,
+    /// The beginning of the last message, answers included.
+    last_message: Option<String>,
+    message_count: i64,
+    pinned: bool,
+    archived: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<ConversationRow> for SessionItem {
+    fn from(row: ConversationRow) -> Self {
+        Self {
+            session_id: row.conversation_id,
+            title: row.title,
+            last_message: row.last_message,
+            message_count: row.message_count,
+            pinned: row.pinned,
+            archived: row.archived,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Which page of the conversations.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct HistoryQuery {
+    /// From 1.
+    #[serde(default = "first_page")]
+    pub(super) page: i64,
+    /// 1 to 100.
+    #[serde(default = "default_page_size")]
+    pub(super) per_page: i64,
+    /// Those in the archive instead of those that are not.
+    #[serde(default)]
+    pub(super) archived: bool,
+}
+
+fn first_page() -> i64 {
+    1
+}
+
+fn default_page_size() -> i64 {
+    20
+}
+
+/// A page of conversations: pinned ones first, then the most recent.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct HistoryPage {
+    pub(super) items: Vec<SessionItem>,
+    pub(super) page: i64,
+    pub(super) per_page: i64,
+    pub(super) total: i64,
+}
+
+/// Which messages of a conversation.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct MessagesQuery {
+    /// 1 to 100.
+    #[serde(default = "default_messages")]
+    pub(super) limit: i64,
+    /// Those before this cursor; the newest when none is given.
+    pub(super) before: Option<i64>,
+}
+
+fn default_messages() -> i64 {
+    50
+}
+
+/// Messages of a conversation, oldest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MessagesPage {
+    pub(super) session_id: Uuid,
+    pub(super) items: Vec<MessageItem>,
+    pub(super) has_more: bool,
+    /// Cursor of the page before this one.
+    pub(super) before: Option<i64>,
+}
+
+/// One message.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct MessageItem {
+    message_id: Uuid,
+    /// `user` or `assistant`.
+    role: String,
+    /// `complete`, or what became of the answer: `cancelled`, `failed`.
+    status: String,
+    /// None when it was erased.
+    text: Option<String>,
+    reply_id: Option<Uuid>,
+    in_reply_to: Option<Uuid>,
+    model: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<MessageRow> for MessageItem {
+    fn from(row: MessageRow) -> Self {
+        Self {
+            message_id: row.message_id,
+            role: row.role,
+            status: row.status,
+            text: row.text,
+            reply_id: row.reply_id,
+            in_reply_to: row.in_reply_to,
+            model: row.model,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// A change of a conversation; what is left out stays.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct ChangeRequest {
+    /// New title: 1 to 200 characters.
+    pub(super) title: Option<String>,
+    pub(super) pinned: Option<bool>,
+    pub(super) archived: Option<bool>,
+}
+
+/// A reply with its provenance.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ReplyAnswer {
+    reply_id: Uuid,
+    session_id: Uuid,
+    /// The message that asked.
+    user_message_id: Uuid,
+    /// Id of the answer, whether it is there or not.
+    message_id: Uuid,
+    /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
+    status: String,
+    requested_model: Option<String>,
+    /// The model that really answered.
+    model: Option<String>,
+    /// Every attempt with its plan: provider, model, parameters, prompt versions, input messages, file hashes.
+    attempts: Value,
+    finish_reason: Option<String>,
+    /// Why it failed.
+    failure: Option<String>,
+    usage: UsageAnswer,
+    timings: Option<Value>,
+    provider_reply_id: Option<String>,
+    requested_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+impl From<ReplyRow> for ReplyAnswer {
+    fn from(row: ReplyRow) -> Self {
+        Self {
+            reply_id: row.reply_id,
+            session_id: row.conversation_id,
+            user_message_id: row.message_id,
+            message_id: row.answer_id,
+            status: row.state,
+            requested_model: row.requested_model,
+            model: row.model,
+            attempts: row.attempts,
+            finish_reason: row.finish,
+            failure: row.failure,
+            usage: UsageAnswer::of(row.usage.as_ref()),
+            timings: row.timings,
+            provider_reply_id: row.provider_reply_id,
+            requested_at: row.requested_at,
+            ended_at: row.ended_at,
+        }
+    }
+}
+
+/// How a stream ended.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EndFrame {
+    #[serde(flatten)]
+    reply: ReplyAnswer,
+    /// The whole text that was kept.
+    text: Option<String>,
+    /// Where this is in the log, for queries that have to see it.
+    position: i64,
+}
+
+impl From<&Ended> for EndFrame {
+    fn from(ended: &Ended) -> Self {
+        Self {
+            position: ended.reply.position,
+            reply: ended.reply.clone().into(),
+            text: ended.answer.as_ref().and_then(|answer| answer.text.clone()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Who asks: the bearer token of a request.
+
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::Operation;
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, header, request::Parts};
+
+use super::Doors;
+use super::error::ApiError;
+use crate::app::{Actor, AppError};
+
+/// Name of the scheme in the API description.
+pub const SCHEME: &str = "bearer";
+
+/// A signed-in person. Every route that takes this is closed to everybody else.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedIn(pub Actor);
+
+impl FromRequestParts<Doors> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
+        let token = bearer(&parts.headers).ok_or_else(AppError::invalid_token)?;
+        Ok(Self(doors.app.authenticate(token).await?))
+    }
+}
+
+/// The token of the one `Authorization: Bearer …` header. Two headers, or another scheme, are no token.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+impl OperationInput for SignedIn {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        operation.security.push([(SCHEME.to_owned(), Vec::new())].into_iter().collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_one_bearer_token_is_a_token() {
+        assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
+        assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
+        for refused in
+            [&["Basic abc"][..], &["Bearer"], &["Bearer "], &["Bearer a b"], &["Bearer a", "Bearer a"], &[]]
+        {
+            assert_eq!(bearer(&headers(refused)), None, "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Failures as answers: `{"detail", "code", "request_id", "errors"?}`, whatever went wrong.
+//!
+//! 400: a rule is broken by a well-formed body. 401: token missing or bad. 403: not permitted. 404: not there, or not
+//! the asker's. 409: contradicts what is there. 413, 414, 431: too large. 422: malformed, missing or mistyped. 429 and
+//! 503 come with `Retry-After`. The text of a 5xx is always the same; what happened is in the log, under the request's id.
+
+use aide::OperationOutput;
+use aide::generate::GenContext;
+use aide::openapi::{Operation, Response as ApiResponse};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::request_id;
+use crate::app::{AppError, Kind};
+
+/// The body of every failure.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErrorBody {
+    /// One sentence for people.
+    pub detail: String,
+    /// Stable name for programs.
+    pub code: String,
+    /// Id of the request, as in `X-Request-Id`.
+    pub request_id: String,
+    /// The fields that are wrong, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// One field that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FieldError {
+    /// Path of the field, `.` for the whole body.
+    pub field: String,
+    /// What is wrong about it.
+    pub message: String,
+}
+
+/// A failure on its way to the client.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    error: AppError,
+    errors: Vec<FieldError>,
+}
+
+impl ApiError {
+    /// A failure that only HTTP knows, with its own status.
+    pub fn http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, error: AppError::new(Kind::Invalid, code, detail), errors: Vec::new() }
+    }
+
+    /// Names the fields that are wrong.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The failure itself.
+    pub fn error(&self) -> &AppError {
+        &self.error
+    }
+}
+
+/// The one table from kinds to statuses.
+pub fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Busy | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        Self { status: status(error.kind), error, errors: Vec::new() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self { status, error, errors } = self;
+        if status.is_server_error() {
+            let cause = error.source.as_ref().map(|source| format!("{source:#}"));
+            if status == StatusCode::INTERNAL_SERVER_ERROR {
+                tracing::error!(code = error.code, cause, "request failed");
+            } else {
+                tracing::warn!(code = error.code, cause, "request failed");
+            }
+        }
+        let body = ErrorBody {
+            detail: error.detail,
+            code: error.code.to_owned(),
+            request_id: request_id::current(),
+            errors,
+        };
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(after) = error.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+impl OperationOutput for ApiError {
+    type Inner = ErrorBody;
+
+    fn operation_response(ctx: &mut GenContext, operation: &mut Operation) -> Option<ApiResponse> {
+        Json::<ErrorBody>::operation_response(ctx, operation)
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ApiResponse)> {
+        Self::operation_response(ctx, operation).map(|response| (None, response)).into_iter().collect()
+    }
+}
+
+/// The answer to a path that no door has.
+pub async fn no_such_route() -> ApiError {
+    AppError::not_found().into()
+}
+
+/// The answer to a method that a path does not take; the `Allow` header is added by the router.
+pub async fn no_such_method() -> ApiError {
+    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not allowed here.")
+}

@@ -1,0 +1,379 @@
+//! What requests carry: bodies, query strings, ids in paths, idempotency keys. Every refusal has the one shape.
+
+use std::time::Duration;
+
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{
+    HeaderStyle, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
+};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::error::{ApiError, FieldError};
+use super::request_id;
+use super::{Doors, HttpSettings};
+use crate::app::{AppError, Kind, RequestContext};
+
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest idempotency key, in characters.
+const MAX_KEY: usize = 255;
+
+/// A command with a JSON body: the body, and what is known of the request.
+#[derive(Debug)]
+pub struct Command<T> {
+    /// Who, when, under which key.
+    pub context: RequestContext,
+    /// The body.
+    pub body: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Doors> for Command<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, doors: &Doors) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts, body, &doors.settings).await?;
+        if !media_type(&parts.headers)
+            .is_some_and(|media| media == "application/json" || media.ends_with("+json"))
+        {
+            return Err(not_json());
+        }
+        let context = context(&parts, &bytes, doors)?;
+        Ok(Self { context, body: parse_json(&bytes)? })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Command<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Json::<T>::operation_input(ctx, operation);
+        document_key(ctx, operation);
+    }
+}
+
+/// A command whose body may be JSON or a form, as sign-in forms are.
+#[derive(Debug)]
+pub struct FormCommand<T> {
+    /// The body.
+    pub body: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Doors> for FormCommand<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, doors: &Doors) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts, body, &doors.settings).await?;
+        match media_type(&parts.headers).as_deref() {
+            Some("application/x-www-form-urlencoded") => {
+                let body: T = serde_urlencoded::from_bytes(&bytes)
+                    .map_err(|error| unprocessable(".", &error.to_string()))?;
+                Ok(Self { body })
+            }
+            Some(media) if media == "application/json" || media.ends_with("+json") => {
+                Ok(Self { body: parse_json(&bytes)? })
+            }
+            _ => Err(not_json()),
+        }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for FormCommand<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Json::<T>::operation_input(ctx, operation);
+        if let Some(ReferenceOr::Item(body)) = &mut operation.request_body
+            && let Some(content) = body.content.get("application/json").cloned()
+        {
+            body.content.insert("application/x-www-form-urlencoded".to_owned(), content);
+        }
+    }
+}
+
+/// A command without a body (a body that is sent anyway only counts for the idempotency key).
+#[derive(Debug)]
+pub struct Bare {
+    /// Who, when, under which key.
+    pub context: RequestContext,
+}
+
+impl FromRequest<Doors> for Bare {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, doors: &Doors) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts, body, &doors.settings).await?;
+        Ok(Self { context: context(&parts, &bytes, doors)? })
+    }
+}
+
+impl OperationInput for Bare {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        document_key(ctx, operation);
+    }
+}
+
+/// A query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Doors> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Doors) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let parsed =
+            serde_urlencoded::from_str(query).map_err(|error| unprocessable("query", &error.to_string()))?;
+        Ok(Self(parsed))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Query<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        axum::extract::Query::<T>::operation_input(ctx, operation);
+    }
+}
+
+/// The id in a path. What is no id is nobody's thing: 404, as an unknown id.
+#[derive(Debug, Clone, Copy)]
+pub struct PathId(pub Uuid);
+
+impl FromRequestParts<Doors> for PathId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
+        let id = axum::extract::Path::<String>::from_request_parts(parts, doors)
+            .await
+            .ok()
+            .and_then(|axum::extract::Path(id)| Uuid::parse_str(&id).ok())
+            .ok_or_else(AppError::not_found)?;
+        Ok(Self(id))
+    }
+}
+
+impl OperationInput for PathId {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let schema = ctx.schema.subschema_for::<Uuid>();
+        add(
+            operation,
+            Parameter::Path {
+                parameter_data: data("id", "Id of the thing, a UUID.", true, schema),
+                style: aide::openapi::PathStyle::Simple,
+            },
+        );
+    }
+}
+
+async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum::body::Bytes, ApiError> {
+    let limit = settings.max_body_bytes;
+    let too_large = || {
+        ApiError::http(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("The body is larger than the limit of {limit} bytes."),
+        )
+    };
+    let declared = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_limit(&error) => Err(too_large()),
+        Ok(Err(_)) => {
+            Err(ApiError::http(StatusCode::BAD_REQUEST, "incomplete_body", "The body ended early."))
+        }
+        Err(_) => Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")),
+    }
+}
+
+fn is_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<RequestContext, ApiError> {
+    let key = match idempotency_key(&parts.headers)? {
+        None => None,
+        Some(key) => {
+            let mut message = format!("{} {}\n", parts.method, parts.uri.path()).into_bytes();
+            message.extend_from_slice(bytes);
+            Some((key, doors.app.fingerprint(&message)))
+        }
+    };
+    Ok(RequestContext { request_id: request_id::current(), surface: surface(parts), key })
+}
+
+/// Name of a door; each puts its own on its routes.
+#[derive(Debug, Clone, Copy)]
+pub struct Surface(pub &'static str);
+
+fn surface(parts: &Parts) -> &'static str {
+    parts.extensions.get::<Surface>().map_or("http", |surface| surface.0)
+}
+
+/// The client's key, if it sent one: 1 to 255 visible ASCII characters.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default().trim();
+    let valid = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !valid || values.next().is_some() {
+        return Err(AppError::new(
+            Kind::Invalid,
+            "invalid_idempotency_key",
+            "The Idempotency-Key must have 1 to 255 visible ASCII characters, and stand there once.",
+        )
+        .into());
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// Parses a JSON body. U+0000 is refused, because no JSON column of the database can hold it.
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if has_nul(bytes) {
+        return Err(AppError::new(
+            Kind::Invalid,
+            "invalid_character",
+            "The character U+0000 is not allowed.",
+        )
+        .into());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| unprocessable(&error.path().to_string(), &error.inner().to_string()))?;
+    deserializer.end().map_err(|error| unprocessable(".", &error.to_string()))?;
+    Ok(value)
+}
+
+/// Whether JSON text holds an escaped U+0000 (a raw one is no JSON anyway).
+fn has_nul(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let escape = &rest[at + 1..];
+        if escape.starts_with(b"u0000") {
+            return true;
+        }
+        rest = escape.get(1..).unwrap_or_default();
+    }
+    false
+}
+
+fn not_json() -> ApiError {
+    unprocessable("Content-Type", "must be application/json")
+}
+
+/// A malformed request. The message says what was expected, and does not repeat what was sent.
+fn unprocessable(field: &str, message: &str) -> ApiError {
+    let message = match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((what, _)), Some((_, expected))) if what.starts_with("invalid") => {
+            format!("{what}, expected {expected}")
+        }
+        _ => message.to_owned(),
+    };
+    let error = AppError::new(
+        Kind::Unprocessable,
+        "malformed_request",
+        format!("The request is malformed: {message}."),
+    );
+    ApiError::from(error).with_errors(vec![FieldError { field: field.to_owned(), message }])
+}
+
+fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
+    let schema = ctx.schema.subschema_for::<String>();
+    let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
+                       another body is refused with 422.";
+    add(
+        operation,
+        Parameter::Header {
+            parameter_data: data("Idempotency-Key", description, false, schema),
+            style: HeaderStyle::Simple,
+        },
+    );
+}
+
+fn add(operation: &mut Operation, parameter: Parameter) {
+    operation.parameters.push(ReferenceOr::Item(parameter));
+}
+
+fn data(name: &str, description: &str, required: bool, json_schema: schemars::Schema) -> ParameterData {
+    ParameterData {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(SchemaObject {
+            json_schema,
+            example: None,
+            external_docs: None,
+        }),
+        example: None,
+        examples: Default::default(),
+        explode: None,
+        extensions: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escaped_nul_is_found_and_an_escaped_backslash_before_u0000_is_text() {
+        assert!(has_nul(br#"{"a":"x\u0000"}"#));
+        assert!(has_nul(br#"{"a":"\\\u0000"}"#));
+        assert!(!has_nul(br#"{"a":"\\u0000"}"#));
+        assert!(!has_nul(br#"{"a":"\n"}"#));
+        assert!(!has_nul(br"\"));
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_what_was_sent() {
+        #[derive(serde::Deserialize, Debug)]
+        struct Body {
+            #[expect(dead_code, reason = "only its type matters here")]
+            number: u32,
+        }
+        let error = parse_json::<Body>(br#"{"number": "hunter2"}"#).unwrap_err();
+        assert!(!error.error().detail.contains("hunter2"), "{}", error.error().detail);
+        assert_eq!(error.error().kind, Kind::Unprocessable);
+    }
+
+    #[test]
+    fn malformed_json_of_every_kind_is_refused() {
+        #[derive(serde::Deserialize, Debug)]
+        struct Body {
+            #[expect(dead_code, reason = "only its type matters here")]
+            text: String,
+        }
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        for text in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}",
+            r#"{"text":1}"#,
+            r#"{"text":"a","text":"b"}"#,
+            r#"{"text":"\ud800"}"#,
+            r#"{"text":"a"} x"#,
+            r#"{"text":1e400}"#,
+            &deep,
+        ] {
+            assert!(parse_json::<Body>(text.as_bytes()).is_err(), "{text:.40}");
+        }
+        assert!(parse_json::<Body>(b"{\"text\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! Health for people and monitors (`/health`), liveness (`/livez`) and readiness (`/readyz`) for orchestrators.
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Doors;
+
+/// The routes.
+pub fn routes() -> ApiRouter<Doors> {
+    ApiRouter::new()
+        .api_route(
+            "/health",
+            get_with(health, |op| {
+                op.id("health")
+                    .tag("service")
+                    .summary("How the service is")
+                    .response::<200, Json<Health>>()
+                    .response::<503, Json<Health>>()
+            }),
+        )
+        .api_route("/livez", get_with(livez, |op| op.id("livez").tag("service").summary("The process runs")))
+        .api_route(
+            "/readyz",
+            get_with(readyz, |op| {
+                op.id("readyz")
+                    .tag("service")
+                    .summary("Requests can be served; read models have passed the log's head at start")
+                    .response::<200, Json<Readiness>>()
+                    .response::<503, Json<Readiness>>()
+            }),
+        )
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Health {
+    /// `healthy` or `unhealthy`.
+    status: &'static str,
+    /// `connected` or `disconnected`.
+    database: &'static str,
+    /// The event log.
+    event_store: EventStore,
+    /// The read models.
+    projections: Vec<Projection>,
+}
+
+/// The event log.
+#[derive(Debug, Serialize, JsonSchema)]
+struct EventStore {
+    /// Position of the last settled event.
+    position: Option<i64>,
+}
+
+/// One read model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Projection {
+    /// Its name.
+    name: &'static str,
+    /// Position of the last event in it.
+    position: i64,
+    /// How many positions it is behind.
+    lag: i64,
+    /// `running`, or `stopped` at an event that it cannot apply.
+    status: &'static str,
+}
+
+async fn health(State(doors): State<Doors>) -> (StatusCode, Json<Health>) {
+    let standing = doors.app.standing().await;
+    let healthy = standing.is_healthy();
+    let body = Health {
+        status: if healthy { "healthy" } else { "unhealthy" },
+        database: if standing.settled.is_some() { "connected" } else { "disconnected" },
+        event_store: EventStore { position: standing.settled },
+        projections: standing
+            .models
+            .iter()
+            .map(|model| Projection {
+                name: model.name,
+                position: model.position,
+                lag: standing.settled.map_or(0, |settled| (settled - model.position).max(0)),
+                status: if model.stopped { "stopped" } else { "running" },
+            })
+            .collect(),
+    };
+    (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+async fn livez() -> Json<serde_json::Value> {
+    Json(serde_json::json!({"status": "alive"}))
+}
+
+/// Whether requests can be served.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    /// `ready` or `not_ready`.
+    status: &'static str,
+    /// What is missing.
+    missing: Vec<String>,
+}
+
+async fn readyz(State(doors): State<Doors>) -> (StatusCode, Json<Readiness>) {
+    let mut missing = Vec::new();
+    if doors.app.stopping().is_cancelled() {
+        missing.push("shutting down".to_owned());
+    }
+    if doors.app.standing().await.settled.is_none() {
+        missing.push("database".to_owned());
+    }
+    for model in doors.app.behind(doors.settings.ready_from) {
+        missing.push(format!("read model {model}"));
+    }
+    let (code, status) = if missing.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    (code, Json(Readiness { status, missing }))
+}

@@ -1,0 +1,176 @@
+//! What happens around every request: its id, its span, its log line, the answer's headers, time limits.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tracing::Instrument as _;
+
+use super::Doors;
+use super::error::ApiError;
+use super::request_id;
+use crate::app::{AppError, Kind};
+
+/// The longest request line's address, in bytes.
+const MAX_URI: usize = 8 * 1024;
+/// Name of the header that carries positions.
+pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
+/// Name of the header that carries the request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Which pages of other origins may call us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsRule {
+    /// Pages of these origins.
+    Listed(Vec<HeaderValue>),
+    /// Every page; never with credentials.
+    Any,
+}
+
+/// Gives the request an id and a span, and the answer its headers, a log line and its place in the metrics.
+pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = incoming_id(&request).unwrap_or_else(|| doors.app.clock().id().to_string());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    // The path only, never the query: it may hold a token.
+    let path: String = request.uri().path().chars().take(200).collect();
+    let span =
+        tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
+    let too_long = request.uri().to_string().len() > MAX_URI;
+    let respond = async {
+        if too_long {
+            return ApiError::http(StatusCode::URI_TOO_LONG, "uri_too_long", "The address is too long.")
+                .into_response();
+        }
+        next.run(request).await
+    };
+    let mut response = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone())).await;
+    let status = response.status();
+    let elapsed = started.elapsed();
+    span.in_scope(|| {
+        tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
+    });
+    metrics::counter!("verbatim_http_requests_total", "route" => route.clone(), "method" => method.to_string(), "status" => status.as_u16().to_string())
+        .increment(1);
+    metrics::histogram!("verbatim_http_request_seconds", "route" => route).record(elapsed.as_secs_f64());
+    dress(response.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The client's own id for the request, when it is harmless.
+fn incoming_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    ((1..=128).contains(&id.len()) && id.bytes().all(harmless)).then(|| id.to_owned())
+}
+
+/// Headers of every answer. What a door has set itself stays.
+fn dress(headers: &mut axum::http::HeaderMap) {
+    let defaults = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// Time limit for every request; commands run on tracked tasks, which a client that hangs up cannot cancel and which
+/// shutdown waits for.
+pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let limit = doors.settings.request_timeout;
+    let outcome = if is_safe(request.method()) {
+        tokio::time::timeout(limit, next.run(request)).await.map_err(|_| timed_out())
+    } else {
+        if doors.app.stopping().is_cancelled() {
+            return ApiError::from(
+                AppError::new(Kind::Unavailable, "shutting_down", "The service is going down.")
+                    .after(Duration::from_secs(1)),
+            )
+            .into_response();
+        }
+        let id = request_id::current();
+        let work = request_id::CURRENT.scope(id, next.run(request)).in_current_span();
+        let task = doors.app.tasks().spawn(work);
+        match tokio::time::timeout(limit, task).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(error))),
+            Err(_) => Err(timed_out()),
+        }
+    };
+    outcome.unwrap_or_else(IntoResponse::into_response)
+}
+
+fn timed_out() -> ApiError {
+    AppError::new(Kind::Unavailable, "timeout", "The request took too long.")
+        .after(Duration::from_secs(1))
+        .into()
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A query that names a position waits, for a bounded time, until the read models have reached it.
+pub async fn positions(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    if is_safe(request.method())
+        && let Some(value) = request.headers().get(&POSITION)
+    {
+        let position =
+            value.to_str().ok().and_then(|text| text.parse::<i64>().ok()).filter(|position| *position >= 0);
+        let Some(position) = position else {
+            return ApiError::http(
+                StatusCode::BAD_REQUEST,
+                "invalid_position",
+                "Verbatim-Position must be a position as an earlier answer gave it.",
+            )
+            .into_response();
+        };
+        doors.app.catch_up_all(position).await;
+    }
+    next.run(request).await
+}
+
+/// A handler that panics is answered for, and told in the log.
+pub fn panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>> {
+    CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+        metrics::counter!("verbatim_panics_total").increment(1);
+        ApiError::from(AppError::internal(anyhow::anyhow!("a handler panicked"))).into_response()
+    })
+}
+
+/// Cross-origin rules. No credentials: tokens travel in a header that a page has to set itself.
+pub fn cors(rule: &CorsRule) -> CorsLayer {
+    let origin = match rule {
+        CorsRule::Listed(origins) => AllowOrigin::list(origins.iter().cloned()),
+        CorsRule::Any => AllowOrigin::any(),
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(AllowHeaders::list([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::ACCEPT_LANGUAGE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            POSITION,
+            REQUEST_ID,
+        ]))
+        .expose_headers([POSITION, REQUEST_ID, header::LOCATION, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(600))
+}

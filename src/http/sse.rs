@@ -1,0 +1,206 @@
+//! A reply's stream as server-sent events.
+//!
+//! Events: `message` (what was taken: ids), `reply.delta` (`id: reply:attempt:offset`), `reply.restart`, and one end:
+//! `reply.done`, `reply.failed` or `reply.cancelled`. A stream that ends without one was cut (the process goes down, or
+//! the login ended): a client comes back with `Last-Event-ID` and misses nothing.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use aggregates::ids::ReplyId;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, stream};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::app::{Actor, App};
+use crate::live::stream::Ended;
+use crate::live::{Frame, ReplyFollower, Resume};
+
+/// How often a sign of life is sent on a silent stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often an open stream's login is looked at.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// How a door words the frames of its streams.
+pub trait Wording: Send + 'static {
+    /// The first frame, before any text.
+    fn opening(&self) -> Option<(&'static str, serde_json::Value)>;
+    /// The last frame.
+    fn end(&self, ended: &Ended) -> (&'static str, serde_json::Value);
+}
+
+/// More text.
+#[derive(Serialize)]
+struct Delta<'a> {
+    reply_id: ReplyId,
+    attempt: u32,
+    offset: usize,
+    text: &'a str,
+}
+
+/// What came so far is void.
+#[derive(Serialize)]
+struct Restart {
+    reply_id: ReplyId,
+    attempt: u32,
+}
+
+/// The id of an event: what `Last-Event-ID` brings back.
+pub fn event_id(reply: ReplyId, at: Resume) -> String {
+    format!("{reply}:{}:{}", at.attempt, at.offset)
+}
+
+/// Reads an event id; none when it is not one.
+pub fn parse_event_id(id: &str) -> Option<(ReplyId, Resume)> {
+    let mut parts = id.split(':');
+    let (reply, attempt, offset) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || id.len() > 128 {
+        return None;
+    }
+    let at = Resume { attempt: attempt.parse().ok()?, offset: offset.parse().ok()? };
+    Some((reply.parse().ok()?, at))
+}
+
+/// The answer that streams a reply.
+pub fn respond(
+    app: App,
+    actor: Actor,
+    reply: ReplyId,
+    follower: ReplyFollower,
+    wording: impl Wording,
+) -> Response {
+    let events = events(app, actor, reply, follower, wording);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies must not collect events.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+/// An open stream.
+struct Open<W> {
+    app: App,
+    actor: Actor,
+    follower: ReplyFollower,
+    wording: W,
+    /// When its login was last seen to be live.
+    checked: Instant,
+}
+
+enum State<W> {
+    Opening(Box<Open<W>>),
+    Running(Box<Open<W>>),
+    Over,
+}
+
+fn events<W: Wording>(
+    app: App,
+    actor: Actor,
+    reply: ReplyId,
+    follower: ReplyFollower,
+    wording: W,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    let checked = Instant::now();
+    let start = State::Opening(Box::new(Open { app, actor, follower, wording, checked }));
+    stream::unfold(start, move |state| async move {
+        let mut open = match state {
+            State::Opening(open) => match open.wording.opening() {
+                Some((name, data)) => {
+                    let event = named(name, &data).id(event_id(reply, open.follower.at()));
+                    return Some((Ok(event), State::Running(open)));
+                }
+                None => open,
+            },
+            State::Running(open) => open,
+            State::Over => return None,
+        };
+        let frame = open.next().await?;
+        Some(match frame {
+            Frame::Restart { attempt } => {
+                (Ok(named("reply.restart", &Restart { reply_id: reply, attempt })), State::Running(open))
+            }
+            Frame::Delta { attempt, offset, text } => {
+                let delta = Delta { reply_id: reply, attempt, offset, text: &text };
+                let id = event_id(reply, Resume { attempt, offset });
+                (Ok(named("reply.delta", &delta).id(id)), State::Running(open))
+            }
+            Frame::End(ended) => {
+                let (name, data) = open.wording.end(&ended);
+                (Ok(named(name, &data).id(event_id(reply, open.follower.at()))), State::Over)
+            }
+            Frame::Closing => (
+                Ok(Event::default()
+                    .comment("going down: come back with Last-Event-ID")
+                    .retry(Duration::from_secs(1))),
+                State::Over,
+            ),
+        })
+    })
+}
+
+impl<W> Open<W> {
+    /// The next frame, as long as the login is live.
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            // By the clock, not by silence: a reply that is written without a pause is checked too.
+            if self.checked.elapsed() >= RECHECK {
+                if !self.app.is_signed_in(self.actor).await {
+                    return None;
+                }
+                self.checked = Instant::now();
+            }
+            match tokio::time::timeout_at(self.checked + RECHECK, self.follower.next()).await {
+                Ok(Ok(frame)) => return frame,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a stream could not be continued");
+                    return None;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn named(name: &str, data: &impl Serialize) -> Event {
+    let data = serde_json::to_string(data).unwrap_or_default();
+    Event::default().event(name).data(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aggregates::ids::MessageId;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_event_id_reads_back(id in any::<u128>(), attempt in any::<u32>(), offset in any::<usize>()) {
+            let reply = ReplyId::of(MessageId::new(uuid::Uuid::from_u128(id)));
+            let at = Resume { attempt, offset };
+            prop_assert_eq!(parse_event_id(&event_id(reply, at)), Some((reply, at)));
+        }
+
+        #[test]
+        fn rubbish_is_no_event_id_and_does_no_harm(text in ".{0,200}") {
+            let _ = parse_event_id(&text);
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for id in [
+            "",
+            "1:2",
+            "a:1:2",
+            "00000000-0000-0000-0000-000000000000:1:2:3",
+            "00000000-0000-0000-0000-000000000000:-1:2",
+        ] {
+            assert_eq!(parse_event_id(id), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Verbatim: a chat backend that keeps every word as an event.
+//!
+//! The data's way, one direction: [`http`] (doors) → [`app`] (use cases) → `aggregates` (pure decisions)
+//! → [`log`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
+//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again.
+//! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+
+pub mod ai;
+pub mod app;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod embedded;
+pub mod http;
+pub mod lifecycle;
+pub mod live;
+pub mod log;
+pub mod maintenance;
+#[cfg(feature = "planted")]
+pub mod planted;
+pub mod replies;
+pub mod server;
+pub mod telemetry;
+
+/// Version of this program, as it stands in metadata and in `/`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,149 @@
+//! The append: one autocommitted call of the database's `append` function.
+//!
+//! One statement means that no lock is ever held while a client is slow, and that a hung-up request leaves no open
+//! transaction behind. What it does, in which order, is told beside the function in the first migration.
+
+use serde_json::Value;
+use sqlx::PgExecutor;
+
+use super::command_key::{CommandKey, StoredKey};
+
+/// An event ready to be written: sealed and serialised.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Aggregate type of its stream.
+    pub aggregate_type: &'static str,
+    /// Aggregate id of its stream.
+    pub aggregate_id: String,
+    /// Its place in the stream, from 1.
+    pub sequence: i64,
+    /// Type, equal to the payload's tag.
+    pub event_type: String,
+    /// Version of the payload's shape.
+    pub event_version: String,
+    /// The payload as JSON text, personal text sealed. These bytes are the truth.
+    pub payload: String,
+}
+
+/// Where a stream has to stand for the decision to be valid; 0: it does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Aggregate type of the stream.
+    pub aggregate_type: &'static str,
+    /// Aggregate id of the stream.
+    pub aggregate_id: String,
+    /// The sequence of its last event.
+    pub sequence: i64,
+}
+
+/// Everything that one append writes, or nothing of it.
+#[derive(Debug)]
+pub struct Appending<'a> {
+    /// The idempotency key, with the result that a repetition is answered with.
+    pub key: Option<(&'a CommandKey, &'a Value)>,
+    /// What has to be true of the streams.
+    pub checks: &'a [Check],
+    /// The events, in the order in which they get their positions.
+    pub events: &'a [NewEvent],
+    /// Metadata of all of them, as JSON text.
+    pub metadata: &'a str,
+    /// Rows that stand beside the log, see [`super::Beside`].
+    pub beside: &'a [Value],
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub enum Appended {
+    /// Everything was written.
+    Recorded {
+        /// Positions of the events, in their order.
+        positions: Vec<i64>,
+    },
+    /// The key was used before: nothing was written.
+    Replayed(StoredKey),
+}
+
+/// Why nothing was written (or, for `Unavailable`, why nobody knows).
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another writer was faster: load again and decide again.
+    #[error("a stream has moved on")]
+    Conflict,
+    /// The database is out of reach, full or too slow.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refuses this append for good: a defect of ours.
+    #[error("the database refuses the append")]
+    Rejected(#[source] sqlx::Error),
+}
+
+/// Constraints whose violation means that another append got there first.
+const RACES: [&str; 3] = ["events_pkey", "user_keys_pkey", "data_keys_stream"];
+
+impl From<sqlx::Error> for AppendError {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(database) = error.as_database_error() else { return Self::Unavailable(error) };
+        let code = database.code().unwrap_or_default().into_owned();
+        match code.as_str() {
+            // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
+            "VB001" | "40001" | "40P01" => Self::Conflict,
+            "23505" if database.constraint().is_some_and(|name| RACES.contains(&name)) => Self::Conflict,
+            // 08 connection, 53 resources, 55P03 lock time-out, 57 operator or time-out, 25006 read-only (a replica).
+            code if code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57")
+                || matches!(code, "55P03" | "25006") =>
+            {
+                Self::Unavailable(error)
+            }
+            _ => Self::Rejected(error),
+        }
+    }
+}
+
+/// Writes `appending`.
+///
+/// # Errors
+/// See [`AppendError`].
+pub async fn append(pool: impl PgExecutor<'_>, appending: Appending<'_>) -> Result<Appended, AppendError> {
+    let Appending { key, checks, events, metadata, beside } = appending;
+    let row: AppendRow = sqlx::query_as(
+        "SELECT replayed, stored_fingerprint, stored_result, positions
+         FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+    )
+    .bind(key.map(|(key, _)| key.owner.as_str()))
+    .bind(key.map(|(key, _)| key.key.as_str()))
+    .bind(key.map(|(key, _)| key.fingerprint.as_slice()))
+    .bind(key.map(|(_, result)| result.to_string()))
+    .bind(checks.iter().map(|check| check.aggregate_type).collect::<Vec<_>>())
+    .bind(checks.iter().map(|check| check.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(checks.iter().map(|check| check.sequence).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.aggregate_type).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.sequence).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_type.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| event.payload.as_str()).collect::<Vec<_>>())
+    .bind(metadata)
+    .bind((!beside.is_empty()).then_some(sqlx::types::Json(beside)))
+    .fetch_one(pool)
+    .await?;
+    if !row.replayed {
+        return Ok(Appended::Recorded { positions: row.positions });
+    }
+    match (row.stored_fingerprint, row.stored_result) {
+        (Some(fingerprint), Some(result)) => {
+            Ok(Appended::Replayed(StoredKey { fingerprint, result, position: row.positions.last().copied() }))
+        }
+        // The first one with this key was taken back while we waited for it: decide anew.
+        _ => Err(AppendError::Conflict),
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct AppendRow {
+    replayed: bool,
+    stored_fingerprint: Option<Vec<u8>>,
+    stored_result: Option<Value>,
+    positions: Vec<i64>,
+}

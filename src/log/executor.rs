@@ -1,0 +1,433 @@
+//! Runs an intent: load → decide → append, again when another writer was faster.
+//!
+//! Decisions are taken on cached states without asking the database whether they are current: the append checks
+//! that. Only a refusal (or "nothing to do") on a cached state is confirmed against the log first, because nothing
+//! else would check it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::Refusal;
+use cqrs_es::DomainEvent as _;
+use cqrs_es::event_sink::EventSink;
+use projections::log::codec::has_personal;
+use projections::log::{Sealer, Sealing, Tail, Vault, VaultError, personal_context};
+use projections::warm_pool::WarmPool;
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::append::{self, AppendError, Appended, Appending, Check, NewEvent};
+use super::cache::{StateCache, StreamName};
+use super::command_key::{self, CommandKey, StoredKey};
+use super::intent::{Intent, refused};
+use super::load::{LoadError, Loader};
+use super::snapshot;
+use super::stored::{AnyState, Stored};
+
+/// How often a lost race is tried again before the caller is told to come back later.
+const TRIES: u32 = 5;
+
+/// Why an intent came to nothing. Refusals leave no trace in the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// An aggregate refused a command.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The idempotency key was used for another command.
+    #[error("the idempotency key was used for another command")]
+    KeyReused,
+    /// Other writers were faster every time.
+    #[error("too many writers at once")]
+    Busy,
+    /// The database is not available; whether the command took effect may be unknown.
+    #[error("the event log is not available")]
+    Unavailable(#[source] anyhow::Error),
+    /// A defect of ours.
+    #[error("the command could not be carried out")]
+    Internal(#[source] anyhow::Error),
+}
+
+/// What an intent came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Position of the last event; none when there was nothing to add.
+    pub position: Option<i64>,
+    /// The result stored with the key, when this was a repetition.
+    pub replayed: Option<Value>,
+}
+
+/// The executor. Cheap to clone.
+#[derive(Clone)]
+pub struct Executor {
+    pool: WarmPool,
+    loader: Arc<Loader>,
+    vault: Arc<Vault>,
+    cache: StateCache,
+    tail: Tail,
+    background: TaskTracker,
+}
+
+/// Why a unit of work stopped.
+pub(super) enum UnitError {
+    Refused(Refusal),
+    Load(LoadError),
+    Encode(serde_json::Error),
+}
+
+/// One stream within a unit of work.
+struct Stream {
+    name: StreamName,
+    /// Where it stood when it was loaded.
+    base: i64,
+    /// Whether that was read from the log just now.
+    fresh: bool,
+    state: Box<dyn AnyState>,
+    events: Vec<(String, String, Value)>,
+}
+
+/// One try of an intent.
+pub(super) struct Unit<'a> {
+    executor: &'a Executor,
+    fresh: bool,
+    streams: Vec<Stream>,
+}
+
+impl Unit<'_> {
+    /// Decides one command, on the state that the unit's earlier commands have left.
+    pub(super) async fn decide<A>(&mut self, id: &str, command: &A::Command) -> Result<(), UnitError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let index =
+            match self.streams.iter().position(|stream| stream.name.0 == A::TYPE && stream.name.1 == id) {
+                Some(index) => index,
+                None => {
+                    let stream = self.executor.load::<A>(id, self.fresh).await.map_err(UnitError::Load)?;
+                    self.streams.push(stream);
+                    self.streams.len() - 1
+                }
+            };
+        let stream = &mut self.streams[index];
+        let Some(state) = stream.state.as_any_mut().downcast_mut::<A>() else {
+            return Err(UnitError::Load(LoadError::Unknown {
+                stream: format!("{}/{id}", A::TYPE),
+                event_type: "state".to_owned(),
+                event_version: "of another aggregate".to_owned(),
+            }));
+        };
+        let sink = EventSink::<A>::default();
+        state.handle(command.clone(), &(), &sink).await.map_err(refused::<A>)?;
+        for event in sink.collect().await {
+            let payload = serde_json::to_value(&event).map_err(UnitError::Encode)?;
+            stream.events.push((event.event_type(), event.event_version(), payload));
+        }
+        Ok(())
+    }
+}
+
+/// How one try ended.
+enum Try {
+    Done(Outcome),
+    Replayed(StoredKey),
+    Conflict,
+}
+
+impl Executor {
+    /// An executor that writes over `pool`, wakes `tail` after each append, keeps states in at most about
+    /// `cache_bytes`, and writes snapshots on `background` tasks.
+    pub fn new(
+        pool: impl Into<WarmPool>,
+        vault: Arc<Vault>,
+        tail: Tail,
+        cache_bytes: u64,
+        background: TaskTracker,
+    ) -> Self {
+        let pool = pool.into();
+        Self {
+            loader: Arc::new(Loader::new(pool.pool().clone())),
+            pool,
+            vault,
+            cache: StateCache::new(cache_bytes),
+            tail,
+            background,
+        }
+    }
+
+    /// Carries an intent out.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`]. After `Unavailable` the command may or may not have taken effect; a repetition with
+    /// the same key tells.
+    pub async fn run(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
+        #[cfg(feature = "planted")]
+        if intent.key.is_some() && crate::planted::is(crate::planted::Defect::KeyInMemory) {
+            return super::planted::run_with_key_in_memory(self, intent).await;
+        }
+        if let Some((key, _)) = &intent.key
+            && let Some(stored) = self.stored(key).await?
+        {
+            return replay(key, stored);
+        }
+        let _turns = self.cache.turns(intent.steps.iter().map(|step| step.stream()).collect()).await;
+        for attempt in 0..TRIES {
+            match self.attempt(&intent, attempt > 0).await {
+                Ok(Try::Done(outcome)) => return Ok(outcome),
+                Ok(Try::Replayed(stored)) => match &intent.key {
+                    Some((key, _)) => return replay(key, stored),
+                    None => return Err(ExecuteError::Internal(anyhow::anyhow!("a replay without a key"))),
+                },
+                Ok(Try::Conflict) => {
+                    metrics::counter!("verbatim_append_conflicts_total").increment(1);
+                    tokio::time::sleep(jitter(attempt)).await;
+                }
+                Err(error) => {
+                    // The same command may have succeeded meanwhile, which is what made this one fail.
+                    if let Some((key, _)) = &intent.key
+                        && let Some(stored) = self.stored(key).await?
+                    {
+                        return replay(key, stored);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Err(ExecuteError::Busy)
+    }
+
+    /// What the command with this key came to, when it was carried out before.
+    ///
+    /// # Errors
+    /// `KeyReused` when it was another command; `Unavailable`.
+    pub async fn repeated(&self, key: &CommandKey) -> Result<Option<Outcome>, ExecuteError> {
+        self.stored(key).await?.map(|stored| replay(key, stored)).transpose()
+    }
+
+    /// The current state of an aggregate, read from the log as far as it is not cached.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Internal`.
+    pub async fn state<A>(&self, id: &str) -> Result<A, ExecuteError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let stream = self.load::<A>(id, true).await.map_err(unit_error)?;
+        match stream.state.as_any().downcast_ref::<A>() {
+            Some(state) => {
+                let state = state.clone();
+                if stream.base > 0 {
+                    self.cache.put(stream.name, stream.state, stream.base);
+                }
+                Ok(state)
+            }
+            None => Err(ExecuteError::Internal(anyhow::anyhow!("a cached state has another type"))),
+        }
+    }
+
+    async fn stored(&self, key: &CommandKey) -> Result<Option<StoredKey>, ExecuteError> {
+        command_key::find(&self.pool, key).await.map_err(|error| ExecuteError::Unavailable(error.into()))
+    }
+
+    async fn load<A>(&self, id: &str, fresh: bool) -> Result<Stream, LoadError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let name: StreamName = (A::TYPE, id.to_owned());
+        let cached = self.cache.get(&name).and_then(|cached| {
+            cached.state.as_any().downcast_ref::<A>().map(|state| (state.clone(), cached.sequence))
+        });
+        let (state, base, fresh) = match cached {
+            Some((mut state, sequence)) if fresh => {
+                let stands = self.loader.newer(&self.vault, id, &mut state, sequence).await?;
+                (state, stands, true)
+            }
+            Some((state, sequence)) => (state, sequence, false),
+            None => {
+                let (state, stands) = self.loader.cold::<A>(&self.vault, id).await?;
+                (state, stands, true)
+            }
+        };
+        Ok(Stream { name, base, fresh, state: Box::new(state), events: Vec::new() })
+    }
+
+    async fn attempt(&self, intent: &Intent, fresh: bool) -> Result<Try, ExecuteError> {
+        let mut unit = Unit { executor: self, fresh, streams: Vec::new() };
+        let mut decided = decide_all(intent, &mut unit).await;
+        let from_cache = unit.streams.iter().any(|stream| !stream.fresh);
+        let nothing = unit.streams.iter().all(|stream| stream.events.is_empty());
+        if from_cache && (nothing || decided.is_err()) {
+            unit = Unit { executor: self, fresh: true, streams: Vec::new() };
+            decided = decide_all(intent, &mut unit).await;
+        }
+        decided.map_err(|error| match error {
+            UnitError::Refused(refusal) => ExecuteError::Refused(refusal),
+            UnitError::Load(error) => unit_error(error),
+            UnitError::Encode(error) => ExecuteError::Internal(error.into()),
+        })?;
+        self.commit(intent, unit.streams).await
+    }
+
+    async fn commit(&self, intent: &Intent, streams: Vec<Stream>) -> Result<Try, ExecuteError> {
+        let mut sealings: Vec<(usize, Sealing)> = Vec::new();
+        let mut events = Vec::new();
+        let mut beside = intent.beside.clone();
+        let mut streams = streams;
+        for (index, stream) in streams.iter_mut().enumerate() {
+            if stream.events.iter().any(|(_, _, payload)| has_personal(payload)) {
+                let known = sealings.first().map(|(_, sealing)| sealing);
+                let sealing = self.sealing(intent.author, &stream.name, known).await?;
+                beside.extend(sealing.minted.iter().map(projections::log::KeyRow::to_json));
+                sealings.push((index, sealing));
+            }
+            let sealing = sealings.iter().find(|(of, _)| *of == index).map(|(_, sealing)| sealing);
+            let mut sequence = stream.base;
+            for (event_type, event_version, mut payload) in stream.events.drain(..) {
+                sequence += 1;
+                if let Some(sealing) = sealing {
+                    let context = personal_context(stream.name.0, &stream.name.1, sequence);
+                    Sealer(sealing).seal(&mut payload, &context).map_err(|error| unit_error(error.into()))?;
+                }
+                events.push(NewEvent {
+                    aggregate_type: stream.name.0,
+                    aggregate_id: stream.name.1.clone(),
+                    sequence,
+                    event_type,
+                    event_version,
+                    payload: payload.to_string(),
+                });
+            }
+        }
+        if events.is_empty() && beside.is_empty() && intent.key.is_none() {
+            return Ok(Try::Done(Outcome { position: None, replayed: None }));
+        }
+        let checks: Vec<Check> = streams
+            .iter()
+            .map(|stream| Check {
+                aggregate_type: stream.name.0,
+                aggregate_id: stream.name.1.clone(),
+                sequence: stream.base,
+            })
+            .collect();
+        let metadata =
+            serde_json::to_string(&intent.metadata).map_err(|error| ExecuteError::Internal(error.into()))?;
+        #[cfg(feature = "planted")]
+        if intent.metadata.surface == "api"
+            && intent.beside.is_empty()
+            && crate::planted::is(crate::planted::Defect::EarlyAnswer)
+        {
+            let later = super::planted::Later { key: intent.key.clone(), checks, events, metadata, beside };
+            self.background.spawn(later.append(self.pool.pool().clone()));
+            return Ok(Try::Done(Outcome { position: None, replayed: None }));
+        }
+        let appending = Appending {
+            key: intent.key.as_ref().map(|(key, result)| (key, result)),
+            checks: &checks,
+            events: &events,
+            metadata: &metadata,
+            beside: &beside,
+        };
+        match append::append(&self.pool, appending).await {
+            Ok(Appended::Recorded { positions }) => {
+                self.committed(streams, &events, sealings);
+                Ok(Try::Done(Outcome { position: positions.last().copied(), replayed: None }))
+            }
+            Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),
+            Err(AppendError::Conflict) => Ok(Try::Conflict),
+            Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
+            Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
+        }
+    }
+
+    async fn sealing(
+        &self,
+        author: Uuid,
+        name: &StreamName,
+        known: Option<&Sealing>,
+    ) -> Result<Sealing, ExecuteError> {
+        self.vault.sealing(author, name.0, &name.1, known).await.map_err(|error| unit_error(error.into()))
+    }
+
+    /// What follows a commit: wake readers, remember keys and states, write snapshots that are due.
+    fn committed(&self, streams: Vec<Stream>, events: &[NewEvent], sealings: Vec<(usize, Sealing)>) {
+        if !events.is_empty() {
+            self.tail.wake();
+        }
+        metrics::counter!("verbatim_events_appended_total").increment(events.len() as u64);
+        for (_, sealing) in &sealings {
+            self.vault.keep(sealing);
+        }
+        for (index, stream) in streams.into_iter().enumerate() {
+            let Stream { name, base, state, .. } = stream;
+            let added = events
+                .iter()
+                .filter(|event| event.aggregate_type == name.0 && event.aggregate_id == name.1)
+                .count();
+            let stands = base + i64::try_from(added).unwrap_or_default();
+            if stands / snapshot::EVERY > base / snapshot::EVERY {
+                let sealing =
+                    sealings.iter().find(|(of, _)| *of == index).map(|(_, sealing)| sealing.clone());
+                self.write_snapshot(name.clone(), state.copy(), stands, sealing);
+            }
+            if stands > 0 {
+                self.cache.put(name, state, stands);
+            }
+        }
+    }
+
+    fn write_snapshot(
+        &self,
+        name: StreamName,
+        state: Box<dyn AnyState>,
+        stands: i64,
+        sealing: Option<Sealing>,
+    ) {
+        let pool = self.pool.clone();
+        self.background.spawn(async move {
+            let written = match state.to_json() {
+                Ok(state) => snapshot::write(pool.pool(), &name, state, stands, sealing.as_ref()).await,
+                Err(error) => {
+                    tracing::error!(%error, aggregate_type = name.0, "a state cannot be written as a snapshot");
+                    return;
+                }
+            };
+            if let Err(error) = written {
+                tracing::warn!(%error, aggregate_type = name.0, "a snapshot was not written; the next one will be");
+            }
+        });
+    }
+}
+
+async fn decide_all(intent: &Intent, unit: &mut Unit<'_>) -> Result<(), UnitError> {
+    for step in &intent.steps {
+        step.decide(unit).await?;
+    }
+    Ok(())
+}
+
+fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> {
+    if stored.matches(key) {
+        Ok(Outcome { position: stored.position, replayed: Some(stored.result) })
+    } else {
+        Err(ExecuteError::KeyReused)
+    }
+}
+
+fn unit_error(error: LoadError) -> ExecuteError {
+    match error {
+        LoadError::Events(_) | LoadError::Database(_) | LoadError::Vault(VaultError::Database(_)) => {
+            ExecuteError::Unavailable(error.into())
+        }
+        LoadError::Vault(_) | LoadError::Unknown { .. } => ExecuteError::Internal(error.into()),
+    }
+}
+
+/// A pause before the next try: longer each time, and different for each writer.
+fn jitter(attempt: u32) -> Duration {
+    let mut byte = [0_u8; 1];
+    // Without randomness the pause is merely the same for everybody.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    Duration::from_micros(u64::from(byte[0]) * 20 * u64::from(attempt + 1))
+}

@@ -1,0 +1,148 @@
+//! What a use case wants done, as one unit: all of it is written in one append, or none.
+
+use aggregates::Refusal;
+use futures::future::BoxFuture;
+use projections::log::Metadata;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::cache::StreamName;
+use super::command_key::CommandKey;
+use super::executor::{Unit, UnitError};
+use super::stored::Stored;
+
+/// Commands to aggregates with everything that has to be written together with their events.
+pub struct Intent {
+    /// Whose personal text the events hold: it is sealed with this person's keys.
+    pub(super) author: Uuid,
+    pub(super) metadata: Metadata,
+    pub(super) steps: Vec<Box<dyn Step>>,
+    pub(super) beside: Vec<Value>,
+    pub(super) key: Option<(CommandKey, Value)>,
+}
+
+impl Intent {
+    /// An intent without commands yet.
+    pub fn new(author: Uuid, metadata: Metadata) -> Self {
+        Self { author, metadata, steps: Vec::new(), beside: Vec::new(), key: None }
+    }
+
+    /// Adds a command. Commands to the same aggregate see the events of those before them.
+    #[must_use]
+    pub fn then<A>(mut self, id: impl ToString, command: A::Command) -> Self
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        self.steps.push(Box::new(CommandStep::<A> { id: id.to_string(), command }));
+        self
+    }
+
+    /// Adds a row beside the log.
+    #[must_use]
+    pub fn beside(mut self, row: Beside) -> Self {
+        self.beside.push(row.to_json());
+        self
+    }
+
+    /// Makes the intent idempotent: a repetition of the key is answered with `result` (ids and status only).
+    #[must_use]
+    pub fn keyed(mut self, key: Option<CommandKey>, result: Value) -> Self {
+        self.key = key.map(|key| (key, result));
+        self
+    }
+}
+
+/// Rows that live and die with the events of an append, but must not stand in them.
+#[derive(Debug, Clone)]
+pub enum Beside {
+    /// A user's password hash.
+    Credential {
+        /// Whose.
+        user_id: Uuid,
+        /// PHC string.
+        hash: String,
+    },
+    /// A new login: a family of refresh tokens.
+    LoginStart {
+        /// Its id.
+        login_id: Uuid,
+        /// Whose.
+        user_id: Uuid,
+        /// Hash of its first refresh token.
+        token_hash: [u8; 32],
+        /// How long it may lie unused, in seconds.
+        idle_seconds: u64,
+        /// How long it may live in all, in seconds.
+        total_seconds: u64,
+    },
+    /// The end of a user's logins.
+    LoginsEnd {
+        /// Whose.
+        user_id: Uuid,
+        /// Why, in one word.
+        reason: &'static str,
+        /// The one that stays.
+        except: Option<Uuid>,
+    },
+}
+
+impl Beside {
+    fn to_json(&self) -> Value {
+        use base64::Engine as _;
+        let base64 = base64::engine::general_purpose::STANDARD;
+        match self {
+            Self::Credential { user_id, hash } => {
+                json!({"kind": "credential", "user_id": user_id, "hash": hash})
+            }
+            Self::LoginStart { login_id, user_id, token_hash, idle_seconds, total_seconds } => json!({
+                "kind": "login_start", "login_id": login_id, "user_id": user_id,
+                "token_hash": base64.encode(token_hash), "idle_seconds": idle_seconds,
+                "total_seconds": total_seconds,
+            }),
+            Self::LoginsEnd { user_id, reason, except } => json!({
+                "kind": "logins_end_all", "user_id": user_id, "reason": reason, "except": except,
+            }),
+        }
+    }
+}
+
+/// One command, with its aggregate's type forgotten.
+pub(super) trait Step: Send + Sync {
+    /// The stream it is decided on.
+    fn stream(&self) -> StreamName;
+    /// Loads the aggregate into the unit, if it is not there yet, and decides.
+    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>>;
+}
+
+struct CommandStep<A: Stored>
+where
+    A::Command: Clone + Send + Sync + 'static,
+{
+    id: String,
+    command: A::Command,
+}
+
+impl<A> Step for CommandStep<A>
+where
+    A: Stored,
+    A::Command: Clone + Send + Sync + 'static,
+{
+    fn stream(&self) -> StreamName {
+        (A::TYPE, self.id.clone())
+    }
+
+    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>> {
+        Box::pin(unit.decide::<A>(&self.id, &self.command))
+    }
+}
+
+/// A refusal of any aggregate, from the aggregate's own error.
+pub(super) fn refused<A>(error: A::Error) -> UnitError
+where
+    A: Stored,
+    A::Command: Clone + Send + Sync + 'static,
+{
+    let refusal: Refusal = A::refusal(error);
+    UnitError::Refused(refusal)
+}

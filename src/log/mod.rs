@@ -1,0 +1,23 @@
+//! The write side of the event log.
+//!
+//! * [`intent`]: what a use case wants done, as one unit: commands to one or more aggregates, rows beside the log, a key;
+//! * [`executor`]: load → decide → [`append`], retried when another writer was faster;
+//! * [`cache`] and [`snapshot`]: what keeps loading cheap;
+//! * [`command_key`]: idempotency keys.
+//!
+//! Use cases call [`Executor::run`] and nothing else here.
+
+pub mod append;
+pub mod cache;
+pub mod command_key;
+pub mod executor;
+pub mod intent;
+pub mod load;
+#[cfg(feature = "planted")]
+mod planted;
+pub mod snapshot;
+pub mod stored;
+
+pub use command_key::CommandKey;
+pub use executor::{ExecuteError, Executor, Outcome};
+pub use intent::{Beside, Intent};

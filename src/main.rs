@@ -1,0 +1,86 @@
+//! The command line: picks what to run and runs it.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use verbatim::config::Config;
+use verbatim::embedded::{self, Embedded, EmbeddedSettings};
+use verbatim::{maintenance, server, telemetry};
+
+/// How long tasks that cannot be cancelled may hold the exit up.
+const LEAVE: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Default, Subcommand)]
+enum Command {
+    /// Serves the API, makes replies and keeps the read models (the default).
+    #[default]
+    Serve,
+    /// Brings the database's schema up to this version.
+    Migrate,
+    /// Makes read models anew from the log.
+    Rebuild {
+        /// Which ones; all when none is named.
+        models: Vec<String>,
+    },
+    /// Shows the effective configuration, without secrets.
+    Config,
+    /// Runs the private Postgres server alone, for psql, pg_dump and the like, until interrupted.
+    Postgres,
+    /// Ends a command with the program that started it.
+    #[command(hide = true)]
+    PostgresGuard(embedded::guard::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or_default();
+    // The guard holds nothing but a pipe and a child: no runtime, no configuration.
+    if let Command::PostgresGuard(args) = &command {
+        return embedded::guard::run(args);
+    }
+    match run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let config = Config::load()?;
+    #[cfg(feature = "planted")]
+    if let Some(name) = &config.planted {
+        verbatim::planted::plant(name).map_err(anyhow::Error::msg)?;
+    }
+    let mut out = std::io::stdout();
+    if matches!(command, Command::Config) {
+        maintenance::show_config(&config, &mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    telemetry::start_logs(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve => server::serve(config).await,
+            Command::Migrate => maintenance::migrate(&config, &mut out).await,
+            Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
+            Command::Postgres => {
+                let running = Embedded::start(EmbeddedSettings::of(&config)).await?;
+                embedded::hold(running, &mut out).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Config | Command::PostgresGuard(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    runtime.shutdown_timeout(LEAVE);
+    outcome
+}

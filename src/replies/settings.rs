@@ -1,0 +1,39 @@
+//! What can be set about replies.
+
+use std::time::Duration;
+
+/// Limits and texts of replies.
+#[derive(Debug, Clone)]
+pub struct ReplySettings {
+    /// How many replies this process makes at once.
+    pub concurrency: usize,
+    /// How many attempts a reply gets.
+    pub max_attempts: u32,
+    /// From the request to the end of a reply, whatever happens.
+    pub deadline: Duration,
+    /// Standing instructions to the provider; empty for none.
+    pub system_prompt: String,
+    /// How many earlier turns (a message and its answer) a provider is sent at most.
+    pub history_turns: usize,
+    /// How many characters of conversation a provider is sent at most.
+    pub history_chars: usize,
+    /// The most tokens an answer may have.
+    pub max_output_tokens: u32,
+    /// Sampling temperature; none leaves it to the provider.
+    pub temperature: Option<f32>,
+}
+
+impl Default for ReplySettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 32,
+            max_attempts: 4,
+            deadline: Duration::from_secs(180),
+            system_prompt: "You are a helpful assistant.".to_owned(),
+            history_turns: 20,
+            history_chars: 48_000,
+            max_output_tokens: 500,
+            temperature: None,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Builds the application from its configuration and starts its services.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use projections::log::{LogReader, Tail, Vault, VaultError};
+use projections::progress::Progress;
+use projections::warm_pool::WarmPool;
+use projections::{models, runner};
+use sqlx::PgPool;
+
+use super::database::Opened;
+use super::lag;
+use super::secrets::Secrets;
+use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
+use crate::app::limits::MessageLimits;
+use crate::app::{App, Parts, Settings};
+use crate::auth::passwords::PasswordLimits;
+use crate::auth::{Credentials, LoginPolicy, Logins, Passwords};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::lifecycle::Lifecycle;
+use crate::live::Hub;
+use crate::log::Executor;
+use crate::replies::queue::{ReplyQueue, Stops};
+use crate::replies::sweeper::Sweeper;
+use crate::replies::{ReplyHandler, ReplySettings, lease};
+
+/// How many bytes of aggregates are kept in memory.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A running application.
+pub struct Built {
+    /// The use cases.
+    pub app: App,
+    /// Replies being written.
+    pub hub: Hub,
+    /// Connections of the use cases, for rare work.
+    pub pool: PgPool,
+    /// The same, kept ready.
+    pub warm: WarmPool,
+    /// The provider, in one line.
+    pub provider: String,
+    /// Head of the log at start: ready means that the read models have passed it.
+    pub ready_from: i64,
+}
+
+/// Builds the application and starts its services on `lifecycle`.
+///
+/// # Errors
+/// One plain sentence.
+pub async fn build(
+    config: &Config,
+    database: &Opened,
+    secrets: Secrets,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Built> {
+    let pool = database.pool().await.context("The database cannot be reached")?;
+    let warm = WarmPool::new(pool.clone(), lanes(database.pool_size));
+    let clock = Clock::system();
+    let vault = Arc::new(Vault::new(warm.clone(), secrets.master));
+    vault.check_master().await.map_err(|error| match error {
+        VaultError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
+            "MASTER_KEY is not the key that this database was written with (its id is {stored}, the given one's \
+             {configured}); with another key no text can be read and no account be found."
+        ),
+        error => anyhow::Error::new(error).context("The key tables cannot be read"),
+    })?;
+    let reader = reader(warm.clone(), &vault);
+    let tail = Tail::new(reader.clone());
+    let projections = models::all();
+    let progress = Progress::new(projections.iter().map(|projection| projection.name()));
+    let hub = Hub::new();
+    let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone());
+    let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
+
+    lifecycle.service(tail.clone().run(lifecycle.last.clone()));
+    for projection in projections {
+        lifecycle.service(runner::run(
+            projection,
+            tail.clone(),
+            database.projector.clone(),
+            progress.clone(),
+            lifecycle.last.clone(),
+        ));
+    }
+    lifecycle.service(hub.clone().run(tail.clone(), ready_from, lifecycle.last.clone()));
+    lifecycle.service(lag::export(reader.clone(), progress.clone(), lifecycle.last.clone()));
+
+    let logins = Logins::new(
+        pool.clone(),
+        LoginPolicy { idle: config.auth.refresh_lifetime, total: config.auth.login_max },
+    );
+    let provider = provider(config)?;
+    let described = provider.describe();
+    // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
+    let holder = clock.id();
+    let handler = ReplyHandler::new(
+        warm.clone(),
+        executor.clone(),
+        progress.clone(),
+        hub.clone(),
+        provider,
+        reply_settings(config),
+        clock.clone(),
+        format!("{}-{holder}", crate::VERSION),
+    );
+    if database.embedded.is_some() {
+        // The data folder is ours alone: whoever held a lease is dead.
+        lease::end_all(&pool).await?;
+    }
+    let queue = ReplyQueue::new(warm.clone(), handler, progress.clone(), tail.clone(), ready_from, holder);
+    let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
+    lifecycle.work.spawn(queue.run(lifecycle.work.clone(), stops));
+    let sweeper = Sweeper {
+        pool: warm.clone(),
+        executor: executor.clone(),
+        logins: logins.clone(),
+        clock: clock.clone(),
+    };
+    lifecycle.service(sweeper.run(lifecycle.soft.clone()));
+
+    let app = App::new(Parts {
+        executor,
+        reader,
+        tail,
+        progress,
+        hub: hub.clone(),
+        clock,
+        names: secrets.names,
+        passwords: Passwords::new(PasswordLimits::default())?,
+        credentials: Credentials::new(pool.clone()),
+        logins,
+        tokens: secrets.tokens,
+        limits: match &config.rate_limits {
+            Some(limits) => MessageLimits::per_minute(limits.user, limits.session),
+            None => MessageLimits::off(),
+        },
+        settings: Settings {
+            access_lifetime: config.auth.access_lifetime,
+            reply_deadline: config.replies.deadline,
+            reply_wait: config.web.reply_wait,
+        },
+        tasks: lifecycle.work.clone(),
+        stopping: lifecycle.soft.clone(),
+        pool: warm.clone(),
+    });
+    Ok(Built { app, hub, pool, warm, provider: described, ready_from })
+}
+
+/// How many of the pool's connections are kept ready; the others are for rare work (cold loads, sign-ins, snapshots).
+fn lanes(pool_size: u32) -> usize {
+    usize::try_from(pool_size).unwrap_or(1).saturating_mul(3).checked_div(4).unwrap_or(1).max(1)
+}
+
+/// The reader of the log (with the planted defect of a naive one, in builds that can have it and when it is asked for).
+fn reader(pool: WarmPool, vault: &Arc<Vault>) -> LogReader {
+    let reader = LogReader::new(pool, Arc::clone(vault));
+    #[cfg(feature = "planted")]
+    if crate::planted::is(crate::planted::Defect::NaiveReader) {
+        return reader.naive();
+    }
+    reader
+}
+
+fn reply_settings(config: &Config) -> ReplySettings {
+    let defaults = ReplySettings::default();
+    ReplySettings {
+        concurrency: config.replies.concurrency,
+        max_attempts: config.replies.max_attempts,
+        deadline: config.replies.deadline,
+        system_prompt: config.replies.system_prompt.clone().unwrap_or(defaults.system_prompt),
+        history_turns: usize::try_from(config.replies.history_turns).unwrap_or(defaults.history_turns),
+        max_output_tokens: config.replies.max_output_tokens,
+        ..defaults
+    }
+}
+
+fn provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
+    let limits = Limits { total: config.replies.provider_total, ..Limits::default() };
+    let settings = match &config.replies.provider {
+        config::Provider::OpenAi { key, base_url, model } => AiSettings {
+            openai_api_key: Some(ApiKey::new(key.expose())),
+            openai_base_url: base_url.clone(),
+            model: Some(model.clone()),
+            limits,
+            ..AiSettings::default()
+        },
+        config::Provider::Scripted(scripted) => {
+            AiSettings { limits, scripted: *scripted, ..AiSettings::default() }
+        }
+    };
+    Ok(ai::from_settings(settings)?)
+}

@@ -1,0 +1,106 @@
+//! Puts the parts together and runs them: `verbatim serve`.
+
+pub mod build;
+pub mod database;
+pub mod lag;
+pub mod secrets;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Cors};
+use crate::embedded::EmbeddedError;
+use crate::http::layers::CorsRule;
+use crate::http::{self, Doors, HttpSettings};
+use crate::lifecycle::{Lifecycle, Signals};
+use crate::telemetry;
+
+/// How long connections to the database may take to end.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Serves until a signal comes or something that is needed ends.
+///
+/// # Errors
+/// Whatever keeps it from starting, as one plain sentence.
+pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("signals cannot be received")?;
+    let lifecycle = Lifecycle::new();
+    // Without anybody to fetch them, measurements would only pile up.
+    let metrics = config.web.metrics.and_then(|_| telemetry::start_metrics());
+    let mut database = database::Opened::open(&config).await?;
+    let secrets = secrets::Secrets::of(&config, database.embedded.as_ref())?;
+    let listener = TcpListener::bind(config.web.listen)
+        .await
+        .with_context(|| format!("The address {} (HOST, PORT) cannot be listened on", config.web.listen))?;
+    let address = listener.local_addr()?;
+    let built = build::build(&config, &database, secrets, &lifecycle).await?;
+
+    let settings = HttpSettings {
+        max_body_bytes: config.web.max_body_bytes,
+        request_timeout: config.web.request_timeout,
+        cors: match &config.web.cors {
+            Cors::Any => CorsRule::Any,
+            Cors::Origins(origins) => {
+                CorsRule::Listed(origins.iter().filter_map(|origin| origin.parse().ok()).collect())
+            }
+        },
+        ready_from: built.ready_from,
+    };
+    let router = http::router(Doors { app: built.app.clone(), settings: Arc::new(settings) });
+    lifecycle.service(http::serve::serve(listener, router, lifecycle.soft.clone(), lifecycle.work.clone()));
+    if let (Some(handle), Some(address)) = (metrics, config.web.metrics) {
+        let local = telemetry::serve_metrics(handle, address, &lifecycle)
+            .await
+            .with_context(|| format!("The address {address} (METRICS_ADDR) cannot be listened on"))?;
+        tracing::info!("metrics: http://{local}/metrics");
+    }
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
+    tracing::info!("{}", built.provider);
+    tracing::info!("{}", database.describe());
+    tracing::info!("Verbatim {} listens on http://{address}", crate::VERSION);
+
+    let reason = tokio::select! {
+        signal = signals.next() => Ok(signal),
+        error = database.exited() => Err(error),
+    };
+    match &reason {
+        Ok(signal) => tracing::info!("{signal}: shutting down"),
+        Err(error) => tracing::error!("{error}"),
+    }
+    built.hub.close();
+    let ended = tokio::select! {
+        ended = lifecycle.shut_down(config.shutdown) => ended,
+        signal = signals.next() => {
+            tracing::warn!("{signal} again: leaving at once");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    // A statement that hangs must not hold the exit up; the connections end with the process.
+    if tokio::time::timeout(CLOSE, built.warm.close()).await.is_err() {
+        tracing::warn!("connections to the database did not end in time");
+    }
+    if let (Some(embedded), Ok(_)) = (database.embedded.take(), &reason)
+        && let Err(error) = embedded.stop().await
+    {
+        tracing::error!("{error}");
+        return Ok(ExitCode::FAILURE);
+    }
+    tracing::info!(in_order = ended, "ended");
+    Ok(if reason.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl database::Opened {
+    /// Becomes ready when the private server ends although nobody asked it to; never for another database.
+    async fn exited(&mut self) -> EmbeddedError {
+        match &mut self.embedded {
+            Some(embedded) => embedded.exited().await,
+            None => std::future::pending().await,
+        }
+    }
+}

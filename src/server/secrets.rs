@@ -1,0 +1,50 @@
+//! The secrets that the parts work with: configured, or, with the embedded default, made once in the data folder.
+
+use anyhow::Context as _;
+use projections::log::MasterKey;
+
+use crate::auth::{NameKeys, TokenKeys};
+use crate::config::{Config, Kept, key_id};
+use crate::embedded::{Embedded, JWT_SECRET, MASTER_KEY};
+
+/// Keys, ready for use.
+pub struct Secrets {
+    /// Wraps every user's key.
+    pub master: MasterKey,
+    /// Keyed hashes.
+    pub names: NameKeys,
+    /// Access tokens.
+    pub tokens: TokenKeys,
+}
+
+impl Secrets {
+    /// The secrets of this configuration.
+    ///
+    /// # Errors
+    /// The data folder's secrets cannot be read or made; a key is unusable.
+    pub fn of(config: &Config, embedded: Option<&Embedded>) -> anyhow::Result<Self> {
+        let from_folder = |name: &str| {
+            let embedded = embedded.context("only the embedded default keeps secrets in the data folder")?;
+            Ok::<_, anyhow::Error>(embedded.data_dir().secret(name)?)
+        };
+        let master = match &config.auth.master_key {
+            Kept::Given(key) => *key.expose(),
+            Kept::InDataFolder => *from_folder(MASTER_KEY)?,
+        };
+        let signing = match &config.auth.jwt_secret {
+            Kept::Given(secret) => secret.expose().as_bytes().to_vec(),
+            Kept::InDataFolder => from_folder(JWT_SECRET)?.to_vec(),
+        };
+        let kid = config.auth.jwt_kid.clone().unwrap_or_else(|| key_id(&signing));
+        let previous = config
+            .auth
+            .previous
+            .iter()
+            .map(|previous| (previous.kid.as_str(), previous.secret.expose().as_bytes()));
+        Ok(Self {
+            tokens: TokenKeys::new(&kid, &signing, previous)?,
+            names: NameKeys::new(&master)?,
+            master: MasterKey::new(&master)?,
+        })
+    }
+}

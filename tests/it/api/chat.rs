@@ -1,0 +1,271 @@
+//! `POST /api/chat`: the answer, what goes into it, and what happens when it takes long.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use crate::support::app::TestApp;
+
+fn reply_of(answer: &Value) -> &str {
+    answer["reply_id"].as_str().unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_message_is_answered_with_its_reply(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    for session in [json!({"message": "Hello there"}), json!({"message": "Hello there", "session_id": null})]
+    {
+        let answer = app.post("/api/chat").by(&person).json(&session).send().await.is(200);
+        assert!(answer.position() > 0);
+        let answer = answer.value();
+        assert_eq!(
+            answer["reply"],
+            "Built-in scripted provider, no AI. You said: \"Hello there\" Turns seen: 1 (1 from you, 0 from me); \
+             words of instructions: 5."
+        );
+        assert_eq!(answer["model"], "scripted-echo-1");
+        assert_eq!(answer["usage"], json!({"tokens": 29, "prompt_tokens": 7, "completion_tokens": 22}));
+        assert_eq!((&answer["status"], &answer["finish_reason"]), (&json!("completed"), &json!("stop")));
+        assert!(chrono::DateTime::parse_from_rfc3339(answer["created_at"].as_str().unwrap()).is_ok());
+        for id in ["message_id", "user_message_id", "session_id", "reply_id"] {
+            assert!(answer[id].as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{id}");
+        }
+        assert_eq!(
+            app.reply_events(reply_of(&answer)).await,
+            ["reply_requested", "reply_begun", "reply_completed"]
+        );
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_session_goes_on_with_its_context_and_another_one_knows_nothing_of_it(db: PgPool) {
+    let app = TestApp::with(&db, &[("HISTORY_TURNS", "2")]).await;
+    let person = app.person().await;
+    let first = app.say(&person, None, "One").await;
+    let session = first["session_id"].as_str().unwrap();
+    // At most two earlier turns go along.
+    for (text, seen) in [
+        ("Two", "Turns seen: 3 (2 from you, 1 from me)"),
+        ("Three", "Turns seen: 5 (3 from you, 2 from me)"),
+        ("Four", "Turns seen: 5 (3 from you, 2 from me)"),
+    ] {
+        let answer = app.say(&person, Some(session), text).await;
+        assert_eq!(answer["session_id"], session);
+        assert!(answer["reply"].as_str().unwrap().contains(seen), "{answer}");
+    }
+    let other = app.say(&person, None, "Elsewhere").await;
+    assert_ne!(other["session_id"], session);
+    assert!(other["reply"].as_str().unwrap().contains("Turns seen: 1 (1 from you, 0 from me)"));
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_provenance_of_a_reply_tells_what_went_into_it(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let first = app.say(&person, None, "One").await;
+    let second = app.say(&person, first["session_id"].as_str(), "Two").await;
+    let path = format!("/api/replies/{}", reply_of(&second));
+    let reply = app.get(&path).by(&person).send().await.is(200).value();
+    assert_eq!(reply["status"], "completed");
+    for (name, value) in [
+        ("reply_id", &second["reply_id"]),
+        ("session_id", &second["session_id"]),
+        ("message_id", &second["message_id"]),
+        ("user_message_id", &second["user_message_id"]),
+        ("model", &second["model"]),
+        ("usage", &second["usage"]),
+        ("finish_reason", &second["finish_reason"]),
+        ("ended_at", &second["created_at"]),
+    ] {
+        assert_eq!(&reply[name], value, "{name}");
+    }
+    let attempts = reply["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 1);
+    let plan = &attempts[0]["plan"];
+    assert_eq!((&plan["provider"], &plan["model"]), (&json!("scripted"), &json!("scripted-echo-1")));
+    assert_eq!(plan["parameters"]["max_output_tokens"], 500);
+    assert_eq!(
+        plan["input_message_ids"],
+        json!([first["user_message_id"], first["message_id"], second["user_message_id"]])
+    );
+    assert!(!plan["prompt_versions"].as_array().unwrap().is_empty());
+    assert!(plan["file_hashes"].is_array());
+    assert!(reply["timings"]["total_ms"].is_u64());
+    assert_eq!(reply["provider_reply_id"], format!("scripted-{}-1", reply_of(&second)));
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_answer_that_takes_longer_than_the_wait_is_waited_for_at_its_location(db: PgPool) {
+    let slow = [("REPLY_WAIT_SECONDS", "1"), ("SCRIPTED_WORDS_PER_SECOND", "12")];
+    let app = TestApp::with(&db, &slow).await;
+    let person = app.person().await;
+    let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hi"})).send().await.is(202);
+    assert!(answer.position() > 0);
+    let pending = answer.value();
+    assert_eq!(pending["status"], "pending");
+    assert!(pending.get("reply").is_none() && pending.get("usage").is_none());
+    let location = answer.header("location").to_owned();
+    assert_eq!(location, format!("/api/replies/{}?wait=true", reply_of(&pending)));
+    // Each look waits as long as a request may; a client comes back until the end is there.
+    app.until("the reply is completed", async || {
+        app.get(&location).by(&person).send().await.is(200).field("status") == "completed"
+    })
+    .await;
+    let path = format!("/api/history/{}", pending["session_id"].as_str().unwrap());
+    let page = app.get(&path).by(&person).send().await.is(200).value();
+    assert_eq!(page["items"][1]["message_id"], pending["message_id"]);
+    assert_eq!(page["items"][1]["in_reply_to"], pending["user_message_id"]);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool) {
+    let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "60")];
+    let app = TestApp::with(&db, &slow).await;
+    let person = app.person().await;
+    let send = async |session: &Value, message: &str| {
+        let body = json!({"message": message, "session_id": session});
+        app.post("/api/chat").by(&person).json(&body).send().await.is(202).value()
+    };
+    let first = send(&Value::Null, "One").await;
+    let second = send(&first["session_id"], "Two").await;
+    let third = send(&first["session_id"], "Three").await;
+    let path = format!("/api/history/{}", first["session_id"].as_str().unwrap());
+    // All three are there before the first is answered.
+    let texts = |page: &Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["text"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let before = app.get(&path).by(&person).send().await.is(200).value();
+    assert_eq!(texts(&before), ["One", "Two", "Three"]);
+
+    app.until("all three are answered", async || {
+        let page = app.get(&path).by(&person).send().await.is(200).value();
+        page["items"].as_array().unwrap().len() == 6
+    })
+    .await;
+    let order: Vec<(String, String)> = sqlx::query_as(
+        "SELECT event_type, payload ->> 'reply_id' FROM events
+         WHERE event_type IN ('reply_begun', 'reply_completed') ORDER BY position",
+    )
+    .fetch_all(&db)
+    .await
+    .unwrap();
+    let expected: Vec<(String, String)> = [&first, &second, &third]
+        .into_iter()
+        .flat_map(|sent| {
+            ["reply_begun", "reply_completed"].map(|name| (name.to_owned(), reply_of(sent).to_owned()))
+        })
+        .collect();
+    assert_eq!(order, expected);
+    // Each sees the answers of those before it, and none of the messages after it.
+    let after = app.get(&path).by(&person).send().await.is(200).value();
+    for (index, seen) in [(3, "Turns seen: 1 "), (4, "Turns seen: 3 "), (5, "Turns seen: 5 ")] {
+        assert!(texts(&after)[index].contains(seen), "{after}");
+    }
+    app.end().await;
+}
+
+/// The model of what is owed may be ahead of the model of the messages.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
+    let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "40")];
+    let app = TestApp::with(&db, &slow).await;
+    let person = app.person().await;
+    let send = async |session: &Value, message: &str| {
+        let body = json!({"message": message, "session_id": session});
+        app.post("/api/chat").by(&person).json(&body).send().await.is(202).value()
+    };
+    let first = send(&Value::Null, "One").await;
+    let second = send(&first["session_id"], "Two").await;
+    app.caught_up().await;
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("SELECT FROM checkpoints WHERE projection = 'messages' FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    app.until("a worker has taken the second one up", async || {
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM reply_leases WHERE reply_id = $1::uuid)")
+            .bind(reply_of(&second))
+            .fetch_one(&db)
+            .await
+            .unwrap()
+    })
+    .await;
+    let begun =
+        app.until("the second one is begun", async || app.reply_events(reply_of(&second)).await.len() > 1);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(300), begun).await;
+    assert!(early.is_err(), "begun without the answer before it");
+    held.rollback().await.unwrap();
+    let path = format!("/api/chat/stream/{}", reply_of(&second));
+    let events = app.get(&path).by(&person).stream().await.rest().await;
+    let answer = events.last().unwrap().text();
+    assert!(answer.contains("Turns seen: 3 (2 from you, 1 from me)"), "{answer}");
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
+    let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_FAULT", "hang")]).await;
+    let person = app.person().await;
+    let send = async |session: &Value| {
+        let body = json!({"message": "Wait", "session_id": session});
+        app.post("/api/chat").by(&person).json(&body).send().await
+    };
+    let mut sent = vec![send(&Value::Null).await.is(202).value()];
+    for _ in 1..8 {
+        sent.push(send(&sent[0]["session_id"]).await.is(202).value());
+    }
+    app.until("the first one is begun", async || {
+        app.reply_events(reply_of(&sent[0])).await == ["reply_requested", "reply_begun"]
+    })
+    .await;
+    let events = app.events().await;
+    let refused = send(&sent[0]["session_id"]).await;
+    refused.refused(409, "too_many_waiting");
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(app.events().await, events);
+    // Another conversation is not concerned, and one place less is one place more.
+    let other = send(&Value::Null).await.is(202).value();
+    let cancel = async |sent: &Value| {
+        let path = format!("/api/replies/{}/cancel", reply_of(sent));
+        app.post(&path).by(&person).send().await.is(200);
+    };
+    cancel(&sent[4]).await;
+    sent.push(send(&sent[0]["session_id"]).await.is(202).value());
+    sent.push(other);
+    for (index, sent) in sent.iter().enumerate() {
+        if index != 4 {
+            cancel(sent).await;
+        }
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn many_senders_to_one_session_lose_no_message(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    let sends = (0..24).map(|number| {
+        let body = json!({"message": format!("Number {number}"), "session_id": session});
+        app.post("/api/chat").by(&person).json(&body).send()
+    });
+    let answers = futures::future::join_all(sends).await;
+    let answered = answers.iter().filter(|answer| answer.status == 200).count();
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.refused(409, "too_many_waiting");
+    }
+    assert!(answered >= 8, "{answered} were answered");
+    let page = app.get(&format!("/api/history/{session}?limit=100")).by(&person).send().await.is(200).value();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2 + 2 * answered);
+    app.end().await;
+}

@@ -1,0 +1,226 @@
+//! A provider that fails: what the client is told, what the log says, and that the message is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aggregates::Personal;
+use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
+use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
+use aggregates::values::MessageText;
+use projections::log::{LogReader, MasterKey, Metadata, Tail, Vault};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+use verbatim::clock::Clock;
+use verbatim::config::Kept;
+use verbatim::log::{Executor, Intent};
+use verbatim::server::database::MIGRATOR;
+
+use crate::support::app::{Person, TestApp};
+
+/// What a failed attempt leaves in the log, and how the reply ended.
+async fn log_of(app: &TestApp, reply: &str) -> (BTreeMap<String, usize>, Vec<String>) {
+    let events = app.reply_events(reply).await;
+    let mut counts = BTreeMap::new();
+    for event in &events {
+        *counts.entry(event.clone()).or_default() += 1;
+    }
+    (counts, events)
+}
+
+/// The newest conversation of a person, with its messages.
+async fn newest(app: &TestApp, person: &Person) -> Value {
+    let list = app.get("/api/history").by(person).send().await.is(200).value();
+    let session = list["items"][0]["session_id"].as_str().unwrap().to_owned();
+    app.get(&format!("/api/history/{session}")).by(person).send().await.is(200).value()
+}
+
+/// Every attempt fails so: the request that waits is told, the log has one end, the message stays.
+async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: usize, kept: bool) {
+    let app = TestApp::with(db, settings).await;
+    let person = app.person().await;
+    let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
+    answer.refused(500, "reply_failed");
+    assert!(answer.value()["detail"].as_str().unwrap().contains(reason), "{}", answer.text);
+
+    let page = newest(&app, &person).await;
+    let items = page["items"].as_array().unwrap();
+    assert_eq!((&items[0]["role"], &items[0]["text"]), (&json!("user"), &json!("Hello")));
+    assert_eq!(items.len(), if kept { 2 } else { 1 }, "{page}");
+    if kept {
+        assert_eq!((&items[1]["role"], &items[1]["status"]), (&json!("assistant"), &json!("failed")));
+        assert!(!items[1]["text"].as_str().unwrap().is_empty());
+    }
+    let reply = items[0]["reply_id"].as_str().unwrap();
+    let provenance = app.get(&format!("/api/replies/{reply}")).by(&person).send().await.is(200).value();
+    assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("failed"), &json!(reason)));
+    assert_eq!(provenance["attempts"].as_array().unwrap().len(), attempts, "{provenance}");
+    let (counts, events) = log_of(&app, reply).await;
+    assert_eq!(events.last().unwrap(), "reply_failed");
+    assert_eq!((counts["reply_begun"], counts["reply_failed"]), (attempts, 1));
+    assert_eq!(counts.get("reply_attempt_failed").copied().unwrap_or_default(), attempts - 1);
+
+    // Its stream tells the same, and tells it again.
+    let events = app.get(&format!("/api/chat/stream/{reply}")).by(&person).stream().await.rest().await;
+    let last = events.last().unwrap();
+    assert_eq!((last.name.as_str(), &last.data["failure"]), ("reply.failed", &json!(reason)));
+    assert_eq!(last.data["text"].is_string(), kept);
+    app.end().await;
+}
+
+/// Attempts fail so at first: the answer comes, and tells of them.
+async fn recovers(db: &PgPool, fault: &str, reason: &str, failed: usize) {
+    let app = TestApp::with(db, &[("SCRIPTED_FAULT", fault)]).await;
+    let person = app.person().await;
+    let answer = app.say(&person, None, "Hello").await;
+    let reply = answer["reply_id"].as_str().unwrap();
+    let provenance = app.get(&format!("/api/replies/{reply}")).by(&person).send().await.is(200).value();
+    assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("completed"), &Value::Null));
+    let attempts = provenance["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), failed + 1, "{provenance}");
+    for (index, attempt) in attempts.iter().enumerate() {
+        assert_eq!(attempt["attempt"], index + 1);
+        assert!(attempt["plan"]["provider"].is_string() && attempt["begun_at"].is_string());
+        let failure = if index < failed { json!(reason) } else { Value::Null };
+        assert_eq!(attempt["failure"], failure, "{provenance}");
+        assert_eq!(attempt["next_not_before"].is_string(), index < failed);
+    }
+    assert_eq!(provenance["provider_reply_id"], format!("scripted-{reply}-{}", failed + 1));
+    let (counts, _) = log_of(&app, reply).await;
+    assert_eq!((counts["reply_attempt_failed"], counts["reply_completed"]), (failed, 1));
+    assert_eq!(newest(&app, &person).await["items"].as_array().unwrap().len(), 2);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_provider_that_limits_us_for_ever_fails_the_reply(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "429"), ("REPLY_MAX_ATTEMPTS", "2")], "rate_limited", 2, false).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_provider_that_is_down_for_ever_fails_the_reply(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "500"), ("REPLY_MAX_ATTEMPTS", "2")], "provider_unavailable", 2, false)
+        .await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_that_is_always_cut_fails_and_its_last_words_are_kept(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "cut"), ("REPLY_MAX_ATTEMPTS", "2")], "provider_unavailable", 2, true)
+        .await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_that_is_always_empty_fails(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "empty"), ("REPLY_MAX_ATTEMPTS", "2")], "empty", 2, false).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_without_an_end_is_cut_at_its_limit_and_not_asked_for_again(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "over-long")], "too_long", 1, true).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_provider_that_hangs_uses_its_time_up_and_is_not_asked_again(db: PgPool) {
+    fails(&db, &[("SCRIPTED_FAULT", "hang"), ("PROVIDER_TOTAL_SECONDS", "1")], "timeout", 1, false).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_deadline_of_seconds_still_leaves_time_for_the_provider(db: PgPool) {
+    let settings = [
+        ("REPLY_DEADLINE_SECONDS", "3"),
+        ("PROVIDER_TOTAL_SECONDS", "2"),
+        ("SCRIPTED_WORDS_PER_SECOND", "40"),
+    ];
+    let app = TestApp::with(&db, &settings).await;
+    let person = app.person().await;
+    app.say(&person, None, "Hello").await;
+    app.end().await;
+    // And a hanging one is over before the deadline.
+    let hanging = [settings[0], settings[1], ("SCRIPTED_FAULT", "hang")];
+    fails(&db, &hanging, "timeout", 1, false).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn two_rate_limits_are_waited_out(db: PgPool) {
+    recovers(&db, "429:2", "rate_limited", 2).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_server_error_is_tried_again(db: PgPool) {
+    recovers(&db, "500:1", "provider_unavailable", 1).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_empty_reply_is_asked_for_again(db: PgPool) {
+    recovers(&db, "empty:1", "empty", 1).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_cut_reply_is_asked_for_again(db: PgPool) {
+    recovers(&db, "cut:1", "provider_unavailable", 1).await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_failed_reply_makes_room_for_the_next_message(db: PgPool) {
+    let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "cut"), ("REPLY_MAX_ATTEMPTS", "1")]).await;
+    let person = app.person().await;
+    app.post("/api/chat")
+        .by(&person)
+        .json(&json!({"message": "One"}))
+        .send()
+        .await
+        .refused(500, "reply_failed");
+    let session = newest(&app, &person).await["session_id"].clone();
+    app.end().await;
+    let healthy = TestApp::start(&db).await;
+    // What was kept of the failed answer goes along.
+    let answer = healthy.say(&person, session.as_str(), "Two").await;
+    assert!(answer["reply"].as_str().unwrap().contains("(2 from you, 1 from me)"), "{answer}");
+    healthy.end().await;
+}
+
+/// A reply that no worker may take up any more, because its time is over before it is seen.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
+    let vault = Arc::new(Vault::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
+    let tail = Tail::new(LogReader::new(db.clone(), Arc::clone(&vault)));
+    let executor = Executor::new(db.clone(), vault, tail, 1 << 20, TaskTracker::new());
+    let clock = Clock::system();
+    let (owner, now) = (UserId::new(person.id), clock.now());
+    let conversation = ConversationId::new(clock.id());
+    let message = MessageId::new(clock.id());
+    let intent = Intent::new(person.id, Metadata::default())
+        .then::<Conversation>(
+            conversation,
+            ConversationCommand::Start { id: conversation, by: owner, title: None, at: now },
+        )
+        .then::<Conversation>(
+            conversation,
+            ConversationCommand::Send {
+                message_id: message,
+                by: owner,
+                text: Personal::Known(MessageText::parse("Too late").unwrap()),
+                reply: Some(WantedReply::default()),
+                at: now,
+                deadline: now,
+            },
+        );
+    executor.run(intent).await.unwrap();
+    let reply = ReplyId::of(message).to_string();
+    // Two nodes sweep; the reply ends once.
+    let other = TestApp::start(&db).await;
+    let path = format!("/api/replies/{reply}");
+    app.until("the sweeper has come", async || app.reply_events(&reply).await.len() > 1).await;
+    app.caught_up().await;
+    let provenance = app.get(&path).by(&person).send().await.is(200).value();
+    assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("failed"), &json!("deadline")));
+    assert_eq!(app.reply_events(&reply).await, ["reply_requested", "reply_failed"]);
+    assert_eq!(newest(&app, &person).await["items"][0]["text"], "Too late");
+    assert!(reply.parse::<Uuid>().is_ok());
+    other.end().await;
+    app.end().await;
+}

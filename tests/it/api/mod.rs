@@ -1,0 +1,17 @@
+//! The API over real sockets, one file per subject.
+
+mod accounts;
+mod bad_input;
+mod chat;
+mod erasure;
+mod faults;
+mod history;
+mod idempotency;
+mod logins;
+mod openai;
+mod positions;
+mod sealed;
+mod service;
+mod snapshots;
+mod streams;
+mod tokens;

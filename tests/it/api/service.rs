@@ -1,0 +1,367 @@
+//! What the service says of itself, and what stands around every answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use crate::support::app::TestApp;
+
+/// Every operation of the API, and whether one has to be signed in for it.
+const OPERATIONS: [(&str, &str, bool); 22] = [
+    ("get", "/", false),
+    ("get", "/api/auth/me", true),
+    ("get", "/api/chat/stream/{id}", true),
+    ("get", "/api/history", true),
+    ("get", "/api/history/{id}", true),
+    ("get", "/api/replies/{id}", true),
+    ("get", "/api/users/me", true),
+    ("get", "/health", false),
+    ("get", "/livez", false),
+    ("get", "/readyz", false),
+    ("delete", "/api/history/{id}", true),
+    ("patch", "/api/history/{id}", true),
+    ("post", "/api/auth/login", false),
+    ("post", "/api/auth/logout", true),
+    ("post", "/api/auth/password", true),
+    ("post", "/api/auth/refresh", false),
+    ("post", "/api/auth/register", false),
+    ("post", "/api/chat", true),
+    ("post", "/api/chat/stream", true),
+    ("post", "/api/replies/{id}/cancel", true),
+    ("post", "/api/users/me/deactivate", true),
+    ("get", "/openapi.json", false),
+];
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn health_says_how_the_service_is(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    app.person().await;
+    app.caught_up().await;
+    let health = app.get("/health").send().await.is(200).value();
+    let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
+    let models: Vec<Value> = ["conversations", "messages", "pending_replies", "replies", "users"]
+        .iter()
+        .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
+        .collect();
+    assert_eq!(health["status"], "healthy");
+    assert_eq!(health["database"], "connected");
+    assert_eq!(health["event_store"], json!({"position": head}));
+    assert_eq!(health["projections"], json!(models));
+    assert_eq!(app.get("/livez").send().await.is(200).value(), json!({"status": "alive"}));
+    let ready = json!({"status": "ready", "missing": []});
+    assert_eq!(app.get("/readyz").send().await.is(200).value(), ready);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_service_that_starts_over_a_long_log_is_ready_when_its_models_have_passed_it(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    app.session(&person).await;
+    app.end().await;
+    // A model is behind, and cannot move on.
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("UPDATE checkpoints SET position = 0 WHERE projection = 'messages'")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM messages").execute(&mut *held).await.unwrap();
+    held.commit().await.unwrap();
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("SELECT FROM checkpoints WHERE projection = 'messages' FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let next = TestApp::start(&db).await;
+    let readiness = next.get("/readyz").send().await.is(503).value();
+    assert_eq!(readiness["status"], "not_ready");
+    assert!(readiness["missing"].as_array().unwrap().contains(&json!("read model messages")), "{readiness}");
+    held.rollback().await.unwrap();
+    next.until("it is ready", async || next.get("/readyz").send().await.status == 200).await;
+    next.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_root_tells_where_everything_is(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    for accept in [None, Some("application/json"), Some("*/*")] {
+        let call = app.get("/");
+        let answer = match accept {
+            Some(accept) => call.header("accept", accept),
+            None => call,
+        };
+        let answer = answer.send().await.is(200);
+        assert!(answer.header("vary").to_ascii_lowercase().contains("accept"), "{:?}", answer.headers);
+        assert_eq!(answer.header("content-type"), "application/json");
+        let root = answer.value();
+        assert_eq!(root["name"], "Verbatim");
+        for page in ["docs", "redoc", "openapi", "health"] {
+            app.get(root[page].as_str().unwrap()).send().await.is(200);
+        }
+    }
+    app.end().await;
+}
+
+fn assert_references(value: &Value, root: &Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(reference)) = object.get("$ref") {
+                let pointer = reference.strip_prefix('#').expect("a reference within the description");
+                assert!(root.pointer(pointer).is_some(), "{reference} leads nowhere");
+            }
+            object.values().for_each(|value| assert_references(value, root));
+        }
+        Value::Array(items) => items.iter().for_each(|value| assert_references(value, root)),
+        _ => {}
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let api = app.get("/openapi.json").send().await.is(200).value();
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_references(&api, &api);
+    let schemes = api["components"]["securitySchemes"].as_object().unwrap();
+    assert_eq!(schemes["bearer"]["scheme"], "bearer");
+
+    let mut listed = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}: {responses:?}");
+            let secured = operation["security"] == json!([{"bearer": []}]);
+            listed.insert((method.clone(), path.clone()), secured);
+        }
+    }
+    let expected: BTreeMap<(String, String), bool> = OPERATIONS
+        .iter()
+        .filter(|(_, path, _)| *path != "/openapi.json")
+        .map(|(method, path, secured)| (((*method).to_owned(), (*path).to_owned()), *secured))
+        .collect();
+    assert_eq!(listed, expected);
+
+    // What it says is so: without a token, exactly the open ones are open.
+    for (method, path, secured) in OPERATIONS {
+        let path = path.replace("{id}", "01960000-0000-7000-8000-000000000001");
+        let answer = app.call(method.to_uppercase().parse().unwrap(), &path).send().await;
+        if secured {
+            answer.refused(401, "invalid_token");
+        } else {
+            assert_ne!(answer.status, 401, "{method} {path}");
+        }
+    }
+    app.end().await;
+}
+
+/// A page without what stands inside its scripts and styles.
+fn markup(html: &str) -> String {
+    let mut markup = html.to_owned();
+    for tag in ["script", "style"] {
+        let mut kept = String::new();
+        for (index, piece) in markup.split(&format!("<{tag}")).enumerate() {
+            let (open, rest) =
+                if index == 0 { ("", piece) } else { piece.split_once('>').unwrap_or((piece, "")) };
+            let after = if index == 0 {
+                rest
+            } else {
+                rest.split_once(&format!("</{tag}>")).map_or("", |rest| rest.1)
+            };
+            if index > 0 {
+                kept.push_str(&format!("<{tag}{open}>"));
+            }
+            kept.push_str(after);
+        }
+        markup = kept;
+    }
+    markup
+}
+
+/// Values of an attribute in every tag of this name.
+fn attributes(html: &str, tag: &str, attribute: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    for piece in html.split(&format!("<{tag}")).skip(1) {
+        let inside = piece.split('>').next().unwrap_or_default();
+        if let Some((_, value)) = inside.split_once(&format!("{attribute}=")) {
+            let value = value.trim_start_matches(['"', '\'']);
+            values.push(value.split(['"', '\'', ' ']).next().unwrap_or_default().to_owned());
+        }
+    }
+    values
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_pages_of_the_description_load_nothing_from_elsewhere(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    for path in ["/docs", "/redoc"] {
+        let page = app.get(path).send().await.is(200);
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert!(page.text.contains("/openapi.json"));
+        let markup = markup(&page.text);
+        assert!(markup.contains("<script") && markup.len() < page.text.len());
+        for (tag, attribute) in [("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")] {
+            for value in attributes(&markup, tag, attribute) {
+                assert!(
+                    value.starts_with('/') && !value.starts_with("//") || value.starts_with("data:"),
+                    "{path}: {value}"
+                );
+            }
+        }
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+        assert!(!policy.contains("http:") && !policy.contains("https:") && !policy.contains('*'), "{policy}");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn every_answer_has_its_headers_and_an_id(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let calls = || {
+        [
+            app.get("/"),
+            app.get("/health"),
+            app.get("/docs"),
+            app.get("/nope"),
+            app.delete("/health"),
+            app.get("/api/auth/me"),
+            app.get("/api/auth/me").by(&person),
+            app.post("/api/chat").by(&person).json(&json!({"message": "x"})),
+            app.post("/api/chat").by(&person).json(&json!({})),
+            app.get(&format!("/{}", "a".repeat(9000))),
+        ]
+    };
+    for call in calls() {
+        let answer = call.send().await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(answer.header(name), value, "{name} of {answer:?}");
+        }
+        assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"));
+        assert!(!answer.header("cache-control").is_empty());
+        assert!(!answer.header("x-request-id").is_empty());
+        assert!(answer.headers.get("server").is_none() && answer.headers.get("x-powered-by").is_none());
+    }
+    assert_eq!(app.get("/api/auth/me").by(&person).send().await.header("cache-control"), "no-store");
+    for id in ["abc", "a.b-c_1", &"x".repeat(128)] {
+        for call in calls() {
+            assert_eq!(call.header("x-request-id", id).send().await.header("x-request-id"), id);
+        }
+    }
+    for id in ["", "two words", "a/b", "é", &"x".repeat(129), "<script>"] {
+        let answer = app.get("/health").header("x-request-id", id).send().await;
+        assert!(answer.header("x-request-id").parse::<uuid::Uuid>().is_ok(), "{id}: {answer:?}");
+    }
+    // The id goes into the events that the request causes.
+    let call = app.post("/api/chat").by(&person).json(&json!({"message": "x"}));
+    call.header("x-request-id", "traced-1").send().await.is(200);
+    let traced: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM events WHERE metadata ->> 'request_id' = 'traced-1' AND metadata ->> 'actor' = $1",
+    )
+    .bind(person.id.to_string())
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    assert_eq!(traced, 3);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn pages_of_listed_origins_may_call_and_of_no_other(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let preflight = async |origin: &str| {
+        app.call(reqwest::Method::OPTIONS, "/api/chat")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type,idempotency-key")
+            .send()
+            .await
+    };
+    for origin in ["http://localhost:3000", "http://127.0.0.1:3000"] {
+        let allowed = preflight(origin).await.is(200);
+        assert_eq!(allowed.header("access-control-allow-origin"), origin);
+        assert!(allowed.header("access-control-allow-methods").contains("POST"));
+        for name in ["authorization", "content-type", "idempotency-key", "last-event-id", "verbatim-position"]
+        {
+            assert!(allowed.header("access-control-allow-headers").contains(name), "{name}");
+        }
+        let answer = app.get("/health").header("origin", origin).send().await.is(200);
+        assert_eq!(answer.header("access-control-allow-origin"), origin);
+        assert!(answer.header("vary").to_ascii_lowercase().contains("origin"));
+        assert!(answer.header("access-control-expose-headers").contains("verbatim-position"));
+        assert!(answer.headers.get("access-control-allow-credentials").is_none());
+    }
+    for origin in [
+        "null",
+        "http://localhost:3000.evil.example",
+        "http://evil-localhost:3000",
+        "http://localhost:3001",
+        "https://localhost:3000",
+        "http://localhost",
+        "http://LOCALHOST:3000",
+        "*",
+        "",
+    ] {
+        for answer in [preflight(origin).await, app.get("/health").header("origin", origin).send().await] {
+            assert!(answer.headers.get("access-control-allow-origin").is_none(), "{origin}: {answer:?}");
+            assert!(answer.headers.get("access-control-allow-credentials").is_none());
+        }
+    }
+    app.end().await;
+    let open = TestApp::with(&db, &[("CORS_ORIGINS", "*")]).await;
+    let answer = open.get("/health").header("origin", "https://anywhere.example").send().await;
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert!(answer.headers.get("access-control-allow-credentials").is_none());
+    open.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
+    let limits =
+        [("RATE_LIMITS", "on"), ("RATE_LIMIT_USER_PER_MINUTE", "6"), ("RATE_LIMIT_SESSION_PER_MINUTE", "3")];
+    let app = TestApp::with(&db, &limits).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let session = app.session(&person).await;
+    let send = async |person, session: Option<&str>| {
+        let body = json!({"message": "x", "session_id": session});
+        app.post("/api/chat").by(person).json(&body).send().await
+    };
+    // A stranger cannot use up the limit of somebody's conversation, nor learn of it.
+    for _ in 0..4 {
+        let answer = send(&other, Some(&session)).await;
+        assert!([404, 429].contains(&answer.status), "{}", answer.text);
+    }
+    for _ in 0..2 {
+        send(&person, Some(&session)).await.is(200);
+    }
+    let events = app.events().await;
+    let refused = send(&person, Some(&session)).await;
+    refused.refused(429, "rate_limited");
+    let seconds: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    let body = json!({"message": "x", "session_id": session});
+    app.post("/api/chat/stream").by(&person).json(&body).send().await.refused(429, "rate_limited");
+    assert_eq!(app.events().await, events);
+    // Elsewhere until the person's own limit; queries are not counted.
+    for _ in 0..3 {
+        send(&person, None).await.is(200);
+    }
+    send(&person, None).await.refused(429, "rate_limited");
+    app.get("/api/history").by(&person).send().await.is(200);
+    send(&app.person().await, None).await.is(200);
+    app.end().await;
+
+    let without = TestApp::with(&db, &[limits[1], limits[2], ("RATE_LIMITS", "off")]).await;
+    for _ in 0..12 {
+        without.say(&person, Some(&session), "x").await;
+    }
+    without.end().await;
+}

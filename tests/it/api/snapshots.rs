@@ -1,0 +1,119 @@
+//! Snapshots of long conversations: written off the write path, used for cold loads, never trusted across versions.
+
+use std::sync::Arc;
+
+use aggregates::Personal;
+use aggregates::conversation::{Conversation, ConversationCommand};
+use aggregates::ids::{ConversationId, UserId};
+use aggregates::values::Title;
+use projections::log::{LogReader, MasterKey, Metadata, Tail, Vault};
+use serde_json::json;
+use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
+use verbatim::clock::Clock;
+use verbatim::config::Kept;
+use verbatim::log::{Executor, Intent};
+use verbatim::server::database::MIGRATOR;
+
+use crate::support::app::TestApp;
+
+/// An executor that has loaded nothing yet, and the tasks it writes snapshots on.
+fn executor(app: &TestApp) -> (Executor, TaskTracker) {
+    let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
+    let vault = Arc::new(Vault::new(app.db.clone(), MasterKey::new(key.expose()).unwrap()));
+    let tail = Tail::new(LogReader::new(app.db.clone(), Arc::clone(&vault)));
+    let tasks = TaskTracker::new();
+    (Executor::new(app.db.clone(), vault, tail, 1 << 20, tasks.clone()), tasks)
+}
+
+async fn cold(app: &TestApp, session: &str) -> Conversation {
+    executor(app).0.state::<Conversation>(session).await.unwrap()
+}
+
+async fn snapshot(db: &PgPool) -> Option<(i64, String)> {
+    sqlx::query_as(
+        "SELECT sequence, code_version FROM aggregate_snapshots WHERE aggregate_type = 'conversation'",
+    )
+    .fetch_optional(db)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_long_conversation_is_loaded_from_its_snapshot_and_is_what_a_replay_gives(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    assert_eq!(snapshot(&db).await, None);
+
+    // Some five hundred events in one append, and a few more by the API.
+    let (writer, tasks) = executor(&app);
+    let clock = Clock::system();
+    let conversation: ConversationId = session.parse().unwrap();
+    let mut intent = Intent::new(person.id, Metadata::default());
+    for number in 0..510 {
+        let title = Personal::Known(Title::parse(&format!("Title {number}")).unwrap());
+        let by = UserId::new(person.id);
+        intent = intent
+            .then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at: clock.now() });
+    }
+    writer.run(intent).await.unwrap();
+    tasks.close();
+    tasks.wait().await;
+    let (sequence, version) = snapshot(&db).await.expect("a snapshot");
+    assert!(sequence > 500, "{sequence}");
+    app.say(&person, Some(&session), "After the snapshot").await;
+    let pin = app.patch(&format!("/api/history/{session}")).by(&person).json(&json!({"pinned": true}));
+    pin.send().await.is(200);
+
+    let loaded = cold(&app, &session).await;
+    assert!(loaded.is_pinned() && !loaded.is_deleted());
+    // What a mark in the snapshot does shows that it is read: the mark is on, nothing after it takes it off.
+    let mark = |version: &str| {
+        sqlx::query(
+            "UPDATE aggregate_snapshots SET code_version = $1,
+                    state = jsonb_set(state::jsonb, '{started,archived}', 'true')::json",
+        )
+        .bind(version.to_owned())
+        .execute(&db)
+    };
+    mark(&version).await.unwrap();
+    assert!(cold(&app, &session).await.is_archived(), "the snapshot is not read");
+    // One of another version of the code is not read.
+    mark("of another version").await.unwrap();
+    assert_eq!(cold(&app, &session).await, loaded);
+    sqlx::query("DELETE FROM aggregate_snapshots").execute(&db).await.unwrap();
+    assert_eq!(cold(&app, &session).await, loaded, "the replay gives another state");
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_snapshot_of_another_version_is_replaced_by_the_next(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    sqlx::query(
+        "INSERT INTO aggregate_snapshots (aggregate_type, aggregate_id, sequence, code_version, state)
+         VALUES ('conversation', $1, 900, 'of another version', '{\"nonsense\": true}')",
+    )
+    .bind(&session)
+    .execute(&db)
+    .await
+    .unwrap();
+    let (writer, tasks) = executor(&app);
+    let clock = Clock::system();
+    let conversation: ConversationId = session.parse().unwrap();
+    let mut intent = Intent::new(person.id, Metadata::default());
+    for number in 0..500 {
+        let (by, at) = (UserId::new(person.id), clock.now());
+        let pinned = number % 2 == 0;
+        intent = intent.then::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
+    }
+    writer.run(intent).await.unwrap();
+    tasks.close();
+    tasks.wait().await;
+    let (sequence, version) = snapshot(&db).await.expect("a snapshot");
+    assert!((500..600).contains(&sequence) && version != "of another version", "{sequence} {version}");
+    app.say(&person, Some(&session), "Still there").await;
+    app.end().await;
+}

@@ -1,0 +1,399 @@
+//! What the documents say, held against the program: their commands are run, their lists are compared with the code.
+
+mod program;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use aggregates::conversation::FailureReason;
+use serde_json::Value;
+use verbatim::config::Config;
+
+use program::Program;
+
+/// What separates the outputs of two blocks.
+const CUT: &str = "=8<= end of block =8<=";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// One step of a tour: commands, and what they print.
+struct Step {
+    commands: String,
+    expected: String,
+}
+
+/// The steps between the tour's marks: each `sh` block with the `text` block after it.
+fn tour(document: &str) -> Vec<Step> {
+    let text = read(document);
+    let (_, rest) = text.split_once("<!-- tour -->\n").expect("no tour");
+    let (tour, _) = rest.split_once("<!-- end of tour -->").expect("the tour has no end");
+    let mut steps: Vec<Step> = Vec::new();
+    for block in tour.split("\n```").skip(1).step_by(2) {
+        let (language, content) = block.split_once('\n').unwrap();
+        match language {
+            "sh" => steps.push(Step { commands: content.to_owned(), expected: String::new() }),
+            "text" => content.clone_into(&mut steps.last_mut().unwrap().expected),
+            other => panic!("{document}: a block of {other} in the tour"),
+        }
+    }
+    assert!(steps.iter().all(|step| !step.expected.is_empty()), "{document}: a step shows no output");
+    assert!(steps.len() >= 10, "{document}: the tour was not found");
+    steps
+}
+
+/// Whether `text` is what `shown` says, in which `…` stands for anything, also for nothing.
+fn is_as_shown(shown: &str, text: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn take_tour(program: &Program, document: &str) {
+    let steps = tour(document);
+    let script: String =
+        steps.iter().map(|step| format!("{}\nprintf '%s' '{CUT}'\n", step.commands)).collect();
+    let output = program.shell(&script);
+    let outputs: Vec<&str> = output.split(CUT).collect();
+    assert_eq!(outputs.len(), steps.len() + 1);
+    for (step, output) in steps.iter().zip(outputs) {
+        assert!(
+            is_as_shown(step.expected.trim_end(), output.trim_end()),
+            "{document}:\n{}\nshows\n{}\nbut prints\n{output}",
+            step.commands,
+            step.expected
+        );
+    }
+}
+
+/// Method and path of each endpoint that the program describes.
+fn described(program: &Program) -> BTreeSet<String> {
+    let description: Value = serde_json::from_str(&program.shell("curl -fsS $API/openapi.json")).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    let methods = ["get", "post", "put", "patch", "delete"];
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| methods.contains(&key.as_str()))
+                .map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+/// What stands in backquotes in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
+    let program = Program::start();
+    take_tour(&program, "README.md");
+    take_tour(&program, "docs/API_EXAMPLES.md");
+
+    let document = read("docs/API_EXAMPLES.md");
+    let documented: BTreeSet<String> = document
+        .lines()
+        .filter(|line| line.starts_with("### `"))
+        .flat_map(|line| quoted(line).map(str::to_owned))
+        .collect();
+    assert_eq!(documented, described(&program));
+    program.stop();
+}
+
+#[test]
+fn an_ellipsis_stands_for_anything_and_the_rest_for_itself() {
+    assert!(is_as_shown("a…b…c", "a12b34c"));
+    assert!(is_as_shown("a…", "a"));
+    assert!(is_as_shown("…c", "abc"));
+    for (shown, text) in [("abc", "abcd"), ("a…c", "ab"), ("a…b…c", "ac"), ("…x…", "abc"), ("b…", "abc")]
+    {
+        assert!(!is_as_shown(shown, text), "{shown} {text}");
+    }
+}
+
+/// The cells of each row of the tables in a text, without the heads.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    text.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
+}
+
+/// The part of a document under a heading, up to the next heading of the same or a higher level.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let level = heading.bytes().take_while(|byte| *byte == b'#').count();
+    let begin = text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no section {heading}")) + 1;
+    let body = begin + text[begin..].find('\n').unwrap();
+    let is_heading = |line: &str| {
+        let depth = line.bytes().take_while(|byte| *byte == b'#').count();
+        (1..=level).contains(&depth) && line[depth..].starts_with(' ')
+    };
+    let mut at = body + 1;
+    for line in text[at..].split_inclusive('\n') {
+        if is_heading(line) {
+            break;
+        }
+        at += line.len();
+    }
+    &text[body..at]
+}
+
+#[test]
+fn the_configuration_table_holds_every_variable_with_its_default() {
+    let readme = read("README.md");
+    let table: BTreeMap<String, String> = rows(section(&readme, "## Configuration"))
+        .into_iter()
+        .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned()))
+        .collect();
+    let example: BTreeMap<String, String> = read(".env.example")
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once('='))
+        .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+        .map(|(name, value)| {
+            let value = if value.is_empty() { "not set" } else { value };
+            (name.to_owned(), value.to_owned())
+        })
+        .collect();
+    assert_eq!(table, example);
+    let config = Config::from_map(&BTreeMap::new()).unwrap();
+    let known: BTreeSet<&str> = config.effective().iter().map(|line| line.name).collect();
+    assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
+}
+
+/// The fields of each event and version, from its golden file, with what stands there.
+fn event_fields() -> BTreeMap<(&'static str, u32), serde_json::Map<String, Value>> {
+    aggregates::versions::event_types()
+        .map(|(name, version)| {
+            let golden = read(&format!("aggregates/tests/golden/{name}.v{version}.json"));
+            let Value::Object(mut payload) = serde_json::from_str(&golden).unwrap() else {
+                panic!("{name}: no object")
+            };
+            payload.remove("type");
+            ((name, version), payload)
+        })
+        .collect()
+}
+
+#[test]
+fn the_event_catalogue_holds_every_event_with_its_fields() {
+    let catalogue = read("docs/events.md");
+    let events = event_fields();
+    // A golden file may hold a field without a value: a field of that name is personal where any of them is.
+    let is_personal = |field: &str| {
+        let values = events.values().filter_map(|payload| payload.get(field));
+        values.into_iter().any(|value| value.get("$personal").or(value.get("$erased")).is_some())
+    };
+    for ((name, version), payload) in &events {
+        let section = section(&catalogue, &format!("### `{name}`, version {version}\n"));
+        let fields: BTreeMap<String, bool> =
+            payload.keys().map(|field| (field.clone(), is_personal(field))).collect();
+        let told: BTreeMap<String, bool> = rows(section)
+            .into_iter()
+            .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1] == "yes"))
+            .collect();
+        assert_eq!(told, fields, "{name}");
+    }
+    assert_eq!(
+        catalogue.matches("\n### ").count(),
+        events.len(),
+        "the catalogue has events that there are not"
+    );
+}
+
+#[test]
+fn the_event_catalogue_names_the_models_reasons_and_metadata() {
+    let catalogue = read("docs/events.md");
+    for model in projections::models::all() {
+        assert!(catalogue.contains(&format!("`{}`", model.name())), "{}", model.name());
+    }
+    let reasons = rows(section(&catalogue, "## Reasons"));
+    let told: BTreeSet<&str> = reasons.iter().flat_map(|cells| quoted(&cells[0])).collect();
+    let known: BTreeSet<&str> = FailureReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(told, known);
+    let full = projections::log::Metadata {
+        actor: Some(uuid::Uuid::nil()),
+        request_id: Some(String::new()),
+        correlation_id: Some(String::new()),
+        causation_id: Some(String::new()),
+        occurred_at: Some(chrono::DateTime::default()),
+        ..Default::default()
+    };
+    let Value::Object(keys) = serde_json::to_value(full).unwrap() else { panic!("metadata is no object") };
+    let told: BTreeSet<String> = rows(section(&catalogue, "## Metadata"))
+        .into_iter()
+        .map(|cells| cells[0].trim_matches('`').to_owned())
+        .collect();
+    assert_eq!(told, keys.keys().cloned().collect());
+}
+
+/// Every Rust file below these folders, as one text without unit tests.
+fn sources(folders: &[&str]) -> String {
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    let mut all = String::new();
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(path).unwrap();
+                all.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// The first string literal behind each place where `call` stands, with an argument that begins with `first` at most
+/// before it.
+fn literals<'a>(sources: &'a str, call: &str, first: &str) -> Vec<&'a str> {
+    let is_path = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
+    sources
+        .split(call)
+        .skip(1)
+        .filter_map(|rest| {
+            let (before, rest) = rest.split_once('"')?;
+            let argument = before.trim().trim_end_matches(',');
+            let fits = argument.starts_with(first) && is_path(argument);
+            fits.then(|| rest.split('"').next()).flatten()
+        })
+        .collect()
+}
+
+#[test]
+fn every_error_code_is_documented_and_no_other() {
+    let sources = sources(&["src/app", "src/http"]);
+    let codes: BTreeSet<&str> =
+        [("AppError::new(", "Kind::"), ("Self::new(", "Kind::"), ("ApiError::http(", "StatusCode::")]
+            .into_iter()
+            .flat_map(|(call, first)| literals(&sources, call, first))
+            .collect();
+    let document = read("docs/API_EXAMPLES.md");
+    let told: BTreeSet<&str> = section(&document, "### Errors")
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .flat_map(|line| quoted(line.split(" | ").nth(1).unwrap()))
+        .collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    assert_eq!(told, codes);
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let sources = sources(&["src", "projections/src"]);
+    let metrics: BTreeSet<&str> = ["counter!(", "gauge!(", "histogram!("]
+        .into_iter()
+        .flat_map(|call| literals(&sources, call, ""))
+        .collect();
+    let document = read("docs/operations.md");
+    let told: BTreeSet<String> = rows(section(&document, "## Metrics"))
+        .into_iter()
+        .map(|cells| cells[0].trim_matches('`').to_owned())
+        .collect();
+    assert!(metrics.len() > 10, "{metrics:?}");
+    assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), metrics);
+}
+
+/// Every document: the top level's and those in `docs`.
+fn documents() -> Vec<PathBuf> {
+    let mut open = vec![root().join("docs")];
+    let mut found = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The name by which a heading is linked to: lower case, hyphens for blanks, no other punctuation.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+fn anchors(path: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(path.exists(), "{}: {target} is not there", document.display());
+            assert!(
+                heading.is_empty() || anchors(&path).contains(heading),
+                "{}: {target} names no heading",
+                document.display()
+            );
+        }
+    }
+    assert!(links > 20, "only {links} links were found");
+}
+
+#[test]
+fn files_and_functions_that_the_documents_name_exist() {
+    let text: String = documents().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let is_path = |word: &&str| {
+        ["src/", "aggregates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
+            .iter()
+            .any(|folder| word.starts_with(folder))
+            && !word.contains('<')
+    };
+    let mut paths = 0;
+    for path in quoted(&text).filter(is_path) {
+        paths += 1;
+        assert!(root().join(path).exists(), "{path} is not there");
+    }
+    assert!(paths > 30, "only {paths} paths were found");
+    let sources = sources(&["src", "projections/src", "aggregates/src"]);
+    let mut functions = 0;
+    let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    for (owner, function) in quoted(&text).filter_map(|word| word.split_once("::")) {
+        if !is_name(owner) || !is_name(function) {
+            continue;
+        }
+        functions += 1;
+        assert!(
+            sources.contains(owner) && sources.contains(&format!("fn {function}")),
+            "{owner}::{function} is not there"
+        );
+    }
+    assert!(functions > 4, "only {functions} functions were found");
+}

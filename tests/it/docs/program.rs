@@ -1,0 +1,92 @@
+//! The program, running with a private server, for the commands that the documents show.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The running program, with a private server and a data folder of its own.
+pub(crate) struct Program {
+    child: Child,
+    /// Where it listens, `http://127.0.0.1:PORT`.
+    address: String,
+    /// Takes what it says, so that it never waits for a reader.
+    said: Option<JoinHandle<String>>,
+    folder: tempfile::TempDir,
+}
+
+impl Program {
+    pub(crate) fn start() -> Self {
+        // The server's user has to reach its folder.
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_verbatim"))
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin")
+            .env("DATA_DIR", folder.path().join("data"))
+            .env("HOST", "127.0.0.1")
+            .env("PORT", "0")
+            .env("METRICS_ADDR", "off")
+            .env("LOG_FORMAT", "json")
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        let address = loop {
+            let begin = text.len();
+            if stderr.read_line(&mut text).unwrap() == 0 {
+                panic!("no start: {text}");
+            }
+            if let Some((_, rest)) = text[begin..].split_once(" listens on ") {
+                break rest.split('"').next().unwrap().to_owned();
+            }
+        };
+        let said = std::thread::spawn(move || {
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Self { child, address, said: Some(said), folder }
+    }
+
+    /// Runs a shell script in the program's folder; `API` is the program's address.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        // Nothing that hangs may hang the tests.
+        std::fs::write(self.folder.path().join(".curlrc"), "max-time = 60\n").unwrap();
+        let output = Command::new("sh")
+            .args(["-eu", "-c", script])
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin")
+            .env("HOME", self.folder.path())
+            .env("API", &self.address)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+        out.into_owned()
+    }
+
+    /// Asks it to end, and checks that it ends in order.
+    pub(crate) fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().unwrap();
+        let said = self.said.take().unwrap().join().unwrap();
+        assert!(status.success(), "{status}: {said}");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Already over after a test that went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,205 @@
+//! One whole run: load, kills at random times, restarts, repetitions, rest, and the comparison.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use sqlx::{Connection, PgConnection};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::checker::{Promise, Violation, check};
+use super::client;
+use super::driver::{Driver, Person, Stage, person};
+use super::evidence::{Evidence, is_quiet};
+use super::history::{History, Outcome};
+use super::process::{Form, Node, Place, within};
+use super::slow;
+
+/// People at work, and tasks of each: two of one person's tasks often write to one conversation.
+const PEOPLE: u64 = 4;
+const TASKS: u64 = 3;
+/// One restart of so many is killed itself, somewhere in its recovery.
+const KILLED_AGAIN: u32 = 4;
+/// When, after it was started, in milliseconds.
+const KILLED_AGAIN_MS: RangeInclusive<u64> = 20..=600;
+/// How long the drivers may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Names the history's file.
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    /// Of every choice that is made here and in the drivers.
+    pub(crate) seed: u64,
+    /// How many kills.
+    pub(crate) rounds: u32,
+    /// When, after it was ready, in milliseconds.
+    pub(crate) kill_ms: RangeInclusive<u64>,
+    pub(crate) planted: Option<&'static str>,
+    /// How long a restart may take until it is ready.
+    pub(crate) ready: Duration,
+    /// How long everything may take to come to rest in the end.
+    pub(crate) quiet: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) violations: Vec<Violation>,
+    /// One line for people.
+    pub(crate) summary: String,
+}
+
+impl Report {
+    /// Fails unless every promise was kept.
+    #[track_caller]
+    pub(crate) fn assert_kept(&self) {
+        let shown: Vec<_> = self.violations.iter().take(10).collect();
+        assert!(self.violations.is_empty(), "{}\nthe first of them: {shown:#?}", self.summary);
+    }
+}
+
+/// A run in progress.
+struct Run {
+    plan: Plan,
+    random: StdRng,
+    place: Place,
+    history: History,
+    http: reqwest::Client,
+    slowest_start: Duration,
+}
+
+/// Carries `plan` out.
+pub(crate) async fn run(plan: Plan) -> Report {
+    let place = Place::new(plan.form, plan.planted).await;
+    let mut run = Run {
+        random: StdRng::seed_from_u64(plan.seed),
+        history: History::new(plan.name),
+        http: client::http(),
+        slowest_start: Duration::ZERO,
+        place,
+        plan,
+    };
+    let violations = run.carry_out().await;
+    let (operations, reads) = run.history.all();
+    let count = |outcome| {
+        operations.iter().flat_map(|one| &one.tries).filter(|one| one.answer.outcome == outcome).count()
+    };
+    let repeated = operations.iter().filter(|operation| operation.tries.len() > 1).count();
+    let summary = format!(
+        "{} (seed {}): {} violations, {} kills, slowest start {:?}, {} operations ({repeated} repeated): {} ok, {} refused, \
+         {} unknown, {} not sent; {} reads ({} excused); history: {}",
+        run.plan.name,
+        run.plan.seed,
+        violations.len(),
+        run.plan.rounds,
+        run.slowest_start,
+        operations.len(),
+        count(Outcome::Ok),
+        count(Outcome::Refused),
+        count(Outcome::Unknown),
+        count(Outcome::NotSent),
+        reads.len(),
+        reads.iter().filter(|read| read.excused).count(),
+        run.history.path().display(),
+    );
+    run.place.remove().await;
+    Report { violations, summary }
+}
+
+impl Run {
+    async fn carry_out(&mut self) -> Vec<Violation> {
+        let (mut node, base) = match self.start().await {
+            Ok(started) => started,
+            Err(violation) => return vec![violation],
+        };
+        let mut people = Vec::new();
+        for number in 0..PEOPLE {
+            people.push(person(&self.history, &self.http, &base, &format!("person{number}")).await);
+        }
+        let (stage, seen) = watch::channel(Stage::Up(base.as_str().into()));
+        let mut drivers = self.drivers(&people, &seen);
+        let mut last = base;
+        for _ in 0..self.plan.rounds {
+            // The time of the kill is what the test is about.
+            let wait = self.random.random_range(self.plan.kill_ms.clone());
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            node.kill();
+            stage.send_replace(Stage::Down);
+            if self.random.random_ratio(1, KILLED_AGAIN) {
+                let starting = self.place.spawn();
+                // As above.
+                let wait = self.random.random_range(KILLED_AGAIN_MS);
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                starting.kill();
+            }
+            match self.start().await {
+                Ok(started) => (node, last) = started,
+                Err(violation) => return vec![violation],
+            }
+            stage.send_replace(Stage::Up(last.as_str().into()));
+        }
+        stage.send_replace(Stage::Over(last.as_str().into()));
+        let all_ended = async {
+            while let Some(ended) = drivers.join_next().await {
+                ended.unwrap();
+            }
+        };
+        tokio::time::timeout(LAST_WORDS, all_ended).await.expect("the drivers do not end");
+        self.compare(node, &last, &people).await
+    }
+
+    async fn start(&mut self) -> Result<(Node, String), Violation> {
+        let (node, base, took) =
+            self.place.start(&self.http, self.plan.ready).await.map_err(|why| Violation {
+                promise: Promise::Recovers,
+                what: format!("not ready in {:?}: {why}", self.plan.ready),
+            })?;
+        self.slowest_start = self.slowest_start.max(took);
+        Ok((node, base))
+    }
+
+    fn drivers(&mut self, people: &[Arc<Person>], seen: &watch::Receiver<Stage>) -> JoinSet<()> {
+        let mut drivers = JoinSet::new();
+        for (number, person) in people.iter().enumerate() {
+            for task in 0..TASKS {
+                let driver = Driver::new(
+                    format!("person{number}-{task}"),
+                    self.random.random(),
+                    self.history.clone(),
+                    self.http.clone(),
+                    seen.clone(),
+                    Arc::clone(person),
+                );
+                drivers.spawn(driver.run());
+            }
+        }
+        drivers.spawn(slow::run(
+            self.random.random(),
+            self.history.clone(),
+            self.place.options(),
+            seen.clone(),
+            people[0].id,
+        ));
+        drivers
+    }
+
+    async fn compare(&self, node: Node, base: &str, people: &[Arc<Person>]) -> Vec<Violation> {
+        let mut connection = PgConnection::connect_with(&self.place.options()).await.unwrap();
+        let quiet = within(self.plan.quiet, async || is_quiet(&mut connection).await).await;
+        let mut evidence = Evidence::of(&mut connection, quiet).await;
+        connection.close().await.unwrap();
+        let people: Vec<&Person> = people.iter().map(AsRef::as_ref).collect();
+        evidence.ask(&self.http, base, &people).await;
+        evidence.ended_in_order = node.stop().await.success();
+        evidence.rebuilt = self.place.rebuild();
+        evidence.said = self.place.said();
+        let (operations, reads) = self.history.all();
+        check(&operations, &reads, &evidence)
+    }
+}

@@ -1,0 +1,153 @@
+//! Sends an operation and says what its answer means.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::history::{Answer, Ids, Kind, Operation, Outcome, Position};
+
+/// Longer than anything may hang: a request that takes this long is told as an offence.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a stream is followed; replies that wait for their turn may take longer, which is no business of ours.
+const FOLLOW: Duration = Duration::from_secs(2);
+/// The code of an answer that did not come in time.
+pub(crate) const TIMED_OUT: &str = "timed out";
+
+/// A client without retries and redirects.
+pub(crate) fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .build()
+        .unwrap()
+}
+
+/// Sends `operation` as `request_id`. `patient`: streams are followed to their end, else only to their first frame.
+pub(crate) async fn send(
+    http: &reqwest::Client,
+    base: &str,
+    operation: &Operation,
+    request_id: &str,
+    token: Option<&str>,
+    patient: bool,
+) -> Answer {
+    let method: Method = operation.method.parse().unwrap();
+    let mut request =
+        http.request(method, format!("{base}{}", operation.path)).header("x-request-id", request_id);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(key) = &operation.key {
+        request = request.header("idempotency-key", key);
+    }
+    if let Some(body) = &operation.body {
+        request = request.header("content-type", "application/json").body(body.clone());
+    }
+    if operation.path.ends_with("/stream") {
+        return stream(request, patient).await;
+    }
+    match request.timeout(PATIENCE).send().await {
+        Err(error) => lost(&error),
+        Ok(response) => {
+            let (status, position) = (response.status().as_u16(), position(&response));
+            match response.json::<Value>().await {
+                Ok(body) => judge(operation.kind, status, position, &body),
+                // 204 has no body; any other answer that broke off in the middle tells nothing.
+                Err(_) if status == 204 => judge(operation.kind, status, position, &Value::Null),
+                Err(error) => Answer { status, ..lost(&error) },
+            }
+        }
+    }
+}
+
+/// A request without a usable answer.
+fn lost(error: &reqwest::Error) -> Answer {
+    if error.is_connect() {
+        Answer::none(Outcome::NotSent, "not connected")
+    } else if error.is_timeout() {
+        Answer::none(Outcome::Unknown, TIMED_OUT)
+    } else {
+        Answer::none(Outcome::Unknown, "broken off")
+    }
+}
+
+fn position(response: &Response) -> Option<i64> {
+    response.headers().get("verbatim-position")?.to_str().ok()?.parse().ok()
+}
+
+/// What a whole answer means.
+pub(crate) fn judge(kind: Kind, status: u16, position: Option<i64>, body: &Value) -> Answer {
+    let code = body["code"].as_str().map(str::to_owned);
+    let id = |name: &str| body[name].as_str().and_then(|id| Uuid::parse_str(id).ok());
+    let ids = match kind {
+        Kind::Register => Ids { user: id("id"), ..Ids::default() },
+        Kind::Create | Kind::Send | Kind::Reused => Ids {
+            user: None,
+            conversation: id("session_id"),
+            message: id("user_message_id"),
+            reply: id("reply_id"),
+        },
+        Kind::Change => Ids { conversation: id("session_id"), ..Ids::default() },
+        Kind::Cancel => Ids { reply: id("reply_id"), ..Ids::default() },
+        Kind::Delete | Kind::Slow => Ids::default(),
+    };
+    let (outcome, position) = match (status, code.as_deref()) {
+        // It was done; what is told is what became of the reply, or of the conversation, since.
+        (409, Some("reply_cancelled" | "deleted_since")) | (500, Some("reply_failed")) => {
+            (Outcome::Ok, Position::Untold)
+        }
+        (200, _) if matches!(kind, Kind::Create | Kind::Send) && body["status"] == "completed" => {
+            (Outcome::Ok, position.map_or(Position::Command(None), Position::ReplyEnd))
+        }
+        (200..=299, _) => (Outcome::Ok, Position::Command(position)),
+        (400..=499, _) => (Outcome::Refused, Position::Untold),
+        _ => (Outcome::Unknown, Position::Untold),
+    };
+    Answer { outcome, status, code, ids, position }
+}
+
+/// Sends a message by stream. Its first frame is the acknowledgement.
+async fn stream(request: RequestBuilder, patient: bool) -> Answer {
+    let begun = Instant::now();
+    let mut response = match tokio::time::timeout(PATIENCE, request.send()).await {
+        Err(_) => return Answer::none(Outcome::Unknown, TIMED_OUT),
+        Ok(Err(error)) => return lost(&error),
+        Ok(Ok(response)) => response,
+    };
+    let (status, position) = (response.status().as_u16(), position(&response));
+    if status != 200 {
+        return match response.json::<Value>().await {
+            Ok(body) => judge(Kind::Send, status, position, &body),
+            Err(error) => Answer { status, ..lost(&error) },
+        };
+    }
+    let mut answer = Answer { status, ..Answer::none(Outcome::Unknown, "no first frame") };
+    let mut text = String::new();
+    loop {
+        let left =
+            (if answer.outcome == Outcome::Ok { FOLLOW } else { PATIENCE }).saturating_sub(begun.elapsed());
+        match tokio::time::timeout(left, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => text.push_str(&String::from_utf8_lossy(&chunk)),
+            Err(_) if answer.outcome != Outcome::Ok => return Answer::none(Outcome::Unknown, TIMED_OUT),
+            Ok(Ok(None) | Err(_)) | Err(_) => return answer,
+        }
+        while let Some((frame, rest)) = text.split_once("\n\n") {
+            let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let (event, data) = (field("event:"), field("data:"));
+            if event == Some("message") {
+                let body: Value = serde_json::from_str(data.unwrap()).unwrap();
+                let told = body["position"].as_i64();
+                assert_eq!(told, position, "the first frame and the header disagree");
+                answer = judge(Kind::Send, status, told, &body);
+            }
+            let over = matches!(event, Some("reply.done" | "reply.failed" | "reply.cancelled"));
+            text = rest.to_owned();
+            if over || (answer.outcome == Outcome::Ok && !patient) {
+                return answer;
+            }
+        }
+    }
+}

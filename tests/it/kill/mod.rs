@@ -1,0 +1,85 @@
+//! The program is killed again and again under load, and what it promised is compared with what is there.
+//!
+//! * [`process`]: the real binary in both forms, killed and started again;
+//! * [`driver`] and [`slow`]: the load; [`client`]: what an answer means; [`history`]: what was asked and answered;
+//! * [`evidence`]: what is there in the end; [`checker`]: what of it should not be;
+//! * [`campaign`]: all of it in order; [`doors`]: two checks that need no kill;
+//! * `teeth` (with the feature `planted`): planted defects, each of which must be found.
+//!
+//! A long run: `KILL_ROUNDS=100 cargo nextest run --features planted kill::`. Every run prints its seed; `KILL_SEED`
+//! makes the same choices again (the machine's own timing is not repeated). Histories are kept in `target/tmp/kill`.
+
+mod campaign;
+mod checker;
+mod client;
+mod doors;
+mod driver;
+mod evidence;
+mod history;
+mod process;
+mod slow;
+#[cfg(feature = "planted")]
+mod teeth;
+
+use std::time::Duration;
+
+use campaign::Plan;
+use process::Form;
+
+/// Kills of each form in an ordinary run.
+const ROUNDS: u32 = 10;
+
+/// The one place where the environment of these tests is read.
+#[expect(clippy::disallowed_methods, reason = "tests are not configured through the program's configuration")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// The seed of this run.
+fn seed() -> u64 {
+    number("KILL_SEED").unwrap_or_else(rand::random)
+}
+
+/// Tells the seed before anything can go wrong, and the summary afterwards.
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+async fn survives(name: &'static str, form: Form, ready: Duration) {
+    let seed = seed();
+    tell(&format!("{name}: KILL_SEED={seed}"));
+    let report = campaign::run(Plan {
+        name,
+        form,
+        seed,
+        rounds: number("KILL_ROUNDS").unwrap_or(ROUNDS),
+        kill_ms: 50..=3000,
+        planted: None,
+        ready,
+        quiet: Duration::from_secs(60),
+    })
+    .await;
+    tell(&report.summary);
+    report.assert_kept();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_survives_kills_beside_a_server() {
+    survives("server", Form::Server, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_survives_kills_with_the_private_server() {
+    // Its Postgres recovers from a crash first.
+    survives("embedded", Form::Embedded, Duration::from_secs(15)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_die_with_their_login_and_conversations_are_their_owners() {
+    assert_eq!(doors::check("doors", None).await, []);
+}

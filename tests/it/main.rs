@@ -1,0 +1,10 @@
+//! Everything above the level of one module: the API in process, real sockets, real processes, real Postgres.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod api;
+mod architecture;
+mod docs;
+mod embedded;
+mod kill;
+mod providers;
+mod support;

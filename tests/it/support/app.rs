@@ -1,0 +1,297 @@
+//! The whole system in the test's process: real configuration, real router, real sockets, a database of its own, and
+//! the scripted provider. Called by everything in `api`.
+//!
+//! A test begins with [`TestApp::start`] and ends with [`TestApp::end`], which looks at what is left: nothing owed,
+//! nothing running, one end for each reply, and read models that a replay gives again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use projections::log::{LogReader, MasterKey, Vault};
+use projections::{models, rebuild};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+use verbatim::config::{Config, Cors, Kept};
+use verbatim::http::layers::CorsRule;
+use verbatim::http::{self, Doors, HttpSettings};
+use verbatim::lifecycle::Lifecycle;
+use verbatim::server::build::{self, Built};
+use verbatim::server::database::Opened;
+use verbatim::server::secrets::Secrets;
+
+use super::client::Call;
+
+/// What access tokens are signed with.
+pub(crate) const JWT_SECRET: &str = "d41f0c2b7a96e853-of-the-tests-only";
+/// The name of that secret in the tokens.
+pub(crate) const JWT_KID: &str = "tests";
+/// What wraps the users' keys.
+pub(crate) const MASTER_KEY: &str = "4f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
+/// A password that keeps the rule.
+pub(crate) const PASSWORD: &str = "correct horse 7";
+/// How long anything is waited for before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running system.
+pub(crate) struct TestApp {
+    /// The owner's connections to the test's database.
+    pub(crate) db: PgPool,
+    /// What it runs with.
+    pub(crate) config: Config,
+    built: Built,
+    lifecycle: Lifecycle,
+    address: SocketAddr,
+    client: reqwest::Client,
+    people: AtomicU32,
+}
+
+/// Somebody with an account, signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) username: String,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+impl TestApp {
+    /// A system with the tests' usual configuration.
+    pub(crate) async fn start(db: &PgPool) -> Self {
+        Self::with(db, &[]).await
+    }
+
+    /// A system with these variables set besides.
+    pub(crate) async fn with(db: &PgPool, variables: &[(&str, &str)]) -> Self {
+        let config = Config::from_map(&environment(variables)).unwrap();
+        let options: PgConnectOptions = db.connect_options().as_ref().clone();
+        let database = Opened {
+            embedded: None,
+            application: options.clone(),
+            // Each part may do what its role may, and nothing else.
+            projector: options.options([("role", "verbatim_projector")]),
+            pool_size: config.storage.pool_size,
+            set_roles: true,
+        };
+        let lifecycle = Lifecycle::new();
+        let secrets = Secrets::of(&config, None).unwrap();
+        let built = build::build(&config, &database, secrets, &lifecycle).await.unwrap();
+        let settings = HttpSettings {
+            max_body_bytes: config.web.max_body_bytes,
+            request_timeout: config.web.request_timeout,
+            cors: match &config.web.cors {
+                Cors::Any => CorsRule::Any,
+                Cors::Origins(origins) => {
+                    CorsRule::Listed(origins.iter().map(|origin| origin.parse().unwrap()).collect())
+                }
+            },
+            ready_from: built.ready_from,
+        };
+        let router = http::router(Doors { app: built.app.clone(), settings: Arc::new(settings) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        lifecycle.service(http::serve::serve(
+            listener,
+            router,
+            lifecycle.soft.clone(),
+            lifecycle.work.clone(),
+        ));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self { db: db.clone(), config, built, lifecycle, address, client, people: AtomicU32::new(0) }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        Call::new(self.client.request(method, format!("http://{}{path}", self.address)))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// Makes an account with an address that nobody else has.
+    pub(crate) async fn person(&self) -> Person {
+        let number = self.people.fetch_add(1, Ordering::Relaxed) + 1;
+        let tag = self.address.port();
+        let (email, username) =
+            (format!("person{number}.{tag}@mail.example"), format!("person{number}-{tag}"));
+        let body = json!({"email": email, "username": username, "password": PASSWORD});
+        let answer = self.post("/api/auth/register").json(&body).send().await.is(201).value();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        Person {
+            id: answer["id"].as_str().unwrap().parse().unwrap(),
+            email,
+            username,
+            access: text("access_token"),
+            refresh: text("refresh_token"),
+        }
+    }
+
+    /// Sends a message and waits for its answer.
+    pub(crate) async fn say(&self, person: &Person, session: Option<&str>, message: &str) -> Value {
+        let body = json!({"message": message, "session_id": session});
+        self.post("/api/chat").by(person).json(&body).send().await.is(200).value()
+    }
+
+    /// A new conversation with one message and its answer.
+    pub(crate) async fn session(&self, person: &Person) -> String {
+        self.say(person, None, "Hello").await["session_id"].as_str().unwrap().to_owned()
+    }
+
+    /// How many events the log has.
+    pub(crate) async fn events(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.db).await.unwrap()
+    }
+
+    /// Types of the events of one reply, in the order of the log.
+    pub(crate) async fn reply_events(&self, reply: &str) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT event_type FROM events WHERE payload ->> 'reply_id' = $1 ORDER BY position",
+        )
+        .bind(reply)
+        .fetch_all(&self.db)
+        .await
+        .unwrap()
+    }
+
+    /// Waits until every read model has applied the whole log.
+    pub(crate) async fn caught_up(&self) {
+        self.until("the read models have caught up", async || {
+            sqlx::query_scalar(
+                "SELECT count(*) = $1 AND min(position) >= (SELECT coalesce(max(position), 0) FROM events)
+                 FROM checkpoints",
+            )
+            .bind(i64::try_from(models::all().len()).unwrap())
+            .fetch_one(&self.db)
+            .await
+            .unwrap_or(false)
+        })
+        .await;
+    }
+
+    /// Waits until `condition` holds.
+    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        let held = async {
+            while !condition().await {
+                ticks.tick().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, held).await.is_ok(), "not in time: {what}");
+    }
+
+    /// Ends the system and looks at what is left: nothing.
+    pub(crate) async fn end(self) {
+        let owed = async || {
+            sqlx::query_scalar::<_, bool>("SELECT count(*) = 0 FROM pending_replies")
+                .fetch_one(&self.db)
+                .await
+                .unwrap()
+        };
+        self.caught_up().await;
+        self.until("nothing is owed", owed).await;
+        self.caught_up().await;
+        let open: Vec<String> = sqlx::query_scalar(
+            "SELECT payload ->> 'reply_id' FROM events WHERE payload ->> 'reply_id' IS NOT NULL GROUP BY 1
+             HAVING count(*) FILTER (WHERE event_type IN ('reply_completed', 'reply_failed', 'reply_cancelled')) <> 1
+                OR count(*) FILTER (WHERE event_type = 'reply_requested') <> 1",
+        )
+        .fetch_all(&self.db)
+        .await
+        .unwrap();
+        assert_eq!(open, Vec::<String>::new(), "replies without one request and one end");
+        for (model, equal) in self.rebuild().await {
+            assert!(equal, "a replay gives another {model}");
+        }
+        self.stop(Duration::from_secs(10)).await;
+    }
+
+    /// Ends the system with `owed` replies still to be given, for another one to take up.
+    pub(crate) async fn end_owing(self, owed: i64) {
+        self.caught_up().await;
+        let pending: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(&self.db).await.unwrap();
+        assert_eq!(pending, owed, "replies still owed");
+        self.stop(Duration::from_secs(6)).await;
+    }
+
+    /// Makes every read model anew; tells of each whether it is what it was.
+    pub(crate) async fn rebuild(&self) -> Vec<(&'static str, bool)> {
+        let Kept::Given(key) = &self.config.auth.master_key else { panic!("the tests set a master key") };
+        let vault = Vault::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
+        let reader = LogReader::new(self.db.clone(), Arc::new(vault));
+        let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
+        let mut equal = Vec::new();
+        for projection in models::all() {
+            let report = rebuild::rebuild(&options, &reader, projection.as_ref(), |_, _| {}).await.unwrap();
+            equal.push((projection.name(), report.equal));
+        }
+        equal
+    }
+
+    /// Ends the system as a signal would, without looking at the log.
+    pub(crate) async fn stop(self, grace: Duration) {
+        // Kept connections of the tests' client are the client's business.
+        drop(self.client);
+        self.built.hub.close();
+        let in_order = self.lifecycle.shut_down(grace).await;
+        let left = (self.lifecycle.work.len(), self.lifecycle.services.len());
+        assert!(in_order && left == (0, 0), "tasks left behind (work, services): {left:?}");
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+        )
+        .fetch_one(&self.db)
+        .await
+        .unwrap();
+        assert_eq!(open, 0, "sessions left in a transaction");
+        self.built.warm.close().await;
+    }
+
+    /// Tells the system to go down, without waiting for it.
+    pub(crate) fn go_down(&self) {
+        self.built.hub.close();
+        self.lifecycle.soft.cancel();
+    }
+}
+
+fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let usual = [
+        // Only says that the secrets below are to be used; connections come from the test's own pool.
+        ("DATABASE_URL", "postgres://the.tests@127.0.0.1/theirs"),
+        ("DATABASE_POOL_SIZE", "6"),
+        ("JWT_SECRET_KEY", JWT_SECRET),
+        ("JWT_KID", JWT_KID),
+        ("MASTER_KEY", MASTER_KEY),
+        ("RATE_LIMITS", "off"),
+        ("SCRIPTED_WORDS_PER_SECOND", "0"),
+    ];
+    usual.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
