@@ -221,12 +221,17 @@ impl Bench {
 
         let long = self.long.to_string();
         let messages = pgbench::script(
-            projections::messages::query::BEFORE,
-            &["conversation::uuid", "before::bigint", "limit::bigint"],
+            projections::messages::query::PAGE,
+            &["conversation::uuid", "before::bigint", "limit::bigint", "owner::uuid"],
         );
         let newest = i64::MAX.to_string();
         // One more than the page: that is how its end is known.
-        let variables = [("conversation", long.as_str()), ("before", newest.as_str()), ("limit", "51")];
+        let variables = [
+            ("conversation", long.as_str()),
+            ("before", newest.as_str()),
+            ("limit", "51"),
+            ("owner", owner.as_str()),
+        ];
         let request = self.account.request("GET", &format!("/api/history/{long}?limit=50"), "");
         self.page(report, "page of messages / select", request, &messages, &variables).await
     }

@@ -198,6 +198,37 @@ BEGIN
     END IF;
 END $$;
 
+-- Several appends that came at the same moment, in one transaction: one round trip and one fsync for all of them. Each
+-- has its own row of the answer, in their order. None of them may write rows beside the log. What one of them is refused
+-- with refuses all; the caller then tries each by itself. Checks and events of all stand one after the other in the
+-- arrays, and the counts say how many are whose.
+CREATE FUNCTION append_together(
+    p_owners text[], p_keys text[], p_fingerprints bytea[], p_results text[],
+    p_check_counts integer[], p_check_types text[], p_check_ids text[], p_check_sequences bigint[],
+    p_event_counts integer[], p_types text[], p_ids text[], p_sequences bigint[], p_event_types text[],
+    p_event_versions text[], p_payloads text[], p_metadata text[]
+) RETURNS TABLE(replayed boolean, stored_fingerprint bytea, stored_result json, positions bigint[])
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    c integer := 1;
+    e integer := 1;
+    c_end integer;
+    e_end integer;
+BEGIN
+    FOR i IN 1 .. cardinality(p_metadata) LOOP
+        c_end := c + p_check_counts[i] - 1;
+        e_end := e + p_event_counts[i] - 1;
+        SELECT a.* INTO replayed, stored_fingerprint, stored_result, positions
+            FROM append(p_owners[i], p_keys[i], p_fingerprints[i], p_results[i]::json,
+                p_check_types[c:c_end], p_check_ids[c:c_end], p_check_sequences[c:c_end],
+                p_types[e:e_end], p_ids[e:e_end], p_sequences[e:e_end], p_event_types[e:e_end],
+                p_event_versions[e:e_end], p_payloads[e:e_end], p_metadata[i], NULL) a;
+        RETURN NEXT;
+        c := c_end + 1;
+        e := e_end + 1;
+    END LOOP;
+END $$;
+
 -- Where the log's head and floor stand. Everything up to the floor is settled: no transaction that is still open can
 -- put an event there. VOLATILE, and two statements on purpose: each must see with a snapshot of its own, the sequence
 -- first, the locks after it. In one statement, or under REPEATABLE READ, events would be missed.
@@ -245,6 +276,8 @@ DO $$
 BEGIN
     REVOKE ALL ON FUNCTION append(text, text, bytea, json, text[], text[], bigint[], text[], text[], bigint[], text[],
         text[], text[], text, jsonb) FROM PUBLIC;
+    REVOKE ALL ON FUNCTION append_together(text[], text[], bytea[], text[], integer[], text[], text[], bigint[],
+        integer[], text[], text[], bigint[], text[], text[], text[], text[]) FROM PUBLIC;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'verbatim_app') THEN
         GRANT SELECT ON events, user_keys, data_keys, checkpoints TO verbatim_app;
         GRANT SELECT ON SEQUENCE events_position_seq TO verbatim_app;
@@ -256,6 +289,8 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE, DELETE ON aggregate_snapshots TO verbatim_app;
         GRANT EXECUTE ON FUNCTION append(text, text, bytea, json, text[], text[], bigint[], text[], text[], bigint[],
             text[], text[], text[], text, jsonb) TO verbatim_app;
+        GRANT EXECUTE ON FUNCTION append_together(text[], text[], bytea[], text[], integer[], text[], text[], bigint[],
+            integer[], text[], text[], bigint[], text[], text[], text[], text[]) TO verbatim_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'verbatim_projector') THEN
         GRANT SELECT ON events, user_keys, data_keys TO verbatim_projector;

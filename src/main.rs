@@ -9,6 +9,10 @@ use verbatim::config::Config;
 use verbatim::embedded::{self, Embedded, EmbeddedSettings};
 use verbatim::{maintenance, server, telemetry};
 
+/// Many small allocations on few cores are what this one is made for (docs/decisions tells what it brought).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long tasks that cannot be cancelled may hold the exit up.
 const LEAVE: Duration = Duration::from_millis(200);
 

@@ -15,5 +15,6 @@ pub mod progress;
 pub mod rebuild;
 pub mod replies;
 pub mod runner;
+pub mod together;
 pub mod users;
 pub mod warm_pool;

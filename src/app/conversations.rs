@@ -186,9 +186,8 @@ impl App {
     ) -> Result<ConversationRow, AppError> {
         #[cfg(feature = "planted")]
         let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
-        conversations::query::by_id(&self.parts.pool, actor.user.uuid(), conversation.uuid())
-            .await?
-            .ok_or_else(AppError::not_found)
+        let single = &self.parts.single_conversations;
+        single.by_id(actor.user.uuid(), conversation.uuid()).await?.ok_or_else(AppError::not_found)
     }
 
     /// A page of the actor's conversations, and how many there are.
@@ -216,9 +215,16 @@ impl App {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<MessageRow>, AppError> {
-        self.conversation(actor, conversation).await?;
-        let before = before.unwrap_or(i64::MAX);
-        Ok(messages::query::before(&self.parts.pool, conversation.uuid(), before, limit + 1).await?)
+        #[cfg(feature = "planted")]
+        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        let (owner, before) = (actor.user.uuid(), before.unwrap_or(i64::MAX));
+        let page =
+            messages::query::page(&self.parts.pool, owner, conversation.uuid(), before, limit + 1).await?;
+        if page.is_empty() {
+            // Nothing there, or nothing that this person may know of.
+            self.conversation(actor, conversation).await?;
+        }
+        Ok(page)
     }
 }
 

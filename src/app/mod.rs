@@ -38,6 +38,8 @@ pub const CATCH_UP: Duration = Duration::from_millis(300);
 pub struct Parts {
     /// Reads read models and rows beside the log.
     pub pool: WarmPool,
+    /// Reads conversations one by one.
+    pub single_conversations: projections::conversations::query::Single,
     /// Writes.
     pub executor: Executor,
     /// Reads the log.

@@ -3,6 +3,8 @@
 //! One statement means that no lock is ever held while a client is slow, and that a hung-up request leaves no open
 //! transaction behind. What it does, in which order, is told beside the function in the first migration.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sqlx::PgExecutor;
 
@@ -37,18 +39,18 @@ pub struct Check {
 }
 
 /// Everything that one append writes, or nothing of it.
-#[derive(Debug)]
-pub struct Appending<'a> {
+#[derive(Debug, Default)]
+pub struct Appending {
     /// The idempotency key, with the result that a repetition is answered with.
-    pub key: Option<(&'a CommandKey, &'a Value)>,
+    pub key: Option<(CommandKey, Value)>,
     /// What has to be true of the streams.
-    pub checks: &'a [Check],
+    pub checks: Vec<Check>,
     /// The events, in the order in which they get their positions.
-    pub events: &'a [NewEvent],
+    pub events: Vec<NewEvent>,
     /// Metadata of all of them, as JSON text.
-    pub metadata: &'a str,
+    pub metadata: String,
     /// Rows that stand beside the log, see [`super::Beside`].
-    pub beside: &'a [Value],
+    pub beside: Vec<Value>,
 }
 
 /// What became of an append.
@@ -71,7 +73,7 @@ pub enum AppendError {
     Conflict,
     /// The database is out of reach, full or too slow.
     #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Arc<sqlx::Error>),
     /// The database refuses this append for good: a defect of ours.
     #[error("the database refuses the append")]
     Rejected(#[source] sqlx::Error),
@@ -82,7 +84,7 @@ const RACES: [&str; 3] = ["events_pkey", "user_keys_pkey", "data_keys_stream"];
 
 impl From<sqlx::Error> for AppendError {
     fn from(error: sqlx::Error) -> Self {
-        let Some(database) = error.as_database_error() else { return Self::Unavailable(error) };
+        let Some(database) = error.as_database_error() else { return Self::Unavailable(Arc::new(error)) };
         let code = database.code().unwrap_or_default().into_owned();
         match code.as_str() {
             // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
@@ -94,7 +96,7 @@ impl From<sqlx::Error> for AppendError {
                 || code.starts_with("57")
                 || matches!(code, "55P03" | "25006") =>
             {
-                Self::Unavailable(error)
+                Self::Unavailable(Arc::new(error))
             }
             _ => Self::Rejected(error),
         }
@@ -105,8 +107,9 @@ impl From<sqlx::Error> for AppendError {
 ///
 /// # Errors
 /// See [`AppendError`].
-pub async fn append(pool: impl PgExecutor<'_>, appending: Appending<'_>) -> Result<Appended, AppendError> {
+pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<Appended, AppendError> {
     let Appending { key, checks, events, metadata, beside } = appending;
+    let key = key.as_ref();
     let row: AppendRow = sqlx::query_as(
         "SELECT replayed, stored_fingerprint, stored_result, positions
          FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
@@ -128,16 +131,45 @@ pub async fn append(pool: impl PgExecutor<'_>, appending: Appending<'_>) -> Resu
     .bind((!beside.is_empty()).then_some(sqlx::types::Json(beside)))
     .fetch_one(pool)
     .await?;
-    if !row.replayed {
-        return Ok(Appended::Recorded { positions: row.positions });
-    }
-    match (row.stored_fingerprint, row.stored_result) {
-        (Some(fingerprint), Some(result)) => {
-            Ok(Appended::Replayed(StoredKey { fingerprint, result, position: row.positions.last().copied() }))
-        }
-        // The first one with this key was taken back while we waited for it: decide anew.
-        _ => Err(AppendError::Conflict),
-    }
+    row.outcome()
+}
+
+/// Writes several, none of which has rows beside the log, in one transaction; outcomes in their order. An error means
+/// that none was written (or, for `Unavailable`, that nobody knows).
+///
+/// # Errors
+/// See [`AppendError`].
+pub async fn append_together(
+    pool: impl PgExecutor<'_>,
+    appendings: &[Arc<Appending>],
+) -> Result<Vec<Result<Appended, AppendError>>, AppendError> {
+    let keys = || appendings.iter().map(|appending| appending.key.as_ref());
+    let checks = || appendings.iter().flat_map(|appending| &appending.checks);
+    let events = || appendings.iter().flat_map(|appending| &appending.events);
+    let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+    let rows: Vec<AppendRow> = sqlx::query_as(
+        "SELECT replayed, stored_fingerprint, stored_result, positions
+         FROM append_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+    )
+    .bind(keys().map(|key| key.map(|(key, _)| key.owner.as_str())).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|(key, _)| key.key.as_str())).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|(key, _)| key.fingerprint.as_slice())).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.map(|(_, result)| result.to_string())).collect::<Vec<_>>())
+    .bind(appendings.iter().map(|appending| count(appending.checks.len())).collect::<Vec<_>>())
+    .bind(checks().map(|check| check.aggregate_type).collect::<Vec<_>>())
+    .bind(checks().map(|check| check.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(checks().map(|check| check.sequence).collect::<Vec<_>>())
+    .bind(appendings.iter().map(|appending| count(appending.events.len())).collect::<Vec<_>>())
+    .bind(events().map(|event| event.aggregate_type).collect::<Vec<_>>())
+    .bind(events().map(|event| event.aggregate_id.as_str()).collect::<Vec<_>>())
+    .bind(events().map(|event| event.sequence).collect::<Vec<_>>())
+    .bind(events().map(|event| event.event_type.as_str()).collect::<Vec<_>>())
+    .bind(events().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
+    .bind(events().map(|event| event.payload.as_str()).collect::<Vec<_>>())
+    .bind(appendings.iter().map(|appending| appending.metadata.as_str()).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(AppendRow::outcome).collect())
 }
 
 #[derive(sqlx::FromRow)]
@@ -146,4 +178,21 @@ struct AppendRow {
     stored_fingerprint: Option<Vec<u8>>,
     stored_result: Option<Value>,
     positions: Vec<i64>,
+}
+
+impl AppendRow {
+    fn outcome(self) -> Result<Appended, AppendError> {
+        if !self.replayed {
+            return Ok(Appended::Recorded { positions: self.positions });
+        }
+        match (self.stored_fingerprint, self.stored_result) {
+            (Some(fingerprint), Some(result)) => Ok(Appended::Replayed(StoredKey {
+                fingerprint,
+                result,
+                position: self.positions.last().copied(),
+            })),
+            // The first one with this key was taken back while we waited for it: decide anew.
+            _ => Err(AppendError::Conflict),
+        }
+    }
 }

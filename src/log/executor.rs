@@ -17,13 +17,14 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::append::{self, AppendError, Appended, Appending, Check, NewEvent};
+use super::append::{AppendError, Appended, Appending, Check, NewEvent};
 use super::cache::{StateCache, StreamName};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::{Intent, refused};
 use super::load::{LoadError, Loader};
 use super::snapshot;
 use super::stored::{AnyState, Stored};
+use super::writer::Writer;
 
 /// How often a lost race is tried again before the caller is told to come back later.
 const TRIES: u32 = 5;
@@ -61,6 +62,7 @@ pub struct Outcome {
 #[derive(Clone)]
 pub struct Executor {
     pool: WarmPool,
+    writer: Writer,
     loader: Arc<Loader>,
     vault: Arc<Vault>,
     cache: StateCache,
@@ -147,6 +149,7 @@ impl Executor {
         let pool = pool.into();
         Self {
             loader: Arc::new(Loader::new(pool.pool().clone())),
+            writer: Writer::new(pool.clone(), background.clone()),
             pool,
             vault,
             cache: StateCache::new(cache_bytes),
@@ -313,25 +316,19 @@ impl Executor {
             .collect();
         let metadata =
             serde_json::to_string(&intent.metadata).map_err(|error| ExecuteError::Internal(error.into()))?;
+        let appending = Appending { key: intent.key.clone(), checks, events, metadata, beside };
         #[cfg(feature = "planted")]
         if intent.metadata.surface == "api"
             && intent.beside.is_empty()
             && crate::planted::is(crate::planted::Defect::EarlyAnswer)
         {
-            let later = super::planted::Later { key: intent.key.clone(), checks, events, metadata, beside };
-            self.background.spawn(later.append(self.pool.pool().clone()));
+            self.background.spawn(super::planted::append_later(self.pool.pool().clone(), appending));
             return Ok(Try::Done(Outcome { position: None, replayed: None }));
         }
-        let appending = Appending {
-            key: intent.key.as_ref().map(|(key, result)| (key, result)),
-            checks: &checks,
-            events: &events,
-            metadata: &metadata,
-            beside: &beside,
-        };
-        match append::append(&self.pool, appending).await {
+        let appending = Arc::new(appending);
+        match self.writer.write(Arc::clone(&appending)).await {
             Ok(Appended::Recorded { positions }) => {
-                self.committed(streams, &events, sealings);
+                self.committed(streams, &appending.events, sealings);
                 Ok(Try::Done(Outcome { position: positions.last().copied(), replayed: None }))
             }
             Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),

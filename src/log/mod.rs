@@ -2,6 +2,7 @@
 //!
 //! * [`intent`]: what a use case wants done, as one unit: commands to one or more aggregates, rows beside the log, a key;
 //! * [`executor`]: load → decide → [`append`], retried when another writer was faster;
+//! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
 //! * [`command_key`]: idempotency keys.
 //!
@@ -17,6 +18,7 @@ pub mod load;
 mod planted;
 pub mod snapshot;
 pub mod stored;
+pub mod writer;
 
 pub use command_key::CommandKey;
 pub use executor::{ExecuteError, Executor, Outcome};

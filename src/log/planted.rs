@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::append::{self, Appending, Check, NewEvent};
-use super::command_key::CommandKey;
+use super::append::{self, Appending};
 use super::executor::{ExecuteError, Executor, Outcome};
 use super::intent::Intent;
 
@@ -45,28 +44,10 @@ pub(super) async fn run_with_key_in_memory(
     Ok(outcome)
 }
 
-/// An append whose command has been answered already.
-pub(super) struct Later {
-    pub(super) key: Option<(CommandKey, Value)>,
-    pub(super) checks: Vec<Check>,
-    pub(super) events: Vec<NewEvent>,
-    pub(super) metadata: String,
-    pub(super) beside: Vec<Value>,
-}
-
-impl Later {
-    /// Writes it after a while; whoever asked for it is told nothing.
-    pub(super) async fn append(self, pool: PgPool) {
-        tokio::time::sleep(LATER).await;
-        let appending = Appending {
-            key: self.key.as_ref().map(|(key, result)| (key, result)),
-            checks: &self.checks,
-            events: &self.events,
-            metadata: &self.metadata,
-            beside: &self.beside,
-        };
-        if let Err(error) = append::append(&pool, appending).await {
-            tracing::warn!(%error, "a command that was answered could not be written");
-        }
+/// Writes, after a while, what has been answered already; whoever asked for it is told nothing.
+pub(super) async fn append_later(pool: PgPool, appending: Appending) {
+    tokio::time::sleep(LATER).await;
+    if let Err(error) = append::append(&pool, &appending).await {
+        tracing::warn!(%error, "a command that was answered could not be written");
     }
 }

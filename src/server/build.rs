@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use projections::conversations::query::Single;
 use projections::log::{LogReader, Tail, Vault, VaultError};
 use projections::progress::Progress;
 use projections::warm_pool::WarmPool;
@@ -121,6 +122,7 @@ pub async fn build(
     lifecycle.service(sweeper.run(lifecycle.soft.clone()));
 
     let app = App::new(Parts {
+        single_conversations: Single::new(warm.clone(), lifecycle.work.clone()),
         executor,
         reader,
         tail,

@@ -1,11 +1,18 @@
 //! Queries on the conversations.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgExecutor, Row as _};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::together::Together;
+use crate::warm_pool::WarmPool;
+
 /// A conversation as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversationRow {
     /// Its id.
     pub conversation_id: Uuid,
@@ -27,8 +34,26 @@ pub struct ConversationRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The statement behind [`page`]: pinned ones first, then the most recent.
-pub const PAGE: &str = "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at
+/// Columns by number: looking each up by its name in each row takes longer than reading it.
+impl<'r> FromRow<'r, PgRow> for ConversationRow {
+    fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            conversation_id: row.try_get(0)?,
+            owner: row.try_get(1)?,
+            title: row.try_get(2)?,
+            pinned: row.try_get(3)?,
+            archived: row.try_get(4)?,
+            message_count: row.try_get(5)?,
+            last_message: row.try_get(6)?,
+            created_at: row.try_get(7)?,
+            updated_at: row.try_get(8)?,
+        })
+    }
+}
+
+/// The statement behind [`page`]: pinned ones first, then the most recent, each with the number of all.
+pub const PAGE: &str = "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at,
+         (SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2)
      FROM conversations WHERE owner = $1 AND archived = $2
      ORDER BY pinned DESC, updated_at DESC, conversation_id LIMIT $3 OFFSET $4";
 
@@ -43,20 +68,20 @@ pub async fn page(
     limit: i64,
     offset: i64,
 ) -> Result<(Vec<ConversationRow>, i64), sqlx::Error> {
-    let rows: Vec<ConversationRow> =
-        sqlx::query_as(PAGE).bind(owner).bind(archived).bind(limit).bind(offset).fetch_all(pool).await?;
-    let shown = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let total = if shown < limit && (shown > 0 || offset == 0) {
-        // The last page: the total is known without counting.
-        offset + shown
-    } else {
-        sqlx::query_scalar("SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2")
-            .bind(owner)
-            .bind(archived)
-            .fetch_one(pool)
-            .await?
+    let rows = sqlx::query(PAGE).bind(owner).bind(archived).bind(limit).bind(offset).fetch_all(pool).await?;
+    let total = match rows.first() {
+        Some(row) => row.try_get(9)?,
+        None if offset == 0 => 0,
+        // Beyond the last page there is no row that could carry the number.
+        None => {
+            sqlx::query_scalar("SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2")
+                .bind(owner)
+                .bind(archived)
+                .fetch_one(pool)
+                .await?
+        }
     };
-    Ok((rows, total))
+    Ok((rows.iter().map(ConversationRow::from_row).collect::<Result<_, _>>()?, total))
 }
 
 /// One conversation of this owner.
@@ -76,4 +101,64 @@ pub async fn by_id(
     .bind(owner)
     .fetch_optional(pool)
     .await
+}
+
+/// Reads single conversations, those that are wanted at the same moment in one statement. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Single {
+    pool: WarmPool,
+    together: Together<Wanted, Found>,
+}
+
+/// Owner and conversation.
+type Wanted = (Uuid, Uuid);
+/// None: the statement failed.
+type Found = Option<Option<ConversationRow>>;
+
+/// Statements of several readers at once, and how many readers share one at most.
+const LANES: usize = 2;
+const MOST: usize = 64;
+
+impl Single {
+    /// A reader over `pool`.
+    pub fn new(pool: WarmPool, tasks: TaskTracker) -> Self {
+        Self { pool, together: Together::new(LANES, MOST, tasks) }
+    }
+
+    /// One conversation of this owner, as it stands after this call began.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn by_id(
+        &self,
+        owner: Uuid,
+        conversation: Uuid,
+    ) -> Result<Option<ConversationRow>, sqlx::Error> {
+        let go = |wanted| several(self.pool.clone(), wanted);
+        match self.together.run((owner, conversation), go).await.flatten() {
+            Some(found) => Ok(found),
+            None => by_id(&self.pool, owner, conversation).await,
+        }
+    }
+}
+
+async fn several(pool: WarmPool, wanted: Vec<Wanted>) -> Vec<Found> {
+    if let [(owner, conversation)] = *wanted.as_slice() {
+        return vec![by_id(&pool, owner, conversation).await.ok()];
+    }
+    let conversations: Vec<Uuid> = wanted.iter().map(|(_, conversation)| *conversation).collect();
+    let rows = sqlx::query_as(
+        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at
+         FROM conversations WHERE conversation_id = ANY($1)",
+    )
+    .bind(conversations)
+    .fetch_all(&pool)
+    .await;
+    let Ok(rows) = rows else { return vec![None; wanted.len()] };
+    let rows: HashMap<Uuid, ConversationRow> =
+        rows.into_iter().map(|row: ConversationRow| (row.conversation_id, row)).collect();
+    wanted
+        .into_iter()
+        .map(|(owner, conversation)| Some(rows.get(&conversation).filter(|row| row.owner == owner).cloned()))
+        .collect()
 }

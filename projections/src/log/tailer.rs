@@ -18,6 +18,9 @@ use super::recorded::Recorded;
 const READ_LIMIT: i32 = 500;
 /// How long the tail waits for a wake-up before it looks by itself.
 const POLL: Duration = Duration::from_millis(200);
+/// How long the tail waits after a read that brought several events: under load the next read then brings more, and
+/// everybody who follows has fewer and larger batches. A lone event is followed by no pause.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long the tail waits at an event that it cannot read: nothing changes until the program or its keys do.
 const STOPPED_PAUSE: Duration = Duration::from_secs(5);
 /// How long a subscriber that knows of events it cannot have yet waits before it asks again.
@@ -85,14 +88,15 @@ impl Tail {
         let mut position = None;
         while !stop.is_cancelled() {
             match self.step(&mut position).await {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(0) => {
                     tokio::select! {
                         () = self.wake.notified() => {}
                         () = tokio::time::sleep(POLL) => {}
                         () = stop.cancelled() => {}
                     }
                 }
+                Ok(1) => {}
+                Ok(_) => tokio::time::sleep(GATHER).await,
                 Err(error) => {
                     metrics::counter!("verbatim_log_read_failures_total").increment(1);
                     tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the end of the log cannot be read");
@@ -112,7 +116,8 @@ impl Tail {
         }
     }
 
-    async fn step(&self, position: &mut Option<i64>) -> Result<bool, LogError> {
+    /// Reads once; returns how many events there were.
+    async fn step(&self, position: &mut Option<i64>) -> Result<usize, LogError> {
         let after = match *position {
             Some(after) => after,
             None => {
@@ -125,13 +130,14 @@ impl Tail {
             }
         };
         let events = self.reader.read_after(after, READ_LIMIT).await?;
-        let Some(last) = events.last().map(|event| event.position) else { return Ok(false) };
+        let Some(last) = events.last().map(|event| event.position) else { return Ok(0) };
+        let found = events.len();
         metrics::gauge!("verbatim_log_position").set(last as f64);
         self.published.store(last, Ordering::SeqCst);
         // No receiver is no failure: whoever comes later reads the log.
         let _ = self.notices.send(Notice::Events(Arc::new(Batch { after, events })));
         *position = Some(last);
-        Ok(true)
+        Ok(found)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Queries on the messages.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgExecutor;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
 /// A message, or the answer to one.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
     /// Its id.
     pub message_id: Uuid,
@@ -29,8 +30,47 @@ pub struct MessageRow {
     pub created_at: DateTime<Utc>,
 }
 
+/// Columns by number: looking each up by its name in each row takes longer than reading it.
+impl<'r> FromRow<'r, PgRow> for MessageRow {
+    fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            message_id: row.try_get(0)?,
+            conversation_id: row.try_get(1)?,
+            position: row.try_get(2)?,
+            role: row.try_get(3)?,
+            status: row.try_get(4)?,
+            text: row.try_get(5)?,
+            reply_id: row.try_get(6)?,
+            in_reply_to: row.try_get(7)?,
+            model: row.try_get(8)?,
+            created_at: row.try_get(9)?,
+        })
+    }
+}
+
+/// The statement behind [`page`]: the newest messages before a position, newest first, if the conversation is the owner's.
+pub const PAGE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
+     FROM messages WHERE conversation_id = $1 AND position < $2
+         AND EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $4)
+     ORDER BY position DESC LIMIT $3";
+
+/// At most `limit` messages of this owner's conversation before `position`, newest first. None at all when the
+/// conversation is somebody else's, unknown, or has none there.
+///
+/// # Errors
+/// Those of the database.
+pub async fn page(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    conversation: Uuid,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<MessageRow>, sqlx::Error> {
+    sqlx::query_as(PAGE).bind(conversation).bind(position).bind(limit).bind(owner).fetch_all(pool).await
+}
+
 /// The statement behind [`before`]: the newest messages before a position, newest first.
-pub const BEFORE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
+const BEFORE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
      FROM messages WHERE conversation_id = $1 AND position < $2 ORDER BY position DESC LIMIT $3";
 
 /// At most `limit` messages before `position`, newest first. For the newest of all give `i64::MAX`.
