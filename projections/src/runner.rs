@@ -116,7 +116,7 @@ async fn follow(
     progress: &Progress,
 ) -> Result<std::convert::Infallible, RunError> {
     let name = projection.name();
-    let mut connection = PgConnection::connect_with(options).await?;
+    let mut connection = connect(options).await?;
     sqlx::query("INSERT INTO checkpoints (projection) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(name)
         .execute(&mut connection)
@@ -182,7 +182,7 @@ async fn follow(
                     return Err(error);
                 }
                 // One event of many does not fit: apply the good ones before it, and stop exactly at it.
-                connection = PgConnection::connect_with(options).await?;
+                connection = connect(options).await?;
                 let mut at = written;
                 for event in &events {
                     at = apply_batch(projection, &mut connection, at, std::slice::from_ref(event)).await?;
@@ -202,6 +202,13 @@ async fn follow(
         (written, looked) = (found, found);
         advanced(name, progress, found);
     }
+}
+
+/// A connection of the projection's own. Its statements are few and always alike: they are planned once.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    connection.execute("SET plan_cache_mode = force_generic_plan").await?;
+    Ok(connection)
 }
 
 /// Tells that a projection has come to `position`, and that nothing holds it up.
@@ -242,22 +249,24 @@ async fn apply_batch(
     events: &[Arc<Recorded>],
 ) -> Result<i64, sqlx::Error> {
     let name = projection.name();
-    let begin = format!(
-        "BEGIN; SET LOCAL synchronous_commit = off; \
-         SELECT position FROM checkpoints WHERE projection = '{name}' FOR UPDATE"
-    );
+    let Some(last) = events.last().map(|event| event.position) else { return Ok(expected) };
     // Strings go over the simple protocol, several statements in one round trip.
-    let stands: i64 = connection.fetch_one(begin.as_str()).await?.try_get("position")?;
-    let Some(last) = events.last().filter(|_| stands == expected) else {
+    connection.execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
+    // The checkpoint first: its row's lock says whose turn it is.
+    let moved = sqlx::query("UPDATE checkpoints SET position = $2 WHERE projection = $1 AND position = $3")
+        .bind(name)
+        .bind(last)
+        .bind(expected)
+        .execute(&mut *connection)
+        .await?;
+    if moved.rows_affected() == 0 {
         connection.execute("COMMIT").await?;
-        return Ok(stands);
-    };
-    let last = last.position;
-    projection.apply(&mut *connection, events).await?;
+        return checkpoint(name, connection).await;
+    }
     #[cfg(feature = "planted")]
     planted::part_checkpoint(connection).await?;
-    let end = format!("UPDATE checkpoints SET position = {last} WHERE projection = '{name}'; COMMIT");
-    connection.execute(end.as_str()).await?;
+    projection.apply(&mut *connection, events).await?;
+    connection.execute("COMMIT").await?;
     Ok(last)
 }
 
@@ -273,7 +282,7 @@ mod planted {
     use sqlx::{Executor as _, PgConnection};
 
     static APART: AtomicBool = AtomicBool::new(false);
-    /// How long the rows stand there without their checkpoint: long enough for a kill to fall in between.
+    /// How long the checkpoint stands there without its rows: long enough for a kill to fall in between.
     const BETWEEN: Duration = Duration::from_millis(20);
 
     /// Plants it, for the life of the process.
@@ -281,7 +290,7 @@ mod planted {
         APART.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the transaction of the rows and begins the checkpoint's, where that is planted.
+    /// Ends the transaction of the checkpoint and begins that of the rows, where that is planted.
     pub(super) async fn part_checkpoint(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if APART.load(Ordering::Relaxed) {
             connection.execute("COMMIT").await?;

@@ -81,7 +81,8 @@ impl Opened {
         })
     }
 
-    /// The pool of the use cases. Its limits are set on each connection.
+    /// The pool of the use cases. Its limits are set on each connection. Its statements find rows by key: one plan fits
+    /// all values, while Postgres by itself would plan pages anew each time, because it takes their limit for small.
     ///
     /// # Errors
     /// The database does not answer.
@@ -89,7 +90,8 @@ impl Opened {
         let role = if self.set_roles { "SET ROLE verbatim_app; " } else { "" };
         let setup = format!(
             "{role}SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
-             SET idle_in_transaction_session_timeout = '5s'; SET synchronous_commit = on"
+             SET idle_in_transaction_session_timeout = '5s'; SET synchronous_commit = on; \
+             SET plan_cache_mode = force_generic_plan"
         );
         let pool = PgPoolOptions::new()
             .max_connections(self.pool_size)

@@ -15,12 +15,9 @@ use super::reader::{LogError, LogReader};
 use super::recorded::Recorded;
 
 /// How many events one read takes at most.
-const READ_LIMIT: i32 = 500;
+const READ_LIMIT: usize = 500;
 /// How long the tail waits for a wake-up before it looks by itself.
 const POLL: Duration = Duration::from_millis(200);
-/// How long the tail waits after a read that brought several events: under load the next read then brings more, and
-/// everybody who follows has fewer and larger batches. A lone event is followed by no pause.
-const GATHER: Duration = Duration::from_millis(1);
 /// How long the tail waits at an event that it cannot read: nothing changes until the program or its keys do.
 const STOPPED_PAUSE: Duration = Duration::from_secs(5);
 /// How long a subscriber that knows of events it cannot have yet waits before it asks again.
@@ -88,15 +85,16 @@ impl Tail {
         let mut position = None;
         while !stop.is_cancelled() {
             match self.step(&mut position).await {
-                Ok(0) => {
+                // There may be more than one read takes.
+                Ok(READ_LIMIT) => {}
+                // Whatever was appended since has left its wake-up behind.
+                Ok(_) => {
                     tokio::select! {
                         () = self.wake.notified() => {}
                         () = tokio::time::sleep(POLL) => {}
                         () = stop.cancelled() => {}
                     }
                 }
-                Ok(1) => {}
-                Ok(_) => tokio::time::sleep(GATHER).await,
                 Err(error) => {
                     metrics::counter!("verbatim_log_read_failures_total").increment(1);
                     tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the end of the log cannot be read");
@@ -129,7 +127,7 @@ impl Tail {
                 after
             }
         };
-        let events = self.reader.read_after(after, READ_LIMIT).await?;
+        let events = self.reader.read_after(after, READ_LIMIT as i32).await?;
         let Some(last) = events.last().map(|event| event.position) else { return Ok(0) };
         let found = events.len();
         metrics::gauge!("verbatim_log_position").set(last as f64);

@@ -238,7 +238,7 @@ async fn a_tail_whose_database_was_away_goes_on(pool: PgPool) {
     for n in 2..=10 {
         sqlx::query(
             "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%read_events%'",
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%FROM events WHERE position%'",
         )
         .execute(&pool)
         .await
