@@ -155,6 +155,16 @@ impl<'p> Executor<'p> for &'_ WarmPool {
             .boxed()
     }
 
+    // Without the streams that the default goes through: on a page they take longer than the rows.
+    fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Vec<PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let pool = self.clone();
+        Box::pin(async move { Ok(pool.run(query).await?.into_iter().filter_map(Either::right).collect()) })
+    }
+
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
     where
         'p: 'e,

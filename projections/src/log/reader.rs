@@ -65,19 +65,20 @@ struct EventRow {
     recorded_at: DateTime<Utc>,
 }
 
-/// Columns by number, in the order of [`VISIBLE`]: looking each up by its name in each row takes longer than reading it.
+/// Columns by number, in the order of [`VISIBLE`], and without a check of their types, which the statements fix: both
+/// take longer than reading them.
 impl<'r> FromRow<'r, PgRow> for EventRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            position: row.try_get(0)?,
-            aggregate_type: row.try_get(1)?,
-            aggregate_id: row.try_get(2)?,
-            sequence: row.try_get(3)?,
-            event_type: row.try_get(4)?,
-            event_version: row.try_get(5)?,
-            payload: row.try_get(6)?,
-            metadata: row.try_get(7)?,
-            recorded_at: row.try_get(8)?,
+            position: row.try_get_unchecked(0)?,
+            aggregate_type: row.try_get_unchecked(1)?,
+            aggregate_id: row.try_get_unchecked(2)?,
+            sequence: row.try_get_unchecked(3)?,
+            event_type: row.try_get_unchecked(4)?,
+            event_version: row.try_get_unchecked(5)?,
+            payload: row.try_get_unchecked(6)?,
+            metadata: row.try_get_unchecked(7)?,
+            recorded_at: row.try_get_unchecked(8)?,
         })
     }
 }
@@ -155,7 +156,8 @@ impl LogReader {
         position: i64,
         limit: i32,
     ) -> Result<Vec<EventRow>, sqlx::Error> {
-        sqlx::query_as(statement).bind(position).bind(limit).fetch_all(&self.pool).await
+        let rows = sqlx::query(statement).bind(position).bind(limit).fetch_all(&self.pool).await?;
+        rows.iter().map(EventRow::from_row).collect()
     }
 
     #[cfg(feature = "planted")]

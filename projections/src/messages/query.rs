@@ -30,20 +30,21 @@ pub struct MessageRow {
     pub created_at: DateTime<Utc>,
 }
 
-/// Columns by number: looking each up by its name in each row takes longer than reading it.
+/// Columns by number and without a check of their types, which the statements fix: on a page both take longer than
+/// reading them.
 impl<'r> FromRow<'r, PgRow> for MessageRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            message_id: row.try_get(0)?,
-            conversation_id: row.try_get(1)?,
-            position: row.try_get(2)?,
-            role: row.try_get(3)?,
-            status: row.try_get(4)?,
-            text: row.try_get(5)?,
-            reply_id: row.try_get(6)?,
-            in_reply_to: row.try_get(7)?,
-            model: row.try_get(8)?,
-            created_at: row.try_get(9)?,
+            message_id: row.try_get_unchecked(0)?,
+            conversation_id: row.try_get_unchecked(1)?,
+            position: row.try_get_unchecked(2)?,
+            role: row.try_get_unchecked(3)?,
+            status: row.try_get_unchecked(4)?,
+            text: row.try_get_unchecked(5)?,
+            reply_id: row.try_get_unchecked(6)?,
+            in_reply_to: row.try_get_unchecked(7)?,
+            model: row.try_get_unchecked(8)?,
+            created_at: row.try_get_unchecked(9)?,
         })
     }
 }
@@ -66,7 +67,9 @@ pub async fn page(
     position: i64,
     limit: i64,
 ) -> Result<Vec<MessageRow>, sqlx::Error> {
-    sqlx::query_as(PAGE).bind(conversation).bind(position).bind(limit).bind(owner).fetch_all(pool).await
+    let rows =
+        sqlx::query(PAGE).bind(conversation).bind(position).bind(limit).bind(owner).fetch_all(pool).await?;
+    rows.iter().map(MessageRow::from_row).collect()
 }
 
 /// The statement behind [`before`]: the newest messages before a position, newest first.
