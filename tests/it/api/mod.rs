@@ -14,4 +14,5 @@ mod sealed;
 mod service;
 mod snapshots;
 mod streams;
+mod together;
 mod tokens;

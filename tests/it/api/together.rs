@@ -1,0 +1,114 @@
+//! Appends that come at the same moment share a transaction, and each still has its own outcome.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use serde_json::json;
+use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
+use verbatim::log::CommandKey;
+use verbatim::log::append::{AppendError, Appended, Appending, Check, NewEvent};
+use verbatim::log::writer::Writer;
+
+use verbatim::server::database::MIGRATOR;
+
+fn writer(db: &PgPool) -> Writer {
+    Writer::new(db.clone().into(), TaskTracker::new())
+}
+
+/// One event after `stands`.
+fn pin(stream: usize, stands: i64, key: Option<&str>) -> Appending {
+    let id = format!("stream-{stream}");
+    Appending {
+        key: key.map(|key| {
+            let key = CommandKey { owner: "me".to_owned(), key: key.to_owned(), fingerprint: [7; 32] };
+            (key, json!({"stream": stream}))
+        }),
+        checks: vec![Check { aggregate_type: "conversation", aggregate_id: id.clone(), sequence: stands }],
+        events: vec![NewEvent {
+            aggregate_type: "conversation",
+            aggregate_id: id,
+            sequence: stands + 1,
+            event_type: "conversation_pinned".to_owned(),
+            event_version: "1".to_owned(),
+            payload: format!(r#"{{"stream":{stream}}}"#),
+        }],
+        metadata: format!(r#"{{"request_id":"{stream}"}}"#),
+        beside: Vec::new(),
+    }
+}
+
+async fn write_all(writer: &Writer, appendings: Vec<Appending>) -> Vec<Result<Appended, AppendError>> {
+    join_all(appendings.into_iter().map(|appending| writer.write(Arc::new(appending)))).await
+}
+
+async fn transactions(db: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM events").fetch_one(db).await.unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(db: PgPool) {
+    let writer = writer(&db);
+    let outcomes = write_all(&writer, (0..40).map(|stream| pin(stream, 0, None)).collect()).await;
+    for (stream, outcome) in outcomes.into_iter().enumerate() {
+        let Ok(Appended::Recorded { positions }) = outcome else { panic!("{outcome:?}") };
+        let (id, payload, metadata): (String, String, String) = sqlx::query_as(
+            "SELECT aggregate_id, payload::text, metadata::text FROM events WHERE position = $1",
+        )
+        .bind(positions[0])
+        .fetch_one(&db)
+        .await
+        .unwrap();
+        assert_eq!(positions.len(), 1);
+        assert_eq!(id, format!("stream-{stream}"));
+        assert_eq!(payload, format!(r#"{{"stream":{stream}}}"#));
+        assert_eq!(metadata, format!(r#"{{"request_id":"{stream}"}}"#));
+    }
+    let transactions = transactions(&db).await;
+    assert!(transactions < 10, "{transactions} transactions for 40 appends");
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_that_is_refused_takes_no_other_with_it(db: PgPool) {
+    let writer = writer(&db);
+    let appendings = (0..20).map(|stream| pin(stream, if stream == 11 { 5 } else { 0 }, None)).collect();
+    let outcomes = write_all(&writer, appendings).await;
+    for (stream, outcome) in outcomes.into_iter().enumerate() {
+        match outcome {
+            Ok(Appended::Recorded { .. }) => assert_ne!(stream, 11),
+            Err(AppendError::Conflict) => assert_eq!(stream, 11),
+            other => panic!("{stream}: {other:?}"),
+        }
+    }
+    let written: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&db).await.unwrap();
+    assert_eq!(written, 19);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db: PgPool) {
+    let writer = writer(&db);
+    let appendings =
+        (0..30).map(|stream| pin(stream, 0, Some(if stream % 2 == 0 { "even" } else { "odd" }))).collect();
+    let outcomes = write_all(&writer, appendings).await;
+    let mut recorded = Vec::new();
+    for (stream, outcome) in outcomes.iter().enumerate() {
+        if let Ok(Appended::Recorded { positions }) = outcome {
+            recorded.push((stream % 2, stream, positions[0]));
+        }
+    }
+    recorded.sort_unstable();
+    assert!(matches!(*recorded, [(0, ..), (1, ..)]), "{recorded:?}");
+    for (stream, outcome) in outcomes.into_iter().enumerate() {
+        let (_, first, position) = recorded[stream % 2];
+        match outcome {
+            Ok(Appended::Recorded { .. }) => assert_eq!(stream, first),
+            Ok(Appended::Replayed(stored)) => {
+                assert_eq!(stored.result, json!({"stream": first}));
+                assert_eq!(stored.position, Some(position));
+            }
+            Err(error) => panic!("{stream}: {error:?}"),
+        }
+    }
+    let written: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&db).await.unwrap();
+    assert_eq!(written, 2);
+}
