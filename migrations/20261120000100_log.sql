@@ -92,7 +92,7 @@ CREATE FUNCTION append_lock_tag() RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL
 --   events   parallel arrays, in the order in which they get their positions; one metadata object for all;
 --   beside   rows that must live and die with the events (keys, password hashes, logins).
 -- SQLSTATEs: VB001 a stream stands elsewhere, VB002 asynchronous commit, VB003 unknown beside row, VB005 events that
--- do not follow a checked stream one by one.
+-- do not follow a checked stream one by one, VB006 a password that was changed since it was proven.
 CREATE FUNCTION append(
     p_owner text, p_key text, p_fingerprint bytea, p_result json,
     p_check_types text[], p_check_ids text[], p_check_sequences bigint[],
@@ -182,6 +182,10 @@ BEGIN
                     INSERT INTO data_keys (key_id, user_id, stream_type, stream_id, wrapped)
                     VALUES ((item ->> 'key_id')::uuid, (item ->> 'user_id')::uuid, item ->> 'stream_type',
                             item ->> 'stream_id', decode(item ->> 'wrapped', 'base64'));
+                WHEN 'credential_seen' THEN
+                    IF NOT credential_stands((item ->> 'user_id')::uuid, (item ->> 'epoch')::bigint) THEN
+                        RAISE EXCEPTION 'the password was changed since' USING ERRCODE = 'VB006';
+                    END IF;
                 WHEN 'credential' THEN
                     PERFORM credential_set((item ->> 'user_id')::uuid, item ->> 'hash');
                 WHEN 'login_start' THEN

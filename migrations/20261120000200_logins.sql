@@ -46,6 +46,13 @@ CREATE FUNCTION credential_set(p_user_id uuid, p_hash text) RETURNS void LANGUAG
         SET password_hash = excluded.password_hash, changed_at = clock_timestamp(), epoch = c.epoch + 1;
 $$;
 
+-- Whether the credential is still the one that was looked at; if so, it stays so until the transaction ends.
+CREATE FUNCTION credential_stands(p_user_id uuid, p_epoch bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM FROM credentials c WHERE c.user_id = p_user_id AND c.epoch = p_epoch FOR UPDATE;
+    RETURN FOUND;
+END $$;
+
 -- Replaces a hash by another one of the same password (stronger cost). Does nothing when the password has changed since.
 CREATE FUNCTION credential_upgrade(p_user_id uuid, p_old_hash text, p_new_hash text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS $$

@@ -212,7 +212,7 @@ impl App {
         {
             return Ok(outcome.position);
         }
-        self.prove(actor, old).await?;
+        let epoch = self.prove(actor, old).await?;
         let new = Password::new(new);
         let email = self.user(actor.user).await?.email;
         new.check(email.as_deref())?;
@@ -220,6 +220,7 @@ impl App {
         let user_id = actor.user.uuid();
         let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
             .then::<User>(actor.user, UserCommand::ChangePassword { at: parts.clock.now() })
+            .beside(Beside::CredentialSeen { user_id, epoch })
             .beside(Beside::Credential { user_id, hash })
             .beside(Beside::LoginsEnd {
                 user_id,
@@ -244,10 +245,11 @@ impl App {
         password: String,
     ) -> Result<Option<i64>, AppError> {
         let parts = &self.parts;
-        self.prove(actor, password).await?;
+        let epoch = self.prove(actor, password).await?;
         let user_id = actor.user.uuid();
         let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
             .then::<User>(actor.user, UserCommand::Deactivate { at: parts.clock.now() })
+            .beside(Beside::CredentialSeen { user_id, epoch })
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
             .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = parts.executor.run(intent).await?;
@@ -290,13 +292,14 @@ impl App {
     }
 
     /// Checks that it is really the account's owner who asks for something grave.
-    async fn prove(&self, actor: Actor, password: String) -> Result<(), AppError> {
-        let stored = self.parts.credentials.get(actor.user).await?.map(|credential| credential.hash);
+    /// Checks the password, and returns which one it was: what rests on it holds only while it is not changed.
+    async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
+        let credential = self.parts.credentials.get(actor.user).await?;
+        let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
+        let stored = credential.map(|credential| credential.hash);
         match self.parts.passwords.verify(stored, Password::new(password)).await? {
-            Verdict::Right { .. } => Ok(()),
-            Verdict::Wrong => {
-                Err(AppError::new(Kind::Forbidden, "wrong_password", "The password is not correct."))
-            }
+            Verdict::Right { .. } => Ok(epoch),
+            Verdict::Wrong => Err(AppError::wrong_password()),
         }
     }
 

@@ -82,6 +82,11 @@ impl AppError {
         Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
     }
 
+    /// Not the password of the person who is signed in.
+    pub fn wrong_password() -> Self {
+        Self::new(Kind::Forbidden, "wrong_password", "The password is not correct.")
+    }
+
     /// Wrong credentials, whichever part of them.
     pub fn wrong_credentials() -> Self {
         Self::new(
@@ -147,6 +152,8 @@ impl From<ExecuteError> for AppError {
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request.",
             ),
+            // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
+            ExecuteError::CredentialChanged => Self::wrong_password(),
             ExecuteError::Busy => {
                 Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
                     .after(Duration::from_secs(1))

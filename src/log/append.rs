@@ -71,6 +71,9 @@ pub enum AppendError {
     /// Another writer was faster: load again and decide again.
     #[error("a stream has moved on")]
     Conflict,
+    /// What was proven with a password was decided too late: it has been changed since.
+    #[error("the password has been changed")]
+    CredentialChanged,
     /// The database is out of reach, full or too slow.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<sqlx::Error>),
@@ -89,6 +92,7 @@ impl From<sqlx::Error> for AppendError {
         match code.as_str() {
             // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
             "VB001" | "40001" | "40P01" => Self::Conflict,
+            "VB006" => Self::CredentialChanged,
             "23505" if database.constraint().is_some_and(|name| RACES.contains(&name)) => Self::Conflict,
             // 08 connection, 53 resources, 55P03 lock time-out, 57 operator or time-out, 25006 read-only (a replica).
             code if code.starts_with("08")

@@ -38,6 +38,9 @@ pub enum ExecuteError {
     /// The idempotency key was used for another command.
     #[error("the idempotency key was used for another command")]
     KeyReused,
+    /// The password that the command rests on has been changed since it was proven.
+    #[error("the password has been changed")]
+    CredentialChanged,
     /// Other writers were faster every time.
     #[error("too many writers at once")]
     Busy,
@@ -333,6 +336,7 @@ impl Executor {
             }
             Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),
             Err(AppendError::Conflict) => Ok(Try::Conflict),
+            Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
         }

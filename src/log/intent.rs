@@ -56,6 +56,13 @@ impl Intent {
 /// Rows that live and die with the events of an append, but must not stand in them.
 #[derive(Debug, Clone)]
 pub enum Beside {
+    /// No row but a condition: the user's password is still the one that was proven. Stands before what rests on it.
+    CredentialSeen {
+        /// Whose.
+        user_id: Uuid,
+        /// Which one it was.
+        epoch: i64,
+    },
     /// A user's password hash.
     Credential {
         /// Whose.
@@ -92,6 +99,9 @@ impl Beside {
         use base64::Engine as _;
         let base64 = base64::engine::general_purpose::STANDARD;
         match self {
+            Self::CredentialSeen { user_id, epoch } => {
+                json!({"kind": "credential_seen", "user_id": user_id, "epoch": epoch})
+            }
             Self::Credential { user_id, hash } => {
                 json!({"kind": "credential", "user_id": user_id, "hash": hash})
             }

@@ -135,6 +135,38 @@ async fn a_password_is_changed_once_though_the_old_one_is_gone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_once(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let new = |number: usize| format!("battery staple {number}");
+    let changes = (0..4).map(|number| {
+        let body = json!({"current_password": PASSWORD, "new_password": new(number)});
+        let (app, person) = (&app, &person);
+        async move { app.post("/api/auth/password").by(person).json(&body).send().await }
+    });
+    let answers = futures::future::join_all(changes).await;
+    let mut changed = Vec::new();
+    for (number, answer) in answers.into_iter().enumerate() {
+        if answer.status().as_u16() == 204 {
+            changed.push(number);
+        } else {
+            answer.refused(403, "wrong_password");
+        }
+    }
+    let [winner] = *changed else { panic!("{changed:?} changed it") };
+    for number in 0..4 {
+        let body = json!({"username": person.email, "password": new(number)});
+        let answer = app.post("/api/auth/login").json(&body).send().await;
+        if number == winner {
+            answer.is(200);
+        } else {
+            answer.refused(401, "invalid_credentials");
+        }
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_key_belongs_to_one_command_of_one_person(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
