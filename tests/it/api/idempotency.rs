@@ -147,7 +147,7 @@ async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_o
     let answers = futures::future::join_all(changes).await;
     let mut changed = Vec::new();
     for (number, answer) in answers.into_iter().enumerate() {
-        if answer.status().as_u16() == 204 {
+        if answer.status == 204 {
             changed.push(number);
         } else {
             answer.refused(403, "wrong_password");
