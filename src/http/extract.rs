@@ -292,16 +292,21 @@ fn unprocessable(field: &str, message: &str) -> ApiError {
 }
 
 fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
-    let schema = ctx.schema.subschema_for::<String>();
     let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
                        another body is refused with 422.";
-    add(
-        operation,
-        Parameter::Header {
-            parameter_data: data("Idempotency-Key", description, false, schema),
-            style: HeaderStyle::Simple,
-        },
-    );
+    document_header(ctx, operation, "Idempotency-Key", description);
+}
+
+/// Documents an optional header of a request.
+pub(super) fn document_header(
+    ctx: &mut GenContext,
+    operation: &mut Operation,
+    name: &str,
+    description: &str,
+) {
+    let schema = ctx.schema.subschema_for::<String>();
+    let parameter_data = data(name, description, false, schema);
+    add(operation, Parameter::Header { parameter_data, style: HeaderStyle::Simple });
 }
 
 fn add(operation: &mut Operation, parameter: Parameter) {

@@ -8,13 +8,21 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use aggregates::ids::ReplyId;
-use axum::http::{HeaderName, HeaderValue, header};
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::Operation;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::Doors;
+use super::error::ApiError;
+use super::extract::document_header;
 use crate::app::{Actor, App};
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
@@ -46,6 +54,43 @@ struct Delta<'a> {
 struct Restart {
     reply_id: ReplyId,
     attempt: u32,
+}
+
+/// From where on a stream is to be sent.
+#[derive(Debug)]
+pub struct LastEventId(Option<HeaderValue>);
+
+impl LastEventId {
+    /// Where the stream of `reply` goes on; its beginning when the client named nothing.
+    ///
+    /// # Errors
+    /// 400 when it is not an id of this stream.
+    pub fn of(&self, reply: ReplyId) -> Result<Resume, ApiError> {
+        let Some(last) = &self.0 else { return Ok(Resume::default()) };
+        let named = last.to_str().ok().and_then(parse_event_id).filter(|(of, _)| *of == reply);
+        named.map(|(_, at)| at).ok_or_else(|| {
+            ApiError::http(
+                StatusCode::BAD_REQUEST,
+                "invalid_last_event_id",
+                "Last-Event-ID must be an id that this reply's stream has sent.",
+            )
+        })
+    }
+}
+
+impl FromRequestParts<Doors> for LastEventId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Doors) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get("last-event-id").cloned()))
+    }
+}
+
+impl OperationInput for LastEventId {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let description = "The id of the last event that has arrived: the stream goes on after it.";
+        document_header(ctx, operation, "Last-Event-ID", description);
+    }
 }
 
 /// The id of an event: what `Last-Event-ID` brings back.

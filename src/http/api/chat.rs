@@ -6,7 +6,7 @@ use aide::axum::routing::{get_with, post_with};
 use aide::transform::TransformOperation;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, PathId};
 use crate::http::layers::POSITION;
-use crate::http::sse::{self, Wording};
+use crate::http::sse::{self, LastEventId, Wording};
 use crate::live::Resume;
 use crate::live::stream::Ended;
 
@@ -128,25 +128,10 @@ async fn resume(
     State(doors): State<Doors>,
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
-    headers: HeaderMap,
+    last: LastEventId,
 ) -> Result<Response, ApiError> {
     let reply = ReplyId::new(id);
-    let from = match headers.get("last-event-id") {
-        None => Resume::default(),
-        Some(last) => last
-            .to_str()
-            .ok()
-            .and_then(sse::parse_event_id)
-            .filter(|(of, _)| *of == reply)
-            .map(|(_, at)| at)
-            .ok_or_else(|| {
-                ApiError::http(
-                    StatusCode::BAD_REQUEST,
-                    "invalid_last_event_id",
-                    "Last-Event-ID must be an id that this reply's stream has sent.",
-                )
-            })?,
-    };
+    let from = last.of(reply)?;
     doors.app.reply(actor, reply).await?;
     let follower = doors.app.follow(actor, reply, from, None);
     Ok(sse::respond(doors.app.clone(), actor, reply, follower, Words { opening: None }))

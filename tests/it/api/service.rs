@@ -144,6 +144,15 @@ async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
         .map(|(method, path, secured)| (((*method).to_owned(), (*path).to_owned()), *secured))
         .collect();
     assert_eq!(listed, expected);
+    for (method, path, header) in [
+        ("get", "/api/chat/stream/{id}", "Last-Event-ID"),
+        ("post", "/api/chat", "Idempotency-Key"),
+        ("delete", "/api/history/{id}", "Idempotency-Key"),
+    ] {
+        let parameters = api["paths"][path][method]["parameters"].as_array().unwrap();
+        let named = |parameter: &Value| parameter["in"] == "header" && parameter["name"] == header;
+        assert!(parameters.iter().any(named), "{method} {path}: {parameters:?}");
+    }
 
     // What it says is so: without a token, exactly the open ones are open.
     for (method, path, secured) in OPERATIONS {
