@@ -9,7 +9,11 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::app::AppError;
+use crate::http::error::ApiError;
 use crate::http::layers::POSITION;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A JSON answer.
 #[derive(Debug)]
@@ -46,7 +50,11 @@ impl<T> Answer<T> {
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body)).into_response();
+        // Into a plain vector: a page is written in hundreds of pieces, and axum's own buffer was seen in profiles.
+        let mut response = match serde_json::to_vec(&self.body) {
+            Ok(body) => (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
+            Err(error) => ApiError::from(AppError::internal(error)).into_response(),
+        };
         if let Some(position) = self.position {
             response.headers_mut().insert(POSITION, HeaderValue::from(position));
         }
