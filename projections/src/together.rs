@@ -1,13 +1,18 @@
 //! Does what several callers want at the same moment in one go.
 //!
 //! One caller alone is served at once. Those who come while a go is under way are gathered and served by the next one:
-//! one statement, one round trip and one commit instead of many. Nobody waits for company.
+//! one statement, one round trip and one commit instead of many. Nobody waits for company. One go at a time gathers
+//! most; only beside a go that is slow (it waits for a lock, or the disk is slow) does another begin.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+
+/// How long a caller waits for its turn before it takes the go under way for slow.
+const SLOW: Duration = Duration::from_millis(10);
 
 /// What one caller wants, and where it waits.
 type Waiting<I, O> = (I, oneshot::Sender<O>);
@@ -16,8 +21,10 @@ type Waiting<I, O> = (I, oneshot::Sender<O>);
 #[derive(Debug)]
 pub struct Together<I, O> {
     waiting: Arc<Mutex<Vec<Waiting<I, O>>>>,
-    /// How many goes may be under way at once.
-    lanes: Arc<Semaphore>,
+    /// The go that is under way.
+    lane: Arc<Semaphore>,
+    /// Those that may be under way beside a slow one.
+    beside: Arc<Semaphore>,
     most: usize,
     tasks: TaskTracker,
 }
@@ -26,7 +33,8 @@ impl<I, O> Clone for Together<I, O> {
     fn clone(&self) -> Self {
         Self {
             waiting: Arc::clone(&self.waiting),
-            lanes: Arc::clone(&self.lanes),
+            lane: Arc::clone(&self.lane),
+            beside: Arc::clone(&self.beside),
             most: self.most,
             tasks: self.tasks.clone(),
         }
@@ -38,9 +46,29 @@ where
     I: Send + 'static,
     O: Send + 'static,
 {
-    /// At most `lanes` goes at once, each for at most `most` callers, on `tasks`.
-    pub fn new(lanes: usize, most: usize, tasks: TaskTracker) -> Self {
-        Self { waiting: Arc::default(), lanes: Arc::new(Semaphore::new(lanes)), most, tasks }
+    /// One go at a time, and at most `beside` more beside a slow one; each for at most `most` callers, on `tasks`.
+    pub fn new(beside: usize, most: usize, tasks: TaskTracker) -> Self {
+        Self {
+            waiting: Arc::default(),
+            lane: Arc::new(Semaphore::new(1)),
+            beside: Arc::new(Semaphore::new(beside)),
+            most,
+            tasks,
+        }
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let lane = Arc::clone(&self.lane).acquire_owned();
+        let beside = async {
+            tokio::time::sleep(SLOW).await;
+            Arc::clone(&self.beside).acquire_owned().await
+        };
+        tokio::select! {
+            biased;
+            turn = lane => turn.ok(),
+            turn = beside => turn.ok(),
+        }
     }
 
     /// Hands `wanted` to the next go and returns its outcome. `go` gets at least one, in the order in which they came,
@@ -53,11 +81,13 @@ where
     {
         let (sender, mut outcome) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((wanted, sender));
+        // Others that are ready at this moment come first: those who waited for the same thing are woken together.
+        tokio::task::yield_now().await;
         loop {
             let lane = tokio::select! {
                 biased;
                 outcome = &mut outcome => return outcome.ok(),
-                lane = Arc::clone(&self.lanes).acquire_owned() => lane.ok()?,
+                lane = self.turn() => lane?,
             };
             let (wanted, senders): (Vec<I>, Vec<_>) = {
                 let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_alone_is_served_at_once_and_those_who_come_meanwhile_together() {
-        let together: Together<u32, u32> = Together::new(1, 3, TaskTracker::new());
+        let together: Together<u32, u32> = Together::new(0, 3, TaskTracker::new());
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let go = |wanted: Vec<u32>| {
@@ -122,9 +152,36 @@ mod tests {
         assert_eq!(*sizes.lock().unwrap(), [1, 3, 2], "no go is for more than it may be");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_go_holds_nobody_up_for_long() {
+        let together: Together<u32, u32> = Together::new(1, 10, TaskTracker::new());
+        let begun = Arc::new(Notify::new());
+        let go = |wanted: Vec<u32>| {
+            let begun = Arc::clone(&begun);
+            async move {
+                if wanted == [1] {
+                    begun.notify_one();
+                    std::future::pending::<()>().await;
+                }
+                wanted
+            }
+        };
+        let slow = together.run(1, go);
+        let others = async {
+            begun.notified().await;
+            let asked = tokio::time::Instant::now();
+            let others = join_all((2..=4).map(|number| together.run(number, go))).await;
+            assert_eq!(others, [2, 3, 4].map(Some));
+            assert!(asked.elapsed() >= SLOW && asked.elapsed() < 2 * SLOW, "{:?}", asked.elapsed());
+        };
+        futures::pin_mut!(slow, others);
+        // The slow one ends never.
+        futures::future::select(slow, others).await;
+    }
+
     #[tokio::test]
     async fn who_has_stopped_waiting_is_not_served_and_a_go_ends_without_its_caller() {
-        let together: Together<u32, ()> = Together::new(1, 10, TaskTracker::new());
+        let together: Together<u32, ()> = Together::new(0, 10, TaskTracker::new());
         let served = Arc::new(AtomicUsize::new(0));
         let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let go = |wanted: Vec<u32>| {
@@ -159,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_go_that_panics_fails_its_callers_and_no_others() {
-        let together: Together<u32, ()> = Together::new(1, 10, TaskTracker::new());
+        let together: Together<u32, ()> = Together::new(0, 10, TaskTracker::new());
         let go = |wanted: Vec<u32>| async move {
             assert!(wanted != [1], "as planned");
             vec![(); wanted.len()]

@@ -12,10 +12,10 @@ use tokio_util::task::TaskTracker;
 
 use super::append::{AppendError, Appended, Appending, append, append_together};
 
-/// Transactions of several appends at once: one is on its way to the disk while the next is put together.
-const LANES: usize = 2;
+/// Transactions of several appends beside a slow one.
+const BESIDE: usize = 3;
 /// How many appends share a transaction at most.
-const MOST: usize = 32;
+const MOST: usize = 64;
 
 /// Writes appends. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Writer {
 impl Writer {
     /// A writer over `pool`, which finishes on `tasks` what it has begun.
     pub fn new(pool: WarmPool, tasks: TaskTracker) -> Self {
-        Self { pool, together: Together::new(LANES, MOST, tasks) }
+        Self { pool, together: Together::new(BESIDE, MOST, tasks) }
     }
 
     /// Writes one append; returns when it has been committed.

@@ -116,14 +116,14 @@ type Wanted = (Uuid, Uuid);
 /// None: the statement failed.
 type Found = Option<Option<ConversationRow>>;
 
-/// Statements of several readers at once, and how many readers share one at most.
-const LANES: usize = 2;
+/// Statements of several readers beside a slow one, and how many readers share one at most.
+const BESIDE: usize = 3;
 const MOST: usize = 64;
 
 impl Single {
     /// A reader over `pool`.
     pub fn new(pool: WarmPool, tasks: TaskTracker) -> Self {
-        Self { pool, together: Together::new(LANES, MOST, tasks) }
+        Self { pool, together: Together::new(BESIDE, MOST, tasks) }
     }
 
     /// One conversation of this owner, as it stands after this call began.
