@@ -57,11 +57,11 @@ impl App {
                 match frame {
                     Frame::End(ended) => return Ok(Some(ended)),
                     Frame::Closing => return Ok(None),
+                    Frame::Deleted => return Err(AppError::not_found()),
                     Frame::Restart { .. } | Frame::Delta { .. } => {}
                 }
             }
-            // Gone: its conversation was deleted.
-            Err(AppError::not_found())
+            Ok(None)
         };
         match tokio::time::timeout(self.parts.settings.reply_wait, ended).await {
             Ok(ended) => ended,

@@ -56,6 +56,14 @@ struct Restart {
     attempt: u32,
 }
 
+/// The reply was cancelled, because its conversation was deleted.
+#[derive(Serialize)]
+struct Deleted {
+    reply_id: ReplyId,
+    state: &'static str,
+    reason: &'static str,
+}
+
 /// From where on a stream is to be sent.
 #[derive(Debug)]
 pub struct LastEventId(Option<HeaderValue>);
@@ -177,6 +185,10 @@ fn events<W: Wording>(
             Frame::End(ended) => {
                 let (name, data) = open.wording.end(&ended);
                 (Ok(named(name, &data).id(event_id(reply, open.follower.at()))), State::Over)
+            }
+            Frame::Deleted => {
+                let deleted = Deleted { reply_id: reply, state: "cancelled", reason: "conversation_deleted" };
+                (Ok(named("reply.cancelled", &deleted)), State::Over)
             }
             Frame::Closing => (
                 Ok(Event::default()

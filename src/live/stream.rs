@@ -47,6 +47,8 @@ pub enum Frame {
     },
     /// The reply has ended, completed or not; nothing follows.
     End(Box<Ended>),
+    /// Its conversation was deleted, and the reply cancelled with it; nothing follows, and nothing is left to be asked for.
+    Deleted,
     /// This process goes down; the client should come back with its last id. Nothing follows.
     Closing,
 }
@@ -160,6 +162,9 @@ impl ReplyFollower {
                 .iter()
                 .filter(|(name, ..)| models::CONVERSATION_MODELS.contains(name))
                 .all(|(_, position, _)| *position >= self.asked);
+            if self.done {
+                self.ready.push_back(Frame::Deleted);
+            }
             return Ok(self.done);
         };
         if !reply.has_ended() {

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Refusal;
-use cqrs_es::DomainEvent as _;
-use cqrs_es::event_sink::EventSink;
 use projections::log::codec::has_personal;
 use projections::log::{Sealer, Sealing, Tail, Vault, VaultError, personal_context};
 use projections::warm_pool::WarmPool;
@@ -20,10 +18,11 @@ use uuid::Uuid;
 use super::append::{AppendError, Appended, Appending, Check, NewEvent};
 use super::cache::{StateCache, StreamName};
 use super::command_key::{self, CommandKey, StoredKey};
-use super::intent::{Intent, refused};
+use super::intent::Intent;
 use super::load::{LoadError, Loader};
 use super::snapshot;
 use super::stored::{AnyState, Stored};
+use super::unit::{Stream, Unit, UnitError, decide_all};
 use super::writer::Writer;
 
 /// How often a lost race is tried again before the caller is told to come back later.
@@ -71,65 +70,6 @@ pub struct Executor {
     cache: StateCache,
     tail: Tail,
     background: TaskTracker,
-}
-
-/// Why a unit of work stopped.
-pub(super) enum UnitError {
-    Refused(Refusal),
-    Load(LoadError),
-    Encode(serde_json::Error),
-}
-
-/// One stream within a unit of work.
-struct Stream {
-    name: StreamName,
-    /// Where it stood when it was loaded.
-    base: i64,
-    /// Whether that was read from the log just now.
-    fresh: bool,
-    state: Box<dyn AnyState>,
-    events: Vec<(String, String, Value)>,
-}
-
-/// One try of an intent.
-pub(super) struct Unit<'a> {
-    executor: &'a Executor,
-    fresh: bool,
-    streams: Vec<Stream>,
-}
-
-impl Unit<'_> {
-    /// Decides one command, on the state that the unit's earlier commands have left.
-    pub(super) async fn decide<A>(&mut self, id: &str, command: &A::Command) -> Result<(), UnitError>
-    where
-        A: Stored,
-        A::Command: Clone + Send + Sync + 'static,
-    {
-        let index =
-            match self.streams.iter().position(|stream| stream.name.0 == A::TYPE && stream.name.1 == id) {
-                Some(index) => index,
-                None => {
-                    let stream = self.executor.load::<A>(id, self.fresh).await.map_err(UnitError::Load)?;
-                    self.streams.push(stream);
-                    self.streams.len() - 1
-                }
-            };
-        let stream = &mut self.streams[index];
-        let Some(state) = stream.state.as_any_mut().downcast_mut::<A>() else {
-            return Err(UnitError::Load(LoadError::Unknown {
-                stream: format!("{}/{id}", A::TYPE),
-                event_type: "state".to_owned(),
-                event_version: "of another aggregate".to_owned(),
-            }));
-        };
-        let sink = EventSink::<A>::default();
-        state.handle(command.clone(), &(), &sink).await.map_err(refused::<A>)?;
-        for event in sink.collect().await {
-            let payload = serde_json::to_value(&event).map_err(UnitError::Encode)?;
-            stream.events.push((event.event_type(), event.event_version(), payload));
-        }
-        Ok(())
-    }
 }
 
 /// How one try ended.
@@ -236,7 +176,7 @@ impl Executor {
         command_key::find(&self.pool, key).await.map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
-    async fn load<A>(&self, id: &str, fresh: bool) -> Result<Stream, LoadError>
+    pub(super) async fn load<A>(&self, id: &str, fresh: bool) -> Result<Stream, LoadError>
     where
         A: Stored,
         A::Command: Clone + Send + Sync + 'static,
@@ -399,13 +339,6 @@ impl Executor {
             }
         });
     }
-}
-
-async fn decide_all(intent: &Intent, unit: &mut Unit<'_>) -> Result<(), UnitError> {
-    for step in &intent.steps {
-        step.decide(unit).await?;
-    }
-    Ok(())
 }
 
 fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> {

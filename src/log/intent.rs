@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::cache::StreamName;
 use super::command_key::CommandKey;
-use super::executor::{Unit, UnitError};
 use super::stored::Stored;
+use super::unit::{Unit, UnitError};
 
 /// Commands to aggregates with everything that has to be written together with their events.
 pub struct Intent {

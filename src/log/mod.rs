@@ -1,7 +1,7 @@
 //! The write side of the event log.
 //!
 //! * [`intent`]: what a use case wants done, as one unit: commands to one or more aggregates, rows beside the log, a key;
-//! * [`executor`]: load → decide → [`append`], retried when another writer was faster;
+//! * [`executor`]: load → decide (`unit`) → [`append`], retried when another writer was faster;
 //! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
 //! * [`command_key`]: idempotency keys.
@@ -18,6 +18,7 @@ pub mod load;
 mod planted;
 pub mod snapshot;
 pub mod stored;
+mod unit;
 pub mod writer;
 
 pub use command_key::CommandKey;

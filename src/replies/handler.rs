@@ -6,17 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregates::Refusal;
 use aggregates::conversation::{
-    Conversation, ConversationCommand, ConversationError, FailureReason, FinishReason, ReplyPlan, Timings,
-    Usage,
+    Conversation, ConversationCommand, ConversationError, FailureReason, ReplyPlan,
 };
 use aggregates::ids::ReplyId;
-use aggregates::values::ReplyText;
-use aggregates::{Personal, Refusal};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
-use projections::log::Metadata;
 use projections::messages::{self, query::MessageRow};
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -27,17 +24,15 @@ use uuid::Uuid;
 
 use super::context::{self, Context};
 use super::settings::ReplySettings;
-use crate::ai::{Completion, Finish, Parameters, Piece, Prompt, Provider, ProviderError};
+use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError};
 use crate::clock::Clock;
 use crate::live::Hub;
-use crate::log::{ExecuteError, Executor, Intent};
+use crate::log::{ExecuteError, Executor};
 
 /// How long an attempt waits for the messages it has to read.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
 const MARGIN: Duration = Duration::from_secs(5);
-/// The longest pause before the next attempt, whatever a provider asks for.
-const MAX_PAUSE: Duration = Duration::from_secs(20);
 /// Version of the context policy and of how the prompt is put together; part of the provenance.
 const PROMPT_VERSION: &str = "context-1";
 
@@ -74,26 +69,26 @@ pub enum Outcome {
 /// Makes replies. Cheap to clone.
 #[derive(Clone)]
 pub struct ReplyHandler {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     pool: WarmPool,
-    executor: Executor,
+    pub(super) executor: Executor,
     progress: Progress,
     hub: Hub,
     provider: Arc<dyn Provider>,
-    settings: ReplySettings,
-    clock: Clock,
+    pub(super) settings: ReplySettings,
+    pub(super) clock: Clock,
     /// Name of this worker in the provenance.
     worker: String,
 }
 
 /// How far an attempt has got with the provider.
 #[derive(Default)]
-struct Progressed {
-    text: String,
-    first_token: Option<Duration>,
+pub(super) struct Progressed {
+    pub(super) text: String,
+    pub(super) first_token: Option<Duration>,
 }
 
 /// How an attempt's talk with the provider ended.
@@ -282,7 +277,7 @@ impl ReplyHandler {
         }
     }
 
-    fn margin(&self) -> Duration {
+    pub(super) fn margin(&self) -> Duration {
         MARGIN.min(self.inner.settings.deadline / 4)
     }
 
@@ -317,166 +312,5 @@ impl ReplyHandler {
             Ok(spoken) => spoken,
             Err(_) => Spoken::Failed(ProviderError::Timeout(crate::ai::TimeoutKind::Total)),
         }
-    }
-
-    async fn complete(
-        &self,
-        job: &Job,
-        attempt: u32,
-        completion: Completion,
-        started: Instant,
-        progressed: Progressed,
-        stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
-        let text = match ReplyText::parse(&progressed.text) {
-            Ok(text) if !progressed.text.is_empty() => text,
-            _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
-        };
-        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let usage = completion.usage.map_or_else(Usage::default, |usage| Usage {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-        });
-        let command = ConversationCommand::RecordReply {
-            reply_id: job.reply,
-            attempt,
-            text: Personal::Known(text),
-            finish: match completion.finish {
-                Finish::Stop => FinishReason::Stop,
-                Finish::Length => FinishReason::Length,
-                Finish::ContentFilter => FinishReason::ContentFilter,
-            },
-            usage,
-            timings: Timings {
-                first_token_ms: progressed.first_token.map(milliseconds),
-                total_ms: milliseconds(started.elapsed()),
-            },
-            model: label(&completion.model),
-            provider_reply_id: completion.provider_reply_id.as_deref().map(label),
-            at: self.inner.clock.now(),
-        };
-        self.record(job, command, stop).await?;
-        Ok(Outcome::Done)
-    }
-
-    async fn failed(
-        &self,
-        job: &Job,
-        attempt: u32,
-        error: ProviderError,
-        text: &str,
-        stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
-        tracing::info!(reply.id = %job.reply, attempt, code = error.code(), "provider failed");
-        let reason = reason(&error);
-        if error.is_retryable() {
-            self.retry_or_fail(job, attempt, reason, error.retry_after(), text, stop).await
-        } else {
-            self.fail(job, Some(attempt), reason, text).await
-        }
-    }
-
-    /// Puts the reply off, or ends it when this was the last attempt or no time is left.
-    async fn retry_or_fail(
-        &self,
-        job: &Job,
-        attempt: u32,
-        reason: FailureReason,
-        asked: Option<Duration>,
-        text: &str,
-        stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
-        let now = self.inner.clock.now();
-        let backoff = Duration::from_millis(500) * 2_u32.saturating_pow(attempt.min(6));
-        let pause = asked.unwrap_or(backoff).min(MAX_PAUSE);
-        let next = now + pause;
-        if attempt >= self.inner.settings.max_attempts || next + self.margin() >= job.deadline {
-            return self.fail(job, Some(attempt), reason, text).await;
-        }
-        let command = ConversationCommand::RetryReply {
-            reply_id: job.reply,
-            attempt,
-            reason,
-            not_before: next,
-            at: now,
-        };
-        self.record(job, command, stop).await?;
-        Ok(Outcome::Retry(pause))
-    }
-
-    /// Ends the reply as failed, keeping what had come.
-    async fn fail(
-        &self,
-        job: &Job,
-        attempt: Option<u32>,
-        reason: FailureReason,
-        text: &str,
-    ) -> Result<Outcome, ExecuteError> {
-        let text = (!text.is_empty()).then(|| ReplyText::parse(text).ok()).flatten().map(Personal::Known);
-        let command = ConversationCommand::FailReply {
-            reply_id: job.reply,
-            attempt,
-            reason,
-            text,
-            at: self.inner.clock.now(),
-        };
-        self.run(job, command).await?;
-        Ok(Outcome::Dead(reason))
-    }
-
-    /// Records what must not be lost: while the log is not available it is tried again, until the deadline.
-    async fn record(
-        &self,
-        job: &Job,
-        command: ConversationCommand,
-        stop: &CancellationToken,
-    ) -> Result<(), ExecuteError> {
-        loop {
-            match self.run(job, command.clone()).await {
-                Err(ExecuteError::Unavailable(_) | ExecuteError::Busy)
-                    if self.inner.clock.now() < job.deadline && !stop.is_cancelled() =>
-                {
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
-                done => return done,
-            }
-        }
-    }
-
-    async fn run(&self, job: &Job, command: ConversationCommand) -> Result<(), ExecuteError> {
-        let metadata = Metadata {
-            actor: None,
-            surface: "worker".to_owned(),
-            request_id: None,
-            correlation_id: Some(job.message.to_string()),
-            causation_id: Some(job.reply.to_string()),
-            occurred_at: Some(self.inner.clock.now()),
-            app_version: crate::VERSION.to_owned(),
-        };
-        let intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
-        self.inner.executor.run(intent).await.map(drop)
-    }
-}
-
-/// A provider's name for something, as it may stand in events and read models: no control characters, not endless.
-fn label(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(200).collect()
-}
-
-/// The failure as it stands in events.
-fn reason(error: &ProviderError) -> FailureReason {
-    match error {
-        ProviderError::RateLimited { .. } => FailureReason::RateLimited,
-        ProviderError::Unavailable { .. } | ProviderError::Cut => FailureReason::ProviderUnavailable,
-        ProviderError::Timeout(_) => FailureReason::Timeout,
-        ProviderError::KeyMissing => FailureReason::KeyMissing,
-        ProviderError::KeyInvalid => FailureReason::KeyInvalid,
-        ProviderError::QuotaExceeded => FailureReason::QuotaExceeded,
-        ProviderError::ModelUnknown => FailureReason::ModelUnknown,
-        ProviderError::BadRequest | ProviderError::BadResponse => FailureReason::BadResponse,
-        ProviderError::TooLong => FailureReason::TooLong,
     }
 }

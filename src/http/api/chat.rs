@@ -58,7 +58,8 @@ fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
     op.tag(TAG).description(
         "Server-sent events: `message` (ids of what was sent), `reply.delta` {reply_id, attempt, offset, text}, \
          `reply.restart` {reply_id, attempt} (what came so far is void), and one end: `reply.done`, `reply.failed` or \
-         `reply.cancelled`, with the reply's provenance and its text. Ids of events are `reply:attempt:offset`; a stream \
+         `reply.cancelled`, with the reply's provenance and its text (without either, and with `reason`, when the conversation was \
+         deleted). Ids of events are `reply:attempt:offset`; a stream \
          that was cut goes on with `GET /api/chat/stream/{reply_id}` and the last id in `Last-Event-ID`.",
     )
     .response_with::<200, (), _>(|response| {

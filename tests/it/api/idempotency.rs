@@ -265,7 +265,10 @@ async fn a_repetition_after_the_deletion_says_so_and_does_not_hang(db: PgPool) {
     let events = app.events().await;
     chat(&app, &person, "k", &body).await.refused(409, "reply_cancelled");
     let again = app.post("/api/chat/stream").by(&person).key("s").json(&body).stream().await.rest().await;
-    assert_eq!(again, [streamed[0].clone()]);
+    assert_eq!(again[0], streamed[0]);
+    let reply = streamed[0].reply();
+    let cancelled = json!({"reply_id": reply, "state": "cancelled", "reason": "conversation_deleted"});
+    assert_eq!((again.len(), again[1].name.as_str(), &again[1].data), (2, "reply.cancelled", &cancelled));
     assert_eq!(app.events().await, events);
     app.end().await;
 }

@@ -285,8 +285,12 @@ async fn deleting_the_conversation_ends_its_streams(db: PgPool) {
     let opening = stream.next().await.unwrap();
     let session = opening.data["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    assert_eq!(stream.rest().await, []);
-    let path = format!("/api/chat/stream/{}", opening.reply());
+    let end = stream.rest().await.pop().unwrap();
+    assert_eq!(end.name, "reply.cancelled");
+    let reply = opening.reply();
+    let cancelled = json!({"reply_id": reply, "state": "cancelled", "reason": "conversation_deleted"});
+    assert_eq!(end.data, cancelled);
+    let path = format!("/api/chat/stream/{reply}");
     app.get(&path).by(&person).send().await.refused(404, "not_found");
     app.end().await;
 }

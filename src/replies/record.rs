@@ -1,0 +1,184 @@
+//! What an attempt came to, as it is recorded: an answer, a pause before the next attempt, or a failure.
+
+use std::time::Duration;
+
+use aggregates::Personal;
+use aggregates::conversation::{
+    Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
+};
+use aggregates::values::ReplyText;
+use projections::log::Metadata;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::{Job, Outcome, Progressed, ReplyHandler};
+use crate::ai::{Completion, Finish, ProviderError};
+use crate::log::{ExecuteError, Intent};
+
+/// The longest pause before the next attempt, whatever a provider asks for.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
+
+impl ReplyHandler {
+    /// Records a whole answer; an empty one is no answer.
+    pub(super) async fn complete(
+        &self,
+        job: &Job,
+        attempt: u32,
+        completion: Completion,
+        started: Instant,
+        progressed: Progressed,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, ExecuteError> {
+        let text = match ReplyText::parse(&progressed.text) {
+            Ok(text) if !progressed.text.is_empty() => text,
+            _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
+        };
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let usage = completion.usage.map_or_else(Usage::default, |usage| Usage {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+        });
+        let command = ConversationCommand::RecordReply {
+            reply_id: job.reply,
+            attempt,
+            text: Personal::Known(text),
+            finish: match completion.finish {
+                Finish::Stop => FinishReason::Stop,
+                Finish::Length => FinishReason::Length,
+                Finish::ContentFilter => FinishReason::ContentFilter,
+            },
+            usage,
+            timings: Timings {
+                first_token_ms: progressed.first_token.map(milliseconds),
+                total_ms: milliseconds(started.elapsed()),
+            },
+            model: label(&completion.model),
+            provider_reply_id: completion.provider_reply_id.as_deref().map(label),
+            at: self.inner.clock.now(),
+        };
+        self.record(job, command, stop).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Records what a provider's failure means.
+    pub(super) async fn failed(
+        &self,
+        job: &Job,
+        attempt: u32,
+        error: ProviderError,
+        text: &str,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, ExecuteError> {
+        tracing::info!(reply.id = %job.reply, attempt, code = error.code(), "provider failed");
+        let reason = reason(&error);
+        if error.is_retryable() {
+            self.retry_or_fail(job, attempt, reason, error.retry_after(), text, stop).await
+        } else {
+            self.fail(job, Some(attempt), reason, text).await
+        }
+    }
+
+    /// Puts the reply off, or ends it when this was the last attempt or no time is left.
+    async fn retry_or_fail(
+        &self,
+        job: &Job,
+        attempt: u32,
+        reason: FailureReason,
+        asked: Option<Duration>,
+        text: &str,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, ExecuteError> {
+        let now = self.inner.clock.now();
+        let backoff = Duration::from_millis(500) * 2_u32.saturating_pow(attempt.min(6));
+        let pause = asked.unwrap_or(backoff).min(MAX_PAUSE);
+        let next = now + pause;
+        if attempt >= self.inner.settings.max_attempts || next + self.margin() >= job.deadline {
+            return self.fail(job, Some(attempt), reason, text).await;
+        }
+        let command = ConversationCommand::RetryReply {
+            reply_id: job.reply,
+            attempt,
+            reason,
+            not_before: next,
+            at: now,
+        };
+        self.record(job, command, stop).await?;
+        Ok(Outcome::Retry(pause))
+    }
+
+    /// Ends the reply as failed, keeping what had come.
+    pub(super) async fn fail(
+        &self,
+        job: &Job,
+        attempt: Option<u32>,
+        reason: FailureReason,
+        text: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let text = (!text.is_empty()).then(|| ReplyText::parse(text).ok()).flatten().map(Personal::Known);
+        let command = ConversationCommand::FailReply {
+            reply_id: job.reply,
+            attempt,
+            reason,
+            text,
+            at: self.inner.clock.now(),
+        };
+        self.run(job, command).await?;
+        Ok(Outcome::Dead(reason))
+    }
+
+    /// Records what must not be lost: while the log is not available it is tried again, until the deadline.
+    async fn record(
+        &self,
+        job: &Job,
+        command: ConversationCommand,
+        stop: &CancellationToken,
+    ) -> Result<(), ExecuteError> {
+        loop {
+            match self.run(job, command.clone()).await {
+                Err(ExecuteError::Unavailable(_) | ExecuteError::Busy)
+                    if self.inner.clock.now() < job.deadline && !stop.is_cancelled() =>
+                {
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    pub(super) async fn run(&self, job: &Job, command: ConversationCommand) -> Result<(), ExecuteError> {
+        let metadata = Metadata {
+            actor: None,
+            surface: "worker".to_owned(),
+            request_id: None,
+            correlation_id: Some(job.message.to_string()),
+            causation_id: Some(job.reply.to_string()),
+            occurred_at: Some(self.inner.clock.now()),
+            app_version: crate::VERSION.to_owned(),
+        };
+        let intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
+        self.inner.executor.run(intent).await.map(drop)
+    }
+}
+
+/// A provider's name for something, as it may stand in events and read models: no control characters, not endless.
+fn label(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(200).collect()
+}
+
+/// The failure as it stands in events.
+fn reason(error: &ProviderError) -> FailureReason {
+    match error {
+        ProviderError::RateLimited { .. } => FailureReason::RateLimited,
+        ProviderError::Unavailable { .. } | ProviderError::Cut => FailureReason::ProviderUnavailable,
+        ProviderError::Timeout(_) => FailureReason::Timeout,
+        ProviderError::KeyMissing => FailureReason::KeyMissing,
+        ProviderError::KeyInvalid => FailureReason::KeyInvalid,
+        ProviderError::QuotaExceeded => FailureReason::QuotaExceeded,
+        ProviderError::ModelUnknown => FailureReason::ModelUnknown,
+        ProviderError::BadRequest | ProviderError::BadResponse => FailureReason::BadResponse,
+        ProviderError::TooLong => FailureReason::TooLong,
+    }
+}
