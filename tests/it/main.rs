@@ -6,5 +6,6 @@ mod architecture;
 mod docs;
 mod embedded;
 mod kill;
+mod nats;
 mod providers;
 mod support;

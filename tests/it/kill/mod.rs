@@ -26,14 +26,10 @@ use std::time::Duration;
 use campaign::Plan;
 use process::Form;
 
+use crate::support::setting;
+
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
-
-/// The one place where the environment of these tests is read.
-#[expect(clippy::disallowed_methods, reason = "tests are not configured through the program's configuration")]
-fn setting(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))

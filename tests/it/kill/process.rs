@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::setting;
+use crate::support::setting;
 
 /// How long a start, an end or anything else that has to happen may take.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

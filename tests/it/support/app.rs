@@ -275,6 +275,16 @@ impl TestApp {
         self.built.warm.close().await;
     }
 
+    /// Whether its relay waits for help.
+    pub(crate) fn relay_is_stopped(&self) -> bool {
+        self.built.relay.is_stopped()
+    }
+
+    /// How often its relay had to begin again.
+    pub(crate) fn relay_failures(&self) -> u64 {
+        self.built.relay.failures()
+    }
+
     /// Tells the system to go down, without waiting for it.
     pub(crate) fn go_down(&self) {
         self.built.hub.close();

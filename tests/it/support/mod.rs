@@ -3,3 +3,9 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod openai_server;
+
+/// The one place where the environment of these tests is read.
+#[expect(clippy::disallowed_methods, reason = "tests are not configured through the program's configuration")]
+pub(crate) fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

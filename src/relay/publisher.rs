@@ -1,0 +1,57 @@
+//! Publishes a batch: all at once, in the log's order, each only directly behind the one before it.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::PublishMessage;
+use projections::log::Recorded;
+
+use super::RelayError;
+use super::envelope::{self, POSITION};
+use crate::nats::Nats;
+
+/// Publishes what is public of `events` behind message `last`; returns the number of the last message afterwards.
+///
+/// Every message names the one that it has to follow. A message that another relay has put there, one that got lost and
+/// one that came late all have the same end: the next is refused, and where the stream stands is read anew.
+///
+/// # Errors
+/// The first message that was not taken, or a message that JetStream took for another's repetition.
+pub(super) async fn publish(
+    nats: &Nats,
+    mut last: u64,
+    refills: i32,
+    events: impl Iterator<Item = &Recorded>,
+) -> Result<u64, RelayError> {
+    let mut sent = Vec::new();
+    for recorded in events {
+        let Some((name, event)) = envelope::public(recorded) else { continue };
+        let payload = serde_json::to_vec(&event).map_err(|error| RelayError::Nats(error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(POSITION, event.position.as_str());
+        headers.insert("Content-Type", "application/cloudevents+json");
+        let id = if refills == 0 { event.id } else { format!("{}#{refills}", event.id) };
+        let message = PublishMessage::build()
+            .headers(headers)
+            .message_id(id)
+            .expected_last_sequence(last)
+            .payload(payload.into());
+        let acknowledged = nats
+            .jetstream()
+            .send_publish(nats.names().event(name), message)
+            .await
+            .map_err(|error| RelayError::Nats(error.to_string()))?;
+        last += 1;
+        sent.push((last, acknowledged));
+    }
+    let count = sent.len() as u64;
+    for (expected, acknowledged) in sent {
+        let acknowledged = acknowledged.await.map_err(|error| RelayError::Nats(error.to_string()))?;
+        if acknowledged.duplicate || acknowledged.sequence != expected {
+            return Err(RelayError::Nats(format!(
+                "message {expected} was taken for message {}",
+                acknowledged.sequence
+            )));
+        }
+    }
+    metrics::counter!("verbatim_relay_published_total").increment(count);
+    Ok(last)
+}

@@ -1,0 +1,5 @@
+//! NATS, against a real server: what the relay publishes, and what becomes of it when anything fails.
+
+mod public_events;
+mod relay;
+mod server;

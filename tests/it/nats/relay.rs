@@ -1,0 +1,262 @@
+//! The relay: every public event once, in the log's order, whatever is killed, frozen, emptied or deleted.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Config as StreamConfig;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use super::server::{Message, NatsServer};
+use crate::support::app::{Person, TestApp};
+
+async fn start(db: &PgPool, nats: &NatsServer) -> TestApp {
+    TestApp::with(db, &[("NATS_URL", &nats.url())]).await
+}
+
+/// Positions of all events that have a public form.
+async fn public_positions(app: &TestApp) -> Vec<i64> {
+    sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
+        .fetch_all(&app.db)
+        .await
+        .unwrap()
+}
+
+fn positions(messages: &[Message]) -> Vec<i64> {
+    messages.iter().map(Message::position).collect()
+}
+
+/// Waits until the stream has come to the log's end; gives its messages.
+async fn relayed(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
+    app.until("the stream has come to the log's end", async || {
+        let last = public_positions(app).await.last().copied();
+        let Some(stream) = nats.stream().await else { return false };
+        let sequence = stream.cached_info().state.last_sequence;
+        match stream.get_raw_message(sequence).await {
+            Ok(message) => {
+                let event: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+                event["position"].as_str().and_then(|position| position.parse().ok()) == last
+            }
+            Err(_) => false,
+        }
+    })
+    .await;
+    nats.messages().await
+}
+
+/// Waits for the log's end in the stream and asserts that the stream has each position once, in order.
+async fn whole(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
+    let messages = relayed(app, nats).await;
+    assert_eq!(positions(&messages), public_positions(app).await);
+    messages
+}
+
+async fn rename(app: &TestApp, person: &Person, session: &str, title: &str) {
+    app.patch(&format!("/api/history/{session}"))
+        .by(person)
+        .json(&json!({"title": title}))
+        .send()
+        .await
+        .is(200);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_stream_has_every_public_event_once_in_order_and_no_words(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session =
+        app.say(&person, None, "A secret question").await["session_id"].as_str().unwrap().to_owned();
+    rename(&app, &person, &session, "A secret title").await;
+
+    let messages = whole(&app, &nats).await;
+    let subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "verbatim.events.user.registered",
+            "verbatim.events.conversation.started",
+            "verbatim.events.message.sent",
+            "verbatim.events.reply.requested",
+            "verbatim.events.reply.begun",
+            "verbatim.events.reply.completed",
+            "verbatim.events.conversation.renamed",
+        ]
+    );
+    let first = &messages[1];
+    assert_eq!(first.text("id"), format!("conversation/{session}/1"));
+    assert_eq!(first.text("type"), "verbatim.conversation.started.v1");
+    assert_eq!(first.text("subject"), session);
+    assert_eq!(first.payload["data"]["owner"], json!(person.id));
+    let all = messages.iter().map(|message| message.payload.to_string()).collect::<String>();
+    for word in ["secret", &person.email, &person.username] {
+        assert!(!all.contains(word), "{word} is public");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn commands_and_replies_go_on_without_nats_and_the_stream_catches_up(db: PgPool) {
+    let mut nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    whole(&app, &nats).await;
+    for round in 0..3 {
+        nats.kill();
+        app.say(&person, Some(&session), "While it is away").await;
+        rename(&app, &person, &session, &format!("Round {round}")).await;
+        nats.run().await;
+        whole(&app, &nats).await;
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn nats_may_be_absent_at_the_start(db: PgPool) {
+    let mut nats = NatsServer::start().await;
+    nats.kill();
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    app.session(&person).await;
+    nats.run().await;
+    whole(&app, &nats).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_frozen_server_that_takes_late_what_timed_out_has_it_once(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    whole(&app, &nats).await;
+    nats.freeze();
+    for round in 0..10 {
+        rename(&app, &person, &session, &format!("Round {round}")).await;
+    }
+    // Longer than a publication waits: whoever published it does not know what became of it.
+    app.until("a publication has timed out", async || app.relay_failures() > 0).await;
+    nats.thaw();
+    whole(&app, &nats).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_emptied_server_is_filled_again(db: PgPool) {
+    let mut nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    whole(&app, &nats).await;
+    nats.kill();
+    nats.empty();
+    rename(&app, &person, &session, "Meanwhile").await;
+    nats.run().await;
+    whole(&app, &nats).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_purged_and_a_deleted_stream_are_filled_again(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    app.session(&person).await;
+    let before = whole(&app, &nats).await;
+    nats.stream().await.unwrap().purge().await.unwrap();
+    // Nothing new happens: the relay has to notice by itself.
+    let after = whole(&app, &nats).await;
+    assert_eq!(after[0].sequence, before.len() as u64 + 1);
+    nats.jetstream().await.delete_stream("VERBATIM_EVENTS").await.unwrap();
+    whole(&app, &nats).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn two_relays_do_no_harm_and_the_second_takes_over(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let first = start(&db, &nats).await;
+    let second = start(&db, &nats).await;
+    let person = first.person().await;
+    let session = first.session(&person).await;
+    whole(&second, &nats).await;
+    first.stop(Duration::from_secs(10)).await;
+    rename(&second, &person, &session, "Taken over").await;
+    whole(&second, &nats).await;
+    second.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_stream_of_another_kind_is_refused_and_left_alone(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let context = nats.jetstream().await;
+    let foreign = StreamConfig {
+        name: "VERBATIM_EVENTS".to_owned(),
+        subjects: vec!["verbatim.events.>".to_owned()],
+        max_messages: 3,
+        ..StreamConfig::default()
+    };
+    context.create_stream(foreign).await.unwrap();
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    assert_eq!(nats.messages().await.len(), 0);
+    let stream = nats.stream().await.unwrap();
+    assert_eq!(stream.cached_info().config.max_messages, 3);
+    // An operator decides.
+    context.delete_stream("VERBATIM_EVENTS").await.unwrap();
+    rename(&app, &person, &session, "Made anew").await;
+    whole(&app, &nats).await;
+    assert!(!app.relay_is_stopped());
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_log_that_ends_before_the_stream_stops_the_relay(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    let sent = whole(&app, &nats).await;
+    app.stop(Duration::from_secs(10)).await;
+    // What a stream looks like beside a log that was restored from an old backup.
+    let mut event = sent.last().unwrap().payload.clone();
+    event["position"] = json!("1000000");
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Verbatim-Position", "1000000");
+    let context = nats.jetstream().await;
+    let payload = event.to_string().into();
+    context
+        .publish_with_headers("verbatim.events.conversation.renamed", headers, payload)
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+
+    let app = start(&db, &nats).await;
+    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    rename(&app, &person, &session, "Kept in the log").await;
+    assert_eq!(nats.messages().await.len(), sent.len() + 1, "nothing is published behind it");
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn strangers_messages_in_the_stream_do_not_confuse_the_relay(db: PgPool) {
+    let nats = NatsServer::start().await;
+    let app = start(&db, &nats).await;
+    let person = app.person().await;
+    let session = app.session(&person).await;
+    whole(&app, &nats).await;
+    let context = nats.jetstream().await;
+    for rubbish in ["not JSON", "{}", r#"{"position":"7"}"#] {
+        context.publish("verbatim.events.reply.requested", rubbish.into()).await.unwrap().await.unwrap();
+    }
+    rename(&app, &person, &session, "Behind them").await;
+    let messages = relayed(&app, &nats).await;
+    let ours: Vec<Message> =
+        messages.into_iter().filter(|message| message.payload["specversion"] == "1.0").collect();
+    assert_eq!(positions(&ours), public_positions(&app).await);
+    app.end().await;
+}

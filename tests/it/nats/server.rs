@@ -1,0 +1,161 @@
+//! A real nats-server of the test's own: killed, frozen, emptied and started again on the same port.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, stream::Stream};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::app::PATIENCE;
+use crate::support::setting;
+
+/// A server with JetStream in a folder of its own.
+pub(crate) struct NatsServer {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+/// A message of the stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) sequence: u64,
+    pub(crate) subject: String,
+    pub(crate) payload: Value,
+}
+
+impl Message {
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.payload[name].as_str().unwrap_or_else(|| panic!("no {name} in {self:?}"))
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        self.text("position").parse().unwrap()
+    }
+}
+
+impl NatsServer {
+    /// Starts one, and waits until it answers.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { folder, port, child: None };
+        server.run().await;
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the process, on the port and in the folder that it had.
+    pub(crate) async fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let binary = setting("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
+        let child = Command::new(&binary)
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .arg(self.store())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} (install nats-server): {error}", binary.display()));
+        self.child = Some(child);
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let answers = async {
+            loop {
+                ticks.tick().await;
+                let Ok(client) = async_nats::connect(self.url()).await else { continue };
+                // JetStream says that there is no such stream; before it runs, nobody says anything.
+                if let Err(error) = jetstream::new(client).get_stream("none").await
+                    && matches!(error.kind(), GetStreamErrorKind::JetStream(_))
+                {
+                    return;
+                }
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, answers).await.is_ok(), "nats-server does not answer");
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// SIGKILL; returns when it is gone.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Removes everything that it has kept. It must not run.
+    pub(crate) fn empty(&self) {
+        assert!(self.child.is_none(), "it still runs");
+        std::fs::remove_dir_all(self.store()).unwrap();
+    }
+
+    /// Stops it without ending it: connections stay open, nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
+    }
+
+    /// JetStream, as an operator or a consumer reaches it.
+    pub(crate) async fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(async_nats::connect(self.url()).await.unwrap())
+    }
+
+    /// The stream of public events, when there is one.
+    pub(crate) async fn stream(&self) -> Option<Stream> {
+        self.jetstream().await.get_stream("VERBATIM_EVENTS").await.ok()
+    }
+
+    /// Every message of the stream, in order.
+    pub(crate) async fn messages(&self) -> Vec<Message> {
+        let Some(stream) = self.stream().await else { return Vec::new() };
+        let state = stream.cached_info().state.clone();
+        let mut messages = Vec::new();
+        if state.messages > 0 {
+            for sequence in state.first_sequence..=state.last_sequence {
+                let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+                messages.push(Message {
+                    sequence,
+                    subject: message.subject.to_string(),
+                    payload: serde_json::from_slice(&message.payload).unwrap_or(Value::Null),
+                });
+            }
+        }
+        messages
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Where distributions put it: not every user's PATH holds it.
+fn found() -> PathBuf {
+    ["/usr/sbin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from("nats-server"))
+}
