@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use verbatim::config::Config;
+use verbatim::config::{Config, Role};
 use verbatim::embedded::{self, Embedded, EmbeddedSettings};
 use verbatim::{maintenance, server, telemetry};
 
@@ -25,9 +25,15 @@ struct Cli {
 
 #[derive(Debug, Default, Subcommand)]
 enum Command {
-    /// Serves the API, makes replies and keeps the read models (the default).
+    /// Does what ROLES says: by default serves the API, makes replies, keeps the read models and feeds NATS.
     #[default]
     Serve,
+    /// Makes replies only, as ROLES=worker does.
+    Worker,
+    /// Carries the log to NATS only, as ROLES=relay does.
+    Relay,
+    /// Keeps the read models only, as ROLES=project does.
+    Project,
     /// Brings the database's schema up to this version.
     Migrate,
     /// Makes read models anew from the log.
@@ -60,7 +66,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let config = Config::load()?;
+    let config = Config::load(match command {
+        Command::Worker => Some(Role::Worker),
+        Command::Relay => Some(Role::Relay),
+        Command::Project => Some(Role::Project),
+        _ => None,
+    })?;
     #[cfg(feature = "planted")]
     if let Some(name) = &config.planted {
         verbatim::planted::plant(name).map_err(anyhow::Error::msg)?;
@@ -74,7 +85,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve => Box::pin(server::serve(config)).await,
+            Command::Serve | Command::Worker | Command::Relay | Command::Project => {
+                Box::pin(server::serve(config)).await
+            }
             Command::Migrate => maintenance::migrate(&config, &mut out).await,
             Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
             Command::Postgres => {

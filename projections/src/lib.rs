@@ -18,3 +18,4 @@ pub mod runner;
 pub mod together;
 pub mod users;
 pub mod warm_pool;
+pub mod watcher;

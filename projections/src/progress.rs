@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The standing of one projection.
 #[derive(Debug)]
@@ -20,6 +20,25 @@ struct Standing {
 #[derive(Debug, Clone)]
 pub struct Progress {
     standings: Arc<BTreeMap<&'static str, Standing>>,
+    waiting: Arc<Waiting>,
+}
+
+/// Who waits, for those who follow other processes' read models.
+#[derive(Debug, Default)]
+struct Waiting {
+    count: AtomicUsize,
+    /// The highest position that anybody has waited for.
+    wanted: AtomicI64,
+    begun: Notify,
+}
+
+/// Counts one who waits, for as long as it lives.
+struct Waits<'a>(&'a Waiting);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Progress {
@@ -38,7 +57,7 @@ impl Progress {
                 )
             })
             .collect();
-        Self { standings: Arc::new(standings) }
+        Self { standings: Arc::new(standings), waiting: Arc::default() }
     }
 
     /// Records that a projection stands at `position`. It may step back: after a crash of the database it does. One
@@ -64,6 +83,10 @@ impl Progress {
     /// Waits until every named projection that is not stopped has reached `position`, or until `bound` is over.
     /// Returns whether they have.
     pub async fn wait(&self, projections: &[&str], position: i64, bound: Duration) -> bool {
+        self.waiting.wanted.fetch_max(position, Ordering::Relaxed);
+        self.waiting.count.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
+        self.waiting.begun.notify_one();
         let all = async {
             for name in projections {
                 if let Some(standing) = self.standings.get(name) {
@@ -76,6 +99,21 @@ impl Progress {
             }
         };
         tokio::time::timeout(bound, all).await.is_ok()
+    }
+
+    /// Whether anybody waits now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns when somebody begins to wait. For one caller.
+    pub(crate) async fn awaited(&self) {
+        self.waiting.begun.notified().await;
+    }
+
+    /// The highest position that anybody has waited for.
+    pub(crate) fn wanted(&self) -> i64 {
+        self.waiting.wanted.load(Ordering::Relaxed)
     }
 
     /// The projections that have not reached `position`, or stand lower than they once did in this process: after a

@@ -27,6 +27,8 @@ use crate::auth::{Credentials, Logins, NameKeys, Passwords, TokenKeys};
 use crate::clock::Clock;
 use crate::live::Hub;
 use crate::log::Executor;
+use crate::nats::Nats;
+use crate::relay::RelayState;
 
 pub use context::{Actor, RequestContext};
 pub use error::{AppError, Kind};
@@ -50,6 +52,10 @@ pub struct Parts {
     pub progress: Progress,
     /// Replies being written.
     pub hub: Hub,
+    /// The connection to NATS, when there is one.
+    pub nats: Option<Nats>,
+    /// The relay of this process, when it has one.
+    pub relay: Option<RelayState>,
     /// Time and ids.
     pub clock: Clock,
     /// Keyed hashes.

@@ -93,7 +93,7 @@ impl App {
             }
             (Err(error), _) => return Err(error),
         };
-        let so_far = parts.hub.follow(reply).borrow().text.clone();
+        let so_far = parts.hub.text(reply).await;
         let text = if so_far.is_empty() { None } else { ReplyText::parse(&so_far).ok().map(Personal::Known) };
         let command =
             ConversationCommand::CancelReply { reply_id: reply, by: actor.user, text, at: parts.clock.now() };

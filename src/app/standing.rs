@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::App;
+use crate::nats::Nats;
 
 /// How long a look at the database may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,12 +26,28 @@ pub struct Standing {
     pub settled: Option<i64>,
     /// The read models.
     pub models: Vec<ModelStanding>,
+    /// Whether the connection to NATS stands; none without NATS.
+    pub nats: Option<bool>,
+    /// The relay of this process; none when it has none.
+    pub relay: Option<RelayStanding>,
+}
+
+/// How far this process' relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayStanding {
+    /// Position up to which it has published; 0 as long as another process' relay works.
+    pub position: i64,
+    /// Whether it waits for help.
+    pub stopped: bool,
 }
 
 impl Standing {
-    /// Whether the database answers and no read model is stopped.
+    /// Whether everything that this process works with answers, and nothing is stopped.
     pub fn is_healthy(&self) -> bool {
-        self.settled.is_some() && self.models.iter().all(|model| !model.stopped)
+        self.settled.is_some()
+            && self.models.iter().all(|model| !model.stopped)
+            && self.nats != Some(false)
+            && !self.relay.is_some_and(|relay| relay.stopped)
     }
 }
 
@@ -52,7 +69,13 @@ impl App {
             .into_iter()
             .map(|(name, position, stopped)| ModelStanding { name, position, stopped })
             .collect();
-        Standing { settled, models }
+        let nats = self.parts.nats.as_ref().map(Nats::is_connected);
+        let relay = self
+            .parts
+            .relay
+            .as_ref()
+            .map(|relay| RelayStanding { position: relay.position(), stopped: relay.is_stopped() });
+        Standing { settled, models, nats, relay }
     }
 
     /// The read models that have not reached `position` yet, or have stepped back.

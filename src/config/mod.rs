@@ -10,6 +10,7 @@ mod nats;
 mod operation;
 mod reader;
 mod replies;
+mod roles;
 mod secret;
 mod storage;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
 pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
+pub use roles::{Role, Roles};
 pub use secret::{Kept, REDACTED, Secret, SecretKey};
 pub use storage::{Database, StorageConfig};
 pub use web::{Cors, WebConfig};
@@ -45,6 +47,8 @@ const WITHOUT_EFFECT: [(&str, &str); 4] = [
 pub struct Config {
     /// `DEBUG`: opens CORS and logs more, where those are not set themselves.
     pub debug: bool,
+    /// `ROLES`: what this process does.
+    pub roles: Roles,
     /// Addresses and limits of HTTP.
     pub web: WebConfig,
     /// Where the data is.
@@ -70,11 +74,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads `.env` in the current folder, when there is one, and the environment.
+    /// Reads `.env` in the current folder, when there is one, and the environment. With `only`, the process has that role
+    /// whatever they say.
     ///
     /// # Errors
     /// [`ConfigError`]; its text is the sentence to show.
-    pub fn load() -> Result<Self, ConfigError> {
+    pub fn load(only: Option<Role>) -> Result<Self, ConfigError> {
         let dot_env = read_dot_env(Path::new(".env"))?;
         let mut environment = BTreeMap::new();
         let mut unreadable = Vec::new();
@@ -88,6 +93,9 @@ impl Config {
                     Err(_) => unreadable.push(name.to_owned()),
                 }
             }
+        }
+        if let Some(role) = only {
+            environment.insert("ROLES".to_owned(), role.name().to_owned());
         }
         let mut config = Self::read(&environment, &dot_env)?;
         config.storage.search_path = search_path;
@@ -120,7 +128,15 @@ impl Config {
         let web = WebConfig::read(&mut reader, debug)?;
         let storage = StorageConfig::read(&mut reader)?;
         let embedded = storage.is_embedded();
+        let roles = Roles::read(&mut reader, embedded)?;
         let nats = NatsConfig::read(&mut reader)?;
+        if nats.is_none() && roles == Roles::only(Role::Relay) {
+            return Err(ConfigError::Missing {
+                name: "NATS_URL",
+                when: "by a process that only carries the log to NATS",
+                expected: "nats://HOST:4222",
+            });
+        }
         let auth = AuthConfig::read(&mut reader, embedded)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
@@ -141,6 +157,7 @@ impl Config {
         let Reader { effective, notes, .. } = reader;
         Ok(Self {
             debug,
+            roles,
             web,
             storage,
             nats,

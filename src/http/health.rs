@@ -47,6 +47,21 @@ struct Health {
     event_store: EventStore,
     /// The read models.
     projections: Vec<Projection>,
+    /// `connected` or `disconnected`; absent without NATS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nats: Option<&'static str>,
+    /// The relay of this process; absent when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<Relay>,
+}
+
+/// The relay of this process.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Relay {
+    /// Position up to which it has published; 0 as long as another process' relay works.
+    position: i64,
+    /// `running`, or `stopped` until somebody helps.
+    status: &'static str,
 }
 
 /// The event log.
@@ -83,11 +98,17 @@ async fn health(State(doors): State<Doors>) -> (StatusCode, Json<Health>) {
                 name: model.name,
                 position: model.position,
                 lag: standing.settled.map_or(0, |settled| (settled - model.position).max(0)),
-                status: if model.stopped { "stopped" } else { "running" },
+                status: status(model.stopped),
             })
             .collect(),
+        nats: standing.nats.map(|connected| if connected { "connected" } else { "disconnected" }),
+        relay: standing.relay.map(|relay| Relay { position: relay.position, status: status(relay.stopped) }),
     };
     (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+fn status(stopped: bool) -> &'static str {
+    if stopped { "stopped" } else { "running" }
 }
 
 async fn livez() -> Json<serde_json::Value> {
@@ -108,11 +129,17 @@ async fn readyz(State(doors): State<Doors>) -> (StatusCode, Json<Readiness>) {
     if doors.app.stopping().is_cancelled() {
         missing.push("shutting down".to_owned());
     }
-    if doors.app.standing().await.settled.is_none() {
+    let standing = doors.app.standing().await;
+    if standing.settled.is_none() {
         missing.push("database".to_owned());
     }
-    for model in doors.app.behind(doors.settings.ready_from) {
-        missing.push(format!("read model {model}"));
+    // Requests can be served and replies made without NATS; a relay can do nothing, and shows nothing to anybody.
+    if !doors.settings.needs_nats {
+        for model in doors.app.behind(doors.settings.ready_from) {
+            missing.push(format!("read model {model}"));
+        }
+    } else if standing.nats != Some(true) {
+        missing.push("NATS".to_owned());
     }
     let (code, status) = if missing.is_empty() {
         (StatusCode::OK, "ready")

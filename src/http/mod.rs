@@ -48,6 +48,14 @@ pub struct HttpSettings {
     pub cors: layers::CorsRule,
     /// Head of the log when the process started: ready means that the read models have passed it.
     pub ready_from: i64,
+    /// Whether this process only carries the log to NATS.
+    pub needs_nats: bool,
+}
+
+/// Health and readiness only, for a process without the API.
+pub fn bare_router(doors: Doors) -> Router {
+    let mut api = docs::description();
+    around(health::routes().finish_api(&mut api), doors)
 }
 
 /// Every route.
@@ -58,8 +66,12 @@ pub fn router(doors: Doors) -> Router {
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);
+    around(router.merge(docs::routes(api)), doors)
+}
+
+/// What is around every route.
+fn around(router: Router<Doors>, doors: Doors) -> Router {
     router
-        .merge(docs::routes(api))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::disable())

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
@@ -11,8 +12,14 @@ use projections::log::{Recorded, Tail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::between::Between;
+use super::sealed::Piece;
+
 /// How many events the hub takes from the tail at once.
 const BATCH: usize = 500;
+
+/// How long another process may take to tell what it has written.
+const TELL: Duration = Duration::from_millis(200);
 
 /// A reply as it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub struct LiveReply {
     pub attempt: u32,
     /// Its text so far.
     pub text: String,
+    /// Whether this process writes it.
+    pub here: bool,
     /// Position of the event that ended the reply.
     pub ended: Option<i64>,
     /// Whether the process is going down: clients are sent away to resume elsewhere.
@@ -31,6 +40,8 @@ pub struct LiveReply {
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     replies: Arc<Mutex<HashMap<ReplyId, watch::Sender<LiveReply>>>>,
+    /// Other processes; none without NATS.
+    between: Option<Between>,
     /// The log has been followed up to here.
     position: Arc<AtomicI64>,
     /// The process goes down: whoever comes now is sent away too.
@@ -43,6 +54,11 @@ impl Hub {
         Self::default()
     }
 
+    /// A hub that other processes take part in.
+    pub fn shared(between: Between) -> Self {
+        Self { between: Some(between), ..Self::default() }
+    }
+
     /// Follows one reply. What has ended before is found in the read models, not here: see [`Hub::position`].
     pub fn follow(&self, reply: ReplyId) -> watch::Receiver<LiveReply> {
         self.with(reply, |sender| {
@@ -51,6 +67,17 @@ impl Hub {
             }
             sender.subscribe()
         })
+    }
+
+    /// What has been written of a reply so far, wherever that is done. Waits a moment for another process to tell.
+    pub async fn text(&self, reply: ReplyId) -> String {
+        let mut live = self.follow(reply);
+        if self.between.is_some() {
+            let told = live.wait_for(|live| live.attempt > 0 || live.ended.is_some());
+            // Nobody writes it, or whoever does says nothing.
+            let _ = tokio::time::timeout(TELL, told).await;
+        }
+        live.borrow().text.clone()
     }
 
     /// Position up to which ends have been taken from the log.
@@ -66,6 +93,7 @@ impl Hub {
                 if newer {
                     live.attempt = attempt;
                     live.text.clear();
+                    live.here = true;
                 }
                 newer
             });
@@ -76,13 +104,48 @@ impl Hub {
     pub fn push(&self, reply: ReplyId, attempt: u32, text: &str) {
         self.with(reply, |sender| {
             sender.send_if_modified(|live| {
-                let current = attempt == live.attempt && live.ended.is_none();
+                let current = attempt == live.attempt && live.here && live.ended.is_none();
                 if current {
                     live.text.push_str(text);
                 }
                 current
             });
         });
+    }
+
+    /// Takes what another process has written. False: what comes before it is missing.
+    pub fn merge(&self, reply: ReplyId, piece: &Piece) -> bool {
+        let mut whole = true;
+        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sender) = replies.get(&reply) else { return true };
+        sender.send_if_modified(|live| {
+            if live.ended.is_some()
+                || piece.attempt < live.attempt
+                || (live.here && piece.attempt == live.attempt)
+            {
+                return false;
+            }
+            let newer = piece.attempt > live.attempt;
+            if newer {
+                live.attempt = piece.attempt;
+                live.text.clear();
+                live.here = false;
+            }
+            match live.text.len().checked_sub(piece.offset) {
+                None => {
+                    whole = false;
+                    newer
+                }
+                Some(known) => match piece.text.get(known..).filter(|text| !text.is_empty()) {
+                    Some(text) => {
+                        live.text.push_str(text);
+                        true
+                    }
+                    None => newer,
+                },
+            }
+        });
+        whole
     }
 
     /// Sends every follower away, because the process ends.
@@ -106,7 +169,13 @@ impl Hub {
 
     fn with<T>(&self, reply: ReplyId, act: impl FnOnce(&watch::Sender<LiveReply>) -> T) -> T {
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
-        act(replies.entry(reply).or_insert_with(|| watch::Sender::new(LiveReply::default())))
+        act(replies.entry(reply).or_insert_with(|| {
+            let sender = watch::Sender::new(LiveReply::default());
+            if let Some(between) = &self.between {
+                between.begin(self.clone(), reply, sender.subscribe());
+            }
+            sender
+        }))
     }
 
     /// Takes ends from the log until `stop`.
@@ -122,7 +191,7 @@ impl Hub {
                 Err(error) => {
                     tracing::error!(%error, "the live feed cannot read the log");
                     tokio::select! {
-                        () = tokio::time::sleep(std::time::Duration::from_millis(250)) => {}
+                        () = tokio::time::sleep(Duration::from_millis(250)) => {}
                         () = stop.cancelled() => return,
                     }
                 }
@@ -144,7 +213,8 @@ impl Hub {
             }
         }
         // A running attempt follows its own reply, so whatever nobody follows is left over.
-        replies.retain(|_, sender| sender.receiver_count() > 0);
+        let carried = usize::from(self.between.is_some());
+        replies.retain(|_, sender| sender.receiver_count() > carried);
         if let Some(last) = events.last() {
             self.position.store(last.position, Ordering::Release);
         }

@@ -33,6 +33,8 @@ impl Nats {
     pub async fn connect(config: &NatsConfig) -> anyhow::Result<Self> {
         let mut options = ConnectOptions::new()
             .name(format!("verbatim {}", crate::VERSION))
+            // Nobody here waits for what this process says itself.
+            .no_echo()
             .retry_on_initial_connect()
             .connection_timeout(PATIENCE)
             .request_timeout(Some(PATIENCE))

@@ -1,6 +1,8 @@
 //! Names of subjects, streams and consumers. Built from the configured prefix and from words of this program only:
 //! nothing that a person typed ever becomes part of a subject.
 
+use uuid::Uuid;
+
 /// Names in NATS. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
@@ -21,6 +23,21 @@ impl Names {
     /// The subject of one kind of public event, `reply.completed` for example.
     pub fn event(&self, name: &str) -> String {
         format!("{}.events.{name}", self.prefix)
+    }
+
+    /// Text of a running reply, from whoever writes it.
+    pub fn live(&self, reply: Uuid) -> String {
+        format!("{}.live.{reply}", self.prefix)
+    }
+
+    /// Where whoever misses text of a running reply asks for all of it.
+    pub fn ask(&self, reply: Uuid) -> String {
+        format!("{}.ask.{reply}", self.prefix)
+    }
+
+    /// Something was appended.
+    pub fn wake(&self) -> String {
+        format!("{}.wake", self.prefix)
     }
 
     /// Every public event.

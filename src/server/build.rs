@@ -7,7 +7,7 @@ use projections::conversations::query::Single;
 use projections::log::{LogReader, Tail, Vault, VaultError};
 use projections::progress::Progress;
 use projections::warm_pool::WarmPool;
-use projections::{models, runner};
+use projections::{models, runner, watcher};
 use sqlx::PgPool;
 
 use super::database::Opened;
@@ -19,9 +19,10 @@ use crate::app::{App, Parts, Settings};
 use crate::auth::passwords::PasswordLimits;
 use crate::auth::{Credentials, LoginPolicy, Logins, Passwords};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Role};
 use crate::lifecycle::Lifecycle;
 use crate::live::Hub;
+use crate::live::between::Between;
 use crate::log::Executor;
 use crate::nats::Nats;
 use crate::relay::{Relay, RelayState};
@@ -42,8 +43,8 @@ pub struct Built {
     pub pool: PgPool,
     /// The same, kept ready.
     pub warm: WarmPool,
-    /// How the relay of this process does; it does nothing without NATS.
-    pub relay: RelayState,
+    /// How the relay of this process does; none when it has none.
+    pub relay: Option<RelayState>,
     /// The provider, in one line.
     pub provider: String,
     /// Head of the log at start: ready means that the read models have passed it.
@@ -79,12 +80,23 @@ pub async fn build(
     let tail = Tail::new(reader.clone());
     let projections = models::all();
     let progress = Progress::new(projections.iter().map(|projection| projection.name()));
-    let hub = Hub::new();
+    let hub = match &nats {
+        Some(nats) => {
+            let (tasks, stop) = (lifecycle.services.clone(), lifecycle.last.clone());
+            let between = Between::new(nats.clone(), secrets.live, tasks, stop);
+            lifecycle.service(between.clone().wake(tail.clone()));
+            Hub::shared(between)
+        }
+        None => Hub::new(),
+    };
     let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone());
     let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
 
     lifecycle.service(tail.clone().run(lifecycle.last.clone()));
-    for projection in projections {
+    if !config.roles.has(Role::Project) {
+        lifecycle.service(watcher::run(warm.clone(), progress.clone(), lifecycle.last.clone()));
+    }
+    for projection in projections.into_iter().filter(|_| config.roles.has(Role::Project)) {
         lifecycle.service(runner::run(
             projection,
             tail.clone(),
@@ -119,18 +131,20 @@ pub async fn build(
         lease::end_all(&pool).await?;
     }
     let queue = ReplyQueue::new(warm.clone(), handler, progress.clone(), tail.clone(), ready_from, holder);
-    let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
-    lifecycle.work.spawn(queue.run(lifecycle.work.clone(), stops));
     let sweeper = Sweeper {
         pool: warm.clone(),
         executor: executor.clone(),
         logins: logins.clone(),
         clock: clock.clone(),
     };
-    lifecycle.service(sweeper.run(lifecycle.soft.clone()));
+    if config.roles.has(Role::Worker) {
+        let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
+        lifecycle.work.spawn(queue.run(lifecycle.work.clone(), stops));
+        lifecycle.service(sweeper.run(lifecycle.soft.clone()));
+    }
 
-    let relay = RelayState::default();
-    if let Some(nats) = &nats {
+    let relay = nats.as_ref().filter(|_| config.roles.has(Role::Relay)).map(|nats| {
+        let state = RelayState::default();
         lifecycle.service(
             Relay {
                 nats: nats.clone(),
@@ -138,11 +152,12 @@ pub async fn build(
                 reader: reader.clone(),
                 tail: tail.clone(),
                 holder,
-                state: relay.clone(),
+                state: state.clone(),
             }
             .run(lifecycle.last.clone()),
         );
-    }
+        state
+    });
 
     let app = App::new(Parts {
         single_conversations: Single::new(warm.clone(), lifecycle.work.clone()),
@@ -151,6 +166,8 @@ pub async fn build(
         tail,
         progress,
         hub: hub.clone(),
+        nats,
+        relay: relay.clone(),
         clock,
         names: secrets.names,
         passwords: Passwords::new(PasswordLimits::default())?,

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
+use build::Built;
 use tokio::net::TcpListener;
 
-use crate::config::{Config, Cors};
+use crate::config::{Config, Cors, Role, Roles};
 use crate::embedded::EmbeddedError;
 use crate::http::layers::CorsRule;
 use crate::http::{self, Doors, HttpSettings};
@@ -39,18 +41,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let built = build::build(&config, &database, secrets, &lifecycle).await?;
 
-    let settings = HttpSettings {
-        max_body_bytes: config.web.max_body_bytes,
-        request_timeout: config.web.request_timeout,
-        cors: match &config.web.cors {
-            Cors::Any => CorsRule::Any,
-            Cors::Origins(origins) => {
-                CorsRule::Listed(origins.iter().filter_map(|origin| origin.parse().ok()).collect())
-            }
-        },
-        ready_from: built.ready_from,
-    };
-    let router = http::router(Doors { app: built.app.clone(), settings: Arc::new(settings) });
+    let router = router(&config, &built);
     lifecycle.service(http::serve::serve(listener, router, lifecycle.soft.clone(), lifecycle.work.clone()));
     if let (Some(handle), Some(address)) = (metrics, config.web.metrics) {
         let local = telemetry::serve_metrics(handle, address, &lifecycle)
@@ -93,6 +84,24 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(in_order = ended, "ended");
     Ok(if reason.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What this process serves: the API, or only how it is.
+pub fn router(config: &Config, built: &Built) -> Router {
+    let settings = HttpSettings {
+        max_body_bytes: config.web.max_body_bytes,
+        request_timeout: config.web.request_timeout,
+        cors: match &config.web.cors {
+            Cors::Any => CorsRule::Any,
+            Cors::Origins(origins) => {
+                CorsRule::Listed(origins.iter().filter_map(|origin| origin.parse().ok()).collect())
+            }
+        },
+        ready_from: built.ready_from,
+        needs_nats: config.roles == Roles::only(Role::Relay),
+    };
+    let doors = Doors { app: built.app.clone(), settings: Arc::new(settings) };
+    if config.roles.has(Role::Api) { http::router(doors) } else { http::bare_router(doors) }
 }
 
 impl database::Opened {

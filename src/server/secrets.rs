@@ -6,6 +6,7 @@ use projections::log::MasterKey;
 use crate::auth::{NameKeys, TokenKeys};
 use crate::config::{Config, Kept, key_id};
 use crate::embedded::{Embedded, JWT_SECRET, MASTER_KEY};
+use crate::live::sealed::LiveKey;
 
 /// Keys, ready for use.
 pub struct Secrets {
@@ -13,6 +14,8 @@ pub struct Secrets {
     pub master: MasterKey,
     /// Keyed hashes.
     pub names: NameKeys,
+    /// Text of running replies between processes.
+    pub live: LiveKey,
     /// Access tokens.
     pub tokens: TokenKeys,
 }
@@ -44,6 +47,7 @@ impl Secrets {
         Ok(Self {
             tokens: TokenKeys::new(&kid, &signing, previous)?,
             names: NameKeys::new(&master)?,
+            live: LiveKey::new(&master)?,
             master: MasterKey::new(&master)?,
         })
     }

@@ -15,4 +15,4 @@ pub use codec::{Sealer, personal_context};
 pub use reader::{LogError, LogReader};
 pub use recorded::{Metadata, Recorded};
 pub use tailer::{Batch, Subscription, Tail};
-pub use vault::{KeyRow, MasterKey, Sealing, Vault, VaultError};
+pub use vault::{DataKey, KeyRow, MasterKey, Sealing, Vault, VaultError};

@@ -48,6 +48,7 @@ enum Notice {
 pub struct Tail {
     reader: LogReader,
     wake: Arc<Notify>,
+    appended: Arc<Notify>,
     notices: broadcast::Sender<Notice>,
     /// How far the tail has read. Set before the batch is sent, so that a subscriber has either the batch or this.
     published: Arc<AtomicI64>,
@@ -59,14 +60,26 @@ impl Tail {
         Self {
             reader,
             wake: Arc::new(Notify::new()),
+            appended: Arc::new(Notify::new()),
             notices: broadcast::channel(CHANNEL).0,
             published: Arc::new(AtomicI64::new(0)),
         }
     }
 
-    /// Tells the tail that something was appended.
+    /// Tells the tail that something was appended in this process.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.appended.notify_one();
+    }
+
+    /// Lets the tail look at the log: something was appended elsewhere.
+    pub fn look(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until something has been appended in this process since the last call. For one caller.
+    pub async fn appended(&self) {
+        self.appended.notified().await;
     }
 
     /// Follows the log from after `position` on.

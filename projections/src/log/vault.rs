@@ -50,7 +50,8 @@ pub enum VaultError {
 pub struct DataKey(RandomizedNonceKey);
 
 impl DataKey {
-    fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
+    /// A key of 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Self).map_err(|_| VaultError::Cipher)
     }
 

@@ -1,5 +1,7 @@
 //! NATS, against a real server: what the relay publishes, and what becomes of it when anything fails.
 
+mod feed;
 mod public_events;
 mod relay;
+mod roles;
 mod server;

@@ -18,10 +18,10 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use uuid::Uuid;
-use verbatim::config::{Config, Cors, Kept};
-use verbatim::http::layers::CorsRule;
-use verbatim::http::{self, Doors, HttpSettings};
+use verbatim::config::{Config, Kept};
+use verbatim::http;
 use verbatim::lifecycle::Lifecycle;
+use verbatim::server;
 use verbatim::server::build::{self, Built};
 use verbatim::server::database::Opened;
 use verbatim::server::secrets::Secrets;
@@ -83,18 +83,7 @@ impl TestApp {
         let lifecycle = Lifecycle::new();
         let secrets = Secrets::of(&config, None).unwrap();
         let built = build::build(&config, &database, secrets, &lifecycle).await.unwrap();
-        let settings = HttpSettings {
-            max_body_bytes: config.web.max_body_bytes,
-            request_timeout: config.web.request_timeout,
-            cors: match &config.web.cors {
-                Cors::Any => CorsRule::Any,
-                Cors::Origins(origins) => {
-                    CorsRule::Listed(origins.iter().map(|origin| origin.parse().unwrap()).collect())
-                }
-            },
-            ready_from: built.ready_from,
-        };
-        let router = http::router(Doors { app: built.app.clone(), settings: Arc::new(settings) });
+        let router = server::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         lifecycle.service(http::serve::serve(
@@ -277,12 +266,12 @@ impl TestApp {
 
     /// Whether its relay waits for help.
     pub(crate) fn relay_is_stopped(&self) -> bool {
-        self.built.relay.is_stopped()
+        self.built.relay.as_ref().unwrap().is_stopped()
     }
 
     /// How often its relay had to begin again.
     pub(crate) fn relay_failures(&self) -> u64 {
-        self.built.relay.failures()
+        self.built.relay.as_ref().unwrap().failures()
     }
 
     /// Tells the system to go down, without waiting for it.
