@@ -41,6 +41,11 @@ enum Command {
         /// Which ones; all when none is named.
         models: Vec<String>,
     },
+    /// Messages that no worker could make anything of.
+    Parked {
+        #[command(subcommand)]
+        action: Option<maintenance::parked::Action>,
+    },
     /// Shows the effective configuration, without secrets.
     Config,
     /// Runs the private Postgres server alone, for psql, pg_dump and the like, until interrupted.
@@ -90,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Migrate => maintenance::migrate(&config, &mut out).await,
             Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
+            Command::Parked { action } => maintenance::parked::run(&config, action, &mut out).await,
             Command::Postgres => {
                 let running = Embedded::start(EmbeddedSettings::of(&config)).await?;
                 embedded::hold(running, &mut out).await?;

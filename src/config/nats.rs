@@ -29,6 +29,8 @@ pub struct NatsConfig {
     pub max_age: Duration,
     /// `NATS_MAX_MEGABYTES`: how much the stream keeps; none: without limit.
     pub max_bytes: Option<i64>,
+    /// `NATS_MAX_IN_HAND`: how many replies all workers together make at once.
+    pub max_in_hand: i64,
 }
 
 impl NatsConfig {
@@ -58,6 +60,7 @@ impl NatsConfig {
         let replicas = usize::try_from(reader.number("NATS_REPLICAS", 1, 1..=5)?).unwrap_or(1);
         let hours = reader.number("NATS_MAX_AGE_HOURS", 0, 0..=87_600)?;
         let megabytes = reader.number("NATS_MAX_MEGABYTES", 0, 0..=1_000_000_000)?;
+        let in_hand = reader.number("NATS_MAX_IN_HAND", 1000, 1..=100_000)?;
         let Some(url) = url else { return Ok(None) };
 
         let mut servers = Vec::new();
@@ -88,6 +91,7 @@ impl NatsConfig {
             prefix,
             replicas,
             max_age: Duration::from_secs(hours * 3600),
+            max_in_hand: i64::try_from(in_hand).unwrap_or(i64::MAX),
             max_bytes: (megabytes > 0).then(|| i64::try_from(megabytes << 20).unwrap_or(i64::MAX)),
         }))
     }

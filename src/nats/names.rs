@@ -25,6 +25,11 @@ impl Names {
         format!("{}.events.{name}", self.prefix)
     }
 
+    /// The consumer that all workers share.
+    pub fn replies_consumer(&self) -> String {
+        format!("{}-replies", self.prefix)
+    }
+
     /// Text of a running reply, from whoever writes it.
     pub fn live(&self, reply: Uuid) -> String {
         format!("{}.live.{reply}", self.prefix)

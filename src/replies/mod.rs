@@ -1,12 +1,16 @@
 //! Replies: from what is owed to what is recorded.
 //!
-//! [`queue`] finds replies whose turn it is and leases them to this process (the form without NATS); [`handler`] makes
+//! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
+//! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
 //! one attempt: context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to); [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
 pub mod context;
+pub mod desk;
 pub mod handler;
+pub mod jetstream;
 pub mod lease;
+pub mod parked;
 pub mod queue;
 mod record;
 pub mod settings;

@@ -26,7 +26,9 @@ use crate::live::between::Between;
 use crate::log::Executor;
 use crate::nats::Nats;
 use crate::relay::{Relay, RelayState};
-use crate::replies::queue::{ReplyQueue, Stops};
+use crate::replies::desk::{Desk, Stops};
+use crate::replies::jetstream::ReplyConsumer;
+use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
 use crate::replies::{ReplyHandler, ReplySettings, lease};
 
@@ -130,7 +132,6 @@ pub async fn build(
         // The data folder is ours alone: whoever held a lease is dead.
         lease::end_all(&pool).await?;
     }
-    let queue = ReplyQueue::new(warm.clone(), handler, progress.clone(), tail.clone(), ready_from, holder);
     let sweeper = Sweeper {
         pool: warm.clone(),
         executor: executor.clone(),
@@ -139,7 +140,22 @@ pub async fn build(
     };
     if config.roles.has(Role::Worker) {
         let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
-        lifecycle.work.spawn(queue.run(lifecycle.work.clone(), stops));
+        let desk = Desk::new(warm.clone(), handler, holder, lifecycle.work.clone(), stops);
+        let keeper = desk.clone();
+        lifecycle.work.spawn(async move { keeper.keep_leases().await });
+        if let Some(nats) = &nats {
+            let consumer = ReplyConsumer {
+                nats: nats.clone(),
+                desk: desk.clone(),
+                progress: progress.clone(),
+                clock: clock.clone(),
+                tasks: lifecycle.work.clone(),
+                max_in_hand: nats.config().max_in_hand,
+            };
+            lifecycle.work.spawn(consumer.run());
+        }
+        let queue = ReplyQueue::new(desk, progress.clone(), tail.clone(), ready_from, nats.clone());
+        lifecycle.work.spawn(queue.run());
         lifecycle.service(sweeper.run(lifecycle.soft.clone()));
     }
 

@@ -49,6 +49,23 @@ pub async fn due(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<PendingRep
     .await
 }
 
+/// The oldest reply owed in a conversation: the one whose turn it is, or will be when it is no longer put off.
+///
+/// # Errors
+/// Those of the database.
+pub async fn next_of(
+    pool: impl PgExecutor<'_>,
+    conversation: Uuid,
+) -> Result<Option<PendingReplyRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT * FROM pending_replies WHERE conversation_id = $1 AND deadline > clock_timestamp()
+         ORDER BY position LIMIT 1",
+    )
+    .bind(conversation)
+    .fetch_optional(pool)
+    .await
+}
+
 /// One reply, if it is owed.
 ///
 /// # Errors

@@ -5,3 +5,4 @@ mod public_events;
 mod relay;
 mod roles;
 mod server;
+mod worker;
