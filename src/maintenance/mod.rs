@@ -1,6 +1,7 @@
 //! What an operator runs by hand: migrations, rebuilding read models, looking at the configuration.
 
 pub mod parked;
+pub mod tail;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! NATS, against a real server: what the relay publishes, and what becomes of it when anything fails.
 
+mod consumers;
 mod feed;
 mod public_events;
 mod relay;
