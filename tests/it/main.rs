@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod backup;
 mod docs;
 mod embedded;
 mod kill;
