@@ -177,6 +177,43 @@ fn the_configuration_table_holds_every_variable_with_its_default() {
     assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
 
+/// Variables that the files for deployment set, whatever their form: `NAME=value` after `ENV`, `NAME: value` in YAML.
+fn deployed(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let words = lines.flat_map(|line| match line.strip_prefix("ENV ") {
+        Some(list) => list.split(' ').filter_map(|word| word.split_once('=')).map(|(name, _)| name).collect(),
+        None => line.split_once(": ").map(|(name, _)| name).into_iter().collect::<Vec<_>>(),
+    });
+    let is_name =
+        |name: &&str| name.len() > 3 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    words.filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_files_for_deployment_set_variables_that_exist_and_run_commands_that_exist() {
+    let config = Config::from_map(&BTreeMap::new()).unwrap();
+    let known: BTreeSet<String> = config.effective().iter().map(|line| line.name.to_owned()).collect();
+    let compose = read("docs/deploy/compose.yaml");
+    for (file, least) in [("docs/deploy/Containerfile", 3), ("docs/deploy/compose.yaml", 8)] {
+        let set = deployed(&read(file));
+        let unknown: Vec<_> = set.difference(&known).filter(|name| !name.starts_with("POSTGRES_")).collect();
+        assert!(unknown.is_empty(), "{file} sets {unknown:?}");
+        assert!(set.len() >= least, "{file} was not read: {set:?}");
+    }
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_verbatim")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands: Vec<&str> = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("command: [\""))
+        .filter_map(|rest| rest.strip_suffix("\"]"))
+        .filter(|command| !command.starts_with('-'))
+        .collect();
+    assert_eq!(commands, ["migrate", "worker", "relay"]);
+    for command in commands {
+        assert!(help.contains(&format!("\n  {command} ")), "there is no command {command}");
+    }
+}
+
 /// The fields of each event and version, from its golden file, with what stands there.
 fn event_fields() -> BTreeMap<(&'static str, u32), serde_json::Map<String, Value>> {
     aggregates::versions::event_types()
