@@ -1,6 +1,6 @@
 //! The live feed between processes, over core NATS: text as it is written reaches whoever follows it elsewhere.
 //!
-//! For each reply that is written or followed here, one task ([`carry`]) has one subscription. The process that writes
+//! For each reply that is written or followed here, one task has one subscription. The process that writes
 //! publishes what has been added; one that begins to follow, or has missed something, asks, and is told all there is.
 //! Nothing here need arrive: the log tells the end, and what it brings heals whatever was lost.
 

@@ -1,7 +1,7 @@
 //! The relay: carries the log to NATS, in its order, each public event once.
 //!
 //! Any number of processes may run one; the row of [`row`] says whose turn it is, and each message names the one that it
-//! follows, so that two at work at one moment do no harm. Where it stands is read from the stream ([`standing`]): what a
+//! follows, so that two at work at one moment do no harm. Where it stands is read from the stream (`standing`): what a
 //! killed relay had published is there, and what was not is published. A stream that was emptied or made anew is filled
 //! again from the log. It stops, and says so, when the stream holds events that the log does not: then the log is not
 //! the one that the stream was made from.

@@ -17,6 +17,7 @@ use super::evidence::{Evidence, is_quiet};
 use super::history::{History, Outcome};
 use super::process::{Form, Node, Place, within};
 use super::slow;
+use crate::nats::server::{Message, NatsServer};
 
 /// People at work, and tasks of each: two of one person's tasks often write to one conversation.
 const PEOPLE: u64 = 4;
@@ -41,6 +42,8 @@ pub(crate) struct Plan {
     /// When, after it was ready, in milliseconds.
     pub(crate) kill_ms: RangeInclusive<u64>,
     pub(crate) planted: Option<&'static str>,
+    /// Whether there is a NATS server, which is killed too.
+    pub(crate) nats: bool,
     /// How long a restart may take until it is ready.
     pub(crate) ready: Duration,
     /// How long everything may take to come to rest in the end.
@@ -69,6 +72,7 @@ struct Run {
     plan: Plan,
     random: StdRng,
     place: Place,
+    nats: Option<NatsServer>,
     history: History,
     http: reqwest::Client,
     slowest_start: Duration,
@@ -76,8 +80,13 @@ struct Run {
 
 /// Carries `plan` out.
 pub(crate) async fn run(plan: Plan) -> Report {
-    let place = Place::new(plan.form, plan.planted).await;
+    let mut place = Place::new(plan.form, plan.planted).await;
+    let nats = if plan.nats { Some(NatsServer::start().await) } else { None };
+    if let Some(nats) = &nats {
+        place.set("NATS_URL", nats.url());
+    }
     let mut run = Run {
+        nats,
         random: StdRng::seed_from_u64(plan.seed),
         history: History::new(plan.name),
         http: client::http(),
@@ -129,6 +138,16 @@ impl Run {
             // The time of the kill is what the test is about.
             let wait = self.random.random_range(self.plan.kill_ms.clone());
             tokio::time::sleep(Duration::from_millis(wait)).await;
+            if let Some(nats) = &mut self.nats {
+                // Before, with or without the program.
+                if self.random.random_bool(0.5) {
+                    nats.kill();
+                    nats.run().await;
+                    if self.random.random_bool(0.5) {
+                        continue;
+                    }
+                }
+            }
             node.kill();
             stage.send_replace(Stage::Down);
             if self.random.random_ratio(1, KILLED_AGAIN) {
@@ -193,6 +212,10 @@ impl Run {
         let mut connection = PgConnection::connect_with(&self.place.options()).await.unwrap();
         let quiet = within(self.plan.quiet, async || is_quiet(&mut connection).await).await;
         let mut evidence = Evidence::of(&mut connection, quiet).await;
+        let relayed = match &self.nats {
+            Some(nats) => relayed(nats, &mut connection, self.plan.quiet).await,
+            None => None,
+        };
         connection.close().await.unwrap();
         let people: Vec<&Person> = people.iter().map(AsRef::as_ref).collect();
         evidence.ask(&self.http, base, &people).await;
@@ -200,6 +223,30 @@ impl Run {
         evidence.rebuilt = self.place.rebuild();
         evidence.said = self.place.said();
         let (operations, reads) = self.history.all();
-        check(&operations, &reads, &evidence)
+        let mut violations = check(&operations, &reads, &evidence);
+        violations.extend(relayed);
+        violations
     }
+}
+
+/// Compares what the stream has with what is public of the log.
+async fn relayed(nats: &NatsServer, connection: &mut PgConnection, quiet: Duration) -> Option<Violation> {
+    let told: Vec<i64> =
+        sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
+            .fetch_all(connection)
+            .await
+            .unwrap();
+    let in_time = within(quiet, async || nats.last_position().await == told.last().copied()).await;
+    let found: Vec<i64> = nats.messages().await.iter().map(Message::position).collect();
+    (found != told).then(|| {
+        let differs = found.iter().zip(&told).position(|(found, told)| found != told);
+        Violation {
+            promise: Promise::Relayed,
+            what: format!(
+                "the stream has {} of {} public events (in time: {in_time}); the first that differs is number {differs:?}",
+                found.len(),
+                told.len()
+            ),
+        }
+    })
 }

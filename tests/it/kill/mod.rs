@@ -46,7 +46,7 @@ fn tell(line: &str) {
     eprintln!("{line}");
 }
 
-async fn survives(name: &'static str, form: Form, ready: Duration) {
+async fn survives(name: &'static str, form: Form, nats: bool, ready: Duration) {
     let seed = seed();
     tell(&format!("{name}: KILL_SEED={seed}"));
     let report = campaign::run(Plan {
@@ -56,6 +56,7 @@ async fn survives(name: &'static str, form: Form, ready: Duration) {
         rounds: number("KILL_ROUNDS").unwrap_or(ROUNDS),
         kill_ms: 50..=3000,
         planted: None,
+        nats,
         ready,
         quiet: Duration::from_secs(60),
     })
@@ -66,13 +67,18 @@ async fn survives(name: &'static str, form: Form, ready: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_beside_a_server() {
-    survives("server", Form::Server, Duration::from_secs(5)).await;
+    survives("server", Form::Server, false, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_with_the_private_server() {
     // Its Postgres recovers from a crash first.
-    survives("embedded", Form::Embedded, Duration::from_secs(15)).await;
+    survives("embedded", Form::Embedded, false, Duration::from_secs(15)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_survives_kills_of_it_and_of_nats() {
+    survives("nats", Form::Server, true, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

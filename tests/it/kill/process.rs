@@ -87,6 +87,11 @@ impl Place {
         place
     }
 
+    /// Has every process here started with this variable from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: String) {
+        self.environment.push((name, value));
+    }
+
     /// How to reach the database directly.
     pub(crate) fn options(&self) -> PgConnectOptions {
         match &self.database {

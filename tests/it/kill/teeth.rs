@@ -22,6 +22,7 @@ async fn short(name: &'static str, planted: Option<&'static str>) -> Report {
         rounds: 3,
         kill_ms: 400..=1200,
         planted,
+        nats: false,
         ready: Duration::from_secs(15),
         quiet: Duration::from_secs(8),
     };

@@ -5,5 +5,5 @@ mod feed;
 mod public_events;
 mod relay;
 mod roles;
-mod server;
+pub(crate) mod server;
 mod worker;

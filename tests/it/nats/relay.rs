@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config as StreamConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgPool;
 use verbatim::server::database::MIGRATOR;
 
@@ -30,15 +30,7 @@ fn positions(messages: &[Message]) -> Vec<i64> {
 async fn relayed(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
     app.until("the stream has come to the log's end", async || {
         let last = public_positions(app).await.last().copied();
-        let Some(stream) = nats.stream().await else { return false };
-        let sequence = stream.cached_info().state.last_sequence;
-        match stream.get_raw_message(sequence).await {
-            Ok(message) => {
-                let event: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-                event["position"].as_str().and_then(|position| position.parse().ok()) == last
-            }
-            Err(_) => false,
-        }
+        nats.last_position().await == last
     })
     .await;
     nats.messages().await

@@ -123,6 +123,14 @@ impl NatsServer {
         self.jetstream().await.get_stream("VERBATIM_EVENTS").await.ok()
     }
 
+    /// The position that the last message tells.
+    pub(crate) async fn last_position(&self) -> Option<i64> {
+        let stream = self.stream().await?;
+        let message = stream.get_raw_message(stream.cached_info().state.last_sequence).await.ok()?;
+        let event: Value = serde_json::from_slice(&message.payload).ok()?;
+        event["position"].as_str()?.parse().ok()
+    }
+
     /// Every message of the stream, in order.
     pub(crate) async fn messages(&self) -> Vec<Message> {
         let Some(stream) = self.stream().await else { return Vec::new() };

@@ -36,6 +36,8 @@ pub(crate) enum Promise {
     CleanEnd,
     /// A process that is started again serves again, soon.
     Recovers,
+    /// Other systems are told of each public event once, in order.
+    Relayed,
     /// A token is good only as long as its login, and conversations are their owner's only.
     Doors,
 }
