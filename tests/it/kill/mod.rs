@@ -3,6 +3,7 @@
 //! * [`process`]: the real binary in both forms, killed and started again;
 //! * [`driver`] and [`slow`]: the load; [`client`]: what an answer means; [`history`]: what was asked and answered;
 //! * [`evidence`]: what is there in the end; [`checker`]: what of it should not be;
+//! * [`takeover`]: workers that die or stand still in the middle of a reply;
 //! * [`campaign`]: all of it in order; [`doors`]: two checks that need no kill;
 //! * `teeth` (with the feature `planted`): planted defects, each of which must be found.
 //!
@@ -18,6 +19,7 @@ mod evidence;
 mod history;
 mod process;
 mod slow;
+mod takeover;
 #[cfg(feature = "planted")]
 mod teeth;
 

@@ -119,7 +119,12 @@ impl Place {
 
     /// Starts the binary without waiting for anything.
     pub(crate) fn spawn(&self) -> Starting {
-        let mut child = self.command("serve").stdout(Stdio::null()).spawn().unwrap();
+        self.spawn_as("serve")
+    }
+
+    /// The same with another subcommand.
+    fn spawn_as(&self, command: &str) -> Starting {
+        let mut child = self.command(command).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (found, address) = oneshot::channel();
         let said = Arc::clone(&self.said);
@@ -149,8 +154,18 @@ impl Place {
         http: &reqwest::Client,
         bound: Duration,
     ) -> Result<(Node, String, Duration), String> {
+        self.start_as("serve", http, bound).await
+    }
+
+    /// The same with another subcommand.
+    pub(crate) async fn start_as(
+        &self,
+        command: &str,
+        http: &reqwest::Client,
+        bound: Duration,
+    ) -> Result<(Node, String, Duration), String> {
         let started = Instant::now();
-        let Starting { node, address } = self.spawn();
+        let Starting { node, address } = self.spawn_as(command);
         let Ok(Ok(address)) = tokio::time::timeout(bound, address).await else {
             return Err(format!("{:#?}", self.last_words()));
         };
@@ -235,6 +250,16 @@ impl Node {
         self.signal(Signal::SIGTERM);
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
+    }
+
+    /// SIGSTOP: it stands still and keeps everything that it has.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     fn signal(&self, signal: Signal) {
