@@ -10,6 +10,8 @@ mod http;
 mod load;
 #[path = "side_by_side/machine.rs"]
 mod machine;
+#[path = "side_by_side/nats.rs"]
+mod nats;
 #[path = "side_by_side/pgbench.rs"]
 mod pgbench;
 #[path = "side_by_side/report.rs"]
@@ -143,8 +145,14 @@ async fn run() -> anyhow::Result<()> {
     memory(&mut report, idle, server.memory()?);
 
     let Bench { database, pool, .. } = bench;
+    let public: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE aggregate_type <> 'claim'")
+        .fetch_one(&pool)
+        .await?;
     pool.close().await;
     let said = server.stop().await?;
+    if !nats::relay(&mut report, &database, (&hex(&master_key), &hex(&jwt_secret)), public).await? {
+        tell("there is no nats-server here: the relay is not measured")?;
+    }
     let described = database.describe();
     database.stop().await?;
     let cores = std::thread::available_parallelism()?.get();

@@ -93,6 +93,28 @@ impl Database {
     }
 }
 
+/// The measured program with a subcommand, in its production form.
+pub(crate) fn program(database: &Database, master_key: &str, jwt_secret: &str, subcommand: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg(subcommand)
+        .env_clear()
+        // No `.env` of the person who runs this.
+        .current_dir(database.folder())
+        .env("DATABASE_URL", database.url(NAME))
+        .env("MASTER_KEY", master_key)
+        .env("JWT_SECRET_KEY", jwt_secret)
+        .env("HOST", "127.0.0.1")
+        .env("PORT", "0")
+        .env("RATE_LIMITS", "off")
+        .env("METRICS_ADDR", "off")
+        .env("LOG_LEVEL", "warn")
+        .env("SCRIPTED_WORDS_PER_SECOND", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
 /// The measured program, running.
 pub(crate) struct Server {
     child: Child,
@@ -114,23 +136,8 @@ impl Server {
         // Free a moment ago; if somebody else is faster, the program says so and the run ends.
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let command = |subcommand: &str| {
-            let mut command = Command::new(PROGRAM);
-            command
-                .arg(subcommand)
-                .env_clear()
-                // No `.env` of the person who runs this.
-                .current_dir(database.folder())
-                .env("DATABASE_URL", database.url(NAME))
-                .env("MASTER_KEY", master_key)
-                .env("JWT_SECRET_KEY", jwt_secret)
-                .env("HOST", "127.0.0.1")
-                .env("PORT", port.to_string())
-                .env("RATE_LIMITS", "off")
-                .env("METRICS_ADDR", "off")
-                .env("LOG_LEVEL", "warn")
-                .env("SCRIPTED_WORDS_PER_SECOND", "0")
-                .stdin(Stdio::null())
-                .kill_on_drop(true);
+            let mut command = program(database, master_key, jwt_secret, subcommand);
+            command.env("PORT", port.to_string());
             command
         };
         for name in [NAME, BARE] {
