@@ -27,6 +27,8 @@ pub(super) struct Started {
     pub(super) pinned: bool,
     pub(super) archived: bool,
     pub(super) deleted: bool,
+    /// Position of the last message that its owner has read; 0 when there is none.
+    pub(super) read_to: i64,
     /// Every message by the reply that it asks for or could have asked for: the one id follows from the other, so
     /// one map finds both. Ordered, not hashed: a hash map would bring random seeds into the state.
     pub(super) replies: RedBlackTreeMapSync<ReplyId, ReplyState>,
@@ -119,6 +121,12 @@ impl Conversation {
         self.started.as_ref().is_some_and(|started| started.archived)
     }
 
+    /// Position of the last message that its owner has read; 0 when there is none.
+    #[must_use]
+    pub fn read_to(&self) -> i64 {
+        self.started.as_ref().map_or(0, |started| started.read_to)
+    }
+
     /// The reply whose turn it is.
     #[must_use]
     pub fn open_reply(&self) -> Option<&OpenReply> {
@@ -192,6 +200,7 @@ impl Started {
             E::ConversationUnpinned { .. } => self.pinned = false,
             E::ConversationArchived { .. } => self.archived = true,
             E::ConversationUnarchived { .. } => self.archived = false,
+            E::ConversationRead { message_position, .. } => self.read_to = message_position,
             E::ConversationDeleted { .. } => self.deleted = true,
             E::MessageSent { message_id, .. } => {
                 self.replies.insert_mut(ReplyId::of(message_id), ReplyState::NotAsked);
@@ -263,6 +272,7 @@ impl Aggregate for Conversation {
                 pinned: false,
                 archived: false,
                 deleted: false,
+                read_to: 0,
                 replies: RedBlackTreeMapSync::new_sync(),
                 queue: VecDeque::new(),
             });

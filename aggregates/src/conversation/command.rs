@@ -58,6 +58,17 @@ pub enum ConversationCommand {
         /// When.
         at: DateTime<Utc>,
     },
+    /// Note that its owner has read it up to a message. A mark that is not further than the last one adds nothing.
+    MarkRead {
+        /// Who.
+        by: UserId,
+        /// The last message read; the caller knows that it is one of this conversation.
+        message_id: MessageId,
+        /// That message's position in the log.
+        message_position: i64,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// Delete it; replies still owed are cancelled.
     Delete {
         /// Who.

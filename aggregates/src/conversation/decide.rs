@@ -61,6 +61,13 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
                 (true, true) | (false, false) => Vec::new(),
             })
         }
+        Command::MarkRead { by, message_id, message_position, at } => {
+            started.alive_for(by)?;
+            if message_position <= started.read_to {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::ConversationRead { conversation_id, owner, message_id, message_position, at }])
+        }
         Command::Delete { by, at } => started.delete(by, at),
         Command::Send { message_id, by, text, reply, at, deadline } => {
             started.send(message_id, by, text, reply, at, deadline)

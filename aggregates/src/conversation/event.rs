@@ -73,6 +73,19 @@ pub enum ConversationEvent {
         /// When.
         at: DateTime<Utc>,
     },
+    /// Its owner has read it, up to and with a message.
+    ConversationRead {
+        /// Which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The last message that was read; an answer is one too.
+        message_id: MessageId,
+        /// Position of that message in the log: marks only ever go forward.
+        message_position: i64,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// It was deleted. The replies still owed were cancelled by the events before this one.
     ConversationDeleted {
         /// Which conversation.
@@ -224,6 +237,7 @@ impl ConversationEvent {
         ("conversation_unpinned", 1),
         ("conversation_archived", 1),
         ("conversation_unarchived", 1),
+        ("conversation_read", 1),
         ("conversation_deleted", 1),
         ("message_sent", 1),
         ("reply_requested", 1),
@@ -244,6 +258,7 @@ impl ConversationEvent {
             Self::ConversationUnpinned { .. } => "conversation_unpinned",
             Self::ConversationArchived { .. } => "conversation_archived",
             Self::ConversationUnarchived { .. } => "conversation_unarchived",
+            Self::ConversationRead { .. } => "conversation_read",
             Self::ConversationDeleted { .. } => "conversation_deleted",
             Self::MessageSent { .. } => "message_sent",
             Self::ReplyRequested { .. } => "reply_requested",
@@ -265,6 +280,7 @@ impl ConversationEvent {
             | Self::ConversationUnpinned { at, .. }
             | Self::ConversationArchived { at, .. }
             | Self::ConversationUnarchived { at, .. }
+            | Self::ConversationRead { at, .. }
             | Self::ConversationDeleted { at, .. }
             | Self::MessageSent { at, .. }
             | Self::ReplyRequested { at, .. }
@@ -286,6 +302,7 @@ impl ConversationEvent {
             | Self::ConversationUnpinned { conversation_id, .. }
             | Self::ConversationArchived { conversation_id, .. }
             | Self::ConversationUnarchived { conversation_id, .. }
+            | Self::ConversationRead { conversation_id, .. }
             | Self::ConversationDeleted { conversation_id, .. }
             | Self::MessageSent { conversation_id, .. }
             | Self::ReplyRequested { conversation_id, .. }
@@ -307,6 +324,7 @@ impl ConversationEvent {
             | Self::ConversationUnpinned { owner, .. }
             | Self::ConversationArchived { owner, .. }
             | Self::ConversationUnarchived { owner, .. }
+            | Self::ConversationRead { owner, .. }
             | Self::ConversationDeleted { owner, .. }
             | Self::MessageSent { author: owner, .. }
             | Self::ReplyRequested { owner, .. }

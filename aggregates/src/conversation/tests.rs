@@ -261,6 +261,10 @@ fn archive(by: UserId, archived: bool) -> Command {
     Command::SetArchived { by, archived, at: at(9) }
 }
 
+fn mark_read(by: UserId, n: u128, position: i64) -> Command {
+    Command::MarkRead { by, message_id: message(n), message_position: position, at: at(10) }
+}
+
 /// Every command that concerns a started conversation.
 fn all_but_start(by: UserId) -> Vec<Command> {
     let mut commands = owners(by);
@@ -284,6 +288,7 @@ fn owners(by: UserId) -> Vec<Command> {
         pin(by, false),
         archive(by, true),
         archive(by, false),
+        mark_read(by, 1, 1),
         delete(by),
         send,
         cancel(1, by),

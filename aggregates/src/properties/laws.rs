@@ -196,6 +196,7 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
             | E::ConversationUnpinned { .. }
             | E::ConversationArchived { .. }
             | E::ConversationUnarchived { .. }
+            | E::ConversationRead { .. }
             | E::MessageSent { .. } => {}
         }
     }

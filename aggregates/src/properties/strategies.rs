@@ -122,6 +122,9 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         2 => (user(), title(), at()).prop_map(|(by, title, at)| C::Rename { by, title, at }),
         2 => (user(), any::<bool>(), at()).prop_map(|(by, pinned, at)| C::SetPinned { by, pinned, at }),
         2 => (user(), any::<bool>(), at()).prop_map(|(by, archived, at)| C::SetArchived { by, archived, at }),
+        2 => (user(), message(), 1_i64..9, at()).prop_map(
+            |(by, message_id, message_position, at)| C::MarkRead { by, message_id, message_position, at }
+        ),
         1 => (user(), at()).prop_map(|(by, at)| C::Delete { by, at }),
         16 => (message(), user(), message_text(), prop::option::weighted(0.9, wanted), at(), at()).prop_map(
             |(message_id, by, text, reply, at, deadline)| C::Send { message_id, by, text, reply, at, deadline }

@@ -53,7 +53,7 @@ impl Projection for Conversations {
             for recorded in events {
                 match &recorded.event {
                     Event::Conversation(event) => {
-                        changes.entry(event.conversation_id()).or_default().fold(event);
+                        changes.entry(event.conversation_id()).or_default().fold(recorded.position, event);
                     }
                     Event::User(_) | Event::Claim(_) => {}
                 }
@@ -74,10 +74,12 @@ struct Change {
     messages: i64,
     last_message: Option<Option<String>>,
     updated_at: Option<DateTime<Utc>>,
+    /// The last message read, and the position of the event that says so.
+    read: Option<(Uuid, i64)>,
 }
 
 impl Change {
-    fn fold(&mut self, event: &ConversationEvent) {
+    fn fold(&mut self, position: i64, event: &ConversationEvent) {
         match event {
             ConversationEvent::ConversationStarted { owner, title, at, .. } => {
                 self.started = Some((owner.uuid(), *at));
@@ -96,6 +98,9 @@ impl Change {
             ConversationEvent::ConversationUnpinned { .. } => self.pinned = Some(false),
             ConversationEvent::ConversationArchived { .. } => self.archived = Some(true),
             ConversationEvent::ConversationUnarchived { .. } => self.archived = Some(false),
+            ConversationEvent::ConversationRead { message_id, .. } => {
+                self.read = Some((message_id.uuid(), position));
+            }
             ConversationEvent::ConversationDeleted { .. } => self.deleted = true,
             ConversationEvent::MessageSent { text, at, .. } => {
                 self.message(text.as_ref().known().map(|text| text.as_str()), *at);
@@ -176,6 +181,8 @@ struct Changed {
     set_last: Vec<bool>,
     last: Vec<Option<String>>,
     updated: Vec<Option<DateTime<Utc>>>,
+    read_to: Vec<Option<Uuid>>,
+    read_marked: Vec<Option<i64>>,
 }
 
 impl Changed {
@@ -189,6 +196,8 @@ impl Changed {
         self.set_last.push(change.last_message.is_some());
         self.last.push(change.last_message.clone().flatten());
         self.updated.push(change.updated_at);
+        self.read_to.push(change.read.map(|(message, _)| message));
+        self.read_marked.push(change.read.map(|(_, position)| position));
     }
 
     async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -202,10 +211,12 @@ impl Changed {
                  archived = coalesce(n.archived, c.archived),
                  message_count = c.message_count + n.messages,
                  last_message = CASE WHEN n.set_last THEN n.last ELSE c.last_message END,
-                 updated_at = coalesce(n.updated, c.updated_at)
+                 updated_at = coalesce(n.updated, c.updated_at),
+                 read_to = coalesce(n.read_to, c.read_to),
+                 read_marked = coalesce(n.read_marked, c.read_marked)
              FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bool[],
-                         $8::text[], $9::timestamptz[])
-                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated)
+                         $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[])
+                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked)
              WHERE c.conversation_id = n.id",
         )
         .bind(self.ids)
@@ -217,6 +228,8 @@ impl Changed {
         .bind(self.set_last)
         .bind(self.last)
         .bind(self.updated)
+        .bind(self.read_to)
+        .bind(self.read_marked)
         .execute(connection)
         .await?;
         Ok(())

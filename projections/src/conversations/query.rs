@@ -32,6 +32,8 @@ pub struct ConversationRow {
     pub created_at: DateTime<Utc>,
     /// When its last message came.
     pub updated_at: DateTime<Utc>,
+    /// The last message that its owner has read.
+    pub read_to: Option<Uuid>,
 }
 
 /// Columns by number and without a check of their types, which the statements fix: on a page both take longer than
@@ -48,12 +50,13 @@ impl<'r> FromRow<'r, PgRow> for ConversationRow {
             last_message: row.try_get_unchecked(6)?,
             created_at: row.try_get_unchecked(7)?,
             updated_at: row.try_get_unchecked(8)?,
+            read_to: row.try_get_unchecked(9)?,
         })
     }
 }
 
 /// The statement behind [`page`]: pinned ones first, then the most recent, each with the number of all.
-pub const PAGE: &str = "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at,
+pub const PAGE: &str = "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to,
          (SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2)
      FROM conversations WHERE owner = $1 AND archived = $2
      ORDER BY pinned DESC, updated_at DESC, conversation_id LIMIT $3 OFFSET $4";
@@ -71,7 +74,7 @@ pub async fn page(
 ) -> Result<(Vec<ConversationRow>, i64), sqlx::Error> {
     let rows = sqlx::query(PAGE).bind(owner).bind(archived).bind(limit).bind(offset).fetch_all(pool).await?;
     let total = match rows.first() {
-        Some(row) => row.try_get(9)?,
+        Some(row) => row.try_get(10)?,
         None if offset == 0 => 0,
         // Beyond the last page there is no row that could carry the number.
         None => {
@@ -95,12 +98,47 @@ pub async fn by_id(
     conversation: Uuid,
 ) -> Result<Option<ConversationRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at
+        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to
          FROM conversations WHERE conversation_id = $1 AND owner = $2",
     )
     .bind(conversation)
     .bind(owner)
     .fetch_optional(pool)
+    .await
+}
+
+/// How far the owner has read a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct ReadMark {
+    /// The conversation.
+    pub conversation_id: Uuid,
+    /// The last message read.
+    #[sqlx(rename = "read_to")]
+    pub message_id: Uuid,
+    /// Position of the event that says so.
+    #[sqlx(rename = "read_marked")]
+    pub position: i64,
+}
+
+/// Marks that this owner has set after the position `after`, up to `until`, in their order. A mark that another one of the
+/// same conversation has replaced is not among them.
+///
+/// # Errors
+/// Those of the database.
+pub async fn read_since(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    after: i64,
+    until: i64,
+) -> Result<Vec<ReadMark>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT conversation_id, read_to, read_marked FROM conversations
+         WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3 ORDER BY read_marked",
+    )
+    .bind(owner)
+    .bind(after)
+    .bind(until)
+    .fetch_all(pool)
     .await
 }
 
@@ -149,7 +187,7 @@ async fn several(pool: WarmPool, wanted: Vec<Wanted>) -> Vec<Found> {
     }
     let conversations: Vec<Uuid> = wanted.iter().map(|(_, conversation)| *conversation).collect();
     let rows = sqlx::query_as(
-        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at
+        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to
          FROM conversations WHERE conversation_id = ANY($1)",
     )
     .bind(conversations)

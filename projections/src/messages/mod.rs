@@ -131,6 +131,7 @@ fn fold(
         | ConversationEvent::ConversationUnpinned { .. }
         | ConversationEvent::ConversationArchived { .. }
         | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::ReplyBegun { .. }
         | ConversationEvent::ReplyAttemptFailed { .. }
         | ConversationEvent::ReplyFailed { text: None, .. }

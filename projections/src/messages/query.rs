@@ -110,6 +110,56 @@ pub async fn after(
     .await
 }
 
+/// At most `limit` messages in all conversations of this owner after the position `after`, up to `until`, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn since(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<MessageRow>, sqlx::Error> {
+    // Conversation by conversation: each has its messages in order, and only what is new of them is read.
+    sqlx::query_as(
+        "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text, m.reply_id, m.in_reply_to, m.model,
+                m.created_at
+         FROM conversations AS c CROSS JOIN LATERAL (
+             SELECT * FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3
+             ORDER BY position LIMIT $4) AS m
+         WHERE c.owner = $1 ORDER BY m.position LIMIT $4",
+    )
+    .bind(owner)
+    .bind(after)
+    .bind(until)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// One message of this owner's.
+///
+/// # Errors
+/// Those of the database.
+pub async fn of_owner(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    conversation: Uuid,
+    message: Uuid,
+) -> Result<Option<MessageRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
+         FROM messages WHERE message_id = $1 AND conversation_id = $2
+             AND EXISTS (SELECT FROM conversations WHERE conversation_id = $2 AND owner = $3)",
+    )
+    .bind(message)
+    .bind(conversation)
+    .bind(owner)
+    .fetch_optional(pool)
+    .await
+}
+
 /// One message of a conversation.
 ///
 /// # Errors

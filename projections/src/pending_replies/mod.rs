@@ -99,6 +99,7 @@ async fn apply(
         | ConversationEvent::ConversationUnpinned { .. }
         | ConversationEvent::ConversationArchived { .. }
         | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::ConversationDeleted { .. }
         | ConversationEvent::MessageSent { .. } => return Ok(()),
     };

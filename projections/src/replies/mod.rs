@@ -131,6 +131,7 @@ async fn apply(
         | ConversationEvent::ConversationUnpinned { .. }
         | ConversationEvent::ConversationArchived { .. }
         | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::MessageSent { .. } => return Ok(()),
     };
     query.execute(connection).await?;

@@ -90,7 +90,13 @@ fn any_command(
         84..88 => Command::CancelReply { reply_id, by: ADA, text: partial, at },
         88..90 => Command::Rename { by: ADA, title: title(&format!("title at {step}")), at },
         90..95 => Command::SetPinned { by: ADA, pinned: random.random(), at },
-        95..99 => Command::SetArchived { by: ADA, archived: random.random(), at },
+        95..98 => Command::SetArchived { by: ADA, archived: random.random(), at },
+        98 => Command::MarkRead {
+            by: ADA,
+            message_id: messages.last().copied().unwrap_or(MessageId::new(Uuid::nil())),
+            message_position: step,
+            at,
+        },
         _ => Command::Delete { by: ADA, at },
     }
 }

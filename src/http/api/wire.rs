@@ -232,6 +232,8 @@ pub(super) struct SessionItem {
     archived: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// Id of the last message that was read, answers included.
+    read_to: Option<Uuid>,
 }
 
 impl From<ConversationRow> for SessionItem {
@@ -245,6 +247,7 @@ impl From<ConversationRow> for SessionItem {
             archived: row.archived,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            read_to: row.read_to,
         }
     }
 }

@@ -55,6 +55,8 @@ about_a_conversation! {
     Archived = "conversation.archived",
     /// It was taken out of the archive.
     Unarchived = "conversation.unarchived",
+    /// Its owner has read it, up to some message.
+    Read = "conversation.read",
     /// It was deleted.
     Deleted = "conversation.deleted",
 }
@@ -85,6 +87,7 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
         ConversationEvent::ConversationUnpinned { .. } => Unpinned::of(event),
         ConversationEvent::ConversationArchived { .. } => Archived::of(event),
         ConversationEvent::ConversationUnarchived { .. } => Unarchived::of(event),
+        ConversationEvent::ConversationRead { .. } => Read::of(event),
         ConversationEvent::ConversationDeleted { .. } => Deleted::of(event),
         ConversationEvent::MessageSent { conversation_id, message_id, author, at, .. } => {
             PublicEvent::new(Sent {

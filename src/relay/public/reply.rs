@@ -247,6 +247,7 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
         | ConversationEvent::ConversationUnpinned { .. }
         | ConversationEvent::ConversationArchived { .. }
         | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::ConversationDeleted { .. }
         | ConversationEvent::MessageSent { .. } => return None,
     })

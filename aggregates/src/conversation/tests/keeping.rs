@@ -113,6 +113,21 @@ fn an_archived_conversation_still_takes_messages() {
 }
 
 #[test]
+fn marks_of_what_was_read_only_go_forward() {
+    let read = |n, position| Event::ConversationRead {
+        conversation_id: talk(),
+        owner: ada(),
+        message_id: message(n),
+        message_position: position,
+        at: at(10),
+    };
+    given(vec![started()]).when(mark_read(ada(), 1, 5)).then_expect_events(vec![read(1, 5)]);
+    given(vec![started(), read(1, 5)]).when(mark_read(ada(), 1, 5)).then_expect_events(vec![]);
+    given(vec![started(), read(2, 9)]).when(mark_read(ada(), 1, 5)).then_expect_events(vec![]);
+    given(vec![started(), read(1, 5)]).when(mark_read(ada(), 2, 9)).then_expect_events(vec![read(2, 9)]);
+}
+
+#[test]
 fn it_is_deleted_once() {
     given(vec![started()]).when(delete(ada())).then_expect_events(vec![deleted()]);
     given(vec![started(), deleted()]).when(delete(ada())).then_expect_events(vec![]);

@@ -3,13 +3,13 @@
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ConversationId;
-use projections::conversations::query::{ConversationRow, by_id, page};
+use projections::conversations::query::{ConversationRow, ReadMark, by_id, page, read_since};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{project_all, start_over};
 use crate::events::{
-    ADA, TALK, cancelled, completed, deleted, failed, minute, registered, renamed, requested, sent, started,
+    ADA, TALK, cancelled, completed, deleted, failed, message, minute, registered, renamed, requested, sent, started,
 };
 use crate::support::Log;
 
@@ -51,6 +51,7 @@ async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgP
         last_message: None,
         created_at: minute(1),
         updated_at: minute(1),
+        read_to: None,
     };
     assert_eq!(talk(&pool).await, fresh);
 
@@ -106,6 +107,40 @@ async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgP
     log.append(&[deleted(TALK, 13)]).await;
     project_all(&log).await;
     assert_eq!(by_id(&pool, ADA.uuid(), TALK.uuid()).await.unwrap(), None);
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_was_read_is_shown_and_found_by_position(pool: PgPool) {
+    let log = Log::new(&pool);
+    let other = ConversationId::new(Uuid::from_u128(77));
+    let read = |conversation, n: u128, message_position, at| -> Event {
+        ConversationEvent::ConversationRead {
+            conversation_id: conversation,
+            owner: ADA,
+            message_id: message(n),
+            message_position,
+            at: minute(at),
+        }
+        .into()
+    };
+    log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), sent(TALK, 2, "two", 2)]).await; // 1, 2, 3
+    log.append(&[started(other, None, 3), read(TALK, 1, 2, 4)]).await; // 4, 5
+    project_all(&log).await;
+    assert_eq!(talk(&pool).await.read_to, Some(message(1).uuid()));
+    assert_eq!(talk(&pool).await.updated_at, minute(2), "reading is no change of the conversation");
+
+    log.append(&[read(other, 9, 1, 5), read(TALK, 2, 3, 6)]).await; // 6, 7
+    project_all(&log).await;
+    let mark = |conversation: ConversationId, n, position| ReadMark {
+        conversation_id: conversation.uuid(),
+        message_id: message(n).uuid(),
+        position,
+    };
+    let owner = ADA.uuid();
+    assert_eq!(read_since(&pool, owner, 0, 99).await.unwrap(), [mark(other, 9, 6), mark(TALK, 2, 7)]);
+    assert_eq!(read_since(&pool, owner, 6, 99).await.unwrap(), [mark(TALK, 2, 7)]);
+    assert_eq!(read_since(&pool, owner, 0, 6).await.unwrap(), [mark(other, 9, 6)]);
+    assert_eq!(read_since(&pool, Uuid::from_u128(0xE7E), 0, 99).await.unwrap(), []);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]

@@ -1,7 +1,7 @@
 //! The messages.
 
-use aggregates::ids::MessageId;
-use projections::messages::query::{MessageRow, after, before, by_id};
+use aggregates::ids::{ConversationId, MessageId};
+use projections::messages::query::{MessageRow, after, before, by_id, of_owner, since};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -84,4 +84,32 @@ async fn questions_and_answers_stand_in_the_order_of_the_log(pool: PgPool) {
     log.append(&[deleted(TALK, 20)]).await;
     project_all(&log).await;
     assert_eq!(after(&pool, talk, 0, 100).await.unwrap(), []);
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_an_owner_has_missed_comes_in_the_order_of_the_log(pool: PgPool) {
+    let log = Log::new(&pool);
+    let other = ConversationId::new(Uuid::from_u128(77));
+    log.append(&[started(TALK, None, 0), started(other, None, 0)]).await; // 1, 2
+    log.append(&[sent(TALK, 1, "one", 1)]).await; // 3
+    log.append(&[sent(other, 2, "two", 2)]).await; // 4
+    log.append(&[sent(TALK, 3, "three", 3)]).await; // 5
+    project_all(&log).await;
+    let (owner, stranger) = (ADA.uuid(), Uuid::from_u128(0xE7E));
+    let positions = async |owner, after, until, limit| -> Vec<i64> {
+        let rows = since(&pool, owner, after, until, limit).await.unwrap();
+        rows.into_iter().map(|row| row.position).collect()
+    };
+    assert_eq!(positions(owner, 0, 99, 10).await, [3, 4, 5]);
+    assert_eq!(positions(owner, 3, 99, 10).await, [4, 5]);
+    assert_eq!(positions(owner, 0, 4, 10).await, [3, 4]);
+    assert_eq!(positions(owner, 0, 99, 2).await, [3, 4]);
+    assert_eq!(positions(stranger, 0, 99, 10).await, [] as [i64; 0]);
+
+    let one = async |owner, conversation: ConversationId| {
+        of_owner(&pool, owner, conversation.uuid(), message(1).uuid()).await.unwrap().map(|row| row.position)
+    };
+    assert_eq!(one(owner, TALK).await, Some(3));
+    assert_eq!(one(owner, other).await, None, "it stands in another conversation");
+    assert_eq!(one(stranger, TALK).await, None);
 }

@@ -86,6 +86,7 @@ fn is_whole(kind: Kind, types: &[&str]) -> bool {
                         "conversation_unpinned",
                         "conversation_archived",
                         "conversation_unarchived",
+                        "conversation_read",
                     ]
                     .contains(name)
                 })
