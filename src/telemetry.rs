@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat};
-use crate::http::serve::serve;
+use crate::http::serve::{ServeLimits, serve};
 use crate::lifecycle::Lifecycle;
 
 /// Starts logging as configured. A second call changes nothing.
@@ -59,7 +59,8 @@ pub async fn serve_metrics(
     let local = listener.local_addr()?;
     let rendering = handle.clone();
     let router = Router::new().route("/metrics", get(move || std::future::ready(rendering.render())));
-    lifecycle.service(serve(listener, router, lifecycle.soft.clone(), lifecycle.work.clone()));
+    let limits = ServeLimits { connections: 64, slow: std::time::Duration::from_secs(30) };
+    lifecycle.service(serve(listener, router, limits, lifecycle.soft.clone(), lifecycle.work.clone()));
     let stop = lifecycle.last.clone();
     lifecycle.service(async move {
         loop {

@@ -263,24 +263,7 @@ impl App {
     /// # Errors
     /// `Unauthenticated`, one wording for every reason; the database's.
     pub async fn authenticate(&self, token: &str) -> Result<Actor, AppError> {
-        let parts = &self.parts;
-        let access = parts.tokens.verify(token, parts.clock.now()).map_err(|error| {
-            tracing::debug!(?error, "access token refused");
-            AppError::invalid_token()
-        })?;
-        #[cfg(feature = "planted")]
-        if crate::planted::is(crate::planted::Defect::NoLoginCheck) {
-            return Ok(Actor { user: access.user, login: access.login });
-        }
-        match parts.logins.is_live(access.login).await? {
-            Some(user) if user == access.user => Ok(Actor { user, login: access.login }),
-            _ => Err(AppError::invalid_token()),
-        }
-    }
-
-    /// Whether the login of an open stream is still live. A database that does not answer ends nobody's stream.
-    pub async fn is_signed_in(&self, actor: Actor) -> bool {
-        !matches!(self.parts.logins.is_live(actor.login).await, Ok(None))
+        Ok(self.admit(token).await?.actor)
     }
 
     /// A user's profile.

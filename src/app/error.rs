@@ -101,6 +101,12 @@ impl AppError {
         Self::new(Kind::Unauthenticated, "invalid_token", "The token is missing, invalid or has expired.")
     }
 
+    /// The process goes down and takes nothing new.
+    pub fn shutting_down() -> Self {
+        Self::new(Kind::Unavailable, "shutting_down", "The service is going down.")
+            .after(Duration::from_secs(1))
+    }
+
     /// The event log cannot be reached.
     pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unavailable, "unavailable", "The service is not available at the moment.")

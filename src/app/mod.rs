@@ -4,7 +4,8 @@
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
-//! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`limits`]: how often.
+//! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
+//! need · [`limits`], [`seats`]: how often, and how many at a time.
 
 pub mod accounts;
 pub mod context;
@@ -12,6 +13,8 @@ pub mod conversations;
 pub mod error;
 pub mod limits;
 pub mod replies;
+pub mod seats;
+pub mod sockets;
 pub mod standing;
 
 use std::sync::Arc;
@@ -23,9 +26,9 @@ use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Credentials, Logins, NameKeys, Passwords, TokenKeys};
+use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
-use crate::live::Hub;
+use crate::live::{Hub, People, Stored};
 use crate::log::Executor;
 use crate::nats::Nats;
 use crate::relay::RelayState;
@@ -66,6 +69,14 @@ pub struct Parts {
     pub credentials: Credentials,
     /// Refresh-token families.
     pub logins: Logins,
+    /// Those that have something open here.
+    pub open_logins: OpenLogins,
+    /// Tickets for sockets.
+    pub tickets: Tickets,
+    /// How much each person may have open.
+    pub seats: seats::Seats,
+    /// What their sockets are told.
+    pub people: People,
     /// Access tokens.
     pub tokens: TokenKeys,
     /// How often messages may be sent.
@@ -76,6 +87,13 @@ pub struct Parts {
     pub tasks: TaskTracker,
     /// The process goes down: nothing new is begun.
     pub stopping: CancellationToken,
+}
+
+impl Parts {
+    /// Where the live feed looks up what is stored.
+    fn stored(&self) -> Stored {
+        Stored { pool: self.pool.clone(), progress: self.progress.clone(), tasks: self.tasks.clone() }
+    }
 }
 
 /// What can be set about use cases.

@@ -30,15 +30,7 @@ impl App {
     /// Follows a reply of the actor's. `asked` is the position at which it was asked for, when that was just now.
     pub fn follow(&self, actor: Actor, reply: ReplyId, from: Resume, asked: Option<i64>) -> ReplyFollower {
         let parts = &self.parts;
-        ReplyFollower::new(
-            &parts.hub,
-            parts.pool.clone(),
-            parts.progress.clone(),
-            actor.user.uuid(),
-            reply,
-            from,
-            asked,
-        )
+        ReplyFollower::new(&parts.hub, parts.stored(), actor.user.uuid(), reply, from, asked)
     }
 
     /// Waits for the end of a reply, at most as long as requests may wait; none when it takes longer.

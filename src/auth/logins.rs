@@ -11,9 +11,10 @@ use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use sqlx::PgPool;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::refresh::RefreshToken;
+use super::opaque::RefreshToken;
 
 /// How long this node trusts that a login is live. A login ended on another node is refused here after this time.
 const CACHE_TTL: Duration = Duration::from_secs(2);
@@ -137,6 +138,7 @@ pub struct Logins {
     /// The turn from which on answers about a user's logins may be believed.
     ends: Cache<UserId, u64>,
     turn: Arc<AtomicU64>,
+    forgot: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Logins {
@@ -156,6 +158,7 @@ impl Logins {
             // Not bounded by number: a forgotten end would let a dead login in. Bounded by the rate of ends.
             ends: Cache::builder().time_to_live(ENDS_TTL).build(),
             turn: Arc::new(AtomicU64::new(0)),
+            forgot: Arc::default(),
         }
     }
 
@@ -306,6 +309,29 @@ impl Logins {
         self.ends
             .entry(user)
             .and_upsert_with(|known| known.map_or(turn, |entry| turn.max(entry.into_value())));
+        self.forgot.notify_one();
+    }
+
+    /// Waits until something was forgotten since the last call. For one caller.
+    pub async fn forgot(&self) {
+        self.forgot.notified().await;
+    }
+
+    /// Those of `logins` that are not live any more.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn ended_among(&self, logins: &[LoginId]) -> Result<Vec<LoginId>, sqlx::Error> {
+        let logins: Vec<Uuid> = logins.iter().map(|login| login.uuid()).collect();
+        let ended: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM unnest($1::uuid[]) AS id
+             WHERE NOT EXISTS (SELECT FROM logins WHERE login_id = id AND ended_at IS NULL
+                 AND idle_until > clock_timestamp() AND ends_at > clock_timestamp())",
+        )
+        .bind(logins)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ended.into_iter().map(LoginId::new).collect())
     }
 
     /// The live logins of a person, the newest first.

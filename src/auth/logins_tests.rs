@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::credentials::Credentials;
 use super::logins::*;
-use super::refresh::RefreshToken;
+use super::opaque::RefreshToken;
 
 const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xB0B));

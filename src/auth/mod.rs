@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`passwords`] | the password rule, hashing and verification under a cap |
 //! | [`credentials`] | where the hash of a person's password is kept |
-//! | [`refresh`] | refresh tokens: what a client keeps, and the hash that we keep |
+//! | [`opaque`] | refresh tokens and tickets: what a client keeps, and the hash that we keep |
+//! | [`tickets`] | tickets: each opens one socket, once, for a short time |
 //! | [`logins`] | refresh-token families: start, rotation with detection of copies, end |
+//! | [`watch`] | the logins of open streams and sockets: who is told when one ends |
 //! | [`tokens`] | short-lived access tokens |
 //! | [`names`] | keyed hashes: claim streams of addresses and names, fingerprints of request bodies |
 //!
@@ -17,9 +19,11 @@ mod common_passwords;
 pub mod credentials;
 pub mod logins;
 pub mod names;
+pub mod opaque;
 pub mod passwords;
-pub mod refresh;
+pub mod tickets;
 pub mod tokens;
+pub mod watch;
 
 #[cfg(test)]
 mod logins_tests;
@@ -31,6 +35,8 @@ mod tokens_tests;
 pub use credentials::{Credential, Credentials};
 pub use logins::{LoginPolicy, Logins, Rotation};
 pub use names::NameKeys;
+pub use opaque::{RefreshToken, Ticket};
 pub use passwords::{Password, Passwords};
-pub use refresh::RefreshToken;
+pub use tickets::Tickets;
 pub use tokens::TokenKeys;
+pub use watch::{OpenLogin, OpenLogins};

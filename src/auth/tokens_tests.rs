@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::refresh::RefreshToken;
+use super::opaque::RefreshToken;
 use super::tokens::*;
 
 const SECRET: &[u8] = b"kY7pQ2xV9mZ4tR8wL3nB6cH1dF5gJ0sA";

@@ -12,6 +12,7 @@ mod reader;
 mod replies;
 mod roles;
 mod secret;
+mod sockets;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
 pub use roles::{Role, Roles};
 pub use secret::{Kept, REDACTED, Secret, SecretKey};
+pub use sockets::SocketsConfig;
 pub use storage::{Database, StorageConfig};
 pub use web::{Cors, WebConfig};
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub roles: Roles,
     /// Addresses and limits of HTTP.
     pub web: WebConfig,
+    /// What open connections may hold.
+    pub sockets: SocketsConfig,
     /// Where the data is.
     pub storage: StorageConfig,
     /// NATS; none: this process does everything by itself.
@@ -126,6 +130,7 @@ impl Config {
         let mut reader = Reader::new(environment, dot_env);
         let debug = reader.flag("DEBUG", false)?;
         let web = WebConfig::read(&mut reader, debug)?;
+        let sockets = SocketsConfig::read(&mut reader)?;
         let storage = StorageConfig::read(&mut reader)?;
         let embedded = storage.is_embedded();
         let roles = Roles::read(&mut reader, embedded)?;
@@ -159,6 +164,7 @@ impl Config {
             debug,
             roles,
             web,
+            sockets,
             storage,
             nats,
             auth,

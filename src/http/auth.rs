@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header, request::Parts};
 
 use super::Doors;
 use super::error::ApiError;
+use crate::app::sockets::Admission;
 use crate::app::{Actor, AppError};
 
 /// Name of the scheme in the API description.
@@ -27,7 +28,7 @@ impl FromRequestParts<Doors> for SignedIn {
 }
 
 /// The token of the one `Authorization: Bearer …` header. Two headers, or another scheme, are no token.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.to_str().ok()?;
     if values.next().is_some() {
@@ -35,6 +36,25 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     }
     let (scheme, token) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+/// A signed-in person, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted(pub Admission);
+
+impl FromRequestParts<Doors> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
+        let token = bearer(&parts.headers).ok_or_else(AppError::invalid_token)?;
+        Ok(Self(doors.app.admit(token).await?))
+    }
+}
+
+impl OperationInput for Admitted {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        SignedIn::operation_input(ctx, operation);
+    }
 }
 
 impl OperationInput for SignedIn {

@@ -64,6 +64,27 @@ impl ApiError {
     pub fn error(&self) -> &AppError {
         &self.error
     }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Seconds after which it is worth trying again.
+    pub fn retry_after(&self) -> Option<u64> {
+        let after = self.error.retry_after?;
+        Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
+    }
+
+    /// Tells the log what happened, when it is our failure.
+    pub fn report(&self) {
+        let (code, cause) = (self.error.code, self.error.source.as_ref().map(|source| format!("{source:#}")));
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code, cause, "request failed");
+        } else if self.status.is_server_error() {
+            tracing::warn!(code, cause, "request failed");
+        }
+    }
 }
 
 /// The one table from kinds to statuses.
@@ -89,15 +110,9 @@ impl From<AppError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        self.report();
+        let retry_after = self.retry_after();
         let Self { status, error, errors } = self;
-        if status.is_server_error() {
-            let cause = error.source.as_ref().map(|source| format!("{source:#}"));
-            if status == StatusCode::INTERNAL_SERVER_ERROR {
-                tracing::error!(code = error.code, cause, "request failed");
-            } else {
-                tracing::warn!(code = error.code, cause, "request failed");
-            }
-        }
         let body = ErrorBody {
             detail: error.detail,
             code: error.code.to_owned(),
@@ -108,9 +123,8 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(after) = error.retry_after {
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

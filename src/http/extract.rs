@@ -229,20 +229,28 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().unwrap_or_default().trim();
-    let valid = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if !valid || values.next().is_some() {
-        return Err(AppError::new(
-            Kind::Invalid,
-            "invalid_idempotency_key",
-            "The Idempotency-Key must have 1 to 255 visible ASCII characters, and stand there once.",
-        )
-        .into());
+    if !is_key(key) || values.next().is_some() {
+        return Err(invalid_key());
     }
     Ok(Some(key.to_owned()))
 }
 
+/// Whether it can be an idempotency key.
+pub(super) fn is_key(key: &str) -> bool {
+    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+pub(super) fn invalid_key() -> ApiError {
+    AppError::new(
+        Kind::Invalid,
+        "invalid_idempotency_key",
+        "The Idempotency-Key must have 1 to 255 visible ASCII characters, and stand there once.",
+    )
+    .into()
+}
+
 /// Parses a JSON body. U+0000 is refused, because no JSON column of the database can hold it.
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if has_nul(bytes) {
         return Err(AppError::new(
             Kind::Invalid,
@@ -276,7 +284,7 @@ fn not_json() -> ApiError {
 }
 
 /// A malformed request. The message says what was expected, and does not repeat what was sent.
-fn unprocessable(field: &str, message: &str) -> ApiError {
+pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
     let message = match (message.split_once(": "), message.rsplit_once(", expected ")) {
         (Some((what, _)), Some((_, expected))) if what.starts_with("invalid") => {
             format!("{what}, expected {expected}")

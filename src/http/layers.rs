@@ -96,11 +96,7 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
         tokio::time::timeout(limit, next.run(request)).await.map_err(|_| timed_out())
     } else {
         if doors.app.stopping().is_cancelled() {
-            return ApiError::from(
-                AppError::new(Kind::Unavailable, "shutting_down", "The service is going down.")
-                    .after(Duration::from_secs(1)),
-            )
-            .into_response();
+            return ApiError::from(AppError::shutting_down()).into_response();
         }
         let id = request_id::current();
         let work = request_id::CURRENT.scope(id, next.run(request)).in_current_span();

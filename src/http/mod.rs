@@ -11,11 +11,13 @@ pub mod auth;
 pub mod docs;
 pub mod error;
 pub mod extract;
+pub mod frames;
 pub mod health;
 pub mod layers;
 pub mod request_id;
 pub mod root;
 pub mod serve;
+pub mod socket;
 pub mod sse;
 
 use std::sync::Arc;
@@ -48,6 +50,8 @@ pub struct HttpSettings {
     pub cors: layers::CorsRule,
     /// Head of the log when the process started: ready means that the read models have passed it.
     pub ready_from: i64,
+    /// What open connections may hold.
+    pub sockets: crate::config::SocketsConfig,
     /// Whether this process only carries the log to NATS.
     pub needs_nats: bool,
 }

@@ -1,12 +1,19 @@
 //! The accept loop: sockets to requests, with limits on what a slow or greedy client can hold, and a graceful end.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,18 +25,49 @@ const MAX_HEADERS_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 /// How long the loop waits when no socket can be had.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
+/// What the system holds of what a client has not taken yet, in bytes (it doubles this for its own book-keeping).
+const SEND_BUFFER: usize = 128 * 1024;
+/// How long a peer may leave unacknowledged what was sent to it: after that it is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// What one connection too many is told, and how long that may take.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 103\r\n\
+    Retry-After: 5\r\nConnection: close\r\n\r\n\
+    {\"detail\":\"Too many connections; please come again.\",\"code\":\"too_many_connections\",\"request_id\":\"none\"}";
+const FULL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What connections may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeLimits {
+    /// How many there may be.
+    pub connections: usize,
+    /// How long a client may take nothing of what is there for it.
+    pub slow: Duration,
+}
 
 /// Serves `router` on `listener` until `stop`; connections then finish what they have begun, on `tasks`.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, tasks: TaskTracker) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ServeLimits,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                tasks.spawn(connection(stream, router.clone(), stop.clone()));
-            }
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    tasks.spawn(connection(stream, router.clone(), limits.slow, place, stop.clone()));
+                }
+                Err(_) => {
+                    metrics::counter!("verbatim_connections_refused_total").increment(1);
+                    tasks.spawn(tokio::time::timeout(FULL_PATIENCE, refuse(stream)));
+                }
+            },
             Err(error) => {
                 // A connection that was gone before it was accepted is nothing; too many open files is worth a pause.
                 tracing::debug!(%error, "a connection could not be accepted");
@@ -39,15 +77,38 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+/// Says that there is no place. Only what was asked is read, so that the answer arrives.
+async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(FULL).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// A connection, up to its end; that of a socket, when it becomes one.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    slow: Duration,
+    place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
     // Small frames must not wait for each other.
     let _ = stream.set_nodelay(true);
+    let options = SockRef::from(&stream);
+    // What is bounded in here must not pile up in the system, and whoever is gone without a word must be noticed.
+    let _ = options.set_send_buffer_size(SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = options.set_tcp_user_timeout(Some(DEAD_AFTER));
+    let mut stream = TimeoutStream::new(Placed { stream, _place: place });
+    stream.set_write_timeout(Some(slow));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADERS_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
@@ -59,5 +120,51 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// A connection with the place that it takes: a socket keeps it after the HTTP is over.
+struct Placed {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 }

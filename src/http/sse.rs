@@ -18,19 +18,17 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::Doors;
 use super::error::ApiError;
 use super::extract::document_header;
-use crate::app::{Actor, App};
+use super::frames::{Deleted, Delta, Restart, event_id, parse_event_id};
+use crate::app::sockets::Presence;
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
 
 /// How often a sign of life is sent on a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often an open stream's login is looked at.
-const RECHECK: Duration = Duration::from_secs(2);
 
 /// How a door words the frames of its streams.
 pub trait Wording: Send + 'static {
@@ -38,30 +36,6 @@ pub trait Wording: Send + 'static {
     fn opening(&self) -> Option<(&'static str, serde_json::Value)>;
     /// The last frame.
     fn end(&self, ended: &Ended) -> (&'static str, serde_json::Value);
-}
-
-/// More text.
-#[derive(Serialize)]
-struct Delta<'a> {
-    reply_id: ReplyId,
-    attempt: u32,
-    offset: usize,
-    text: &'a str,
-}
-
-/// What came so far is void.
-#[derive(Serialize)]
-struct Restart {
-    reply_id: ReplyId,
-    attempt: u32,
-}
-
-/// The reply was cancelled, because its conversation was deleted.
-#[derive(Serialize)]
-struct Deleted {
-    reply_id: ReplyId,
-    state: &'static str,
-    reason: &'static str,
 }
 
 /// From where on a stream is to be sent.
@@ -101,31 +75,14 @@ impl OperationInput for LastEventId {
     }
 }
 
-/// The id of an event: what `Last-Event-ID` brings back.
-pub fn event_id(reply: ReplyId, at: Resume) -> String {
-    format!("{reply}:{}:{}", at.attempt, at.offset)
-}
-
-/// Reads an event id; none when it is not one.
-pub fn parse_event_id(id: &str) -> Option<(ReplyId, Resume)> {
-    let mut parts = id.split(':');
-    let (reply, attempt, offset) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() || id.len() > 128 {
-        return None;
-    }
-    let at = Resume { attempt: attempt.parse().ok()?, offset: offset.parse().ok()? };
-    Some((reply.parse().ok()?, at))
-}
-
 /// The answer that streams a reply.
 pub fn respond(
-    app: App,
-    actor: Actor,
+    presence: Presence,
     reply: ReplyId,
     follower: ReplyFollower,
     wording: impl Wording,
 ) -> Response {
-    let events = events(app, actor, reply, follower, wording);
+    let events = events(presence, reply, follower, wording);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
@@ -137,12 +94,9 @@ pub fn respond(
 
 /// An open stream.
 struct Open<W> {
-    app: App,
-    actor: Actor,
+    presence: Presence,
     follower: ReplyFollower,
     wording: W,
-    /// When its login was last seen to be live.
-    checked: Instant,
 }
 
 enum State<W> {
@@ -152,14 +106,12 @@ enum State<W> {
 }
 
 fn events<W: Wording>(
-    app: App,
-    actor: Actor,
+    presence: Presence,
     reply: ReplyId,
     follower: ReplyFollower,
     wording: W,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let checked = Instant::now();
-    let start = State::Opening(Box::new(Open { app, actor, follower, wording, checked }));
+    let start = State::Opening(Box::new(Open { presence, follower, wording }));
     stream::unfold(start, move |state| async move {
         let mut open = match state {
             State::Opening(open) => match open.wording.opening() {
@@ -174,11 +126,12 @@ fn events<W: Wording>(
         };
         let frame = open.next().await?;
         Some(match frame {
-            Frame::Restart { attempt } => {
-                (Ok(named("reply.restart", &Restart { reply_id: reply, attempt })), State::Running(open))
-            }
+            Frame::Restart { attempt } => (
+                Ok(named("reply.restart", &Restart { reply_id: reply.uuid(), attempt })),
+                State::Running(open),
+            ),
             Frame::Delta { attempt, offset, text } => {
-                let delta = Delta { reply_id: reply, attempt, offset, text: &text };
+                let delta = Delta { reply_id: reply.uuid(), attempt, offset, text };
                 let id = event_id(reply, Resume { attempt, offset });
                 (Ok(named("reply.delta", &delta).id(id)), State::Running(open))
             }
@@ -186,10 +139,7 @@ fn events<W: Wording>(
                 let (name, data) = open.wording.end(&ended);
                 (Ok(named(name, &data).id(event_id(reply, open.follower.at()))), State::Over)
             }
-            Frame::Deleted => {
-                let deleted = Deleted { reply_id: reply, state: "cancelled", reason: "conversation_deleted" };
-                (Ok(named("reply.cancelled", &deleted)), State::Over)
-            }
+            Frame::Deleted => (Ok(named("reply.cancelled", &Deleted::new(reply))), State::Over),
             Frame::Closing => (
                 Ok(Event::default()
                     .comment("going down: come back with Last-Event-ID")
@@ -203,22 +153,17 @@ fn events<W: Wording>(
 impl<W> Open<W> {
     /// The next frame, as long as the login is live.
     async fn next(&mut self) -> Option<Frame> {
-        loop {
-            // By the clock, not by silence: a reply that is written without a pause is checked too.
-            if self.checked.elapsed() >= RECHECK {
-                if !self.app.is_signed_in(self.actor).await {
-                    return None;
-                }
-                self.checked = Instant::now();
-            }
-            match tokio::time::timeout_at(self.checked + RECHECK, self.follower.next()).await {
-                Ok(Ok(frame)) => return frame,
-                Ok(Err(error)) => {
+        tokio::select! {
+            // First: a reply that is written without a pause must not hide that the login has ended.
+            biased;
+            () = self.presence.ended() => None,
+            frame = self.follower.next() => match frame {
+                Ok(frame) => frame,
+                Err(error) => {
                     tracing::warn!(%error, "a stream could not be continued");
-                    return None;
+                    None
                 }
-                Err(_) => {}
-            }
+            },
         }
     }
 }
@@ -226,38 +171,4 @@ impl<W> Open<W> {
 fn named(name: &str, data: &impl Serialize) -> Event {
     let data = serde_json::to_string(data).unwrap_or_default();
     Event::default().event(name).data(data)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use aggregates::ids::MessageId;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn an_event_id_reads_back(id in any::<u128>(), attempt in any::<u32>(), offset in any::<usize>()) {
-            let reply = ReplyId::of(MessageId::new(uuid::Uuid::from_u128(id)));
-            let at = Resume { attempt, offset };
-            prop_assert_eq!(parse_event_id(&event_id(reply, at)), Some((reply, at)));
-        }
-
-        #[test]
-        fn rubbish_is_no_event_id_and_does_no_harm(text in ".{0,200}") {
-            let _ = parse_event_id(&text);
-        }
-    }
-
-    #[test]
-    fn other_forms_are_refused() {
-        for id in [
-            "",
-            "1:2",
-            "a:1:2",
-            "00000000-0000-0000-0000-000000000000:1:2:3",
-            "00000000-0000-0000-0000-000000000000:-1:2",
-        ] {
-            assert_eq!(parse_event_id(id), None, "{id}");
-        }
-    }
 }

@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hub::{Hub, LiveReply};
-use super::sealed::{LiveKey, Piece};
+use super::sealed::{LiveKey, Piece, Typing};
 use crate::nats::Nats;
 
 /// How often a process that misses text asks for it, at most.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// What sealed signs of typing are bound to.
+const TYPING: &str = "typing";
 
 /// Carries the live feed to and from other processes. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -81,8 +84,36 @@ impl Between {
         }
     }
 
+    /// Tells other processes that somebody types. Lost where nobody listens.
+    pub(super) async fn tell(&self, typing: &Typing) -> anyhow::Result<()> {
+        if let Some(sealed) = self.key.seal(TYPING, typing) {
+            self.nats.client().publish(self.nats.names().typing(), sealed.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what other processes tell of who types, until the end of the process.
+    pub async fn hear(self, hand_on: impl Fn(Typing) + Send + 'static) {
+        let work = async {
+            let mut told = self.nats.client().subscribe(self.nats.names().typing()).await?;
+            while let Some(message) = told.next().await {
+                match self.key.open::<Typing>(TYPING, &message.payload) {
+                    Some(typing) => hand_on(typing),
+                    None => metrics::counter!("verbatim_live_rejected_total").increment(1),
+                }
+            }
+            Ok::<(), anyhow::Error>(())
+        };
+        tokio::select! {
+            outcome = work => if let Err(error) = outcome {
+                tracing::warn!(%error, "who types on other nodes is not heard of");
+            },
+            () = self.stop.cancelled() => {}
+        }
+    }
+
     async fn publish(&self, reply: ReplyId, piece: &Piece) -> anyhow::Result<()> {
-        if let Some(sealed) = self.key.seal(reply, piece) {
+        if let Some(sealed) = self.key.seal(&reply.to_string(), piece) {
             self.nats.client().publish(self.nats.names().live(reply.uuid()), sealed.into()).await?;
         }
         Ok(())
@@ -128,7 +159,7 @@ async fn carry(
             }
             message = pieces.next() => {
                 let Some(message) = message else { return Ok(()) };
-                let Some(piece) = between.key.open(reply, &message.payload) else {
+                let Some(piece) = between.key.open::<Piece>(&reply.to_string(), &message.payload) else {
                     metrics::counter!("verbatim_live_rejected_total").increment(1);
                     continue;
                 };

@@ -3,11 +3,34 @@
 //! Deltas are not events. The text of a running attempt stands once in memory, bounded by the size of a reply; every
 //! client that follows it reads from there at its own pace, so that a slow one costs nothing and misses nothing. Ends
 //! come from the log, never from the worker, so that every node learns of them alike.
+//!
+//! [`hub`], [`stream`]: replies and who follows one · [`people`], [`feed`]: what all sockets of a person are told ·
+//! [`between`], [`sealed`]: the same between processes.
 
 pub mod between;
+pub mod feed;
 pub mod hub;
+pub mod people;
 pub mod sealed;
 pub mod stream;
 
+pub use feed::{Fed, UserFeed};
 pub use hub::{Hub, LiveReply};
+pub use people::{Item, People};
 pub use stream::{Frame, ReplyFollower, Resume};
+
+use projections::progress::Progress;
+use projections::warm_pool::WarmPool;
+use tokio_util::task::TaskTracker;
+
+/// Where the live feed looks up what is stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The read models.
+    pub pool: WarmPool,
+    /// How far they are.
+    pub progress: Progress,
+    /// Looks run here, to their end: whoever is slow to take what they bring must not hold a connection to the database
+    /// meanwhile.
+    pub tasks: TaskTracker,
+}

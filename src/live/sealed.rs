@@ -1,10 +1,11 @@
-//! Text of running replies on its way between processes: sealed, because whoever may listen on NATS must not read along,
-//! and whoever may publish there must not write along.
+//! What the live feed carries between processes: sealed, because whoever may listen on NATS must not read along, and whoever
+//! may publish there must not write along.
 
-use aggregates::ids::ReplyId;
 use aws_lc_rs::hkdf;
 use projections::log::DataKey;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 const SALT: &[u8] = b"verbatim/v1";
 const LABEL: &[u8] = b"live feed";
@@ -27,6 +28,19 @@ pub struct Piece {
     pub offset: usize,
     /// The piece; may be empty, when only the attempt is told.
     pub text: String,
+}
+
+/// Somebody types, or has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typing {
+    /// Who.
+    pub user: Uuid,
+    /// In which conversation of theirs.
+    pub conversation: Uuid,
+    /// Whether they type now.
+    pub typing: bool,
+    /// The socket that told it, which need not be told.
+    pub socket: Uuid,
 }
 
 /// Length of the derived key.
@@ -53,46 +67,44 @@ impl LiveKey {
         DataKey::from_bytes(&key).map(Self).map_err(|_| LiveKeyError)
     }
 
-    /// Seals a piece of `reply`'s text. None: the library refuses, or the piece cannot be written.
-    pub fn seal(&self, reply: ReplyId, piece: &Piece) -> Option<Vec<u8>> {
-        let plain = serde_json::to_vec(piece).ok()?;
-        self.0.seal(&plain, &reply.to_string()).ok()
+    /// Seals `value` for a subject of `context`. None: the library refuses, or the value cannot be written.
+    pub fn seal(&self, context: &str, value: &impl Serialize) -> Option<Vec<u8>> {
+        let plain = serde_json::to_vec(value).ok()?;
+        self.0.seal(&plain, context).ok()
     }
 
-    /// Opens a piece of `reply`'s text. None: it is not one, or not from a process with the same key.
-    pub fn open(&self, reply: ReplyId, message: &[u8]) -> Option<Piece> {
-        let plain = self.0.open(message, &reply.to_string()).ok()?;
+    /// Opens what was sealed for a subject of `context`. None: it is something else, or not from a process with the same
+    /// key.
+    pub fn open<T: DeserializeOwned>(&self, context: &str, message: &[u8]) -> Option<T> {
+        let plain = self.0.open(message, context).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aggregates::ids::MessageId;
-    use uuid::Uuid;
-
     use super::*;
 
-    fn reply(number: u128) -> ReplyId {
-        ReplyId::of(MessageId::new(Uuid::from_u128(number)))
+    fn open(key: &LiveKey, context: &str, message: &[u8]) -> Option<Piece> {
+        key.open(context, message)
     }
 
     #[test]
     fn a_piece_opens_under_its_key_for_its_reply_and_unchanged() {
         let key = LiveKey::new(&[7; 32]).unwrap();
         let piece = Piece { attempt: 2, offset: 5, text: "wörd".to_owned() };
-        let sealed = key.seal(reply(1), &piece).unwrap();
-        assert_eq!(key.open(reply(1), &sealed), Some(piece.clone()));
-        assert_eq!(LiveKey::new(&[7; 32]).unwrap().open(reply(1), &sealed), Some(piece));
-        assert_eq!(key.open(reply(2), &sealed), None, "another reply's");
-        assert_eq!(LiveKey::new(&[8; 32]).unwrap().open(reply(1), &sealed), None, "another key's");
+        let sealed = key.seal("one", &piece).unwrap();
+        assert_eq!(open(&key, "one", &sealed), Some(piece.clone()));
+        assert_eq!(open(&LiveKey::new(&[7; 32]).unwrap(), "one", &sealed), Some(piece));
+        assert_eq!(open(&key, "two", &sealed), None, "another reply's");
+        assert_eq!(open(&LiveKey::new(&[8; 32]).unwrap(), "one", &sealed), None, "another key's");
         for at in [0, sealed.len() / 2, sealed.len() - 1] {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert_eq!(key.open(reply(1), &changed), None, "changed at {at}");
+            assert_eq!(open(&key, "one", &changed), None, "changed at {at}");
         }
         for rubbish in [&b""[..], b"short", &[0; 100]] {
-            assert_eq!(key.open(reply(1), rubbish), None);
+            assert_eq!(open(&key, "one", rubbish), None);
         }
         assert!(!sealed.windows(3).any(|window| window == b"rd\""), "it can be read");
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use aggregates::ids::ReplyId;
 use projections::messages::query::MessageRow;
-use projections::progress::Progress;
 use projections::replies::query::ReplyRow;
-use projections::warm_pool::WarmPool;
 use projections::{messages, models, replies};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Stored;
 use super::hub::{Hub, LiveReply};
 
 /// How often a follower looks into the read models although nothing has come: what correctness rests on.
@@ -66,8 +66,7 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct ReplyFollower {
     live: watch::Receiver<LiveReply>,
-    pool: WarmPool,
-    progress: Progress,
+    stored: Stored,
     owner: Uuid,
     reply: ReplyId,
     at: Resume,
@@ -80,6 +79,8 @@ pub struct ReplyFollower {
     look_at: Instant,
     /// Where the models show the reply: when they have come so far and it is not there, it was deleted.
     asked: i64,
+    /// A look into the read models that is under way.
+    looking: Option<JoinHandle<Result<Found, sqlx::Error>>>,
 }
 
 impl ReplyFollower {
@@ -87,8 +88,7 @@ impl ReplyFollower {
     /// it was asked for, when that was just now and the models may not show it yet.
     pub fn new(
         hub: &Hub,
-        pool: WarmPool,
-        progress: Progress,
+        stored: Stored,
         owner: Uuid,
         reply: ReplyId,
         at: Resume,
@@ -99,7 +99,8 @@ impl ReplyFollower {
         let look = Some(hub.position().max(asked.unwrap_or(0)));
         let ready = std::collections::VecDeque::new();
         let (look_at, asked) = (Instant::now() + LOOK, asked.unwrap_or(0));
-        Self { live, pool, progress, owner, reply, at, ready, done: false, look, look_at, asked }
+        let (done, looking) = (false, None);
+        Self { live, stored, owner, reply, at, ready, done, look, look_at, asked, looking }
     }
 
     /// Where the client stands after the frames handed out so far.
@@ -120,7 +121,7 @@ impl ReplyFollower {
                 return Ok(None);
             }
             if let Some(position) = self.look {
-                self.progress.wait(models::CONVERSATION_MODELS, position, CATCH_UP).await;
+                self.stored.progress.wait(models::CONVERSATION_MODELS, position, CATCH_UP).await;
                 if self.finish().await? {
                     continue;
                 }
@@ -154,32 +155,23 @@ impl ReplyFollower {
 
     /// Puts the end on the way, if the read models know it.
     async fn finish(&mut self) -> Result<bool, sqlx::Error> {
-        let Some(reply) = replies::query::by_id(&self.pool, self.owner, self.reply.uuid()).await? else {
-            // The models have seen it asked for: the conversation was deleted, and the reply cancelled with it.
-            self.done = self
-                .progress
-                .all()
-                .iter()
-                .filter(|(name, ..)| models::CONVERSATION_MODELS.contains(name))
-                .all(|(_, position, _)| *position >= self.asked);
-            if self.done {
-                self.ready.push_back(Frame::Deleted);
+        let looking = self.looking.get_or_insert_with(|| {
+            let look = look(self.stored.clone(), self.owner, self.reply, self.asked);
+            self.stored.tasks.spawn(look)
+        });
+        let found = looking.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+        self.looking = None;
+        match found? {
+            Found::Running => return Ok(false),
+            Found::Deleted => self.ready.push_back(Frame::Deleted),
+            Found::Ended(ended) => {
+                if let Some(text) = ended.answer.as_ref().and_then(|answer| answer.text.as_deref()) {
+                    let attempts = ended.reply.attempts.as_array().map_or(0, Vec::len);
+                    self.text(u32::try_from(attempts).unwrap_or(u32::MAX), text);
+                }
+                self.ready.push_back(Frame::End(ended));
             }
-            return Ok(self.done);
-        };
-        if !reply.has_ended() {
-            return Ok(false);
         }
-        // Another model tells what was said; it may be a moment behind the one that tells that it has ended.
-        if !self.progress.wait(&["messages"], reply.position, CATCH_UP).await {
-            return Ok(false);
-        }
-        let answer = messages::query::by_id(&self.pool, reply.answer_id).await?;
-        if let Some(text) = answer.as_ref().and_then(|answer| answer.text.as_deref()) {
-            let attempts = reply.attempts.as_array().map_or(0, Vec::len);
-            self.text(u32::try_from(attempts).unwrap_or(u32::MAX), text);
-        }
-        self.ready.push_back(Frame::End(Box::new(Ended { reply, answer })));
         self.done = true;
         Ok(true)
     }
@@ -202,4 +194,32 @@ impl ReplyFollower {
             self.ready.push_back(Frame::Delta { attempt, offset: text.len(), text: text.to_owned() });
         }
     }
+}
+
+/// What the read models know of a reply.
+#[derive(Debug)]
+enum Found {
+    /// It has not ended, or is not shown yet.
+    Running,
+    /// Its conversation was deleted.
+    Deleted,
+    /// It has.
+    Ended(Box<Ended>),
+}
+
+async fn look(stored: Stored, owner: Uuid, reply: ReplyId, asked: i64) -> Result<Found, sqlx::Error> {
+    let Stored { pool, progress, .. } = stored;
+    let Some(reply) = replies::query::by_id(&pool, owner, reply.uuid()).await? else {
+        let known = |(name, position, _): &(&'static str, i64, bool)| {
+            !models::CONVERSATION_MODELS.contains(name) || *position >= asked
+        };
+        // When the models have seen it asked for, the conversation was deleted, and the reply cancelled with it.
+        return Ok(if progress.all().iter().all(known) { Found::Deleted } else { Found::Running });
+    };
+    // Another model tells what was said; it may be a moment behind the one that tells that it has ended.
+    if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP).await {
+        return Ok(Found::Running);
+    }
+    let answer = messages::query::by_id(&pool, reply.answer_id).await?;
+    Ok(Found::Ended(Box::new(Ended { reply, answer })))
 }

@@ -45,6 +45,11 @@ impl Names {
         format!("{}.wake", self.prefix)
     }
 
+    /// Who types.
+    pub fn typing(&self) -> String {
+        format!("{}.typing", self.prefix)
+    }
+
     /// Every public event.
     pub fn all_events(&self) -> String {
         self.event(">")

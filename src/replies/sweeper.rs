@@ -13,7 +13,7 @@ use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 use super::lease;
-use crate::auth::Logins;
+use crate::auth::{Logins, Tickets};
 use crate::clock::Clock;
 use crate::log::{ExecuteError, Executor, Intent, command_key};
 
@@ -32,6 +32,8 @@ pub struct Sweeper {
     pub executor: Executor,
     /// Its ended logins are cleared.
     pub logins: Logins,
+    /// Those that nobody has used are cleared.
+    pub tickets: Tickets,
     /// Time of the events.
     pub clock: Clock,
 }
@@ -103,6 +105,9 @@ impl Sweeper {
         }
         if let Err(error) = self.logins.purge_ended(Duration::from_secs(30 * 24 * 3600)).await {
             tracing::warn!(%error, "ended logins were not dropped");
+        }
+        if let Err(error) = self.tickets.purge().await {
+            tracing::warn!(%error, "old tickets were not dropped");
         }
     }
 }

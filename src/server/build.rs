@@ -15,14 +15,15 @@ use super::lag;
 use super::secrets::Secrets;
 use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
 use crate::app::limits::MessageLimits;
+use crate::app::seats::Seats;
 use crate::app::{App, Parts, Settings};
 use crate::auth::passwords::PasswordLimits;
-use crate::auth::{Credentials, LoginPolicy, Logins, Passwords};
+use crate::auth::{Credentials, LoginPolicy, Logins, OpenLogins, Passwords, Tickets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
 use crate::lifecycle::Lifecycle;
-use crate::live::Hub;
 use crate::live::between::Between;
+use crate::live::{Hub, People, Stored};
 use crate::log::Executor;
 use crate::nats::Nats;
 use crate::relay::{Relay, RelayState};
@@ -82,15 +83,13 @@ pub async fn build(
     let tail = Tail::new(reader.clone());
     let projections = models::all();
     let progress = Progress::new(projections.iter().map(|projection| projection.name()));
-    let hub = match &nats {
-        Some(nats) => {
-            let (tasks, stop) = (lifecycle.services.clone(), lifecycle.last.clone());
-            let between = Between::new(nats.clone(), secrets.live, tasks, stop);
-            lifecycle.service(between.clone().wake(tail.clone()));
-            Hub::shared(between)
-        }
-        None => Hub::new(),
-    };
+    let between = nats.as_ref().map(|nats| {
+        let (tasks, stop) = (lifecycle.services.clone(), lifecycle.last.clone());
+        let between = Between::new(nats.clone(), secrets.live, tasks, stop);
+        lifecycle.service(between.clone().wake(tail.clone()));
+        between
+    });
+    let hub = between.clone().map_or_else(Hub::new, Hub::shared);
     let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone());
     let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
 
@@ -108,12 +107,24 @@ pub async fn build(
         ));
     }
     lifecycle.service(hub.clone().run(tail.clone(), ready_from, lifecycle.last.clone()));
+    let stored = Stored { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
+    let people = People::new(stored, ready_from, between.clone());
+    if config.roles.has(Role::Api) {
+        lifecycle.service(people.clone().run(tail.clone(), ready_from, lifecycle.last.clone()));
+        if let Some(between) = between {
+            let people = people.clone();
+            lifecycle.service(between.hear(move |typing| people.hear(typing)));
+        }
+    }
     lifecycle.service(lag::export(reader.clone(), progress.clone(), lifecycle.last.clone()));
 
     let logins = Logins::new(
         pool.clone(),
         LoginPolicy { idle: config.auth.refresh_lifetime, total: config.auth.login_max },
     );
+    let open_logins = OpenLogins::default();
+    lifecycle.service(open_logins.clone().run(logins.clone(), lifecycle.last.clone()));
+    let tickets = Tickets::new(pool.clone());
     let provider = provider(config)?;
     let described = provider.describe();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
@@ -136,6 +147,7 @@ pub async fn build(
         pool: warm.clone(),
         executor: executor.clone(),
         logins: logins.clone(),
+        tickets: tickets.clone(),
         clock: clock.clone(),
     };
     if config.roles.has(Role::Worker) {
@@ -189,6 +201,10 @@ pub async fn build(
         passwords: Passwords::new(PasswordLimits::default())?,
         credentials: Credentials::new(pool.clone()),
         logins,
+        open_logins,
+        tickets,
+        seats: Seats::new(config.sockets.per_user, config.sockets.streams_per_user),
+        people,
         tokens: secrets.tokens,
         limits: match &config.rate_limits {
             Some(limits) => MessageLimits::per_minute(limits.user, limits.session),

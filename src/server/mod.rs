@@ -42,7 +42,13 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let built = build::build(&config, &database, secrets, &lifecycle).await?;
 
     let router = router(&config, &built);
-    lifecycle.service(http::serve::serve(listener, router, lifecycle.soft.clone(), lifecycle.work.clone()));
+    lifecycle.service(http::serve::serve(
+        listener,
+        router,
+        config.sockets.serving(),
+        lifecycle.soft.clone(),
+        lifecycle.work.clone(),
+    ));
     if let (Some(handle), Some(address)) = (metrics, config.web.metrics) {
         let local = telemetry::serve_metrics(handle, address, &lifecycle)
             .await
@@ -98,6 +104,7 @@ pub fn router(config: &Config, built: &Built) -> Router {
             }
         },
         ready_from: built.ready_from,
+        sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),
     };
     let doors = Doors { app: built.app.clone(), settings: Arc::new(settings) };

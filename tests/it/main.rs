@@ -9,4 +9,5 @@ mod embedded;
 mod kill;
 mod nats;
 mod providers;
+mod sockets;
 mod support;

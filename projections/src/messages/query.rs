@@ -138,6 +138,32 @@ pub async fn since(
     .await
 }
 
+/// How many of them [`since`] would give, counted up to `most`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count_since(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    after: i64,
+    until: i64,
+    most: i64,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT FROM conversations AS c CROSS JOIN LATERAL (
+                 SELECT FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3
+                 LIMIT $4) AS m
+             WHERE c.owner = $1 LIMIT $4) AS missed",
+    )
+    .bind(owner)
+    .bind(after)
+    .bind(until)
+    .bind(most)
+    .fetch_one(pool)
+    .await
+}
+
 /// One message of this owner's.
 ///
 /// # Errors

@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::replies::{cancelled, ended_badly};
-use super::wire::{ChatAnswer, ChatRequest, EndFrame};
+use super::wire::{ChatAnswer, ChatRequest};
 use crate::app::conversations::Sent;
+use crate::app::seats::Opened;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, PathId};
+use crate::http::frames::EndFrame;
 use crate::http::layers::POSITION;
 use crate::http::sse::{self, LastEventId, Wording};
 use crate::live::Resume;
@@ -111,14 +113,14 @@ async fn stream(
     SignedIn(actor): SignedIn,
     command: Command<ChatRequest>,
 ) -> Result<Response, ApiError> {
+    let presence = doors.app.open(actor, Opened::Stream)?;
     let sent = send(&doors, &command.context, actor, &command.body).await?;
     let follower = doors.app.follow(actor, sent.reply, Resume::default(), sent.position);
     let opening = json!({
         "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
         "reply_id": sent.reply, "position": sent.position,
     });
-    let mut response =
-        sse::respond(doors.app.clone(), actor, sent.reply, follower, Words { opening: Some(opening) });
+    let mut response = sse::respond(presence, sent.reply, follower, Words { opening: Some(opening) });
     if let Some(position) = sent.position {
         response.headers_mut().insert(POSITION, HeaderValue::from(position));
     }
@@ -134,8 +136,9 @@ async fn resume(
     let reply = ReplyId::new(id);
     let from = last.of(reply)?;
     doors.app.reply(actor, reply).await?;
+    let presence = doors.app.open(actor, Opened::Stream)?;
     let follower = doors.app.follow(actor, reply, from, None);
-    Ok(sse::respond(doors.app.clone(), actor, reply, follower, Words { opening: None }))
+    Ok(sse::respond(presence, reply, follower, Words { opening: None }))
 }
 
 /// This door's words for the frames of a stream.

@@ -1,12 +1,13 @@
-//! The chat API: accounts, chat with streaming, history, replies.
+//! The chat API: accounts, chat with streaming, history, replies, and a WebSocket.
 //!
-//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`] and [`replies`] its routes.
+//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`replies`] and [`socket`] its routes.
 
 pub mod accounts;
 pub mod answer;
 pub mod chat;
 pub mod history;
 pub mod replies;
+pub mod socket;
 pub mod wire;
 
 use aide::axum::ApiRouter;
@@ -22,5 +23,6 @@ pub fn routes() -> ApiRouter<Doors> {
         .merge(chat::routes())
         .merge(history::routes())
         .merge(replies::routes())
+        .merge(socket::routes())
         .layer(Extension(Surface("api")))
 }

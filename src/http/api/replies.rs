@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::wire::ReplyAnswer;
 use crate::http::Doors;
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, PathId, Query};
+use crate::http::frames::ReplyAnswer;
 use crate::live::stream::Ended;
 
 const TAG: &str = "replies";

@@ -3,15 +3,14 @@
 use chrono::{DateTime, Utc};
 use projections::conversations::query::ConversationRow;
 use projections::messages::query::MessageRow;
-use projections::replies::query::ReplyRow;
 use projections::users::query::UserRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::accounts::SignedIn;
 use crate::app::conversations::Sent;
+use crate::http::frames::UsageAnswer;
 use crate::live::stream::Ended;
 
 /// A new account.
@@ -143,23 +142,6 @@ pub(super) struct ChatRequest {
     pub(super) session_id: Option<String>,
 }
 
-/// What an answer cost.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct UsageAnswer {
-    /// Tokens in all.
-    tokens: u64,
-    prompt_tokens: u64,
-    completion_tokens: u64,
-}
-
-impl UsageAnswer {
-    fn of(usage: Option<&Value>) -> Self {
-        let count = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
-        let (prompt_tokens, completion_tokens) = (count("prompt_tokens"), count("completion_tokens"));
-        Self { tokens: prompt_tokens + completion_tokens, prompt_tokens, completion_tokens }
-    }
-}
-
 /// A message and its answer; or, with 202, the ids by which to wait for it.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ChatAnswer {
@@ -218,6 +200,15 @@ impl ChatAnswer {
             ..Self::pending(sent)
         }
     }
+}
+
+/// A ticket that opens one socket.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TicketAnswer {
+    /// The ticket, to be given as `ticket` in the socket's address.
+    pub(super) ticket: String,
+    /// Seconds for which it is good.
+    pub(super) expires_in: u64,
 }
 
 /// A conversation in a list.
@@ -345,73 +336,4 @@ pub(super) struct ChangeRequest {
     pub(super) title: Option<String>,
     pub(super) pinned: Option<bool>,
     pub(super) archived: Option<bool>,
-}
-
-/// A reply with its provenance.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ReplyAnswer {
-    reply_id: Uuid,
-    session_id: Uuid,
-    /// The message that asked.
-    user_message_id: Uuid,
-    /// Id of the answer, whether it is there or not.
-    message_id: Uuid,
-    /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
-    status: String,
-    requested_model: Option<String>,
-    /// The model that really answered.
-    model: Option<String>,
-    /// Every attempt with its plan: provider, model, parameters, prompt versions, input messages, file hashes.
-    attempts: Value,
-    finish_reason: Option<String>,
-    /// Why it failed.
-    failure: Option<String>,
-    usage: UsageAnswer,
-    timings: Option<Value>,
-    provider_reply_id: Option<String>,
-    requested_at: DateTime<Utc>,
-    ended_at: Option<DateTime<Utc>>,
-}
-
-impl From<ReplyRow> for ReplyAnswer {
-    fn from(row: ReplyRow) -> Self {
-        Self {
-            reply_id: row.reply_id,
-            session_id: row.conversation_id,
-            user_message_id: row.message_id,
-            message_id: row.answer_id,
-            status: row.state,
-            requested_model: row.requested_model,
-            model: row.model,
-            attempts: row.attempts,
-            finish_reason: row.finish,
-            failure: row.failure,
-            usage: UsageAnswer::of(row.usage.as_ref()),
-            timings: row.timings,
-            provider_reply_id: row.provider_reply_id,
-            requested_at: row.requested_at,
-            ended_at: row.ended_at,
-        }
-    }
-}
-
-/// How a stream ended.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct EndFrame {
-    #[serde(flatten)]
-    reply: ReplyAnswer,
-    /// The whole text that was kept.
-    text: Option<String>,
-    /// Where this is in the log, for queries that have to see it.
-    position: i64,
-}
-
-impl From<&Ended> for EndFrame {
-    fn from(ended: &Ended) -> Self {
-        Self {
-            position: ended.reply.position,
-            reply: ended.reply.clone().into(),
-            text: ended.answer.as_ref().and_then(|answer| answer.text.clone()),
-        }
-    }
 }

@@ -12,12 +12,12 @@
 
 mod campaign;
 mod checker;
-mod client;
+pub(crate) mod client;
 mod doors;
 mod driver;
 mod evidence;
 mod history;
-mod process;
+pub(crate) mod process;
 mod slow;
 mod takeover;
 #[cfg(feature = "planted")]

@@ -89,6 +89,7 @@ impl TestApp {
         lifecycle.service(http::serve::serve(
             listener,
             router,
+            config.sockets.serving(),
             lifecycle.soft.clone(),
             lifecycle.work.clone(),
         ));

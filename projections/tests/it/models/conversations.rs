@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::{project_all, start_over};
 use crate::events::{
-    ADA, TALK, cancelled, completed, deleted, failed, message, minute, registered, renamed, requested, sent, started,
+    ADA, TALK, cancelled, completed, deleted, failed, message, minute, registered, renamed, requested, sent,
+    started,
 };
 use crate::support::Log;
 

@@ -1,14 +1,45 @@
-//! Refresh tokens: 256 random bits that a client keeps. We keep their SHA-256 only, so that a copy of the database
-//! signs nobody in. Made by the use cases that sign in and refresh; stored by [`super::logins`].
+//! Opaque tokens: 256 random bits that a client keeps. We keep their SHA-256 only, so that a copy of the database signs
+//! nobody in. Refresh tokens are made by the use cases that sign in and refresh, and stored by [`super::logins`]; tickets
+//! open one socket, and are stored by [`super::tickets`].
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// How every token begins, so that scanners of leaked texts can recognise one.
-pub const PREFIX: &str = "vrt_";
+/// What tells one kind of opaque token from another.
+pub trait Kind {
+    /// How every token of the kind begins, so that scanners of leaked texts can recognise one.
+    const PREFIX: &'static str;
+    /// Its name, for logs.
+    const NAME: &'static str;
+}
+
+/// Refresh tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Refreshing;
+
+impl Kind for Refreshing {
+    const PREFIX: &'static str = "vrt_";
+    const NAME: &'static str = "RefreshToken";
+}
+
+/// Tickets for one socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Opening;
+
+impl Kind for Opening {
+    const PREFIX: &'static str = "vst_";
+    const NAME: &'static str = "Ticket";
+}
+
+/// A token that is exchanged for new tokens.
+pub type RefreshToken = OpaqueToken<Refreshing>;
+/// A token that opens one socket.
+pub type Ticket = OpaqueToken<Opening>;
+
 /// Characters after the prefix: 32 bytes in base64url without padding.
 const ENCODED_CHARS: usize = 43;
 
@@ -17,15 +48,15 @@ const ENCODED_CHARS: usize = 43;
 #[error("the system's random source failed")]
 pub struct RandomError;
 
-/// A refresh token in clear: only ever in an answer or a request.
+/// A token in clear: only ever in an answer or a request.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RefreshToken([u8; 32]);
+pub struct OpaqueToken<K>([u8; 32], PhantomData<K>);
 
-impl RefreshToken {
+impl<K: Kind> OpaqueToken<K> {
     /// Makes the token of 32 random bytes.
     #[must_use]
     pub const fn from_random(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(bytes, PhantomData)
     }
 
     /// Makes a fresh token out of the system's random source.
@@ -35,25 +66,25 @@ impl RefreshToken {
     pub fn generate() -> Result<Self, RandomError> {
         let mut bytes = [0; 32];
         rand::fill(&mut bytes).map_err(|_| RandomError)?;
-        Ok(Self(bytes))
+        Ok(Self::from_random(bytes))
     }
 
     /// Reads what a client sent. `None`: it cannot be a token of ours. Only the one spelling that
     /// [`expose`](Self::expose) gives is taken.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let encoded = text.strip_prefix(PREFIX)?;
+        let encoded = text.strip_prefix(K::PREFIX)?;
         if encoded.len() != ENCODED_CHARS {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(encoded).ok()?;
-        Some(Self(bytes.try_into().ok()?))
+        Some(Self::from_random(bytes.try_into().ok()?))
     }
 
     /// The text for the client. The one way to the clear token; it must not reach a log or a table.
     #[must_use]
     pub fn expose(&self) -> String {
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
+        format!("{}{}", K::PREFIX, URL_SAFE_NO_PAD.encode(self.0))
     }
 
     /// What is stored: SHA-256 of the 32 bytes. No salt is needed, since nobody can guess 256 random bits.
@@ -65,13 +96,13 @@ impl RefreshToken {
     }
 }
 
-impl fmt::Debug for RefreshToken {
+impl<K: Kind> fmt::Debug for OpaqueToken<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RefreshToken(..)")
+        write!(f, "{}(..)", K::NAME)
     }
 }
 
-/// SHA-256 of a refresh token.
+/// SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
@@ -115,6 +146,12 @@ mod tests {
         ] {
             assert_eq!(RefreshToken::parse(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_ticket_is_no_refresh_token_and_the_other_way_round() {
+        assert_eq!(RefreshToken::parse(&Ticket::from_random([7; 32]).expose()), None);
+        assert_eq!(Ticket::parse(&RefreshToken::from_random([7; 32]).expose()), None);
     }
 
     #[test]

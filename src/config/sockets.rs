@@ -1,0 +1,39 @@
+//! What open connections may hold.
+
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::reader::Reader;
+use crate::http::serve::ServeLimits;
+
+/// Connections, streams and sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketsConfig {
+    /// `MAX_CONNECTIONS`: to this process; what comes beyond is told to come again.
+    pub connections: usize,
+    /// `MAX_SOCKETS_PER_USER`: WebSockets of one person on this process.
+    pub per_user: usize,
+    /// `MAX_STREAMS_PER_USER`: streams of server-sent events of one person on this process.
+    pub streams_per_user: usize,
+    /// `SOCKET_PING_SECONDS`: how often a WebSocket is asked whether it is there; three questions without an answer end it.
+    pub ping: Duration,
+    /// `SLOW_CLIENT_SECONDS`: how long a client may take nothing of what is there for it.
+    pub slow: Duration,
+}
+
+impl SocketsConfig {
+    /// What the accept loop needs of it.
+    pub fn serving(&self) -> ServeLimits {
+        ServeLimits { connections: self.connections, slow: self.slow }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            connections: reader.count("MAX_CONNECTIONS", 16_384, 16..=1_000_000)?,
+            per_user: reader.count("MAX_SOCKETS_PER_USER", 20, 1..=100_000)?,
+            streams_per_user: reader.count("MAX_STREAMS_PER_USER", 20, 1..=100_000)?,
+            ping: Duration::from_secs(reader.number("SOCKET_PING_SECONDS", 25, 1..=300)?),
+            slow: Duration::from_secs(reader.number("SLOW_CLIENT_SECONDS", 30, 1..=600)?),
+        })
+    }
+}

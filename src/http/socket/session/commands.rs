@@ -1,0 +1,208 @@
+//! What frames ask for.
+
+use aggregates::ids::{ConversationId, MessageId, ReplyId};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Sending, ServerFrame, Session, request_id};
+use crate::app::sockets::Admission;
+use crate::app::{Actor, App, AppError, Kind, RequestContext};
+use crate::http::extract::{invalid_key, is_key};
+use crate::http::frames::{ClientFrame, parse_event_id};
+
+/// What came of a frame.
+pub(super) struct Done {
+    answer: Option<ServerFrame>,
+    /// A reply to be followed from now on.
+    follow: Option<Follow>,
+    /// The socket goes on with this token.
+    admitted: Option<Admission>,
+}
+
+struct Follow {
+    reply: ReplyId,
+    from: Resume,
+    asked: Option<i64>,
+}
+
+impl Done {
+    fn with(answer: ServerFrame) -> Self {
+        Self { answer: Some(answer), follow: None, admitted: None }
+    }
+
+    /// The command came to no end of its own.
+    pub(super) fn panicked(error: anyhow::Error) -> Self {
+        let error = ApiError::from(AppError::internal(error));
+        error.report();
+        Self::with(ServerFrame::Error(ErrorFrame::new(None, &error, request_id::current())))
+    }
+}
+
+impl Session {
+    /// Takes a frame: answers it at once, or begins what it asks for.
+    pub(super) fn take(&mut self, text: &str) -> Option<ServerFrame> {
+        let request = self.app.clock().id().to_string();
+        let sending = match Sending::parse(text) {
+            Ok(sending) => sending,
+            Err(unreadable) => {
+                let error = ErrorFrame::new(unreadable.reference, &unreadable.error, request);
+                return Some(ServerFrame::Error(error));
+            }
+        };
+        if matches!(sending.frame, ClientFrame::Ping {}) {
+            return Some(ServerFrame::Pong { reference: sending.reference });
+        }
+        let refused = self.refused(&sending);
+        if let Some(error) = refused {
+            return Some(ServerFrame::Error(ErrorFrame::new(sending.reference, &error, request)));
+        }
+        let (app, actor, socket) = (self.app.clone(), self.admission.actor, self.id);
+        let surface = self.surface;
+        let span = tracing::info_span!("frame", request.id = %request);
+        let work = async move {
+            let reference = sending.reference.clone();
+            let key = sending.key.clone().map(|key| (key, app.fingerprint(&sending.fingerprinted())));
+            let context = RequestContext { request_id: request.clone(), surface, key };
+            match act(&app, &context, actor, socket, sending).await {
+                Ok(done) => done,
+                Err(error) => {
+                    error.report();
+                    Done::with(ServerFrame::Error(ErrorFrame::new(reference, &error, request)))
+                }
+            }
+        };
+        self.command = Some(self.app.tasks().spawn(work.instrument(span)));
+        None
+    }
+
+    fn refused(&self, sending: &Sending) -> Option<ApiError> {
+        if sending.key.as_deref().is_some_and(|key| !is_key(key)) {
+            return Some(invalid_key());
+        }
+        let follows = matches!(sending.frame, ClientFrame::Message { .. } | ClientFrame::Follow { .. });
+        (follows && self.followed.len() >= MAX_FOLLOWED).then(|| {
+            let detail = format!("At most {MAX_FOLLOWED} replies can be followed on one socket at a time.");
+            AppError::new(Kind::Conflict, "too_many_followed", detail).into()
+        })
+    }
+
+    /// Takes in what came of a frame.
+    pub(super) fn done(&mut self, done: Done) -> Option<ServerFrame> {
+        if let Some(Follow { reply, from, asked }) = done.follow {
+            let follower = self.app.follow(self.admission.actor, reply, from, asked);
+            self.follow(reply, follower);
+        }
+        if let Some(admission) = done.admitted {
+            self.presence.change_login(&self.app, admission.actor);
+            self.admission = admission;
+        }
+        done.answer
+    }
+}
+
+async fn act(
+    app: &App,
+    context: &RequestContext,
+    actor: Actor,
+    socket: Uuid,
+    sending: Sending,
+) -> Result<Done, ApiError> {
+    let reference = sending.reference;
+    Ok(match sending.frame {
+        // Answered before.
+        ClientFrame::Ping {} => Done::with(ServerFrame::Pong { reference }),
+        ClientFrame::Message { message, session_id } => {
+            let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
+            let sent = app.send(context, actor, conversation, &message).await?;
+            let from = Resume::default();
+            Done {
+                answer: Some(ServerFrame::Accepted {
+                    reference,
+                    position: sent.position,
+                    session_id: Some(sent.conversation.uuid()),
+                    user_message_id: Some(sent.message.uuid()),
+                    message_id: Some(sent.answer.uuid()),
+                    reply_id: Some(sent.reply.uuid()),
+                }),
+                follow: Some(Follow { reply: sent.reply, from, asked: sent.position }),
+                admitted: None,
+            }
+        }
+        ClientFrame::Follow { reply_id, after } => {
+            let reply = ReplyId::new(id(&reply_id)?);
+            let from = match after {
+                None => Resume::default(),
+                Some(after) => parse_event_id(&after)
+                    .filter(|(of, _)| *of == reply)
+                    .map(|(_, at)| at)
+                    .ok_or_else(invalid_after)?,
+            };
+            let row = app.reply(actor, reply).await?;
+            Done {
+                answer: Some(ServerFrame::Accepted {
+                    reference,
+                    position: None,
+                    session_id: Some(row.conversation_id),
+                    user_message_id: Some(row.message_id),
+                    message_id: Some(row.answer_id),
+                    reply_id: Some(row.reply_id),
+                }),
+                follow: Some(Follow { reply, from, asked: None }),
+                admitted: None,
+            }
+        }
+        ClientFrame::Cancel { reply_id } => {
+            let (row, position) = app.cancel_reply(context, actor, ReplyId::new(id(&reply_id)?)).await?;
+            Done::with(ServerFrame::Accepted {
+                reference,
+                position,
+                session_id: Some(row.conversation_id),
+                user_message_id: Some(row.message_id),
+                message_id: Some(row.answer_id),
+                reply_id: Some(row.reply_id),
+            })
+        }
+        ClientFrame::Read { session_id, message_id } => {
+            let (session, message) = (id(&session_id)?, id(&message_id)?);
+            let position =
+                app.mark_read(context, actor, ConversationId::new(session), MessageId::new(message)).await?;
+            Done::with(ServerFrame::Accepted {
+                reference,
+                position,
+                session_id: Some(session),
+                user_message_id: None,
+                message_id: Some(message),
+                reply_id: None,
+            })
+        }
+        ClientFrame::Typing { session_id, typing } => {
+            app.typing(actor, ConversationId::new(id(&session_id)?), typing, socket).await?;
+            Done { answer: None, follow: None, admitted: None }
+        }
+        ClientFrame::Auth { token } => {
+            let admission = app.admit(&token).await?;
+            if admission.actor.user != actor.user {
+                return Err(AppError::invalid_token().into());
+            }
+            let answer = ServerFrame::Accepted {
+                reference,
+                position: None,
+                session_id: None,
+                user_message_id: None,
+                message_id: None,
+                reply_id: None,
+            };
+            Done { answer: Some(answer), follow: None, admitted: Some(admission) }
+        }
+    })
+}
+
+/// What is no id is nobody's thing.
+fn id(text: &str) -> Result<Uuid, AppError> {
+    Uuid::parse_str(text).map_err(|_| AppError::not_found())
+}
+
+fn invalid_after() -> ApiError {
+    AppError::new(Kind::Invalid, "invalid_last_event_id", "`after` must be an id that this reply has sent.")
+        .into()
+}

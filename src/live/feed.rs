@@ -1,0 +1,167 @@
+//! What one open socket is told, from any position on: see [`super::people`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use projections::{conversations, messages};
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::Stored;
+use super::people::{Item, People};
+use super::stream::CATCH_UP;
+
+/// The read models that what was missed is read from.
+const MODELS: &[&str] = &["messages", "conversations"];
+/// The most that one who comes back is sent of what was missed; who missed more loads the history.
+pub const MOST_MISSED: i64 = 1_000;
+/// How many of them are held in memory at a time.
+const PAGE: i64 = 8;
+
+/// What a feed brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fed {
+    /// Something happened.
+    Item(Arc<Item>),
+    /// More was missed than is sent this way: everything up to here is to be loaded from the history.
+    Reset {
+        /// Up to where.
+        position: i64,
+    },
+}
+
+/// The items of one person, once each and in the order of the log.
+#[derive(Debug)]
+pub struct UserFeed {
+    people: People,
+    user: Uuid,
+    receiver: broadcast::Receiver<Arc<Item>>,
+    /// What is stored up to here has been handed out, or is not wanted.
+    at: i64,
+    /// What is stored after `at` and up to here is to be read from the models.
+    missed: Option<Missed>,
+    ready: VecDeque<Arc<Item>>,
+    /// A look at what was missed that is under way.
+    reading: Option<JoinHandle<Result<Page, sqlx::Error>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Missed {
+    until: i64,
+    counted: bool,
+}
+
+impl UserFeed {
+    pub(super) fn new(people: People, user: Uuid, after: Option<i64>) -> Self {
+        let (receiver, position) = people.join(user);
+        let at = after.unwrap_or(position);
+        let missed = (at < position).then_some(Missed { until: position, counted: false });
+        Self { people, user, receiver, at, missed, ready: VecDeque::new(), reading: None }
+    }
+
+    /// What is stored up to here has been handed out, or is not wanted.
+    pub fn at(&self) -> i64 {
+        self.at
+    }
+
+    /// Waits for the next item. The wait may be given up at any time.
+    ///
+    /// # Errors
+    /// Those of the database. The feed can be asked again.
+    pub async fn next(&mut self) -> Result<Fed, sqlx::Error> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Ok(Fed::Item(item));
+            }
+            if let Some(missed) = self.missed {
+                if let Some(position) = self.read(missed).await? {
+                    return Ok(Fed::Reset { position });
+                }
+                continue;
+            }
+            match self.receiver.recv().await {
+                Ok(item) => match item.position() {
+                    Some(position) if position <= self.at => {}
+                    position => {
+                        self.at = position.unwrap_or(self.at);
+                        return Ok(Fed::Item(item));
+                    }
+                },
+                // Too slow: what was dropped is read from the models.
+                Err(_) => {
+                    let (receiver, position) = self.people.join(self.user);
+                    self.receiver = receiver;
+                    self.missed = Some(Missed { until: position, counted: false });
+                }
+            }
+        }
+    }
+
+    /// Reads a page of what was missed. Some: too much of it, up to this position.
+    async fn read(&mut self, missed: Missed) -> Result<Option<i64>, sqlx::Error> {
+        let reading = self.reading.get_or_insert_with(|| {
+            let stored = self.people.stored();
+            stored.tasks.spawn(page(stored.clone(), self.user, self.at, missed))
+        });
+        let page = reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+        self.reading = None;
+        match page? {
+            // Not shown yet, or held up at an event: what is skipped here would never come.
+            Page::Behind => tokio::time::sleep(CATCH_UP).await,
+            Page::TooMuch => {
+                self.at = missed.until;
+                self.missed = None;
+                return Ok(Some(missed.until));
+            }
+            Page::Items(items, end) => {
+                self.ready.extend(items.into_iter().map(Arc::new));
+                self.at = end;
+                self.missed = (end < missed.until).then_some(Missed { counted: true, ..missed });
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A look at what was missed.
+#[derive(Debug)]
+enum Page {
+    /// The models have not come so far.
+    Behind,
+    /// More than is sent.
+    TooMuch,
+    /// Some of it, and up to where that is all.
+    Items(Vec<Item>, i64),
+}
+
+async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<Page, sqlx::Error> {
+    let Missed { until, counted } = missed;
+    let Stored { pool, progress, .. } = stored;
+    progress.wait(MODELS, until, CATCH_UP).await;
+    if progress.all().iter().any(|(name, position, _)| MODELS.contains(name) && *position < until) {
+        return Ok(Page::Behind);
+    }
+    if !counted
+        && messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await? > MOST_MISSED
+    {
+        return Ok(Page::TooMuch);
+    }
+    let rows = messages::query::since(&pool, user, after, until, PAGE).await?;
+    let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
+    let end = if full { rows.last().map_or(until, |row| row.position) } else { until };
+    let marks = conversations::query::read_since(&pool, user, after, end).await?;
+    let mut items: Vec<Item> =
+        rows.into_iter().map(Item::Message).chain(marks.into_iter().map(Item::Read)).collect();
+    items.sort_by_key(Item::position);
+    Ok(Page::Items(items, end))
+}
+
+impl Drop for UserFeed {
+    fn drop(&mut self) {
+        // Its own receiver is still there: another one takes its place, and with it goes the channel.
+        let (_, unused) = broadcast::channel(1);
+        drop(std::mem::replace(&mut self.receiver, unused));
+        self.people.leave(self.user);
+    }
+}

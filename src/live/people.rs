@@ -1,0 +1,257 @@
+//! What each person's open sockets are told: stored items as they come out of the log, and who is writing.
+//!
+//! One task follows the log for all of them. Each person with a socket here has one channel; whoever falls behind on it, or
+//! comes back with the position of the last item that arrived, is given what is missing out of the read models first
+//! ([`UserFeed`]), so that every stored item comes once and in the order of the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::{MessageId, ReplyId};
+use projections::conversations::query::ReadMark;
+use projections::log::{Recorded, Tail};
+use projections::messages::query::MessageRow;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Stored;
+use super::between::Between;
+use super::feed::UserFeed;
+use super::sealed::Typing;
+
+/// How many events are taken from the tail at once.
+const BATCH: usize = 500;
+/// How many items a slow socket may be behind before it is sent back to the read models.
+const CHANNEL: usize = 32;
+
+/// Something that a person's sockets are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A message was stored, or an answer.
+    Message(MessageRow),
+    /// The owner has read so far.
+    Read(ReadMark),
+    /// A reply begins to be written, or has stopped.
+    Writing {
+        /// In which conversation.
+        conversation: Uuid,
+        /// The reply.
+        reply: ReplyId,
+        /// Whether it is being written now.
+        writing: bool,
+    },
+    /// The person types on another socket, or has stopped.
+    Typing(Typing),
+}
+
+impl Item {
+    /// Its place in the log; none for what is not stored.
+    pub fn position(&self) -> Option<i64> {
+        match self {
+            Self::Message(row) => Some(row.position),
+            Self::Read(mark) => Some(mark.position),
+            Self::Writing { .. } | Self::Typing(_) => None,
+        }
+    }
+}
+
+type Channel = broadcast::Sender<Arc<Item>>;
+
+/// The people with open sockets on this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct People {
+    shared: Arc<Mutex<Shared>>,
+    between: Option<Between>,
+    stored: Stored,
+}
+
+#[derive(Debug)]
+struct Shared {
+    channels: HashMap<Uuid, Channel>,
+    /// The log has been followed up to here.
+    position: i64,
+}
+
+impl People {
+    /// Nobody yet. `start` is where [`People::run`] begins; `between` reaches other processes.
+    pub fn new(stored: Stored, start: i64, between: Option<Between>) -> Self {
+        let shared = Shared { channels: HashMap::new(), position: start };
+        Self { shared: Arc::new(Mutex::new(shared)), between, stored }
+    }
+
+    /// What `user` is told from now on; with `after`, also what came after that position.
+    pub fn follow(&self, user: Uuid, after: Option<i64>) -> UserFeed {
+        UserFeed::new(self.clone(), user, after)
+    }
+
+    /// The log has been followed up to here.
+    pub fn position(&self) -> i64 {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).position
+    }
+
+    /// Joins a person's channel, and tells up to where the log had been followed at that moment.
+    pub(super) fn join(&self, user: Uuid) -> (broadcast::Receiver<Arc<Item>>, i64) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL)).subscribe();
+        (receiver, shared.position)
+    }
+
+    /// Forgets a person without sockets. To be called by whoever leaves.
+    pub(super) fn leave(&self, user: Uuid) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.channels.get(&user).is_some_and(|channel| channel.receiver_count() == 0) {
+            shared.channels.remove(&user);
+        }
+    }
+
+    pub(super) fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// Tells the person's other sockets, here and elsewhere, that they type or have stopped.
+    pub async fn typing(&self, typing: Typing) {
+        self.hear(typing);
+        if let Some(between) = &self.between
+            && let Err(error) = between.tell(&typing).await
+        {
+            tracing::debug!(%error, "other nodes are not told who types");
+        }
+    }
+
+    /// Hands on what another socket or process tells.
+    pub fn hear(&self, typing: Typing) {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = shared.channels.get(&typing.user) {
+            let _ = channel.send(Arc::new(Item::Typing(typing)));
+        }
+    }
+
+    /// Takes items from the log until `stop`.
+    pub async fn run(self, tail: Tail, start: i64, stop: CancellationToken) {
+        let mut subscription = tail.subscribe(start);
+        let mut held = None;
+        loop {
+            let events = tokio::select! {
+                events = subscription.next(BATCH) => events,
+                () = stop.cancelled() => return,
+            };
+            match events {
+                Ok(events) => {
+                    let mut events: Vec<_> = held.take().into_iter().chain(events).collect();
+                    // Whether a message asked for a reply stands in the next event, and a batch that long may end between
+                    // the two.
+                    if events.len() >= BATCH && events.last().is_some_and(|last| is_message(last)) {
+                        held = events.pop();
+                    }
+                    self.take(&events);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "sockets cannot be told what is in the log");
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(250)) => {}
+                        () = stop.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, events: &[Arc<Recorded>]) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for (n, recorded) in events.iter().enumerate() {
+            let Event::Conversation(event) = &recorded.event else { continue };
+            let Some(channel) = shared.channels.get(&event.owner().uuid()) else { continue };
+            let next = events.get(n + 1);
+            for item in items(recorded.position, event, next.map(|next| &next.event)) {
+                // Nobody listens any more: the last one forgets the channel in a moment.
+                let _ = channel.send(Arc::new(item));
+            }
+        }
+        if let Some(last) = events.last() {
+            shared.position = last.position;
+        }
+        metrics::gauge!("verbatim_people_connected").set(shared.channels.len() as f64);
+    }
+}
+
+fn is_message(recorded: &Recorded) -> bool {
+    matches!(recorded.event, Event::Conversation(ConversationEvent::MessageSent { .. }))
+}
+
+/// Whether `event` asks for the reply.
+fn asks(event: Option<&Event>, reply: ReplyId) -> bool {
+    matches!(event, Some(Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. })) if *reply_id == reply)
+}
+
+/// What the owner of the conversation is told of an event, in order.
+fn items(position: i64, event: &ConversationEvent, next: Option<&Event>) -> Vec<Item> {
+    use ConversationEvent as E;
+    let conversation = event.conversation_id().uuid();
+    let writing = |reply: &ReplyId, writing| Item::Writing { conversation, reply: *reply, writing };
+    let row = |message_id: &MessageId, role: &str, status: &str| MessageRow {
+        message_id: message_id.uuid(),
+        conversation_id: conversation,
+        position,
+        role: role.to_owned(),
+        status: status.to_owned(),
+        text: None,
+        reply_id: None,
+        in_reply_to: None,
+        model: None,
+        created_at: event.at(),
+    };
+    let answer = |asked: &MessageId, reply: &ReplyId, status| MessageRow {
+        reply_id: Some(reply.uuid()),
+        in_reply_to: Some(asked.uuid()),
+        ..row(&MessageId::answering(*reply), "assistant", status)
+    };
+    match event {
+        E::MessageSent { message_id, text, .. } => {
+            let reply = ReplyId::of(*message_id);
+            vec![Item::Message(MessageRow {
+                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                reply_id: asks(next, reply).then(|| reply.uuid()),
+                ..row(message_id, "user", "complete")
+            })]
+        }
+        E::ConversationRead { message_id, .. } => vec![Item::Read(ReadMark {
+            conversation_id: conversation,
+            message_id: message_id.uuid(),
+            position,
+        })],
+        E::ReplyBegun { reply_id, .. } => vec![writing(reply_id, true)],
+        E::ReplyCompleted { message_id, reply_id, text, model, .. } => vec![
+            writing(reply_id, false),
+            Item::Message(MessageRow {
+                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                model: Some(model.clone()),
+                ..answer(message_id, reply_id, "complete")
+            }),
+        ],
+        E::ReplyFailed { message_id, reply_id, text, .. }
+        | E::ReplyCancelled { message_id, reply_id, text, .. } => {
+            let status = if matches!(event, E::ReplyFailed { .. }) { "failed" } else { "cancelled" };
+            let mut items = vec![writing(reply_id, false)];
+            items.extend(text.as_ref().map(|text| {
+                Item::Message(MessageRow {
+                    text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                    ..answer(message_id, reply_id, status)
+                })
+            }));
+            items
+        }
+        E::ConversationStarted { .. }
+        | E::ConversationRenamed { .. }
+        | E::ConversationPinned { .. }
+        | E::ConversationUnpinned { .. }
+        | E::ConversationArchived { .. }
+        | E::ConversationUnarchived { .. }
+        | E::ConversationDeleted { .. }
+        | E::ReplyRequested { .. }
+        | E::ReplyAttemptFailed { .. } => Vec::new(),
+    }
+}

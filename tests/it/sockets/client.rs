@@ -1,0 +1,130 @@
+//! A client of sockets.
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::app::{PATIENCE, Person, TestApp};
+
+/// An open socket.
+pub(crate) struct Socket {
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The first frame.
+    pub(crate) hello: Value,
+}
+
+/// What ended a socket.
+pub(crate) type Closed = u16;
+
+/// Opens a socket at `address` with this query and these headers; the status of the refusal when there is one.
+pub(crate) async fn open(
+    address: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+) -> Result<Socket, (u16, Value)> {
+    let mut request = format!("ws://{address}/api/chat/ws{query}").into_client_request().unwrap();
+    for (name, value) in headers {
+        let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    match tokio::time::timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
+        Ok((stream, _)) => {
+            let mut socket = Socket { stream, hello: Value::Null };
+            socket.hello = socket.next().await.expect("a socket begins with a frame");
+            assert_eq!((&socket.hello["type"], &socket.hello["version"]), (&json!("hello"), &json!(1)));
+            Ok(socket)
+        }
+        Err(Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            Err((response.status().as_u16(), serde_json::from_slice(&body).unwrap_or_default()))
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+impl Socket {
+    /// A socket of this person's.
+    pub(crate) async fn of(app: &TestApp, person: &Person) -> Self {
+        Self::since(app, person, "").await
+    }
+
+    /// The same with a query.
+    pub(crate) async fn since(app: &TestApp, person: &Person, query: &str) -> Self {
+        let bearer = format!("Bearer {}", person.access);
+        open(&app.address().to_string(), query, &[("authorization", &bearer)]).await.unwrap()
+    }
+
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.stream.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// The next frame, or how the socket was closed.
+    pub(crate) async fn next(&mut self) -> Result<Value, Closed> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(Some(close)))) => return Err(close.code.into()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next frame of this type; those before it must be of `among`.
+    pub(crate) async fn next_of(&mut self, kind: &str, among: &[&str]) -> Value {
+        loop {
+            let frame = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));
+            if frame["type"] == kind {
+                return frame;
+            }
+            assert!(among.contains(&frame["type"].as_str().unwrap()), "{frame}");
+        }
+    }
+
+    /// Every frame up to the end of the reply, and it.
+    pub(crate) async fn to_the_end(&mut self, reply: &Value) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));
+            let end = ["reply.done", "reply.failed", "reply.cancelled"].contains(&kind(&frame))
+                && frame["reply_id"] == *reply;
+            frames.push(frame);
+            if end {
+                return frames;
+            }
+        }
+    }
+
+    /// Whether the other side is there: what was sent before this is answered.
+    pub(crate) async fn is_idle(&mut self) {
+        self.send(json!({"type": "ping", "ref": "idle"})).await;
+        let frame = self.next().await.unwrap();
+        assert_eq!(frame, json!({"type": "pong", "ref": "idle"}), "something was told");
+    }
+
+    /// How it is closed; frames before that do not matter.
+    pub(crate) async fn closed(&mut self) -> Closed {
+        loop {
+            if let Err(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+}
+
+pub(crate) fn kind(frame: &Value) -> &str {
+    frame["type"].as_str().unwrap()
+}
+
+/// The text of the deltas among these frames.
+pub(crate) fn text(frames: &[Value]) -> String {
+    frames
+        .iter()
+        .filter(|frame| kind(frame) == "reply.delta")
+        .map(|frame| frame["text"].as_str().unwrap())
+        .collect()
+}

@@ -1,0 +1,145 @@
+//! A process that is told to end while it serves many.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinSet;
+
+use super::client::{Socket, kind, open};
+use crate::kill::client::http;
+use crate::kill::process::{Form, Place, SOON, within};
+use crate::support::client::{Call, Sse};
+
+const SOCKETS: usize = 200;
+const STREAMS: usize = 200;
+const REPLIES: usize = 20;
+/// How long the end may take.
+const IN_TIME: Duration = Duration::from_secs(10);
+
+async fn register(http: &reqwest::Client, base: &str) -> String {
+    let account = json!({"email": "someone@mail.example", "password": "correct horse 7"});
+    let answer = http.post(format!("{base}/api/auth/register")).json(&account).send().await.unwrap();
+    answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_is_told_and_the_next_process_goes_on() {
+    let mut place = Place::new(Form::Server, None).await;
+    for (name, value) in [
+        ("MAX_SOCKETS_PER_USER", "1000"),
+        ("MAX_STREAMS_PER_USER", "1000"),
+        ("SCRIPTED_WORDS_PER_SECOND", "4"),
+        ("REPLY_CONCURRENCY", "20"),
+    ] {
+        place.set(name, value.to_owned());
+    }
+    let client = http();
+    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let address = base.trim_start_matches("http://").to_owned();
+    let token = register(&client, &base).await;
+    let bearer = format!("Bearer {token}");
+    let call = |method, path: &str| Call::new(client.request(method, format!("{base}{path}"))).bearer(&token);
+
+    let mut streams: Vec<Sse> = Vec::new();
+    let mut replies = Vec::new();
+    for _ in 0..REPLIES {
+        let body = json!({"message": "word ".repeat(50)});
+        let mut stream = call(reqwest::Method::POST, "/api/chat/stream").json(&body).stream().await;
+        replies.push(stream.next().await.unwrap().reply());
+        streams.push(stream);
+    }
+    for n in REPLIES..STREAMS {
+        let path = format!("/api/chat/stream/{}", replies[n % REPLIES]);
+        streams.push(call(reqwest::Method::GET, &path).stream().await);
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        sockets.push(open(&address, "", &[("authorization", &bearer)]).await.unwrap());
+    }
+    // Every stream has begun to tell something, and one command is on its way.
+    for stream in &mut streams {
+        stream.until("reply.delta").await;
+    }
+    let mut first = sockets.remove(0);
+    first.send(json!({"message": "on its way", "key": "last-words"})).await;
+
+    let began = Instant::now();
+    let ending = tokio::spawn(node.stop());
+    let mut told = JoinSet::new();
+    for mut socket in sockets {
+        told.spawn(async move { assert_eq!(socket.closed().await, 1001) });
+    }
+    for mut stream in streams {
+        told.spawn(async move {
+            let mut last = None;
+            while let Some(event) = stream.next().await {
+                assert!(!event.is_end(), "{event:?}");
+                last = event.id.or(last);
+            }
+            assert!(last.is_some(), "nothing to come back with");
+        });
+    }
+    let mut accepted = None;
+    while let Ok(frame) = first.next().await {
+        if kind(&frame) == "accepted" {
+            accepted = Some(frame);
+        }
+    }
+    told.join_all().await;
+    assert!(ending.await.unwrap().success(), "the process ended with a failure");
+    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+
+    // The next process: the open replies are made, and the command has one outcome.
+    place.set("SCRIPTED_WORDS_PER_SECOND", "0".to_owned());
+    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let address = base.trim_start_matches("http://").to_owned();
+    let mut again: Socket = open(&address, "", &[("authorization", &bearer)]).await.unwrap();
+    again.send(json!({"message": "on its way", "key": "last-words"})).await;
+    let outcome = again.next_of("accepted", &["message", "typing"]).await;
+    if let Some(accepted) = accepted {
+        assert_eq!(outcome["reply_id"], accepted["reply_id"]);
+    }
+    let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
+    let all = i64::try_from(REPLIES + 1).unwrap();
+    let completed = async || {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM events WHERE event_type = 'reply_completed'")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        count == all
+    };
+    assert!(within(SOON, completed).await, "replies are left");
+    drop(again);
+    assert!(node.stop().await.success());
+    connection.close().await.unwrap();
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once_and_the_next_start_is_clean() {
+    let mut place = Place::new(Form::Server, None).await;
+    place.set("SCRIPTED_WORDS_PER_SECOND", "1".to_owned());
+    place.set("SHUTDOWN_SECONDS", "60".to_owned());
+    let client = http();
+    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let token = register(&client, &base).await;
+    let sent = client
+        .post(format!("{base}/api/chat"))
+        .bearer_auth(&token)
+        .json(&json!({"message": "word ".repeat(100)}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 202);
+    let began = Instant::now();
+    node.signal(nix::sys::signal::Signal::SIGTERM);
+    // The reply is waited for, so it does not end by itself yet.
+    assert!(within(SOON, async || client.get(format!("{base}/livez")).send().await.is_err()).await);
+    let status = node.stop().await;
+    assert!(!status.success() && began.elapsed() < IN_TIME, "{status:?} after {:?}", began.elapsed());
+    let (node, ..) = place.start(&client, SOON).await.unwrap();
+    assert!(node.stop().await.success());
+    place.remove().await;
+}
