@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use build::Built;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Cors, Role, Roles};
@@ -35,6 +36,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = config.web.metrics.and_then(|_| telemetry::start_metrics());
     let mut database = database::Opened::open(&config).await?;
     let secrets = secrets::Secrets::of(&config, database.embedded.as_ref())?;
+    raise_file_limit();
     let listener = TcpListener::bind(config.web.listen)
         .await
         .with_context(|| format!("The address {} (HOST, PORT) cannot be listened on", config.web.listen))?;
@@ -90,6 +92,17 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(in_order = ended, "ended");
     Ok(if reason.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Lets this process have as many files, and so connections, open as the system allows: the usual default is made for
+/// programs that count on a small number.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// What this process serves: the API, or only how it is.
