@@ -10,8 +10,12 @@ mod http;
 mod load;
 #[path = "side_by_side/machine.rs"]
 mod machine;
+#[path = "side_by_side/many/mod.rs"]
+mod many;
 #[path = "side_by_side/nats.rs"]
 mod nats;
+#[path = "side_by_side/nats_server.rs"]
+mod nats_server;
 #[path = "side_by_side/pgbench.rs"]
 mod pgbench;
 #[path = "side_by_side/report.rs"]
@@ -28,7 +32,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http::Client;
 use load::{Times, Turns, latencies, median, throughput};
-use machine::{BARE, Database, Disk, Memory, NAME, Server, load_average};
+use machine::{BARE, Database, Disk, Memory, NAME, Secrets, Server, load_average, migrate};
 use report::{Goal, Report};
 use seed::{Account, Seeder};
 use serde_json::json;
@@ -96,22 +100,45 @@ struct Bench {
     pool: PgPool,
 }
 
+/// Measures what was asked for: `one` process, `many`, or both without a word.
 async fn run() -> anyhow::Result<()> {
-    let master_key: [u8; 32] = random()?;
-    let jwt_secret: [u8; 32] = random()?;
+    let asked = |part: &str| {
+        let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+        parts.peek().is_none() || parts.any(|argument| argument == part)
+    };
     let busy = load_average()?;
     if busy > 0.5 {
         tell(&format!("the machine is busy (load average {busy}): its ratios say little"))?;
     }
+    let mut report = Report::default();
+    if asked("one") {
+        one(&mut report).await?;
+    }
+    if asked("many") {
+        many::run(&mut report).await?;
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    let machine = json!({"cores": cores, "clients": CLIENTS, "load_average_before": busy});
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target folder")?;
+    report.finish(&machine, &target.join("side_by_side.json"))
+}
+
+/// One process, against what the same database does without it.
+async fn one(report: &mut Report) -> anyhow::Result<()> {
+    let secrets = Secrets::random()?;
     let database = Database::start().await?;
     tell(&format!("{}, {CLIENTS} clients, {ROUNDS} rounds of {} s", database.describe(), ROUND.as_secs()))?;
-    let server = Server::start(&database, &hex(&master_key), &hex(&jwt_secret)).await?;
+    sqlx::query("CREATE DATABASE bare").execute(&database.pool(NAME).await?).await?;
+    for name in [NAME, BARE] {
+        migrate(&database, &secrets, name).await?;
+    }
+    let server = Server::start(&database, &secrets, &[]).await?;
     tokio::time::sleep(REST).await;
     let idle = server.memory()?;
 
-    let account = Account::register(server.address).await?;
+    let account = Account::register(server.address, "load@example.com").await?;
     let pool = database.pool(NAME).await?;
-    let seeder = Seeder::new(pool.clone(), &master_key, account.user)?;
+    let seeder = Seeder::new(pool.clone(), &secrets.master_key, account.user)?;
     let mut own = Vec::new();
     for _ in 0..CLIENTS {
         own.push(seeder.conversation(SHORT).await?);
@@ -125,13 +152,12 @@ async fn run() -> anyhow::Result<()> {
     seeder.finish(server.address).await?;
     let bench = Bench { database, server: server.address, account, own, long, short, chat, pool };
 
-    let mut report = Report::default();
     let before = bench.command_latency(&[bench.short]).await?.swap_remove(0);
     let log_before = bench.log_length().await?;
-    bench.commands(&mut report).await?;
-    bench.pages(&mut report).await?;
-    bench.conversation_length(&mut report).await?;
-    bench.first_token(&mut report).await?;
+    bench.commands(report).await?;
+    bench.pages(report).await?;
+    bench.conversation_length(report).await?;
+    bench.first_token(report).await?;
     let after = bench.command_latency(&[bench.short]).await?.swap_remove(0);
     let log_after = bench.log_length().await?;
     report.add(
@@ -142,7 +168,7 @@ async fn run() -> anyhow::Result<()> {
         json!({"end_ms": after.p50(), "start_ms": before.p50(), "end_events": log_after, "start_events": log_before}),
     );
     tokio::time::sleep(REST).await;
-    memory(&mut report, idle, server.memory()?);
+    memory(report, idle, server.memory()?);
 
     let Bench { database, pool, .. } = bench;
     let public: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE aggregate_type <> 'claim'")
@@ -150,16 +176,10 @@ async fn run() -> anyhow::Result<()> {
         .await?;
     pool.close().await;
     let said = server.stop().await?;
-    if !nats::relay(&mut report, &database, (&hex(&master_key), &hex(&jwt_secret)), public).await? {
+    if !nats::relay(report, &database, &secrets, public).await? {
         tell("there is no nats-server here: the relay is not measured")?;
     }
-    let described = database.describe();
     database.stop().await?;
-    let cores = std::thread::available_parallelism()?.get();
-    let machine =
-        json!({"cores": cores, "database": described, "clients": CLIENTS, "load_average_before": busy});
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("no target folder")?;
-    report.finish(&machine, &target.join("side_by_side.json"))?;
     let warnings = said.lines().count();
     if warnings > 0 {
         tell(&format!(
@@ -327,16 +347,6 @@ fn memory(report: &mut Report, idle: Memory, loaded: Memory) {
     report.add("memory after start", (idle.resident, "MiB"), goal, told(idle), raw(idle));
     let peak = format!("{}, peak {:.1} MiB", told(loaded), loaded.peak);
     report.add("memory at rest after the load", (loaded.resident, "MiB"), goal, peak, raw(loaded));
-}
-
-fn random() -> anyhow::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).context("no randomness")?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tell(what: &str) -> anyhow::Result<()> {

@@ -93,8 +93,30 @@ impl Database {
     }
 }
 
+/// The secrets that every process of a run shares.
+pub(crate) struct Secrets {
+    pub(crate) master_key: [u8; 32],
+    jwt_secret: [u8; 32],
+}
+
+impl Secrets {
+    pub(crate) fn random() -> anyhow::Result<Self> {
+        Ok(Self { master_key: random()?, jwt_secret: random()? })
+    }
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("no random bytes"))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The measured program with a subcommand, in its production form.
-pub(crate) fn program(database: &Database, master_key: &str, jwt_secret: &str, subcommand: &str) -> Command {
+pub(crate) fn program(database: &Database, secrets: &Secrets, subcommand: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .arg(subcommand)
@@ -102,8 +124,8 @@ pub(crate) fn program(database: &Database, master_key: &str, jwt_secret: &str, s
         // No `.env` of the person who runs this.
         .current_dir(database.folder())
         .env("DATABASE_URL", database.url(NAME))
-        .env("MASTER_KEY", master_key)
-        .env("JWT_SECRET_KEY", jwt_secret)
+        .env("MASTER_KEY", hex(&secrets.master_key))
+        .env("JWT_SECRET_KEY", hex(&secrets.jwt_secret))
         .env("HOST", "127.0.0.1")
         .env("PORT", "0")
         .env("RATE_LIMITS", "off")
@@ -113,6 +135,16 @@ pub(crate) fn program(database: &Database, master_key: &str, jwt_secret: &str, s
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// Brings the schema of one of the databases up.
+pub(crate) async fn migrate(database: &Database, secrets: &Secrets, name: &str) -> anyhow::Result<()> {
+    let output =
+        program(database, secrets, "migrate").env("DATABASE_URL", database.url(name)).output().await?;
+    if !output.status.success() {
+        bail!("migrate failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }
 
 /// The measured program, running.
@@ -125,36 +157,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Brings the schema up and starts the program in its production form.
+    /// Starts the program with these variables besides, and waits until it is ready. The schema has to be up.
     pub(crate) async fn start(
         database: &Database,
-        master_key: &str,
-        jwt_secret: &str,
+        secrets: &Secrets,
+        variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let log = database.folder().join("server.log");
-        let output = File::create(&log)?;
         // Free a moment ago; if somebody else is faster, the program says so and the run ends.
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let command = |subcommand: &str| {
-            let mut command = program(database, master_key, jwt_secret, subcommand);
-            command.env("PORT", port.to_string());
-            command
-        };
-        for name in [NAME, BARE] {
-            if name == BARE {
-                sqlx::query("CREATE DATABASE bare").execute(&database.pool(NAME).await?).await?;
-            }
-            let migrated = command("migrate")
-                .env("DATABASE_URL", database.url(name))
-                .stdout(output.try_clone()?)
-                .stderr(output.try_clone()?)
-                .status()
-                .await?;
-            if !migrated.success() {
-                bail!("migrate failed: {}", std::fs::read_to_string(&log)?);
-            }
-        }
-        let child = command("serve").stdout(output.try_clone()?).stderr(output).spawn()?;
+        let log = database.folder().join(format!("server-{port}.log"));
+        let output = File::create(&log)?;
+        let child = program(database, secrets, "serve")
+            .env("PORT", port.to_string())
+            .envs(variables.iter().copied())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("it ended at once")?;
         let mut server = Self { child, pid, address: (Ipv4Addr::LOCALHOST, port).into(), log };
         server.ready().await?;
@@ -190,6 +208,16 @@ impl Server {
                 .with_context(|| format!("no {name} in the process' status"))
         };
         Ok(Memory { resident: field("VmRSS:")?, private: field("RssAnon:")?, peak: field("VmHWM:")? })
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+        let (_, fields) = text.rsplit_once(')').context("no processor time")?;
+        let ticks: Vec<u64> =
+            fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        // The kernel counts hundredths of a second for programs, whatever it does itself.
+        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
     }
 
     /// Ends it in order, and shows what it had to say.

@@ -1,15 +1,12 @@
 //! How fast the relay carries a log to JetStream that it has not seen before.
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;
-use tokio::process::Command;
 
-use super::machine::{Database, program};
+use super::machine::{Database, Secrets, program};
+use super::nats_server::NatsServer;
 use super::report::{Goal, Report};
 
 /// How long the whole log may take.
@@ -17,33 +14,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the stream is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where distributions put nats-server: not every user's PATH holds it.
-const PLACES: [&str; 3] =
-    ["/usr/sbin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"];
-
 /// Starts a nats-server and a relay beside the log of this run, and measures until the stream has all of it. False:
 /// there is no nats-server on this machine.
 pub(crate) async fn relay(
     report: &mut Report,
     database: &Database,
-    (master_key, jwt_secret): (&str, &str),
+    secrets: &Secrets,
     events: i64,
 ) -> anyhow::Result<bool> {
-    let Some(binary) = PLACES.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
-        return Ok(false);
-    };
-    let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let mut server = Command::new(binary)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-        .arg(database.folder().join("nats"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let url = format!("nats://127.0.0.1:{port}");
+    let Some(mut nats) = NatsServer::start(database.folder())? else { return Ok(false) };
+    let url = nats.url();
     let client = async_nats::ConnectOptions::new().retry_on_initial_connect().connect(&url).await?;
     let jetstream = async_nats::jetstream::new(client);
-    let mut relay = program(database, master_key, jwt_secret, "relay").env("NATS_URL", &url).spawn()?;
+    let mut relay = program(database, secrets, "relay").env("NATS_URL", &url).spawn()?;
 
     let end = Instant::now() + PATIENCE;
     let mut begun = None;
@@ -71,6 +54,6 @@ pub(crate) async fn relay(
         json!({"events": carried, "seconds": took.as_secs_f64()}),
     );
     relay.kill().await.context("the relay")?;
-    server.kill().await.context("nats-server")?;
+    nats.kill().await?;
     Ok(true)
 }

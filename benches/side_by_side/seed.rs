@@ -38,15 +38,23 @@ pub(crate) struct Account {
 
 impl Account {
     /// Registers over HTTP.
-    pub(crate) async fn register(server: SocketAddr) -> anyhow::Result<Self> {
-        let body = r#"{"email": "load@example.com", "password": "correct horse battery staple 1"}"#;
+    pub(crate) async fn register(server: SocketAddr, email: &str) -> anyhow::Result<Self> {
+        let body = format!(r#"{{"email": "{email}", "password": "correct horse battery staple 1"}}"#);
         let mut client = Client::connect(server).await?;
         let answer: Value =
-            serde_json::from_slice(client.call(&request("POST", "/api/auth/register", "", body)).await?)?;
+            serde_json::from_slice(client.call(&request("POST", "/api/auth/register", "", &body)).await?)?;
         let text = |name: &str| {
             answer.get(name).and_then(Value::as_str).with_context(|| format!("no {name} in the answer"))
         };
         Ok(Self { user: text("id")?.parse()?, token: text("access_token")?.to_owned() })
+    }
+
+    /// Begins a conversation over HTTP, with a message and its answer.
+    pub(crate) async fn conversation(&self, server: SocketAddr) -> anyhow::Result<String> {
+        let mut client = Client::connect(server).await?;
+        let request = self.request("POST", "/api/chat", r#"{"message": "Hello"}"#);
+        let answer: Value = serde_json::from_slice(client.call(&request).await?)?;
+        Ok(answer.get("session_id").and_then(Value::as_str).context("no session_id")?.to_owned())
     }
 
     /// A request of this account's.

@@ -86,7 +86,7 @@ impl Socket {
     }
 
     /// Every frame up to the end of the reply, and it.
-    pub(crate) async fn to_the_end(&mut self, reply: &Value) -> Vec<Value> {
+    pub(crate) async fn until_the_end(&mut self, reply: &Value) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
             let frame = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));

@@ -65,7 +65,8 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
     first.send(json!({"message": "on its way", "key": "last-words"})).await;
 
     let began = Instant::now();
-    let ending = tokio::spawn(node.stop());
+    let mut ending = JoinSet::new();
+    ending.spawn(node.stop());
     let mut told = JoinSet::new();
     for mut socket in sockets {
         told.spawn(async move { assert_eq!(socket.closed().await, 1001) });
@@ -87,7 +88,7 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
         }
     }
     told.join_all().await;
-    assert!(ending.await.unwrap().success(), "the process ended with a failure");
+    assert!(ending.join_next().await.unwrap().unwrap().success(), "the process ended with a failure");
     assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
 
     // The next process: the open replies are made, and the command has one outcome.

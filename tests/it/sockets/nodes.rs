@@ -64,7 +64,7 @@ async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
     let mut socket = Socket::since(&two, &person, &format!("?after={position}")).await;
     let last = frames.last().unwrap()["id"].clone();
     socket.send(json!({"type": "follow", "reply_id": reply, "after": last})).await;
-    frames.extend(socket.to_the_end(&reply).await);
+    frames.extend(socket.until_the_end(&reply).await);
     let end = frames.last().unwrap();
     assert_eq!((kind(end), text(&frames).as_str()), ("reply.done", end["text"].as_str().unwrap()));
     let pieces = frames.iter().filter(|frame| kind(frame) == "reply.delta").count();

@@ -136,7 +136,7 @@ async fn a_reply_goes_on_from_the_last_id(db: PgPool) {
     let mut socket = Socket::of(&app, &person).await;
     let last = frames.last().unwrap()["id"].clone();
     socket.send(json!({"type": "follow", "reply_id": reply, "after": last})).await;
-    frames.extend(socket.to_the_end(&reply).await);
+    frames.extend(socket.until_the_end(&reply).await);
     let end = frames.last().unwrap();
     assert_eq!((kind(end), text(&frames)), ("reply.done", end["text"].as_str().unwrap().to_owned()));
     assert!(frames.iter().all(|frame| kind(frame) != "reply.restart"));
@@ -144,7 +144,7 @@ async fn a_reply_goes_on_from_the_last_id(db: PgPool) {
     // Again after the end, from the beginning and from the last id.
     for (after, expected) in [(None, text(&frames)), (Some(end["id"].clone()), String::new())] {
         socket.send(json!({"type": "follow", "reply_id": reply, "after": after})).await;
-        let again = socket.to_the_end(&reply).await;
+        let again = socket.until_the_end(&reply).await;
         assert_eq!(text(&again), expected);
     }
     app.end().await;

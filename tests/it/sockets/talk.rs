@@ -17,7 +17,7 @@ async fn a_message_is_accepted_stored_answered_piece_by_piece_and_done(db: PgPoo
     socket.send(json!({"type": "message", "ref": "one", "message": "one two three"})).await;
     let accepted = socket.next_of("accepted", STORED).await;
     assert_eq!(accepted["ref"], "one");
-    let frames = socket.to_the_end(&accepted["reply_id"]).await;
+    let frames = socket.until_the_end(&accepted["reply_id"]).await;
     let end = frames.last().unwrap();
     assert_eq!((kind(end), &end["session_id"]), ("reply.done", &accepted["session_id"]));
     assert_eq!(text(&frames), end["text"].as_str().unwrap());
@@ -52,7 +52,7 @@ async fn a_frame_with_nothing_but_message_and_session_goes_on_with_the_session(d
     let accepted = socket.next_of("accepted", STORED).await;
     assert_eq!(accepted["session_id"], session);
     assert_eq!(accepted.get("ref"), None);
-    let frames = socket.to_the_end(&accepted["reply_id"]).await;
+    let frames = socket.until_the_end(&accepted["reply_id"]).await;
     assert_eq!(kind(frames.last().unwrap()), "reply.done");
     app.end().await;
 }
@@ -120,10 +120,10 @@ async fn a_reply_is_followed_on_another_socket_and_cancelled_there(db: PgPool) {
     assert_eq!(two.next_of("accepted", STORED).await["session_id"], accepted["session_id"]);
     two.next_of("reply.delta", STORED).await;
     two.send(json!({"type": "cancel", "ref": "c", "reply_id": reply})).await;
-    let ends = two.to_the_end(reply).await;
+    let ends = two.until_the_end(reply).await;
     let end = ends.last().unwrap();
     assert_eq!((kind(end), end["text"].as_str().unwrap().is_empty()), ("reply.cancelled", false));
-    let other = one.to_the_end(reply).await;
+    let other = one.until_the_end(reply).await;
     assert_eq!(other.last().unwrap()["text"], end["text"]);
     app.end().await;
 }
@@ -185,13 +185,13 @@ async fn the_same_key_gives_the_first_outcome_and_another_frame_is_refused(db: P
     let (mut one, mut two) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
     one.send(json!({"message": "once", "key": "k1", "ref": "a"})).await;
     let first = one.next_of("accepted", STORED).await;
-    one.to_the_end(&first["reply_id"]).await;
+    one.until_the_end(&first["reply_id"]).await;
     two.send(json!({"message": "once", "key": "k1", "ref": "b"})).await;
     let again = two.next_of("accepted", STORED).await;
     for name in ["session_id", "user_message_id", "message_id", "reply_id", "position"] {
         assert_eq!(again[name], first[name], "{name}");
     }
-    two.to_the_end(&first["reply_id"]).await;
+    two.until_the_end(&first["reply_id"]).await;
     for (frame, code) in [
         (json!({"message": "twice", "key": "k1", "ref": "c"}), "idempotency_key_reused"),
         (json!({"message": "blank", "key": " ", "ref": "c"}), "invalid_idempotency_key"),
