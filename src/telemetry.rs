@@ -17,9 +17,14 @@ use crate::config::{LogConfig, LogFormat};
 use crate::http::serve::{ServeLimits, serve};
 use crate::lifecycle::Lifecycle;
 
+/// What is never logged, whatever the configured filter says: these libraries write down what they carry, word for word.
+const WITHHELD: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+
 /// Starts logging as configured. A second call changes nothing.
 pub fn start_logs(config: &LogConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let configured = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let withheld = WITHHELD.iter().filter_map(|directive| directive.parse().ok());
+    let filter = withheld.fold(configured, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     let writer = std::io::stderr;
     let started = match config.format {

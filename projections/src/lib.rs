@@ -12,6 +12,7 @@ pub mod messages;
 pub mod models;
 pub mod pending_replies;
 pub mod progress;
+pub mod query;
 pub mod rebuild;
 pub mod replies;
 pub mod runner;

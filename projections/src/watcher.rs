@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::progress::Progress;
 use crate::warm_pool::WarmPool;
 
-/// How often it looks while somebody waits.
+/// How soon it looks again when somebody begins to wait, and how often while they go on waiting: what is waited for has
+/// mostly just been written.
+const AT_ONCE: Duration = Duration::from_millis(1);
 const SOON: Duration = Duration::from_millis(5);
 /// How often it looks otherwise.
 const IDLE: Duration = Duration::from_millis(200);
@@ -22,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Follows the checkpoints until `stop`.
 pub async fn run(pool: WarmPool, progress: Progress, stop: CancellationToken) {
     let mut moved: HashMap<&'static str, Instant> = HashMap::new();
+    let mut pause = IDLE;
     while !stop.is_cancelled() {
         match sqlx::query_as::<_, (String, i64)>("SELECT projection, position FROM checkpoints")
             .fetch_all(&pool)
@@ -30,7 +33,11 @@ pub async fn run(pool: WarmPool, progress: Progress, stop: CancellationToken) {
             Ok(found) => look(&progress, &found.into_iter().collect(), &mut moved),
             Err(error) => tracing::warn!(%error, "the checkpoints cannot be read"),
         }
-        let pause = if progress.is_awaited() { SOON } else { IDLE };
+        pause = match progress.is_awaited() {
+            false => IDLE,
+            true if pause == IDLE => AT_ONCE,
+            true => SOON.min(pause * 2),
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = progress.awaited(), if pause == IDLE => {}

@@ -45,13 +45,13 @@ impl Between {
     pub(super) fn begin(&self, hub: Hub, reply: ReplyId, live: watch::Receiver<LiveReply>) {
         let carrier = self.clone();
         self.tasks.spawn(async move {
-            let mut left = live.clone();
+            // The hub counts on one follower that is this task.
+            let mut live = live;
             let carried = async {
-                if let Err(error) = carry(&carrier, &hub, reply, live).await {
+                if let Err(error) = carry(&carrier, &hub, reply, &mut live).await {
                     tracing::debug!(%error, reply.id = %reply, "the live feed to other processes broke off");
                 }
-                // The hub counts on one follower that is this task.
-                while left.changed().await.is_ok() {}
+                while live.changed().await.is_ok() {}
             };
             tokio::select! {
                 () = carried => {}
@@ -131,7 +131,7 @@ async fn carry(
     between: &Between,
     hub: &Hub,
     reply: ReplyId,
-    mut live: watch::Receiver<LiveReply>,
+    live: &mut watch::Receiver<LiveReply>,
 ) -> anyhow::Result<()> {
     let client: &Client = between.nats.client();
     let names = between.nats.names();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use projections::messages::query::Since;
 use projections::{conversations, messages};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -16,8 +17,11 @@ use super::stream::CATCH_UP;
 const MODELS: &[&str] = &["messages", "conversations"];
 /// The most that one who comes back is sent of what was missed; who missed more loads the history.
 pub const MOST_MISSED: i64 = 1_000;
-/// How many of them are held in memory at a time.
-const PAGE: i64 = 8;
+/// How many of them, and how many bytes of text, are held in memory at a time.
+const PAGE: i64 = 64;
+const PAGE_BYTES: i64 = 128 * 1024;
+/// How often models are looked at that have not come so far, before the socket is given up: about ten seconds.
+const LOOKS: u32 = 30;
 
 /// What a feed brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct UserFeed {
     /// What is stored after `at` and up to here is to be read from the models.
     missed: Option<Missed>,
     ready: VecDeque<Arc<Item>>,
+    /// How often the models were looked at in vain.
+    behind: u32,
     /// A look at what was missed that is under way.
     reading: Option<JoinHandle<Result<Page, sqlx::Error>>>,
 }
@@ -57,7 +63,7 @@ impl UserFeed {
         let (receiver, position) = people.join(user);
         let at = after.unwrap_or(position);
         let missed = (at < position).then_some(Missed { until: position, counted: false });
-        Self { people, user, receiver, at, missed, ready: VecDeque::new(), reading: None }
+        Self { people, user, receiver, at, missed, ready: VecDeque::new(), behind: 0, reading: None }
     }
 
     /// What is stored up to here has been handed out, or is not wanted.
@@ -108,13 +114,20 @@ impl UserFeed {
         self.reading = None;
         match page? {
             // Not shown yet, or held up at an event: what is skipped here would never come.
-            Page::Behind => tokio::time::sleep(CATCH_UP).await,
+            Page::Behind => {
+                self.behind += 1;
+                if self.behind > LOOKS {
+                    return Err(sqlx::Error::Protocol("the read models are held up".to_owned()));
+                }
+                tokio::time::sleep(CATCH_UP).await;
+            }
             Page::TooMuch => {
                 self.at = missed.until;
                 self.missed = None;
                 return Ok(Some(missed.until));
             }
             Page::Items(items, end) => {
+                self.behind = 0;
                 self.ready.extend(items.into_iter().map(Arc::new));
                 self.at = end;
                 self.missed = (end < missed.until).then_some(Missed { counted: true, ..missed });
@@ -139,20 +152,26 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
     let Missed { until, counted } = missed;
     let Stored { pool, progress, .. } = stored;
     progress.wait(MODELS, until, CATCH_UP).await;
-    if progress.all().iter().any(|(name, position, _)| MODELS.contains(name) && *position < until) {
-        return Ok(Page::Behind);
-    }
     if !counted
         && messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await? > MOST_MISSED
     {
         return Ok(Page::TooMuch);
     }
-    let rows = messages::query::since(&pool, user, after, until, PAGE).await?;
-    let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
-    let end = if full { rows.last().map_or(until, |row| row.position) } else { until };
-    let marks = conversations::query::read_since(&pool, user, after, end).await?;
+    let Since { stands, rows } =
+        messages::query::since(&pool, user, (after, until), (PAGE, PAGE_BYTES)).await?;
+    // What is remembered of how far they are may be a moment behind a crash of the database; this was read with the rows.
+    if stands < until {
+        return Ok(Page::Behind);
+    }
+    // Without any, there is nothing more.
+    let end = rows.last().map_or(until, |row| row.position);
+    let marks = conversations::query::read_since(&pool, user, after, end, PAGE).await?;
+    // As many marks as fit: those behind them come with the next page.
+    let full = i64::try_from(marks.len()).is_ok_and(|marks| marks == PAGE);
+    let end = if full { marks.last().map_or(end, |mark| mark.position) } else { end };
     let mut items: Vec<Item> =
         rows.into_iter().map(Item::Message).chain(marks.into_iter().map(Item::Read)).collect();
+    items.retain(|item| item.position() <= Some(end));
     items.sort_by_key(Item::position);
     Ok(Page::Items(items, end))
 }

@@ -157,6 +157,20 @@ impl Hub {
         }
     }
 
+    /// A follower goes, and `live` with it: what nobody follows and nobody writes is forgotten.
+    pub(super) fn leave(&self, reply: ReplyId, live: watch::Receiver<LiveReply>) {
+        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(live);
+        if replies.get(&reply).is_some_and(|sender| sender.receiver_count() <= self.carriers()) {
+            replies.remove(&reply);
+        }
+    }
+
+    /// How many receivers a reply has that nobody follows.
+    fn carriers(&self) -> usize {
+        usize::from(self.between.is_some())
+    }
+
     /// How many replies are written or waited for.
     pub fn len(&self) -> usize {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner).len()
@@ -213,7 +227,7 @@ impl Hub {
             }
         }
         // A running attempt follows its own reply, so whatever nobody follows is left over.
-        let carried = usize::from(self.between.is_some());
+        let carried = self.carriers();
         replies.retain(|_, sender| sender.receiver_count() > carried);
         if let Some(last) = events.last() {
             self.position.store(last.position, Ordering::Release);

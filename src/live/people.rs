@@ -4,7 +4,7 @@
 //! comes back with the position of the last item that arrived, is given what is missing out of the read models first
 //! ([`UserFeed`]), so that every stored item comes once and in the order of the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
 use projections::conversations::query::ReadMark;
-use projections::log::{Recorded, Tail};
+use projections::log::{LogReader, Recorded, Tail};
 use projections::messages::query::MessageRow;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -131,9 +131,8 @@ impl People {
     }
 
     /// Takes items from the log until `stop`.
-    pub async fn run(self, tail: Tail, start: i64, stop: CancellationToken) {
+    pub async fn run(self, tail: Tail, reader: LogReader, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
-        let mut held = None;
         loop {
             let events = tokio::select! {
                 events = subscription.next(BATCH) => events,
@@ -141,13 +140,8 @@ impl People {
             };
             match events {
                 Ok(events) => {
-                    let mut events: Vec<_> = held.take().into_iter().chain(events).collect();
-                    // Whether a message asked for a reply stands in the next event, and a batch that long may end between
-                    // the two.
-                    if events.len() >= BATCH && events.last().is_some_and(|last| is_message(last)) {
-                        held = events.pop();
-                    }
-                    self.take(&events);
+                    let asked = self.asked(&reader, &events).await;
+                    self.take(&events, &asked);
                 }
                 Err(error) => {
                     tracing::error!(%error, "sockets cannot be told what is in the log");
@@ -160,13 +154,38 @@ impl People {
         }
     }
 
-    fn take(&self, events: &[Arc<Recorded>]) {
+    /// The replies that messages among these events asked for. The request stands right behind its message in their stream,
+    /// but others may stand between them in the log, up to the end of a batch.
+    async fn asked(&self, reader: &LogReader, events: &[Arc<Recorded>]) -> HashSet<ReplyId> {
+        let mut asked: HashSet<ReplyId> = events.iter().filter_map(|recorded| request(recorded)).collect();
+        for recorded in events {
+            let Event::Conversation(ConversationEvent::MessageSent { message_id, author, .. }) =
+                &recorded.event
+            else {
+                continue;
+            };
+            if asked.contains(&ReplyId::of(*message_id)) || !self.is_connected(author.uuid()) {
+                continue;
+            }
+            let Recorded { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
+            match reader.stream(aggregate_type, aggregate_id, *sequence).await {
+                Ok(behind) => asked.extend(behind.first().and_then(|recorded| request(recorded))),
+                Err(error) => tracing::warn!(%error, "whether a message asked for a reply is not told"),
+            }
+        }
+        asked
+    }
+
+    fn is_connected(&self, user: Uuid) -> bool {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).channels.contains_key(&user)
+    }
+
+    fn take(&self, events: &[Arc<Recorded>], asked: &HashSet<ReplyId>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        for (n, recorded) in events.iter().enumerate() {
+        for recorded in events {
             let Event::Conversation(event) = &recorded.event else { continue };
             let Some(channel) = shared.channels.get(&event.owner().uuid()) else { continue };
-            let next = events.get(n + 1);
-            for item in items(recorded.position, event, next.map(|next| &next.event)) {
+            for item in items(recorded.position, event, asked) {
                 // Nobody listens any more: the last one forgets the channel in a moment.
                 let _ = channel.send(Arc::new(item));
             }
@@ -178,17 +197,16 @@ impl People {
     }
 }
 
-fn is_message(recorded: &Recorded) -> bool {
-    matches!(recorded.event, Event::Conversation(ConversationEvent::MessageSent { .. }))
-}
-
-/// Whether `event` asks for the reply.
-fn asks(event: Option<&Event>, reply: ReplyId) -> bool {
-    matches!(event, Some(Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. })) if *reply_id == reply)
+/// The reply that an event asks for.
+fn request(recorded: &Recorded) -> Option<ReplyId> {
+    match &recorded.event {
+        Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
+        _ => None,
+    }
 }
 
 /// What the owner of the conversation is told of an event, in order.
-fn items(position: i64, event: &ConversationEvent, next: Option<&Event>) -> Vec<Item> {
+fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> Vec<Item> {
     use ConversationEvent as E;
     let conversation = event.conversation_id().uuid();
     let writing = |reply: &ReplyId, writing| Item::Writing { conversation, reply: *reply, writing };
@@ -214,7 +232,7 @@ fn items(position: i64, event: &ConversationEvent, next: Option<&Event>) -> Vec<
             let reply = ReplyId::of(*message_id);
             vec![Item::Message(MessageRow {
                 text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                reply_id: asks(next, reply).then(|| reply.uuid()),
+                reply_id: asked.contains(&reply).then(|| reply.uuid()),
                 ..row(message_id, "user", "complete")
             })]
         }

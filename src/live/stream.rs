@@ -5,7 +5,7 @@ use std::time::Duration;
 use aggregates::ids::ReplyId;
 use projections::messages::query::MessageRow;
 use projections::replies::query::ReplyRow;
-use projections::{messages, models, replies};
+use projections::{messages, models, query, replies};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -65,6 +65,7 @@ pub struct Ended {
 /// A client of one reply's stream.
 #[derive(Debug)]
 pub struct ReplyFollower {
+    hub: Hub,
     live: watch::Receiver<LiveReply>,
     stored: Stored,
     owner: Uuid,
@@ -100,7 +101,8 @@ impl ReplyFollower {
         let ready = std::collections::VecDeque::new();
         let (look_at, asked) = (Instant::now() + LOOK, asked.unwrap_or(0));
         let (done, looking) = (false, None);
-        Self { live, stored, owner, reply, at, ready, done, look, look_at, asked, looking }
+        let hub = hub.clone();
+        Self { hub, live, stored, owner, reply, at, ready, done, look, look_at, asked, looking }
     }
 
     /// Where the client stands after the frames handed out so far.
@@ -196,6 +198,14 @@ impl ReplyFollower {
     }
 }
 
+impl Drop for ReplyFollower {
+    fn drop(&mut self) {
+        // Its own receiver must not count: another one takes its place.
+        let unused = watch::Sender::new(LiveReply::default()).subscribe();
+        self.hub.leave(self.reply, std::mem::replace(&mut self.live, unused));
+    }
+}
+
 /// What the read models know of a reply.
 #[derive(Debug)]
 enum Found {
@@ -209,12 +219,11 @@ enum Found {
 
 async fn look(stored: Stored, owner: Uuid, reply: ReplyId, asked: i64) -> Result<Found, sqlx::Error> {
     let Stored { pool, progress, .. } = stored;
+    // What is held in memory of how far they are may be a moment behind a crash of the database, after which they stand lower.
+    let stands = query::stands(&pool, models::CONVERSATION_MODELS).await?;
     let Some(reply) = replies::query::by_id(&pool, owner, reply.uuid()).await? else {
-        let known = |(name, position, _): &(&'static str, i64, bool)| {
-            !models::CONVERSATION_MODELS.contains(name) || *position >= asked
-        };
         // When the models have seen it asked for, the conversation was deleted, and the reply cancelled with it.
-        return Ok(if progress.all().iter().all(known) { Found::Deleted } else { Found::Running });
+        return Ok(if stands >= asked { Found::Deleted } else { Found::Running });
     };
     // Another model tells what was said; it may be a moment behind the one that tells that it has ended.
     if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP).await {

@@ -60,6 +60,23 @@ impl Nats {
             .map(|server| server.expose().parse::<ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .context("NATS_URL holds an address that is none")?;
+        // The client library reads an address and leaves the user in it alone.
+        if let Some((user, password)) =
+            servers.iter().find_map(|server| Some((server.username()?, server.password())))
+        {
+            let decoded = |text: &str| {
+                percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned)
+            };
+            let user = decoded(user).context("NATS_URL holds a user name that is no text")?;
+            options = match password {
+                Some(password) => {
+                    let password = decoded(password).context("NATS_URL holds a password that is no text")?;
+                    options.user_and_password(user, password)
+                }
+                // As NATS' own programs have it: one word in front of the host is a token.
+                None => options.token(user),
+            };
+        }
         metrics::gauge!("verbatim_nats_connected").set(0.0);
         let client = options.connect(servers).await.context("NATS cannot be connected to")?;
         let context =

@@ -110,7 +110,8 @@ pub async fn build(
     let stored = Stored { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
     let people = People::new(stored, ready_from, between.clone());
     if config.roles.has(Role::Api) {
-        lifecycle.service(people.clone().run(tail.clone(), ready_from, lifecycle.last.clone()));
+        let (tail, reader) = (tail.clone(), reader.clone());
+        lifecycle.service(people.clone().run(tail, reader, ready_from, lifecycle.last.clone()));
         if let Some(between) = between {
             let people = people.clone();
             lifecycle.service(between.hear(move |typing| people.hear(typing)));

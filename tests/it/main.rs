@@ -10,4 +10,5 @@ mod kill;
 mod nats;
 mod providers;
 mod sockets;
+mod starting;
 mod support;

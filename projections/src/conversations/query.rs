@@ -120,7 +120,7 @@ pub struct ReadMark {
     pub position: i64,
 }
 
-/// Marks that this owner has set after the position `after`, up to `until`, in their order. A mark that another one of the
+/// At most `limit` marks that this owner has set after the position `after`, up to `until`, in their order. A mark that another one of the
 /// same conversation has replaced is not among them.
 ///
 /// # Errors
@@ -130,14 +130,16 @@ pub async fn read_since(
     owner: Uuid,
     after: i64,
     until: i64,
+    limit: i64,
 ) -> Result<Vec<ReadMark>, sqlx::Error> {
     sqlx::query_as(
         "SELECT conversation_id, read_to, read_marked FROM conversations
-         WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3 ORDER BY read_marked",
+         WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3 ORDER BY read_marked LIMIT $4",
     )
     .bind(owner)
     .bind(after)
     .bind(until)
+    .bind(limit)
     .fetch_all(pool)
     .await
 }

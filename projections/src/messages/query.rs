@@ -110,35 +110,57 @@ pub async fn after(
     .await
 }
 
-/// At most `limit` messages in all conversations of this owner after the position `after`, up to `until`, oldest first.
+/// What [`since`] finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// Up to where the model was when it was read: rows of events after that are not among these.
+    pub stands: i64,
+    /// The messages, oldest first.
+    pub rows: Vec<MessageRow>,
+}
+
+/// At most `limit` messages in all conversations of this owner after the position `after`, up to `until`, and at most about
+/// `bytes` of text, but one message in any case. Read in one statement with where the models stand: after a crash of the
+/// database they stand lower than anybody remembers.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn since(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
-    after: i64,
-    until: i64,
-    limit: i64,
-) -> Result<Vec<MessageRow>, sqlx::Error> {
+    (after, until): (i64, i64),
+    (limit, bytes): (i64, i64),
+) -> Result<Since, sqlx::Error> {
     // Conversation by conversation: each has its messages in order, and only what is new of them is read.
-    sqlx::query_as(
+    let rows = sqlx::query(
         "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text, m.reply_id, m.in_reply_to, m.model,
-                m.created_at
-         FROM conversations AS c CROSS JOIN LATERAL (
-             SELECT * FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3
-             ORDER BY position LIMIT $4) AS m
-         WHERE c.owner = $1 ORDER BY m.position LIMIT $4",
+                m.created_at, s.stands
+         FROM (SELECT coalesce(min(position), 0) AS stands FROM checkpoints
+               WHERE projection IN ('messages', 'conversations')) AS s
+         LEFT JOIN (
+             SELECT *, sum(octet_length(text)) OVER (ORDER BY position) - octet_length(text) AS before FROM (
+                 SELECT m.* FROM conversations AS c CROSS JOIN LATERAL (
+                     SELECT * FROM messages
+                     WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3
+                     ORDER BY position LIMIT $4) AS m
+                 WHERE c.owner = $1 ORDER BY m.position LIMIT $4) AS m) AS m
+             ON coalesce(m.before, 0) < $5
+         ORDER BY m.position",
     )
     .bind(owner)
     .bind(after)
     .bind(until)
     .bind(limit)
+    .bind(bytes)
     .fetch_all(pool)
-    .await
+    .await?;
+    let stands = rows.first().map_or(Ok(0), |row| row.try_get(10))?;
+    // Without a message there is one row all the same, for where the models stand.
+    let found = rows.iter().filter(|row| row.try_get::<Option<Uuid>, _>(0).is_ok_and(|id| id.is_some()));
+    Ok(Since { stands, rows: found.map(MessageRow::from_row).collect::<Result<_, _>>()? })
 }
 
-/// How many of them [`since`] would give, counted up to `most`.
+/// How many messages and read marks of this owner stand after the position `after`, up to `until`; counted up to `most`.
 ///
 /// # Errors
 /// Those of the database.
@@ -150,11 +172,14 @@ pub async fn count_since(
     most: i64,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT count(*) FROM (
+        "SELECT sum(count)::bigint FROM (
+         SELECT count(*) FROM (
              SELECT FROM conversations AS c CROSS JOIN LATERAL (
                  SELECT FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3
                  LIMIT $4) AS m
-             WHERE c.owner = $1 LIMIT $4) AS missed",
+             WHERE c.owner = $1 LIMIT $4) AS missed
+         UNION ALL
+         SELECT count(*) FROM conversations WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3) AS counted",
     )
     .bind(owner)
     .bind(after)

@@ -135,9 +135,10 @@ async fn resume(
 ) -> Result<Response, ApiError> {
     let reply = ReplyId::new(id);
     let from = last.of(reply)?;
-    doors.app.reply(actor, reply).await?;
+    let row = doors.app.reply(actor, reply).await?;
     let presence = doors.app.open(actor, Opened::Stream)?;
-    let follower = doors.app.follow(actor, reply, from, None);
+    // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
+    let follower = doors.app.follow(actor, reply, from, Some(row.position));
     Ok(sse::respond(presence, reply, follower, Words { opening: None }))
 }
 

@@ -22,7 +22,9 @@ pub(super) enum Came {
     Life,
     /// A breach: to be closed with this code, for this reason.
     Breach(u16, &'static str),
-    /// The client has closed, or is gone.
+    /// The client has closed.
+    Closed,
+    /// The client is gone.
     Gone,
 }
 
@@ -58,7 +60,7 @@ impl Inbox {
             Message::Text(text) => Came::Text(text.as_str().to_owned()),
             Message::Binary(_) => Came::Breach(close_code::UNSUPPORTED, "text frames only"),
             Message::Ping(_) | Message::Pong(_) => Came::Life,
-            Message::Close(_) => Came::Gone,
+            Message::Close(_) => Came::Closed,
         }
     }
 }
@@ -67,8 +69,13 @@ fn too_large() -> Came {
     Came::Breach(close_code::SIZE, "frames of 64 KiB at most")
 }
 
+/// What the library says is wrong.
+pub(super) fn socket_error(error: &axum::Error) -> Option<&SocketError> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
 fn breach(error: &axum::Error) -> Came {
-    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<SocketError>()) {
+    match socket_error(error) {
         Some(SocketError::Capacity(CapacityError::MessageTooLong { .. })) => too_large(),
         Some(SocketError::Utf8(_)) => Came::Breach(close_code::INVALID, "text must be UTF-8"),
         Some(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Came::Gone,

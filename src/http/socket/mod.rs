@@ -26,6 +26,7 @@ use super::auth::{self, bearer};
 use super::error::ApiError;
 use super::extract::Query;
 use super::layers::CorsRule;
+use super::serve::Intake;
 use crate::app::seats::Opened;
 use crate::app::sockets::Admission;
 use crate::app::{AppError, Kind};
@@ -38,8 +39,11 @@ pub const MAX_FRAME: usize = 64 * 1024;
 const MAX_READ: usize = 2 * MAX_FRAME;
 /// Read at a time. Each open socket holds as much.
 const READ_BUFFER: usize = 4 * 1024;
-/// The most that is held of what could not be written yet: the largest frame of ours and a little more.
-const WRITE_BUFFER: usize = 256 * 1024;
+/// The largest frame of ours: a reply of control characters, each of which takes six in JSON, with all its attempts. A bound,
+/// not what is held.
+const WRITE_BUFFER: usize = 1024 * 1024;
+/// What a client may send in a second, in bytes: fragments that never become a message count too.
+const MAX_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 /// How a socket is opened.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -58,6 +62,7 @@ pub struct Knock {
     admission: Admission,
     after: Option<i64>,
     upgrade: WebSocketUpgrade,
+    intake: Option<Intake>,
 }
 
 impl FromRequestParts<Doors> for Knock {
@@ -87,7 +92,8 @@ impl FromRequestParts<Doors> for Knock {
                 "This is a WebSocket: the request has to ask for an upgrade, as RFC 6455 says.",
             )
         })?;
-        Ok(Self { admission, after, upgrade })
+        let intake = parts.extensions.get::<Intake>().cloned();
+        Ok(Self { admission, after, upgrade, intake })
     }
 }
 
@@ -104,7 +110,7 @@ impl Knock {
     /// # Errors
     /// 429 when the person has too many sockets open.
     pub fn open(self, doors: &Doors, surface: &'static str) -> Result<Response, ApiError> {
-        let Self { admission, after, upgrade } = self;
+        let Self { admission, after, upgrade, intake } = self;
         let presence = doors.app.open(admission.actor, Opened::Socket)?;
         let session = Session::new(
             doors.app.clone(),
@@ -114,6 +120,9 @@ impl Knock {
             presence,
             after,
         );
+        if let Some(intake) = intake {
+            intake.limit(MAX_BYTES_PER_SECOND);
+        }
         // Shutdown waits for sockets, although the library starts their tasks.
         let tracked = doors.app.tasks().token();
         let span = tracing::info_span!("socket", socket.id = %session.id());
@@ -143,7 +152,10 @@ fn check_origin(headers: &HeaderMap, rule: &CorsRule) -> Result<(), ApiError> {
         CorsRule::Any => true,
         CorsRule::Listed(origins) => origins.contains(origin),
     };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest);
+    let authority = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let own = authority.is_some() && authority == host;
     if origins.next().is_none() && (listed || own) {
@@ -175,6 +187,7 @@ mod tests {
         for refused in [
             "null",
             "",
+            "x://api.example:8000",
             "https://chat.example.evil",
             "http://chat.example",
             "https://api.example",

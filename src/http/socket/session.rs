@@ -8,14 +8,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use chrono::TimeDelta;
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll, unfold};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::inbox::{Came, Inbox};
+use super::inbox::{Came, Inbox, socket_error};
 use crate::app::App;
 use crate::app::sockets::{Admission, Presence};
 use crate::auth::tokens::LEEWAY;
@@ -53,6 +55,8 @@ enum Told {
 enum End {
     /// With a close frame.
     Close(u16, &'static str),
+    /// The client has closed, and is to be answered.
+    Closed,
     /// There is nobody to be told.
     Gone,
 }
@@ -67,11 +71,14 @@ pub(super) struct Session {
     presence: Presence,
     told: SelectAll<BoxStream<'static, Told>>,
     followed: HashMap<aggregates::ids::ReplyId, CancellationToken>,
-    /// The command that runs.
-    command: Option<JoinHandle<Done>>,
+    /// The command that runs, and its own name.
+    command: Option<Running>,
     /// Since when the client has not taken all that is there for it.
     behind: Option<Instant>,
-    heard: Instant,
+    /// Pings since the last sign of life.
+    unanswered: u32,
+    /// When the access token ends, with the leeway that every request has.
+    token_ends: Instant,
     hello: ServerFrame,
 }
 
@@ -87,6 +94,7 @@ impl Session {
         let id = app.clock().id();
         let feed = app.feed(admission.actor, after);
         let hello = ServerFrame::Hello { version: VERSION, position: feed.at() };
+        let token_ends = ends(&app, admission);
         let mut told = SelectAll::new();
         told.push(items(feed, id));
         Self {
@@ -100,7 +108,8 @@ impl Session {
             followed: HashMap::new(),
             command: None,
             behind: None,
-            heard: Instant::now(),
+            unanswered: 0,
+            token_ends,
             hello,
         }
     }
@@ -111,32 +120,40 @@ impl Session {
 
     /// Talks with the client until either has had enough.
     pub(super) async fn run(mut self, mut socket: WebSocket) {
-        metrics::gauge!("verbatim_sockets_open").increment(1.0);
+        let _counted = Counted::new();
         let hello = self.hello.clone();
         let end = match self.say(&mut socket, &hello).await {
             Ok(()) => self.converse(&mut socket).await,
             Err(end) => end,
         };
-        if let End::Close(code, reason) = end {
-            metrics::counter!("verbatim_sockets_closed_total", "code" => code.to_string()).increment(1);
-            tracing::debug!(code, reason, "socket closed");
-            let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-            let farewell = async {
-                if socket.send(close).await.is_ok() {
-                    while let Some(Ok(_)) = socket.recv().await {}
-                }
-            };
-            let _ = tokio::time::timeout(LAST_WORDS, farewell).await;
-        }
-        metrics::gauge!("verbatim_sockets_open").decrement(1.0);
+        let close = match end {
+            End::Gone => return,
+            End::Closed => None,
+            End::Close(code, reason) => {
+                metrics::counter!("verbatim_sockets_closed_total", "code" => code.to_string()).increment(1);
+                tracing::debug!(code, reason, "socket closed");
+                Some(Message::Close(Some(CloseFrame { code, reason: reason.into() })))
+            }
+        };
+        let farewell = async {
+            if let Some(close) = close
+                && socket.send(close).await.is_err()
+            {
+                return;
+            }
+            // The answer to a close is written while the rest is read.
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, farewell).await;
     }
 
     async fn converse(&mut self, socket: &mut WebSocket) -> End {
         let mut inbox = Inbox::new();
         let mut ping = tokio::time::interval_at(Instant::now() + self.limits.ping, self.limits.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopping = self.app.stopping().clone();
         loop {
-            let token_ends = self.token_ends();
+            let token_ends = self.token_ends;
             let frame = tokio::select! {
                 // First what ends it, last the rest when there is nothing else.
                 biased;
@@ -144,9 +161,10 @@ impl Session {
                 () = self.presence.ended() => return End::Close(SIGNED_OUT, "signed out"),
                 () = tokio::time::sleep_until(token_ends) => return End::Close(SIGNED_OUT, "the token has ended"),
                 _ = ping.tick() => {
-                    if self.heard.elapsed() >= self.limits.ping * UNANSWERED {
+                    if self.unanswered >= UNANSWERED {
                         return End::Gone;
                     }
+                    self.unanswered += 1;
                     match self.write(socket, Message::Ping(Vec::new().into())).await {
                         Ok(()) => continue,
                         Err(end) => return end,
@@ -154,11 +172,12 @@ impl Session {
                 }
                 done = finished(&mut self.command) => self.done(done),
                 came = inbox.next(socket), if self.command.is_none() => {
-                    self.heard = Instant::now();
+                    self.unanswered = 0;
                     match came {
                         Came::Text(text) => self.take(&text),
                         Came::Life => None,
                         Came::Breach(code, reason) => return End::Close(code, reason),
+                        Came::Closed => return End::Closed,
                         Came::Gone => return End::Gone,
                     }
                 }
@@ -168,7 +187,7 @@ impl Session {
                         self.followed.remove(&reply);
                         Some(frame)
                     }
-                    Some(Told::Closing) => return End::Close(close_code::AWAY, "going down: come back"),
+                    Some(Told::Closing) => return self.leave(socket).await,
                     Some(Told::Failed) | None => return End::Close(close_code::AGAIN, "come back in a moment"),
                 },
                 () = std::future::ready(()), if self.behind.is_some() => {
@@ -210,21 +229,21 @@ impl Session {
     /// Writes a frame, as long as the client is not too slow.
     async fn write(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
         let behind = *self.behind.get_or_insert_with(Instant::now);
+        let stopping = self.app.stopping();
         tokio::select! {
             biased;
-            sent = socket.send(message) => sent.map_err(|_| End::Gone),
+            sent = socket.send(message) => sent.map_err(|error| unsent(&error)),
             () = self.presence.ended() => Err(End::Close(SIGNED_OUT, "signed out")),
+            () = tokio::time::sleep_until(self.token_ends) => Err(End::Close(SIGNED_OUT, "the token has ended")),
+            () = async {
+                stopping.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            } => Err(End::Gone),
             () = tokio::time::sleep_until(behind + self.limits.slow) => {
                 metrics::counter!("verbatim_slow_clients_cut_total").increment(1);
                 Err(End::Close(close_code::POLICY, "too slow: come back with the last position"))
             }
         }
-    }
-
-    /// When the access token ends, give or take the leeway that every request has.
-    fn token_ends(&self) -> Instant {
-        let left = self.admission.ends_at - self.app.clock().now();
-        Instant::now() + left.to_std().unwrap_or_default() + Duration::from_secs(LEEWAY.unsigned_abs())
     }
 
     /// Begins to follow a reply, instead of where it was followed from before.
@@ -237,11 +256,52 @@ impl Session {
     }
 }
 
+/// When the access token of an admission ends, with the leeway that every request has.
+fn ends(app: &App, admission: Admission) -> Instant {
+    let left = admission.ends_at + TimeDelta::seconds(LEEWAY) - app.clock().now();
+    Instant::now() + left.to_std().unwrap_or_default()
+}
+
+/// What it means that a frame could not be written.
+fn unsent(error: &axum::Error) -> End {
+    match socket_error(error) {
+        Some(SocketError::WriteBufferFull(_)) => {
+            tracing::error!("a frame is larger than what may wait to be written");
+            End::Close(close_code::ERROR, "a frame could not be written")
+        }
+        _ => End::Gone,
+    }
+}
+
+/// Counts an open socket for as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("verbatim_sockets_open").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("verbatim_sockets_open").decrement(1.0);
+    }
+}
+
+/// A command that runs.
+struct Running {
+    reference: Option<String>,
+    task: JoinHandle<Done>,
+}
+
 /// Waits for the command that runs; for ever when there is none.
-async fn finished(command: &mut Option<JoinHandle<Done>>) -> Done {
+async fn finished(command: &mut Option<Running>) -> Done {
     match command {
         Some(running) => {
-            let done = running.await.unwrap_or_else(|error| Done::panicked(error.into()));
+            let done = (&mut running.task).await;
+            let reference = running.reference.take();
+            let done = done.unwrap_or_else(|error| Done::panicked(reference, error.into()));
             *command = None;
             done
         }

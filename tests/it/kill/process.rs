@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -193,6 +193,11 @@ impl Place {
         let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.success(), text)
+    }
+
+    /// Runs a subcommand that ends by itself, with these variables besides.
+    pub(crate) fn run(&self, name: &str, variables: &[(&str, &str)]) -> Output {
+        self.command(name).envs(variables.iter().copied()).output().unwrap()
     }
 
     /// Every line that every process here has logged, the private server included.

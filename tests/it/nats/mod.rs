@@ -2,6 +2,7 @@
 
 mod consumers;
 mod feed;
+mod permissions;
 mod public_events;
 mod relay;
 mod roles;

@@ -19,6 +19,8 @@ pub(crate) struct NatsServer {
     folder: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
+    /// It runs with the users of docs/deploy/nats.conf.
+    users: bool,
 }
 
 /// A message of the stream.
@@ -42,9 +44,18 @@ impl Message {
 impl NatsServer {
     /// Starts one, and waits until it answers.
     pub(crate) async fn start() -> Self {
+        Self::begin(false).await
+    }
+
+    /// The same with the users of docs/deploy/nats.conf.
+    pub(crate) async fn with_users() -> Self {
+        Self::begin(true).await
+    }
+
+    async fn begin(users: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder, port, child: None };
+        let mut server = Self { folder, port, child: None, users };
         server.run().await;
         server
     }
@@ -53,13 +64,46 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where it is for one of its users.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        format!("nats://{user}:change-{user}@127.0.0.1:{}", self.port)
+    }
+
+    /// JetStream as one of its users reaches it.
+    pub(crate) async fn jetstream_of(&self, user: &str) -> jetstream::Context {
+        jetstream::new(self.connect_as(user).await.unwrap())
+    }
+
+    async fn connect_as(&self, user: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
+        let options =
+            async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("change-{user}"));
+        options.connect(self.url()).await
+    }
+
+    /// The documented configuration, for this port and folder.
+    fn configuration(&self) -> PathBuf {
+        let shown = include_str!("../../../docs/deploy/nats.conf");
+        let listen = format!("listen: 127.0.0.1:{}", self.port);
+        let store = format!("store_dir: {:?}", self.store());
+        let text =
+            shown.replace("listen: 127.0.0.1:4222", &listen).replace("store_dir: /var/lib/nats", &store);
+        assert!(text.contains(&listen) && text.contains(&store), "the file has changed");
+        let path = self.folder.path().join("nats.conf");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     /// Starts the process, on the port and in the folder that it had.
     pub(crate) async fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let binary = setting("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
-        let child = Command::new(&binary)
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
-            .arg(self.store())
+        let mut command = Command::new(&binary);
+        if self.users {
+            command.arg("-c").arg(self.configuration());
+        } else {
+            command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]).arg(self.store());
+        }
+        let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -69,12 +113,17 @@ impl NatsServer {
         let answers = async {
             loop {
                 ticks.tick().await;
-                let Ok(client) = async_nats::connect(self.url()).await else { continue };
-                // JetStream says that there is no such stream; before it runs, nobody says anything.
-                if let Err(error) = jetstream::new(client).get_stream("none").await
-                    && matches!(error.kind(), GetStreamErrorKind::JetStream(_))
-                {
-                    return;
+                let connected = if self.users {
+                    self.connect_as("relay").await
+                } else {
+                    async_nats::connect(self.url()).await
+                };
+                let Ok(client) = connected else { continue };
+                // JetStream says what there is, or that there is none; before it runs, nobody says anything.
+                match jetstream::new(client).get_stream("VERBATIM_EVENTS").await {
+                    Ok(_) => return,
+                    Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return,
+                    Err(_) => {}
                 }
             }
         };

@@ -173,3 +173,27 @@ async fn one_connection_too_many_is_told_to_come_again(db: PgPool) {
     drop(held);
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_upgrade_that_is_begun_and_left_is_cut(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    stream.write_all(b"GET /api/chat/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgr").await.unwrap();
+    cut(&mut stream).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_client_that_takes_nothing_does_not_hold_up_the_end(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let _deaf = deaf(&app, &person).await;
+    let session = app.session(&person).await;
+    let text = "x".repeat(30_000);
+    for _ in 0..20 {
+        app.say(&person, Some(&session), &text).await;
+    }
+    let began = std::time::Instant::now();
+    app.stop(Duration::from_secs(10)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

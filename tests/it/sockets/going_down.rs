@@ -144,3 +144,31 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_is_clean() {
     assert!(node.stop().await.success());
     place.remove().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_goes_over_a_socket_is_logged() {
+    let mut place = Place::new(Form::Server, None).await;
+    place.set("LOG_LEVEL", "trace".to_owned());
+    let client = http();
+    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let address = base.trim_start_matches("http://").to_owned();
+    let token = register(&client, &base).await;
+    let ticket = client.post(format!("{base}/api/chat/ws/ticket")).bearer_auth(&token).send().await.unwrap();
+    let ticket = ticket.json::<Value>().await.unwrap()["ticket"].as_str().unwrap().to_owned();
+    let mut by_token = open(&address, &format!("?token={token}"), &[]).await.unwrap();
+    let mut by_ticket = open(&address, &format!("?ticket={ticket}"), &[]).await.unwrap();
+    by_token.send(json!({"type": "auth", "token": token})).await;
+    by_token.next_of("accepted", &[]).await;
+    by_ticket.send(json!({"message": "a canary that sings"})).await;
+    let accepted = by_ticket.next_of("accepted", &["message", "typing"]).await;
+    by_ticket.until_the_end(&accepted["reply_id"]).await;
+    drop((by_token, by_ticket));
+    assert!(node.stop().await.success());
+    let said = place.said();
+    assert!(said.iter().any(|line| line.contains("\"level\":\"DEBUG\"")), "it logged little");
+    for secret in [token.as_str(), ticket.as_str(), "canary that sings"] {
+        let told: Vec<_> = said.iter().filter(|line| line.contains(secret)).take(3).collect();
+        assert!(told.is_empty(), "{told:?}");
+    }
+    place.remove().await;
+}

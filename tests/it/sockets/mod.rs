@@ -2,7 +2,9 @@
 
 mod bounds;
 mod client;
+mod cut;
 mod doors;
+mod edges;
 mod going_down;
 mod nodes;
 mod resume;

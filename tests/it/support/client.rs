@@ -60,14 +60,23 @@ impl Call {
 
     /// Makes the call and reads its answer as a stream.
     pub(crate) async fn stream(self) -> Sse {
+        match self.try_stream().await {
+            Ok(stream) => stream,
+            Err(answer) => panic!("no stream: {answer:?}"),
+        }
+    }
+
+    /// The same, or the refusal.
+    pub(crate) async fn try_stream(self) -> Result<Sse, Answer> {
         let response = tokio::time::timeout(PATIENCE, self.request.send()).await.unwrap().unwrap();
         if response.status() != 200 {
-            panic!("no stream: {} {}", response.status(), response.text().await.unwrap());
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            return Err(Answer { status, headers, text: response.text().await.unwrap() });
         }
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         assert_eq!(response.headers()["cache-control"], "no-cache");
-        Sse { response, buffer: Vec::new() }
+        Ok(Sse { response, buffer: Vec::new() })
     }
 }
 

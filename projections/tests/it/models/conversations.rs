@@ -138,10 +138,11 @@ async fn what_was_read_is_shown_and_found_by_position(pool: PgPool) {
         position,
     };
     let owner = ADA.uuid();
-    assert_eq!(read_since(&pool, owner, 0, 99).await.unwrap(), [mark(other, 9, 6), mark(TALK, 2, 7)]);
-    assert_eq!(read_since(&pool, owner, 6, 99).await.unwrap(), [mark(TALK, 2, 7)]);
-    assert_eq!(read_since(&pool, owner, 0, 6).await.unwrap(), [mark(other, 9, 6)]);
-    assert_eq!(read_since(&pool, Uuid::from_u128(0xE7E), 0, 99).await.unwrap(), []);
+    assert_eq!(read_since(&pool, owner, 0, 99, 9).await.unwrap(), [mark(other, 9, 6), mark(TALK, 2, 7)]);
+    assert_eq!(read_since(&pool, owner, 0, 99, 1).await.unwrap(), [mark(other, 9, 6)]);
+    assert_eq!(read_since(&pool, owner, 6, 99, 9).await.unwrap(), [mark(TALK, 2, 7)]);
+    assert_eq!(read_since(&pool, owner, 0, 6, 9).await.unwrap(), [mark(other, 9, 6)]);
+    assert_eq!(read_since(&pool, Uuid::from_u128(0xE7E), 0, 99, 9).await.unwrap(), []);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]

@@ -1,7 +1,7 @@
 //! The messages.
 
 use aggregates::ids::{ConversationId, MessageId};
-use projections::messages::query::{MessageRow, after, before, by_id, of_owner, since};
+use projections::messages::query::{MessageRow, after, before, by_id, count_since, of_owner, since};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -97,14 +97,25 @@ async fn what_an_owner_has_missed_comes_in_the_order_of_the_log(pool: PgPool) {
     project_all(&log).await;
     let (owner, stranger) = (ADA.uuid(), Uuid::from_u128(0xE7E));
     let positions = async |owner, after, until, limit| -> Vec<i64> {
-        let rows = since(&pool, owner, after, until, limit).await.unwrap();
-        rows.into_iter().map(|row| row.position).collect()
+        let found = since(&pool, owner, (after, until), (limit, 1000)).await.unwrap();
+        assert_eq!(found.stands, 5);
+        found.rows.into_iter().map(|row| row.position).collect()
     };
     assert_eq!(positions(owner, 0, 99, 10).await, [3, 4, 5]);
     assert_eq!(positions(owner, 3, 99, 10).await, [4, 5]);
     assert_eq!(positions(owner, 0, 4, 10).await, [3, 4]);
     assert_eq!(positions(owner, 0, 99, 2).await, [3, 4]);
     assert_eq!(positions(stranger, 0, 99, 10).await, [] as [i64; 0]);
+
+    // As much text as is wanted, but one message in any case.
+    for (bytes, expected) in [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)] {
+        let found = since(&pool, owner, (0, 99), (10, bytes)).await.unwrap();
+        assert_eq!(found.rows.len(), expected, "{bytes} bytes");
+    }
+    assert_eq!(count_since(&pool, owner, 0, 99, 10).await.unwrap(), 3);
+    assert_eq!(count_since(&pool, owner, 3, 4, 10).await.unwrap(), 1);
+    assert_eq!(count_since(&pool, owner, 0, 99, 2).await.unwrap(), 2);
+    assert_eq!(count_since(&pool, stranger, 0, 99, 10).await.unwrap(), 0);
 
     let one = async |owner, conversation: ConversationId| {
         of_owner(&pool, owner, conversation.uuid(), message(1).uuid()).await.unwrap().map(|row| row.position)

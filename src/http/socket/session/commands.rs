@@ -4,7 +4,9 @@ use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Sending, ServerFrame, Session, request_id};
+use super::{
+    ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Running, Sending, ServerFrame, Session, ends, request_id,
+};
 use crate::app::sockets::Admission;
 use crate::app::{Actor, App, AppError, Kind, RequestContext};
 use crate::http::extract::{invalid_key, is_key};
@@ -31,10 +33,10 @@ impl Done {
     }
 
     /// The command came to no end of its own.
-    pub(super) fn panicked(error: anyhow::Error) -> Self {
+    pub(super) fn panicked(reference: Option<String>, error: anyhow::Error) -> Self {
         let error = ApiError::from(AppError::internal(error));
         error.report();
-        Self::with(ServerFrame::Error(ErrorFrame::new(None, &error, request_id::current())))
+        Self::with(ServerFrame::Error(ErrorFrame::new(reference, &error, request_id::current())))
     }
 }
 
@@ -57,7 +59,7 @@ impl Session {
             return Some(ServerFrame::Error(ErrorFrame::new(sending.reference, &error, request)));
         }
         let (app, actor, socket) = (self.app.clone(), self.admission.actor, self.id);
-        let surface = self.surface;
+        let (surface, reference) = (self.surface, sending.reference.clone());
         let span = tracing::info_span!("frame", request.id = %request);
         let work = async move {
             let reference = sending.reference.clone();
@@ -71,7 +73,8 @@ impl Session {
                 }
             }
         };
-        self.command = Some(self.app.tasks().spawn(work.instrument(span)));
+        let task = self.app.tasks().spawn(work.instrument(span));
+        self.command = Some(Running { reference, task });
         None
     }
 
@@ -79,7 +82,14 @@ impl Session {
         if sending.key.as_deref().is_some_and(|key| !is_key(key)) {
             return Some(invalid_key());
         }
-        let follows = matches!(sending.frame, ClientFrame::Message { .. } | ClientFrame::Follow { .. });
+        let follows = match &sending.frame {
+            ClientFrame::Message { .. } => true,
+            // One that is followed already takes no other place.
+            ClientFrame::Follow { reply_id, .. } => {
+                id(reply_id).is_ok_and(|reply| !self.followed.contains_key(&ReplyId::new(reply)))
+            }
+            _ => false,
+        };
         (follows && self.followed.len() >= MAX_FOLLOWED).then(|| {
             let detail = format!("At most {MAX_FOLLOWED} replies can be followed on one socket at a time.");
             AppError::new(Kind::Conflict, "too_many_followed", detail).into()
@@ -95,6 +105,7 @@ impl Session {
         if let Some(admission) = done.admitted {
             self.presence.change_login(&self.app, admission.actor);
             self.admission = admission;
+            self.token_ends = ends(&self.app, admission);
         }
         done.answer
     }
@@ -147,7 +158,8 @@ async fn act(
                     message_id: Some(row.answer_id),
                     reply_id: Some(row.reply_id),
                 }),
-                follow: Some(Follow { reply, from, asked: None }),
+                // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
+                follow: Some(Follow { reply, from, asked: Some(row.position) }),
                 admitted: None,
             }
         }

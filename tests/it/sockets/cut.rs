@@ -1,0 +1,135 @@
+//! Five hundred clients whose connections are cut again and again: each ends up with every word, once, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use verbatim::server::database::MIGRATOR;
+
+use super::client::{Socket, kind};
+use crate::support::app::{Person, TestApp};
+
+/// People, and for each so many streams and sockets, all at a time.
+const PEOPLE: usize = 25;
+const STREAMS: usize = 16;
+const SOCKETS: usize = 4;
+/// How long a connection lives, in milliseconds.
+const LIFE: std::ops::RangeInclusive<u64> = 1000..=5000;
+const SEED: u64 = 20_261_121;
+
+/// What a client has of a reply.
+#[derive(Default)]
+struct Heard {
+    text: String,
+    last: Option<String>,
+    cuts: u32,
+}
+
+impl Heard {
+    fn delta(&mut self, id: &str, offset: u64, piece: &str) {
+        self.text.push_str(piece);
+        assert_eq!(self.text.len() as u64, offset, "words are missing or doubled");
+        self.last = Some(id.to_owned());
+    }
+}
+
+async fn by_stream(app: &TestApp, person: &Person, reply: &str, random: &mut StdRng) -> Heard {
+    let mut heard = Heard::default();
+    loop {
+        let cut = Instant::now() + Duration::from_millis(random.random_range(LIFE));
+        let mut call = app.get(&format!("/api/chat/stream/{reply}")).by(person);
+        if let Some(last) = &heard.last {
+            call = call.header("last-event-id", last);
+        }
+        let mut stream = match call.try_stream().await {
+            Ok(stream) => stream,
+            Err(busy) => {
+                // Five hundred at once on a busy machine: told to come again, they do.
+                busy.refused(503, "unavailable");
+                tokio::time::sleep(Duration::from_millis(random.random_range(LIFE))).await;
+                continue;
+            }
+        };
+        while let Ok(event) = tokio::time::timeout_at(cut, stream.next()).await {
+            let event = event.expect("a stream ends with an end");
+            match event.name.as_str() {
+                "reply.delta" => {
+                    heard.delta(event.id(), event.data["offset"].as_u64().unwrap(), event.text());
+                }
+                "reply.done" => {
+                    assert_eq!(heard.text, event.text());
+                    return heard;
+                }
+                other => panic!("{other}"),
+            }
+        }
+        heard.cuts += 1;
+    }
+}
+
+async fn by_socket(app: &TestApp, person: &Person, reply: &str, random: &mut StdRng) -> Heard {
+    let mut heard = Heard::default();
+    loop {
+        let cut = Instant::now() + Duration::from_millis(random.random_range(LIFE));
+        let mut socket = Socket::of(app, person).await;
+        socket.send(json!({"type": "follow", "reply_id": reply, "after": heard.last})).await;
+        while let Ok(frame) = tokio::time::timeout_at(cut, socket.next()).await {
+            let frame = frame.expect("nobody closes it");
+            match kind(&frame) {
+                "reply.delta" => {
+                    let text = frame["text"].as_str().unwrap();
+                    heard.delta(frame["id"].as_str().unwrap(), frame["offset"].as_u64().unwrap(), text);
+                }
+                "reply.done" => {
+                    assert_eq!(heard.text, frame["text"].as_str().unwrap());
+                    return heard;
+                }
+                "accepted" | "message" | "typing" => {}
+                other => panic!("{other}"),
+            }
+        }
+        heard.cuts += 1;
+    }
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn clients_that_are_cut_again_and_again_miss_nothing(db: PgPool) {
+    let variables = [
+        ("SCRIPTED_WORDS_PER_SECOND", "5"),
+        ("REPLY_CONCURRENCY", "100"),
+        ("REPLY_WAIT_SECONDS", "0"),
+        ("DATABASE_POOL_SIZE", "20"),
+    ];
+    let app = Arc::new(TestApp::with(&db, &variables).await);
+    let mut clients = JoinSet::new();
+    for number in 0..PEOPLE {
+        let person = app.person().await;
+        // Four replies of about twenty seconds; several clients follow each.
+        let mut replies = Vec::new();
+        for _ in 0..4 {
+            let body = json!({"message": "word ".repeat(80)});
+            let sent = app.post("/api/chat").by(&person).json(&body).send().await.is(202);
+            replies.push(sent.field("reply_id"));
+        }
+        for client in 0..STREAMS + SOCKETS {
+            let (app, person, reply) = (Arc::clone(&app), person.clone(), replies[client % 4].clone());
+            let seed = SEED + u64::try_from(number * 100 + client).unwrap();
+            clients.spawn(async move {
+                let mut random = StdRng::seed_from_u64(seed);
+                if client < STREAMS {
+                    by_stream(&app, &person, &reply, &mut random).await.cuts
+                } else {
+                    by_socket(&app, &person, &reply, &mut random).await.cuts
+                }
+            });
+        }
+    }
+    let cuts: u32 = clients.join_all().await.into_iter().sum();
+    assert!(cuts > 1000, "only {cuts} cuts");
+    Arc::into_inner(app).unwrap().end().await;
+}
