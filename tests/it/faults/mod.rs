@@ -1,0 +1,7 @@
+//! Faults between the program and what it needs: networks that stand still, break off or lose one answer, databases and
+//! NATS servers that go away, clients that hang up, and everything at once from everywhere.
+//!
+//! [`proxy`] makes the faults of networks, and [`proxy_works`] shows that it does.
+
+mod proxy;
+mod proxy_works;
