@@ -3,5 +3,8 @@
 //!
 //! [`proxy`] makes the faults of networks, and [`proxy_works`] shows that it does.
 
+mod answers;
+mod database;
+mod proxied;
 mod proxy;
 mod proxy_works;

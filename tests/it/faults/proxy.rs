@@ -5,7 +5,7 @@
 //! other, it looks for a text that only this statement carries, such as a request's id.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,8 +29,6 @@ struct Controls {
     delay: Duration,
     /// Nothing goes this way, and nothing is closed.
     frozen: (bool, bool),
-    /// New connections are reset at once.
-    refusing: bool,
     /// New connections are cut when the server has sent so many bytes.
     cut_after: Option<u64>,
     /// Raised: every connection of before is reset.
@@ -46,12 +44,14 @@ impl Controls {
 }
 
 /// When a connection is cut because of a text that the client sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum When {
     /// The text does not come to the server.
     Before,
     /// The server has read it and has done what it asks for, but its answer is lost.
     Answered,
+    /// The same, and from then on new connections are refused.
+    AnsweredThenAway,
 }
 
 /// Cuts the connection on which `text` comes by, so many times.
@@ -65,6 +65,8 @@ struct Rule {
 #[derive(Debug, Default)]
 struct Shared {
     rule: Mutex<Option<Rule>>,
+    /// New connections are reset at once.
+    refusing: AtomicBool,
     opened: AtomicU64,
     cut: AtomicU64,
 }
@@ -136,7 +138,7 @@ impl Proxy {
 
     /// Resets new connections at once, or takes them again.
     pub(crate) fn refuse(&self, refusing: bool) {
-        self.controls.send_modify(|controls| controls.refusing = refusing);
+        self.shared.refusing.store(refusing, Ordering::SeqCst);
     }
 
     /// Cuts new connections when their server has sent so many bytes; none: no more.
@@ -166,7 +168,7 @@ async fn accept(
     loop {
         let (client, _) = listener.accept().await.unwrap();
         shared.opened.fetch_add(1, Ordering::SeqCst);
-        let refusing = seen.borrow().refusing;
+        let refusing = shared.refusing.load(Ordering::SeqCst);
         let server = if refusing { None } else { TcpStream::connect(server).await.ok() };
         match server {
             Some(server) => drop(tokio::spawn(carry(client, server, seen.clone(), Arc::clone(&shared)))),
@@ -253,6 +255,10 @@ impl Pump<'_> {
                 Way::ToServer => match self.shared.matched(&mut before, piece) {
                     Some(When::Before) => return Err(Cut),
                     Some(When::Answered) => *self.lose.lock().unwrap() = true,
+                    Some(When::AnsweredThenAway) => {
+                        self.shared.refusing.store(true, Ordering::SeqCst);
+                        *self.lose.lock().unwrap() = true;
+                    }
                     None => {}
                 },
                 Way::ToClient => {
