@@ -198,9 +198,11 @@ impl Executor {
         error: &ExecuteError,
     ) -> Result<Option<StoredKey>, ExecuteError> {
         match error {
-            ExecuteError::Unavailable(_) => {
-                Ok(tokio::time::timeout(ONCE_MORE, self.stored(key)).await.ok().and_then(Result::ok).flatten())
-            }
+            ExecuteError::Unavailable(_) => Ok(tokio::time::timeout(ONCE_MORE, self.stored(key))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .flatten()),
             _ => self.stored(key).await,
         }
     }

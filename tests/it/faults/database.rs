@@ -30,11 +30,11 @@ async fn ask(scene: &Proxied, person: &Person, session: &str, kind: usize) -> (A
         2 => app.get("/api/auth/me").by(person),
         3 => app.post("/api/chat").by(person).key(&format!("{kind}")).json(&json!({"message": "Hello"})),
         4 => app.patch(&format!("/api/history/{session}")).by(person).json(&json!({"pinned": kind % 16 < 8})),
-        5 => app
-            .post("/api/auth/login")
-            .form(&[("username", person.email.as_str()), ("password", PASSWORD)]),
+        5 => app.post("/api/auth/login").form(&[("username", person.email.as_str()), ("password", PASSWORD)]),
         6 => app.post("/api/auth/refresh").json(&json!({"refresh_token": person.refresh})),
-        _ => app.post("/api/chat/stream").by(person).json(&json!({"message": "Hello", "session_id": session})),
+        _ => {
+            app.post("/api/chat/stream").by(person).json(&json!({"message": "Hello", "session_id": session}))
+        }
     };
     let begun = Instant::now();
     (call.send().await, begun.elapsed())
@@ -62,7 +62,8 @@ async fn full_size(scene: &Proxied, db: &PgPool, people: &[Person]) {
             let fields = [("username", person.email.as_str()), ("password", PASSWORD)];
             scene.app.post("/api/auth/login").form(&fields).send().await
         });
-        let asked = async { futures::join!(futures::future::join_all(lists), futures::future::join_all(logins)) };
+        let asked =
+            async { futures::join!(futures::future::join_all(lists), futures::future::join_all(logins)) };
         let released = async {
             let mut waiting = 0;
             let end = Instant::now() + Duration::from_millis(1500);

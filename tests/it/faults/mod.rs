@@ -5,6 +5,10 @@
 
 mod answers;
 mod database;
+mod hang_ups;
+mod lag;
 mod proxied;
 mod proxy;
 mod proxy_works;
+mod races;
+mod refusals;

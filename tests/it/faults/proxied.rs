@@ -57,13 +57,11 @@ impl Proxied {
 
 /// Types of the events that one request has caused, in the order of the log.
 pub(super) async fn events_of(db: &PgPool, request_id: &str) -> Vec<String> {
-    sqlx::query_scalar(
-        "SELECT event_type FROM events WHERE metadata ->> 'request_id' = $1 ORDER BY position",
-    )
-    .bind(request_id)
-    .fetch_all(db)
-    .await
-    .unwrap()
+    sqlx::query_scalar("SELECT event_type FROM events WHERE metadata ->> 'request_id' = $1 ORDER BY position")
+        .bind(request_id)
+        .fetch_all(db)
+        .await
+        .unwrap()
 }
 
 /// How many events of this type there are.

@@ -52,6 +52,8 @@ pub(crate) enum When {
     Answered,
     /// The same, and from then on new connections are refused.
     AnsweredThenAway,
+    /// Nothing is cut: the text is held back, and from then on everything stands still.
+    StandsStill,
 }
 
 /// Cuts the connection on which `text` comes by, so many times.
@@ -74,7 +76,7 @@ struct Shared {
 /// The proxy. Dropped: closed, with everything that goes through it.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    controls: watch::Sender<Controls>,
+    controls: Arc<watch::Sender<Controls>>,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -84,9 +86,9 @@ impl Proxy {
     pub(crate) async fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (controls, seen) = watch::channel(Controls::default());
+        let controls = Arc::new(watch::Sender::new(Controls::default()));
         let shared = Arc::<Shared>::default();
-        let task = tokio::spawn(accept(listener, server, seen, Arc::clone(&shared)));
+        let task = tokio::spawn(accept(listener, server, Arc::clone(&controls), Arc::clone(&shared)));
         Self { address, controls, shared, task }
     }
 
@@ -117,8 +119,7 @@ impl Proxy {
 
     /// The same, one way only.
     pub(crate) fn freeze_one(&self, way: Way) {
-        self.controls
-            .send_modify(|controls| controls.frozen = (way == Way::ToServer, way == Way::ToClient));
+        self.controls.send_modify(|controls| controls.frozen = (way == Way::ToServer, way == Way::ToClient));
     }
 
     /// What has been held back goes on.
@@ -162,7 +163,7 @@ impl Drop for Proxy {
 async fn accept(
     listener: TcpListener,
     server: SocketAddr,
-    seen: watch::Receiver<Controls>,
+    controls: Arc<watch::Sender<Controls>>,
     shared: Arc<Shared>,
 ) {
     loop {
@@ -171,7 +172,9 @@ async fn accept(
         let refusing = shared.refusing.load(Ordering::SeqCst);
         let server = if refusing { None } else { TcpStream::connect(server).await.ok() };
         match server {
-            Some(server) => drop(tokio::spawn(carry(client, server, seen.clone(), Arc::clone(&shared)))),
+            Some(server) => {
+                drop(tokio::spawn(carry(client, server, Arc::clone(&controls), Arc::clone(&shared))));
+            }
             // As if nobody listened.
             None => client.set_zero_linger().unwrap(),
         }
@@ -185,23 +188,29 @@ struct Cut;
 async fn carry(
     mut client: TcpStream,
     mut server: TcpStream,
-    seen: watch::Receiver<Controls>,
+    controls: Arc<watch::Sender<Controls>>,
     shared: Arc<Shared>,
 ) {
+    let mut watched = controls.subscribe();
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }
     let (resets, half_closes, limit) = {
-        let controls = seen.borrow();
-        (controls.resets, controls.half_closes, controls.cut_after)
+        let now = controls.borrow();
+        (now.resets, now.half_closes, now.cut_after)
     };
     let cut = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         let answer_is_lost = Mutex::new(false);
-        let asking = Pump { way: Way::ToServer, seen: seen.clone(), shared: &shared, lose: &answer_is_lost };
-        let answering = Pump { way: Way::ToClient, seen: seen.clone(), shared: &shared, lose: &answer_is_lost };
-        let mut watched = seen.clone();
+        let pump = |way| Pump {
+            way,
+            seen: controls.subscribe(),
+            controls: &controls,
+            shared: &shared,
+            lose: &answer_is_lost,
+        };
+        let (asking, answering) = (pump(Way::ToServer), pump(Way::ToClient));
         tokio::select! {
             ended = async {
                 tokio::try_join!(
@@ -209,7 +218,6 @@ async fn carry(
                     answering.run(from_server, to_client, limit, half_closes)
                 )
             } => ended.is_err(),
-            // The proxy itself is gone: that is the end of everything, too.
             _ = watched.wait_for(|controls| controls.resets > resets) => true,
         }
     };
@@ -224,6 +232,7 @@ async fn carry(
 struct Pump<'a> {
     way: Way,
     seen: watch::Receiver<Controls>,
+    controls: &'a watch::Sender<Controls>,
     shared: &'a Shared,
     lose: &'a Mutex<bool>,
 }
@@ -255,6 +264,10 @@ impl Pump<'_> {
                 Way::ToServer => match self.shared.matched(&mut before, piece) {
                     Some(When::Before) => return Err(Cut),
                     Some(When::Answered) => *self.lose.lock().unwrap() = true,
+                    Some(When::StandsStill) => {
+                        self.controls.send_modify(|controls| controls.frozen = (true, true));
+                        self.held_back().await?;
+                    }
                     Some(When::AnsweredThenAway) => {
                         self.shared.refusing.store(true, Ordering::SeqCst);
                         *self.lose.lock().unwrap() = true;
