@@ -7,6 +7,7 @@ mod answers;
 mod database;
 mod hang_ups;
 mod lag;
+mod nodes;
 mod proxied;
 mod proxy;
 mod proxy_works;

@@ -12,12 +12,12 @@
 
 mod campaign;
 mod checker;
-mod client;
+pub(crate) mod client;
 mod doors;
 mod driver;
 mod evidence;
 mod history;
-mod process;
+pub(crate) mod process;
 mod slow;
 mod takeover;
 #[cfg(feature = "planted")]
@@ -48,12 +48,13 @@ fn tell(line: &str) {
     eprintln!("{line}");
 }
 
-async fn survives(name: &'static str, form: Form, nats: bool, ready: Duration) {
+async fn survives(name: &'static str, form: Form, nodes: usize, nats: bool, ready: Duration) {
     let seed = seed();
     tell(&format!("{name}: KILL_SEED={seed}"));
     let report = campaign::run(Plan {
         name,
         form,
+        nodes,
         seed,
         rounds: number("KILL_ROUNDS").unwrap_or(ROUNDS),
         kill_ms: 50..=3000,
@@ -69,18 +70,23 @@ async fn survives(name: &'static str, form: Form, nats: bool, ready: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_beside_a_server() {
-    survives("server", Form::Server, false, Duration::from_secs(5)).await;
+    survives("server", Form::Server, 1, false, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_with_the_private_server() {
     // Its Postgres recovers from a crash first.
-    survives("embedded", Form::Embedded, false, Duration::from_secs(15)).await;
+    survives("embedded", Form::Embedded, 1, false, Duration::from_secs(15)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_of_it_and_of_nats() {
-    survives("nats", Form::Server, true, Duration::from_secs(5)).await;
+    survives("nats", Form::Server, 1, true, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_survives_kills_of_two_nodes_and_of_nats() {
+    survives("nodes", Form::Server, 2, true, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

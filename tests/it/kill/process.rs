@@ -262,6 +262,13 @@ impl Node {
         self.signal(Signal::SIGCONT);
     }
 
+    /// How much memory it has, in bytes. None where the system does not tell so.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
