@@ -38,7 +38,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
             1 => app.post("/api/chat/stream").json(&json!({"message": format!("Message {number}")})),
             2 => app
                 .patch(&path)
-                .json(&json!({"title": format!("Title {number}"), "archived": number % 2 == 0})),
+                .json(&json!({"title": format!("Title {number}"), "archived": number.is_multiple_of(2)})),
             3 => app.get(&path),
             _ => app.get("/api/history"),
         };

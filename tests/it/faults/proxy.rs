@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     controls: Arc<watch::Sender<Controls>>,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Proxy {
@@ -88,8 +88,9 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let controls = Arc::new(watch::Sender::new(Controls::default()));
         let shared = Arc::<Shared>::default();
-        let task = tokio::spawn(accept(listener, server, Arc::clone(&controls), Arc::clone(&shared)));
-        Self { address, controls, shared, task }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, server, Arc::clone(&controls), Arc::clone(&shared)));
+        Self { address, controls, shared, _tasks: tasks }
     }
 
     /// Where it listens.
@@ -153,27 +154,23 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-        self.reset_all();
-    }
-}
-
 async fn accept(
     listener: TcpListener,
     server: SocketAddr,
     controls: Arc<watch::Sender<Controls>>,
     shared: Arc<Shared>,
 ) {
+    let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
+        // Those that have ended need not be kept.
+        while connections.try_join_next().is_some() {}
         shared.opened.fetch_add(1, Ordering::SeqCst);
         let refusing = shared.refusing.load(Ordering::SeqCst);
         let server = if refusing { None } else { TcpStream::connect(server).await.ok() };
         match server {
             Some(server) => {
-                drop(tokio::spawn(carry(client, server, Arc::clone(&controls), Arc::clone(&shared))));
+                drop(connections.spawn(carry(client, server, Arc::clone(&controls), Arc::clone(&shared))));
             }
             // As if nobody listened.
             None => client.set_zero_linger().unwrap(),

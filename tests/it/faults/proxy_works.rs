@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::proxy::{Proxy, Way, When};
 
@@ -16,25 +17,40 @@ const COMES: Duration = Duration::from_secs(5);
 const NOTHING: Duration = Duration::from_millis(150);
 
 /// A server that sends back what it reads, and tells what that was.
-async fn echo() -> (SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (heard, hear) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let heard = heard.clone();
-            tokio::spawn(async move {
-                let mut buffer = [0; 1024];
-                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                    let _ = heard.send(buffer[..read].to_vec());
-                    if stream.write_all(&buffer[..read]).await.is_err() {
-                        return;
-                    }
-                }
-            });
+struct Echo {
+    address: SocketAddr,
+    heard: mpsc::UnboundedReceiver<Vec<u8>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Echo {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(echo(stream, hear.clone()));
+            }
+        });
+        Self { address, heard, _tasks: tasks }
+    }
+
+    async fn heard(&mut self) -> Vec<u8> {
+        tokio::time::timeout(COMES, self.heard.recv()).await.expect("something, in time").unwrap()
+    }
+}
+
+async fn echo(mut stream: TcpStream, hear: mpsc::UnboundedSender<Vec<u8>>) {
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        let _ = hear.send(buffer[..read].to_vec());
+        if stream.write_all(&buffer[..read]).await.is_err() {
+            return;
         }
-    });
-    (address, hear)
+    }
 }
 
 async fn opened(proxy: &Proxy) -> TcpStream {
@@ -62,8 +78,8 @@ async fn nothing_comes(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_freeze_holds_everything_back_and_closes_nothing() {
-    let (server, mut hear) = echo().await;
-    let proxy = Proxy::before(server).await;
+    let mut server = Echo::start().await;
+    let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
     assert_eq!(said(&mut stream, b"one").await.unwrap(), b"one");
     proxy.freeze();
@@ -73,8 +89,8 @@ async fn a_freeze_holds_everything_back_and_closes_nothing() {
     late.write_all(b"three").await.unwrap();
     nothing_comes(&mut late).await;
     proxy.freeze_one(Way::ToClient);
-    assert_eq!(hear.recv().await.unwrap(), b"one");
-    let mut arrived = [hear.recv().await.unwrap(), hear.recv().await.unwrap()];
+    assert_eq!(server.heard().await, b"one");
+    let mut arrived = [server.heard().await, server.heard().await];
     arrived.sort();
     assert_eq!(arrived, [&b"three"[..], b"two"]);
     nothing_comes(&mut stream).await;
@@ -85,8 +101,8 @@ async fn a_freeze_holds_everything_back_and_closes_nothing() {
 
 #[tokio::test]
 async fn resets_refusals_and_half_closes_are_told_apart() {
-    let (server, mut hear) = echo().await;
-    let proxy = Proxy::before(server).await;
+    let mut server = Echo::start().await;
+    let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
     assert_eq!(said(&mut stream, b"one").await.unwrap(), b"one");
     proxy.reset_all();
@@ -98,7 +114,7 @@ async fn resets_refusals_and_half_closes_are_told_apart() {
     assert_eq!(heard(&mut stream).await.unwrap(), b"", "the end, in order");
     stream.write_all(b"still heard").await.unwrap();
     for words in [&b"one"[..], b"two", b"still heard"] {
-        assert_eq!(hear.recv().await.unwrap(), words);
+        assert_eq!(server.heard().await, words);
     }
     proxy.refuse(true);
     // A reset may come before or after the first word.
@@ -117,8 +133,8 @@ async fn resets_refusals_and_half_closes_are_told_apart() {
 
 #[tokio::test]
 async fn one_answer_is_lost_after_the_server_has_heard_the_question() {
-    let (server, mut hear) = echo().await;
-    let proxy = Proxy::before(server).await;
+    let mut server = Echo::start().await;
+    let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
     proxy.cut_at("the word", When::Answered, 1);
     assert_eq!(said(&mut stream, b"another").await.unwrap(), b"another");
@@ -128,7 +144,7 @@ async fn one_answer_is_lost_after_the_server_has_heard_the_question() {
     let mut stream = opened(&proxy).await;
     assert_eq!(said(&mut stream, b"the word").await.unwrap(), b"the word", "once only");
     for words in [&b"another"[..], b"this is the w", b"ord", b"the word"] {
-        assert_eq!(hear.recv().await.unwrap(), words);
+        assert_eq!(server.heard().await, words);
     }
     proxy.cut_at("never", When::Before, 1);
     assert_eq!(said(&mut stream, b"never").await.unwrap_err(), ErrorKind::ConnectionReset);
@@ -136,6 +152,6 @@ async fn one_answer_is_lost_after_the_server_has_heard_the_question() {
     let mut stream = opened(&proxy).await;
     assert_eq!(said(&mut stream, b"four").await.unwrap(), b"fou");
     assert_eq!(heard(&mut stream).await.unwrap_err(), ErrorKind::ConnectionReset);
-    assert!(hear.recv().await.unwrap() == b"four", "what was cut before came through");
+    assert!(server.heard().await == b"four", "what was cut before came through");
     assert_eq!((proxy.cut(), proxy.opened()), (2, 3));
 }
