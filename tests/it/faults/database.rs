@@ -180,7 +180,7 @@ async fn a_database_that_is_back_is_used_at_once(db: PgPool) {
     scene.proxy.refuse(false);
     served(&scene, &people[0], &session, BACK).await;
     // Every other connection breaks somewhere while it is made.
-    for bytes in (0..600).step_by(60) {
+    for bytes in (0..600).step_by(120) {
         scene.proxy.cut_new_after(Some(bytes));
         scene.proxy.reset_all();
         for (kind, answer, took) in ask_all(&scene, &people[1], &session).await {

@@ -32,6 +32,8 @@ use crate::support::setting;
 
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
+/// The same where there are two nodes, which takes longer.
+const ROUNDS_OF_TWO: u32 = 6;
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
@@ -56,7 +58,7 @@ async fn survives(name: &'static str, form: Form, nodes: usize, nats: bool, read
         form,
         nodes,
         seed,
-        rounds: number("KILL_ROUNDS").unwrap_or(ROUNDS),
+        rounds: number("KILL_ROUNDS").unwrap_or(if nodes == 1 { ROUNDS } else { ROUNDS_OF_TWO }),
         kill_ms: 50..=3000,
         planted: None,
         nats,
