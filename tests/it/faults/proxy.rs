@@ -54,6 +54,8 @@ pub(crate) enum When {
     AnsweredThenAway,
     /// Nothing is cut: the text is held back, and from then on everything stands still.
     StandsStill,
+    /// Nothing is cut: the server gets the text, and from then on everything stands still.
+    ThenStandsStill,
 }
 
 /// Cuts the connection on which `text` comes by, so many times.
@@ -257,14 +259,16 @@ impl Pump<'_> {
                 return to.shutdown().await.map_err(|_| Cut);
             }
             let piece = &buffer[..read];
+            let mut stand_still = false;
             match self.way {
                 Way::ToServer => match self.shared.matched(&mut before, piece) {
                     Some(When::Before) => return Err(Cut),
                     Some(When::Answered) => *self.lose.lock().unwrap() = true,
                     Some(When::StandsStill) => {
-                        self.controls.send_modify(|controls| controls.frozen = (true, true));
+                        self.freeze();
                         self.held_back().await?;
                     }
+                    Some(When::ThenStandsStill) => stand_still = true,
                     Some(When::AnsweredThenAway) => {
                         self.shared.refusing.store(true, Ordering::SeqCst);
                         *self.lose.lock().unwrap() = true;
@@ -280,11 +284,19 @@ impl Pump<'_> {
             carried += read as u64;
             let over = limit.map_or(0, |limit| carried.saturating_sub(limit));
             let kept = read.saturating_sub(usize::try_from(over).unwrap());
+            if stand_still {
+                // Before the server can answer.
+                self.freeze();
+            }
             to.write_all(&piece[..kept]).await.map_err(|_| Cut)?;
             if over > 0 {
                 return Err(Cut);
             }
         }
+    }
+
+    fn freeze(&self) {
+        self.controls.send_modify(|controls| controls.frozen = (true, true));
     }
 
     /// Waits for as long as nothing may go this way.
