@@ -55,17 +55,22 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         .await;
     assert!(answered < REQUESTS * 9 / 10, "hardly anybody hung up: {answered} of {REQUESTS} were answered");
 
-    // Commands go on without their clients; those that have not begun never will.
-    let under_way = async || {
-        sqlx::query_scalar::<_, bool>(
-            "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database()
-                 AND pid <> pg_backend_pid() AND state <> 'idle'",
+    // Commands go on without their clients; those that have not begun never will. Whoever sits in a transaction for a
+    // second has been left there.
+    let at_rest = async || {
+        let (busy, left): (i64, i64) = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'
+                                                 AND state_change < clock_timestamp() - interval '1 second')
+             FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
         )
         .fetch_one(&db)
         .await
-        .unwrap()
+        .unwrap();
+        assert_eq!(left, 0, "sessions left in a transaction");
+        busy == 0
     };
-    app.until("no session is at work or in a transaction", under_way).await;
+    app.until("no session is at work or in a transaction", at_rest).await;
     app.caught_up().await;
     let mut found = [0; 3];
     for number in 0..REQUESTS {

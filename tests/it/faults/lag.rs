@@ -108,14 +108,14 @@ async fn a_node_that_stands_still_before_it_learns_of_its_commit_holds_no_lock(d
     let other = TestApp::start(&db).await;
     let path = format!("/api/history/{session}");
     let rename = async |app: &TestApp, title: &str| {
-        let call = app.patch(&path).by(&person).key(title).header("x-request-id", title);
+        let call = app.patch(&path).by(&person).key(title).header("x-request-id", &format!("by-{title}"));
         call.json(&json!({"title": title})).send().await
     };
     // Its statement comes to the server, and no answer comes back: a lock that is given back by a later word of the
     // client would be held until then.
-    stuck.proxy.cut_at("unanswered", When::ThenStandsStill, 1);
+    stuck.proxy.cut_at("by-unanswered", When::ThenStandsStill, 1);
     let others = async {
-        let arrived = async || events_of(&db, "unanswered").await.len() == 1;
+        let arrived = async || events_of(&db, "by-unanswered").await.len() == 1;
         other.until("the command is in the log", arrived).await;
         let mut times = Vec::new();
         for number in 0..COMMANDS {
@@ -132,7 +132,7 @@ async fn a_node_that_stands_still_before_it_learns_of_its_commit_holds_no_lock(d
     stuck.proxy.thaw();
     stuck.app.until("it serves again", async || stuck.app.get("/health").send().await.status == 200).await;
     rename(&stuck.app, "unanswered").await.is(200);
-    assert_eq!(events_of(&db, "unanswered").await, ["conversation_renamed"]);
+    assert_eq!(events_of(&db, "by-unanswered").await, ["conversation_renamed"]);
     other.end().await;
     stuck.app.end().await;
 }
