@@ -123,7 +123,7 @@ async fn a_database_that_stands_still_is_refused_soon_and_leaves_a_whole_pool(db
     scene.proxy.freeze_one(Way::ToClient);
     let mut asked = ask_all(&scene, &people[0], &session).await;
     scene.proxy.freeze();
-    for person in &people[1..3] {
+    for person in &people[1..2] {
         asked.extend(ask_all(&scene, person, &session).await);
         let begun = Instant::now();
         let health = scene.app.get("/health").send().await.is(503).value();

@@ -155,7 +155,7 @@ impl Run {
                 }
             }
             let victim = self.random.random_range(0..nodes.len());
-            let (node, _) = nodes.swap_remove(victim);
+            let (node, _) = nodes.remove(victim);
             node.kill();
             stages[victim].send_replace(Stage::Down);
             if self.random.random_ratio(1, KILLED_AGAIN) {
@@ -168,9 +168,7 @@ impl Run {
             match self.start().await {
                 Ok(started) => {
                     stages[victim].send_replace(Stage::Up(started.1.as_str().into()));
-                    nodes.push(started);
-                    let last = nodes.len() - 1;
-                    nodes.swap(victim, last);
+                    nodes.insert(victim, started);
                 }
                 Err(violation) => return vec![violation],
             }

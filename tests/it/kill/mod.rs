@@ -33,7 +33,7 @@ use crate::support::setting;
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
 /// The same where there are two nodes, which takes longer.
-const ROUNDS_OF_TWO: u32 = 6;
+const ROUNDS_OF_TWO: u32 = 5;
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
