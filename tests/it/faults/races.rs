@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use verbatim::log::command_key::purge;
 use verbatim::server::database::MIGRATOR;
 
 use super::proxied::{events, events_of};
@@ -102,6 +103,22 @@ async fn after_a_day_a_key_is_new(db: PgPool) {
     assert_ne!(first.field("session_id"), second.field("session_id"));
     assert_eq!(message(&app, &person, "key", "Two").await.value(), second.value());
     app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn keys_of_a_busy_day_are_dropped_and_younger_ones_stay(db: PgPool) {
+    let keys = "INSERT INTO command_keys (owner, key, fingerprint, result, created_at)
+                SELECT 'somebody', number::text, '', '{}',
+                       clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
+                FROM generate_series(0, 11999) AS number";
+    sqlx::query(keys).execute(&db).await.unwrap();
+    let dropped = purge(&db).await.unwrap();
+    let left = count(&db, "SELECT count(*) FROM command_keys").await;
+    // Time goes on while they are made and dropped.
+    assert!((900..1_000).contains(&left), "{left} are left");
+    assert_eq!(dropped + left.unsigned_abs(), 12_000);
+    let oldest = count(&db, "SELECT min(key::bigint) FROM command_keys").await;
+    assert_eq!(oldest + left, 12_000, "another one than the oldest was dropped");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
