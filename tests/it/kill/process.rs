@@ -245,6 +245,13 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// How much memory it has, in bytes. None where the system does not tell so.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    }
+
     /// SIGTERM; waits for the end.
     pub(crate) async fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
@@ -260,13 +267,6 @@ impl Node {
     /// SIGCONT: it goes on as if no time had passed.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
-    }
-
-    /// How much memory it has, in bytes. None where the system does not tell so.
-    pub(crate) fn resident(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
     fn signal(&self, signal: Signal) {
