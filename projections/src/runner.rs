@@ -241,6 +241,11 @@ async fn checkpoint(name: &str, connection: &mut PgConnection) -> Result<i64, sq
     connection.fetch_one(found.as_str()).await?.try_get("position")
 }
 
+/// Begins a batch. A process that stands still in the middle of one holds the checkpoint's row: the server ends its
+/// session soon, so that another process can go on.
+const BEGIN: &str =
+    "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '1s'";
+
 /// Applies `events` if the projection still stands at `expected`; returns where it stands afterwards.
 async fn apply_batch(
     projection: &dyn Projection,
@@ -251,7 +256,7 @@ async fn apply_batch(
     let name = projection.name();
     let Some(last) = events.last().map(|event| event.position) else { return Ok(expected) };
     // Strings go over the simple protocol, several statements in one round trip.
-    connection.execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
+    connection.execute(BEGIN).await?;
     // The checkpoint first: its row's lock says whose turn it is.
     let moved = sqlx::query("UPDATE checkpoints SET position = $2 WHERE projection = $1 AND position = $3")
         .bind(name)

@@ -14,6 +14,9 @@ use tokio_util::task::TaskTracker;
 /// How long a caller waits for its turn before it takes the go under way for slow.
 const SLOW: Duration = Duration::from_millis(10);
 
+/// How long a caller waits in all: it may have to wait for others' go before its own.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// What one caller wants, and where it waits.
 type Waiting<I, O> = (I, oneshot::Sender<O>);
 
@@ -73,8 +76,16 @@ where
 
     /// Hands `wanted` to the next go and returns its outcome. `go` gets at least one, in the order in which they came,
     /// and returns as many outcomes in the same order. It runs to its end, whoever stops waiting for it. None: it
-    /// panicked, or returned too few.
+    /// panicked, returned too few, or takes too long, so that nobody knows its outcome.
     pub async fn run<F, G>(&self, wanted: I, go: F) -> Option<O>
+    where
+        F: Fn(Vec<I>) -> G,
+        G: Future<Output = Vec<O>> + Send + 'static,
+    {
+        tokio::time::timeout(PATIENCE, self.served(wanted, go)).await.ok().flatten()
+    }
+
+    async fn served<F, G>(&self, wanted: I, go: F) -> Option<O>
     where
         F: Fn(Vec<I>) -> G,
         G: Future<Output = Vec<O>> + Send + 'static,

@@ -15,10 +15,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Error, Execute, Executor, PgPool, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
-/// How long a statement may take before its connection is given up: longer than the server lets it, so that only a
-/// server that has gone away without a word is met.
-const LIMIT: Duration = Duration::from_secs(8);
+/// How long a caller waits for the outcome of a statement in all, before its connection is given up: longer than the
+/// server lets it work, so that only a server that has gone away without a word is met.
+const LIMIT: Duration = Duration::from_millis(3500);
 /// How long a caller waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -116,9 +117,10 @@ impl WarmPool {
     where
         E: 'q + Execute<'q, Postgres>,
     {
-        let mut lent = self.lend().await?;
+        let end = Instant::now() + LIMIT;
+        let mut lent = timeout_at(end, self.lend()).await.map_err(|_| Error::PoolTimedOut)??;
         let statement = (&mut *lent.connection).fetch_many(query).try_collect();
-        let outcome = match tokio::time::timeout(LIMIT, statement).await {
+        let outcome = match timeout_at(end, statement).await {
             Ok(outcome) => outcome,
             Err(elapsed) => Err(Error::Io(elapsed.into())),
         };

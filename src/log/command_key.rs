@@ -48,14 +48,29 @@ pub async fn find(pool: impl PgExecutor<'_>, key: &CommandKey) -> Result<Option<
     .await
 }
 
+/// How many keys one statement drops: after a busy day all at once would take longer than a statement may.
+const DROPPED_AT_ONCE: i64 = 5_000;
+
 /// Drops keys past their time; returns how many.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn purge(pool: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
-    let done =
-        sqlx::query("DELETE FROM command_keys WHERE created_at < clock_timestamp() - interval '24 hours'")
-            .execute(pool)
-            .await?;
-    Ok(done.rows_affected())
+pub async fn purge(pool: impl PgExecutor<'_> + Copy) -> Result<u64, sqlx::Error> {
+    let mut dropped = 0;
+    loop {
+        // The time is asked for twice: a key that is used again meanwhile is a new one.
+        let done = sqlx::query(
+            "DELETE FROM command_keys WHERE created_at < clock_timestamp() - interval '24 hours' AND (owner, key) IN (
+                 SELECT owner, key FROM command_keys WHERE created_at < clock_timestamp() - interval '24 hours'
+                 ORDER BY created_at LIMIT $1)",
+        )
+        .bind(DROPPED_AT_ONCE)
+        .execute(pool)
+        .await?
+        .rows_affected();
+        dropped += done;
+        if done < DROPPED_AT_ONCE.unsigned_abs() {
+            return Ok(dropped);
+        }
+    }
 }

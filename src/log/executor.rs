@@ -27,6 +27,12 @@ use super::writer::Writer;
 
 /// How often a lost race is tried again before the caller is told to come back later.
 const TRIES: u32 = 5;
+/// How long a command may take in all. It is longer only when the database does not answer.
+const PATIENCE: Duration = Duration::from_millis(4500);
+/// How long a database that did not answer is asked for the key after all.
+const ONCE_MORE: Duration = Duration::from_secs(1);
+/// How long a stream may take to be loaded.
+const LOAD: Duration = Duration::from_millis(3500);
 
 /// Why an intent came to nothing. Refusals leave no trace in the log.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +113,14 @@ impl Executor {
     /// See [`ExecuteError`]. After `Unavailable` the command may or may not have taken effect; a repetition with
     /// the same key tells.
     pub async fn run(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
+        // Each step has its own limit; what adds up is the waiting for others with the same streams.
+        match tokio::time::timeout(PATIENCE, self.carry_out(intent)).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(ExecuteError::Unavailable(elapsed.into())),
+        }
+    }
+
+    async fn carry_out(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
         #[cfg(feature = "planted")]
         if intent.key.is_some() && crate::planted::is(crate::planted::Defect::KeyInMemory) {
             return super::planted::run_with_key_in_memory(self, intent).await;
@@ -131,7 +145,7 @@ impl Executor {
                 Err(error) => {
                     // The same command may have succeeded meanwhile, which is what made this one fail.
                     if let Some((key, _)) = &intent.key
-                        && let Some(stored) = self.stored(key).await?
+                        && let Some(stored) = self.stored_in_the_end(key, &error).await?
                     {
                         return replay(key, stored);
                     }
@@ -176,6 +190,23 @@ impl Executor {
         command_key::find(&self.pool, key).await.map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
+    /// The stored key after a failure. A database that has just failed is asked for a moment only: whoever waits has
+    /// waited for long already, and can ask for the same.
+    async fn stored_in_the_end(
+        &self,
+        key: &CommandKey,
+        error: &ExecuteError,
+    ) -> Result<Option<StoredKey>, ExecuteError> {
+        match error {
+            ExecuteError::Unavailable(_) => Ok(tokio::time::timeout(ONCE_MORE, self.stored(key))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .flatten()),
+            _ => self.stored(key).await,
+        }
+    }
+
     pub(super) async fn load<A>(&self, id: &str, fresh: bool) -> Result<Stream, LoadError>
     where
         A: Stored,
@@ -187,12 +218,13 @@ impl Executor {
         });
         let (state, base, fresh) = match cached {
             Some((mut state, sequence)) if fresh => {
-                let stands = self.loader.newer(&self.vault, id, &mut state, sequence).await?;
+                let newer = self.loader.newer(&self.vault, id, &mut state, sequence);
+                let stands = soon(newer).await?;
                 (state, stands, true)
             }
             Some((state, sequence)) => (state, sequence, false),
             None => {
-                let (state, stands) = self.loader.cold::<A>(&self.vault, id).await?;
+                let (state, stands) = soon(self.loader.cold::<A>(&self.vault, id)).await?;
                 (state, stands, true)
             }
         };
@@ -346,6 +378,14 @@ fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> 
         Ok(Outcome { position: stored.position, replayed: Some(stored.result) })
     } else {
         Err(ExecuteError::KeyReused)
+    }
+}
+
+/// Gives a load up when its database does not say anything any more.
+async fn soon<T>(load: impl Future<Output = Result<T, LoadError>>) -> Result<T, LoadError> {
+    match tokio::time::timeout(LOAD, load).await {
+        Ok(loaded) => loaded,
+        Err(elapsed) => Err(LoadError::Database(sqlx::Error::Io(elapsed.into()))),
     }
 }
 

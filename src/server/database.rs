@@ -89,7 +89,7 @@ impl Opened {
     pub async fn pool(&self) -> anyhow::Result<PgPool> {
         let role = if self.set_roles { "SET ROLE verbatim_app; " } else { "" };
         let setup = format!(
-            "{role}SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
+            "{role}SET statement_timeout = '3s'; SET lock_timeout = '2s'; \
              SET idle_in_transaction_session_timeout = '5s'; SET synchronous_commit = on; \
              SET plan_cache_mode = force_generic_plan"
         );

@@ -6,6 +6,7 @@ mod architecture;
 mod backup;
 mod docs;
 mod embedded;
+mod faults;
 mod kill;
 mod nats;
 mod providers;

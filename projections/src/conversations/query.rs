@@ -1,6 +1,7 @@
 //! Queries on the conversations.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -159,6 +160,8 @@ type Found = Option<Option<ConversationRow>>;
 /// Statements of several readers beside a slow one, and how many readers share one at most.
 const BESIDE: usize = 3;
 const MOST: usize = 64;
+/// Who has waited for less than this is asked for once more alone: the others' trouble need not be theirs.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Single {
     /// A reader over `pool`.
@@ -176,9 +179,11 @@ impl Single {
         conversation: Uuid,
     ) -> Result<Option<ConversationRow>, sqlx::Error> {
         let go = |wanted| several(self.pool.clone(), wanted);
+        let begun = Instant::now();
         match self.together.run((owner, conversation), go).await.flatten() {
             Some(found) => Ok(found),
-            None => by_id(&self.pool, owner, conversation).await,
+            None if begun.elapsed() < AGAIN => by_id(&self.pool, owner, conversation).await,
+            None => Err(sqlx::Error::PoolTimedOut),
         }
     }
 }

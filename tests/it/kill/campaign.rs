@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     /// Names the history's file.
     pub(crate) name: &'static str,
     pub(crate) form: Form,
+    /// How many processes with everything in them serve at once; each kill is of one of them.
+    pub(crate) nodes: usize,
     /// Of every choice that is made here and in the drivers.
     pub(crate) seed: u64,
     /// How many kills.
@@ -123,17 +125,21 @@ pub(crate) async fn run(plan: Plan) -> Report {
 
 impl Run {
     async fn carry_out(&mut self) -> Vec<Violation> {
-        let (mut node, base) = match self.start().await {
-            Ok(started) => started,
-            Err(violation) => return vec![violation],
-        };
+        let mut nodes = Vec::new();
+        for _ in 0..self.plan.nodes {
+            match self.start().await {
+                Ok(started) => nodes.push(started),
+                Err(violation) => return vec![violation],
+            }
+        }
         let mut people = Vec::new();
         for number in 0..PEOPLE {
-            people.push(person(&self.history, &self.http, &base, &format!("person{number}")).await);
+            let base = &nodes[0].1;
+            people.push(person(&self.history, &self.http, base, &format!("person{number}")).await);
         }
-        let (stage, seen) = watch::channel(Stage::Up(base.as_str().into()));
-        let mut drivers = self.drivers(&people, &seen);
-        let mut last = base;
+        let stages: Vec<watch::Sender<Stage>> =
+            nodes.iter().map(|(_, base)| watch::Sender::new(Stage::Up(base.as_str().into()))).collect();
+        let mut drivers = self.drivers(&people, &stages);
         for _ in 0..self.plan.rounds {
             // The time of the kill is what the test is about.
             let wait = self.random.random_range(self.plan.kill_ms.clone());
@@ -148,8 +154,10 @@ impl Run {
                     }
                 }
             }
+            let victim = self.random.random_range(0..nodes.len());
+            let (node, _) = nodes.remove(victim);
             node.kill();
-            stage.send_replace(Stage::Down);
+            stages[victim].send_replace(Stage::Down);
             if self.random.random_ratio(1, KILLED_AGAIN) {
                 let starting = self.place.spawn();
                 // As above.
@@ -158,19 +166,23 @@ impl Run {
                 starting.kill();
             }
             match self.start().await {
-                Ok(started) => (node, last) = started,
+                Ok(started) => {
+                    stages[victim].send_replace(Stage::Up(started.1.as_str().into()));
+                    nodes.insert(victim, started);
+                }
                 Err(violation) => return vec![violation],
             }
-            stage.send_replace(Stage::Up(last.as_str().into()));
         }
-        stage.send_replace(Stage::Over(last.as_str().into()));
+        for (stage, (_, base)) in stages.iter().zip(&nodes) {
+            stage.send_replace(Stage::Over(base.as_str().into()));
+        }
         let all_ended = async {
             while let Some(ended) = drivers.join_next().await {
                 ended.unwrap();
             }
         };
         tokio::time::timeout(LAST_WORDS, all_ended).await.expect("the drivers do not end");
-        self.compare(node, &last, &people).await
+        self.compare(nodes, &people).await
     }
 
     async fn start(&mut self) -> Result<(Node, String), Violation> {
@@ -183,7 +195,8 @@ impl Run {
         Ok((node, base))
     }
 
-    fn drivers(&mut self, people: &[Arc<Person>], seen: &watch::Receiver<Stage>) -> JoinSet<()> {
+    /// The tasks of one person are spread over the nodes.
+    fn drivers(&mut self, people: &[Arc<Person>], stages: &[watch::Sender<Stage>]) -> JoinSet<()> {
         let mut drivers = JoinSet::new();
         for (number, person) in people.iter().enumerate() {
             for task in 0..TASKS {
@@ -192,7 +205,7 @@ impl Run {
                     self.random.random(),
                     self.history.clone(),
                     self.http.clone(),
-                    seen.clone(),
+                    stages[drivers.len() % stages.len()].subscribe(),
                     Arc::clone(person),
                 );
                 drivers.spawn(driver.run());
@@ -202,13 +215,13 @@ impl Run {
             self.random.random(),
             self.history.clone(),
             self.place.options(),
-            seen.clone(),
+            stages[0].subscribe(),
             people[0].id,
         ));
         drivers
     }
 
-    async fn compare(&self, node: Node, base: &str, people: &[Arc<Person>]) -> Vec<Violation> {
+    async fn compare(&self, nodes: Vec<(Node, String)>, people: &[Arc<Person>]) -> Vec<Violation> {
         let mut connection = PgConnection::connect_with(&self.place.options()).await.unwrap();
         let quiet = within(self.plan.quiet, async || is_quiet(&mut connection).await).await;
         let mut evidence = Evidence::of(&mut connection, quiet).await;
@@ -218,8 +231,13 @@ impl Run {
         };
         connection.close().await.unwrap();
         let people: Vec<&Person> = people.iter().map(AsRef::as_ref).collect();
-        evidence.ask(&self.http, base, &people).await;
-        evidence.ended_in_order = node.stop().await.success();
+        for (_, base) in &nodes {
+            evidence.ask(&self.http, base, &people).await;
+        }
+        evidence.ended_in_order = true;
+        for (node, _) in nodes {
+            evidence.ended_in_order &= node.stop().await.success();
+        }
         evidence.rebuilt = self.place.rebuild();
         evidence.said = self.place.said();
         let (operations, reads) = self.history.all();

@@ -32,6 +32,8 @@ use crate::support::setting;
 
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
+/// The same where there are two nodes, which takes longer.
+const ROUNDS_OF_TWO: u32 = 5;
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
@@ -48,14 +50,15 @@ fn tell(line: &str) {
     eprintln!("{line}");
 }
 
-async fn survives(name: &'static str, form: Form, nats: bool, ready: Duration) {
+async fn survives(name: &'static str, form: Form, nodes: usize, nats: bool, ready: Duration) {
     let seed = seed();
     tell(&format!("{name}: KILL_SEED={seed}"));
     let report = campaign::run(Plan {
         name,
         form,
+        nodes,
         seed,
-        rounds: number("KILL_ROUNDS").unwrap_or(ROUNDS),
+        rounds: number("KILL_ROUNDS").unwrap_or(if nodes == 1 { ROUNDS } else { ROUNDS_OF_TWO }),
         kill_ms: 50..=3000,
         planted: None,
         nats,
@@ -69,18 +72,23 @@ async fn survives(name: &'static str, form: Form, nats: bool, ready: Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_beside_a_server() {
-    survives("server", Form::Server, false, Duration::from_secs(5)).await;
+    survives("server", Form::Server, 1, false, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_with_the_private_server() {
     // Its Postgres recovers from a crash first.
-    survives("embedded", Form::Embedded, false, Duration::from_secs(15)).await;
+    survives("embedded", Form::Embedded, 1, false, Duration::from_secs(15)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_of_it_and_of_nats() {
-    survives("nats", Form::Server, true, Duration::from_secs(5)).await;
+    survives("nats", Form::Server, 1, true, Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_promise_survives_kills_of_two_nodes_and_of_nats() {
+    survives("nodes", Form::Server, 2, true, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

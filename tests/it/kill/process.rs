@@ -250,6 +250,13 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// How much memory it has, in bytes. None where the system does not tell so.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    }
+
     /// SIGTERM; waits for the end.
     pub(crate) async fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);

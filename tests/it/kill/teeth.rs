@@ -17,6 +17,7 @@ async fn short(name: &'static str, planted: Option<&'static str>) -> Report {
     tell(&format!("{name}: KILL_SEED={seed}"));
     let plan = Plan {
         name,
+        nodes: 1,
         form: Form::Embedded,
         seed,
         rounds: 3,

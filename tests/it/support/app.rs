@@ -70,8 +70,12 @@ impl TestApp {
 
     /// A system with these variables set besides.
     pub(crate) async fn with(db: &PgPool, variables: &[(&str, &str)]) -> Self {
+        Self::at(db, db.connect_options().as_ref().clone(), variables).await
+    }
+
+    /// The same, which reaches its database in this way: through a proxy, for example.
+    pub(crate) async fn at(db: &PgPool, options: PgConnectOptions, variables: &[(&str, &str)]) -> Self {
         let config = Config::from_map(&environment(variables)).unwrap();
-        let options: PgConnectOptions = db.connect_options().as_ref().clone();
         let database = Opened {
             embedded: None,
             application: options.clone(),

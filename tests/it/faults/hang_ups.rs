@@ -1,0 +1,107 @@
+//! Clients that hang up in the middle: no session stays in a transaction, and each command is whole or absent.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use super::proxied::events_of;
+use crate::support::app::TestApp;
+
+/// Requests of the ordinary run, and how many are under way at once.
+const REQUESTS: usize = 1_200;
+const AT_ONCE: usize = 40;
+
+#[sqlx::test(migrator = "MIGRATOR")]
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
+async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
+    let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "1")]).await;
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let person = app.person().await;
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        sessions.push(app.session(&person).await);
+    }
+    let patience: Vec<u64> = (0..REQUESTS).map(|_| random.random_range(0..50_000)).collect();
+    let call = |number: usize, request_id: String| {
+        let session = &sessions[number / 5 % sessions.len()];
+        let path = format!("/api/history/{session}");
+        let call = match number % 5 {
+            0 => app.post("/api/chat").json(&json!({"message": format!("Message {number}")})),
+            1 => app.post("/api/chat/stream").json(&json!({"message": format!("Message {number}")})),
+            2 => app
+                .patch(&path)
+                .json(&json!({"title": format!("Title {number}"), "archived": number.is_multiple_of(2)})),
+            3 => app.get(&path),
+            _ => app.get("/api/history"),
+        };
+        call.by(&person).key(&format!("key-{number}")).header("x-request-id", &request_id)
+    };
+    let answered = stream::iter(0..REQUESTS)
+        .map(async |number| {
+            let sent = call(number, format!("first-{number}")).send();
+            tokio::time::timeout(Duration::from_micros(patience[number]), sent).await.is_ok()
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter(|answered| std::future::ready(*answered))
+        .count()
+        .await;
+    assert!(answered < REQUESTS * 9 / 10, "hardly anybody hung up: {answered} of {REQUESTS} were answered");
+
+    // Commands go on without their clients; those that have not begun never will. Whoever sits in a transaction for a
+    // second has been left there.
+    let at_rest = async || {
+        let (busy, left): (i64, i64) = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'
+                                                 AND state_change < clock_timestamp() - interval '1 second')
+             FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
+        )
+        .fetch_one(&db)
+        .await
+        .unwrap();
+        assert_eq!(left, 0, "sessions left in a transaction");
+        busy == 0
+    };
+    app.until("no session is at work or in a transaction", at_rest).await;
+    app.caught_up().await;
+    let mut found = [0; 3];
+    for number in 0..REQUESTS {
+        let events = events_of(&db, &format!("first-{number}")).await;
+        let whole: &[&[&str]] = match number % 5 {
+            0 | 1 => &[&["conversation_started", "message_sent", "reply_requested"]],
+            2 => &[
+                &["conversation_renamed"],
+                &["conversation_renamed", "conversation_archived"],
+                &["conversation_renamed", "conversation_unarchived"],
+            ],
+            _ => &[],
+        };
+        assert!(
+            events.is_empty()
+                || whole.contains(&events.iter().map(String::as_str).collect::<Vec<_>>().as_slice()),
+            "request {number} left {events:?}"
+        );
+        found[usize::from(events.is_empty())] += usize::from(number % 5 < 3);
+        // The same key tells, and does not do it twice.
+        if number % 5 == 2 && number % 3 == 0 {
+            call(number, format!("again-{number}")).send().await.is(200);
+            let again = events_of(&db, &format!("again-{number}")).await;
+            assert!(events.is_empty() || again.is_empty(), "{events:?} and {again:?}");
+            found[2] += usize::from(!again.is_empty());
+        }
+    }
+    let [done, absent, later] = found;
+    eprintln!(
+        "{answered} answered, {done} commands done, {absent} absent, {later} done when they were repeated"
+    );
+    assert!(done > 0 && absent > 0, "{done} commands were done and {absent} were not");
+    app.end().await;
+}

@@ -1,0 +1,221 @@
+//! Real processes under load: one that stands still does not hold the other up, and NATS that is away is not missed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use tokio::task::JoinSet;
+
+use crate::kill::client;
+use crate::kill::process::{Form, Place, SOON, within};
+use crate::nats::server::{Message, NatsServer};
+
+/// How often one node is stopped, and for how long at least.
+const FREEZES: usize = 4;
+const FROZEN: Duration = Duration::from_millis(1500);
+/// Commands at the other node meanwhile, each time.
+const COMMANDS: usize = 60;
+/// How long 99 of 100 of them may take.
+const P99: Duration = Duration::from_millis(500);
+
+/// How long NATS is away, under a command of each person every so often.
+const AWAY: Duration = Duration::from_secs(10);
+const PEOPLE: usize = 6;
+const PACE: Duration = Duration::from_millis(200);
+/// How soon everything is done after it is back.
+const DRAINED: Duration = Duration::from_secs(30);
+/// How much the process may have grown meanwhile, in bytes.
+const GROWN: u64 = 64 * 1024 * 1024;
+
+/// Somebody with an account and a conversation.
+#[derive(Clone)]
+struct User {
+    http: reqwest::Client,
+    token: String,
+    session: String,
+}
+
+impl User {
+    async fn new(http: &reqwest::Client, base: &str, name: &str) -> Self {
+        let body = json!({"email": format!("{name}@mail.example"), "password": "correct horse 7"});
+        let answer = http.post(format!("{base}/api/auth/register")).json(&body).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        let mut user = Self { http: http.clone(), token, session: String::new() };
+        let (_, body) =
+            user.send(base, Method::POST, "/api/chat", &json!({"message": "Hello"})).await.unwrap();
+        user.session = body["session_id"].as_str().unwrap().to_owned();
+        user
+    }
+
+    async fn send(
+        &self,
+        base: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> reqwest::Result<(u16, Value)> {
+        let request = self.http.request(method, format!("{base}{path}")).bearer_auth(&self.token);
+        let answer = request.json(body).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
+    /// A change of the conversation, or a message in a new one.
+    async fn command(&self, base: &str, number: u64) -> reqwest::Result<(u16, Value)> {
+        if number.is_multiple_of(3) {
+            return self
+                .send(base, Method::POST, "/api/chat", &json!({"message": format!("Number {number}")}))
+                .await;
+        }
+        let path = format!("/api/history/{}", self.session);
+        self.send(base, Method::PATCH, &path, &json!({"title": format!("Title {number}")})).await
+    }
+}
+
+/// Whether nothing is owed, every model has come to the head, and each reply has one end.
+async fn at_rest(connection: &mut PgConnection) -> bool {
+    sqlx::query_scalar(
+        "SELECT NOT EXISTS (SELECT FROM pending_replies)
+            AND NOT EXISTS (SELECT FROM checkpoints WHERE position < (SELECT max(position) FROM events))
+            AND (SELECT count(*) FROM events WHERE event_type = 'reply_requested')
+              = (SELECT count(*) FROM events WHERE event_type = 'reply_completed')",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
+async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
+    let mut place = Place::new(Form::Server, None).await;
+    place.set("REPLY_WAIT_SECONDS", "0".to_owned());
+    let http = client::http();
+    let (victim, first, _) = place.start(&http, SOON).await.unwrap();
+    let (other, second, _) = place.start(&http, SOON).await.unwrap();
+    let mut users = Vec::new();
+    for number in 0..8 {
+        users.push(User::new(&http, &second, &format!("user{number}")).await);
+    }
+    // The same conversations are written to at both nodes.
+    let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut load = JoinSet::new();
+    for user in users.clone() {
+        let (over, served, first) = (Arc::clone(&over), Arc::clone(&served), first.clone());
+        load.spawn(async move {
+            let mut number = 0;
+            while !over.load(Ordering::SeqCst) {
+                number += 1;
+                let (status, body) = user.command(&first, number).await.unwrap();
+                assert!(status < 300 || status == 503, "{status} {body}");
+                served.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    let mut times = Vec::new();
+    for round in 0..FREEZES {
+        // When it is stopped is the subject.
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..300))).await;
+        victim.freeze();
+        let begun = Instant::now();
+        let mut number = 0;
+        while times.len() < (round + 1) * COMMANDS || begun.elapsed() < FROZEN {
+            number += 1;
+            let commands = users.iter().step_by(2).map(async |user| {
+                let begun = Instant::now();
+                let (status, body) = user.command(&second, 1_000 + number).await.unwrap();
+                assert!(status < 300, "{status} {body}");
+                begun.elapsed()
+            });
+            times.extend(futures::future::join_all(commands).await);
+        }
+        victim.thaw();
+        let before = served.load(Ordering::SeqCst);
+        let serves = within(SOON, async || served.load(Ordering::SeqCst) > before + 8).await;
+        assert!(serves, "it does not serve after it was stopped");
+    }
+    over.store(true, Ordering::SeqCst);
+    while let Some(ended) = load.join_next().await {
+        ended.unwrap();
+    }
+    times.sort();
+    let p99 = times[times.len() * 99 / 100];
+    eprintln!("{} commands: median {:?}, p99 {p99:?}", times.len(), times[times.len() / 2]);
+    assert!(p99 < P99, "99 of 100 commands took up to {p99:?}");
+    let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
+    assert!(within(SOON, async || at_rest(&mut connection).await).await, "not everything came to rest");
+    connection.close().await.unwrap();
+    for node in [victim, other] {
+        assert!(node.stop().await.success(), "{:#?}", place.last_words());
+    }
+    place.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
+async fn nats_that_is_away_costs_no_command_and_little_memory() {
+    let mut nats = NatsServer::start().await;
+    let mut place = Place::new(Form::Server, None).await;
+    place.set("NATS_URL", nats.url());
+    let http = client::http();
+    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let mut users = Vec::new();
+    for number in 0..PEOPLE {
+        users.push(User::new(&http, &base, &format!("user{number}")).await);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let mut load = JoinSet::new();
+    for user in users {
+        let (over, base) = (Arc::clone(&over), base.clone());
+        load.spawn(async move {
+            let mut pace = tokio::time::interval(PACE);
+            let mut number = 0;
+            while !over.load(Ordering::SeqCst) {
+                pace.tick().await;
+                number += 1;
+                let (status, body) = user.command(&base, number).await.unwrap();
+                assert!(status < 300, "{status} {body}");
+            }
+            number
+        });
+    }
+    // How long it is there and away is the subject.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = node.resident();
+    nats.kill();
+    tokio::time::sleep(AWAY).await;
+    nats.run().await;
+    let back = Instant::now();
+    over.store(true, Ordering::SeqCst);
+    let mut commands = 0;
+    while let Some(ended) = load.join_next().await {
+        commands += ended.unwrap();
+    }
+    let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
+    assert!(within(DRAINED, async || at_rest(&mut connection).await).await, "not all replies have ended");
+    let told: Vec<i64> =
+        sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    let relayed = async || nats.last_position().await == told.last().copied();
+    assert!(within(DRAINED, relayed).await, "the stream has not caught up");
+    let drained = back.elapsed();
+    let found: Vec<i64> = nats.messages().await.iter().map(Message::position).collect();
+    assert_eq!(found, told);
+    if let (Some(before), Some(after)) = (before, node.resident()) {
+        let grown = after.saturating_sub(before);
+        eprintln!(
+            "{commands} commands, drained {drained:?} after NATS was back; {before} bytes and {grown} more"
+        );
+        assert!(grown < GROWN, "it has grown by {grown} bytes");
+    }
+    assert!(drained < DRAINED, "drained after {drained:?}");
+    connection.close().await.unwrap();
+    assert!(node.stop().await.success(), "{:#?}", place.last_words());
+    place.remove().await;
+}
