@@ -5,7 +5,7 @@
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use projections::warm_pool::WarmPool;
 
 /// A person's stored password hash.
 #[derive(Clone)]
@@ -32,14 +32,14 @@ impl std::fmt::Debug for Credential {
 /// The table of password hashes.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    pool: PgPool,
+    pool: WarmPool,
 }
 
 impl Credentials {
     /// Over the primary database.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: impl Into<WarmPool>) -> Self {
+        Self { pool: pool.into() }
     }
 
     /// The credential of a person; `None` for somebody unknown.

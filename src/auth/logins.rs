@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
-use sqlx::PgPool;
+use projections::warm_pool::WarmPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -132,7 +132,7 @@ struct Live {
 /// The logins of everybody. Clones share one cache.
 #[derive(Clone)]
 pub struct Logins {
-    pool: PgPool,
+    pool: WarmPool,
     policy: LoginPolicy,
     live: Cache<LoginId, Live>,
     /// The turn from which on answers about a user's logins may be believed.
@@ -150,9 +150,9 @@ impl std::fmt::Debug for Logins {
 impl Logins {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: PgPool, policy: LoginPolicy) -> Self {
+    pub fn new(pool: impl Into<WarmPool>, policy: LoginPolicy) -> Self {
         Self {
-            pool,
+            pool: pool.into(),
             policy,
             live: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(CACHE_TTL).build(),
             // Not bounded by number: a forgotten end would let a dead login in. Bounded by the rate of ends.

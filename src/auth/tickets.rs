@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use projections::warm_pool::WarmPool;
 use uuid::Uuid;
 
 use super::opaque::Ticket;
@@ -27,14 +27,14 @@ pub struct Redeemed {
 /// Everybody's tickets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tickets {
-    pool: PgPool,
+    pool: WarmPool,
 }
 
 impl Tickets {
     /// Over the primary database.
     #[must_use]
-    pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: impl Into<WarmPool>) -> Self {
+        Self { pool: pool.into() }
     }
 
     /// Keeps a fresh ticket.
@@ -88,6 +88,8 @@ impl Tickets {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::PgPool;
+
     use super::*;
 
     fn stands_for() -> Redeemed {

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use verbatim::server::database::MIGRATOR;
 
 use super::proxied::{POOL, Proxied};
-use super::proxy::Way;
+use super::proxy::{Way, When};
 use crate::support::app::{PASSWORD, PATIENCE, Person};
 use crate::support::client::Answer;
 
@@ -192,5 +192,21 @@ async fn a_database_that_is_back_is_used_at_once(db: PgPool) {
     scene.proxy.reset_all();
     served(&scene, &people[0], &session, BACK).await;
     full_size(&scene, &db, &people).await;
+    scene.app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_sign_in_that_is_caught_in_the_middle_is_refused_soon(db: PgPool) {
+    let scene = Proxied::start(&db, &[]).await;
+    let person = scene.app.person().await;
+    // The connection has just been found well, and then does not say anything any more.
+    scene.proxy.cut_at("FROM credentials WHERE user_id", When::StandsStill, 1);
+    let begun = Instant::now();
+    let fields = [("username", person.email.as_str()), ("password", PASSWORD)];
+    let login = async || scene.app.post("/api/auth/login").form(&fields).send().await;
+    assert_eq!(login().await.refusal(), "unavailable");
+    assert!(begun.elapsed() < REFUSED, "refused after {:?}", begun.elapsed());
+    scene.proxy.thaw();
+    scene.until_served(login).await.is(200);
     scene.app.end().await;
 }

@@ -86,7 +86,7 @@ async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
         assert_eq!(left, [whole], "the events of {key}");
     }
     assert!(refused < KEYS * EACH / 2, "{refused} were refused");
-    end(nodes).await;
+    Box::pin(end(nodes)).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -166,7 +166,7 @@ async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
     let holes = "SELECT count(*) FROM (SELECT count(*) AS found, max(sequence) AS last FROM events
                  GROUP BY aggregate_type, aggregate_id) AS s WHERE found <> last";
     assert_eq!(count(&db, holes).await, 0);
-    end(nodes).await;
+    Box::pin(end(nodes)).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -208,5 +208,5 @@ async fn fifty_registrations_of_one_address_in_its_variants_make_one_account(db:
         assert_eq!(count(&db, &format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
     }
     assert_eq!((events(&db, "user_registered").await, events(&db, "claim_taken").await), (1, 1));
-    end(nodes).await;
+    Box::pin(end(nodes)).await;
 }
