@@ -31,11 +31,16 @@ pub enum Defect {
 
 static PLANTED: OnceLock<Defect> = OnceLock::new();
 
-/// Plants a defect for the life of the process; the first one stays.
+/// Plants a defect for the life of the process; the first one stays. `die-at:PLACE:N` is no defect but an end: at the N-th
+/// time past one of [`projections::dying::PLACES`].
 ///
 /// # Errors
 /// The name is unknown.
 pub fn plant(name: &str) -> Result<(), String> {
+    if let Some((place, nth)) = name.strip_prefix("die-at:").and_then(|rest| rest.split_once(':')) {
+        let armed = nth.parse().is_ok_and(|nth| projections::dying::arm(place, nth));
+        return if armed { Ok(()) } else { Err(format!("nothing can die at {place}:{nth}")) };
+    }
     let defect = match name {
         "no-login-check" => Defect::NoLoginCheck,
         "naive-reader" => Defect::NaiveReader,

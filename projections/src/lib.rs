@@ -7,6 +7,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod conversations;
+#[cfg(feature = "planted")]
+pub mod dying;
 pub mod log;
 pub mod messages;
 pub mod models;

@@ -271,6 +271,8 @@ async fn apply_batch(
     #[cfg(feature = "planted")]
     planted::part_checkpoint(connection).await?;
     projection.apply(&mut *connection, events).await?;
+    #[cfg(feature = "planted")]
+    crate::dying::pass("applied");
     connection.execute("COMMIT").await?;
     Ok(last)
 }

@@ -158,7 +158,7 @@ impl Config {
             }
         }
         #[cfg(feature = "planted")]
-        let planted = environment.get("PLANTED_DEFECT").cloned();
+        let planted = environment.get("PLANTED_DEFECT").filter(|name| !name.is_empty()).cloned();
         let Reader { effective, notes, .. } = reader;
         Ok(Self {
             debug,

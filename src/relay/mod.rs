@@ -205,6 +205,8 @@ impl Relay {
             last = publisher::publish(&self.nats, last, refills, events.iter().map(AsRef::as_ref)).await?;
             let Some(position) = events.last().map(|event| event.position) else { continue };
             if last > before {
+                #[cfg(feature = "planted")]
+                projections::dying::pass("acknowledged");
                 let sequence = i64::try_from(last).unwrap_or(i64::MAX);
                 if !row::remember(&self.pool, name, self.holder, &created, sequence, position).await? {
                     return Ok(());

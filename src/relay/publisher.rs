@@ -42,6 +42,12 @@ pub(super) async fn publish(
         last += 1;
         sent.push((last, acknowledged));
     }
+    #[cfg(feature = "planted")]
+    if !sent.is_empty() {
+        // On their way: the client only queues them.
+        let _ = nats.client().flush().await;
+        projections::dying::pass("published");
+    }
     let count = sent.len() as u64;
     for (expected, acknowledged) in sent {
         let acknowledged = acknowledged.await.map_err(|error| RelayError::Nats(error.to_string()))?;

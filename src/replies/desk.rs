@@ -117,6 +117,8 @@ impl Desk {
                 return Err(error);
             }
         }
+        #[cfg(feature = "planted")]
+        projections::dying::pass("taken");
         let desk = self.clone();
         Ok(Some(self.tasks.spawn(async move {
             let outcome = desk.handler.handle(job(row), desk.stops.hard.clone()).await;

@@ -209,6 +209,8 @@ impl ReplyHandler {
         )
         .await?;
         inner.hub.begin(job.reply, attempt);
+        #[cfg(feature = "planted")]
+        projections::dying::pass("begun");
 
         let started = Instant::now();
         let mut progressed = Progressed::default();
@@ -218,6 +220,8 @@ impl ReplyHandler {
             _ = live.wait_for(|live| live.ended.is_some() || live.attempt > attempt) => Spoken::Superseded,
             () = stop.cancelled() => Spoken::Stopped,
         };
+        #[cfg(feature = "planted")]
+        projections::dying::pass("spoken");
         match spoken {
             Spoken::Superseded => Ok(Outcome::Done),
             Spoken::Stopped => Ok(Outcome::Retry(Duration::ZERO)),
@@ -300,6 +304,8 @@ impl ReplyHandler {
                     Ok(Piece::Text(text)) => {
                         progressed.first_token.get_or_insert_with(|| started.elapsed());
                         self.inner.hub.push(job.reply, attempt, &text);
+                        #[cfg(feature = "planted")]
+                        projections::dying::pass("first-piece");
                         progressed.text.push_str(&text);
                     }
                     Ok(Piece::End(completion)) => return Spoken::Completed(completion),

@@ -199,7 +199,10 @@ impl ReplyConsumer {
             // Somebody makes it. Should that one die, the database's queue finds it.
             return Ok(Verdict::Done);
         };
-        Ok(match made.await {
+        let made = made.await;
+        #[cfg(feature = "planted")]
+        projections::dying::pass("recorded");
+        Ok(match made {
             Ok(Outcome::Done | Outcome::Dead(_)) => Verdict::Done,
             Ok(Outcome::Retry(pause)) => Verdict::Later(pause),
             // It panicked; its attempt counts.

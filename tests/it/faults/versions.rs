@@ -64,12 +64,12 @@ async fn refused_whole(app: &TestApp, person: &Person, session: &str) {
     {
         let id = format!("refused-{number}");
         let call = app.patch(&path).by(person).key(&id).header("x-request-id", &id);
-        call.json(body).send().await.refused(500, "internal");
+        call.json(body).send().await.refused(503, "unavailable");
         assert_eq!(events_of(&app.db, &id).await, Vec::<String>::new());
     }
     let body = json!({"message": "Unread", "session_id": session});
-    app.post("/api/chat").by(person).json(&body).send().await.refused(500, "internal");
-    app.delete(&path).by(person).send().await.refused(500, "internal");
+    app.post("/api/chat").by(person).json(&body).send().await.refused(503, "unavailable");
+    app.delete(&path).by(person).send().await.refused(503, "unavailable");
     assert_eq!(app.events().await, before);
 }
 

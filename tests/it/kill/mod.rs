@@ -4,6 +4,7 @@
 //! * [`driver`] and [`slow`]: the load; [`client`]: what an answer means; [`history`]: what was asked and answered;
 //! * [`evidence`]: what is there in the end; [`checker`]: what of it should not be;
 //! * [`takeover`]: workers that die or stand still in the middle of a reply;
+//! * `places` (with the feature `planted`): deaths at chosen moments;
 //! * [`campaign`]: all of it in order; [`doors`]: two checks that need no kill;
 //! * `teeth` (with the feature `planted`): planted defects, each of which must be found.
 //!
@@ -17,6 +18,8 @@ mod doors;
 mod driver;
 mod evidence;
 mod history;
+#[cfg(feature = "planted")]
+mod places;
 pub(crate) mod process;
 mod slow;
 mod takeover;

@@ -257,6 +257,14 @@ impl Node {
         Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
+    /// Waits until it ends by itself; whether a signal ended it.
+    pub(crate) async fn died(mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
+        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        status.signal().is_some()
+    }
+
     /// SIGTERM; waits for the end.
     pub(crate) async fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
