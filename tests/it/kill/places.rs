@@ -18,15 +18,12 @@ async fn a_death_at_any_place_loses_nothing_and_doubles_nothing() {
     let rounds: u32 = number("PLACE_ROUNDS").unwrap_or(1);
     // Several at a time: most of it is waiting for leases of the dead.
     for some in projections::dying::PLACES.chunks(5) {
-        let mut dying = tokio::task::JoinSet::new();
-        for &place in some {
-            dying.spawn(async move {
-                for round in 1..=rounds {
-                    dies_at(place, round).await;
-                }
-            });
-        }
-        dying.join_all().await;
+        let dying = some.iter().map(async |place| {
+            for round in 1..=rounds {
+                dies_at(place, round).await;
+            }
+        });
+        futures::future::join_all(dying).await;
     }
 }
 
