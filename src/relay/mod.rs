@@ -24,6 +24,8 @@ use uuid::Uuid;
 use crate::nats::Nats;
 use crate::nats::stream::{self, StreamError};
 
+/// The least time between two batches.
+const GATHER: Duration = Duration::from_millis(1);
 /// How many events one batch takes at most.
 const BATCH: usize = 500;
 /// How long a relay that failed waits.
@@ -213,6 +215,8 @@ impl Relay {
                 }
             }
             self.state.advance(position);
+            // Under load, what comes meanwhile is carried together.
+            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -60,20 +60,15 @@ pub async fn remember(
     last_sequence: i64,
     position: i64,
 ) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "UPDATE relays SET stream_created = $3, last_sequence = $4, position = $5,
-             published_at = clock_timestamp(), held_until = clock_timestamp() + $6
-         WHERE name = $1 AND holder = $2",
-    )
-    .bind(name)
-    .bind(holder)
-    .bind(stream_created)
-    .bind(last_sequence)
-    .bind(position)
-    .bind(TERM)
-    .execute(pool)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    sqlx::query_scalar("SELECT relay_remember($1, $2, $3, $4, $5, $6)")
+        .bind(name)
+        .bind(holder)
+        .bind(stream_created)
+        .bind(last_sequence)
+        .bind(position)
+        .bind(TERM)
+        .fetch_one(pool)
+        .await
 }
 
 /// Counts that an emptied stream is filled again; returns how often that was.

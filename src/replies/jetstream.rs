@@ -41,12 +41,23 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize)]
 struct Hint {
     position: String,
+    #[serde(default, rename = "type")]
+    kind: String,
     data: HintData,
 }
 
 #[derive(Debug, Deserialize)]
 struct HintData {
     conversation_id: Uuid,
+    #[serde(default)]
+    reply_id: Option<Uuid>,
+}
+
+impl Hint {
+    /// The reply that it says is owed.
+    fn requested(&self) -> Option<Uuid> {
+        self.data.reply_id.filter(|_| self.kind.contains(".reply.requested."))
+    }
 }
 
 /// What is to become of a message.
@@ -187,10 +198,15 @@ impl ReplyConsumer {
         let Ok(position) = hint.position.parse::<i64>() else {
             return Ok(Verdict::Senseless("it has no position"));
         };
-        self.progress.wait(&["pending_replies"], position, CATCH_UP).await;
-        let Some(row) = query::next_of(self.desk.pool(), hint.data.conversation_id).await? else {
-            return Ok(Verdict::Done);
-        };
+        let conversation = hint.data.conversation_id;
+        // Mostly the model shows what was asked for by the time that the message is here. Of anything else that it shows
+        // it may have to be told the end first.
+        let mut due = query::next_of(self.desk.pool(), conversation).await?;
+        if due.as_ref().map(|row| row.reply_id) != hint.requested() || due.is_none() {
+            self.progress.wait(&["pending_replies"], position, CATCH_UP).await;
+            due = query::next_of(self.desk.pool(), conversation).await?;
+        }
+        let Some(row) = due else { return Ok(Verdict::Done) };
         if let Some(pause) = row.not_before.and_then(|not_before| until(not_before, &self.clock)) {
             return Ok(Verdict::Later(pause));
         }
