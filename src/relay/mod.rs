@@ -16,16 +16,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use projections::log::{LogError, LogReader, Tail};
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use projections::log::{LogError, LogReader, Recorded, Subscription, Tail};
 use projections::warm_pool::WarmPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::nats::Nats;
 use crate::nats::stream::{self, StreamError};
 
-/// The least time between two batches.
-const GATHER: Duration = Duration::from_millis(1);
+/// The least time between two batches, unless a worker waits for something.
+const GATHER: Duration = Duration::from_millis(20);
 /// How many events one batch takes at most.
 const BATCH: usize = 500;
 /// How long a relay that failed waits.
@@ -181,6 +184,7 @@ impl Relay {
 
         let mut subscription = self.tail.subscribe(standing.position);
         let mut last = standing.last_sequence;
+        let mut published = Instant::now();
         loop {
             let events = {
                 let next = subscription.next(BATCH);
@@ -203,6 +207,7 @@ impl Relay {
                     }
                 }
             };
+            let events = gather(&mut subscription, events, published + GATHER).await?;
             let before = last;
             last = publisher::publish(&self.nats, last, refills, events.iter().map(AsRef::as_ref)).await?;
             let Some(position) = events.last().map(|event| event.position) else { continue };
@@ -215,8 +220,37 @@ impl Relay {
                 }
             }
             self.state.advance(position);
-            // Under load, what comes meanwhile is carried together.
-            tokio::time::sleep(GATHER).await;
+            published = Instant::now();
         }
     }
+}
+
+/// Takes more with what there is, until then or until a worker waits for any of it: each batch costs commands of the same
+/// moment a little, and nobody else is in a hurry.
+async fn gather(
+    subscription: &mut Subscription,
+    mut events: Vec<Arc<Recorded>>,
+    until: Instant,
+) -> Result<Vec<Arc<Recorded>>, RelayError> {
+    while events.len() < BATCH && !events.iter().any(|recorded| is_awaited(&recorded.event)) {
+        match tokio::time::timeout_at(until, subscription.next(BATCH)).await {
+            Ok(more) => events.extend(more?),
+            Err(_) => break,
+        }
+    }
+    Ok(events)
+}
+
+/// Whether workers wait for it: a reply is owed, or is to be tried again, or has ended and another may begin.
+fn is_awaited(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Conversation(
+            ConversationEvent::ReplyRequested { .. }
+                | ConversationEvent::ReplyAttemptFailed { .. }
+                | ConversationEvent::ReplyCompleted { .. }
+                | ConversationEvent::ReplyFailed { .. }
+                | ConversationEvent::ReplyCancelled { .. }
+        )
+    )
 }

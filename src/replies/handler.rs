@@ -17,6 +17,7 @@ use futures::StreamExt as _;
 use projections::messages::{self, query::MessageRow};
 use projections::pending_replies;
 use projections::progress::Progress;
+use projections::query::{self, Standing};
 use projections::warm_pool::WarmPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,8 @@ use crate::clock::Clock;
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
 
+/// The read models that an attempt is made from.
+const MODELS: &[&str] = &["messages", "pending_replies"];
 /// How long an attempt waits for the messages it has to read.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
@@ -170,15 +173,16 @@ impl ReplyHandler {
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
         let inner = &self.inner;
-        let stands = self.stands(job).await?;
-        if !inner.progress.wait(&["messages", "pending_replies"], stands, CATCH_UP).await {
+        let Standing { stream, models } = self.standing(job).await?;
+        if models < stream && !inner.progress.wait(MODELS, stream, CATCH_UP).await {
             return Ok(Outcome::Retry(Duration::from_secs(1)));
         }
         // What was offered may be older than what is owed now.
-        let owed = pending_replies::query::by_id(&inner.pool, job.reply.uuid())
-            .await
-            .map_err(|error| ExecuteError::Unavailable(error.into()))?;
-        let Some(owed) = owed else { return Ok(Outcome::Done) };
+        let owed = pending_replies::query::by_id(&inner.pool, job.reply.uuid());
+        let (owed, rows) = tokio::join!(owed, self.messages(job));
+        let Some(owed) = owed.map_err(|error| ExecuteError::Unavailable(error.into()))? else {
+            return Ok(Outcome::Done);
+        };
         if owed.not_before.is_some_and(|not_before| not_before > inner.clock.now()) {
             return Ok(Outcome::Retry(Duration::from_millis(20)));
         }
@@ -187,7 +191,7 @@ impl ReplyHandler {
             // Attempts that ended with their process count too: nobody was there to record that they failed.
             return self.fail(job, None, FailureReason::AttemptsExhausted, "").await;
         }
-        let rows = self.messages(job).await?;
+        let rows = rows?;
         if rows.iter().all(|row| row.message_id != job.message) {
             // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
             return Ok(Outcome::Retry(Duration::from_secs(1)));
@@ -232,17 +236,13 @@ impl ReplyHandler {
         }
     }
 
-    /// Position of the conversation's last event. The model of what is owed may be ahead of the one of the messages: it
-    /// is this reply's turn because the one before has ended, and that one's answer belongs into the context.
-    async fn stands(&self, job: &Job) -> Result<i64, ExecuteError> {
-        sqlx::query_scalar(
-            "SELECT position FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1",
-        )
-        .bind(Conversation::TYPE)
-        .bind(job.conversation.to_string())
-        .fetch_one(&self.inner.pool)
-        .await
-        .map_err(|error| ExecuteError::Unavailable(error.into()))
+    /// How far the conversation is, and the models that an attempt is made from. The model of what is owed may be ahead of
+    /// the one of the messages: it is this reply's turn because the one before has ended, and that one's answer belongs into
+    /// the context.
+    async fn standing(&self, job: &Job) -> Result<Standing, ExecuteError> {
+        query::standing(&self.inner.pool, Conversation::TYPE, &job.conversation.to_string(), MODELS)
+            .await
+            .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
     async fn messages(&self, job: &Job) -> Result<Vec<MessageRow>, ExecuteError> {
