@@ -1,6 +1,6 @@
 //! The logins of open streams and sockets. One question to the database every other second asks after all of them, so that
 //! whoever signs out, changes the password or closes the account on any node is put out on every node within
-//! [`EVERY`] and the time of that question.
+//! two seconds and the time of that question.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! WebSockets, for every door: who is let in ([`Knock`]), and the conversation with a client ([`session`]).
+//! WebSockets, for every door: who is let in ([`Knock`]), and the conversation with a client (`session`).
 //!
 //! A door has a route that takes a [`Knock`] and hands it to [`Knock::open`]. The frames are those of [`super::frames`].
 //!

@@ -12,9 +12,10 @@ use super::proxied::{Proxied, events, events_of};
 use super::proxy::When;
 use crate::support::app::{PASSWORD, Person};
 use crate::support::client::Answer;
+use crate::support::often;
 
 /// How often the connection is cut in the ordinary run.
-const ROUNDS: usize = 30;
+const ROUNDS: (usize, usize) = (30, 200);
 
 /// A command to send, and the events that it is to leave.
 struct Wish {
@@ -67,7 +68,8 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
     let scene = Proxied::start(&db, &[("REPLY_WAIT_SECONDS", "0")]).await;
     let person = scene.app.person().await;
     let mut sessions = Vec::new();
-    for _ in 0..ROUNDS.div_ceil(3) {
+    let rounds = often(ROUNDS.0, ROUNDS.1);
+    for _ in 0..rounds.div_ceil(3) {
         sessions.push(scene.new_session(&person).await);
     }
     // A command to a conversation in which something has happened unseen is rightly refused first and decided again: then
@@ -75,7 +77,7 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
     let ended = async || events(&db, "reply_completed").await == sessions.len() as i64;
     scene.app.until("their replies have ended", ended).await;
     let mut told = BTreeMap::<(When, u16), usize>::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let wish = Wish::number(round, &sessions[round / 3]);
         let (key, first, again) =
             (format!("key-{round}"), format!("lost-{round}."), format!("again-{round}."));
@@ -104,7 +106,7 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
         assert!(when == When::Before || !lost.is_empty(), "it was cut too early: {by_request:?}");
     }
     let unknown: usize = told.iter().filter(|((_, status), _)| *status == 503).map(|(_, count)| count).sum();
-    assert!(unknown >= ROUNDS / 3, "hardly anything was unknown: {told:?}");
+    assert!(unknown >= rounds / 3, "hardly anything was unknown: {told:?}");
     scene.app.end().await;
 }
 

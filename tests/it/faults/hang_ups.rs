@@ -12,9 +12,10 @@ use verbatim::server::database::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::TestApp;
+use crate::support::often;
 
 /// Requests of the ordinary run, and how many are under way at once.
-const REQUESTS: usize = 1_200;
+const REQUESTS: (usize, usize) = (1_200, 5_000);
 const AT_ONCE: usize = 40;
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -29,7 +30,8 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     for _ in 0..20 {
         sessions.push(app.session(&person).await);
     }
-    let patience: Vec<u64> = (0..REQUESTS).map(|_| random.random_range(0..50_000)).collect();
+    let requests = often(REQUESTS.0, REQUESTS.1);
+    let patience: Vec<u64> = (0..requests).map(|_| random.random_range(0..50_000)).collect();
     let call = |number: usize, request_id: String| {
         let session = &sessions[number / 5 % sessions.len()];
         let path = format!("/api/history/{session}");
@@ -44,7 +46,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         };
         call.by(&person).key(&format!("key-{number}")).header("x-request-id", &request_id)
     };
-    let answered = stream::iter(0..REQUESTS)
+    let answered = stream::iter(0..requests)
         .map(async |number| {
             let sent = call(number, format!("first-{number}")).send();
             tokio::time::timeout(Duration::from_micros(patience[number]), sent).await.is_ok()
@@ -53,7 +55,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         .filter(|answered| std::future::ready(*answered))
         .count()
         .await;
-    assert!(answered < REQUESTS * 9 / 10, "hardly anybody hung up: {answered} of {REQUESTS} were answered");
+    assert!(answered < requests * 9 / 10, "hardly anybody hung up: {answered} of {requests} were answered");
 
     // Commands go on without their clients; those that have not begun never will. Whoever sits in a transaction for a
     // second has been left there.
@@ -73,7 +75,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     app.until("no session is at work or in a transaction", at_rest).await;
     app.caught_up().await;
     let mut found = [0; 3];
-    for number in 0..REQUESTS {
+    for number in 0..requests {
         let events = events_of(&db, &format!("first-{number}")).await;
         let whole: &[&[&str]] = match number % 5 {
             0 | 1 => &[&["conversation_started", "message_sent", "reply_requested"]],

@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use crate::kill::client;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::{Message, NatsServer};
+use crate::support::often;
 
 /// How often one node is stopped, and for how long at least.
-const FREEZES: usize = 4;
+const FREEZES: (usize, usize) = (4, 10);
 const FROZEN: Duration = Duration::from_millis(1500);
 /// Commands at the other node meanwhile, each time.
 const COMMANDS: usize = 60;
@@ -23,7 +24,7 @@ const COMMANDS: usize = 60;
 const P99: Duration = Duration::from_millis(500);
 
 /// How long NATS is away, under a command of each person every so often.
-const AWAY: Duration = Duration::from_secs(10);
+const AWAY: (u64, u64) = (20, 60);
 const PEOPLE: usize = 6;
 const PACE: Duration = Duration::from_millis(200);
 /// How soon everything is done after it is back.
@@ -117,7 +118,7 @@ async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
         });
     }
     let mut times = Vec::new();
-    for round in 0..FREEZES {
+    for round in 0..often(FREEZES.0, FREEZES.1) {
         // When it is stopped is the subject.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..300))).await;
         victim.freeze();
@@ -187,7 +188,7 @@ async fn nats_that_is_away_costs_no_command_and_little_memory() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = node.resident();
     nats.kill();
-    tokio::time::sleep(AWAY).await;
+    tokio::time::sleep(Duration::from_secs(often(AWAY.0, AWAY.1))).await;
     nats.run().await;
     let back = Instant::now();
     over.store(true, Ordering::SeqCst);

@@ -9,3 +9,8 @@ pub(crate) mod openai_server;
 pub(crate) fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// How often something is done: few times in every run, many times in `scripts/soak`.
+pub(crate) fn often<T>(few: T, many: T) -> T {
+    if setting("SOAK").is_some() { many } else { few }
+}
