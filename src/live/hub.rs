@@ -13,10 +13,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::between::Between;
+use super::next_events;
 use super::sealed::Piece;
-
-/// How many events the hub takes from the tail at once.
-const BATCH: usize = 500;
 
 /// How long another process may take to tell what it has written.
 const TELL: Duration = Duration::from_millis(200);
@@ -195,21 +193,8 @@ impl Hub {
     /// Takes ends from the log until `stop`.
     pub async fn run(self, tail: Tail, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
-        loop {
-            let events = tokio::select! {
-                events = subscription.next(BATCH) => events,
-                () = stop.cancelled() => return,
-            };
-            match events {
-                Ok(events) => self.take(&events),
-                Err(error) => {
-                    tracing::error!(%error, "the live feed cannot read the log");
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(250)) => {}
-                        () = stop.cancelled() => return,
-                    }
-                }
-            }
+        while let Some(events) = next_events(&mut subscription, &stop).await {
+            self.take(&events);
         }
     }
 

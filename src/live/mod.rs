@@ -19,8 +19,13 @@ pub use hub::{Hub, LiveReply};
 pub use people::{Item, People};
 pub use stream::{Frame, ReplyFollower, Resume};
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::log::{Recorded, Subscription};
 use projections::progress::Progress;
 use projections::warm_pool::WarmPool;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Where the live feed looks up what is stored.
@@ -33,4 +38,30 @@ pub struct Stored {
     /// Looks run here, to their end: whoever is slow to take what they bring must not hold a connection to the database
     /// meanwhile.
     pub tasks: TaskTracker,
+}
+
+/// How many events are taken from the log at once.
+const BATCH: usize = 500;
+/// How long a log that cannot be read is left alone.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The next events for the live feed; none at `stop`. A log that cannot be read is asked again.
+async fn next_events(
+    subscription: &mut Subscription,
+    stop: &CancellationToken,
+) -> Option<Vec<Arc<Recorded>>> {
+    loop {
+        let events = tokio::select! {
+            events = subscription.next(BATCH) => events,
+            () = stop.cancelled() => return None,
+        };
+        match events {
+            Ok(events) => return Some(events),
+            Err(error) => tracing::error!(%error, "the live feed cannot read the log"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
@@ -18,13 +17,11 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Stored;
 use super::between::Between;
 use super::feed::UserFeed;
 use super::sealed::Typing;
+use super::{Stored, next_events};
 
-/// How many events are taken from the tail at once.
-const BATCH: usize = 500;
 /// How many items a slow socket may be behind before it is sent back to the read models.
 const CHANNEL: usize = 32;
 
@@ -133,24 +130,9 @@ impl People {
     /// Takes items from the log until `stop`.
     pub async fn run(self, tail: Tail, reader: LogReader, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
-        loop {
-            let events = tokio::select! {
-                events = subscription.next(BATCH) => events,
-                () = stop.cancelled() => return,
-            };
-            match events {
-                Ok(events) => {
-                    let asked = self.asked(&reader, &events).await;
-                    self.take(&events, &asked);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "sockets cannot be told what is in the log");
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(250)) => {}
-                        () = stop.cancelled() => return,
-                    }
-                }
-            }
+        while let Some(events) = next_events(&mut subscription, &stop).await {
+            let asked = self.asked(&reader, &events).await;
+            self.take(&events, &asked);
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aggregates::Refusal;
 use projections::log::codec::has_personal;
-use projections::log::{Sealer, Sealing, Tail, Vault, VaultError, personal_context};
+use projections::log::{Sealer, Sealing, Tail, Vault, personal_context};
 use projections::warm_pool::WarmPool;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ use super::append::{AppendError, Appended, Appending, Check, NewEvent};
 use super::cache::{StateCache, StreamName};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::Intent;
-use super::load::{LoadError, Loader};
+use super::load::{LoadError, Loader, soon};
 use super::snapshot;
 use super::stored::{AnyState, Stored};
 use super::unit::{Stream, Unit, UnitError, decide_all};
@@ -31,8 +31,6 @@ const TRIES: u32 = 5;
 const PATIENCE: Duration = Duration::from_millis(4500);
 /// How long a database that did not answer is asked for the key after all.
 const ONCE_MORE: Duration = Duration::from_secs(1);
-/// How long a stream may take to be loaded.
-const LOAD: Duration = Duration::from_millis(3500);
 
 /// Why an intent came to nothing. Refusals leave no trace in the log.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +171,7 @@ impl Executor {
         A: Stored,
         A::Command: Clone + Send + Sync + 'static,
     {
-        let stream = self.load::<A>(id, true).await.map_err(unit_error)?;
+        let stream = self.load::<A>(id, true).await?;
         match stream.state.as_any().downcast_ref::<A>() {
             Some(state) => {
                 let state = state.clone();
@@ -242,7 +240,7 @@ impl Executor {
         }
         decided.map_err(|error| match error {
             UnitError::Refused(refusal) => ExecuteError::Refused(refusal),
-            UnitError::Load(error) => unit_error(error),
+            UnitError::Load(error) => error.into(),
             UnitError::Encode(error) => ExecuteError::Internal(error.into()),
         })?;
         self.commit(intent, unit.streams).await
@@ -266,7 +264,7 @@ impl Executor {
                 sequence += 1;
                 if let Some(sealing) = sealing {
                     let context = personal_context(stream.name.0, &stream.name.1, sequence);
-                    Sealer(sealing).seal(&mut payload, &context).map_err(|error| unit_error(error.into()))?;
+                    Sealer(sealing).seal(&mut payload, &context).map_err(LoadError::from)?;
                 }
                 events.push(NewEvent {
                     aggregate_type: stream.name.0,
@@ -324,7 +322,7 @@ impl Executor {
         name: &StreamName,
         known: Option<&Sealing>,
     ) -> Result<Sealing, ExecuteError> {
-        self.vault.sealing(author, name.0, &name.1, known).await.map_err(|error| unit_error(error.into()))
+        Ok(self.vault.sealing(author, name.0, &name.1, known).await.map_err(LoadError::from)?)
     }
 
     /// What follows a commit: wake readers, remember keys and states, write snapshots that are due.
@@ -382,25 +380,6 @@ fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> 
         Ok(Outcome { position: stored.position, replayed: Some(stored.result) })
     } else {
         Err(ExecuteError::KeyReused)
-    }
-}
-
-/// Gives a load up when its database does not say anything any more.
-async fn soon<T>(load: impl Future<Output = Result<T, LoadError>>) -> Result<T, LoadError> {
-    match tokio::time::timeout(LOAD, load).await {
-        Ok(loaded) => loaded,
-        Err(elapsed) => Err(LoadError::Database(sqlx::Error::Io(elapsed.into()))),
-    }
-}
-
-fn unit_error(error: LoadError) -> ExecuteError {
-    match error {
-        LoadError::Events(_) | LoadError::Database(_) | LoadError::Vault(VaultError::Database(_)) => {
-            ExecuteError::Unavailable(error.into())
-        }
-        // A newer version is at work beside this one: its nodes can do what this one must not.
-        LoadError::Unknown { .. } => ExecuteError::Unavailable(error.into()),
-        LoadError::Vault(_) => ExecuteError::Internal(error.into()),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Events come through postgres-es' repository; upcasting and opening are ours, the same as for readers of the log.
 
+use std::time::Duration;
+
 use cqrs_es::persist::{EventUpcaster, PersistedEventRepository as _, PersistenceError, SerializedEvent};
 use postgres_es::PostgresEventRepository;
 use projections::log::codec::open_all;
@@ -9,8 +11,12 @@ use projections::log::reader::upcast;
 use projections::log::{Vault, VaultError, personal_context};
 use sqlx::PgPool;
 
+use super::executor::ExecuteError;
 use super::snapshot;
 use super::stored::Stored;
+
+/// How long a stream may take to be loaded.
+const LOAD: Duration = Duration::from_millis(3500);
 
 /// Why an aggregate could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -120,5 +126,26 @@ impl Loader {
             return Err(unknown());
         }
         serde_json::from_value(event.payload.clone()).map_err(|_| unknown())
+    }
+}
+
+impl From<LoadError> for ExecuteError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Events(_) | LoadError::Database(_) | LoadError::Vault(VaultError::Database(_)) => {
+                Self::Unavailable(error.into())
+            }
+            // A newer version is at work beside this one: its nodes can do what this one must not.
+            LoadError::Unknown { .. } => Self::Unavailable(error.into()),
+            LoadError::Vault(_) => Self::Internal(error.into()),
+        }
+    }
+}
+
+/// Gives a load up when its database does not say anything any more.
+pub(super) async fn soon<T>(load: impl Future<Output = Result<T, LoadError>>) -> Result<T, LoadError> {
+    match tokio::time::timeout(LOAD, load).await {
+        Ok(loaded) => loaded,
+        Err(elapsed) => Err(LoadError::Database(sqlx::Error::Io(elapsed.into()))),
     }
 }

@@ -16,8 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
 use projections::log::{LogError, LogReader, Recorded, Subscription, Tail};
 use projections::warm_pool::WarmPool;
 use tokio::time::Instant;
@@ -26,6 +24,7 @@ use uuid::Uuid;
 
 use crate::nats::Nats;
 use crate::nats::stream::{self, StreamError};
+use crate::replies::is_news;
 
 /// The least time between two batches, unless a worker waits for something.
 const GATHER: Duration = Duration::from_millis(20);
@@ -232,25 +231,11 @@ async fn gather(
     mut events: Vec<Arc<Recorded>>,
     until: Instant,
 ) -> Result<Vec<Arc<Recorded>>, RelayError> {
-    while events.len() < BATCH && !events.iter().any(|recorded| is_awaited(&recorded.event)) {
+    while events.len() < BATCH && !events.iter().any(|recorded| is_news(&recorded.event)) {
         match tokio::time::timeout_at(until, subscription.next(BATCH)).await {
             Ok(more) => events.extend(more?),
             Err(_) => break,
         }
     }
     Ok(events)
-}
-
-/// Whether workers wait for it: a reply is owed, or is to be tried again, or has ended and another may begin.
-fn is_awaited(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Conversation(
-            ConversationEvent::ReplyRequested { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ReplyCompleted { .. }
-                | ConversationEvent::ReplyFailed { .. }
-                | ConversationEvent::ReplyCancelled { .. }
-        )
-    )
 }

@@ -18,3 +18,20 @@ pub mod sweeper;
 
 pub use handler::{Job, Outcome, ReplyHandler};
 pub use settings::ReplySettings;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+
+/// Whether another reply may be due after this event: workers wait for it.
+pub fn is_news(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Conversation(
+            ConversationEvent::ReplyRequested { .. }
+                | ConversationEvent::ReplyAttemptFailed { .. }
+                | ConversationEvent::ReplyCompleted { .. }
+                | ConversationEvent::ReplyFailed { .. }
+                | ConversationEvent::ReplyCancelled { .. }
+        )
+    )
+}

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
 use projections::log::{Subscription, Tail};
 use projections::pending_replies::query;
 use projections::progress::Progress;
 
 use super::desk::Desk;
+use super::is_news;
 use crate::nats::Nats;
 
 /// How long the queue waits for news before it looks by itself.
@@ -86,18 +85,4 @@ impl ReplyQueue {
         }
         Ok(())
     }
-}
-
-/// Whether another reply may be due after this event.
-fn is_news(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Conversation(
-            ConversationEvent::ReplyRequested { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ReplyCompleted { .. }
-                | ConversationEvent::ReplyFailed { .. }
-                | ConversationEvent::ReplyCancelled { .. }
-        )
-    )
 }

@@ -1,6 +1,8 @@
 //! What the documents say, held against the program: their commands are run, their lists are compared with the code.
 
+mod frames;
 mod program;
+mod tour;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,12 +10,9 @@ use std::path::{Path, PathBuf};
 use aggregates::conversation::FailureReason;
 use serde_json::Value;
 use verbatim::config::Config;
-use verbatim::http::frames::{ClientFrame, Sending, ServerFrame};
 
 use program::Program;
-
-/// What separates the outputs of two blocks.
-const CUT: &str = "=8<= end of block =8<=";
+use tour::take_tour;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -21,63 +20,6 @@ fn root() -> PathBuf {
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// One step of a tour: commands, and what they print.
-struct Step {
-    commands: String,
-    expected: String,
-}
-
-/// The steps between the tour's marks: each `sh` block with the `text` block after it.
-fn tour(document: &str) -> Vec<Step> {
-    let text = read(document);
-    let (_, rest) = text.split_once("<!-- tour -->\n").expect("no tour");
-    let (tour, _) = rest.split_once("<!-- end of tour -->").expect("the tour has no end");
-    let mut steps: Vec<Step> = Vec::new();
-    for block in tour.split("\n```").skip(1).step_by(2) {
-        let (language, content) = block.split_once('\n').unwrap();
-        match language {
-            "sh" => steps.push(Step { commands: content.to_owned(), expected: String::new() }),
-            "text" => content.clone_into(&mut steps.last_mut().unwrap().expected),
-            other => panic!("{document}: a block of {other} in the tour"),
-        }
-    }
-    assert!(steps.iter().all(|step| !step.expected.is_empty()), "{document}: a step shows no output");
-    assert!(steps.len() >= 10, "{document}: the tour was not found");
-    steps
-}
-
-/// Whether `text` is what `shown` says, in which `…` stands for anything, also for nothing.
-fn is_as_shown(shown: &str, text: &str) -> bool {
-    let mut parts = shown.split('…');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-fn take_tour(program: &Program, document: &str) {
-    let steps = tour(document);
-    let script: String =
-        steps.iter().map(|step| format!("{}\nprintf '%s' '{CUT}'\n", step.commands)).collect();
-    let output = program.shell(&script);
-    let outputs: Vec<&str> = output.split(CUT).collect();
-    assert_eq!(outputs.len(), steps.len() + 1);
-    for (step, output) in steps.iter().zip(outputs) {
-        assert!(
-            is_as_shown(step.expected.trim_end(), output.trim_end()),
-            "{document}:\n{}\nshows\n{}\nbut prints\n{output}",
-            step.commands,
-            step.expected
-        );
-    }
 }
 
 /// Method and path of each endpoint that the program describes.
@@ -116,17 +58,6 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
         .collect();
     assert_eq!(documented, described(&program));
     program.stop();
-}
-
-#[test]
-fn an_ellipsis_stands_for_anything_and_the_rest_for_itself() {
-    assert!(is_as_shown("a…b…c", "a12b34c"));
-    assert!(is_as_shown("a…", "a"));
-    assert!(is_as_shown("…c", "abc"));
-    for (shown, text) in [("abc", "abcd"), ("a…c", "ab"), ("a…b…c", "ac"), ("…x…", "abc"), ("b…", "abc")]
-    {
-        assert!(!is_as_shown(shown, text), "{shown} {text}");
-    }
 }
 
 /// The cells of each row of the tables in a text, without the heads.
@@ -434,47 +365,4 @@ fn files_and_functions_that_the_documents_name_exist() {
         );
     }
     assert!(functions > 4, "only {functions} functions were found");
-}
-
-/// The blocks of docs/websocket.md that show frames of one side.
-fn frames(side: &str) -> Vec<Value> {
-    let document = read("docs/websocket.md");
-    let blocks = document.split("\n```").skip(1).step_by(2);
-    blocks
-        .filter_map(|block| block.strip_prefix(&format!("json {side}\n")))
-        .map(|text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")))
-        .collect()
-}
-
-/// The types that a vocabulary has.
-fn types(schema: &schemars::Schema) -> BTreeSet<String> {
-    let schema = schema.as_value();
-    let variants = schema["oneOf"].as_array().unwrap();
-    variants
-        .iter()
-        .map(|variant| variant["properties"]["type"]["const"].as_str().expect("a type").to_owned())
-        .collect()
-}
-
-fn shown(frames: &[Value]) -> BTreeSet<String> {
-    frames.iter().filter_map(|frame| frame["type"].as_str()).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_frame_is_shown_and_reads_as_shown() {
-    let asked = frames("client");
-    assert_eq!(shown(&asked), types(&schemars::schema_for!(ClientFrame)));
-    for mut frame in asked {
-        let read =
-            Sending::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
-        frame.as_object_mut().unwrap().entry("type").or_insert_with(|| "message".into());
-        assert_eq!(serde_json::to_value(read).unwrap(), frame);
-    }
-    let told = frames("server");
-    assert_eq!(shown(&told), types(&schemars::schema_for!(ServerFrame)));
-    for frame in told {
-        let read: ServerFrame =
-            serde_json::from_value(frame.clone()).unwrap_or_else(|error| panic!("{error}: {frame}"));
-        assert_eq!(serde_json::to_value(read).unwrap(), frame);
-    }
 }

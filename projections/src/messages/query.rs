@@ -89,27 +89,6 @@ pub async fn before(
     sqlx::query_as(BEFORE).bind(conversation).bind(position).bind(limit).fetch_all(pool).await
 }
 
-/// At most `limit` messages after `position`, oldest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn after(
-    pool: impl PgExecutor<'_>,
-    conversation: Uuid,
-    position: i64,
-    limit: i64,
-) -> Result<Vec<MessageRow>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
-         FROM messages WHERE conversation_id = $1 AND position > $2 ORDER BY position LIMIT $3",
-    )
-    .bind(conversation)
-    .bind(position)
-    .bind(limit)
-    .fetch_all(pool)
-    .await
-}
-
 /// What [`since`] finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {

@@ -64,7 +64,7 @@ async fn provenance(
     let mut row = doors.app.reply(actor, reply).await?;
     if query.wait
         && !row.has_ended()
-        && let Some(ended) = doors.app.await_reply(actor, reply, None).await?
+        && let Some(ended) = doors.app.await_reply(actor, reply, Some(row.position)).await?
     {
         row = ended.reply;
     }

@@ -1,0 +1,76 @@
+//! The tours: commands that a document shows, run one after the other in one shell.
+
+use super::program::Program;
+use super::read;
+
+/// What separates the outputs of two blocks.
+const CUT: &str = "=8<= end of block =8<=";
+
+/// One step of a tour: commands, and what they print.
+struct Step {
+    commands: String,
+    expected: String,
+}
+
+/// The steps between the tour's marks: each `sh` block with the `text` block after it.
+fn tour(document: &str) -> Vec<Step> {
+    let text = read(document);
+    let (_, rest) = text.split_once("<!-- tour -->\n").expect("no tour");
+    let (tour, _) = rest.split_once("<!-- end of tour -->").expect("the tour has no end");
+    let mut steps: Vec<Step> = Vec::new();
+    for block in tour.split("\n```").skip(1).step_by(2) {
+        let (language, content) = block.split_once('\n').unwrap();
+        match language {
+            "sh" => steps.push(Step { commands: content.to_owned(), expected: String::new() }),
+            "text" => content.clone_into(&mut steps.last_mut().unwrap().expected),
+            other => panic!("{document}: a block of {other} in the tour"),
+        }
+    }
+    assert!(steps.iter().all(|step| !step.expected.is_empty()), "{document}: a step shows no output");
+    assert!(steps.len() >= 10, "{document}: the tour was not found");
+    steps
+}
+
+/// Whether `text` is what `shown` says, in which `…` stands for anything, also for nothing.
+fn is_as_shown(shown: &str, text: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Runs the commands of a document and compares what they print with what it shows.
+pub(super) fn take_tour(program: &Program, document: &str) {
+    let steps = tour(document);
+    let script: String =
+        steps.iter().map(|step| format!("{}\nprintf '%s' '{CUT}'\n", step.commands)).collect();
+    let output = program.shell(&script);
+    let outputs: Vec<&str> = output.split(CUT).collect();
+    assert_eq!(outputs.len(), steps.len() + 1);
+    for (step, output) in steps.iter().zip(outputs) {
+        assert!(
+            is_as_shown(step.expected.trim_end(), output.trim_end()),
+            "{document}:\n{}\nshows\n{}\nbut prints\n{output}",
+            step.commands,
+            step.expected
+        );
+    }
+}
+
+#[test]
+fn an_ellipsis_stands_for_anything_and_the_rest_for_itself() {
+    assert!(is_as_shown("a…b…c", "a12b34c"));
+    assert!(is_as_shown("a…", "a"));
+    assert!(is_as_shown("…c", "abc"));
+    for (shown, text) in [("abc", "abcd"), ("a…c", "ab"), ("a…b…c", "ac"), ("…x…", "abc"), ("b…", "abc")]
+    {
+        assert!(!is_as_shown(shown, text), "{shown} {text}");
+    }
+}
