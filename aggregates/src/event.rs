@@ -9,6 +9,8 @@ use thiserror::Error;
 
 use crate::claim::{Claim, ClaimEvent};
 use crate::conversation::{Conversation, ConversationEvent};
+use crate::file::{File, FileEvent};
+use crate::quiz::{Quiz, QuizEvent};
 use crate::user::{User, UserEvent};
 
 /// An event of any aggregate. Written, it looks like the aggregate's own event.
@@ -21,6 +23,10 @@ pub enum Event {
     Claim(ClaimEvent),
     /// Of a conversation.
     Conversation(ConversationEvent),
+    /// Of a quiz.
+    Quiz(QuizEvent),
+    /// Of a file.
+    File(FileEvent),
 }
 
 /// Why a stored event cannot be read. Says where, never what: the payload may hold personal text.
@@ -57,6 +63,8 @@ impl Event {
             Conversation::TYPE => {
                 read(aggregate_type, ConversationEvent::TYPES, payload).map(Self::Conversation)
             }
+            Quiz::TYPE => read(aggregate_type, QuizEvent::TYPES, payload).map(Self::Quiz),
+            File::TYPE => read(aggregate_type, FileEvent::TYPES, payload).map(Self::File),
             _ => Err(DecodeError::UnknownAggregate(aggregate_type.to_owned())),
         }
     }
@@ -68,6 +76,8 @@ impl Event {
             Self::User(_) => User::TYPE,
             Self::Claim(_) => Claim::TYPE,
             Self::Conversation(_) => Conversation::TYPE,
+            Self::Quiz(_) => Quiz::TYPE,
+            Self::File(_) => File::TYPE,
         }
     }
 
@@ -78,6 +88,8 @@ impl Event {
             Self::User(event) => event.name(),
             Self::Claim(event) => event.name(),
             Self::Conversation(event) => event.name(),
+            Self::Quiz(event) => event.name(),
+            Self::File(event) => event.name(),
         }
     }
 
@@ -88,6 +100,8 @@ impl Event {
             Self::User(event) => event.event_version(),
             Self::Claim(event) => event.event_version(),
             Self::Conversation(event) => event.event_version(),
+            Self::Quiz(event) => event.event_version(),
+            Self::File(event) => event.event_version(),
         }
     }
 
@@ -98,6 +112,8 @@ impl Event {
             Self::User(event) => event.at(),
             Self::Claim(event) => event.at(),
             Self::Conversation(event) => event.at(),
+            Self::Quiz(event) => event.at(),
+            Self::File(event) => event.at(),
         }
     }
 }
@@ -117,6 +133,18 @@ impl From<ClaimEvent> for Event {
 impl From<ConversationEvent> for Event {
     fn from(event: ConversationEvent) -> Self {
         Self::Conversation(event)
+    }
+}
+
+impl From<QuizEvent> for Event {
+    fn from(event: QuizEvent) -> Self {
+        Self::Quiz(event)
+    }
+}
+
+impl From<FileEvent> for Event {
+    fn from(event: FileEvent) -> Self {
+        Self::File(event)
     }
 }
 

@@ -87,6 +87,14 @@ id! {
     ReplyId
 }
 id! {
+    /// A quiz; the item that shows it in its conversation has the same id.
+    QuizId
+}
+id! {
+    /// A file that a person brought.
+    FileId
+}
+id! {
     /// A login: the family of refresh tokens that one sign-in began.
     LoginId
 }

@@ -5,6 +5,8 @@
 //! | [`user`] | one per person | the account: registered, password changed, closed |
 //! | [`claim`] | one per e-mail address or user name, under its keyed hash | that only one user has it |
 //! | [`conversation`] | one per conversation | its messages, whose turn a reply is, which attempt is valid, and the one end of each reply |
+//! | [`quiz`] | one per quiz | its questions, which one is open, the answers and the score |
+//! | [`file`] | one per file | that its bytes are stored, and the one conversation it was sent in |
 //!
 //! Everything here is pure. Time, ids and randomness come in with the commands; there is no clock, no environment, no
 //! input or output and nothing to wait for (`Services = ()`). Each aggregate decides in a plain function `decide`
@@ -18,8 +20,10 @@
 pub mod claim;
 pub mod conversation;
 mod event;
+pub mod file;
 pub mod ids;
 pub mod personal;
+pub mod quiz;
 mod refusal;
 pub mod user;
 pub mod values;

@@ -4,6 +4,8 @@ use thiserror::Error;
 
 use crate::claim::ClaimError;
 use crate::conversation::ConversationError;
+use crate::file::FileError;
+use crate::quiz::QuizError;
 use crate::user::UserError;
 
 /// A command that the domain refused; nothing was recorded.
@@ -18,4 +20,10 @@ pub enum Refusal {
     /// By a conversation.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
+    /// By a quiz.
+    #[error(transparent)]
+    Quiz(#[from] QuizError),
+    /// By a file.
+    #[error(transparent)]
+    File(#[from] FileError),
 }

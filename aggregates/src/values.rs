@@ -62,6 +62,15 @@ pub enum ValueError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// Nothing.
+    #[error("the file name is empty")]
+    FileNameEmpty,
+    /// Longer than a file name may be.
+    #[error("the file name is longer than {limit} characters")]
+    FileNameTooLong {
+        /// Characters allowed.
+        limit: usize,
+    },
     /// U+0000 inside.
     #[error("the reply contains the character U+0000")]
     ReplyNul,
@@ -112,6 +121,10 @@ text! {
 text! {
     /// The title of a conversation.
     Title
+}
+text! {
+    /// The name of a file, made safe to show and to save under: see [`FileName::of`].
+    FileName
 }
 text! {
     /// What a model answered, whole or as far as it came. May be empty.
@@ -228,6 +241,29 @@ impl Title {
     }
 }
 
+impl FileName {
+    /// Most characters (Unicode scalar values).
+    pub const MAX_CHARS: usize = 255;
+
+    /// The name of a file that somebody sent. What would be a folder, a control character or a mark that turns the
+    /// direction of writing is taken away: what is left can be shown, and saved in one folder.
+    ///
+    /// # Errors
+    /// When it is longer than [`Self::MAX_CHARS`], or nothing is left.
+    pub fn of(sent: &str) -> Result<Self, ValueError> {
+        if longer_than(sent, Self::MAX_CHARS) {
+            return Err(ValueError::FileNameTooLong { limit: Self::MAX_CHARS });
+        }
+        let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
+        let kept: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c)).collect();
+        let name = kept.trim().trim_start_matches('.').trim_start();
+        if name.is_empty() {
+            return Err(ValueError::FileNameEmpty);
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
 impl ReplyText {
     /// Most bytes of UTF-8.
     pub const MAX_BYTES: usize = 65_536;
@@ -281,8 +317,12 @@ fn is_address(text: &str) -> bool {
 /// A visible character outside ASCII. The invisible ones (joiners, direction marks) would let two addresses look
 /// the same.
 fn is_foreign(c: char) -> bool {
-    let invisible = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    !c.is_ascii() && !c.is_whitespace() && !c.is_control() && !invisible
+    !c.is_ascii() && !c.is_whitespace() && !c.is_control() && !is_invisible(c)
+}
+
+/// A joiner, a direction mark, or another character that nobody sees.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

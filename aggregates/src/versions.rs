@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use crate::claim::ClaimEvent;
 use crate::conversation::ConversationEvent;
+use crate::file::FileEvent;
+use crate::quiz::QuizEvent;
 use crate::user::UserEvent;
 
 /// One step from a version of an event's payload to the next.
@@ -55,7 +57,9 @@ pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
 
 /// Every event type with the version that this code writes.
 pub fn event_types() -> impl Iterator<Item = (&'static str, u32)> {
-    [UserEvent::TYPES, ClaimEvent::TYPES, ConversationEvent::TYPES].into_iter().flatten().copied()
+    let all =
+        [UserEvent::TYPES, ClaimEvent::TYPES, ConversationEvent::TYPES, QuizEvent::TYPES, FileEvent::TYPES];
+    all.into_iter().flatten().copied()
 }
 
 /// Whether this code can read that event: its type is known and its version is not newer than the one written here

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use aggregates::claim::{Claim, ClaimEvent};
 use aggregates::conversation::{Conversation, ConversationEvent};
+use aggregates::file::{File, FileEvent};
+use aggregates::quiz::{Quiz, QuizEvent};
 use aggregates::user::{User, UserEvent};
 use aggregates::versions::event_types;
 use aggregates::{DecodeError, Event, known_version, upcasters};
@@ -44,6 +46,8 @@ fn aggregate_type(event_type: &str) -> &'static str {
         (User::TYPE, UserEvent::TYPES),
         (Claim::TYPE, ClaimEvent::TYPES),
         (Conversation::TYPE, ConversationEvent::TYPES),
+        (Quiz::TYPE, QuizEvent::TYPES),
+        (File::TYPE, FileEvent::TYPES),
     ];
     lists
         .into_iter()

@@ -5,6 +5,8 @@ use std::time::Duration;
 use aggregates::Refusal;
 use aggregates::claim::ClaimError;
 use aggregates::conversation::ConversationError;
+use aggregates::file::FileError;
+use aggregates::quiz::QuizError;
 use aggregates::user::UserError;
 use aggregates::values::ValueError;
 
@@ -183,6 +185,12 @@ impl From<Refusal> for AppError {
                 Self::new(Kind::Conflict, "taken", "This name is taken already.")
             }
             Refusal::Conversation(error) => error.into(),
+            Refusal::Quiz(error) => match error {
+                QuizError::NotOwner => Self::not_found(),
+            },
+            Refusal::File(error) => match error {
+                FileError::NotOwner => Self::not_found(),
+            },
         }
     }
 }

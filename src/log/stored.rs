@@ -5,6 +5,8 @@ use std::any::Any;
 use aggregates::Refusal;
 use aggregates::claim::Claim;
 use aggregates::conversation::Conversation;
+use aggregates::file::File;
+use aggregates::quiz::Quiz;
 use aggregates::user::User;
 use cqrs_es::Aggregate;
 use serde_json::Value;
@@ -41,6 +43,24 @@ impl Stored for Claim {
 impl Stored for Conversation {
     fn approximate_bytes(&self) -> usize {
         Conversation::approximate_bytes(self)
+    }
+    fn refusal(error: Self::Error) -> Refusal {
+        error.into()
+    }
+}
+
+impl Stored for Quiz {
+    fn approximate_bytes(&self) -> usize {
+        Quiz::approximate_bytes(self)
+    }
+    fn refusal(error: Self::Error) -> Refusal {
+        error.into()
+    }
+}
+
+impl Stored for File {
+    fn approximate_bytes(&self) -> usize {
+        File::approximate_bytes(self)
     }
     fn refusal(error: Self::Error) -> Refusal {
         error.into()

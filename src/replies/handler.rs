@@ -158,7 +158,11 @@ impl ReplyHandler {
                 tracing::debug!(reply.id = %job.reply, %refusal, "attempt refused");
                 Outcome::Retry(Duration::from_millis(100))
             }
-            Refusal::Conversation(_) | Refusal::User(_) | Refusal::Claim(_) => {
+            Refusal::Conversation(_)
+            | Refusal::User(_)
+            | Refusal::Claim(_)
+            | Refusal::Quiz(_)
+            | Refusal::File(_) => {
                 // It has ended. The model of what is owed does not show it yet; when it does, this is done.
                 tracing::debug!(reply.id = %job.reply, %refusal, "nothing left to do");
                 Outcome::Retry(Duration::from_millis(100))

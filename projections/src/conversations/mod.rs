@@ -38,7 +38,9 @@ impl Projection for Conversations {
                 | ConversationEvent::ReplyAttemptFailed { .. },
             )
             | Event::User(_)
-            | Event::Claim(_) => false,
+            | Event::Claim(_)
+            | Event::Quiz(_)
+            | Event::File(_) => false,
             Event::Conversation(_) => true,
         }
     }
@@ -55,7 +57,7 @@ impl Projection for Conversations {
                     Event::Conversation(event) => {
                         changes.entry(event.conversation_id()).or_default().fold(recorded.position, event);
                     }
-                    Event::User(_) | Event::Claim(_) => {}
+                    Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
                 }
             }
             write(connection, &changes).await

@@ -51,7 +51,7 @@ impl Projection for Messages {
                     Event::Conversation(event) => {
                         fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
                     }
-                    Event::User(_) | Event::Claim(_) => {}
+                    Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
                 }
             }
             new.write(connection).await?;

@@ -48,7 +48,7 @@ impl Projection for Replies {
             for recorded in events {
                 match &recorded.event {
                     Event::Conversation(event) => apply(connection, recorded.position, event).await?,
-                    Event::User(_) | Event::Claim(_) => {}
+                    Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
                 }
             }
             Ok(())

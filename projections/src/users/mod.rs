@@ -33,7 +33,7 @@ impl Projection for Users {
             for recorded in events {
                 match &recorded.event {
                     Event::User(event) => apply(connection, event).await?,
-                    Event::Claim(_) | Event::Conversation(_) => {}
+                    Event::Claim(_) | Event::Conversation(_) | Event::Quiz(_) | Event::File(_) => {}
                 }
             }
             Ok(())

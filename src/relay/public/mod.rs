@@ -47,7 +47,7 @@ impl PublicEvent {
             Event::Conversation(event) => {
                 Some(if is_reply(event) { reply::public(event)? } else { conversation::public(event)? })
             }
-            Event::Claim(_) => None,
+            Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
         }
     }
 }

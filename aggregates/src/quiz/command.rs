@@ -1,0 +1,5 @@
+//! What a quiz can be asked to do.
+
+/// A wish concerning one quiz.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuizCommand {}

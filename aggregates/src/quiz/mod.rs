@@ -1,0 +1,14 @@
+//! A quiz: questions with choices, asked one after the other in a conversation.
+//!
+//! It owns which question is open, what was answered, and the score. Questions stand in its first event, so that a
+//! changed bank changes no quiz that has begun. A client is told a correct answer only after it has found it.
+
+mod aggregate;
+mod command;
+mod error;
+mod event;
+
+pub use aggregate::{Quiz, decide};
+pub use command::QuizCommand;
+pub use error::QuizError;
+pub use event::{Choice, Question, QuizEvent};
