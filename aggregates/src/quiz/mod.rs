@@ -7,8 +7,10 @@ mod aggregate;
 mod command;
 mod error;
 mod event;
+mod view;
 
 pub use aggregate::{Quiz, decide};
 pub use command::QuizCommand;
 pub use error::QuizError;
 pub use event::{Choice, Question, QuizEvent};
+pub use view::{AnswerStatus, Answered, QuestionView, QuizView};
