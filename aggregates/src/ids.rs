@@ -105,6 +105,18 @@ impl ReplyId {
     pub fn of(message: MessageId) -> Self {
         Self(Uuid::new_v5(&REPLY_OF_MESSAGE, message.0.as_bytes()))
     }
+
+    /// The reply that `message` asks for when it is asked again for the `round`th time; the first reply is round 0.
+    #[must_use]
+    pub fn again(message: MessageId, round: u32) -> Self {
+        if round == 0 {
+            return Self::of(message);
+        }
+        let mut name = [0; 20];
+        name[..16].copy_from_slice(message.0.as_bytes());
+        name[16..].copy_from_slice(&round.to_be_bytes());
+        Self(Uuid::new_v5(&REPLY_OF_MESSAGE, &name))
+    }
 }
 
 impl MessageId {

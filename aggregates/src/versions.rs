@@ -11,7 +11,7 @@
 //! version: code that does not know the version refuses the event instead of half-reading it.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::claim::ClaimEvent;
 use crate::conversation::ConversationEvent;
@@ -49,10 +49,26 @@ impl EventUpcaster for Step {
 
 /// Every upcaster there is, in the order in which they are applied. The only list: whoever reads the log uses it.
 ///
-/// Empty, because every event still has its first shape.
+/// `message_sent` 2: what is sent with the text. `reply_requested` 2: whether the asker can be asked back.
+/// `reply_completed` 2: what the answer brought besides its text.
 #[must_use]
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
-    Vec::new()
+    let steps = [
+        Step::new("message_sent", 1, |payload| {
+            with(payload, "enclosed", json!({"files": [], "composed": null, "tool_choice": null}))
+        }),
+        Step::new("reply_requested", 1, |payload| with(payload, "interactive", json!(false))),
+        Step::new("reply_completed", 1, |payload| with(payload, "items", json!([]))),
+    ];
+    steps.into_iter().map(|step| Box::new(step) as Box<dyn EventUpcaster>).collect()
+}
+
+/// A payload with one more field.
+fn with(mut payload: Value, field: &str, value: Value) -> Value {
+    if let Some(fields) = payload.as_object_mut() {
+        fields.insert(field.to_owned(), value);
+    }
+    payload
 }
 
 /// Every event type with the version that this code writes.

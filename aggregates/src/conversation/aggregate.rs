@@ -29,11 +29,47 @@ pub(super) struct Started {
     pub(super) deleted: bool,
     /// Position of the last message that its owner has read; 0 when there is none.
     pub(super) read_to: i64,
-    /// Every message by the reply that it asks for or could have asked for: the one id follows from the other, so
-    /// one map finds both. Ordered, not hashed: a hash map would bring random seeds into the state.
-    pub(super) replies: RedBlackTreeMapSync<ReplyId, ReplyState>,
+    /// Whether it has a title.
+    pub(super) titled: bool,
+    /// Every message, and every item that can be answered, by the reply that it asks for or could have asked for: the one
+    /// id follows from the other, so one map finds both. Replies that were asked for again stand here too. Ordered, not hashed: a hash map would bring random seeds into the state.
+    pub(super) replies: RedBlackTreeMapSync<ReplyId, Entry>,
     /// The replies owed, in the order of their messages. Only the first one may be worked on.
     pub(super) queue: VecDeque<OpenReply>,
+    /// Items that wait for an answer.
+    pub(super) pending: Vec<Pending>,
+    /// The number that the next message or item gets.
+    pub(super) next: u32,
+    /// Numbers of messages and items that were left behind: from and to, both included, in order.
+    pub(super) left: Vec<(u32, u32)>,
+}
+
+/// What is known of a reply, and of the message or item that asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) state: ReplyState,
+    /// Number of the message or item, in the order in which they came.
+    pub(super) number: u32,
+    /// Whether an item asked, not a person's message.
+    pub(super) item: bool,
+    /// How often it was asked again; counted at the first reply only.
+    pub(super) rounds: u32,
+}
+
+/// An item that waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) item_id: MessageId,
+    pub(super) kind: PendingKind,
+    pub(super) number: u32,
+}
+
+/// What an item waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PendingKind {
+    ClientTool,
+    Input,
 }
 
 /// How it stands with the reply to a message.
@@ -74,6 +110,8 @@ pub struct OpenReply {
     pub reply_id: ReplyId,
     /// The model wished for.
     pub model: Option<String>,
+    /// Whether the asker can be asked back.
+    pub interactive: bool,
     /// Until when the reply must have ended.
     pub deadline: DateTime<Utc>,
     /// The last attempt begun; 0 when there was none.
@@ -141,19 +179,34 @@ impl Conversation {
     /// How it stands with the reply to a message; none when no message of this conversation belongs to it.
     #[must_use]
     pub fn reply(&self, reply: ReplyId) -> Option<ReplyState> {
-        self.started.as_ref().and_then(|started| started.replies.get(&reply)).copied()
+        self.started.as_ref().and_then(|started| started.replies.get(&reply)).map(|entry| entry.state)
     }
 
     /// Whether a person's message with that id is in the conversation.
     #[must_use]
     pub fn has_message(&self, message: MessageId) -> bool {
-        self.reply(ReplyId::of(message)).is_some()
+        let entry = |started: &Started| started.entry(message).is_some_and(|entry| !entry.item);
+        self.started.as_ref().is_some_and(entry)
     }
 
-    /// How many messages people sent.
+    /// The reply that was asked for last to a message or item; none when none was, or it is not known.
     #[must_use]
-    pub fn messages_sent(&self) -> usize {
-        self.started.as_ref().map_or(0, |started| started.replies.size())
+    pub fn latest_reply(&self, asker: MessageId) -> Option<ReplyId> {
+        let entry = self.started.as_ref().and_then(|started| started.entry(asker))?;
+        let asked = entry.rounds > 0 || entry.state != ReplyState::NotAsked;
+        asked.then(|| ReplyId::again(asker, entry.rounds))
+    }
+
+    /// Whether it has a title.
+    #[must_use]
+    pub fn is_titled(&self) -> bool {
+        self.started.as_ref().is_some_and(|started| started.titled)
+    }
+
+    /// How many messages and items there are that a reply can be asked for.
+    #[must_use]
+    pub fn askers(&self) -> u32 {
+        self.started.as_ref().map_or(0, |started| started.next)
     }
 
     /// About how much memory the state takes, for a cache bounded by bytes. Clones share most of it, so the sum
@@ -161,7 +214,7 @@ impl Conversation {
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
         // One entry is two shared allocations: the pair with its counters, and the tree's node with two children.
-        const ENTRY: usize = size_of::<(ReplyId, ReplyState)>() + 2 * size_of::<usize>();
+        const ENTRY: usize = size_of::<(ReplyId, Entry)>() + 2 * size_of::<usize>();
         const NODE: usize = 6 * size_of::<usize>();
         let started = |started: &Started| {
             let texts = |open: &OpenReply| {
@@ -170,6 +223,8 @@ impl Conversation {
             };
             started.replies.size() * (ENTRY + NODE)
                 + started.queue.capacity() * size_of::<OpenReply>()
+                + started.pending.capacity() * size_of::<Pending>()
+                + started.left.capacity() * size_of::<(u32, u32)>()
                 + started.queue.iter().map(texts).sum::<usize>()
         };
         size_of::<Self>() + self.started.as_ref().map_or(0, started)
@@ -184,7 +239,65 @@ impl Started {
     /// Takes the reply out of the queue and remembers its end.
     fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32) {
         self.queue.retain(|open| open.reply_id != reply_id);
-        self.replies.insert_mut(reply_id, ReplyState::Ended { ending, attempt });
+        self.set(reply_id, ReplyState::Ended { ending, attempt });
+    }
+
+    fn set(&mut self, reply_id: ReplyId, state: ReplyState) {
+        if let Some(entry) = self.replies.get(&reply_id).copied() {
+            self.replies.insert_mut(reply_id, Entry { state, ..entry });
+        }
+    }
+
+    /// Takes in a message or item that a reply can be asked for.
+    fn enter(&mut self, asker: MessageId, item: bool) -> u32 {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        let entry = Entry { state: ReplyState::NotAsked, number, item, rounds: 0 };
+        self.replies.insert_mut(ReplyId::of(asker), entry);
+        number
+    }
+
+    fn wait_for(&mut self, item_id: MessageId, kind: PendingKind) {
+        let number = self.enter(item_id, true);
+        self.pending.push(Pending { item_id, kind, number });
+    }
+
+    /// What is known of a message or item.
+    pub(super) fn entry(&self, asker: MessageId) -> Option<Entry> {
+        self.replies.get(&ReplyId::of(asker)).copied()
+    }
+
+    /// Whether the message or item with that number was left behind.
+    pub(super) fn is_left(&self, number: u32) -> bool {
+        self.left.iter().any(|(from, to)| (*from..=*to).contains(&number))
+    }
+
+    /// Whether nothing stands after the message or item with that number.
+    pub(super) fn is_newest(&self, number: u32) -> bool {
+        let after = number.saturating_add(1);
+        after >= self.next || self.left.iter().any(|(from, to)| *from <= after && *to == self.next - 1)
+    }
+
+    fn requested(&mut self, asker: MessageId, reply_id: ReplyId) {
+        let Some(first) = self.entry(asker) else { return };
+        if reply_id == ReplyId::of(asker) {
+            self.replies.insert_mut(reply_id, Entry { state: ReplyState::Open, ..first });
+        } else {
+            let rounds = first.rounds.saturating_add(1);
+            self.replies.insert_mut(ReplyId::of(asker), Entry { rounds, ..first });
+            self.replies.insert_mut(reply_id, Entry { state: ReplyState::Open, rounds: 0, ..first });
+        }
+    }
+
+    fn rewind(&mut self, message: MessageId) {
+        let Some(entry) = self.entry(message) else { return };
+        self.pending.retain(|pending| pending.number <= entry.number);
+        let from = entry.number.saturating_add(1);
+        if from < self.next {
+            // What was left before and stands within is within now.
+            self.left.retain(|(other, _)| *other < from);
+            self.left.push((from, self.next - 1));
+        }
     }
 
     fn open_mut(&mut self, reply_id: ReplyId) -> Option<&mut OpenReply> {
@@ -194,8 +307,18 @@ impl Started {
     fn apply(&mut self, event: ConversationEvent) {
         use ConversationEvent as E;
         match event {
-            // A stream starts once; the titles are no business of the decisions.
-            E::ConversationStarted { .. } | E::ConversationRenamed { .. } => {}
+            // A stream starts once; what is shown, noted or thought is no business of the decisions.
+            E::ConversationStarted { .. } | E::WidgetShown { .. } | E::FeedbackGiven { .. } => {}
+            E::ConversationRenamed { .. } => self.titled = true,
+            E::ConversationRewound { message_id, .. } => self.rewind(message_id),
+            E::ClientToolCalled { item_id, .. } => self.wait_for(item_id, PendingKind::ClientTool),
+            E::InputRequested { item_id, .. } => self.wait_for(item_id, PendingKind::Input),
+            E::ClientToolAnswered { item_id, .. }
+            | E::ClientToolDropped { item_id, .. }
+            | E::InputAnswered { item_id, .. } => self.pending.retain(|pending| pending.item_id != item_id),
+            E::NoteAdded { item_id, .. } => {
+                self.enter(item_id, true);
+            }
             E::ConversationPinned { .. } => self.pinned = true,
             E::ConversationUnpinned { .. } => self.pinned = false,
             E::ConversationArchived { .. } => self.archived = true,
@@ -203,14 +326,15 @@ impl Started {
             E::ConversationRead { message_position, .. } => self.read_to = message_position,
             E::ConversationDeleted { .. } => self.deleted = true,
             E::MessageSent { message_id, .. } => {
-                self.replies.insert_mut(ReplyId::of(message_id), ReplyState::NotAsked);
+                self.enter(message_id, false);
             }
-            E::ReplyRequested { message_id, reply_id, model, deadline, .. } => {
-                self.replies.insert_mut(reply_id, ReplyState::Open);
+            E::ReplyRequested { message_id, reply_id, model, interactive, deadline, .. } => {
+                self.requested(message_id, reply_id);
                 self.queue.push_back(OpenReply {
                     message_id,
                     reply_id,
                     model,
+                    interactive,
                     deadline,
                     attempt: 0,
                     worker: None,
@@ -265,7 +389,7 @@ impl Aggregate for Conversation {
     fn apply(&mut self, event: Self::Event) {
         if let Some(started) = &mut self.started {
             started.apply(event);
-        } else if let ConversationEvent::ConversationStarted { conversation_id, owner, .. } = event {
+        } else if let ConversationEvent::ConversationStarted { conversation_id, owner, title, .. } = event {
             self.started = Some(Started {
                 id: conversation_id,
                 owner,
@@ -273,8 +397,12 @@ impl Aggregate for Conversation {
                 archived: false,
                 deleted: false,
                 read_to: 0,
+                titled: title.is_some(),
                 replies: RedBlackTreeMapSync::new_sync(),
                 queue: VecDeque::new(),
+                pending: Vec::new(),
+                next: 0,
+                left: Vec::new(),
             });
         }
     }

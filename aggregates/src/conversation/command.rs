@@ -4,8 +4,11 @@
 //! workers and the sweeper.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
-use super::{FailureReason, FinishReason, ReplyPlan, Timings, Usage};
+use super::{
+    Brought, Enclosed, FailureReason, FinishReason, InputAnswer, ReplyPlan, Timings, Usage, Verdict,
+};
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 use crate::values::{MessageText, ReplyText, Title};
@@ -15,6 +18,8 @@ use crate::values::{MessageText, ReplyText, Title};
 pub struct WantedReply {
     /// The model wished for; none leaves the choice to the worker.
     pub model: Option<String>,
+    /// Whether the asker can be asked back: can run tools, answer questions and see widgets.
+    pub interactive: bool,
 }
 
 /// A wish concerning one conversation.
@@ -84,6 +89,8 @@ pub enum ConversationCommand {
         by: UserId,
         /// What.
         text: Personal<MessageText>,
+        /// What is sent with it.
+        enclosed: Enclosed,
         /// The reply wished for; none keeps the message only.
         reply: Option<WantedReply>,
         /// When.
@@ -121,8 +128,10 @@ pub enum ConversationCommand {
         reply_id: ReplyId,
         /// The attempt that brought it.
         attempt: u32,
-        /// The answer.
+        /// The answer. May be empty when it brings something else.
         text: Personal<ReplyText>,
+        /// What it brings besides.
+        brought: Vec<Brought>,
         /// Why the provider stopped.
         finish: FinishReason,
         /// What it took.
@@ -158,6 +167,83 @@ pub enum ConversationCommand {
         by: UserId,
         /// What had come until then.
         text: Option<Personal<ReplyText>>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Go back to a message of a person's and ask for another reply to it. What stands after it is left behind, replies
+    /// that are owed for it are cancelled. While such a reply waits to be begun and nothing stands after, it adds nothing.
+    AskAgain {
+        /// Who.
+        by: UserId,
+        /// The message to go back to.
+        message_id: MessageId,
+        /// That message's position in the log.
+        message_position: i64,
+        /// The reply wished for.
+        reply: WantedReply,
+        /// When.
+        at: DateTime<Utc>,
+        /// Until when the reply must have ended.
+        deadline: DateTime<Utc>,
+    },
+    /// Tell what a call of a tool of the page came to, and ask for a reply. Other calls that wait are dropped.
+    AnswerClientTool {
+        /// Who.
+        by: UserId,
+        /// The item that holds the call.
+        item_id: MessageId,
+        /// What it came to.
+        output: Personal<Value>,
+        /// The reply wished for.
+        reply: WantedReply,
+        /// When.
+        at: DateTime<Utc>,
+        /// Until when the reply must have ended.
+        deadline: DateTime<Utc>,
+    },
+    /// Answer the questions of an item, or skip them, and ask for a reply.
+    AnswerInput {
+        /// Who.
+        by: UserId,
+        /// The item that asks.
+        item_id: MessageId,
+        /// Whether all of it is skipped.
+        skipped: bool,
+        /// One answer for each question.
+        answers: Personal<Vec<InputAnswer>>,
+        /// The reply wished for.
+        reply: WantedReply,
+        /// When.
+        at: DateTime<Utc>,
+        /// Until when the reply must have ended.
+        deadline: DateTime<Utc>,
+    },
+    /// Add a note for the model, which nobody is shown. A repeated id adds nothing.
+    AddNote {
+        /// Who has it added.
+        by: UserId,
+        /// The note's id.
+        item_id: MessageId,
+        /// The note.
+        note: Personal<String>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Say what one thinks of some items; the caller knows that they are of this conversation.
+    GiveFeedback {
+        /// Who.
+        by: UserId,
+        /// Which.
+        item_ids: Vec<MessageId>,
+        /// What.
+        verdict: Verdict,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Give it a title that nobody chose, unless it has one.
+    SuggestTitle {
+        /// The title.
+        title: Personal<Title>,
         /// When.
         at: DateTime<Utc>,
     },

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 
 use super::aggregate::Started;
 use super::{
-    Conversation, ConversationCommand as Command, ConversationError as Error, ConversationEvent as Event,
-    OpenReply, ReplyEnding, ReplyState, WantedReply,
+    Brought, Conversation, ConversationCommand as Command, ConversationError as Error,
+    ConversationEvent as Event, Enclosed, OpenReply, ReplyEnding, ReplyState, WantedReply,
 };
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -18,12 +18,12 @@ use crate::values::{MessageText, ReplyText};
 /// How many replies may be owed at a time: the one worked on and those waiting for their turn.
 pub const MAX_WAITING: usize = 8;
 
-type Decision = Result<Vec<Event>, Error>;
+pub(super) type Decision = Result<Vec<Event>, Error>;
 
 /// What `command` leads to in `state`. Pure: the same arguments give the same answer.
 ///
-/// A repeated command gives no events, except [`Command::Rename`]: the state keeps no title to compare with, so
-/// each one is recorded; that a request counts once is the business of its idempotency key.
+/// A repeated command gives no events, except [`Command::Rename`] and [`Command::GiveFeedback`]: the state keeps nothing to
+/// compare them with, so each one is recorded; that a request counts once is the business of its idempotency key.
 ///
 /// # Errors
 /// The refusal, when the command is not allowed now.
@@ -69,8 +69,8 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             Ok(vec![Event::ConversationRead { conversation_id, owner, message_id, message_position, at }])
         }
         Command::Delete { by, at } => started.delete(by, at),
-        Command::Send { message_id, by, text, reply, at, deadline } => {
-            started.send(message_id, by, text, reply, at, deadline)
+        Command::Send { message_id, by, text, enclosed, reply, at, deadline } => {
+            started.send(message_id, by, text, enclosed, reply.map(|wanted| (wanted, deadline)), at)
         }
         Command::BeginReply { reply_id, attempt, plan, at } => {
             let open = started.owed(reply_id, |_, _| false)?.ok_or(Error::ReplyEnded)?;
@@ -110,6 +110,7 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             reply_id,
             attempt,
             text,
+            brought,
             finish,
             usage,
             timings,
@@ -123,7 +124,8 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if open.attempt != attempt || open.worker.is_none() {
                 return Err(Error::StaleAttempt { current: open.attempt });
             }
-            Ok(vec![Event::ReplyCompleted {
+            started.free(&brought)?;
+            let mut events = vec![Event::ReplyCompleted {
                 conversation_id,
                 message_id: open.message_id,
                 reply_id,
@@ -131,13 +133,16 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
                 answer_id: MessageId::answering(reply_id),
                 attempt,
                 text,
+                items: brought.iter().map(Brought::item_id).collect(),
                 finish,
                 usage,
                 timings,
                 model,
                 provider_reply_id,
                 at,
-            }])
+            }];
+            events.extend(brought.into_iter().filter_map(|item| started.bring(reply_id, item, at)));
+            Ok(events)
         }
         Command::FailReply { reply_id, attempt, reason, text, at } => {
             let same =
@@ -164,6 +169,36 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             let open = started.owed(reply_id, same)?;
             Ok(open.map(|open| started.cancelled(open, text, at)).into_iter().collect())
         }
+        Command::AskAgain { by, message_id, message_position, reply, at, deadline } => {
+            started.ask_again(by, message_id, message_position, (reply, deadline), at)
+        }
+        Command::AnswerClientTool { by, item_id, output, reply, at, deadline } => {
+            started.answer_client_tool(by, item_id, output, (reply, deadline), at)
+        }
+        Command::AnswerInput { by, item_id, skipped, answers, reply, at, deadline } => {
+            started.answer_input(by, item_id, (skipped, answers), (reply, deadline), at)
+        }
+        Command::AddNote { by, item_id, note, at } => {
+            started.alive_for(by)?;
+            if started.entry(item_id).is_some() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::NoteAdded { conversation_id, owner, item_id, note, at }])
+        }
+        Command::GiveFeedback { by, item_ids, verdict, at } => {
+            started.alive_for(by)?;
+            if item_ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::FeedbackGiven { conversation_id, owner, item_ids, verdict, at }])
+        }
+        Command::SuggestTitle { title, at } => {
+            started.alive_for(owner)?;
+            if started.titled {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::ConversationRenamed { conversation_id, owner, title, at }])
+        }
     }
 }
 
@@ -172,7 +207,7 @@ impl Started {
         if self.owner == person { Ok(()) } else { Err(Error::NotOwner) }
     }
 
-    fn alive_for(&self, person: UserId) -> Result<(), Error> {
+    pub(super) fn alive_for(&self, person: UserId) -> Result<(), Error> {
         self.owned_by(person)?;
         if self.deleted { Err(Error::Deleted) } else { Ok(()) }
     }
@@ -183,7 +218,7 @@ impl Started {
         reply_id: ReplyId,
         same: impl FnOnce(ReplyEnding, u32) -> bool,
     ) -> Result<Option<&OpenReply>, Error> {
-        let state = self.replies.get(&reply_id).copied();
+        let state = self.replies.get(&reply_id).map(|entry| entry.state);
         if let Some(ReplyState::Ended { ending, attempt }) = state
             && same(ending, attempt)
         {
@@ -202,7 +237,12 @@ impl Started {
         }
     }
 
-    fn cancelled(&self, open: &OpenReply, text: Option<Personal<ReplyText>>, at: DateTime<Utc>) -> Event {
+    pub(super) fn cancelled(
+        &self,
+        open: &OpenReply,
+        text: Option<Personal<ReplyText>>,
+        at: DateTime<Utc>,
+    ) -> Event {
         Event::ReplyCancelled {
             conversation_id: self.id,
             message_id: open.message_id,
@@ -230,36 +270,51 @@ impl Started {
         message_id: MessageId,
         by: UserId,
         text: Personal<MessageText>,
-        reply: Option<WantedReply>,
+        enclosed: Enclosed,
+        reply: Option<(WantedReply, DateTime<Utc>)>,
         at: DateTime<Utc>,
-        deadline: DateTime<Utc>,
     ) -> Decision {
         self.alive_for(by)?;
-        let reply_id = ReplyId::of(message_id);
-        if let Some(known) = self.replies.get(&reply_id) {
+        if let Some(known) = self.entry(message_id) {
             // The text is not kept here, so the same id is the same message, as far as the rest agrees.
-            let asked = *known != ReplyState::NotAsked;
-            return if asked == reply.is_some() { Ok(Vec::new()) } else { Err(Error::MessageIdTaken) };
+            let asked = known.rounds > 0 || known.state != ReplyState::NotAsked;
+            let same = !known.item && asked == reply.is_some();
+            return if same { Ok(Vec::new()) } else { Err(Error::MessageIdTaken) };
         }
         if message_id.is_derived() {
             return Err(Error::MessageIdTaken);
         }
-        let (conversation_id, owner) = (self.id, self.owner);
-        let mut events = vec![Event::MessageSent { conversation_id, message_id, author: by, text, at }];
-        if let Some(WantedReply { model }) = reply {
-            if self.queue.len() >= MAX_WAITING {
-                return Err(Error::TooManyWaiting { limit: MAX_WAITING });
-            }
-            events.push(Event::ReplyRequested {
-                conversation_id,
-                message_id,
-                reply_id,
-                owner,
-                model,
-                deadline,
-                at,
-            });
+        let conversation_id = self.id;
+        let mut events =
+            vec![Event::MessageSent { conversation_id, message_id, author: by, text, enclosed, at }];
+        if let Some(wanted) = reply {
+            events.push(self.request(message_id, ReplyId::of(message_id), wanted, at)?);
         }
         Ok(events)
+    }
+
+    /// The request for a reply, if not too many are owed.
+    pub(super) fn request(
+        &self,
+        message_id: MessageId,
+        reply_id: ReplyId,
+        (wanted, deadline): (WantedReply, DateTime<Utc>),
+        at: DateTime<Utc>,
+    ) -> Result<Event, Error> {
+        if self.queue.len() >= MAX_WAITING {
+            return Err(Error::TooManyWaiting { limit: MAX_WAITING });
+        }
+        let WantedReply { model, interactive } = wanted;
+        let (conversation_id, owner) = (self.id, self.owner);
+        Ok(Event::ReplyRequested {
+            conversation_id,
+            message_id,
+            reply_id,
+            owner,
+            model,
+            interactive,
+            deadline,
+            at,
+        })
     }
 }

@@ -29,6 +29,12 @@ pub enum ConversationError {
     /// No message of this conversation asked for that reply.
     #[error("the reply is not known")]
     UnknownReply,
+    /// The item is not known, or the message is not in the conversation any more.
+    #[error("the item is not known")]
+    UnknownItem,
+    /// The item waits for nothing: it was dropped, or never did.
+    #[error("the item waits for nothing")]
+    NotPending,
     /// Another reply of the conversation has to end first.
     #[error("another reply of the conversation comes first")]
     NotYourTurn,

@@ -3,10 +3,12 @@
 //! Every event is readable alone: it carries the ids it concerns, whose they are, and its time.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{FailureReason, FinishReason, ReplyPlan, Timings, Usage};
+use super::{
+    Enclosed, FailureReason, FinishReason, InputAnswer, InputQuestion, ReplyPlan, Timings, Usage, Verdict,
+};
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 use crate::values::{MessageText, ReplyText, Title};
@@ -105,14 +107,16 @@ pub enum ConversationEvent {
         author: UserId,
         /// What.
         text: Personal<MessageText>,
+        /// What was sent with the text.
+        enclosed: Enclosed,
         /// When.
         at: DateTime<Utc>,
     },
-    /// The message asked for a reply.
+    /// The message asked for a reply, or the answered item did.
     ReplyRequested {
         /// In which conversation.
         conversation_id: ConversationId,
-        /// The message that asked.
+        /// The message or item that asked.
         message_id: MessageId,
         /// The reply.
         reply_id: ReplyId,
@@ -120,6 +124,8 @@ pub enum ConversationEvent {
         owner: UserId,
         /// The model wished for; none leaves the choice to the worker.
         model: Option<String>,
+        /// Whether the asker can be asked back: can run tools, answer questions and see widgets.
+        interactive: bool,
         /// Until when the reply must have ended.
         deadline: DateTime<Utc>,
         /// When.
@@ -175,8 +181,10 @@ pub enum ConversationEvent {
         answer_id: MessageId,
         /// The attempt that brought it.
         attempt: u32,
-        /// The answer.
+        /// The answer. May be empty when it brought something else.
         text: Personal<ReplyText>,
+        /// What it brought besides, by id; the events of these stand right after this one.
+        items: Vec<MessageId>,
         /// Why the provider stopped.
         finish: FinishReason,
         /// What it took.
@@ -226,123 +234,133 @@ pub enum ConversationEvent {
         /// When.
         at: DateTime<Utc>,
     },
-}
-
-impl ConversationEvent {
-    /// Every event type of this aggregate with the version that this code writes.
-    pub const TYPES: &[(&str, u32)] = &[
-        ("conversation_started", 1),
-        ("conversation_renamed", 1),
-        ("conversation_pinned", 1),
-        ("conversation_unpinned", 1),
-        ("conversation_archived", 1),
-        ("conversation_unarchived", 1),
-        ("conversation_read", 1),
-        ("conversation_deleted", 1),
-        ("message_sent", 1),
-        ("reply_requested", 1),
-        ("reply_begun", 1),
-        ("reply_attempt_failed", 1),
-        ("reply_completed", 1),
-        ("reply_failed", 1),
-        ("reply_cancelled", 1),
-    ];
-
-    /// The event's name in the log.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ConversationStarted { .. } => "conversation_started",
-            Self::ConversationRenamed { .. } => "conversation_renamed",
-            Self::ConversationPinned { .. } => "conversation_pinned",
-            Self::ConversationUnpinned { .. } => "conversation_unpinned",
-            Self::ConversationArchived { .. } => "conversation_archived",
-            Self::ConversationUnarchived { .. } => "conversation_unarchived",
-            Self::ConversationRead { .. } => "conversation_read",
-            Self::ConversationDeleted { .. } => "conversation_deleted",
-            Self::MessageSent { .. } => "message_sent",
-            Self::ReplyRequested { .. } => "reply_requested",
-            Self::ReplyBegun { .. } => "reply_begun",
-            Self::ReplyAttemptFailed { .. } => "reply_attempt_failed",
-            Self::ReplyCompleted { .. } => "reply_completed",
-            Self::ReplyFailed { .. } => "reply_failed",
-            Self::ReplyCancelled { .. } => "reply_cancelled",
-        }
-    }
-
-    /// When it happened.
-    #[must_use]
-    pub const fn at(&self) -> DateTime<Utc> {
-        match self {
-            Self::ConversationStarted { at, .. }
-            | Self::ConversationRenamed { at, .. }
-            | Self::ConversationPinned { at, .. }
-            | Self::ConversationUnpinned { at, .. }
-            | Self::ConversationArchived { at, .. }
-            | Self::ConversationUnarchived { at, .. }
-            | Self::ConversationRead { at, .. }
-            | Self::ConversationDeleted { at, .. }
-            | Self::MessageSent { at, .. }
-            | Self::ReplyRequested { at, .. }
-            | Self::ReplyBegun { at, .. }
-            | Self::ReplyAttemptFailed { at, .. }
-            | Self::ReplyCompleted { at, .. }
-            | Self::ReplyFailed { at, .. }
-            | Self::ReplyCancelled { at, .. } => *at,
-        }
-    }
-
-    /// In which conversation it happened.
-    #[must_use]
-    pub const fn conversation_id(&self) -> ConversationId {
-        match self {
-            Self::ConversationStarted { conversation_id, .. }
-            | Self::ConversationRenamed { conversation_id, .. }
-            | Self::ConversationPinned { conversation_id, .. }
-            | Self::ConversationUnpinned { conversation_id, .. }
-            | Self::ConversationArchived { conversation_id, .. }
-            | Self::ConversationUnarchived { conversation_id, .. }
-            | Self::ConversationRead { conversation_id, .. }
-            | Self::ConversationDeleted { conversation_id, .. }
-            | Self::MessageSent { conversation_id, .. }
-            | Self::ReplyRequested { conversation_id, .. }
-            | Self::ReplyBegun { conversation_id, .. }
-            | Self::ReplyAttemptFailed { conversation_id, .. }
-            | Self::ReplyCompleted { conversation_id, .. }
-            | Self::ReplyFailed { conversation_id, .. }
-            | Self::ReplyCancelled { conversation_id, .. } => *conversation_id,
-        }
-    }
-
-    /// The owner of the conversation it happened in; for a message, its author.
-    #[must_use]
-    pub const fn owner(&self) -> UserId {
-        match self {
-            Self::ConversationStarted { owner, .. }
-            | Self::ConversationRenamed { owner, .. }
-            | Self::ConversationPinned { owner, .. }
-            | Self::ConversationUnpinned { owner, .. }
-            | Self::ConversationArchived { owner, .. }
-            | Self::ConversationUnarchived { owner, .. }
-            | Self::ConversationRead { owner, .. }
-            | Self::ConversationDeleted { owner, .. }
-            | Self::MessageSent { author: owner, .. }
-            | Self::ReplyRequested { owner, .. }
-            | Self::ReplyBegun { owner, .. }
-            | Self::ReplyAttemptFailed { owner, .. }
-            | Self::ReplyCompleted { owner, .. }
-            | Self::ReplyFailed { owner, .. }
-            | Self::ReplyCancelled { owner, .. } => *owner,
-        }
-    }
-}
-
-impl DomainEvent for ConversationEvent {
-    fn event_type(&self) -> String {
-        self.name().to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        crate::versions::written(Self::TYPES, self.name())
-    }
+    /// What stands after a message was left behind: the conversation goes on from there. The log keeps it.
+    ConversationRewound {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The message that stays, and everything before it.
+        message_id: MessageId,
+        /// Position of that message in the log.
+        message_position: i64,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An answer called a tool of the page.
+    ClientToolCalled {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// The answer.
+        reply_id: ReplyId,
+        /// The model's name for the call.
+        call_id: String,
+        /// The tool.
+        name: String,
+        /// What it is called with.
+        arguments: Personal<Value>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The page told what its tool came to.
+    ClientToolAnswered {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// What it came to.
+        output: Personal<Value>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A call was dropped: another one was answered first.
+    ClientToolDropped {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An answer asked the person something.
+    InputRequested {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// The answer.
+        reply_id: ReplyId,
+        /// What is asked.
+        questions: Personal<Vec<InputQuestion>>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The person answered, or skipped it.
+    InputAnswered {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// Whether all of it was skipped.
+        skipped: bool,
+        /// One answer for each question.
+        answers: Personal<Vec<InputAnswer>>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An answer showed a widget.
+    WidgetShown {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// The answer.
+        reply_id: ReplyId,
+        /// The widget.
+        widget: Personal<Value>,
+        /// What the copy button gives.
+        copy_text: Option<Personal<String>>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A note for the model was added, which nobody is shown.
+    NoteAdded {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The item.
+        item_id: MessageId,
+        /// The note.
+        note: Personal<String>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The person said what they think of some items.
+    FeedbackGiven {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// Which.
+        item_ids: Vec<MessageId>,
+        /// What.
+        verdict: Verdict,
+        /// When.
+        at: DateTime<Utc>,
+    },
 }

@@ -6,13 +6,17 @@
 
 mod aggregate;
 mod command;
+mod content;
 mod decide;
 mod error;
 mod event;
+mod event_names;
+mod items;
 mod reply;
 
 pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
 pub use command::{ConversationCommand, WantedReply};
+pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict};
 pub use decide::{MAX_WAITING, decide};
 pub use error::ConversationError;
 pub use event::ConversationEvent;

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod endings;
+mod items;
 mod keeping;
 mod sending;
 mod state;
@@ -92,6 +93,7 @@ fn sent(n: u128) -> Event {
         message_id: message(n),
         author: ada(),
         text: text("hello"),
+        enclosed: Enclosed::default(),
         at: at(1),
     }
 }
@@ -103,6 +105,7 @@ fn requested(n: u128) -> Event {
         reply_id: reply(n),
         owner: ada(),
         model: None,
+        interactive: false,
         deadline: at(180),
         at: at(1),
     }
@@ -142,6 +145,7 @@ fn completed(n: u128, attempt: u32) -> Event {
         answer_id: MessageId::answering(reply(n)),
         attempt,
         text: answer("hi"),
+        items: vec![],
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
         timings: Timings { first_token_ms: Some(10), total_ms: 20 },
@@ -192,6 +196,7 @@ fn send(n: u128) -> Command {
         message_id: message(n),
         by: ada(),
         text: text("hello"),
+        enclosed: Enclosed::default(),
         reply: Some(WantedReply::default()),
         at: at(1),
         deadline: at(180),
@@ -203,6 +208,7 @@ fn send_only(n: u128) -> Command {
         message_id: message(n),
         by: ada(),
         text: text("hello"),
+        enclosed: Enclosed::default(),
         reply: None,
         at: at(1),
         deadline: at(180),
@@ -228,6 +234,7 @@ fn record(n: u128, attempt: u32) -> Command {
         reply_id: reply(n),
         attempt,
         text: answer("hi"),
+        brought: vec![],
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
         timings: Timings { first_token_ms: Some(10), total_ms: 20 },
@@ -265,6 +272,55 @@ fn mark_read(by: UserId, n: u128, position: i64) -> Command {
     Command::MarkRead { by, message_id: message(n), message_position: position, at: at(10) }
 }
 
+fn wanted() -> WantedReply {
+    WantedReply { model: None, interactive: true }
+}
+
+fn ask_again(by: UserId, n: u128) -> Command {
+    Command::AskAgain {
+        by,
+        message_id: message(n),
+        message_position: 100,
+        reply: wanted(),
+        at: at(20),
+        deadline: at(200),
+    }
+}
+
+fn tool_output(by: UserId, n: u128) -> Command {
+    let output = Personal::Known(json!({"celsius": 3}));
+    Command::AnswerClientTool {
+        by,
+        item_id: message(n),
+        output,
+        reply: wanted(),
+        at: at(21),
+        deadline: at(201),
+    }
+}
+
+fn input_answer(by: UserId, n: u128) -> Command {
+    let answers =
+        Personal::Known(vec![InputAnswer { id: "q".into(), values: vec!["a".into()], skipped: false }]);
+    Command::AnswerInput {
+        by,
+        item_id: message(n),
+        skipped: false,
+        answers,
+        reply: wanted(),
+        at: at(22),
+        deadline: at(202),
+    }
+}
+
+fn note(by: UserId, n: u128) -> Command {
+    Command::AddNote { by, item_id: message(n), note: Personal::Known("stopped".to_owned()), at: at(23) }
+}
+
+fn feedback(by: UserId, n: u128) -> Command {
+    Command::GiveFeedback { by, item_ids: vec![message(n)], verdict: Verdict::Positive, at: at(24) }
+}
+
 /// Every command that concerns a started conversation.
 fn all_but_start(by: UserId) -> Vec<Command> {
     let mut commands = owners(by);
@@ -278,6 +334,7 @@ fn owners(by: UserId) -> Vec<Command> {
         message_id: message(1),
         by,
         text: text("hello"),
+        enclosed: Enclosed::default(),
         reply: Some(WantedReply::default()),
         at: at(1),
         deadline: at(180),
@@ -292,5 +349,10 @@ fn owners(by: UserId) -> Vec<Command> {
         delete(by),
         send,
         cancel(1, by),
+        ask_again(by, 1),
+        tool_output(by, 1),
+        input_answer(by, 1),
+        note(by, 1),
+        feedback(by, 1),
     ]
 }

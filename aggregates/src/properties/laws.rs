@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::strategies::{claim_command, conversation_command, user_command};
+use super::strategies::{claim_command, conversation_command, life_with_items, user_command};
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
 use crate::ids::ReplyId;
@@ -120,7 +120,7 @@ proptest! {
     #[test]
     fn a_conversation_keeps_the_laws(commands in lists(conversation_command())) {
         laws::<Conversation>(conversation::decide, commands, |command| {
-            matches!(command, ConversationCommand::Rename { .. })
+            matches!(command, ConversationCommand::Rename { .. } | ConversationCommand::GiveFeedback { .. })
         })?;
     }
 
@@ -158,6 +158,7 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
     use ConversationEvent as E;
     let mut owed: Vec<ReplyId> = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut rounds = BTreeMap::new();
     let mut attempts: BTreeMap<ReplyId, u32> = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
         prop_assert_eq!(matches!(event, E::ConversationStarted { .. }), n == 0);
@@ -165,7 +166,9 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
         prop_assert_eq!(event.conversation_id(), events[0].conversation_id());
         match event {
             E::ReplyRequested { message_id, reply_id, .. } => {
-                prop_assert_eq!(*reply_id, ReplyId::of(*message_id));
+                let round = rounds.entry(*message_id).or_insert(0);
+                prop_assert_eq!(*reply_id, ReplyId::again(*message_id, *round));
+                *round += 1;
                 prop_assert!(seen.insert(*reply_id));
                 owed.push(*reply_id);
                 prop_assert!(owed.len() <= MAX_WAITING);
@@ -197,7 +200,16 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
             | E::ConversationArchived { .. }
             | E::ConversationUnarchived { .. }
             | E::ConversationRead { .. }
-            | E::MessageSent { .. } => {}
+            | E::MessageSent { .. }
+            | E::ConversationRewound { .. }
+            | E::ClientToolCalled { .. }
+            | E::ClientToolAnswered { .. }
+            | E::ClientToolDropped { .. }
+            | E::InputRequested { .. }
+            | E::InputAnswered { .. }
+            | E::WidgetShown { .. }
+            | E::NoteAdded { .. }
+            | E::FeedbackGiven { .. } => {}
         }
     }
     Ok(owed)
@@ -206,7 +218,7 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
 /// The names of the events and the refusals that many random lists lead to.
 fn reached<A>(
     decide: Decide<A>,
-    command: impl Strategy<Value = A::Command>,
+    lists: impl Strategy<Value = Vec<A::Command>>,
 ) -> (BTreeSet<String>, BTreeSet<String>)
 where
     A: Aggregate,
@@ -214,7 +226,6 @@ where
     Refusal: From<A::Error>,
 {
     let mut runner = TestRunner::deterministic();
-    let lists = lists(command);
     let (mut events, mut refusals) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..400 {
         let run = run::<A>(decide, lists.new_tree(&mut runner).unwrap().current());
@@ -239,15 +250,20 @@ fn listed(types: &[(&str, u32)]) -> BTreeSet<String> {
 
 #[test]
 fn the_random_commands_reach_every_event_and_every_refusal() {
-    let (events, refusals) = reached::<User>(user::decide, user_command());
+    let (events, refusals) = reached::<User>(user::decide, lists(user_command()));
     assert_eq!(events, listed(UserEvent::TYPES));
     assert_eq!(refusals, set(&["User(AlreadyRegistered", "User(Deactivated", "User(NotRegistered"]));
 
-    let (events, refusals) = reached::<Claim>(claim::decide, claim_command());
+    let (events, refusals) = reached::<Claim>(claim::decide, lists(claim_command()));
     assert_eq!(events, listed(ClaimEvent::TYPES));
     assert_eq!(refusals, set(&["Claim(Taken"]));
 
-    let (events, refusals) = reached::<Conversation>(conversation::decide, conversation_command());
+    let (mut events, mut refusals) =
+        reached::<Conversation>(conversation::decide, lists(conversation_command()));
+    // Items come late in a conversation's life: lists that begin with an answer that brings some get there.
+    let (of_items, more) = reached::<Conversation>(conversation::decide, life_with_items());
+    events.extend(of_items);
+    refusals.extend(more);
     assert_eq!(events, listed(ConversationEvent::TYPES));
     assert_eq!(
         refusals,
@@ -256,11 +272,13 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Conversation(Deleted",
             "Conversation(MessageIdTaken",
             "Conversation(NotOwner",
+            "Conversation(NotPending",
             "Conversation(NotStarted",
             "Conversation(NotYourTurn",
             "Conversation(ReplyEnded",
             "Conversation(StaleAttempt",
             "Conversation(TooManyWaiting",
+            "Conversation(UnknownItem",
             "Conversation(UnknownReply",
         ])
     );

@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use crate::claim::ClaimCommand;
 use crate::conversation::{
-    ConversationCommand, FailureReason, FinishReason, ReplyPlan, Timings, Usage, WantedReply,
+    Brought, Composed, ConversationCommand, Enclosed, FailureReason, FinishReason, InputAnswer, InputForm,
+    InputQuestion, Part, ReplyPlan, Timings, Usage, Verdict, WantedReply,
 };
-use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
+use crate::ids::{ConversationId, FileId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 use crate::user::UserCommand;
 use crate::values::{EmailAddress, MessageText, ReplyText, Title, Username};
@@ -32,7 +33,7 @@ fn message() -> impl Strategy<Value = MessageId> {
 /// Rather the replies to the first messages, as those stand first in the queue.
 fn reply() -> impl Strategy<Value = ReplyId> {
     let minted = 0x0190_0000_0000_7000_8000_0000_0000_0000;
-    prop_oneof![4 => 0_u128..3, 1 => 0_u128..15]
+    prop_oneof![5 => 0_u128..3, 1 => 0_u128..15]
         .prop_map(move |n| ReplyId::of(MessageId::new(Uuid::from_u128(minted + n))))
 }
 
@@ -110,7 +111,10 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
     use ConversationCommand as C;
     let id =
         prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| ConversationId::new(Uuid::from_u128(n)));
-    let wanted = prop::option::of("[a-z]{1,6}").prop_map(|model| WantedReply { model });
+    let wanted = || {
+        (prop::option::of("[a-z]{1,6}"), any::<bool>())
+            .prop_map(|(model, interactive)| WantedReply { model, interactive })
+    };
     let finish = prop::sample::select(FinishReason::ALL);
     let usage = any::<(u32, u32)>()
         .prop_map(|(prompt_tokens, completion_tokens)| Usage { prompt_tokens, completion_tokens });
@@ -126,19 +130,20 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
             |(by, message_id, message_position, at)| C::MarkRead { by, message_id, message_position, at }
         ),
         1 => (user(), at()).prop_map(|(by, at)| C::Delete { by, at }),
-        16 => (message(), user(), message_text(), prop::option::weighted(0.9, wanted), at(), at()).prop_map(
-            |(message_id, by, text, reply, at, deadline)| C::Send { message_id, by, text, reply, at, deadline }
+        16 => (message(), user(), message_text(), enclosed(), prop::option::weighted(0.9, wanted()), at(), at()).prop_map(
+            |(message_id, by, text, enclosed, reply, at, deadline)| C::Send { message_id, by, text, enclosed, reply, at, deadline }
         ),
         14 => (reply(), attempt(), plan(), at())
             .prop_map(|(reply_id, attempt, plan, at)| C::BeginReply { reply_id, attempt, plan, at }),
         5 => (reply(), attempt(), reason(), at(), at()).prop_map(
             |(reply_id, attempt, reason, not_before, at)| C::RetryReply { reply_id, attempt, reason, not_before, at }
         ),
-        8 => (reply(), attempt(), reply_text(), finish, usage, timings, prop::option::of("[a-z]{4}"), at()).prop_map(
-            |(reply_id, attempt, text, finish, usage, timings, provider_reply_id, at)| C::RecordReply {
+        12 => (reply(), attempt(), reply_text(), brought(), finish, usage, timings, prop::option::of("[a-z]{4}"), at()).prop_map(
+            |(reply_id, attempt, text, brought, finish, usage, timings, provider_reply_id, at)| C::RecordReply {
                 reply_id,
                 attempt,
                 text,
+                brought,
                 finish,
                 usage,
                 timings,
@@ -152,5 +157,134 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         ),
         2 => (reply(), user(), prop::option::of(reply_text()), at())
             .prop_map(|(reply_id, by, text, at)| C::CancelReply { reply_id, by, text, at }),
+        1 => (user(), message(), 1_i64..99, wanted(), at(), at()).prop_map(
+            |(by, message_id, message_position, reply, at, deadline)| C::AskAgain {
+                by, message_id, message_position, reply, at, deadline
+            }
+        ),
+        12 => (user(), item(), json_value(), wanted(), at(), at()).prop_map(
+            |(by, item_id, output, reply, at, deadline)| C::AnswerClientTool { by, item_id, output, reply, at, deadline }
+        ),
+        12 => (user(), item(), any::<bool>(), answers(), wanted(), at(), at()).prop_map(
+            |(by, item_id, skipped, answers, reply, at, deadline)| C::AnswerInput {
+                by, item_id, skipped, answers, reply, at, deadline
+            }
+        ),
+        1 => (user(), note(), personal("[a-z]{1,9}"), at())
+            .prop_map(|(by, item_id, note, at)| C::AddNote { by, item_id, note, at }),
+        1 => (user(), prop::collection::vec(message(), 0..3), prop::sample::select(&[Verdict::Positive, Verdict::Negative][..]), at())
+            .prop_map(|(by, item_ids, verdict, at)| C::GiveFeedback { by, item_ids, verdict, at }),
+        1 => (title(), at()).prop_map(|(title, at)| C::SuggestTitle { title, at }),
     ]
+}
+
+/// A conversation whose first answer brings something, and what may be done with that.
+pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand>> {
+    use ConversationCommand as C;
+    let begun = (plan(), reply_text(), brought(), at()).prop_map(|(plan, text, brought, at)| {
+        let by = UserId::new(Uuid::from_u128(1));
+        let message_id = MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000));
+        let reply_id = ReplyId::of(message_id);
+        vec![
+            C::Start { id: ConversationId::new(Uuid::from_u128(7)), by, title: None, at },
+            C::Send {
+                message_id,
+                by,
+                text: Personal::Erased,
+                enclosed: Enclosed::default(),
+                reply: Some(WantedReply::default()),
+                at,
+                deadline: at,
+            },
+            C::BeginReply { reply_id, attempt: 1, plan, at },
+            C::RecordReply {
+                reply_id,
+                attempt: 1,
+                text,
+                brought,
+                finish: FinishReason::Stop,
+                usage: Usage::default(),
+                timings: Timings::default(),
+                model: "that-answered".to_owned(),
+                provider_reply_id: None,
+                at,
+            },
+        ]
+    });
+    (begun, prop::collection::vec(conversation_command(), 0..80)).prop_map(|(mut begun, more)| {
+        begun.extend(more);
+        begun
+    })
+}
+
+/// Items have ids of their own, few enough to meet.
+fn item() -> impl Strategy<Value = MessageId> {
+    let minted = 0x0190_0000_0000_7000_9000_0000_0000_0000;
+    (0_u128..6).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
+}
+
+/// Ids of notes, which wait for nothing; some are those of items.
+fn note() -> impl Strategy<Value = MessageId> {
+    let minted = 0x0190_0000_0000_7000_9000_0000_0000_0000;
+    (5_u128..8).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
+}
+
+fn json_value() -> impl Strategy<Value = Personal<serde_json::Value>> {
+    personal(prop::sample::select(vec![json!(null), json!({"a": [1, null, "x"]}), json!("text")]))
+}
+
+fn answers() -> impl Strategy<Value = Personal<Vec<InputAnswer>>> {
+    let answer = ("[a-z]{1,3}", prop::collection::vec("[a-z]{1,5}", 0..3), any::<bool>())
+        .prop_map(|(id, values, skipped)| InputAnswer { id, values, skipped });
+    personal(prop::collection::vec(answer, 0..3))
+}
+
+fn enclosed() -> impl Strategy<Value = Enclosed> {
+    let file = (1_u128..9).prop_map(|n| FileId::new(Uuid::from_u128(n)));
+    let part = prop_oneof![
+        "[a-z ]{0,9}".prop_map(|text| Part::Text { text }),
+        ("[a-z]{1,4}", "[a-z]{1,4}", prop::option::of("[a-z]{1,4}"), any::<bool>()).prop_map(
+            |(id, text, group, interactive)| Part::Mention {
+                id,
+                text,
+                data: serde_json::Map::from_iter([("kept".to_owned(), json!(null))]),
+                group,
+                interactive,
+            }
+        ),
+    ];
+    let composed = (prop::collection::vec(part, 0..3), prop::option::of("[a-z]{1,9}"))
+        .prop_map(|(parts, quoted)| Composed { parts, quoted });
+    (
+        prop::collection::vec(file, 0..3),
+        prop::option::weighted(0.2, personal(composed)),
+        prop::option::weighted(0.2, "[a-z]{1,5}"),
+    )
+        .prop_map(|(files, composed, tool_choice)| Enclosed { files, composed, tool_choice })
+}
+
+fn brought() -> impl Strategy<Value = Vec<Brought>> {
+    let question = ("[a-z]{1,3}", "[a-z ]{1,9}", prop::option::of(prop::collection::vec("[a-z]{1,3}", 0..3)))
+        .prop_map(|(id, question, options)| InputQuestion {
+            id,
+            question,
+            form: options.map_or(InputForm::Freeform { description: None }, |options| InputForm::Choice {
+                options,
+                multiple: false,
+            }),
+        });
+    let one = prop_oneof![
+        5 => (item(), json_value()).prop_map(|(item_id, arguments)| Brought::ClientToolCall {
+            item_id,
+            call_id: "call-1".to_owned(),
+            name: "look".to_owned(),
+            arguments,
+        }),
+        2 => (item(), personal(prop::collection::vec(question, 1..3)))
+            .prop_map(|(item_id, questions)| Brought::InputRequest { item_id, questions }),
+        1 => (item(), json_value(), prop::option::of(personal("[a-z]{0,5}")))
+            .prop_map(|(item_id, widget, copy_text)| Brought::Widget { item_id, widget, copy_text }),
+        1 => item().prop_map(|item_id| Brought::Quiz { item_id }),
+    ];
+    prop::collection::vec(one, 0..4)
 }

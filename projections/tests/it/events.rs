@@ -71,6 +71,7 @@ pub(crate) fn sent(conversation: ConversationId, n: u128, text: &str, at: i64) -
         message_id: message(n),
         author: ADA,
         text: Personal::Known(MessageText::parse(text).unwrap()),
+        enclosed: Enclosed::default(),
         at: minute(at),
     }
     .into()
@@ -84,6 +85,7 @@ pub(crate) fn requested(n: u128, model: Option<&str>, at: i64) -> Event {
         reply_id: reply(n),
         owner: ADA,
         model: model.map(str::to_owned),
+        interactive: false,
         deadline: minute(at + 3),
         at: minute(at),
     }
@@ -139,6 +141,7 @@ pub(crate) fn completed(n: u128, attempt: u32, text: &str, at: i64) -> Event {
         answer_id: MessageId::answering(reply(n)),
         attempt,
         text: answer(text),
+        items: Vec::new(),
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 3, completion_tokens: 5 },
         timings: Timings { first_token_ms: Some(7), total_ms: 70 },

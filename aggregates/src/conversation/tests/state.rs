@@ -24,7 +24,7 @@ fn before_the_start_there_is_nothing_to_show() {
     let state = Conversation::default();
     assert_eq!((state.id(), state.owner(), state.open_reply()), (None, None, None));
     assert!(!state.is_started() && !state.is_deleted() && !state.is_pinned() && !state.is_archived());
-    assert_eq!((state.messages_sent(), state.owed().count()), (0, 0));
+    assert_eq!((state.askers(), state.owed().count()), (0, 0));
     assert!(!state.has_message(message(1)));
 }
 
@@ -40,6 +40,7 @@ fn the_state_shows_the_reply_whose_turn_it_is_and_how_far_it_is() {
         message_id: message(1),
         reply_id: reply(1),
         model: None,
+        interactive: false,
         deadline: at(180),
         attempt: 1,
         worker: Some("w".to_owned()),
@@ -79,7 +80,7 @@ fn the_state_shows_how_each_reply_ended() {
     assert_eq!(state.reply(reply(5)), Some(ReplyState::Open));
     assert_eq!(state.reply(reply(6)), None);
     assert!(state.has_message(message(4)) && !state.has_message(message(6)));
-    assert_eq!(state.messages_sent(), 5);
+    assert_eq!(state.askers(), 5);
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn a_clone_of_a_long_conversation_shares_its_index_and_is_independent() {
     let index = |state: &Conversation| state.started().unwrap().replies.clone();
     assert!(index(&state).ptr_eq(&index(&copy)));
     copy.apply(sent(10_001));
-    assert_eq!((state.messages_sent(), copy.messages_sent()), (10_000, 10_001));
+    assert_eq!((state.askers(), copy.askers()), (10_000, 10_001));
 }
 
 #[test]

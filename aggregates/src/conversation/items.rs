@@ -1,0 +1,156 @@
+//! Decisions about what stands in a conversation besides messages and answers, and about going back.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::aggregate::{Pending, PendingKind, Started};
+use super::decide::Decision;
+use super::{
+    Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, ReplyState, WantedReply,
+};
+use crate::ids::{MessageId, ReplyId, UserId};
+use crate::personal::Personal;
+
+/// A reply that is wished for, and until when it must have ended.
+type Wanted = (WantedReply, DateTime<Utc>);
+
+impl Started {
+    /// Whether the ids of what an answer brings are new, each of them.
+    pub(super) fn free(&self, brought: &[Brought]) -> Result<(), Error> {
+        for (n, item) in brought.iter().enumerate() {
+            let id = item.item_id();
+            if self.entry(id).is_some() || brought[..n].iter().any(|other| other.item_id() == id) {
+                return Err(Error::MessageIdTaken);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an answer brings, as an event; a quiz has its own stream.
+    pub(super) fn bring(&self, reply_id: ReplyId, brought: Brought, at: DateTime<Utc>) -> Option<Event> {
+        let (conversation_id, owner) = (self.id, self.owner);
+        match brought {
+            Brought::ClientToolCall { item_id, call_id, name, arguments } => Some(Event::ClientToolCalled {
+                conversation_id,
+                owner,
+                item_id,
+                reply_id,
+                call_id,
+                name,
+                arguments,
+                at,
+            }),
+            Brought::InputRequest { item_id, questions } => {
+                Some(Event::InputRequested { conversation_id, owner, item_id, reply_id, questions, at })
+            }
+            Brought::Widget { item_id, widget, copy_text } => {
+                Some(Event::WidgetShown { conversation_id, owner, item_id, reply_id, widget, copy_text, at })
+            }
+            Brought::Quiz { .. } => None,
+        }
+    }
+
+    /// Back to a message, and another reply to it.
+    pub(super) fn ask_again(
+        &self,
+        by: UserId,
+        message_id: MessageId,
+        message_position: i64,
+        wanted: Wanted,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.alive_for(by)?;
+        let entry = self.entry(message_id).filter(|entry| !entry.item && !self.is_left(entry.number));
+        let Some(entry) = entry else { return Err(Error::UnknownItem) };
+        let latest = ReplyId::again(message_id, entry.rounds);
+        if self.is_newest(entry.number)
+            && self.queue.iter().any(|open| open.reply_id == latest && open.attempt == 0)
+        {
+            return Ok(Vec::new());
+        }
+        // Replies to what is left behind, and to the message itself, are of no use any more.
+        let number = |asker: MessageId| self.entry(asker).map_or(0, |entry| entry.number);
+        let (after, before): (Vec<_>, Vec<_>) =
+            self.queue.iter().partition(|open| number(open.message_id) >= entry.number);
+        if before.len() >= super::MAX_WAITING {
+            return Err(Error::TooManyWaiting { limit: super::MAX_WAITING });
+        }
+        let (conversation_id, owner) = (self.id, self.owner);
+        let mut events: Vec<Event> = after.into_iter().map(|open| self.cancelled(open, None, at)).collect();
+        events.push(Event::ConversationRewound { conversation_id, owner, message_id, message_position, at });
+        let asked = entry.rounds > 0 || entry.state != ReplyState::NotAsked;
+        let round = if asked { entry.rounds.saturating_add(1) } else { 0 };
+        let (WantedReply { model, interactive }, deadline) = wanted;
+        events.push(Event::ReplyRequested {
+            conversation_id,
+            message_id,
+            reply_id: ReplyId::again(message_id, round),
+            owner,
+            model,
+            interactive,
+            deadline,
+            at,
+        });
+        Ok(events)
+    }
+
+    pub(super) fn answer_client_tool(
+        &self,
+        by: UserId,
+        item_id: MessageId,
+        output: Personal<Value>,
+        wanted: Wanted,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.alive_for(by)?;
+        if self.pending(item_id, PendingKind::ClientTool)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let (conversation_id, owner) = (self.id, self.owner);
+        let mut events = vec![Event::ClientToolAnswered { conversation_id, owner, item_id, output, at }];
+        let others = self
+            .pending
+            .iter()
+            .filter(|pending| pending.kind == PendingKind::ClientTool && pending.item_id != item_id);
+        events.extend(others.map(|pending| Event::ClientToolDropped {
+            conversation_id,
+            owner,
+            item_id: pending.item_id,
+            at,
+        }));
+        events.push(self.request(item_id, ReplyId::of(item_id), wanted, at)?);
+        Ok(events)
+    }
+
+    pub(super) fn answer_input(
+        &self,
+        by: UserId,
+        item_id: MessageId,
+        (skipped, answers): (bool, Personal<Vec<InputAnswer>>),
+        wanted: Wanted,
+        at: DateTime<Utc>,
+    ) -> Decision {
+        self.alive_for(by)?;
+        if self.pending(item_id, PendingKind::Input)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let (conversation_id, owner) = (self.id, self.owner);
+        Ok(vec![
+            Event::InputAnswered { conversation_id, owner, item_id, skipped, answers, at },
+            self.request(item_id, ReplyId::of(item_id), wanted, at)?,
+        ])
+    }
+
+    /// The item if it still waits for that; none if it has been answered.
+    fn pending(&self, item_id: MessageId, kind: PendingKind) -> Result<Option<&Pending>, Error> {
+        let entry = self.entry(item_id).filter(|entry| entry.item && !self.is_left(entry.number));
+        let Some(entry) = entry else { return Err(Error::UnknownItem) };
+        let waits = self.pending.iter().find(|pending| pending.item_id == item_id);
+        match waits {
+            Some(pending) if pending.kind == kind => Ok(Some(pending)),
+            Some(_) => Err(Error::NotPending),
+            None if entry.state == ReplyState::NotAsked => Err(Error::NotPending),
+            None => Ok(None),
+        }
+    }
+}
