@@ -11,6 +11,12 @@ use super::{QuizCommand, QuizError, QuizEvent};
 pub struct Quiz {}
 
 impl Quiz {
+    /// What may be shown.
+    #[must_use]
+    pub fn view(&self) -> Option<super::QuizView> {
+        None
+    }
+
     /// About how much memory the state takes, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {

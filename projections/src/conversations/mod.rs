@@ -35,7 +35,16 @@ impl Projection for Conversations {
             Event::Conversation(
                 ConversationEvent::ReplyRequested { .. }
                 | ConversationEvent::ReplyBegun { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. },
+                | ConversationEvent::ReplyAttemptFailed { .. }
+                | ConversationEvent::ConversationRewound { .. }
+                | ConversationEvent::ClientToolCalled { .. }
+                | ConversationEvent::ClientToolAnswered { .. }
+                | ConversationEvent::ClientToolDropped { .. }
+                | ConversationEvent::InputRequested { .. }
+                | ConversationEvent::InputAnswered { .. }
+                | ConversationEvent::WidgetShown { .. }
+                | ConversationEvent::NoteAdded { .. }
+                | ConversationEvent::FeedbackGiven { .. },
             )
             | Event::User(_)
             | Event::Claim(_)
@@ -118,7 +127,16 @@ impl Change {
             }
             ConversationEvent::ReplyRequested { .. }
             | ConversationEvent::ReplyBegun { .. }
-            | ConversationEvent::ReplyAttemptFailed { .. } => {}
+            | ConversationEvent::ReplyAttemptFailed { .. }
+            | ConversationEvent::ConversationRewound { .. }
+            | ConversationEvent::ClientToolCalled { .. }
+            | ConversationEvent::ClientToolAnswered { .. }
+            | ConversationEvent::ClientToolDropped { .. }
+            | ConversationEvent::InputRequested { .. }
+            | ConversationEvent::InputAnswered { .. }
+            | ConversationEvent::WidgetShown { .. }
+            | ConversationEvent::NoteAdded { .. }
+            | ConversationEvent::FeedbackGiven { .. } => {}
         }
     }
 

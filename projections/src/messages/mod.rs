@@ -1,13 +1,20 @@
-//! The messages of each conversation, answers included, in the order of the log.
+//! The messages of each conversation, answers included, and the items between them, in the order of the log.
+//!
+//! One projection for both: a page of a conversation shows them together, and a reader must not see the one without the
+//! other.
 
+mod items;
 pub mod query;
+pub mod thread;
 
 use std::sync::Arc;
 
-use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
+use aggregates::quiz::QuizEvent;
+use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -33,18 +40,27 @@ impl Projection for Messages {
                     | ConversationEvent::ReplyFailed { .. }
                     | ConversationEvent::ReplyCancelled { .. }
                     | ConversationEvent::ConversationDeleted { .. }
-            )
+                    | ConversationEvent::ConversationRewound { .. }
+                    | ConversationEvent::ClientToolCalled { .. }
+                    | ConversationEvent::ClientToolAnswered { .. }
+                    | ConversationEvent::ClientToolDropped { .. }
+                    | ConversationEvent::InputRequested { .. }
+                    | ConversationEvent::InputAnswered { .. }
+                    | ConversationEvent::WidgetShown { .. }
+                    | ConversationEvent::NoteAdded { .. }
+                    | ConversationEvent::FeedbackGiven { .. }
+            ) | Event::Quiz(QuizEvent::QuizStarted { .. })
         )
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["messages"]
+        &["messages", "items"]
     }
 
     fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
         Box::pin(async move {
             let mut new = NewRows::default();
-            let mut asked: (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
+            let mut asked = Asked::default();
             let mut deleted = Vec::new();
             for recorded in events {
                 match &recorded.event {
@@ -55,18 +71,17 @@ impl Projection for Messages {
                 }
             }
             new.write(connection).await?;
-            if !asked.0.is_empty() {
-                sqlx::query(
-                    "UPDATE messages AS m SET reply_id = a.reply
-                     FROM unnest($1::uuid[], $2::uuid[]) AS a(message, reply) WHERE m.message_id = a.message",
-                )
-                .bind(&asked.0)
-                .bind(&asked.1)
-                .execute(&mut *connection)
-                .await?;
+            asked.write(connection).await?;
+            // Rare, and each by itself: what they change may be of this batch.
+            for recorded in events {
+                items::apply(connection, recorded).await?;
             }
             if !deleted.is_empty() {
                 sqlx::query("DELETE FROM messages WHERE conversation_id = ANY($1)")
+                    .bind(&deleted)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query("DELETE FROM items WHERE conversation_id = ANY($1)")
                     .bind(&deleted)
                     .execute(&mut *connection)
                     .await?;
@@ -80,12 +95,12 @@ fn fold(
     position: i64,
     event: &ConversationEvent,
     new: &mut NewRows,
-    asked: &mut (Vec<Uuid>, Vec<Uuid>),
+    asked: &mut Asked,
     deleted: &mut Vec<Uuid>,
 ) {
     let conversation = event.conversation_id().uuid();
     match event {
-        ConversationEvent::MessageSent { message_id, text, at, .. } => new.push(NewRow {
+        ConversationEvent::MessageSent { message_id, text, enclosed, at, .. } => new.push(NewRow {
             message_id: message_id.uuid(),
             conversation,
             position,
@@ -95,15 +110,18 @@ fn fold(
             reply_id: None,
             in_reply_to: None,
             model: None,
+            enclosed: items::enclosed(enclosed),
             at: *at,
         }),
-        ConversationEvent::ReplyRequested { message_id, reply_id, .. } => {
-            // The row may be of this batch or of an earlier one.
-            if !new.set_reply(message_id.uuid(), reply_id.uuid()) {
-                asked.0.push(message_id.uuid());
-                asked.1.push(reply_id.uuid());
+        ConversationEvent::ReplyRequested { message_id, reply_id, model, .. } => {
+            // The row may be of this batch or of an earlier one. An item that asks has none.
+            if !new.set_reply(message_id.uuid(), reply_id.uuid(), model.as_deref()) {
+                asked.push(message_id.uuid(), reply_id.uuid(), model.clone());
             }
         }
+        // Nothing was said: what it brought stands for it.
+        ConversationEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
+            if text.as_str().is_empty() && !items.is_empty() => {}
         ConversationEvent::ReplyCompleted { message_id, reply_id, text, model, at, .. } => new.push(NewRow {
             status: "complete",
             text: text.as_ref().known().map(|text| text.as_str().to_owned()),
@@ -135,7 +153,16 @@ fn fold(
         | ConversationEvent::ReplyBegun { .. }
         | ConversationEvent::ReplyAttemptFailed { .. }
         | ConversationEvent::ReplyFailed { text: None, .. }
-        | ConversationEvent::ReplyCancelled { text: None, .. } => {}
+        | ConversationEvent::ReplyCancelled { text: None, .. }
+        | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::ClientToolCalled { .. }
+        | ConversationEvent::ClientToolAnswered { .. }
+        | ConversationEvent::ClientToolDropped { .. }
+        | ConversationEvent::InputRequested { .. }
+        | ConversationEvent::InputAnswered { .. }
+        | ConversationEvent::WidgetShown { .. }
+        | ConversationEvent::NoteAdded { .. }
+        | ConversationEvent::FeedbackGiven { .. } => {}
     }
 }
 
@@ -156,6 +183,7 @@ fn answer(
         reply_id: Some(reply_id.uuid()),
         in_reply_to: Some(message_id.uuid()),
         model: None,
+        enclosed: items::EnclosedColumns::default(),
         at,
     }
 }
@@ -170,7 +198,46 @@ struct NewRow {
     reply_id: Option<Uuid>,
     in_reply_to: Option<Uuid>,
     model: Option<String>,
+    enclosed: items::EnclosedColumns,
     at: DateTime<Utc>,
+}
+
+/// Replies that were asked for by messages of earlier batches.
+#[derive(Default)]
+struct Asked {
+    messages: Vec<Uuid>,
+    replies: Vec<Uuid>,
+    models: Vec<Option<String>>,
+}
+
+impl Asked {
+    fn push(&mut self, message: Uuid, reply: Uuid, model: Option<String>) {
+        // One row is changed once by a statement: the last request counts.
+        if let Some(known) = self.messages.iter().position(|known| *known == message) {
+            (self.replies[known], self.models[known]) = (reply, model);
+            return;
+        }
+        self.messages.push(message);
+        self.replies.push(reply);
+        self.models.push(model);
+    }
+
+    async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.messages.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE messages AS m SET reply_id = a.reply, wished_model = a.model
+             FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS a(message, reply, model)
+             WHERE m.message_id = a.message",
+        )
+        .bind(self.messages)
+        .bind(self.replies)
+        .bind(self.models)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
 }
 
 /// The new rows of a batch, column by column, for one statement.
@@ -186,6 +253,11 @@ struct NewRows {
     in_reply_to: Vec<Option<Uuid>>,
     models: Vec<Option<String>>,
     times: Vec<DateTime<Utc>>,
+    /// As JSON: an array of arrays would have to be a table with rows of one length.
+    files: Vec<Option<Value>>,
+    composed: Vec<Option<Value>>,
+    tool_choices: Vec<Option<String>>,
+    wished_models: Vec<Option<String>>,
 }
 
 impl NewRows {
@@ -200,13 +272,18 @@ impl NewRows {
         self.in_reply_to.push(row.in_reply_to);
         self.models.push(row.model);
         self.times.push(row.at);
+        self.files.push(row.enclosed.files);
+        self.composed.push(row.enclosed.composed);
+        self.tool_choices.push(row.enclosed.tool_choice);
+        self.wished_models.push(None);
     }
 
     /// Notes the reply that a message of this batch asked for; false when the message is not of this batch.
-    fn set_reply(&mut self, message: Uuid, reply: Uuid) -> bool {
+    fn set_reply(&mut self, message: Uuid, reply: Uuid, model: Option<&str>) -> bool {
         match self.message_ids.iter().rposition(|id| *id == message) {
             Some(index) => {
                 self.reply_ids[index] = Some(reply);
+                self.wished_models[index] = model.map(str::to_owned);
                 true
             }
             None => false,
@@ -219,9 +296,10 @@ impl NewRows {
         }
         sqlx::query(
             "INSERT INTO messages (message_id, conversation_id, position, role, status, text, reply_id, in_reply_to,
-                                   model, created_at)
+                                   model, created_at, files, composed, tool_choice, wished_model)
              SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                                  $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[])",
+                                  $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::jsonb[],
+                                  $13::text[], $14::text[])",
         )
         .bind(self.message_ids)
         .bind(self.conversations)
@@ -233,6 +311,10 @@ impl NewRows {
         .bind(self.in_reply_to)
         .bind(self.models)
         .bind(self.times)
+        .bind(self.files)
+        .bind(self.composed)
+        .bind(self.tool_choices)
+        .bind(self.wished_models)
         .execute(connection)
         .await?;
         Ok(())

@@ -63,12 +63,14 @@ async fn apply(
             reply_id,
             owner,
             model,
+            interactive,
             deadline,
             at,
         } => sqlx::query(
             "INSERT INTO pending_replies
-                 (reply_id, conversation_id, owner, message_id, position, model, requested_at, deadline, attempt)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+                 (reply_id, conversation_id, owner, message_id, position, model, requested_at, deadline, attempt,
+                  interactive)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
         )
         .bind(reply_id.uuid())
         .bind(conversation_id.uuid())
@@ -77,7 +79,8 @@ async fn apply(
         .bind(position)
         .bind(model.as_deref())
         .bind(*at)
-        .bind(*deadline),
+        .bind(*deadline)
+        .bind(*interactive),
         ConversationEvent::ReplyBegun { reply_id, attempt, .. } => {
             sqlx::query("UPDATE pending_replies SET attempt = $2, not_before = NULL WHERE reply_id = $1")
                 .bind(reply_id.uuid())
@@ -101,7 +104,16 @@ async fn apply(
         | ConversationEvent::ConversationUnarchived { .. }
         | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. } => return Ok(()),
+        | ConversationEvent::MessageSent { .. }
+        | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::ClientToolCalled { .. }
+        | ConversationEvent::ClientToolAnswered { .. }
+        | ConversationEvent::ClientToolDropped { .. }
+        | ConversationEvent::InputRequested { .. }
+        | ConversationEvent::InputAnswered { .. }
+        | ConversationEvent::WidgetShown { .. }
+        | ConversationEvent::NoteAdded { .. }
+        | ConversationEvent::FeedbackGiven { .. } => return Ok(()),
     };
     query.execute(connection).await?;
     Ok(())

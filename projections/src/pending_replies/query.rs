@@ -27,6 +27,8 @@ pub struct PendingReplyRow {
     pub attempt: i32,
     /// Before when it shall not be tried again.
     pub not_before: Option<DateTime<Utc>>,
+    /// Whether the asker can be asked back.
+    pub interactive: bool,
 }
 
 /// The replies whose turn it is: the oldest of each conversation, not put off, within its deadline, and with no live

@@ -97,6 +97,7 @@ async fn apply(
         }
         ConversationEvent::ReplyCompleted {
             reply_id,
+            items,
             finish,
             usage,
             timings,
@@ -106,7 +107,7 @@ async fn apply(
             ..
         } => sqlx::query(
             "UPDATE replies SET state = 'completed', finish = $2, usage = $3, timings = $4, model = $5,
-                    provider_reply_id = $6, ended_at = $7, position = $8
+                    provider_reply_id = $6, ended_at = $7, position = $8, items = $9
              WHERE reply_id = $1",
         )
         .bind(reply_id.uuid())
@@ -116,7 +117,8 @@ async fn apply(
         .bind(model.as_str())
         .bind(provider_reply_id.as_deref())
         .bind(*at)
-        .bind(position),
+        .bind(position)
+        .bind(Json(items)),
         ConversationEvent::ReplyFailed { reply_id, reason, at, .. } => {
             ended("failed", *reply_id, Some(*reason), *at, position)
         }
@@ -132,7 +134,16 @@ async fn apply(
         | ConversationEvent::ConversationArchived { .. }
         | ConversationEvent::ConversationUnarchived { .. }
         | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::MessageSent { .. } => return Ok(()),
+        | ConversationEvent::MessageSent { .. }
+        | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::ClientToolCalled { .. }
+        | ConversationEvent::ClientToolAnswered { .. }
+        | ConversationEvent::ClientToolDropped { .. }
+        | ConversationEvent::InputRequested { .. }
+        | ConversationEvent::InputAnswered { .. }
+        | ConversationEvent::WidgetShown { .. }
+        | ConversationEvent::NoteAdded { .. }
+        | ConversationEvent::FeedbackGiven { .. } => return Ok(()),
     };
     query.execute(connection).await?;
     Ok(())

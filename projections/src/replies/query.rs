@@ -42,6 +42,8 @@ pub struct ReplyRow {
     pub ended_at: Option<DateTime<Utc>>,
     /// Position of its last event.
     pub position: i64,
+    /// Ids of what the answer brought besides its text.
+    pub items: sqlx::types::Json<Vec<Uuid>>,
 }
 
 impl ReplyRow {
@@ -62,7 +64,7 @@ pub async fn by_id(
 ) -> Result<Option<ReplyRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT reply_id, conversation_id, owner, message_id, answer_id, state, requested_model, model, attempts,
-                finish, failure, usage, timings, provider_reply_id, requested_at, ended_at, position
+                finish, failure, usage, timings, provider_reply_id, requested_at, ended_at, position, items
          FROM replies WHERE reply_id = $1 AND owner = $2",
     )
     .bind(reply)

@@ -1,0 +1,204 @@
+//! The writing side of items: calls of the page's tools, questions to the person, widgets, quizzes and notes; and what
+//! going back and feedback do to messages and items.
+
+use aggregates::Event;
+use aggregates::conversation::{ConversationEvent, Enclosed};
+use aggregates::quiz::QuizEvent;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::log::Recorded;
+
+/// What was sent with a message, as it stands in the message's row.
+#[derive(Default)]
+pub(super) struct EnclosedColumns {
+    pub(super) files: Option<Value>,
+    pub(super) composed: Option<Value>,
+    pub(super) tool_choice: Option<String>,
+}
+
+pub(super) fn enclosed(enclosed: &Enclosed) -> EnclosedColumns {
+    let Enclosed { files, composed, tool_choice } = enclosed;
+    let composed = composed.as_ref().and_then(|composed| composed.as_ref().known());
+    EnclosedColumns {
+        files: (!files.is_empty()).then(|| json!(files)),
+        composed: composed.map(|composed| json!(composed)),
+        tool_choice: tool_choice.clone(),
+    }
+}
+
+/// A new item.
+struct NewItem<'a> {
+    item_id: Uuid,
+    conversation: Uuid,
+    kind: &'static str,
+    status: &'static str,
+    reply_id: Option<Uuid>,
+    content: Value,
+    at: &'a DateTime<Utc>,
+}
+
+/// Writes what one event does to items; nothing for most events.
+pub(super) async fn apply(connection: &mut PgConnection, recorded: &Recorded) -> Result<(), sqlx::Error> {
+    match &recorded.event {
+        Event::Conversation(event) => of_conversation(connection, recorded.position, event).await,
+        Event::Quiz(QuizEvent::QuizStarted { quiz_id, conversation_id, at, .. }) => {
+            let item = NewItem {
+                item_id: quiz_id.uuid(),
+                conversation: conversation_id.uuid(),
+                kind: "quiz",
+                status: "shown",
+                reply_id: None,
+                content: json!({}),
+                at,
+            };
+            insert(connection, recorded.position, item).await
+        }
+        Event::Quiz(
+            QuizEvent::QuizChoiceSelected { .. }
+            | QuizEvent::QuizChoiceCleared { .. }
+            | QuizEvent::QuizAnswerSubmitted { .. }
+            | QuizEvent::QuizMovedOn { .. }
+            | QuizEvent::QuizFinished { .. },
+        )
+        | Event::User(_)
+        | Event::Claim(_)
+        | Event::File(_) => Ok(()),
+    }
+}
+
+async fn of_conversation(
+    connection: &mut PgConnection,
+    position: i64,
+    event: &ConversationEvent,
+) -> Result<(), sqlx::Error> {
+    let conversation = event.conversation_id().uuid();
+    let new = |item_id: Uuid, kind, status, reply_id: Option<Uuid>, content, at| NewItem {
+        item_id,
+        conversation,
+        kind,
+        status,
+        reply_id,
+        content,
+        at,
+    };
+    match event {
+        ConversationEvent::ClientToolCalled { item_id, reply_id, call_id, name, arguments, at, .. } => {
+            let arguments = arguments.as_ref().known();
+            let content = json!({"call_id": call_id, "name": name, "arguments": arguments});
+            let reply = Some(reply_id.uuid());
+            let item = new(item_id.uuid(), "client_tool_call", "pending", reply, content, at);
+            insert(connection, position, item).await
+        }
+        ConversationEvent::InputRequested { item_id, reply_id, questions, at, .. } => {
+            let content = json!({"questions": questions.as_ref().known()});
+            let reply = Some(reply_id.uuid());
+            let item = new(item_id.uuid(), "structured_input", "pending", reply, content, at);
+            insert(connection, position, item).await
+        }
+        ConversationEvent::WidgetShown { item_id, reply_id, widget, copy_text, at, .. } => {
+            let copy_text = copy_text.as_ref().and_then(|text| text.as_ref().known());
+            let content = json!({"widget": widget.as_ref().known(), "copy_text": copy_text});
+            let item = new(item_id.uuid(), "widget", "shown", Some(reply_id.uuid()), content, at);
+            insert(connection, position, item).await
+        }
+        ConversationEvent::NoteAdded { item_id, note, at, .. } => {
+            let content = json!({"note": note.as_ref().known()});
+            insert(connection, position, new(item_id.uuid(), "note", "shown", None, content, at)).await
+        }
+        ConversationEvent::ClientToolAnswered { item_id, output, .. } => {
+            let more = json!({"output": output.as_ref().known()});
+            answer(connection, item_id.uuid(), "answered", more).await
+        }
+        ConversationEvent::ClientToolDropped { item_id, .. } => {
+            answer(connection, item_id.uuid(), "dropped", json!({})).await
+        }
+        ConversationEvent::InputAnswered { item_id, skipped, answers, .. } => {
+            let status = if *skipped { "skipped" } else { "answered" };
+            let more = json!({"answers": answers.as_ref().known()});
+            answer(connection, item_id.uuid(), status, more).await
+        }
+        ConversationEvent::FeedbackGiven { item_ids, verdict, .. } => {
+            let ids: Vec<Uuid> = item_ids.iter().map(|id| id.uuid()).collect();
+            for statement in [
+                "UPDATE messages SET feedback = $3 WHERE message_id = ANY($1) AND conversation_id = $2",
+                "UPDATE items SET feedback = $3 WHERE item_id = ANY($1) AND conversation_id = $2",
+            ] {
+                sqlx::query(statement)
+                    .bind(&ids)
+                    .bind(conversation)
+                    .bind(verdict.as_str())
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        }
+        ConversationEvent::ConversationRewound { message_position, .. } => {
+            // What came after going back may be in this batch already.
+            for statement in [
+                "UPDATE messages SET left_at = $3
+                 WHERE conversation_id = $1 AND position > $2 AND position < $3 AND left_at IS NULL",
+                "UPDATE items SET left_at = $3
+                 WHERE conversation_id = $1 AND position > $2 AND position < $3 AND left_at IS NULL",
+            ] {
+                sqlx::query(statement)
+                    .bind(conversation)
+                    .bind(message_position)
+                    .bind(position)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(())
+        }
+        ConversationEvent::ConversationStarted { .. }
+        | ConversationEvent::ConversationRenamed { .. }
+        | ConversationEvent::ConversationPinned { .. }
+        | ConversationEvent::ConversationUnpinned { .. }
+        | ConversationEvent::ConversationArchived { .. }
+        | ConversationEvent::ConversationUnarchived { .. }
+        | ConversationEvent::ConversationRead { .. }
+        | ConversationEvent::ConversationDeleted { .. }
+        | ConversationEvent::MessageSent { .. }
+        | ConversationEvent::ReplyRequested { .. }
+        | ConversationEvent::ReplyBegun { .. }
+        | ConversationEvent::ReplyAttemptFailed { .. }
+        | ConversationEvent::ReplyCompleted { .. }
+        | ConversationEvent::ReplyFailed { .. }
+        | ConversationEvent::ReplyCancelled { .. } => Ok(()),
+    }
+}
+
+async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO items (item_id, conversation_id, position, kind, status, reply_id, content, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(item.item_id)
+    .bind(item.conversation)
+    .bind(position)
+    .bind(item.kind)
+    .bind(item.status)
+    .bind(item.reply_id)
+    .bind(item.content)
+    .bind(item.at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn answer(
+    connection: &mut PgConnection,
+    item: Uuid,
+    status: &str,
+    more: Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE items SET status = $2, content = content || $3 WHERE item_id = $1")
+        .bind(item)
+        .bind(status)
+        .bind(more)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
