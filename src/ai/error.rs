@@ -55,6 +55,9 @@ pub enum ProviderError {
     /// The answer is not what this API answers.
     #[error("the provider's answer could not be understood")]
     BadResponse,
+    /// The provider has nothing that could do this.
+    #[error("the provider cannot do this")]
+    Unsupported,
     /// The stream ended, or the connection broke, before the provider said why it finished.
     #[error("the provider's answer was cut off")]
     Cut,
@@ -80,6 +83,7 @@ impl ProviderError {
             | Self::ModelUnknown
             | Self::BadRequest
             | Self::BadResponse
+            | Self::Unsupported
             | Self::TooLong => false,
         }
     }
@@ -97,6 +101,7 @@ impl ProviderError {
             Self::ModelUnknown => "model_unknown",
             Self::BadRequest => "bad_request",
             Self::BadResponse | Self::Cut => "bad_response",
+            Self::Unsupported => "unsupported",
             Self::TooLong => "too_long",
         }
     }
@@ -130,6 +135,7 @@ mod tests {
             ProviderError::ModelUnknown,
             ProviderError::BadRequest,
             ProviderError::BadResponse,
+            ProviderError::Unsupported,
             ProviderError::TooLong,
         ];
         for error in again {

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Piece, Pieces, Prompt, Provider, ProviderError, TimeoutKind};
+use super::{Piece, Pieces, Prompt, Provider, ProviderError, Recording, TimeoutKind};
 
 /// How long a provider may take and how much it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,13 @@ impl<P: Provider> Provider for Guarded<P> {
     fn stream(&self, prompt: Prompt) -> Pieces {
         guard(self.inner.stream(prompt), self.limits)
     }
+
+    fn transcribe(&self, recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
+        let (said, total) = (self.inner.transcribe(recording), self.limits.total);
+        Box::pin(async move {
+            tokio::time::timeout(total, said).await.unwrap_or(Err(ProviderError::Timeout(TimeoutKind::Total)))
+        })
+    }
 }
 
 /// What the guard knows of a stream between two polls.
@@ -101,7 +109,7 @@ pub fn guard(inner: Pieces, limits: Limits) -> Pieces {
     futures::stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         match watch.next().await {
-            Ok(Piece::Text(text)) => Some((Ok(Piece::Text(text)), Some(watch))),
+            more @ Ok(Piece::Text(_) | Piece::Call(_)) => Some((more, Some(watch))),
             last => Some((last, None)),
         }
     })
@@ -119,6 +127,14 @@ impl Watch {
             self.alive = true;
             let mut text = match piece? {
                 Piece::Text(text) => text,
+                Piece::Call(call) => {
+                    // What a call carries counts like text; half a call is none.
+                    self.text_bytes += call.arguments.to_string().len();
+                    if self.text_bytes > self.limits.max_text_bytes {
+                        return Err(ProviderError::TooLong);
+                    }
+                    return Ok(Piece::Call(call));
+                }
                 end @ Piece::End(_) => return Ok(end),
             };
             strip_controls(&mut text);

@@ -9,7 +9,9 @@ pub mod guard;
 pub mod openai;
 pub mod scripted;
 pub mod select;
+pub mod turns;
 
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -19,6 +21,7 @@ pub use guard::{Guarded, Limits};
 pub use openai::{ApiKey, OpenAi, OpenAiSettings};
 pub use scripted::{Fault, FaultPlan, Scripted, ScriptedSettings};
 pub use select::{AiSettings, SettingsError, from_settings};
+pub use turns::{Attached, Content, Tool, ToolCall, Turn};
 
 /// Who said a turn of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +30,6 @@ pub enum Role {
     User,
     /// The provider, in an earlier reply.
     Assistant,
-}
-
-/// One turn of the conversation as the provider is to see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
-    /// Who said it.
-    pub role: Role,
-    /// What was said.
-    pub text: String,
 }
 
 /// How the provider is to answer.
@@ -58,10 +52,35 @@ pub struct Prompt {
     pub turns: Vec<Turn>,
     /// How to answer.
     pub parameters: Parameters,
+    /// Tools that may be called instead of, or besides, answering with text.
+    pub tools: Vec<Tool>,
+    /// The tool that has to be called; one of `tools`.
+    pub tool_choice: Option<String>,
+    /// What is wanted.
+    pub purpose: Purpose,
     /// Which try of the reply this is; the first is 1.
     pub attempt: u32,
     /// The reply that is asked for.
     pub reply: Uuid,
+}
+
+/// What a prompt wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// An answer.
+    #[default]
+    Reply,
+    /// A title for the conversation.
+    Title,
+}
+
+/// Something that was said, to be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The bytes.
+    pub audio: Vec<u8>,
+    /// Their type, without parameters.
+    pub mime_type: String,
 }
 
 /// Why a provider stopped writing.
@@ -102,11 +121,13 @@ pub struct Completion {
 pub enum Piece {
     /// More text. A bare provider may yield empty text as a sign of life; [`guard`] swallows it.
     Text(String),
+    /// A tool is to be called.
+    Call(ToolCall),
     /// The end. A guarded stream ends after it.
     End(Completion),
 }
 
-/// A provider's answer: any number of [`Piece::Text`], then one [`Piece::End`] or one error. Dropping it
+/// A provider's answer: any number of [`Piece::Text`] and [`Piece::Call`], then one [`Piece::End`] or one error. Dropping it
 /// drops the call, and with it the connection to the provider.
 pub type Pieces = BoxStream<'static, Result<Piece, ProviderError>>;
 
@@ -128,6 +149,14 @@ pub trait Provider: Send + Sync {
     /// Asks for a reply. Nothing is sent before the stream is polled for the first time, and nothing is
     /// tried twice: whether there is another attempt is for the caller to say.
     fn stream(&self, prompt: Prompt) -> Pieces;
+
+    /// Writes down what was said in a recording.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unsupported`] when it cannot do that; else why it failed.
+    fn transcribe(&self, _recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
+        Box::pin(async { Err(ProviderError::Unsupported) })
+    }
 }
 
 /// The parameters that all providers share, in the form that [`Provider::parameters`] returns.

@@ -12,7 +12,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Completion, Finish, Piece, Pieces, Prompt, Provider, ProviderError, Role, TokenUsage, common_parameters,
+    Attached, Completion, Content, Finish, Piece, Pieces, Prompt, Provider, ProviderError, Purpose, Role,
+    TokenUsage, ToolCall, Turn, common_parameters,
 };
 
 /// The model's name; it says what it is.
@@ -161,6 +162,11 @@ impl Provider for Scripted {
         let words_per_second = self.settings.words_per_second;
         match self.settings.faults.of(prompt.attempt) {
             Fault::None => {
+                if let Some(call) = called(&prompt) {
+                    let (_, mut end) = script(&prompt);
+                    end.usage = end.usage.map(|usage| TokenUsage { completion_tokens: 0, ..usage });
+                    return stream::iter([Ok(Piece::Call(call)), Ok(Piece::End(end))]).boxed();
+                }
                 let (words, end) = script(&prompt);
                 paced(words, words_per_second, Some(end))
             }
@@ -212,28 +218,16 @@ fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> 
 /// What is answered to a prompt, in words, each with the white space behind it, and the end that follows.
 /// A token is a word; no more of them are said than `max_output_tokens`.
 fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
-    let from_person = prompt.turns.iter().filter(|turn| turn.role == Role::User).count();
-    let last = prompt.turns.iter().rev().find(|turn| turn.role == Role::User);
-    let said = match last {
-        Some(turn) if turn.text.chars().count() > ECHO_CHARS => {
-            let shown: String = turn.text.chars().take(ECHO_CHARS).collect();
-            format!("You said: \"{shown}…\"")
-        }
-        Some(turn) => format!("You said: \"{}\"", turn.text),
-        None => "You said nothing.".to_owned(),
+    let reply = match prompt.purpose {
+        Purpose::Reply => reply(prompt),
+        Purpose::Title => title(prompt),
     };
-    let reply = format!(
-        "{LABEL} {said} Turns seen: {} ({from_person} from you, {} from me); words of instructions: {}.",
-        prompt.turns.len(),
-        prompt.turns.len() - from_person,
-        count_words(&prompt.system),
-    );
     let mut words: Vec<String> = reply.split_inclusive(' ').map(str::to_owned).collect();
     let most = usize::try_from(prompt.parameters.max_output_tokens).unwrap_or(usize::MAX);
     let finish = if words.len() > most { Finish::Length } else { Finish::Stop };
     words.truncate(most);
 
-    let sent = prompt.turns.iter().map(|turn| count_words(&turn.text)).sum::<usize>();
+    let sent = prompt.turns.iter().map(|turn| count_words(turn.text())).sum::<usize>();
     let usage = TokenUsage {
         prompt_tokens: clamp(sent + count_words(&prompt.system)),
         completion_tokens: clamp(words.len()),
@@ -245,6 +239,75 @@ fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
         provider_reply_id: Some(format!("scripted-{}-{}", prompt.reply, prompt.attempt)),
     };
     (words, end)
+}
+
+/// What is answered, as one text.
+fn reply(prompt: &Prompt) -> String {
+    let from_person = prompt.turns.iter().filter(|turn| turn.role() == Some(Role::User)).count();
+    let said = match prompt.turns.last() {
+        Some(Turn::Called { name, output, .. }) => {
+            format!("The tool {name} came to: {}", short(&output.to_string()))
+        }
+        _ => match prompt.turns.iter().rev().find(|turn| turn.role() == Some(Role::User)) {
+            Some(turn) => format!("You said: \"{}\"", short(turn.text())),
+            None => "You said nothing.".to_owned(),
+        },
+    };
+    let files: String = match prompt.turns.last() {
+        Some(Turn::Said { files, .. }) => files.iter().map(received).collect(),
+        Some(Turn::Called { .. }) | None => String::new(),
+    };
+    format!(
+        "{LABEL} {said}{files} Turns seen: {} ({from_person} from you, {} from me); words of instructions: {}.",
+        prompt.turns.len(),
+        prompt.turns.len() - from_person,
+        count_words(&prompt.system),
+    )
+}
+
+/// The beginning of a text that may be long.
+fn short(text: &str) -> String {
+    if text.chars().count() > ECHO_CHARS {
+        let shown: String = text.chars().take(ECHO_CHARS).collect();
+        format!("{shown}…")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What is said about a file.
+fn received(file: &Attached) -> String {
+    match &file.content {
+        Content::Text(text) => format!(" File {} says: \"{}\"", file.name, short(text)),
+        Content::Bytes(bytes) => format!(" File {} has {} bytes.", file.name, bytes.len()),
+    }
+}
+
+/// A title: the first words of the first message.
+fn title(prompt: &Prompt) -> String {
+    let first = prompt.turns.iter().find(|turn| turn.role() == Some(Role::User));
+    let words: Vec<&str> = first.map(Turn::text).unwrap_or_default().split_whitespace().take(6).collect();
+    words.join(" ")
+}
+
+/// A message `call NAME {...}` has a tool called, if it is offered. A chosen tool is called with the message itself.
+fn called(prompt: &Prompt) -> Option<ToolCall> {
+    if prompt.purpose != Purpose::Reply {
+        return None;
+    }
+    let Some(Turn::Said { role: Role::User, text, .. }) = prompt.turns.last() else { return None };
+    let call = |name: &str, arguments: Value| ToolCall {
+        call_id: format!("call-{}-{}", prompt.reply, prompt.attempt),
+        name: name.to_owned(),
+        arguments,
+    };
+    if let Some(rest) = text.strip_prefix("call ") {
+        let (name, arguments) = rest.split_once(' ').unwrap_or((rest, "{}"));
+        let offered = prompt.tools.iter().any(|tool| tool.name == name);
+        return offered.then(|| call(name, serde_json::from_str(arguments).unwrap_or_default()));
+    }
+    let chosen = prompt.tool_choice.as_deref()?;
+    Some(call(chosen, serde_json::json!({"message": text})))
 }
 
 fn count_words(text: &str) -> usize {
@@ -260,14 +323,17 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::ai::{Guarded, Limits, Parameters, TimeoutKind, Turn};
+    use crate::ai::{Guarded, Limits, Parameters, TimeoutKind, Tool};
 
     fn prompt(turns: &[(Role, &str)]) -> Prompt {
         Prompt {
             model: None,
             system: "Be very brief.".to_owned(),
-            turns: turns.iter().map(|&(role, text)| Turn { role, text: text.to_owned() }).collect(),
+            turns: turns.iter().map(|&(role, text)| Turn::said(role, text)).collect(),
             parameters: Parameters { max_output_tokens: 500, temperature: None },
+            tools: Vec::new(),
+            tool_choice: None,
+            purpose: Purpose::Reply,
             attempt: 1,
             reply: Uuid::nil(),
         }
@@ -319,6 +385,43 @@ mod tests {
         assert!(got.contains(&format!("\"{}…\"", "é".repeat(ECHO_CHARS))), "{got}");
         let got = text_of(&all(&failing("none"), prompt(&[])).await);
         assert!(got.contains("You said nothing. Turns seen: 0"), "{got}");
+    }
+
+    #[tokio::test]
+    async fn a_tool_is_called_when_the_message_says_so_and_it_is_offered() {
+        let mut asked = prompt(&[(Role::User, "call look {\"at\": \"sky\"}")]);
+        assert!(text_of(&all(&failing("none"), asked.clone()).await).contains("You said: \"call look"));
+        asked.tools = vec![Tool {
+            name: "look".to_owned(),
+            description: String::new(),
+            parameters: serde_json::json!({"type": "object"}),
+        }];
+        let got = all(&failing("none"), asked.clone()).await;
+        let [Ok(Piece::Call(call)), Ok(Piece::End(_))] = got.as_slice() else { panic!("no call: {got:?}") };
+        assert_eq!((call.name.as_str(), &call.arguments), ("look", &serde_json::json!({"at": "sky"})));
+        asked.turns.push(Turn::Called {
+            call_id: call.call_id.clone(),
+            name: "look".to_owned(),
+            arguments: call.arguments.clone(),
+            output: serde_json::json!({"stars": 3}),
+        });
+        let told = text_of(&all(&failing("none"), asked).await);
+        assert!(told.contains("The tool look came to: {\"stars\":3}"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_title_is_the_first_words_and_files_are_told_of() {
+        let mut asked = prompt(&[(Role::User, "How do I prune an old apple tree in winter?")]);
+        asked.purpose = Purpose::Title;
+        assert_eq!(text_of(&all(&failing("none"), asked).await), "How do I prune an old");
+        let mut asked = hello();
+        let file = Attached {
+            name: "a.txt".to_owned(),
+            mime_type: "text/plain".to_owned(),
+            content: Content::Text("plums".to_owned()),
+        };
+        asked.turns = vec![Turn::Said { role: Role::User, text: "See".to_owned(), files: vec![file] }];
+        assert!(text_of(&all(&failing("none"), asked).await).contains("File a.txt says: \"plums\""));
     }
 
     #[tokio::test]

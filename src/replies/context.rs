@@ -1,76 +1,254 @@
 //! The context policy: what a provider is sent of a conversation. One pure function; its inputs are the provenance.
 //!
-//! * Order: the standing instructions, then whole turns, oldest first, the asked message last. An answer stands right
-//!   after the message it answers, even when another message was sent in between.
+//! * Order: the standing instructions, then whole turns, oldest first, the asked message last. A turn is a person's
+//!   message with everything that came of it: its answer, calls of tools with their output, questions with what was
+//!   answered, widgets, quizzes, notes. An answer stands in the turn of the message it answers, even when another message
+//!   was sent in between.
 //! * Messages that were sent after the asked one are not sent: they get replies of their own.
-//! * Whole turns only, the newest ones that fit `history_turns` and `history_chars`; the asked message always goes,
+//! * Whole turns only, the newest ones that fit `history_turns` and `history_chars`; the turn of what is asked always goes,
 //!   whatever its length.
-//! * Erased messages, and answers of which nothing was kept, are left out. An answer that was cut short goes as far as
-//!   it was kept.
+//! * Erased messages, answers of which nothing was kept, and calls that nobody answered are left out. An answer that was
+//!   cut short goes as far as it was kept.
+//! * What a person, a page or a file says is always in a turn of the user's, never among the instructions; quotes, notes
+//!   and files stand between marks that say what they are.
 
-use aggregates::ids::MessageId;
-use projections::messages::query::MessageRow;
+use std::collections::HashMap;
+
+use aggregates::conversation::{InputAnswer, InputForm, InputQuestion};
+use aggregates::ids::{MessageId, ReplyId};
+use projections::messages::thread::{Entry, ThreadRow};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::settings::ReplySettings;
 use crate::ai::{Role, Turn};
 
+/// The most characters of a widget that are described.
+const WIDGET_CHARS: usize = 2_000;
+
 /// What a provider is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Context {
     /// Standing instructions.
     pub system: String,
-    /// The turns, oldest first; the last one is the asked message.
+    /// The turns, oldest first; the last one is what is asked.
     pub turns: Vec<Turn>,
-    /// The messages that went in, in that order.
+    /// The messages and items that went in, in that order.
     pub inputs: Vec<MessageId>,
+    /// Files that came with messages, by the place of their turn among `turns`.
+    pub files: Vec<(usize, Vec<Uuid>)>,
+    /// The tool that was chosen with the asked message.
+    pub tool_choice: Option<String>,
 }
 
-/// Makes the context of the reply to `asked` from the conversation's messages, in any order. None when the asked
-/// message is not among them or is erased: there is nothing to answer.
-pub fn build(settings: &ReplySettings, asked: Uuid, messages: &[MessageRow]) -> Option<Context> {
-    let question = messages.iter().find(|message| message.message_id == asked)?;
-    let question_text = question.text.as_deref()?;
-    let mut earlier: Vec<&MessageRow> = messages
-        .iter()
-        .filter(|message| {
-            message.role == "user" && message.position < question.position && message.text.is_some()
-        })
-        .collect();
-    earlier.sort_by_key(|message| std::cmp::Reverse(message.position));
+/// Makes the context of the reply to `asked` (a message, or an item that was answered) from what stands in the
+/// conversation, in any order. None when what asked is not among it or is erased: there is nothing to answer.
+pub fn build(settings: &ReplySettings, asked: Uuid, rows: &[ThreadRow]) -> Option<Context> {
+    let mut ordered: Vec<&ThreadRow> = rows.iter().collect();
+    ordered.sort_by_key(|row| row.position);
+    let roots = roots(&ordered);
+    let root = *roots.get(&asked)?;
+    let asker = ordered.iter().find(|row| row.id == asked)?;
+    if is_erased(asker) {
+        return None;
+    }
+    let begins = ordered.iter().find(|row| row.id == root).map_or(asker.position, |row| row.position);
 
-    let mut left = settings.history_chars.saturating_sub(chars(question_text));
-    let mut picked: Vec<Vec<&MessageRow>> = Vec::new();
+    // The turn of what is asked, up to that.
+    let last: Vec<&ThreadRow> = ordered
+        .iter()
+        .filter(|row| roots.get(&row.id) == Some(&root) && row.position <= asker.position)
+        .copied()
+        .collect();
+    let mut left = settings.history_chars.saturating_sub(size(&last));
+    let mut earlier: Vec<&ThreadRow> =
+        ordered.iter().filter(|row| is_message(row) && row.position < begins && !is_erased(row)).copied().collect();
+    earlier.reverse();
+    let mut picked: Vec<Vec<&ThreadRow>> = Vec::new();
     for message in earlier.into_iter().take(settings.history_turns) {
-        let mut turn = vec![message];
-        turn.extend(
-            messages
-                .iter()
-                .find(|answer| answer.in_reply_to == Some(message.message_id) && answer.text.is_some()),
-        );
-        let size = turn.iter().filter_map(|message| message.text.as_deref()).map(chars).sum::<usize>();
+        let turn: Vec<&ThreadRow> =
+            ordered.iter().filter(|row| roots.get(&row.id) == Some(&message.id)).copied().collect();
+        let size = size(&turn);
         if size > left {
             break;
         }
         left -= size;
         picked.push(turn);
     }
-    let ordered = picked.into_iter().rev().flatten().chain([question]);
 
-    let mut context =
-        Context { system: settings.system_prompt.clone(), turns: Vec::new(), inputs: Vec::new() };
-    for message in ordered {
-        let role = if message.role == "user" { Role::User } else { Role::Assistant };
-        context.turns.push(Turn { role, text: message.text.clone().unwrap_or_default() });
-        context.inputs.push(MessageId::from(message.message_id));
+    let mut context = Context {
+        system: settings.system_prompt.clone(),
+        turns: Vec::new(),
+        inputs: Vec::new(),
+        files: Vec::new(),
+        tool_choice: None,
+    };
+    for row in picked.into_iter().rev().flatten().chain(last) {
+        context.add(row);
+    }
+    if let Entry::Message { tool_choice, .. } = &asker.entry {
+        context.tool_choice.clone_from(tool_choice);
     }
     Some(context)
 }
 
 /// How many rows have to be read so that [`build`] sees every turn it may send.
 pub fn rows_needed(settings: &ReplySettings) -> i64 {
-    // A turn is two rows; some more for messages that wait behind the asked one.
+    // A turn is two rows as a rule; some more for items, and for messages that wait behind the asked one.
     i64::try_from(settings.history_turns).unwrap_or(1_000) * 2 + 32
+}
+
+/// The message that each row goes back to: itself, or the one it came of.
+fn roots(ordered: &[&ThreadRow]) -> HashMap<Uuid, Uuid> {
+    let mut of: HashMap<Uuid, Uuid> = HashMap::new();
+    // By the reply that a message or an item asked for.
+    let mut of_reply: HashMap<Uuid, Uuid> = HashMap::new();
+    // By place, for what names no reply: notes, and quizzes that were begun by hand.
+    let mut latest = None;
+    for row in ordered {
+        let root = match &row.entry {
+            Entry::Message { .. } => {
+                of_reply.extend(row.reply_id.map(|reply| (reply, row.id)));
+                Some(row.id)
+            }
+            Entry::Answer { in_reply_to, .. } => in_reply_to.and_then(|asker| of.get(&asker).copied()),
+            Entry::ClientToolCall { .. } | Entry::StructuredInput { .. } => {
+                let root = row.reply_id.and_then(|reply| of_reply.get(&reply).copied());
+                let asks = ReplyId::of(MessageId::new(row.id)).uuid();
+                of_reply.extend(root.map(|root| (asks, root)));
+                root
+            }
+            Entry::Widget { .. } => row.reply_id.and_then(|reply| of_reply.get(&reply).copied()),
+            Entry::Quiz(_) | Entry::Note(_) => latest,
+        };
+        if let Some(root) = root {
+            of.insert(row.id, root);
+            latest = Some(root);
+        }
+    }
+    of
+}
+
+impl Context {
+    /// Adds what a row says, if it says anything.
+    fn add(&mut self, row: &ThreadRow) {
+        let before = self.turns.len();
+        match &row.entry {
+            Entry::Message { text: Some(text), composed, files, .. } => {
+                let quoted = composed.as_ref().and_then(|composed| composed.quoted.as_deref());
+                let text = match quoted {
+                    Some(quoted) => format!("{}\n{text}", between("quoted", "", quoted)),
+                    None => text.clone(),
+                };
+                if !files.is_empty() {
+                    self.files.push((self.turns.len(), files.clone()));
+                }
+                self.turns.push(Turn::said(Role::User, text));
+            }
+            Entry::Answer { text: Some(text), .. } => self.turns.push(Turn::said(Role::Assistant, text)),
+            Entry::ClientToolCall { call_id, name, arguments, output: Some(output) } => {
+                self.turns.push(Turn::Called {
+                    call_id: call_id.clone(),
+                    name: name.clone(),
+                    arguments: arguments.clone(),
+                    output: output.clone(),
+                });
+            }
+            Entry::StructuredInput { status, questions, answers } if !questions.is_empty() => {
+                self.turns.push(Turn::said(Role::Assistant, asked_text(questions)));
+                if status != "pending" {
+                    self.turns.push(Turn::said(Role::User, answered_text(questions, answers)));
+                }
+            }
+            Entry::Widget { widget, .. } => {
+                let described: String = widget.to_string().chars().take(WIDGET_CHARS).collect();
+                self.turns.push(Turn::said(Role::Assistant, between("shown_widget", "", &described)));
+            }
+            Entry::Quiz(Some(quiz)) => {
+                let state = format!(
+                    "A quiz about {}: question {} of {}, {} right at the first try, {}.",
+                    quiz.topic,
+                    quiz.index,
+                    quiz.total,
+                    quiz.score,
+                    if quiz.finished { "finished" } else { "under way" }
+                );
+                self.turns.push(Turn::said(Role::Assistant, between("shown_quiz", "", &state)));
+            }
+            Entry::Note(Some(note)) => self.turns.push(Turn::said(Role::User, between("note", "", note))),
+            Entry::Message { text: None, .. }
+            | Entry::Answer { text: None, .. }
+            | Entry::ClientToolCall { output: None, .. }
+            | Entry::StructuredInput { .. }
+            | Entry::Quiz(None)
+            | Entry::Note(None) => {}
+        }
+        if self.turns.len() > before {
+            self.inputs.push(MessageId::new(row.id));
+        }
+    }
+}
+
+/// Content that somebody else is the author of, between marks. What would end the marks within it is taken apart.
+pub(super) fn between(mark: &str, attributes: &str, content: &str) -> String {
+    let end = format!("</{mark}");
+    let apart = content.replace(&end, &format!("< /{mark}"));
+    format!("<{mark}{attributes}>\n{apart}\n</{mark}>")
+}
+
+fn asked_text(questions: &[InputQuestion]) -> String {
+    let mut text = String::from("I asked:");
+    for question in questions {
+        text.push_str("\n- ");
+        text.push_str(&question.question);
+        if let InputForm::Choice { options, .. } = &question.form {
+            text.push_str(" (");
+            text.push_str(&options.join(", "));
+            text.push(')');
+        }
+    }
+    text
+}
+
+fn answered_text(questions: &[InputQuestion], answers: &[InputAnswer]) -> String {
+    let lines = questions.iter().map(|question| {
+        let answer = answers.iter().find(|answer| answer.id == question.id && !answer.skipped);
+        let said = answer.map_or_else(|| "(skipped)".to_owned(), |answer| answer.values.join(", "));
+        format!("{}: {said}", question.question)
+    });
+    between("answers", "", &lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn is_message(row: &ThreadRow) -> bool {
+    matches!(row.entry, Entry::Message { .. })
+}
+
+fn is_erased(row: &ThreadRow) -> bool {
+    matches!(row.entry, Entry::Message { text: None, .. })
+}
+
+/// About how many characters a turn's rows come to.
+fn size(rows: &[&ThreadRow]) -> usize {
+    let of = |row: &&ThreadRow| match &row.entry {
+        Entry::Message { text, composed, .. } => {
+            let quoted = composed.as_ref().and_then(|composed| composed.quoted.as_deref());
+            text.as_deref().map_or(0, chars) + quoted.map_or(0, chars)
+        }
+        Entry::Answer { text, .. } | Entry::Note(text) => text.as_deref().map_or(0, chars),
+        Entry::ClientToolCall { arguments, output, .. } => {
+            written(arguments) + output.as_ref().map_or(0, written)
+        }
+        Entry::StructuredInput { questions, answers, .. } => {
+            chars(&asked_text(questions)) + chars(&answered_text(questions, answers))
+        }
+        Entry::Widget { widget, .. } => written(widget).min(WIDGET_CHARS),
+        Entry::Quiz(_) => 100,
+    };
+    rows.iter().map(of).sum()
+}
+
+fn written(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 fn chars(text: &str) -> usize {
@@ -78,98 +256,5 @@ fn chars(text: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use chrono::{TimeZone as _, Utc};
-    use proptest::prelude::*;
-
-    fn row(id: u128, position: i64, text: Option<&str>, answers: Option<u128>) -> MessageRow {
-        MessageRow {
-            message_id: Uuid::from_u128(id),
-            conversation_id: Uuid::from_u128(1),
-            position,
-            role: if answers.is_some() { "assistant" } else { "user" }.to_owned(),
-            status: "complete".to_owned(),
-            text: text.map(str::to_owned),
-            reply_id: None,
-            in_reply_to: answers.map(Uuid::from_u128),
-            model: None,
-            created_at: Utc.timestamp_opt(0, 0).unwrap(),
-        }
-    }
-
-    fn texts(context: &Context) -> Vec<&str> {
-        context.turns.iter().map(|turn| turn.text.as_str()).collect()
-    }
-
-    #[test]
-    fn an_answer_stands_after_its_question_even_when_another_message_came_between() {
-        let rows = [
-            row(10, 1, Some("first"), None),
-            row(20, 2, Some("second"), None),
-            row(11, 3, Some("answer to first"), Some(10)),
-        ];
-        let context = build(&ReplySettings::default(), Uuid::from_u128(20), &rows).unwrap();
-        assert_eq!(texts(&context), ["first", "answer to first", "second"]);
-        assert_eq!(context.turns[1].role, Role::Assistant);
-    }
-
-    #[test]
-    fn a_later_message_is_not_sent() {
-        let rows = [row(10, 1, Some("first"), None), row(20, 2, Some("second"), None)];
-        let context = build(&ReplySettings::default(), Uuid::from_u128(10), &rows).unwrap();
-        assert_eq!(texts(&context), ["first"]);
-    }
-
-    #[test]
-    fn old_turns_go_whole_when_the_budget_is_spent() {
-        let settings = ReplySettings { history_chars: 12, ..ReplySettings::default() };
-        let rows = [
-            row(10, 1, Some("aaaa"), None),
-            row(11, 2, Some("bbbb"), Some(10)),
-            row(20, 3, Some("cc"), None),
-            row(21, 4, Some("dd"), Some(20)),
-            row(30, 5, Some("eeee"), None),
-        ];
-        let context = build(&settings, Uuid::from_u128(30), &rows).unwrap();
-        assert_eq!(texts(&context), ["cc", "dd", "eeee"]);
-    }
-
-    #[test]
-    fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
-        let rows = [row(10, 1, None, None), row(20, 2, Some("second"), None)];
-        assert_eq!(build(&ReplySettings::default(), Uuid::from_u128(10), &rows), None);
-        let context = build(&ReplySettings::default(), Uuid::from_u128(20), &rows).unwrap();
-        assert_eq!(texts(&context), ["second"]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_question_is_last_the_budget_holds_and_the_order_of_rows_does_not_matter(
-            lengths in proptest::collection::vec((0_usize..40, proptest::option::of(0_usize..40)), 1..12),
-            turns in 0_usize..8, budget in 0_usize..120, seed in any::<u64>(),
-        ) {
-            let settings = ReplySettings { history_turns: turns, history_chars: budget, ..ReplySettings::default() };
-            let mut rows = Vec::new();
-            for (index, (question, answer)) in lengths.iter().enumerate() {
-                let id = (index as u128 + 1) * 10;
-                rows.push(row(id, index as i64 * 2, Some(&"q".repeat(*question)), None));
-                if let Some(answer) = answer {
-                    rows.push(row(id + 1, index as i64 * 2 + 1, Some(&"a".repeat(*answer)), Some(id)));
-                }
-            }
-            let asked = Uuid::from_u128(lengths.len() as u128 * 10);
-            let context = build(&settings, asked, &rows).unwrap();
-            prop_assert_eq!(context.inputs.last().map(|id| id.uuid()), Some(asked));
-            prop_assert_eq!(context.turns.len(), context.inputs.len());
-            prop_assert!(context.turns.iter().filter(|turn| turn.role == Role::User).count() <= turns + 1);
-            let question = lengths[lengths.len() - 1].0;
-            let sent: usize = context.turns.iter().map(|turn| turn.text.len()).sum();
-            prop_assert!(sent <= budget.max(question));
-            let mut shuffled = rows.clone();
-            let turn_by = (seed % rows.len() as u64) as usize;
-            shuffled.rotate_left(turn_by);
-            prop_assert_eq!(build(&settings, asked, &shuffled), Some(context));
-        }
-    }
-}
+#[path = "context_tests.rs"]
+mod tests;

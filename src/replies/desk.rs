@@ -179,5 +179,6 @@ fn job(row: PendingReplyRow) -> Job {
         model: row.model,
         deadline: row.deadline,
         attempts: u32::try_from(row.attempt).unwrap_or_default(),
+        interactive: row.interactive,
     }
 }

@@ -14,18 +14,20 @@ use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
-use projections::messages::{self, query::MessageRow};
+use projections::messages::thread::{self, ThreadRow};
 use projections::pending_replies;
 use projections::progress::Progress;
 use projections::query::{self, Standing};
 use projections::warm_pool::WarmPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::context::{self, Context};
 use super::settings::ReplySettings;
-use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError};
+use super::tools;
+use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall};
 use crate::clock::Clock;
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
@@ -37,7 +39,7 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 /// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
 const MARGIN: Duration = Duration::from_secs(5);
 /// Version of the context policy and of how the prompt is put together; part of the provenance.
-const PROMPT_VERSION: &str = "context-1";
+const PROMPT_VERSION: &str = "context-2";
 
 /// A reply that this process is to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub struct Job {
     pub conversation: Uuid,
     /// Who asked.
     pub owner: Uuid,
-    /// The message that asked.
+    /// The message that asked, or the item that was answered.
     pub message: Uuid,
     /// The model wished for.
     pub model: Option<String>,
@@ -56,6 +58,8 @@ pub struct Job {
     pub deadline: DateTime<Utc>,
     /// Attempts begun so far.
     pub attempts: u32,
+    /// Whether the asker can be asked back.
+    pub interactive: bool,
 }
 
 /// What is to become of a job, in the words of any queue.
@@ -76,15 +80,17 @@ pub struct ReplyHandler {
 }
 
 pub(super) struct Inner {
-    pool: WarmPool,
+    pub(super) pool: WarmPool,
     pub(super) executor: Executor,
     progress: Progress,
     hub: Hub,
-    provider: Arc<dyn Provider>,
+    pub(super) provider: Arc<dyn Provider>,
     pub(super) settings: ReplySettings,
     pub(super) clock: Clock,
     /// Name of this worker in the provenance.
     worker: String,
+    /// What is done beside replies runs here.
+    pub(super) tasks: TaskTracker,
 }
 
 /// How far an attempt has got with the provider.
@@ -92,6 +98,7 @@ pub(super) struct Inner {
 pub(super) struct Progressed {
     pub(super) text: String,
     pub(super) first_token: Option<Duration>,
+    pub(super) calls: Vec<ToolCall>,
 }
 
 /// How an attempt's talk with the provider ended.
@@ -119,8 +126,10 @@ impl ReplyHandler {
         settings: ReplySettings,
         clock: Clock,
         worker: String,
+        tasks: TaskTracker,
     ) -> Self {
-        Self { inner: Arc::new(Inner { pool, executor, progress, hub, provider, settings, clock, worker }) }
+        let inner = Inner { pool, executor, progress, hub, provider, settings, clock, worker, tasks };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The settings it works with.
@@ -196,7 +205,7 @@ impl ReplyHandler {
             return self.fail(job, None, FailureReason::AttemptsExhausted, "").await;
         }
         let rows = rows?;
-        if rows.iter().all(|row| row.message_id != job.message) {
+        if rows.iter().all(|row| row.id != job.message) {
             // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
             return Ok(Outcome::Retry(Duration::from_secs(1)));
         }
@@ -204,6 +213,9 @@ impl ReplyHandler {
             return self.fail(job, None, FailureReason::Empty, "").await;
         };
         let prompt = self.prompt(job, attempt, &context);
+        if attempt == 1 {
+            self.title(job, &context);
+        }
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
         self.run(
@@ -249,16 +261,18 @@ impl ReplyHandler {
             .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
-    async fn messages(&self, job: &Job) -> Result<Vec<MessageRow>, ExecuteError> {
+    async fn messages(&self, job: &Job) -> Result<Vec<ThreadRow>, ExecuteError> {
         let inner = &self.inner;
         let rows = context::rows_needed(&inner.settings);
-        messages::query::before(&inner.pool, job.conversation, i64::MAX, rows)
+        thread::newest(&inner.pool, job.conversation, rows)
             .await
             .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
     fn prompt(&self, job: &Job, attempt: u32, context: &Context) -> Prompt {
         let settings = &self.inner.settings;
+        let tools = if job.interactive { tools::offered(settings) } else { Vec::new() };
+        let chosen = context.tool_choice.clone().filter(|name| tools.iter().any(|tool| tool.name == *name));
         Prompt {
             model: job.model.clone(),
             system: context.system.clone(),
@@ -267,6 +281,9 @@ impl ReplyHandler {
                 max_output_tokens: settings.max_output_tokens,
                 temperature: settings.temperature,
             },
+            tools,
+            tool_choice: chosen,
+            purpose: Purpose::Reply,
             attempt,
             reply: job.reply.uuid(),
         }
@@ -312,6 +329,7 @@ impl ReplyHandler {
                         projections::dying::pass("first-piece");
                         progressed.text.push_str(&text);
                     }
+                    Ok(Piece::Call(call)) => progressed.calls.push(call),
                     Ok(Piece::End(completion)) => return Spoken::Completed(completion),
                     Err(error) => return Spoken::Failed(error),
                 }

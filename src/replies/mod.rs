@@ -2,7 +2,8 @@
 //!
 //! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
 //! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
-//! one attempt: context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to); [`sweeper`] ends what has
+//! one attempt: context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to), with the tools that may be called
+//! (`tools`) and, beside it, a title (`title`); [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
 pub mod context;
@@ -15,6 +16,8 @@ pub mod queue;
 mod record;
 pub mod settings;
 pub mod sweeper;
+mod title;
+mod tools;
 
 pub use handler::{Job, Outcome, ReplyHandler};
 pub use settings::ReplySettings;

@@ -29,8 +29,9 @@ impl ReplyHandler {
         progressed: Progressed,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
+        let brought = self.brought(progressed.calls);
         let text = match ReplyText::parse(&progressed.text) {
-            Ok(text) if !progressed.text.is_empty() => text,
+            Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
             _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
         };
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -42,6 +43,7 @@ impl ReplyHandler {
             reply_id: job.reply,
             attempt,
             text: Personal::Known(text),
+            brought,
             finish: match completion.finish {
                 Finish::Stop => FinishReason::Stop,
                 Finish::Length => FinishReason::Length,
@@ -178,7 +180,7 @@ fn reason(error: &ProviderError) -> FailureReason {
         ProviderError::KeyInvalid => FailureReason::KeyInvalid,
         ProviderError::QuotaExceeded => FailureReason::QuotaExceeded,
         ProviderError::ModelUnknown => FailureReason::ModelUnknown,
-        ProviderError::BadRequest | ProviderError::BadResponse => FailureReason::BadResponse,
+        ProviderError::BadRequest | ProviderError::BadResponse | ProviderError::Unsupported => FailureReason::BadResponse,
         ProviderError::TooLong => FailureReason::TooLong,
     }
 }

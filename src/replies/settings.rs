@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::ai::Tool;
+
 /// Limits and texts of replies.
 #[derive(Debug, Clone)]
 pub struct ReplySettings {
@@ -21,6 +23,10 @@ pub struct ReplySettings {
     pub max_output_tokens: u32,
     /// Sampling temperature; none leaves it to the provider.
     pub temperature: Option<f32>,
+    /// Tools of the pages, which an answer may call where the asker can be asked back.
+    pub client_tools: Vec<Tool>,
+    /// Whether the provider is asked for titles of conversations that have none, where the asker can be asked back.
+    pub titles: bool,
 }
 
 impl Default for ReplySettings {
@@ -34,6 +40,8 @@ impl Default for ReplySettings {
             history_chars: 48_000,
             max_output_tokens: 500,
             temperature: None,
+            client_tools: Vec::new(),
+            titles: true,
         }
     }
 }

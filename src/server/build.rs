@@ -139,6 +139,7 @@ pub async fn build(
         reply_settings(config),
         clock.clone(),
         format!("{}-{holder}", crate::VERSION),
+        lifecycle.work.clone(),
     );
     if database.embedded.is_some() {
         // The data folder is ours alone: whoever held a lease is dead.

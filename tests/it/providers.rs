@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use verbatim::ai::{
-    AiSettings, ApiKey, Completion, Finish, Limits, Parameters, Piece, Prompt, Provider, ProviderError, Role,
+    AiSettings, ApiKey, Completion, Finish, Limits, Parameters, Piece, Prompt, Purpose, Provider, ProviderError, Role,
     TimeoutKind, TokenUsage, Turn, from_settings,
 };
 
@@ -26,7 +26,7 @@ fn provider_at(base_url: &str, key: &str, limits: Limits) -> Arc<dyn Provider> {
 }
 
 fn prompt() -> Prompt {
-    let turn = |role, text: &str| Turn { role, text: text.to_owned() };
+    let turn = |role, text: &str| Turn::said(role, text);
     Prompt {
         model: None,
         system: "Be brief.".to_owned(),
@@ -36,6 +36,9 @@ fn prompt() -> Prompt {
             turn(Role::User, "Second question"),
         ],
         parameters: Parameters { max_output_tokens: 321, temperature: Some(0.5) },
+        tools: Vec::new(),
+        tool_choice: None,
+        purpose: Purpose::Reply,
         attempt: 1,
         reply: Uuid::nil(),
     }

@@ -208,3 +208,16 @@ async fn several(pool: WarmPool, wanted: Vec<Wanted>) -> Vec<Found> {
         .map(|(owner, conversation)| Some(rows.get(&conversation).filter(|row| row.owner == owner).cloned()))
         .collect()
 }
+
+/// Whether the conversation is there and has no title.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_untitled(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<bool, sqlx::Error> {
+    let untitled: Option<bool> =
+        sqlx::query_scalar("SELECT title IS NULL FROM conversations WHERE conversation_id = $1")
+            .bind(conversation)
+            .fetch_optional(pool)
+            .await?;
+    Ok(untitled == Some(true))
+}

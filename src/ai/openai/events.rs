@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::transport::Link;
-use crate::ai::{Completion, Finish, Piece, Pieces, ProviderError, TokenUsage};
+use crate::ai::{Completion, Finish, Piece, Pieces, ProviderError, TokenUsage, ToolCall};
 
 /// The provider's events as pieces; ends after the end or the first error.
 ///
@@ -25,7 +25,7 @@ pub(super) fn pieces(mut events: StreamResponse<Value>, link: Arc<Link>, asked: 
         let (mut pulled, faults, asked) = state?;
         match pulled.next().await {
             Some(Ok(event)) => match read(event, &asked) {
-                Ok(Piece::Text(text)) => Some((Ok(Piece::Text(text)), Some((pulled, faults, asked)))),
+                more @ Ok(Piece::Text(_) | Piece::Call(_)) => Some((more, Some((pulled, faults, asked)))),
                 last => Some((last, None)),
             },
             // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
@@ -52,6 +52,7 @@ fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
             Value::String(text) => Ok(Piece::Text(text)),
             _ => Err(ProviderError::BadResponse),
         },
+        "response.output_item.done" => Ok(call(field("item"))),
         "response.completed" => end(&field("response"), Finish::Stop, asked),
         "response.incomplete" => {
             let response = field("response");
@@ -84,6 +85,20 @@ fn end(response: &Value, finish: Finish, asked: &str) -> Result<Piece, ProviderE
         model: response["model"].as_str().unwrap_or(asked).to_owned(),
         provider_reply_id: response["id"].as_str().map(str::to_owned),
     }))
+}
+
+/// A finished item, if it is a call of a tool; every other kind of item has come piece by piece before.
+fn call(item: Value) -> Piece {
+    let (Some("function_call"), Some(name)) = (item["type"].as_str(), item["name"].as_str()) else {
+        return Piece::Text(String::new());
+    };
+    let arguments = item["arguments"].as_str().and_then(|text| serde_json::from_str(text).ok());
+    Piece::Call(ToolCall {
+        call_id: item["call_id"].as_str().unwrap_or_default().to_owned(),
+        name: name.to_owned(),
+        // What is no JSON is a call without anything: whoever carries it out says what is missing.
+        arguments: arguments.unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+    })
 }
 
 /// The error of a stream that had begun well; without a known name it is the provider's own trouble.
@@ -136,6 +151,20 @@ mod tests {
     fn deltas_and_refusals_are_text() {
         assert_eq!(read(json!({"type": "response.output_text.delta", "delta": "hé"}), "m"), text("hé"));
         assert_eq!(read(json!({"type": "response.refusal.delta", "delta": "no"}), "m"), text("no"));
+    }
+
+    #[test]
+    fn a_finished_call_is_a_piece_and_other_finished_items_are_not() {
+        let event = |item: Value| json!({"type": "response.output_item.done", "item": item});
+        let call = |arguments: Value| {
+            Ok(Piece::Call(ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments }))
+        };
+        let item = json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{\"at\":1}"});
+        assert_eq!(read(event(item.clone()), "m"), call(json!({"at": 1})));
+        let mut broken = item;
+        broken["arguments"] = json!("{\"at\":");
+        assert_eq!(read(event(broken), "m"), call(json!({})));
+        assert_eq!(read(event(json!({"type": "message", "content": []})), "m"), text(""));
     }
 
     #[test]

@@ -20,7 +20,9 @@
 //! Not bounded by us: what the HTTP client itself buffers for one connection (some hundred KiB).
 
 mod events;
+mod input;
 mod sse;
+mod transcribe;
 mod transport;
 
 use std::fmt;
@@ -29,15 +31,14 @@ use std::sync::Arc;
 
 use async_openai::Client;
 use async_openai::config::{Config, OpenAIConfig};
-use async_openai::types::responses::{
-    CreateResponse, EasyInputContent, EasyInputMessage, InputItem, InputParam, MessageType, Role as InputRole,
-};
+use async_openai::types::responses::{CreateResponse, InputParam};
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use reqwest::Url;
 use serde_json::{Map, Value};
 
 use self::transport::{Link, Transport};
-use super::{Limits, Pieces, Prompt, Provider, ProviderError, Role, SettingsError, Turn, common_parameters};
+use super::{Limits, Pieces, Prompt, Provider, ProviderError, Recording, SettingsError, common_parameters};
 
 /// OpenAI's own base URL.
 const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
@@ -138,11 +139,13 @@ impl OpenAi {
         CreateResponse {
             model: Some(prompt.model.unwrap_or_else(|| self.model.clone())),
             instructions: Some(prompt.system).filter(|system| !system.is_empty()),
-            input: InputParam::Items(prompt.turns.into_iter().map(input_item).collect()),
+            input: InputParam::Items(prompt.turns.into_iter().flat_map(input::items).collect()),
             max_output_tokens: Some(prompt.parameters.max_output_tokens),
             temperature: prompt.parameters.temperature,
             // Nothing is to stay with the provider: the log is the one place that keeps a conversation.
             store: Some(false),
+            tools: (!prompt.tools.is_empty()).then(|| prompt.tools.into_iter().map(input::tool).collect()),
+            tool_choice: prompt.tool_choice.map(input::tool_choice),
             stream: Some(true),
             ..CreateResponse::default()
         }
@@ -191,18 +194,10 @@ impl Provider for OpenAi {
         .flatten()
         .boxed()
     }
-}
 
-fn input_item(turn: Turn) -> InputItem {
-    InputItem::EasyMessage(EasyInputMessage {
-        r#type: MessageType::Message,
-        role: match turn.role {
-            Role::User => InputRole::User,
-            Role::Assistant => InputRole::Assistant,
-        },
-        content: EasyInputContent::Text(turn.text),
-        phase: None,
-    })
+    fn transcribe(&self, recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
+        Box::pin(transcribe::transcribe(self.http.clone(), Arc::clone(&self.endpoint), recording))
+    }
 }
 
 /// A base URL that may be called.

@@ -1,0 +1,106 @@
+//! Titles that the provider suggests: asked for beside the first answers of a conversation that has none.
+//!
+//! Nothing depends on one. A call that fails, or is lost with its process, is made again beside the next answer.
+
+use std::time::Duration;
+
+use aggregates::Personal;
+use aggregates::conversation::ConversationCommand;
+use aggregates::values::Title;
+use futures::StreamExt as _;
+use projections::conversations;
+
+use super::context::Context;
+use super::handler::{Job, ReplyHandler};
+use crate::ai::{Parameters, Piece, Prompt, Purpose, Role, Turn};
+
+/// What the provider is told.
+const INSTRUCTIONS: &str = "Give the conversation that begins with this message a title of at most six words, in the \
+                            language of the message. Answer with the title and nothing else.";
+/// How much of a message a title is made from, in characters.
+const MOST: usize = 2_000;
+/// The longest title that is suggested, in characters.
+const LONGEST: usize = 80;
+/// How long a title may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The most tokens of a title.
+const TOKENS: u32 = 40;
+
+impl ReplyHandler {
+    /// Has a title suggested in the background, if the conversation has none.
+    pub(super) fn title(&self, job: &Job, context: &Context) {
+        let first = context.turns.iter().find(|turn| turn.role() == Some(Role::User));
+        let Some(first) = first.map(Turn::text).filter(|text| !text.trim().is_empty()) else { return };
+        if !job.interactive || !self.inner.settings.titles {
+            return;
+        }
+        let first: String = first.chars().take(MOST).collect();
+        let (handler, job) = (self.clone(), job.clone());
+        self.inner.tasks.spawn(async move {
+            if tokio::time::timeout(PATIENCE, handler.suggest(&job, first)).await.is_err() {
+                tracing::debug!(reply.id = %job.reply, "no title in time");
+            }
+        });
+    }
+
+    async fn suggest(&self, job: &Job, first: String) {
+        match conversations::query::is_untitled(&self.inner.pool, job.conversation).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::debug!(%error, "whether a title is wanted cannot be read"),
+        }
+        let prompt = Prompt {
+            model: job.model.clone(),
+            system: INSTRUCTIONS.to_owned(),
+            turns: vec![Turn::said(Role::User, first)],
+            parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
+            tools: Vec::new(),
+            tool_choice: None,
+            purpose: Purpose::Title,
+            attempt: 1,
+            reply: job.reply.uuid(),
+        };
+        let mut pieces = self.inner.provider.stream(prompt);
+        let mut text = String::new();
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(Piece::Text(more)) => text.push_str(&more),
+                Ok(Piece::Call(_) | Piece::End(_)) => {}
+                Err(error) => return tracing::debug!(code = error.code(), "no title"),
+            }
+        }
+        let Some(title) = tidy(&text) else { return };
+        let at = self.inner.clock.now();
+        let command = ConversationCommand::SuggestTitle { title: Personal::Known(title), at };
+        if let Err(error) = self.run(job, command).await {
+            tracing::debug!(%error, "a title was not recorded");
+        }
+    }
+}
+
+/// A title out of what a model answered: its first line, without the quotes that some put around it.
+fn tidy(text: &str) -> Option<Title> {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'`*#“”„«».".contains(c));
+    let short: String = bare.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    Title::parse(short.trim()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_one_short_line_without_marks() {
+        for (said, title) in [
+            ("\"Pruning apple trees\"\n\nHope that helps", Some("Pruning apple trees")),
+            ("\n  ## Apples.  ", Some("Apples")),
+            ("“Äpfel schneiden”", Some("Äpfel schneiden")),
+            ("", None),
+            (" \n \"\" ", None),
+        ] {
+            assert_eq!(tidy(said).as_ref().map(Title::as_str), title, "{said:?}");
+        }
+        assert_eq!(tidy(&"word ".repeat(100)).map(|title| title.as_str().chars().count()), Some(79));
+    }
+}

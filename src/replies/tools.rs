@@ -1,0 +1,230 @@
+//! Tools that an answer may call where the asker can be asked back, and what a call brings into the conversation.
+//!
+//! Three are built in: `ask_user` asks the person, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are
+//! the page's own ([`ReplySettings::client_tools`]). A model's call is no more trusted than a client's request: what is not
+//! as it has to be brings nothing.
+
+use aggregates::Personal;
+use aggregates::conversation::{Brought, InputForm, InputQuestion};
+use aggregates::ids::MessageId;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::settings::ReplySettings;
+use crate::ai::{Tool, ToolCall};
+use crate::widgets;
+
+/// The name of the tool that asks the person.
+const ASK_USER: &str = "ask_user";
+/// The name of the tool that shows a widget.
+const SHOW_WIDGET: &str = "show_widget";
+/// The name of the tool that starts a quiz.
+const START_QUIZ: &str = "start_quiz";
+/// How many questions one call may ask, and how many answers each may offer.
+const MAX_QUESTIONS: usize = 10;
+const MAX_OPTIONS: usize = 20;
+/// The longest question or option, in characters.
+const MAX_CHARS: usize = 2_000;
+
+/// What a call of a tool comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Called {
+    /// An item.
+    Brings(Brought),
+    /// A quiz about this, if that is a topic.
+    Quiz(Option<String>),
+}
+
+/// Every tool that may be called; the built-in ones cannot be replaced.
+pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
+    let mut tools = vec![
+        Tool {
+            name: ASK_USER.to_owned(),
+            description: "Ask the person one or more questions, to choose from or to answer freely.".to_owned(),
+            parameters: json!({
+                "type": "object", "required": ["questions"],
+                "properties": {"questions": {"type": "array", "items": {
+                    "type": "object", "required": ["question"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "question": {"type": "string"},
+                        "options": {"type": "array", "items": {"type": "string"}},
+                        "multiple": {"type": "boolean"},
+                        "description": {"type": "string"},
+                    },
+                }}},
+            }),
+        },
+        Tool {
+            name: SHOW_WIDGET.to_owned(),
+            description: "Show the person a ChatKit widget, given as JSON with a Card, ListView or Basic root.".to_owned(),
+            parameters: json!({
+                "type": "object", "required": ["widget"],
+                "properties": {"widget": {"type": "object"}, "copy_text": {"type": "string"}},
+            }),
+        },
+        Tool {
+            name: START_QUIZ.to_owned(),
+            description: "Start a multiple-choice quiz with the person.".to_owned(),
+            parameters: json!({"type": "object", "properties": {"topic": {"type": "string"}}}),
+        },
+    ];
+    let own = |tool: &&Tool| ![ASK_USER, SHOW_WIDGET, START_QUIZ].contains(&tool.name.as_str());
+    tools.extend(settings.client_tools.iter().filter(own).cloned());
+    tools
+}
+
+/// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
+pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageId) -> Option<Called> {
+    let ToolCall { call_id, name, arguments } = call;
+    match name.as_str() {
+        ASK_USER => {
+            let asked: AskUser = serde_json::from_value(arguments).ok()?;
+            let questions = asked.questions()?;
+            Some(Called::Brings(Brought::InputRequest { item_id, questions: Personal::Known(questions) }))
+        }
+        SHOW_WIDGET => {
+            let shown: ShowWidget = serde_json::from_value(arguments).ok()?;
+            let widget = widgets::validate(&shown.widget).ok()?;
+            Some(Called::Brings(Brought::Widget {
+                item_id,
+                widget: Personal::Known(widget.into_json()),
+                copy_text: shown.copy_text.map(Personal::Known),
+            }))
+        }
+        START_QUIZ => {
+            Some(Called::Quiz(arguments.get("topic").and_then(|topic| topic.as_str()).map(str::to_owned)))
+        }
+        _ => {
+            let known = settings.client_tools.iter().any(|tool| tool.name == name);
+            (known && arguments.is_object()).then(|| {
+                let arguments = Personal::Known(arguments);
+                Called::Brings(Brought::ClientToolCall { item_id, call_id, name, arguments })
+            })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ShowWidget {
+    widget: serde_json::Value,
+    #[serde(default)]
+    copy_text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AskUser {
+    questions: Vec<Asked>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    id: Option<String>,
+    question: String,
+    #[serde(default)]
+    options: Vec<String>,
+    #[serde(default)]
+    multiple: bool,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+impl AskUser {
+    /// The questions, each with a name of its own; none when there are too many, or too long ones.
+    fn questions(self) -> Option<Vec<InputQuestion>> {
+        let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_CHARS;
+        if self.questions.is_empty() || self.questions.len() > MAX_QUESTIONS {
+            return None;
+        }
+        let mut questions: Vec<InputQuestion> = Vec::with_capacity(self.questions.len());
+        for (n, asked) in self.questions.into_iter().enumerate() {
+            let good = fits(&asked.question)
+                && asked.options.len() <= MAX_OPTIONS
+                && asked.options.iter().all(|option| fits(option))
+                && asked.description.as_deref().is_none_or(fits);
+            if !good {
+                return None;
+            }
+            let given = asked.id.filter(|id| fits(id) && questions.iter().all(|other| other.id != *id));
+            let form = if asked.options.is_empty() {
+                InputForm::Freeform { description: asked.description }
+            } else {
+                InputForm::Choice { options: asked.options, multiple: asked.multiple }
+            };
+            let id = given.unwrap_or_else(|| format!("question-{}", n + 1));
+            questions.push(InputQuestion { id, question: asked.question, form });
+        }
+        Some(questions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn settings() -> ReplySettings {
+        let tool = |name: &str| Tool {
+            name: name.to_owned(),
+            description: "Of the page.".to_owned(),
+            parameters: json!({"type": "object"}),
+        };
+        ReplySettings { client_tools: vec![tool("open_map"), tool("ask_user")], ..ReplySettings::default() }
+    }
+
+    fn call(name: &str, arguments: Value) -> Option<Called> {
+        let call = ToolCall { call_id: "c1".to_owned(), name: name.to_owned(), arguments };
+        called(&settings(), call, MessageId::new(Uuid::from_u128(1)))
+    }
+
+    #[test]
+    fn built_in_tools_cannot_be_replaced_by_those_of_a_page() {
+        let names: Vec<String> = offered(&settings()).into_iter().map(|tool| tool.name).collect();
+        assert_eq!(names, ["ask_user", "show_widget", "start_quiz", "open_map"]);
+    }
+
+    #[test]
+    fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
+        assert!(matches!(call("open_map", json!({"at": 1})), Some(Called::Brings(Brought::ClientToolCall { .. }))));
+        assert_eq!(call("open_map", json!([1])), None);
+        assert_eq!(call("close_map", json!({})), None);
+    }
+
+    #[test]
+    fn questions_get_names_and_forms() {
+        let asked = json!({"questions": [
+            {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
+            {"id": "a", "question": "Why?", "description": "In short"},
+        ]});
+        let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
+            call("ask_user", asked)
+        else {
+            panic!("no questions")
+        };
+        assert_eq!(questions.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "question-2"]);
+        assert!(matches!(&questions[0].form, InputForm::Choice { multiple: true, .. }));
+        assert!(matches!(&questions[1].form, InputForm::Freeform { description: Some(_) }));
+    }
+
+    #[test]
+    fn what_is_asked_or_shown_wrongly_brings_nothing() {
+        for (name, arguments) in [
+            ("ask_user", json!({})),
+            ("ask_user", json!({"questions": []})),
+            ("ask_user", json!({"questions": [{"question": " "}]})),
+            ("ask_user", json!({"questions": vec![json!({"question": "?"}); 11]})),
+            ("ask_user", json!({"questions": [{"question": "x".repeat(2_001)}]})),
+            ("show_widget", json!({"widget": {"type": "Teapot"}})),
+            ("show_widget", json!({"widget": "Card"})),
+            ("show_widget", json!({})),
+        ] {
+            assert_eq!(call(name, arguments.clone()), None, "{name} {arguments}");
+        }
+        let card = json!({"widget": {"type": "Card", "children": [{"type": "Text", "value": "Saved"}]}});
+        assert!(matches!(call("show_widget", card), Some(Called::Brings(Brought::Widget { .. }))));
+        assert_eq!(call("start_quiz", json!({"topic": "rust"})), Some(Called::Quiz(Some("rust".to_owned()))));
+    }
+}
