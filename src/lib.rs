@@ -4,7 +4,7 @@
 //! → [`log`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
 //! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
 //! carries what may be public of the log to other systems over [`nats`].
-//! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! [`widgets`] is the language of what doors show besides text. [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
 pub mod ai;
 pub mod app;
@@ -24,6 +24,7 @@ pub mod relay;
 pub mod replies;
 pub mod server;
 pub mod telemetry;
+pub mod widgets;
 
 /// Version of this program, as it stands in metadata and in `/`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

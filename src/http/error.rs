@@ -65,6 +65,11 @@ impl ApiError {
         &self.error
     }
 
+    /// The fields that are wrong, where that is known.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status

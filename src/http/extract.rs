@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -70,17 +71,45 @@ impl<T: DeserializeOwned> FromRequest<Doors> for FormCommand<T> {
     async fn from_request(request: Request, doors: &Doors) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let bytes = read(&parts, body, &doors.settings).await?;
-        match media_type(&parts.headers).as_deref() {
-            Some("application/x-www-form-urlencoded") => {
-                let body: T = serde_urlencoded::from_bytes(&bytes)
-                    .map_err(|error| unprocessable(".", &error.to_string()))?;
-                Ok(Self { body })
-            }
-            Some(media) if media == "application/json" || media.ends_with("+json") => {
-                Ok(Self { body: parse_json(&bytes)? })
-            }
-            _ => Err(not_json()),
+        Ok(Self { body: parse_either(&parts, &bytes)? })
+    }
+}
+
+/// The same for commands that write events, which may come with an idempotency key.
+#[derive(Debug)]
+pub struct KeyedFormCommand<T> {
+    /// Who, when, under which key.
+    pub context: RequestContext,
+    /// The body.
+    pub body: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Doors> for KeyedFormCommand<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, doors: &Doors) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(&parts, body, &doors.settings).await?;
+        let body = parse_either(&parts, &bytes)?;
+        Ok(Self { context: context(&parts, &bytes, doors)?, body })
+    }
+}
+
+impl<T: JsonSchema> OperationInput for KeyedFormCommand<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        FormCommand::<T>::operation_input(ctx, operation);
+        document_key(ctx, operation);
+    }
+}
+
+/// Parses a body that may be JSON or a form.
+fn parse_either<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, ApiError> {
+    match media_type(&parts.headers).as_deref() {
+        Some("application/x-www-form-urlencoded") => {
+            serde_urlencoded::from_bytes(bytes).map_err(|error| unprocessable(".", &error.to_string()))
         }
+        Some(media) if media == "application/json" || media.ends_with("+json") => parse_json(bytes),
+        _ => Err(not_json()),
     }
 }
 
@@ -250,7 +279,7 @@ pub(super) fn invalid_key() -> ApiError {
 }
 
 /// Parses a JSON body. U+0000 is refused, because no JSON column of the database can hold it.
-pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     if has_nul(bytes) {
         return Err(AppError::new(
             Kind::Invalid,
@@ -264,6 +293,18 @@ pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiErro
         .map_err(|error| unprocessable(&error.path().to_string(), &error.inner().to_string()))?;
     deserializer.end().map_err(|error| unprocessable(".", &error.to_string()))?;
     Ok(value)
+}
+
+/// Parses a part of a body that [`parse_json`] has read; refusals name their field from the body's top on.
+pub(super) fn parse_part<'a, T: Deserialize<'a>>(place: &str, json: &'a str) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
+        let message = error.inner().to_string();
+        // Lines and columns would be the part's.
+        unprocessable(&field, message.split(" at line ").next().unwrap_or_default())
+    })
 }
 
 /// Whether JSON text holds an escaped U+0000 (a raw one is no JSON anyway).

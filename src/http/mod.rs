@@ -6,8 +6,11 @@
 //!
 //! Order of the layers, outermost first: request id and answer headers → CORS → panics → time limits and tracked tasks → routes.
 
+pub mod accounts;
+pub mod answer;
 pub mod api;
 pub mod auth;
+pub mod chatkit;
 pub mod docs;
 pub mod error;
 pub mod extract;
@@ -67,6 +70,7 @@ pub fn router(doors: Doors) -> Router {
     let mut api = docs::description();
     let router = ApiRouter::new()
         .merge(api::routes())
+        .merge(chatkit::routes())
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);

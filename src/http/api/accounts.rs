@@ -5,13 +5,11 @@ use aide::axum::routing::{get_with, post_with};
 use axum::Json;
 use axum::extract::State;
 
-use super::answer::{Answer, Done};
-use super::wire::{
-    LoginRequest, PasswordRequest, ProofRequest, RefreshRequest, RegisterAnswer, RegisterRequest,
-    TokenAnswer, User,
-};
+use super::wire::{PasswordRequest, ProofRequest, RefreshRequest, RegisterAnswer};
 use crate::app::accounts::Registration;
 use crate::http::Doors;
+use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
+use crate::http::answer::{Answer, Done};
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, FormCommand};

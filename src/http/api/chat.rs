@@ -10,13 +10,13 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::replies::{cancelled, ended_badly};
 use super::wire::{ChatAnswer, ChatRequest};
 use crate::app::conversations::Sent;
 use crate::app::seats::Opened;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
+use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, PathId};

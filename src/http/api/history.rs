@@ -6,11 +6,11 @@ use aide::axum::routing::get_with;
 use axum::Json;
 use axum::extract::State;
 
-use super::answer::{Answer, Done};
 use super::wire::{ChangeRequest, HistoryPage, HistoryQuery, MessagesPage, MessagesQuery, SessionItem};
 use crate::app::conversations::Change;
 use crate::app::{AppError, Kind};
 use crate::http::Doors;
+use crate::http::answer::{Answer, Done};
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, Command, PathId, Query};

@@ -3,7 +3,6 @@
 //! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`replies`] and [`socket`] its routes.
 
 pub mod accounts;
-pub mod answer;
 pub mod chat;
 pub mod history;
 pub mod replies;

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::Answer;
 use crate::http::Doors;
+use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, PathId, Query};

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::answer::Answer;
 use super::wire::TicketAnswer;
 use crate::auth::tickets::LIFETIME;
 use crate::http::Doors;
+use crate::http::answer::Answer;
 use crate::http::auth::Admitted;
 use crate::http::error::ApiError;
 use crate::http::socket::Knock;

@@ -1,4 +1,4 @@
-//! Answers of this door: a status, a body, and the position that they reveal.
+//! Answers of doors: a status, a body, and the position that they reveal.
 
 use aide::OperationOutput;
 use aide::generate::GenContext;
@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::error::ApiError;
+use super::layers::POSITION;
 use crate::app::AppError;
-use crate::http::error::ApiError;
-use crate::http::layers::POSITION;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
