@@ -34,6 +34,9 @@ CREATE TABLE items (
 );
 CREATE INDEX items_by_conversation ON items (conversation_id, position);
 
+-- The list in the order in which conversations were begun.
+CREATE INDEX conversations_by_creation ON conversations (owner, created_at, conversation_id);
+
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'verbatim_app') THEN

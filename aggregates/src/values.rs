@@ -201,6 +201,12 @@ impl MessageText {
     /// Most characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 32_000;
 
+    /// No text at all, of a message that says everything with its files.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Checks the text of a message.
     ///
     /// # Errors

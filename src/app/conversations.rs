@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
+use aggregates::conversation::{Conversation, ConversationCommand, Enclosed, WantedReply};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::{MessageText, Title};
 use projections::conversations::query::ConversationRow;
@@ -30,6 +30,24 @@ pub struct Sent {
     pub position: Option<i64>,
 }
 
+/// A message on its way, and the reply it asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Its text; may be empty when there are files.
+    pub text: String,
+    /// What is sent with it.
+    pub enclosed: Enclosed,
+    /// The reply wished for.
+    pub reply: WantedReply,
+}
+
+impl NewMessage {
+    /// Plain text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
 /// A change of a conversation's title or marks; what is none stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
@@ -45,16 +63,23 @@ impl App {
     /// Sends a message, in a new conversation when none is named, and asks for a reply.
     ///
     /// # Errors
-    /// `Invalid` text, `NotFound` conversation, `Throttled`, and those of the log.
+    /// `Invalid` text or model, `NotFound` conversation or file, `Conflict` for a file of another conversation,
+    /// `Throttled`, and those of the log.
     pub async fn send(
         &self,
         request: &RequestContext,
         actor: Actor,
         conversation: Option<ConversationId>,
-        text: &str,
+        message: NewMessage,
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
-        let text = MessageText::parse(text)?;
+        let NewMessage { text, enclosed, reply } = message;
+        // Files may say everything.
+        let text = match text.as_str() {
+            "" if !enclosed.files.is_empty() => MessageText::none(),
+            text => MessageText::parse(text)?,
+        };
+        self.check_model(reply.model.as_deref())?;
         let now = parts.clock.now();
         let message = MessageId::new(parts.clock.id());
         let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
@@ -82,7 +107,8 @@ impl App {
                     message_id: message,
                     by: actor.user,
                     text: Personal::Known(text),
-                    reply: Some(WantedReply::default()),
+                    enclosed,
+                    reply: Some(reply),
                     at: now,
                     deadline: now + parts.settings.reply_deadline,
                 },
@@ -229,7 +255,7 @@ impl App {
 }
 
 /// An id out of a stored result.
-fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
+pub(super) fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
     stored
         .get(name)
         .and_then(Value::as_str)

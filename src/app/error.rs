@@ -84,6 +84,11 @@ impl AppError {
         Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
     }
 
+    /// Something was answered that waits for no answer, or does not any more.
+    pub fn not_pending() -> Self {
+        Self::new(Kind::Conflict, "not_pending", "This does not wait for an answer.")
+    }
+
     /// Not the password of the person who is signed in.
     pub fn wrong_password() -> Self {
         Self::new(Kind::Forbidden, "wrong_password", "The password is not correct.")
@@ -202,7 +207,9 @@ impl From<ConversationError> for AppError {
             ConversationError::NotStarted
             | ConversationError::Deleted
             | ConversationError::NotOwner
-            | ConversationError::UnknownReply => Self::not_found(),
+            | ConversationError::UnknownReply
+            | ConversationError::UnknownItem => Self::not_found(),
+            ConversationError::NotPending => Self::not_pending(),
             ConversationError::TooManyWaiting { limit } => Self::new(
                 Kind::Conflict,
                 "too_many_waiting",

@@ -4,6 +4,7 @@
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
+//! [`threads`]: everything that stands in a conversation, and what can be done with it ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
@@ -16,6 +17,7 @@ pub mod replies;
 pub mod seats;
 pub mod sockets;
 pub mod standing;
+pub mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +107,10 @@ pub struct Settings {
     pub reply_deadline: Duration,
     /// How long a request waits for its reply before it is told to come back.
     pub reply_wait: Duration,
+    /// The models that may be asked for, besides the provider's own.
+    pub models: Vec<String>,
+    /// Whether conversations get titles by themselves.
+    pub titles: bool,
 }
 
 /// The application. Cheap to clone.

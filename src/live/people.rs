@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aggregates::Event;
+use aggregates::{Event, Personal};
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
 use projections::conversations::query::ReadMark;
@@ -224,6 +224,12 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
             position,
         })],
         E::ReplyBegun { reply_id, .. } => vec![writing(reply_id, true)],
+        // It says nothing: what it brought is shown where that can be shown.
+        E::ReplyCompleted { reply_id, text: Personal::Known(text), items, .. }
+            if text.as_str().is_empty() && !items.is_empty() =>
+        {
+            vec![writing(reply_id, false)]
+        }
         E::ReplyCompleted { message_id, reply_id, text, model, .. } => vec![
             writing(reply_id, false),
             Item::Message(MessageRow {
@@ -252,6 +258,15 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
         | E::ConversationUnarchived { .. }
         | E::ConversationDeleted { .. }
         | E::ReplyRequested { .. }
-        | E::ReplyAttemptFailed { .. } => Vec::new(),
+        | E::ReplyAttemptFailed { .. }
+        | E::ConversationRewound { .. }
+        | E::ClientToolCalled { .. }
+        | E::ClientToolAnswered { .. }
+        | E::ClientToolDropped { .. }
+        | E::InputRequested { .. }
+        | E::InputAnswered { .. }
+        | E::WidgetShown { .. }
+        | E::NoteAdded { .. }
+        | E::FeedbackGiven { .. } => Vec::new(),
     }
 }

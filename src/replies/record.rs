@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use aggregates::Personal;
 use aggregates::conversation::{
-    Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
+    Brought, Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
 };
+use aggregates::ids::MessageId;
 use aggregates::values::ReplyText;
 use projections::log::Metadata;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{Job, Outcome, Progressed, ReplyHandler};
-use crate::ai::{Completion, Finish, ProviderError};
+use super::tools::{self, Called};
+use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::log::{ExecuteError, Intent};
 
 /// The longest pause before the next attempt, whatever a provider asks for.
@@ -60,6 +62,28 @@ impl ReplyHandler {
         };
         self.record(job, command, stop).await?;
         Ok(Outcome::Done)
+    }
+
+    /// What the calls of an answer bring. The page runs one tool at a time: of several calls of its tools the first counts.
+    fn brought(&self, calls: Vec<ToolCall>) -> Vec<Brought> {
+        let mut brought: Vec<Brought> = Vec::new();
+        for call in calls {
+            let item_id = MessageId::new(self.inner.clock.id());
+            match tools::called(&self.inner.settings, call, item_id) {
+                Some(Called::Brings(item)) => {
+                    let call = |item: &Brought| matches!(item, Brought::ClientToolCall { .. });
+                    if !(call(&item) && brought.iter().any(call)) {
+                        brought.push(item);
+                    }
+                }
+                Some(Called::Quiz(_)) => {}
+                None => {
+                    metrics::counter!("verbatim_tool_calls_refused_total").increment(1);
+                    tracing::info!("a model's call of a tool was refused");
+                }
+            }
+        }
+        brought
     }
 
     /// Records what a provider's failure means.

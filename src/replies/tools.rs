@@ -88,7 +88,7 @@ pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageI
             let widget = widgets::validate(&shown.widget).ok()?;
             Some(Called::Brings(Brought::Widget {
                 item_id,
-                widget: Personal::Known(widget.into_json()),
+                widget: Personal::Known(widget.into_value()),
                 copy_text: shown.copy_text.map(Personal::Known),
             }))
         }

@@ -128,6 +128,7 @@ pub async fn build(
     let tickets = Tickets::new(pool.clone());
     let provider = provider(config)?;
     let described = provider.describe();
+    let model = provider.model().to_owned();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
     let holder = clock.id();
     let handler = ReplyHandler::new(
@@ -216,6 +217,8 @@ pub async fn build(
             access_lifetime: config.auth.access_lifetime,
             reply_deadline: config.replies.deadline,
             reply_wait: config.web.reply_wait,
+            models: config.replies.models.iter().cloned().chain([model]).collect(),
+            titles: config.replies.titles,
         },
         tasks: lifecycle.work.clone(),
         stopping: lifecycle.soft.clone(),
@@ -248,8 +251,15 @@ fn reply_settings(config: &Config) -> ReplySettings {
         system_prompt: config.replies.system_prompt.clone().unwrap_or(defaults.system_prompt),
         history_turns: usize::try_from(config.replies.history_turns).unwrap_or(defaults.history_turns),
         max_output_tokens: config.replies.max_output_tokens,
+        client_tools: config.replies.client_tools.iter().map(client_tool).collect(),
+        titles: config.replies.titles,
         ..defaults
     }
+}
+
+fn client_tool(tool: &config::ClientTool) -> ai::Tool {
+    let config::ClientTool { name, description, parameters } = tool.clone();
+    ai::Tool { name, description, parameters }
 }
 
 fn provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {

@@ -221,3 +221,35 @@ pub async fn is_untitled(pool: impl PgExecutor<'_>, conversation: Uuid) -> Resul
             .await?;
     Ok(untitled == Some(true))
 }
+
+/// At most `limit` of a user's conversations that are not in the archive, by when they were begun: the newest first, or the
+/// oldest. `after` is when one was begun and its id; those beyond it come.
+///
+/// # Errors
+/// Those of the database.
+pub async fn by_creation(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    newest_first: bool,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> Result<Vec<ConversationRow>, sqlx::Error> {
+    let statement = if newest_first {
+        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to
+         FROM conversations WHERE owner = $1 AND NOT archived
+             AND ($2::timestamptz IS NULL OR (created_at, conversation_id) < ($2, $3))
+         ORDER BY created_at DESC, conversation_id DESC LIMIT $4"
+    } else {
+        "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to
+         FROM conversations WHERE owner = $1 AND NOT archived
+             AND ($2::timestamptz IS NULL OR (created_at, conversation_id) > ($2, $3))
+         ORDER BY created_at, conversation_id LIMIT $4"
+    };
+    sqlx::query_as(statement)
+        .bind(owner)
+        .bind(after.map(|(at, _)| at))
+        .bind(after.map(|(_, id)| id))
+        .bind(limit)
+        .fetch_all(pool)
+        .await
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::replies::{cancelled, ended_badly};
 use super::wire::{ChatAnswer, ChatRequest};
-use crate::app::conversations::Sent;
+use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
@@ -82,7 +82,7 @@ async fn send(
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };
-    doors.app.send(context, actor, conversation, &body.message).await
+    doors.app.send(context, actor, conversation, NewMessage::text(body.message.as_str())).await
 }
 
 async fn chat(

@@ -37,7 +37,7 @@ macro_rules! about_a_conversation {
     )+
 
         pub(super) fn schemas(into: &mut Vec<KindSchema>) {
-            into.extend([$(schema::<$kind>()),+, schema::<Sent>()]);
+            into.extend([$(schema::<$kind>()),+, schema::<Sent>(), schema::<Rewound>(), schema::<Feedback>()]);
         }
     };
 }
@@ -78,7 +78,43 @@ impl PublicData for Sent {
     const NAME: &'static str = "message.sent";
 }
 
-/// None: it is about a reply.
+/// A person went back to a message; what stood after it is shown no more.
+#[derive(Serialize, JsonSchema)]
+struct Rewound {
+    /// The conversation.
+    conversation_id: Uuid,
+    /// Whose it is.
+    owner: Uuid,
+    /// The message that stays, with everything before it.
+    message_id: Uuid,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl PublicData for Rewound {
+    const NAME: &'static str = "conversation.rewound";
+}
+
+/// A person said what they think of messages, answers or other items.
+#[derive(Serialize, JsonSchema)]
+struct Feedback {
+    /// The conversation.
+    conversation_id: Uuid,
+    /// Whose it is.
+    owner: Uuid,
+    /// Which.
+    item_ids: Vec<Uuid>,
+    /// `positive` or `negative`.
+    verdict: String,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl PublicData for Feedback {
+    const NAME: &'static str = "feedback.given";
+}
+
+/// None: it is about a reply, or not public.
 pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
     Some(match event {
         ConversationEvent::ConversationStarted { .. } => Started::of(event),
@@ -97,7 +133,32 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
                 at: *at,
             })
         }
-        ConversationEvent::ReplyRequested { .. }
+        ConversationEvent::ConversationRewound { conversation_id, owner, message_id, at, .. } => {
+            PublicEvent::new(Rewound {
+                conversation_id: conversation_id.uuid(),
+                owner: owner.uuid(),
+                message_id: message_id.uuid(),
+                at: *at,
+            })
+        }
+        ConversationEvent::FeedbackGiven { conversation_id, owner, item_ids, verdict, at } => {
+            PublicEvent::new(Feedback {
+                conversation_id: conversation_id.uuid(),
+                owner: owner.uuid(),
+                item_ids: item_ids.iter().map(|id| id.uuid()).collect(),
+                verdict: verdict.as_str().to_owned(),
+                at: *at,
+            })
+        }
+        // What a page and a model say to one another is nobody else's business.
+        ConversationEvent::ClientToolCalled { .. }
+        | ConversationEvent::ClientToolAnswered { .. }
+        | ConversationEvent::ClientToolDropped { .. }
+        | ConversationEvent::InputRequested { .. }
+        | ConversationEvent::InputAnswered { .. }
+        | ConversationEvent::WidgetShown { .. }
+        | ConversationEvent::NoteAdded { .. }
+        | ConversationEvent::ReplyRequested { .. }
         | ConversationEvent::ReplyBegun { .. }
         | ConversationEvent::ReplyAttemptFailed { .. }
         | ConversationEvent::ReplyCompleted { .. }

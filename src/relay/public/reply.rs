@@ -249,6 +249,15 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
         | ConversationEvent::ConversationUnarchived { .. }
         | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. } => return None,
+        | ConversationEvent::MessageSent { .. }
+        | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::ClientToolCalled { .. }
+        | ConversationEvent::ClientToolAnswered { .. }
+        | ConversationEvent::ClientToolDropped { .. }
+        | ConversationEvent::InputRequested { .. }
+        | ConversationEvent::InputAnswered { .. }
+        | ConversationEvent::WidgetShown { .. }
+        | ConversationEvent::NoteAdded { .. }
+        | ConversationEvent::FeedbackGiven { .. } => return None,
     })
 }

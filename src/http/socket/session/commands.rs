@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Running, Sending, ServerFrame, Session, ends, request_id,
 };
+use crate::app::conversations::NewMessage;
 use crate::app::sockets::Admission;
 use crate::app::{Actor, App, AppError, Kind, RequestContext};
 use crate::http::extract::{invalid_key, is_key};
@@ -124,7 +125,7 @@ async fn act(
         ClientFrame::Ping {} => Done::with(ServerFrame::Pong { reference }),
         ClientFrame::Message { message, session_id } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
-            let sent = app.send(context, actor, conversation, &message).await?;
+            let sent = app.send(context, actor, conversation, NewMessage::text(message)).await?;
             let from = Resume::default();
             Done {
                 answer: Some(ServerFrame::Accepted {

@@ -1,0 +1,430 @@
+//! Everything that stands in a conversation, item by item, and what can be done with it: going back, answering what an
+//! answer asked, feedback, and stopping by hanging up.
+
+use std::time::Duration;
+
+use aggregates::Personal;
+use aggregates::conversation::{
+    Conversation, ConversationCommand, InputAnswer, InputForm, InputQuestion, Verdict, WantedReply,
+};
+use aggregates::ids::{ConversationId, MessageId, ReplyId};
+use aggregates::values::ReplyText;
+use projections::conversations::query::ConversationRow;
+use projections::messages::thread::{self, Entry, Order, ThreadRow};
+use projections::{conversations, models};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::conversations::{Sent, stored_id};
+use super::{Actor, App, AppError, Kind, RequestContext};
+use crate::log::{Intent, Outcome};
+
+/// What the model is told when a person has stopped an answer, so that it does not go on with it.
+const STOPPED: &str = "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
+/// How often a title that is being made is looked for.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long what an answer brought may take to be shown.
+const SHOWN: Duration = Duration::from_secs(2);
+
+/// What a person answered to the questions of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// Whether all of it is skipped.
+    pub skipped: bool,
+    /// By question; what is not among the item's questions is passed over.
+    pub answers: Vec<InputAnswer>,
+}
+
+impl App {
+    /// What stands in a conversation of the actor's, from one of its items on, in that order: at most `limit`.
+    ///
+    /// # Errors
+    /// `NotFound` for the conversation or for `after`; the database's.
+    pub async fn thread(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        order: Order,
+        after: Option<MessageId>,
+        limit: i64,
+    ) -> Result<Vec<ThreadRow>, AppError> {
+        self.conversation(actor, conversation).await?;
+        let pool = &self.parts.pool;
+        let from = match after {
+            None => None,
+            Some(id) => {
+                let position = thread::position_of(pool, conversation.uuid(), id.uuid()).await?;
+                Some(position.ok_or_else(AppError::not_found)?)
+            }
+        };
+        Ok(thread::page(pool, conversation.uuid(), order, from, limit).await?)
+    }
+
+    /// One thing that stands in a conversation of the actor's and is shown.
+    ///
+    /// # Errors
+    /// `NotFound`; the database's.
+    pub async fn item(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        item: MessageId,
+    ) -> Result<ThreadRow, AppError> {
+        self.conversation(actor, conversation).await?;
+        let rows = thread::by_ids(&self.parts.pool, conversation.uuid(), &[item.uuid()]).await?;
+        rows.into_iter().find(|row| !row.is_hidden()).ok_or_else(AppError::not_found)
+    }
+
+    /// What an answer brought besides its text, in order. Waits, for a bounded time, until all of it is shown.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn brought(
+        &self,
+        conversation: ConversationId,
+        items: &[Uuid],
+        position: i64,
+    ) -> Result<Vec<ThreadRow>, AppError> {
+        let whole = async {
+            let mut after = position;
+            loop {
+                let rows = thread::by_ids(&self.parts.pool, conversation.uuid(), items).await?;
+                let whole = rows.len() == items.len()
+                    && rows.iter().all(|row| !matches!(row.entry, Entry::Quiz(None)));
+                if whole {
+                    return Ok::<_, AppError>(rows);
+                }
+                // They stand right behind the answer in the log.
+                after += 1;
+                self.parts.progress.wait(models::THREAD_MODELS, after, LOOK).await;
+            }
+        };
+        match tokio::time::timeout(SHOWN, whole).await {
+            Ok(rows) => rows,
+            Err(_) => Ok(thread::by_ids(&self.parts.pool, conversation.uuid(), items).await?),
+        }
+    }
+
+    /// The actor's conversations in the order in which they were begun, from one of them on.
+    ///
+    /// # Errors
+    /// `NotFound` for `after`; the database's.
+    pub async fn conversations_by_creation(
+        &self,
+        actor: Actor,
+        newest_first: bool,
+        after: Option<ConversationId>,
+        limit: i64,
+    ) -> Result<Vec<ConversationRow>, AppError> {
+        let after = match after {
+            None => None,
+            Some(id) => {
+                let row = self.conversation(actor, id).await?;
+                Some((row.created_at, row.conversation_id))
+            }
+        };
+        let (pool, owner) = (&self.parts.pool, actor.user.uuid());
+        Ok(conversations::query::by_creation(pool, owner, newest_first, after, limit).await?)
+    }
+
+    /// Goes back to a message of the actor's and asks for another reply to it. What stands after it is left behind.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when it is no message of a person's; `Throttled`; those of the log.
+    pub async fn ask_again(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        message: MessageId,
+        reply: WantedReply,
+    ) -> Result<Sent, AppError> {
+        let row = self.item(actor, conversation, message).await?;
+        let Entry::Message { model, .. } = row.entry else {
+            return Err(AppError::new(Kind::Invalid, "not_a_message", "Only one's own message can be asked again."));
+        };
+        let (at, deadline) = self.now_and_deadline();
+        let command = ConversationCommand::AskAgain {
+            by: actor.user,
+            message_id: message,
+            message_position: row.position,
+            reply: WantedReply { model: reply.model.or(model), ..reply },
+            at,
+            deadline,
+        };
+        self.ask(request, actor, conversation, message, command).await
+    }
+
+    /// Tells what the page's tool came to: the newest thing in the conversation must be a call that waits.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when no call waits there; `Throttled`; those of the log.
+    pub async fn answer_client_tool(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        output: Value,
+        reply: WantedReply,
+    ) -> Result<Sent, AppError> {
+        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+            return Ok(sent);
+        }
+        let newest = self.thread(actor, conversation, Order::Descending, None, 1).await?;
+        let waiting = newest.first().filter(|row| matches!(row.entry, Entry::ClientToolCall { output: None, .. }));
+        let item = MessageId::new(waiting.ok_or_else(AppError::not_pending)?.id);
+        let (at, deadline) = self.now_and_deadline();
+        let output = Personal::Known(output);
+        let command =
+            ConversationCommand::AnswerClientTool { by: actor.user, item_id: item, output, reply, at, deadline };
+        self.ask(request, actor, conversation, item, command).await
+    }
+
+    /// Answers the questions of an item that waits, or skips them. Questions without an answer count as skipped; of several
+    /// answers to a question that takes one, the first counts.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it does not wait; `Throttled`; those of the log.
+    pub async fn answer_input(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        item: MessageId,
+        answers: Answers,
+        reply: WantedReply,
+    ) -> Result<Sent, AppError> {
+        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+            return Ok(sent);
+        }
+        let row = self.item(actor, conversation, item).await?;
+        let Entry::StructuredInput { status, questions, .. } = row.entry else {
+            return Err(AppError::not_pending());
+        };
+        if status != "pending" {
+            return Err(AppError::not_pending());
+        }
+        let skipped = answers.skipped;
+        let answers = questions.iter().map(|question| answer(question, &answers)).collect();
+        let (at, deadline) = self.now_and_deadline();
+        let command = ConversationCommand::AnswerInput {
+            by: actor.user,
+            item_id: item,
+            skipped,
+            answers: Personal::Known(answers),
+            reply,
+            at,
+            deadline,
+        };
+        self.ask(request, actor, conversation, item, command).await
+    }
+
+    /// Records what a person thinks of items of a conversation.
+    ///
+    /// # Errors
+    /// `NotFound` for the conversation or any of them; those of the log.
+    pub async fn give_feedback(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        items: &[MessageId],
+        verdict: Verdict,
+    ) -> Result<Option<i64>, AppError> {
+        self.conversation(actor, conversation).await?;
+        let mut ids: Vec<Uuid> = items.iter().map(|id| id.uuid()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let known = thread::by_ids(&self.parts.pool, conversation.uuid(), &ids).await?;
+        if known.iter().filter(|row| !row.is_hidden()).count() != ids.len() {
+            return Err(AppError::not_found());
+        }
+        let item_ids = ids.into_iter().map(MessageId::new).collect();
+        let at = self.parts.clock.now();
+        let command = ConversationCommand::GiveFeedback { by: actor.user, item_ids, verdict, at };
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &self.parts.clock))
+            .then::<Conversation>(conversation, command)
+            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.parts.executor.run(intent).await?;
+        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        Ok(outcome.position)
+    }
+
+    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model. One that has
+    /// ended meanwhile stays as it is.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn hung_up(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        reply: ReplyId,
+        read: &str,
+    ) -> Result<(), AppError> {
+        let parts = &self.parts;
+        let (by, at) = (actor.user, parts.clock.now());
+        let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
+        let note = MessageId::new(parts.clock.id());
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .then::<Conversation>(
+                conversation,
+                ConversationCommand::CancelReply { reply_id: reply, by, text, at },
+            )
+            .then::<Conversation>(
+                conversation,
+                ConversationCommand::AddNote {
+                    by,
+                    item_id: note,
+                    note: Personal::Known(STOPPED.to_owned()),
+                    at,
+                },
+            );
+        match parts.executor.run(intent).await.map_err(AppError::from) {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The conversation once it has a title, or as it is after `patience`.
+    ///
+    /// # Errors
+    /// `NotFound`; the database's.
+    pub async fn titled(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        patience: Duration,
+    ) -> Result<ConversationRow, AppError> {
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            let row = self.conversation(actor, conversation).await?;
+            if row.title.is_some() || !self.parts.settings.titles || tokio::time::Instant::now() >= until {
+                return Ok(row);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether a model may be asked for.
+    pub(super) fn check_model(&self, model: Option<&str>) -> Result<(), AppError> {
+        match model {
+            Some(model) if self.parts.settings.models.iter().all(|known| known != model) => {
+                Err(AppError::new(Kind::Invalid, "unknown_model", "This model cannot be asked for here."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn now_and_deadline(&self) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) {
+        let now = self.parts.clock.now();
+        (now, now + self.parts.settings.reply_deadline)
+    }
+
+    /// Carries out a command that asks for a reply to `asker`.
+    async fn ask(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        asker: MessageId,
+        command: ConversationCommand,
+    ) -> Result<Sent, AppError> {
+        let parts = &self.parts;
+        let key = request.key_of(actor.user);
+        let repeated = match &key {
+            Some(key) => parts.executor.repeated(key).await?.is_some(),
+            None => false,
+        };
+        if !repeated {
+            parts.limits.check(actor.user.uuid(), conversation.uuid())?;
+        }
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .then::<Conversation>(conversation, command)
+            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
+        let outcome = parts.executor.run(intent).await?;
+        self.sent(conversation, asker, outcome).await
+    }
+
+    /// What the same request with its key came to before.
+    async fn asked_before(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+    ) -> Result<Option<Sent>, AppError> {
+        let Some(key) = request.key_of(actor.user) else { return Ok(None) };
+        let Some(outcome) = self.parts.executor.repeated(&key).await? else { return Ok(None) };
+        let stored = outcome.replayed.clone().unwrap_or_default();
+        let asker = MessageId::new(stored_id(&stored, "message_id")?);
+        self.sent(conversation, asker, outcome).await.map(Some)
+    }
+
+    async fn sent(
+        &self,
+        conversation: ConversationId,
+        asker: MessageId,
+        outcome: Outcome,
+    ) -> Result<Sent, AppError> {
+        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
+        let reply = state.latest_reply(asker).ok_or_else(AppError::not_found)?;
+        Ok(Sent {
+            conversation,
+            message: asker,
+            reply,
+            answer: MessageId::answering(reply),
+            position: outcome.position,
+        })
+    }
+}
+
+/// The answer to one question, in the form in which it is kept.
+fn answer(question: &InputQuestion, answers: &Answers) -> InputAnswer {
+    let given = answers.answers.iter().find(|answer| answer.id == question.id);
+    let mut values = match given {
+        Some(answer) if !answers.skipped && !answer.skipped => answer.values.clone(),
+        _ => Vec::new(),
+    };
+    let one = !matches!(question.form, InputForm::Choice { multiple: true, .. });
+    if one {
+        values.truncate(1);
+    }
+    InputAnswer { id: question.id.clone(), skipped: values.is_empty(), values }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(id: &str, multiple: bool) -> InputQuestion {
+        let form = InputForm::Choice { options: vec!["a".to_owned(), "b".to_owned()], multiple };
+        InputQuestion { id: id.to_owned(), question: "Which?".to_owned(), form }
+    }
+
+    fn given(id: &str, values: &[&str], skipped: bool) -> InputAnswer {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        InputAnswer { id: id.to_owned(), values, skipped }
+    }
+
+    #[test]
+    fn answers_are_kept_in_one_form_whatever_was_sent() {
+        let answers = Answers {
+            skipped: false,
+            answers: vec![
+                given("one", &["b", "a"], false),
+                given("many", &["b", "own words"], false),
+                given("left", &["a"], true),
+                given("stranger", &["a"], false),
+            ],
+        };
+        assert_eq!(answer(&question("one", false), &answers), given("one", &["b"], false));
+        assert_eq!(answer(&question("many", true), &answers), given("many", &["b", "own words"], false));
+        assert_eq!(answer(&question("left", false), &answers), given("left", &[], true));
+        assert_eq!(answer(&question("missing", false), &answers), given("missing", &[], true));
+        let skipped = Answers { skipped: true, ..answers };
+        assert_eq!(answer(&question("one", false), &skipped), given("one", &[], true));
+    }
+}
