@@ -8,6 +8,7 @@ use crate::pending_replies::PendingReplies;
 use crate::replies::Replies;
 use crate::runner::Projection;
 use crate::users::Users;
+use crate::widget_state::WidgetState;
 
 /// Every projection.
 pub fn all() -> Vec<Arc<dyn Projection>> {
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Messages),
         Arc::new(PendingReplies),
         Arc::new(Replies),
+        Arc::new(WidgetState),
     ]
 }
 
@@ -25,3 +27,6 @@ pub const CONVERSATION_MODELS: &[&str] = &["conversations", "messages", "pending
 
 /// The models that the account doors read.
 pub const ACCOUNT_MODELS: &[&str] = &["users"];
+
+/// The models that show a quiz and the conversation that was begun for it.
+pub const QUIZ_MODELS: &[&str] = &["conversations", "widget_state"];
