@@ -4,6 +4,7 @@
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
+//! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
@@ -12,6 +13,7 @@ pub mod context;
 pub mod conversations;
 pub mod error;
 pub mod limits;
+pub mod quizzes;
 pub mod replies;
 pub mod seats;
 pub mod sockets;
@@ -31,6 +33,7 @@ use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
 use crate::log::Executor;
 use crate::nats::Nats;
+use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
 
 pub use context::{Actor, RequestContext};
@@ -81,6 +84,8 @@ pub struct Parts {
     pub tokens: TokenKeys,
     /// How often messages may be sent.
     pub limits: limits::MessageLimits,
+    /// Starts quizzes.
+    pub quizzes: Quizzes,
     /// What can be set.
     pub settings: Settings,
     /// Tasks that outlive their request.

@@ -8,6 +8,7 @@ mod auth;
 mod error;
 mod nats;
 mod operation;
+mod quizzes;
 mod reader;
 mod replies;
 mod roles;
@@ -26,6 +27,7 @@ pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
 pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
+pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
 pub use roles::{Role, Roles};
@@ -65,6 +67,8 @@ pub struct Config {
     pub rate_limits: Option<RateLimits>,
     /// Who writes the replies and how long that may take.
     pub replies: RepliesConfig,
+    /// What quizzes ask.
+    pub quizzes: QuizConfig,
     /// Logs.
     pub log: LogConfig,
     /// `SHUTDOWN_SECONDS`: how long a graceful end may take.
@@ -145,6 +149,7 @@ impl Config {
         let auth = AuthConfig::read(&mut reader, embedded)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
+        let quizzes = QuizConfig::read(&mut reader)?;
         let log = LogConfig::read(&mut reader, embedded, debug)?;
         let shutdown = Duration::from_secs(reader.number("SHUTDOWN_SECONDS", 10, 1..=300)?);
         for (name, why) in WITHOUT_EFFECT {
@@ -170,6 +175,7 @@ impl Config {
             auth,
             rate_limits,
             replies,
+            quizzes,
             log,
             shutdown,
             notes,
