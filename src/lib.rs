@@ -20,6 +20,7 @@ pub mod maintenance;
 pub mod nats;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod quizzes;
 pub mod relay;
 pub mod replies;
 pub mod server;

@@ -22,3 +22,4 @@ pub mod together;
 pub mod users;
 pub mod warm_pool;
 pub mod watcher;
+pub mod widget_state;

@@ -190,9 +190,7 @@ impl From<Refusal> for AppError {
                 Self::new(Kind::Conflict, "taken", "This name is taken already.")
             }
             Refusal::Conversation(error) => error.into(),
-            Refusal::Quiz(error) => match error {
-                QuizError::NotOwner => Self::not_found(),
-            },
+            Refusal::Quiz(error) => error.into(),
             Refusal::File(error) => match error {
                 FileError::NotOwner => Self::not_found(),
             },
@@ -225,6 +223,25 @@ impl From<ConversationError> for AppError {
             | ConversationError::StaleAttempt { .. } => {
                 Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
             }
+        }
+    }
+}
+
+impl From<QuizError> for AppError {
+    fn from(error: QuizError) -> Self {
+        match error {
+            QuizError::NotStarted | QuizError::NotOwner => Self::not_found(),
+            QuizError::UnknownQuestion => {
+                Self::new(Kind::Invalid, "unknown_question", "The quiz has no such question.")
+            }
+            QuizError::UnknownChoice => {
+                Self::new(Kind::Invalid, "unknown_choice", "The question has no such option.")
+            }
+            QuizError::AlreadyStarted => {
+                Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
+            }
+            // Questions come from the bank, which was checked when it was loaded.
+            QuizError::Questions(_) => Self::internal(error),
         }
     }
 }

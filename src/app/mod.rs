@@ -5,6 +5,7 @@
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation, and what can be done with it ·
+//! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
@@ -13,6 +14,7 @@ pub mod context;
 pub mod conversations;
 pub mod error;
 pub mod limits;
+pub mod quizzes;
 pub mod replies;
 pub mod seats;
 pub mod sockets;
@@ -33,6 +35,7 @@ use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
 use crate::log::Executor;
 use crate::nats::Nats;
+use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
 
 pub use context::{Actor, RequestContext};
@@ -83,6 +86,8 @@ pub struct Parts {
     pub tokens: TokenKeys,
     /// How often messages may be sent.
     pub limits: limits::MessageLimits,
+    /// Starts quizzes.
+    pub quizzes: Quizzes,
     /// What can be set.
     pub settings: Settings,
     /// Tasks that outlive their request.

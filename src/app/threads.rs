@@ -20,7 +20,8 @@ use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::log::{Intent, Outcome};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
-const STOPPED: &str = "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
+const STOPPED: &str =
+    "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
 /// How often a title that is being made is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long what an answer brought may take to be shown.
@@ -141,7 +142,11 @@ impl App {
     ) -> Result<Sent, AppError> {
         let row = self.item(actor, conversation, message).await?;
         let Entry::Message { model, .. } = row.entry else {
-            return Err(AppError::new(Kind::Invalid, "not_a_message", "Only one's own message can be asked again."));
+            return Err(AppError::new(
+                Kind::Invalid,
+                "not_a_message",
+                "Only one's own message can be asked again.",
+            ));
         };
         let (at, deadline) = self.now_and_deadline();
         let command = ConversationCommand::AskAgain {
@@ -171,12 +176,19 @@ impl App {
             return Ok(sent);
         }
         let newest = self.thread(actor, conversation, Order::Descending, None, 1).await?;
-        let waiting = newest.first().filter(|row| matches!(row.entry, Entry::ClientToolCall { output: None, .. }));
+        let waiting =
+            newest.first().filter(|row| matches!(row.entry, Entry::ClientToolCall { output: None, .. }));
         let item = MessageId::new(waiting.ok_or_else(AppError::not_pending)?.id);
         let (at, deadline) = self.now_and_deadline();
         let output = Personal::Known(output);
-        let command =
-            ConversationCommand::AnswerClientTool { by: actor.user, item_id: item, output, reply, at, deadline };
+        let command = ConversationCommand::AnswerClientTool {
+            by: actor.user,
+            item_id: item,
+            output,
+            reply,
+            at,
+            deadline,
+        };
         self.ask(request, actor, conversation, item, command).await
     }
 

@@ -67,6 +67,16 @@ pub enum ConfigError {
         /// The other's value.
         limit: u64,
     },
+    /// A file that a variable names cannot be used.
+    #[error("The file {path} that {name} names cannot be used: {what}.")]
+    File {
+        /// The variable.
+        name: &'static str,
+        /// Where the file should be.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A line of `.env` cannot be read. The line is not shown: it may hold a secret.
     #[error("The file .env could not be read: {0}.")]
     DotEnv(String),

@@ -8,6 +8,7 @@ mod auth;
 mod error;
 mod nats;
 mod operation;
+mod quizzes;
 mod reader;
 mod replies;
 mod roles;
@@ -16,6 +17,7 @@ mod sockets;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod web;
 
 use std::collections::BTreeMap;
@@ -26,12 +28,14 @@ pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
 pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
+pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
 pub use roles::{Role, Roles};
 pub use secret::{Kept, REDACTED, Secret, SecretKey};
 pub use sockets::SocketsConfig;
 pub use storage::{Database, StorageConfig};
+pub use tools::ClientTool;
 pub use web::{Cors, WebConfig};
 
 use reader::Reader;
@@ -65,6 +69,8 @@ pub struct Config {
     pub rate_limits: Option<RateLimits>,
     /// Who writes the replies and how long that may take.
     pub replies: RepliesConfig,
+    /// What quizzes ask.
+    pub quizzes: QuizConfig,
     /// Logs.
     pub log: LogConfig,
     /// `SHUTDOWN_SECONDS`: how long a graceful end may take.
@@ -145,6 +151,7 @@ impl Config {
         let auth = AuthConfig::read(&mut reader, embedded)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
+        let quizzes = QuizConfig::read(&mut reader)?;
         let log = LogConfig::read(&mut reader, embedded, debug)?;
         let shutdown = Duration::from_secs(reader.number("SHUTDOWN_SECONDS", 10, 1..=300)?);
         for (name, why) in WITHOUT_EFFECT {
@@ -170,6 +177,7 @@ impl Config {
             auth,
             rate_limits,
             replies,
+            quizzes,
             log,
             shutdown,
             notes,

@@ -8,6 +8,7 @@ use super::auth::is_placeholder;
 use super::error::ConfigError;
 use super::reader::Reader;
 use super::secret::Secret;
+use super::tools::ClientTool;
 use crate::ai::{FaultPlan, ScriptedSettings};
 
 /// The answer to what is owed: workers, deadlines, provider.
@@ -27,6 +28,12 @@ pub struct RepliesConfig {
     pub max_output_tokens: u32,
     /// `HISTORY_TURNS`: how many of the latest messages are sent along.
     pub history_turns: u32,
+    /// `CHAT_TITLES`: whether the provider is asked for titles of ChatKit threads that have none.
+    pub titles: bool,
+    /// `AI_MODELS`: models that may be asked for besides the provider's own.
+    pub models: Vec<String>,
+    /// `CLIENT_TOOLS_FILE`: tools of the pages that answers may call.
+    pub client_tools: Vec<ClientTool>,
     /// Who writes.
     pub provider: Provider,
 }
@@ -68,6 +75,15 @@ impl RepliesConfig {
             system_prompt: reader.text("SYSTEM_PROMPT"),
             max_output_tokens: reader.count("MAX_OUTPUT_TOKENS", 500, 1..=128_000)?,
             history_turns: reader.count("HISTORY_TURNS", 20, 0..=1000)?,
+            titles: reader.flag("CHAT_TITLES", true)?,
+            models: reader.parsed(
+                "AI_MODELS",
+                Vec::new(),
+                "names of models, separated by commas, each of at most 200 visible characters",
+                |models: &Vec<String>| models.join(","),
+                models,
+            )?,
+            client_tools: super::tools::read(reader)?,
             provider: provider(reader)?,
         })
     }
@@ -115,6 +131,14 @@ fn provider(reader: &mut Reader<'_>) -> Result<Provider, ConfigError> {
             Ok(scripted)
         }
     }
+}
+
+fn models(text: &str) -> Option<Vec<String>> {
+    let name = |text: &str| {
+        let good = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        good.then(|| text.to_owned())
+    };
+    text.split(',').map(|part| name(part.trim())).collect()
 }
 
 /// `your-api-key-here` and its like.

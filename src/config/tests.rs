@@ -67,6 +67,8 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("HOST", "chat.example"),
         ("PORT", "65536"),
         ("PORT", "-1"),
+        ("QUIZ_LENGTH", "0"),
+        ("QUIZ_LENGTH", "21"),
         ("METRICS_ADDR", "9464"),
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_URL", "db.example"),

@@ -40,6 +40,13 @@ impl<T> Answer<T> {
         Self { status: StatusCode::ACCEPTED, location: Some(location), ..Self::ok(body) }
     }
 
+    /// Tells where what was made is to be found.
+    #[must_use]
+    pub fn found_at(mut self, location: String) -> Self {
+        self.location = Some(location);
+        self
+    }
+
     /// Tells the position of what was done.
     #[must_use]
     pub fn at(mut self, position: Option<i64>) -> Self {

@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aggregates::{Event, Personal};
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
+use aggregates::{Event, Personal};
 use projections::conversations::query::ReadMark;
 use projections::log::{LogReader, Recorded, Tail};
 use projections::messages::query::MessageRow;

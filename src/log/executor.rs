@@ -171,7 +171,28 @@ impl Executor {
         A: Stored,
         A::Command: Clone + Send + Sync + 'static,
     {
-        let stream = self.load::<A>(id, true).await?;
+        self.state_of(id, true).await
+    }
+
+    /// A state of an aggregate that may be old, but was never wrong: the cached one, else the current one. For what does
+    /// not change any more.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Internal`.
+    pub async fn recent_state<A>(&self, id: &str) -> Result<A, ExecuteError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        self.state_of(id, false).await
+    }
+
+    async fn state_of<A>(&self, id: &str, fresh: bool) -> Result<A, ExecuteError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let stream = self.load::<A>(id, fresh).await?;
         match stream.state.as_any().downcast_ref::<A>() {
             Some(state) => {
                 let state = state.clone();

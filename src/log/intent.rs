@@ -10,6 +10,7 @@ use super::cache::StreamName;
 use super::command_key::CommandKey;
 use super::stored::Stored;
 use super::unit::{Unit, UnitError};
+use super::witness::Witness;
 
 /// Commands to aggregates with everything that has to be written together with their events.
 pub struct Intent {
@@ -35,6 +36,21 @@ impl Intent {
         A::Command: Clone + Send + Sync + 'static,
     {
         self.steps.push(Box::new(CommandStep::<A> { id: id.to_string(), command }));
+        self
+    }
+
+    /// The same for a command whose caller answers from the state: `witness` sees it before and after.
+    #[must_use]
+    pub fn then_witnessed<A>(mut self, id: impl ToString, command: A::Command, witness: &Witness<A>) -> Self
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        self.steps.push(Box::new(WitnessedStep::<A> {
+            id: id.to_string(),
+            command,
+            witness: witness.clone(),
+        }));
         self
     }
 
@@ -144,6 +160,34 @@ where
 
     fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>> {
         Box::pin(unit.decide::<A>(&self.id, &self.command))
+    }
+}
+
+struct WitnessedStep<A: Stored>
+where
+    A::Command: Clone + Send + Sync + 'static,
+{
+    id: String,
+    command: A::Command,
+    witness: Witness<A>,
+}
+
+impl<A> Step for WitnessedStep<A>
+where
+    A: Stored,
+    A::Command: Clone + Send + Sync + 'static,
+{
+    fn stream(&self) -> StreamName {
+        (A::TYPE, self.id.clone())
+    }
+
+    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>> {
+        Box::pin(async move {
+            let before = unit.state::<A>(&self.id).await?;
+            unit.decide::<A>(&self.id, &self.command).await?;
+            self.witness.saw(before, unit.state::<A>(&self.id).await?);
+            Ok(())
+        })
     }
 }
 

@@ -4,9 +4,10 @@
 //! * [`executor`]: load → decide (`unit`) → [`append`], retried when another writer was faster;
 //! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
-//! * [`command_key`]: idempotency keys.
+//! * [`command_key`]: idempotency keys;
+//! * [`Witness`]: the state around a command, for who answers from it.
 //!
-//! Use cases call [`Executor::run`] and nothing else here.
+//! Use cases call [`Executor::run`] and read states, and use nothing else here.
 
 pub mod append;
 pub mod cache;
@@ -19,8 +20,10 @@ mod planted;
 pub mod snapshot;
 pub mod stored;
 mod unit;
+mod witness;
 pub mod writer;
 
 pub use command_key::CommandKey;
 pub use executor::{ExecuteError, Executor, Outcome};
 pub use intent::{Beside, Intent};
+pub use witness::{Seen, Witness};

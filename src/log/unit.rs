@@ -38,29 +38,41 @@ pub(super) struct Unit<'a> {
 }
 
 impl Unit<'_> {
+    /// The place of an aggregate's stream; it is loaded if it is not there yet.
+    async fn index<A>(&mut self, id: &str) -> Result<usize, UnitError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        match self.streams.iter().position(|stream| stream.name.0 == A::TYPE && stream.name.1 == id) {
+            Some(index) => Ok(index),
+            None => {
+                let stream = self.executor.load::<A>(id, self.fresh).await.map_err(UnitError::Load)?;
+                self.streams.push(stream);
+                Ok(self.streams.len() - 1)
+            }
+        }
+    }
+
+    /// A copy of an aggregate's state as the unit's commands have left it so far.
+    pub(super) async fn state<A>(&mut self, id: &str) -> Result<A, UnitError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let index = self.index::<A>(id).await?;
+        self.streams[index].state.as_any().downcast_ref::<A>().cloned().ok_or_else(|| of_another::<A>(id))
+    }
+
     /// Decides one command, on the state that the unit's earlier commands have left.
     pub(super) async fn decide<A>(&mut self, id: &str, command: &A::Command) -> Result<(), UnitError>
     where
         A: Stored,
         A::Command: Clone + Send + Sync + 'static,
     {
-        let index =
-            match self.streams.iter().position(|stream| stream.name.0 == A::TYPE && stream.name.1 == id) {
-                Some(index) => index,
-                None => {
-                    let stream = self.executor.load::<A>(id, self.fresh).await.map_err(UnitError::Load)?;
-                    self.streams.push(stream);
-                    self.streams.len() - 1
-                }
-            };
+        let index = self.index::<A>(id).await?;
         let stream = &mut self.streams[index];
-        let Some(state) = stream.state.as_any_mut().downcast_mut::<A>() else {
-            return Err(UnitError::Load(LoadError::Unknown {
-                stream: format!("{}/{id}", A::TYPE),
-                event_type: "state".to_owned(),
-                event_version: "of another aggregate".to_owned(),
-            }));
-        };
+        let state = stream.state.as_any_mut().downcast_mut::<A>().ok_or_else(|| of_another::<A>(id))?;
         let sink = EventSink::<A>::default();
         state.handle(command.clone(), &(), &sink).await.map_err(refused::<A>)?;
         for event in sink.collect().await {
@@ -69,6 +81,19 @@ impl Unit<'_> {
         }
         Ok(())
     }
+}
+
+/// A state that is not of the type that its stream says.
+fn of_another<A>(id: &str) -> UnitError
+where
+    A: Stored,
+    A::Command: Clone + Send + Sync + 'static,
+{
+    UnitError::Load(LoadError::Unknown {
+        stream: format!("{}/{id}", A::TYPE),
+        event_type: "state".to_owned(),
+        event_version: "of another aggregate".to_owned(),
+    })
 }
 
 /// Decides all commands of an intent, in their order.

@@ -61,8 +61,11 @@ pub fn build(settings: &ReplySettings, asked: Uuid, rows: &[ThreadRow]) -> Optio
         .copied()
         .collect();
     let mut left = settings.history_chars.saturating_sub(size(&last));
-    let mut earlier: Vec<&ThreadRow> =
-        ordered.iter().filter(|row| is_message(row) && row.position < begins && !is_erased(row)).copied().collect();
+    let mut earlier: Vec<&ThreadRow> = ordered
+        .iter()
+        .filter(|row| is_message(row) && row.position < begins && !is_erased(row))
+        .copied()
+        .collect();
     earlier.reverse();
     let mut picked: Vec<Vec<&ThreadRow>> = Vec::new();
     for message in earlier.into_iter().take(settings.history_turns) {

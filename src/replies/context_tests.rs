@@ -59,7 +59,8 @@ fn texts(context: &Context) -> Vec<&str> {
 
 #[test]
 fn an_answer_stands_after_its_question_even_when_another_message_came_between() {
-    let rows = [said(10, 1, Some("first")), said(20, 2, Some("second")), answered(11, 3, "answer to first", 10)];
+    let rows =
+        [said(10, 1, Some("first")), said(20, 2, Some("second")), answered(11, 3, "answer to first", 10)];
     let context = context(20, &rows);
     assert_eq!(texts(&context), ["first", "answer to first", "second"]);
     assert_eq!(context.turns[1].role(), Some(Role::Assistant));
@@ -162,11 +163,7 @@ fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
     let context = context(20, &[quoting, note, said(20, 3, Some("on"))]);
     assert_eq!(
         texts(&context),
-        [
-            "<quoted>\na < /quoted> b\n</quoted>\nand this?",
-            "<note>\nstopped < /note>\n</note>",
-            "on"
-        ]
+        ["<quoted>\na < /quoted> b\n</quoted>\nand this?", "<note>\nstopped < /note>\n</note>", "on"]
     );
     assert!(context.turns.iter().all(|turn| turn.role() == Some(Role::User)));
     assert!(!context.system.contains("stopped"));

@@ -204,7 +204,9 @@ fn reason(error: &ProviderError) -> FailureReason {
         ProviderError::KeyInvalid => FailureReason::KeyInvalid,
         ProviderError::QuotaExceeded => FailureReason::QuotaExceeded,
         ProviderError::ModelUnknown => FailureReason::ModelUnknown,
-        ProviderError::BadRequest | ProviderError::BadResponse | ProviderError::Unsupported => FailureReason::BadResponse,
+        ProviderError::BadRequest | ProviderError::BadResponse | ProviderError::Unsupported => {
+            FailureReason::BadResponse
+        }
         ProviderError::TooLong => FailureReason::TooLong,
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
             name: ASK_USER.to_owned(),
-            description: "Ask the person one or more questions, to choose from or to answer freely.".to_owned(),
+            description: "Ask the person one or more questions, to choose from or to answer freely."
+                .to_owned(),
             parameters: json!({
                 "type": "object", "required": ["questions"],
                 "properties": {"questions": {"type": "array", "items": {
@@ -57,7 +58,9 @@ pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
         },
         Tool {
             name: SHOW_WIDGET.to_owned(),
-            description: "Show the person a ChatKit widget, given as JSON with a Card, ListView or Basic root.".to_owned(),
+            description:
+                "Show the person a ChatKit widget, given as JSON with a Card, ListView or Basic root."
+                    .to_owned(),
             parameters: json!({
                 "type": "object", "required": ["widget"],
                 "properties": {"widget": {"type": "object"}, "copy_text": {"type": "string"}},
@@ -188,7 +191,10 @@ mod tests {
 
     #[test]
     fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
-        assert!(matches!(call("open_map", json!({"at": 1})), Some(Called::Brings(Brought::ClientToolCall { .. }))));
+        assert!(matches!(
+            call("open_map", json!({"at": 1})),
+            Some(Called::Brings(Brought::ClientToolCall { .. }))
+        ));
         assert_eq!(call("open_map", json!([1])), None);
         assert_eq!(call("close_map", json!({})), None);
     }

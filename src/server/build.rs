@@ -26,6 +26,7 @@ use crate::live::between::Between;
 use crate::live::{Hub, People, Stored};
 use crate::log::Executor;
 use crate::nats::Nats;
+use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
 use crate::replies::desk::{Desk, Stops};
 use crate::replies::jetstream::ReplyConsumer;
@@ -213,6 +214,7 @@ pub async fn build(
             Some(limits) => MessageLimits::per_minute(limits.user, limits.session),
             None => MessageLimits::off(),
         },
+        quizzes: Quizzes::of(&config.quizzes)?,
         settings: Settings {
             access_lifetime: config.auth.access_lifetime,
             reply_deadline: config.replies.deadline,

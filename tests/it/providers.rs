@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use verbatim::ai::{
-    AiSettings, ApiKey, Completion, Finish, Limits, Parameters, Piece, Prompt, Purpose, Provider, ProviderError, Role,
-    TimeoutKind, TokenUsage, Turn, from_settings,
+    AiSettings, ApiKey, Completion, Finish, Limits, Parameters, Piece, Prompt, Provider, ProviderError,
+    Purpose, Role, TimeoutKind, TokenUsage, Turn, from_settings,
 };
 
 use crate::support::openai_server::{Act, ERROR_TEXT, Ending, KEY, MODEL, OpenAiServer};

@@ -8,10 +8,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::strategies::{claim_command, conversation_command, life_with_items, user_command};
+use super::quizzes::{keeps_its_secrets, questions_in_turn};
+use super::strategies::{claim_command, conversation_command, life_with_items, quiz_command, user_command};
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
 use crate::ids::ReplyId;
+use crate::quiz::{self, Quiz, QuizEvent};
 use crate::user::{self, User, UserCommand, UserEvent};
 use crate::{Event, Refusal};
 
@@ -122,6 +124,28 @@ proptest! {
         laws::<Conversation>(conversation::decide, commands, |command| {
             matches!(command, ConversationCommand::Rename { .. } | ConversationCommand::GiveFeedback { .. })
         })?;
+    }
+
+    #[test]
+    fn a_quiz_keeps_the_laws(commands in lists(quiz_command())) {
+        laws::<Quiz>(quiz::decide, commands, |_| false)?;
+    }
+
+    #[test]
+    fn a_quiz_asks_in_turn_and_counts_each_try(commands in lists(quiz_command())) {
+        questions_in_turn(&run::<Quiz>(quiz::decide, commands).events)?;
+    }
+
+    #[test]
+    fn a_quiz_shows_no_answer_that_was_not_found(commands in lists(quiz_command())) {
+        let mut quiz = Quiz::default();
+        for command in commands {
+            let stale = quiz.is_stale(&command);
+            let events = quiz::decide(&quiz, command).unwrap_or_default();
+            prop_assert!(!stale || events.is_empty());
+            apply(&mut quiz, &events);
+            keeps_its_secrets(&quiz)?;
+        }
     }
 
     #[test]
@@ -280,6 +304,24 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Conversation(TooManyWaiting",
             "Conversation(UnknownItem",
             "Conversation(UnknownReply",
+        ])
+    );
+
+    let (events, refusals) = reached::<Quiz>(quiz::decide, lists(quiz_command()));
+    assert_eq!(events, listed(QuizEvent::TYPES));
+    assert_eq!(
+        refusals,
+        set(&[
+            "Quiz(AlreadyStarted",
+            "Quiz(NotOwner",
+            "Quiz(NotStarted",
+            "Quiz(Questions(CorrectNotAnOption",
+            "Quiz(Questions(None",
+            "Quiz(Questions(SameId",
+            "Quiz(Questions(SameOption",
+            "Quiz(Questions(TooFewOptions",
+            "Quiz(UnknownChoice",
+            "Quiz(UnknownQuestion",
         ])
     );
 }

@@ -1,35 +1,171 @@
-//! The state of a quiz and its decisions.
+//! The state of a quiz, and what its events do to it.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::{QuizCommand, QuizError, QuizEvent};
+use super::decide::{Judgement, decide, judge};
+use super::{
+    AnswerStatus, Answered, Choice, Question, QuestionView, QuizCommand, QuizError, QuizEvent, QuizView,
+};
+use crate::ids::{ConversationId, QuizId, UserId};
 
 /// One quiz.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiz {}
+pub struct Quiz {
+    begun: Option<Begun>,
+}
+
+/// A quiz that has been started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    pub(super) quiz_id: QuizId,
+    pub(super) conversation_id: ConversationId,
+    pub(super) owner: UserId,
+    pub(super) topic: String,
+    pub(super) questions: Vec<Question>,
+    /// Index of the open question; the last one's when it is over.
+    pub(super) open: usize,
+    /// The choice that is marked, or was submitted last.
+    pub(super) selected: Option<String>,
+    pub(super) status: AnswerStatus,
+    /// How often the open question was answered.
+    pub(super) attempts: u32,
+    /// The last answer to the open question, unless it was cleared away.
+    pub(super) last: Option<String>,
+    /// How many tries each question took that was answered rightly, in the order of the questions.
+    pub(super) tries: Vec<u32>,
+    pub(super) finished: bool,
+}
+
+impl Begun {
+    /// The question that is open.
+    pub(super) fn question(&self) -> Option<&Question> {
+        self.questions.get(self.open)
+    }
+
+    /// Where a question stands.
+    pub(super) fn index_of(&self, question_id: &str) -> Option<usize> {
+        self.questions.iter().position(|question| question.id == question_id)
+    }
+
+    /// Whether the open question is the last one.
+    pub(super) fn is_last(&self) -> bool {
+        self.open + 1 >= self.questions.len()
+    }
+
+    /// Questions answered rightly at the first try.
+    pub(super) fn score(&self) -> u32 {
+        number(self.tries.iter().filter(|tries| **tries == 1).count())
+    }
+
+    /// How many questions there are.
+    pub(super) fn total(&self) -> u32 {
+        number(self.questions.len())
+    }
+
+    fn view(&self) -> Option<QuizView> {
+        let open = self.question()?;
+        let shown = |text: &Option<String>, status| text.clone().filter(|_| self.status == status);
+        let answered = self.questions.iter().zip(&self.tries).map(|(question, tries)| Answered {
+            question_id: question.id.clone(),
+            prompt: question.prompt.clone(),
+            answer: label(question).to_owned(),
+            attempts: *tries,
+        });
+        Some(QuizView {
+            quiz_id: self.quiz_id,
+            conversation_id: self.conversation_id,
+            topic: self.topic.clone(),
+            finished: self.finished,
+            index: number(self.open + 1),
+            total: self.total(),
+            score: self.score(),
+            question: QuestionView {
+                id: open.id.clone(),
+                prompt: open.prompt.clone(),
+                options: open.options.clone(),
+                selected: self.selected.clone(),
+                status: self.status,
+                attempts: self.attempts,
+                hint: shown(&open.hint, AnswerStatus::Incorrect),
+                explanation: shown(&open.explanation, AnswerStatus::Correct),
+            },
+            answered: answered.collect(),
+        })
+    }
+}
+
+/// The label of a question's right choice.
+fn label(question: &Question) -> &str {
+    let right = question.options.iter().find(|option| option.value == question.correct);
+    right.map_or(question.correct.as_str(), |option| option.label.as_str())
+}
+
+/// A count of questions as it stands in events.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
 
 impl Quiz {
-    /// What may be shown.
+    /// The quiz as its owner may see it, once started.
     #[must_use]
-    pub fn view(&self) -> Option<super::QuizView> {
-        None
+    pub fn view(&self) -> Option<QuizView> {
+        self.begun.as_ref().and_then(Begun::view)
+    }
+
+    /// Its id, once started.
+    #[must_use]
+    pub fn id(&self) -> Option<QuizId> {
+        self.begun.as_ref().map(|begun| begun.quiz_id)
+    }
+
+    /// In which conversation it is, once started.
+    #[must_use]
+    pub fn conversation_id(&self) -> Option<ConversationId> {
+        self.begun.as_ref().map(|begun| begun.conversation_id)
+    }
+
+    /// Whose it is, once started.
+    #[must_use]
+    pub fn owner(&self) -> Option<UserId> {
+        self.begun.as_ref().map(|begun| begun.owner)
+    }
+
+    /// Whether `command` comes from a card that shows something older: it names a question that is not open, or a try
+    /// that is not the next one, and is no exact repetition of what is so already. A stale command adds nothing.
+    #[must_use]
+    pub fn is_stale(&self, command: &QuizCommand) -> bool {
+        matches!(judge(self, command), Ok(Judgement::Stale))
     }
 
     /// About how much memory the state takes, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
-        size_of::<Self>()
+        let option = |option: &Choice| size_of::<Choice>() + option.value.len() + option.label.len();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let question = |question: &Question| {
+            size_of::<Question>()
+                + question.id.len()
+                + question.prompt.len()
+                + question.correct.len()
+                + text(&question.hint)
+                + text(&question.explanation)
+                + question.options.iter().map(option).sum::<usize>()
+        };
+        let begun = |begun: &Begun| {
+            begun.topic.len()
+                + text(&begun.selected)
+                + text(&begun.last)
+                + begun.tries.len() * size_of::<u32>()
+                + begun.questions.iter().map(question).sum::<usize>()
+        };
+        size_of::<Self>() + self.begun.as_ref().map_or(0, begun)
     }
-}
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
-///
-/// # Errors
-/// The refusal, when the command is not allowed now.
-pub fn decide(_state: &Quiz, command: QuizCommand) -> Result<Vec<QuizEvent>, QuizError> {
-    match command {}
+    pub(super) fn begun(&self) -> Option<&Begun> {
+        self.begun.as_ref()
+    }
 }
 
 impl Aggregate for Quiz {
@@ -51,5 +187,53 @@ impl Aggregate for Quiz {
         Ok(())
     }
 
-    fn apply(&mut self, _event: Self::Event) {}
+    fn apply(&mut self, event: Self::Event) {
+        if let QuizEvent::QuizStarted { quiz_id, conversation_id, owner, topic, questions, at: _ } = event {
+            self.begun = Some(Begun {
+                quiz_id,
+                conversation_id,
+                owner,
+                topic,
+                questions,
+                open: 0,
+                selected: None,
+                status: AnswerStatus::Idle,
+                attempts: 0,
+                last: None,
+                tries: Vec::new(),
+                finished: false,
+            });
+            return;
+        }
+        let Some(begun) = &mut self.begun else { return };
+        match event {
+            // Applied above.
+            QuizEvent::QuizStarted { .. } => {}
+            QuizEvent::QuizChoiceSelected { choice, .. } => begun.selected = Some(choice),
+            QuizEvent::QuizChoiceCleared { .. } => {
+                begun.selected = None;
+                begun.last = None;
+                begun.status = AnswerStatus::Idle;
+            }
+            QuizEvent::QuizAnswerSubmitted { choice, attempt, correct, .. } => {
+                begun.selected = Some(choice.clone());
+                begun.last = Some(choice);
+                begun.attempts = attempt;
+                begun.status = if correct { AnswerStatus::Correct } else { AnswerStatus::Incorrect };
+                if correct {
+                    begun.tries.push(attempt);
+                }
+            }
+            QuizEvent::QuizMovedOn { question_id, .. } => {
+                if let Some(index) = begun.index_of(&question_id) {
+                    begun.open = index;
+                }
+                begun.selected = None;
+                begun.last = None;
+                begun.attempts = 0;
+                begun.status = AnswerStatus::Idle;
+            }
+            QuizEvent::QuizFinished { .. } => begun.finished = true,
+        }
+    }
 }

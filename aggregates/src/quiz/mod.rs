@@ -5,12 +5,17 @@
 
 mod aggregate;
 mod command;
+mod decide;
 mod error;
 mod event;
 mod view;
 
-pub use aggregate::{Quiz, decide};
+pub use aggregate::Quiz;
 pub use command::QuizCommand;
-pub use error::QuizError;
+pub use decide::{check_questions, decide};
+pub use error::{QuestionFault, QuizError};
 pub use event::{Choice, Question, QuizEvent};
 pub use view::{AnswerStatus, Answered, QuestionView, QuizView};
+
+#[cfg(test)]
+mod tests;

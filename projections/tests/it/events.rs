@@ -2,6 +2,7 @@
 
 use aggregates::conversation::{ConversationEvent, FailureReason, FinishReason, ReplyPlan, Timings, Usage};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
+use aggregates::quiz::{Choice, Question};
 use aggregates::user::UserEvent;
 use aggregates::values::{EmailAddress, MessageText, ReplyText, Title, Username};
 use aggregates::{Event, Personal};
@@ -177,4 +178,17 @@ pub(crate) fn cancelled(n: u128, text: Option<&str>, at: i64) -> Event {
         at: minute(at),
     }
     .into()
+}
+
+/// A question that `b` is the answer to.
+pub(crate) fn quiz_question(id: &str) -> Question {
+    let option = |value: &str| Choice { value: value.to_owned(), label: value.to_uppercase() };
+    Question {
+        id: id.to_owned(),
+        prompt: format!("What is {id}?"),
+        options: ["a", "b"].map(option).to_vec(),
+        correct: "b".to_owned(),
+        hint: Some("not the first".to_owned()),
+        explanation: None,
+    }
 }

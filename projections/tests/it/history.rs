@@ -4,7 +4,8 @@ use aggregates::conversation::{
     Conversation, ConversationCommand as Command, ConversationEvent, FailureReason, FinishReason, Timings,
     Usage, WantedReply, decide,
 };
-use aggregates::ids::{ConversationId, MessageId, ReplyId};
+use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
+use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
 use aggregates::values::MessageText;
 use aggregates::{Event, Personal};
 use cqrs_es::Aggregate as _;
@@ -12,7 +13,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use uuid::Uuid;
 
-use crate::events::{ADA, answer, minute, plan, title};
+use crate::events::{ADA, answer, minute, plan, quiz_question, title};
 
 /// The events of one conversation's life, in groups that belong into one append each.
 pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
@@ -103,8 +104,55 @@ fn any_command(
     }
 }
 
-/// Whether every kind of conversation event is among them.
+/// The events of one quiz's life in `conversation`, which may be deleted at any time.
+pub(crate) fn quiz_history(
+    random: &mut StdRng,
+    conversation: ConversationId,
+    commands: usize,
+) -> Vec<Vec<Event>> {
+    let id = QuizId::new(Uuid::from_u128(random.random()));
+    let mut state = Quiz::default();
+    let mut groups = Vec::new();
+    for step in 0..commands {
+        let at = minute(i64::try_from(step).unwrap());
+        let command = if step == 0 {
+            QuizCommand::Start {
+                quiz_id: id,
+                conversation_id: conversation,
+                by: ADA,
+                topic: "letters".to_owned(),
+                questions: ["one", "two"].map(quiz_question).to_vec(),
+                at,
+            }
+        } else {
+            let question_id = ["one", "two"][random.random_range(0..2)].to_owned();
+            let choice = ["a", "b"][random.random_range(0..2)].to_owned();
+            match random.random_range(0..5) {
+                0 => QuizCommand::Select { by: ADA, question_id, choice, at },
+                1 => QuizCommand::Submit { by: ADA, question_id, choice, attempt: None, at },
+                2 => QuizCommand::Clear { by: ADA, question_id, at },
+                3 => QuizCommand::Next { by: ADA, question_id, at },
+                _ => QuizCommand::Finish { by: ADA, question_id, at },
+            }
+        };
+        let events = quiz::decide(&state, command).unwrap();
+        for event in &events {
+            state.apply(event.clone());
+        }
+        if !events.is_empty() {
+            groups.push(events.into_iter().map(Event::from).collect());
+        }
+    }
+    groups
+}
+
+/// Which kinds of conversation and quiz events are not among them.
 pub(crate) fn missing_kinds(events: &[Event]) -> Vec<&'static str> {
     let seen: std::collections::BTreeSet<_> = events.iter().map(Event::event_type).collect();
-    ConversationEvent::TYPES.iter().map(|(name, _)| *name).filter(|name| !seen.contains(name)).collect()
+    [ConversationEvent::TYPES, QuizEvent::TYPES]
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| *name)
+        .filter(|name| !seen.contains(name))
+        .collect()
 }

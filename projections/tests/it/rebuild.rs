@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aggregates::Event;
 use projections::log::LogReader;
 use projections::models;
 use projections::rebuild::{RebuildError, RebuildReport, rebuild};
@@ -11,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
 
 use crate::events::{ADA, TALK, registered, sent, started};
-use crate::history::{history, missing_kinds};
+use crate::history::{history, missing_kinds, quiz_history};
 use crate::probe::{GATE, Probe};
 use crate::support::{Log, SOON, rows_of, until};
 
@@ -29,7 +30,14 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
     let running = log.run(models::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
     // Several conversations interleaved, while the runners follow: batches of every size.
-    let mut lives: Vec<_> = (0..HISTORIES).map(|_| history(&mut random, 90).into_iter()).collect();
+    let mut lives = Vec::new();
+    for _ in 0..HISTORIES {
+        let talk = history(&mut random, 90);
+        let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
+        // Shorter than its conversation, which so may end before it or after it.
+        let quiz = quiz_history(&mut random, first.conversation_id(), 60);
+        lives.extend([talk.into_iter(), quiz.into_iter()]);
+    }
     let mut end = 0;
     while !lives.is_empty() {
         let index = random.random_range(0..lives.len());

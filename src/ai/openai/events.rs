@@ -159,7 +159,8 @@ mod tests {
         let call = |arguments: Value| {
             Ok(Piece::Call(ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments }))
         };
-        let item = json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{\"at\":1}"});
+        let item =
+            json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{\"at\":1}"});
         assert_eq!(read(event(item.clone()), "m"), call(json!({"at": 1})));
         let mut broken = item;
         broken["arguments"] = json!("{\"at\":");

@@ -153,6 +153,9 @@ mod tests {
             (&written[0]["type"], &written[0]["arguments"]),
             (&json!("function_call"), &json!("{\"at\":\"sky\"}"))
         );
-        assert_eq!((&written[1]["call_id"], &written[1]["output"]), (&json!("call-1"), &json!("{\"stars\":3}")));
+        assert_eq!(
+            (&written[1]["call_id"], &written[1]["output"]),
+            (&json!("call-1"), &json!("{\"stars\":3}"))
+        );
     }
 }

@@ -23,10 +23,8 @@ pub(super) async fn transcribe(
     let Recording { audio, mime_type } = recording;
     // The provider goes by the name's end.
     let name = format!("audio.{}", mime_type.rsplit('/').next().unwrap_or("webm"));
-    let part = Part::bytes(audio)
-        .file_name(name)
-        .mime_str(&mime_type)
-        .map_err(|_| ProviderError::BadRequest)?;
+    let part =
+        Part::bytes(audio).file_name(name).mime_str(&mime_type).map_err(|_| ProviderError::BadRequest)?;
     let form = Form::new().text("model", MODEL).text("response_format", "json").part("file", part);
     let mut response = http
         .post(endpoint.url("/audio/transcriptions"))

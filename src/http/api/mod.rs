@@ -1,10 +1,11 @@
-//! The chat API: accounts, chat with streaming, history, replies, and a WebSocket.
+//! The chat API: accounts, chat with streaming, history, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`replies`] and [`socket`] its routes.
+//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`quizzes`], [`replies`] and [`socket`] its routes.
 
 pub mod accounts;
 pub mod chat;
 pub mod history;
+pub mod quizzes;
 pub mod replies;
 pub mod socket;
 pub mod wire;
@@ -21,6 +22,7 @@ pub fn routes() -> ApiRouter<Doors> {
         .merge(accounts::routes())
         .merge(chat::routes())
         .merge(history::routes())
+        .merge(quizzes::routes())
         .merge(replies::routes())
         .merge(socket::routes())
         .layer(Extension(Surface("api")))

@@ -5,6 +5,7 @@ mod messages;
 mod pending_replies;
 mod replies;
 mod users;
+mod widget_state;
 
 use projections::models;
 
