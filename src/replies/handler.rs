@@ -31,6 +31,7 @@ use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, 
 use crate::clock::Clock;
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
+use crate::quizzes::Quizzes;
 
 /// The read models that an attempt is made from.
 const MODELS: &[&str] = &["messages", "pending_replies"];
@@ -83,12 +84,13 @@ pub(super) struct Inner {
     pub(super) pool: WarmPool,
     pub(super) executor: Executor,
     progress: Progress,
-    hub: Hub,
+    pub(super) hub: Hub,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) settings: ReplySettings,
     pub(super) clock: Clock,
     /// Name of this worker in the provenance.
-    worker: String,
+    pub(super) worker: String,
+    pub(super) quizzes: Quizzes,
     /// What is done beside replies runs here.
     pub(super) tasks: TaskTracker,
 }
@@ -126,9 +128,11 @@ impl ReplyHandler {
         settings: ReplySettings,
         clock: Clock,
         worker: String,
+        quizzes: Quizzes,
         tasks: TaskTracker,
     ) -> Self {
-        let inner = Inner { pool, executor, progress, hub, provider, settings, clock, worker, tasks };
+        let inner =
+            Inner { pool, executor, progress, hub, provider, settings, clock, worker, quizzes, tasks };
         Self { inner: Arc::new(inner) }
     }
 
@@ -212,10 +216,13 @@ impl ReplyHandler {
         let Some(context) = context::build(&inner.settings, job.message, &rows) else {
             return self.fail(job, None, FailureReason::Empty, "").await;
         };
-        let prompt = self.prompt(job, attempt, &context);
         if attempt == 1 {
             self.title(job, &context);
         }
+        if let Some(asked) = self.wanted_quiz(job, &rows) {
+            return self.answer_with_quiz(job, attempt, asked, &context, stop).await;
+        }
+        let prompt = self.prompt(job, attempt, &context);
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
         self.run(

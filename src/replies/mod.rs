@@ -13,6 +13,7 @@ pub mod jetstream;
 pub mod lease;
 pub mod parked;
 pub mod queue;
+mod quiz;
 mod record;
 pub mod settings;
 pub mod sweeper;

@@ -6,7 +6,8 @@ use aggregates::Personal;
 use aggregates::conversation::{
     Brought, Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
 };
-use aggregates::ids::MessageId;
+use aggregates::ids::{ConversationId, MessageId, QuizId, UserId};
+use aggregates::quiz::{Quiz, QuizCommand};
 use aggregates::values::ReplyText;
 use projections::log::Metadata;
 use tokio::time::Instant;
@@ -16,6 +17,7 @@ use super::handler::{Job, Outcome, Progressed, ReplyHandler};
 use super::tools::{self, Called};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::log::{ExecuteError, Intent};
+use crate::quizzes::NewQuiz;
 
 /// The longest pause before the next attempt, whatever a provider asks for.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
@@ -31,7 +33,7 @@ impl ReplyHandler {
         progressed: Progressed,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
-        let brought = self.brought(progressed.calls);
+        let (brought, quiz) = self.brought(job, progressed.calls);
         let text = match ReplyText::parse(&progressed.text) {
             Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
             _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
@@ -60,13 +62,15 @@ impl ReplyHandler {
             provider_reply_id: completion.provider_reply_id.as_deref().map(label),
             at: self.inner.clock.now(),
         };
-        self.record(job, command, stop).await?;
+        self.record(job, command, quiz, stop).await?;
         Ok(Outcome::Done)
     }
 
-    /// What the calls of an answer bring. The page runs one tool at a time: of several calls of its tools the first counts.
-    fn brought(&self, calls: Vec<ToolCall>) -> Vec<Brought> {
+    /// What the calls of an answer bring, and the quiz that begins with it. The page runs one tool at a time, and a person
+    /// takes one quiz at a time: of several calls the first counts.
+    fn brought(&self, job: &Job, calls: Vec<ToolCall>) -> (Vec<Brought>, Option<QuizCommand>) {
         let mut brought: Vec<Brought> = Vec::new();
+        let mut quiz = None;
         for call in calls {
             let item_id = MessageId::new(self.inner.clock.id());
             match tools::called(&self.inner.settings, call, item_id) {
@@ -76,6 +80,20 @@ impl ReplyHandler {
                         brought.push(item);
                     }
                 }
+                Some(Called::Quiz(topic)) if quiz.is_none() => {
+                    let new = NewQuiz {
+                        quiz: QuizId::new(item_id.uuid()),
+                        conversation: ConversationId::new(job.conversation),
+                        by: UserId::new(job.owner),
+                        topic: topic.as_deref(),
+                        at: self.inner.clock.now(),
+                    };
+                    // A topic that there is nothing about: the model may say so, nothing begins.
+                    if let Ok(command) = self.inner.quizzes.start(&new) {
+                        quiz = Some(command);
+                        brought.push(Brought::Quiz { item_id });
+                    }
+                }
                 Some(Called::Quiz(_)) => {}
                 None => {
                     metrics::counter!("verbatim_tool_calls_refused_total").increment(1);
@@ -83,7 +101,7 @@ impl ReplyHandler {
                 }
             }
         }
-        brought
+        (brought, quiz)
     }
 
     /// Records what a provider's failure means.
@@ -128,7 +146,7 @@ impl ReplyHandler {
             not_before: next,
             at: now,
         };
-        self.record(job, command, stop).await?;
+        self.record(job, command, None, stop).await?;
         Ok(Outcome::Retry(pause))
     }
 
@@ -157,10 +175,11 @@ impl ReplyHandler {
         &self,
         job: &Job,
         command: ConversationCommand,
+        quiz: Option<QuizCommand>,
         stop: &CancellationToken,
     ) -> Result<(), ExecuteError> {
         loop {
-            match self.run(job, command.clone()).await {
+            match self.run_with(job, command.clone(), quiz.clone()).await {
                 Err(ExecuteError::Unavailable(_) | ExecuteError::Busy)
                     if self.inner.clock.now() < job.deadline && !stop.is_cancelled() =>
                 {
@@ -175,6 +194,16 @@ impl ReplyHandler {
     }
 
     pub(super) async fn run(&self, job: &Job, command: ConversationCommand) -> Result<(), ExecuteError> {
+        self.run_with(job, command, None).await
+    }
+
+    /// The same, with the beginning of a quiz in the same append.
+    async fn run_with(
+        &self,
+        job: &Job,
+        command: ConversationCommand,
+        quiz: Option<QuizCommand>,
+    ) -> Result<(), ExecuteError> {
         let metadata = Metadata {
             actor: None,
             surface: "worker".to_owned(),
@@ -184,7 +213,11 @@ impl ReplyHandler {
             occurred_at: Some(self.inner.clock.now()),
             app_version: crate::VERSION.to_owned(),
         };
-        let intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
+        let mut intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
+        if let Some(QuizCommand::Start { quiz_id, .. }) = &quiz {
+            let id = *quiz_id;
+            intent = quiz.into_iter().fold(intent, |intent, command| intent.then::<Quiz>(id, command));
+        }
         self.inner.executor.run(intent).await.map(drop)
     }
 }

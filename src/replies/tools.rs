@@ -19,7 +19,7 @@ const ASK_USER: &str = "ask_user";
 /// The name of the tool that shows a widget.
 const SHOW_WIDGET: &str = "show_widget";
 /// The name of the tool that starts a quiz.
-const START_QUIZ: &str = "start_quiz";
+pub(super) const START_QUIZ: &str = "start_quiz";
 /// How many questions one call may ask, and how many answers each may offer.
 const MAX_QUESTIONS: usize = 10;
 const MAX_OPTIONS: usize = 20;

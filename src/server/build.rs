@@ -128,6 +128,7 @@ pub async fn build(
     lifecycle.service(open_logins.clone().run(logins.clone(), lifecycle.last.clone()));
     let tickets = Tickets::new(pool.clone());
     let provider = provider(config)?;
+    let quizzes = Quizzes::of(&config.quizzes)?;
     let described = provider.describe();
     let model = provider.model().to_owned();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
@@ -141,6 +142,7 @@ pub async fn build(
         reply_settings(config),
         clock.clone(),
         format!("{}-{holder}", crate::VERSION),
+        quizzes.clone(),
         lifecycle.work.clone(),
     );
     if database.embedded.is_some() {
@@ -214,7 +216,7 @@ pub async fn build(
             Some(limits) => MessageLimits::per_minute(limits.user, limits.session),
             None => MessageLimits::off(),
         },
-        quizzes: Quizzes::of(&config.quizzes)?,
+        quizzes,
         settings: Settings {
             access_lifetime: config.auth.access_lifetime,
             reply_deadline: config.replies.deadline,
