@@ -256,7 +256,7 @@ impl FileName {
         }
         let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
         let kept: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c)).collect();
-        let name = kept.trim().trim_start_matches('.').trim_start();
+        let name = kept.trim_end().trim_start_matches(|c: char| c == '.' || c.is_whitespace());
         if name.is_empty() {
             return Err(ValueError::FileNameEmpty);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::conversations::Conversations;
+use crate::files::Files;
 use crate::messages::Messages;
 use crate::pending_replies::PendingReplies;
 use crate::replies::Replies;
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Messages),
         Arc::new(PendingReplies),
         Arc::new(Replies),
+        Arc::new(Files),
     ]
 }
 
@@ -25,3 +27,6 @@ pub const CONVERSATION_MODELS: &[&str] = &["conversations", "messages", "pending
 
 /// The models that the account doors read.
 pub const ACCOUNT_MODELS: &[&str] = &["users"];
+
+/// The models that the doors for files read.
+pub const FILE_MODELS: &[&str] = &["files"];

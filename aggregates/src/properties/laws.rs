@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::strategies::{claim_command, conversation_command, user_command};
+use super::strategies::{claim_command, conversation_command, file_command, user_command};
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
+use crate::file::{self, File, FileEvent};
 use crate::ids::ReplyId;
 use crate::user::{self, User, UserCommand, UserEvent};
 use crate::{Event, Refusal};
@@ -122,6 +123,32 @@ proptest! {
         laws::<Conversation>(conversation::decide, commands, |command| {
             matches!(command, ConversationCommand::Rename { .. })
         })?;
+    }
+
+    #[test]
+    fn a_file_keeps_the_laws(commands in lists(file_command())) {
+        laws::<File>(file::decide, commands, |_| false)?;
+    }
+
+    #[test]
+    fn a_file_is_stored_once_sent_in_one_conversation_and_ends_when_it_is_deleted(
+        commands in lists(file_command())
+    ) {
+        let events = run::<File>(file::decide, commands).events;
+        let (mut stored, mut talk) = (0, None);
+        for (n, event) in events.iter().enumerate() {
+            prop_assert_eq!((event.file_id(), event.owner()), (events[0].file_id(), events[0].owner()));
+            match event {
+                FileEvent::FileAnnounced { .. } => prop_assert_eq!(n, 0),
+                FileEvent::FileStored { .. } => stored += 1,
+                FileEvent::FileAttached { conversation_id, .. } => {
+                    prop_assert_eq!(stored, 1);
+                    prop_assert_eq!(*talk.get_or_insert(*conversation_id), *conversation_id);
+                }
+                FileEvent::FileDeleted { .. } => prop_assert!(talk.is_none() && n + 1 == events.len()),
+            }
+            prop_assert!(stored <= 1);
+        }
     }
 
     #[test]
@@ -262,6 +289,22 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Conversation(StaleAttempt",
             "Conversation(TooManyWaiting",
             "Conversation(UnknownReply",
+        ])
+    );
+
+    let (events, refusals) = reached::<File>(file::decide, file_command());
+    assert_eq!(events, listed(FileEvent::TYPES));
+    assert_eq!(
+        refusals,
+        set(&[
+            "File(AlreadyAnnounced",
+            "File(AlreadyStored",
+            "File(Attached",
+            "File(AttachedElsewhere",
+            "File(Deleted",
+            "File(NotOwner",
+            "File(NotStored",
+            "File(Unknown",
         ])
     );
 }
