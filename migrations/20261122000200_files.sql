@@ -21,7 +21,7 @@ CREATE TABLE files (
 );
 CREATE INDEX files_by_owner ON files (owner) WHERE state <> 'deleted';
 CREATE INDEX files_by_conversation ON files (conversation_id) WHERE conversation_id IS NOT NULL;
-CREATE INDEX files_deleted ON files (position) WHERE state = 'deleted';
+CREATE INDEX files_deleted ON files (position, file_id) WHERE state = 'deleted';
 CREATE INDEX files_announced ON files (created_at) WHERE state = 'announced';
 
 DO $$

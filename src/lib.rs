@@ -3,7 +3,7 @@
 //! The data's way, one direction: [`http`] (doors) → [`app`] (use cases) → `aggregates` (pure decisions)
 //! → [`log`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
 //! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
-//! carries what may be public of the log to other systems over [`nats`].
+//! carries what may be public of the log to other systems over [`nats`]; [`files`] keeps the bytes that people bring.
 //! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
 pub mod ai;
@@ -12,6 +12,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod embedded;
+pub mod files;
 pub mod http;
 pub mod lifecycle;
 pub mod live;

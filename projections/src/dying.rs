@@ -41,7 +41,9 @@ static ARMED: OnceLock<Armed> = OnceLock::new();
 
 /// Makes this process die at `place`, the `nth` time that it comes past (from 1). False: there is no such place.
 pub fn arm(place: &str, nth: u32) -> bool {
-    let Some(place) = PLACES.into_iter().chain(FILE_PLACES).find(|known| *known == place) else { return false };
+    let Some(place) = PLACES.into_iter().chain(FILE_PLACES).find(|known| *known == place) else {
+        return false;
+    };
     ARMED.get_or_init(|| Armed { place, left: AtomicU32::new(nth) });
     true
 }

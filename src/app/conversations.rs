@@ -229,7 +229,7 @@ impl App {
 }
 
 /// An id out of a stored result.
-fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
+pub(super) fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
     stored
         .get(name)
         .and_then(Value::as_str)

@@ -4,6 +4,7 @@
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
+//! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
@@ -11,11 +12,13 @@ pub mod accounts;
 pub mod context;
 pub mod conversations;
 pub mod error;
+pub mod files;
 pub mod limits;
 pub mod replies;
 pub mod seats;
 pub mod sockets;
 pub mod standing;
+pub mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +80,8 @@ pub struct Parts {
     pub seats: seats::Seats,
     /// What their sockets are told.
     pub people: People,
+    /// What people bring.
+    pub files: uploads::FileParts,
     /// Access tokens.
     pub tokens: TokenKeys,
     /// How often messages may be sent.

@@ -21,7 +21,7 @@ use super::{Doors, HttpSettings};
 use crate::app::{AppError, Kind, RequestContext};
 
 /// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest idempotency key, in characters.
 const MAX_KEY: usize = 255;
 
@@ -199,12 +199,12 @@ fn is_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<RequestContext, ApiError> {
+pub(super) fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<RequestContext, ApiError> {
     let key = match idempotency_key(&parts.headers)? {
         None => None,
         Some(key) => {
@@ -299,7 +299,7 @@ pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
     ApiError::from(error).with_errors(vec![FieldError { field: field.to_owned(), message }])
 }
 
-fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
+pub(super) fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
     let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
                        another body is refused with 422.";
     document_header(ctx, operation, "Idempotency-Key", description);

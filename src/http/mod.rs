@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod chatkit;
 pub mod docs;
 pub mod error;
 pub mod extract;
@@ -50,6 +51,8 @@ pub struct HttpSettings {
     pub cors: layers::CorsRule,
     /// Head of the log when the process started: ready means that the read models have passed it.
     pub ready_from: i64,
+    /// What links that clients are given begin with; none: with the `Host` of the request.
+    pub public_url: Option<String>,
     /// What open connections may hold.
     pub sockets: crate::config::SocketsConfig,
     /// Whether this process only carries the log to NATS.
@@ -67,6 +70,7 @@ pub fn router(doors: Doors) -> Router {
     let mut api = docs::description();
     let router = ApiRouter::new()
         .merge(api::routes())
+        .merge(chatkit::routes())
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);

@@ -41,6 +41,12 @@ impl File {
         self.known.as_ref().is_some_and(|known| known.sha256.is_some() && !known.deleted)
     }
 
+    /// SHA-256 of its bytes in hexadecimal digits, once they are stored.
+    #[must_use]
+    pub fn sha256(&self) -> Option<&str> {
+        self.known.as_ref()?.sha256.as_deref()
+    }
+
     /// The conversation that it was sent in.
     #[must_use]
     pub fn conversation(&self) -> Option<ConversationId> {
@@ -87,7 +93,14 @@ pub fn decide(state: &File, command: FileCommand) -> Result<Vec<FileEvent>, File
     match command {
         FileCommand::Announce { id, by, name, mime_type, size, at } => {
             let Some(known) = known else {
-                return Ok(vec![FileEvent::FileAnnounced { file_id: id, owner: by, name, mime_type, size, at }]);
+                return Ok(vec![FileEvent::FileAnnounced {
+                    file_id: id,
+                    owner: by,
+                    name,
+                    mime_type,
+                    size,
+                    at,
+                }]);
             };
             known.owned_by(by)?;
             known.alive()?;
@@ -106,7 +119,16 @@ pub fn decide(state: &File, command: FileCommand) -> Result<Vec<FileEvent>, File
                     return if *stored == sha256 { Ok(Vec::new()) } else { Err(FileError::AlreadyStored) };
                 }
             }
-            Ok(vec![FileEvent::FileStored { file_id: id, owner: by, name, mime_type, size, sha256, image, at }])
+            Ok(vec![FileEvent::FileStored {
+                file_id: id,
+                owner: by,
+                name,
+                mime_type,
+                size,
+                sha256,
+                image,
+                at,
+            }])
         }
         FileCommand::Attach { by, conversation_id, message_id, at } => {
             let known = known.ok_or(FileError::Unknown)?;

@@ -199,6 +199,7 @@ fn the_state_tells_what_became_of_it() {
     assert_eq!(told(&state), (Some(ada()), false, None, false));
     state.apply(stored());
     assert_eq!(told(&state), (Some(ada()), true, None, false));
+    assert_eq!(state.sha256(), Some("ab"));
     let mut gone = state.clone();
     gone.apply(deleted());
     assert_eq!(told(&gone), (Some(ada()), false, None, true));

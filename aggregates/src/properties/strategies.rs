@@ -161,7 +161,8 @@ pub(super) fn file_command() -> impl Strategy<Value = FileCommand> {
     use FileCommand as C;
     let id = || prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| FileId::new(Uuid::from_u128(n)));
     let name = || personal("\\PC{1,20}".prop_filter_map("not a name", |text| FileName::of(&text).ok()));
-    let talk = prop_oneof![4 => Just(3_u128), 1 => Just(4)].prop_map(|n| ConversationId::new(Uuid::from_u128(n)));
+    let talk =
+        prop_oneof![4 => Just(3_u128), 1 => Just(4)].prop_map(|n| ConversationId::new(Uuid::from_u128(n)));
     let kind = || prop::sample::select(&["image/png", "text/plain"][..]).prop_map(str::to_owned);
     let size = || prop_oneof![4 => Just(9_u64), 1 => 1_u64..99];
     let sha256 = prop::sample::select(&["ab", "cd"][..]).prop_map(str::to_owned);

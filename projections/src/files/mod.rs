@@ -25,10 +25,7 @@ impl Projection for Files {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(
-            event,
-            Event::File(_) | Event::Conversation(ConversationEvent::ConversationDeleted { .. })
-        )
+        matches!(event, Event::File(_) | Event::Conversation(ConversationEvent::ConversationDeleted { .. }))
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -109,20 +109,40 @@ pub async fn known(pool: impl PgExecutor<'_>, files: &[Uuid]) -> Result<Vec<File
     sqlx::query_as("SELECT * FROM files WHERE file_id = ANY($1)").bind(files).fetch_all(pool).await
 }
 
-/// At most `limit` files that were deleted after the position `after`, oldest first: whose bytes are to go.
+/// A place among the deleted files, in the order of [`deleted_since`]: position and id.
+pub type Deleted = (i64, Uuid);
+
+/// At most `limit` files that were deleted after that place, oldest first: whose bytes are to go.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn deleted_since(
     pool: impl PgExecutor<'_>,
-    after: i64,
+    (position, file): Deleted,
     limit: i64,
 ) -> Result<Vec<FileRow>, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM files WHERE state = 'deleted' AND position > $1 ORDER BY position, file_id LIMIT $2")
-        .bind(after)
-        .bind(limit)
-        .fetch_all(pool)
-        .await
+    sqlx::query_as(
+        "SELECT * FROM files WHERE state = 'deleted' AND (position, file_id) > ($1, $2)
+         ORDER BY position, file_id LIMIT $3",
+    )
+    .bind(position)
+    .bind(file)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// The place of the last deleted file; the beginning when there is none.
+///
+/// # Errors
+/// Those of the database.
+pub async fn last_deleted(pool: impl PgExecutor<'_>) -> Result<Deleted, sqlx::Error> {
+    let last: Option<Deleted> = sqlx::query_as(
+        "SELECT position, file_id FROM files WHERE state = 'deleted' ORDER BY position DESC, file_id DESC LIMIT 1",
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(last.unwrap_or_default())
 }
 
 /// At most `limit` files that were announced before `before` and whose bytes have not come.

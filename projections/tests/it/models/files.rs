@@ -4,7 +4,9 @@ use aggregates::file::{FileEvent, ImageSize};
 use aggregates::ids::{ConversationId, FileId, UserId};
 use aggregates::values::FileName;
 use aggregates::{Event, Personal};
-use projections::files::query::{FileRow, Usage, by_id, deleted_since, known, overdue, owned, usage};
+use projections::files::query::{
+    FileRow, Usage, by_id, deleted_since, known, last_deleted, overdue, owned, usage,
+};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -135,19 +137,22 @@ async fn files_go_with_their_conversation_and_no_others(pool: PgPool) {
     let gone = row(&pool, 1).await;
     assert!(gone.is_deleted() && gone.name.is_none());
     assert_eq!(gone.position, 8);
-    assert_eq!(ids(deleted_since(&pool, 0, 9).await.unwrap()), [1]);
-    assert_eq!(ids(deleted_since(&pool, 8, 9).await.unwrap()), [0_u128; 0]);
+    let start = (0, Uuid::nil());
+    assert_eq!(last_deleted(&pool).await.unwrap(), (8, file(1).uuid()));
+    assert_eq!(ids(deleted_since(&pool, start, 9).await.unwrap()), [1]);
+    assert_eq!(ids(deleted_since(&pool, (8, file(1).uuid()), 9).await.unwrap()), [0_u128; 0]);
 
     log.append(&[removed(3, 4)]).await; // 9
     project_all(&log).await;
     assert_eq!(states().await, ["deleted", "stored", "deleted"]);
-    assert_eq!(ids(deleted_since(&pool, 0, 1).await.unwrap()), [1]);
-    assert_eq!(ids(deleted_since(&pool, 8, 9).await.unwrap()), [3]);
+    assert_eq!(ids(deleted_since(&pool, start, 1).await.unwrap()), [1]);
+    assert_eq!(ids(deleted_since(&pool, (8, file(1).uuid()), 9).await.unwrap()), [3]);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn each_has_their_own_files_and_pays_for_what_is_there(pool: PgPool) {
     let log = Log::new(&pool);
+    assert_eq!(last_deleted(&pool).await.unwrap(), (0, Uuid::nil()));
     log.append(&[announced(1, ADA, 100, 1)]).await;
     log.append(&[stored(2, ADA, 20, 2)]).await;
     log.append(&[stored(3, EVE, 7, 3)]).await;
