@@ -5,6 +5,8 @@
 //! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
 //! carries what may be public of the log to other systems over [`nats`].
 //! [`widgets`] is the language of what doors show besides text. [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! carries what may be public of the log to other systems over [`nats`]; [`files`] keeps the bytes that people bring.
+//! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
 pub mod ai;
 pub mod app;
@@ -12,6 +14,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod embedded;
+pub mod files;
 pub mod http;
 pub mod lifecycle;
 pub mod live;

@@ -1,5 +1,7 @@
 //! What holds for every aggregate whatever it is asked: checked with random lists of commands.
 
+mod files;
+mod items;
 mod laws;
 mod quizzes;
 mod strategies;

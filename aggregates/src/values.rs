@@ -229,6 +229,12 @@ impl Title {
     /// Most characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 200;
 
+    /// A title that says nothing: somebody has taken it away.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Checks a title.
     ///
     /// # Errors
@@ -262,7 +268,7 @@ impl FileName {
         }
         let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
         let kept: String = last.chars().filter(|&c| !c.is_control() && !is_invisible(c)).collect();
-        let name = kept.trim().trim_start_matches('.').trim_start();
+        let name = kept.trim_end().trim_start_matches(|c: char| c == '.' || c.is_whitespace());
         if name.is_empty() {
             return Err(ValueError::FileNameEmpty);
         }

@@ -9,6 +9,7 @@
 pub mod conversations;
 #[cfg(feature = "planted")]
 pub mod dying;
+pub mod files;
 pub mod log;
 pub mod messages;
 pub mod models;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::conversations::Conversations;
+use crate::files::Files;
 use crate::messages::Messages;
 use crate::pending_replies::PendingReplies;
 use crate::replies::Replies;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(PendingReplies),
         Arc::new(Replies),
         Arc::new(WidgetState),
+        Arc::new(Files),
     ]
 }
 
@@ -33,3 +35,6 @@ pub const ACCOUNT_MODELS: &[&str] = &["users"];
 
 /// The models that show a quiz and the conversation that was begun for it.
 pub const QUIZ_MODELS: &[&str] = &["conversations", "widget_state"];
+
+/// The models that the doors for files read.
+pub const FILE_MODELS: &[&str] = &["files"];

@@ -12,6 +12,7 @@ use projections::{conversations, messages, models};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::files::attaching;
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::log::Intent;
 
@@ -53,6 +54,8 @@ impl NewMessage {
 pub struct Change {
     /// New title.
     pub title: Option<String>,
+    /// Whether the title may be empty: some doors take it for none.
+    pub may_be_empty: bool,
     /// Whether it stands on top of the list.
     pub pinned: Option<bool>,
     /// Whether it is in the archive.
@@ -100,6 +103,7 @@ impl App {
                 ConversationCommand::Start { id: target, by: actor.user, title: None, at: now },
             );
         }
+        intent = attaching(intent, &enclosed.files, actor.user, target, message, now);
         let intent = intent
             .then::<Conversation>(
                 target,
@@ -148,7 +152,11 @@ impl App {
         let (by, at) = (actor.user, parts.clock.now());
         let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         if let Some(title) = change.title {
-            let title = Personal::Known(Title::parse(&title)?);
+            let title = match title.as_str() {
+                "" if change.may_be_empty => Title::none(),
+                title => Title::parse(title)?,
+            };
+            let title = Personal::Known(title);
             intent = intent.then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
         }
         if let Some(pinned) = change.pinned {

@@ -11,6 +11,8 @@ use aggregates::user::UserError;
 use aggregates::values::ValueError;
 
 use crate::auth::passwords::{PasswordError, PasswordRule};
+use crate::files::picture::PictureError;
+use crate::files::{IncomingError, KindError, StoreError};
 use crate::log::ExecuteError;
 
 /// What kind of failure it is; doors turn it into their own status.
@@ -28,6 +30,12 @@ pub enum Kind {
     NotFound,
     /// It contradicts what is there.
     Conflict,
+    /// More than is allowed.
+    TooLarge,
+    /// Of a type that is not taken.
+    UnsupportedType,
+    /// There is no room for it.
+    StorageFull,
     /// Too often.
     Throttled,
     /// Other work is in the way; later it will go.
@@ -114,6 +122,11 @@ impl AppError {
             .after(Duration::from_secs(1))
     }
 
+    /// A file's bytes are there already, and they are others.
+    pub fn file_stored() -> Self {
+        Self::new(Kind::Conflict, "file_stored", "The file has its content already.")
+    }
+
     /// The event log cannot be reached.
     pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unavailable, "unavailable", "The service is not available at the moment.")
@@ -136,6 +149,42 @@ impl From<sqlx::Error> for AppError {
 impl From<ValueError> for AppError {
     fn from(error: ValueError) -> Self {
         Self::new(Kind::Invalid, "invalid_value", sentence(&error))
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(_) => {
+                Self::new(Kind::StorageFull, "storage_full", "There is no room for the file.").caused(error)
+            }
+            StoreError::Failed(_) => Self::unavailable(error),
+            StoreError::Missing => Self::internal(error),
+        }
+    }
+}
+
+impl From<IncomingError> for AppError {
+    fn from(error: IncomingError) -> Self {
+        match error {
+            IncomingError::TooLarge { .. } => Self::new(Kind::TooLarge, "file_too_large", sentence(&error)),
+            IncomingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KindError> for AppError {
+    fn from(error: KindError) -> Self {
+        Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error))
+    }
+}
+
+impl From<PictureError> for AppError {
+    fn from(error: PictureError) -> Self {
+        match error {
+            PictureError::TooLarge => Self::new(Kind::TooLarge, "image_too_large", sentence(&error)),
+            PictureError::Broken => Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error)),
+        }
     }
 }
 
@@ -192,7 +241,18 @@ impl From<Refusal> for AppError {
             Refusal::Conversation(error) => error.into(),
             Refusal::Quiz(error) => error.into(),
             Refusal::File(error) => match error {
-                FileError::NotOwner => Self::not_found(),
+                // Somebody else's file must look like one that does not exist.
+                FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
+                FileError::AlreadyStored => Self::file_stored(),
+                FileError::NotStored => {
+                    Self::new(Kind::Conflict, "file_not_stored", "The file's content has not come yet.")
+                }
+                FileError::Attached | FileError::AttachedElsewhere => {
+                    Self::new(Kind::Conflict, "file_attached", sentence(&error))
+                }
+                FileError::AlreadyAnnounced => {
+                    Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
+                }
             },
         }
     }

@@ -6,6 +6,7 @@
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation, and what can be done with it ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
+//! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
@@ -13,6 +14,7 @@ pub mod accounts;
 pub mod context;
 pub mod conversations;
 pub mod error;
+pub mod files;
 pub mod limits;
 pub mod quizzes;
 pub mod replies;
@@ -20,6 +22,7 @@ pub mod seats;
 pub mod sockets;
 pub mod standing;
 pub mod threads;
+pub mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +33,7 @@ use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ai::Provider;
 use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
@@ -82,12 +86,16 @@ pub struct Parts {
     pub seats: seats::Seats,
     /// What their sockets are told.
     pub people: People,
+    /// What people bring.
+    pub files: uploads::FileParts,
     /// Access tokens.
     pub tokens: TokenKeys,
     /// How often messages may be sent.
     pub limits: limits::MessageLimits,
     /// Starts quizzes.
     pub quizzes: Quizzes,
+    /// Writes down what was said.
+    pub provider: Arc<dyn Provider>,
     /// What can be set.
     pub settings: Settings,
     /// Tasks that outlive their request.

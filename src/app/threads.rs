@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::conversations::{Sent, stored_id};
 use super::{Actor, App, AppError, Kind, RequestContext};
+use crate::ai::{ProviderError, Recording};
 use crate::log::{Intent, Outcome};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
@@ -262,6 +263,29 @@ impl App {
         Ok(outcome.position)
     }
 
+    /// Adds a note for the model that nobody is shown. Counts like a message.
+    ///
+    /// # Errors
+    /// `NotFound`, `Throttled`, and those of the log.
+    pub async fn note(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        note: &str,
+    ) -> Result<(), AppError> {
+        let parts = &self.parts;
+        parts.limits.check(actor.user.uuid(), conversation.uuid())?;
+        let (by, at) = (actor.user, parts.clock.now());
+        let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
+        let command = ConversationCommand::AddNote { by, item_id, note, at };
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .then::<Conversation>(conversation, command)
+            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        parts.executor.run(intent).await?;
+        Ok(())
+    }
+
     /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model. One that has
     /// ended meanwhile stays as it is.
     ///
@@ -318,6 +342,24 @@ impl App {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Writes down what was said.
+    ///
+    /// # Errors
+    /// `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
+    pub async fn transcribe(&self, recording: Recording) -> Result<String, AppError> {
+        self.parts.provider.transcribe(recording).await.map_err(|error| match error {
+            ProviderError::Unsupported => AppError::new(
+                Kind::Invalid,
+                "transcription_unsupported",
+                "Speech cannot be written down here.",
+            ),
+            ProviderError::BadRequest => {
+                AppError::new(Kind::Invalid, "recording_refused", "This recording cannot be read.")
+            }
+            error => AppError::unavailable(error),
+        })
     }
 
     /// Whether a model may be asked for.

@@ -7,6 +7,7 @@
 //! | [`opaque`] | refresh tokens and tickets: what a client keeps, and the hash that we keep |
 //! | [`tickets`] | tickets: each opens one socket, once, for a short time |
 //! | [`logins`] | refresh-token families: start, rotation with detection of copies, end |
+//! | [`links`] | signed links to files: one thing, for a while, without a token |
 //! | [`watch`] | the logins of open streams and sockets: who is told when one ends |
 //! | [`tokens`] | short-lived access tokens |
 //! | [`names`] | keyed hashes: claim streams of addresses and names, fingerprints of request bodies |
@@ -17,6 +18,7 @@
 
 mod common_passwords;
 pub mod credentials;
+pub mod links;
 pub mod logins;
 pub mod names;
 pub mod opaque;
@@ -33,6 +35,7 @@ mod passwords_tests;
 mod tokens_tests;
 
 pub use credentials::{Credential, Credentials};
+pub use links::LinkKey;
 pub use logins::{LoginPolicy, Logins, Rotation};
 pub use names::NameKeys;
 pub use opaque::{RefreshToken, Ticket};

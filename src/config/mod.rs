@@ -6,6 +6,7 @@
 
 mod auth;
 mod error;
+mod files;
 mod nats;
 mod operation;
 mod quizzes;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
+pub use files::{FilesConfig, FilesPlace, S3Config};
 pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
 pub use quizzes::QuizConfig;
@@ -61,6 +63,8 @@ pub struct Config {
     pub sockets: SocketsConfig,
     /// Where the data is.
     pub storage: StorageConfig,
+    /// Files that people bring.
+    pub files: FilesConfig,
     /// NATS; none: this process does everything by itself.
     pub nats: Option<NatsConfig>,
     /// Keys and lifetimes.
@@ -138,6 +142,7 @@ impl Config {
         let web = WebConfig::read(&mut reader, debug)?;
         let sockets = SocketsConfig::read(&mut reader)?;
         let storage = StorageConfig::read(&mut reader)?;
+        let files = FilesConfig::read(&mut reader, &storage.data_dir)?;
         let embedded = storage.is_embedded();
         let roles = Roles::read(&mut reader, embedded)?;
         let nats = NatsConfig::read(&mut reader)?;
@@ -173,6 +178,7 @@ impl Config {
             web,
             sockets,
             storage,
+            files,
             nats,
             auth,
             rate_limits,

@@ -1,7 +1,7 @@
 //! Failures as answers: `{"detail", "code", "request_id", "errors"?}`, whatever went wrong.
 //!
 //! 400: a rule is broken by a well-formed body. 401: token missing or bad. 403: not permitted. 404: not there, or not
-//! the asker's. 409: contradicts what is there. 413, 414, 431: too large. 422: malformed, missing or mistyped. 429 and
+//! the asker's. 409: contradicts what is there. 413, 414, 431: too large. 415: a type of file that is not taken. 422: malformed, missing or mistyped. 429 and
 //! 503 come with `Retry-After`. The text of a 5xx is always the same; what happened is in the log, under the request's id.
 
 use aide::OperationOutput;
@@ -101,6 +101,9 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Conflict => StatusCode::CONFLICT,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Kind::Throttled => StatusCode::TOO_MANY_REQUESTS,
         Kind::Busy | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -22,7 +22,7 @@ use super::{Doors, HttpSettings};
 use crate::app::{AppError, Kind, RequestContext};
 
 /// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest idempotency key, in characters.
 const MAX_KEY: usize = 255;
 
@@ -199,14 +199,28 @@ impl OperationInput for PathId {
 }
 
 async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum::body::Bytes, ApiError> {
-    let limit = settings.max_body_bytes;
-    let too_large = || {
-        ApiError::http(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("The body is larger than the limit of {limit} bytes."),
-        )
-    };
+    read_up_to(parts, body, settings.max_body_bytes).await
+}
+
+/// The refusal of a body that is larger than `limit` bytes.
+pub(super) fn too_large(limit: usize) -> ApiError {
+    ApiError::http(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("The body is larger than the limit of {limit} bytes."),
+    )
+}
+
+/// A whole body, of `limit` bytes at most.
+///
+/// # Errors
+/// 413 when it is larger, 400 when it ends early, 408 when it takes too long.
+pub(super) async fn read_up_to(
+    parts: &Parts,
+    body: Body,
+    limit: usize,
+) -> Result<axum::body::Bytes, ApiError> {
+    let too_large = || too_large(limit);
     let declared = parts
         .headers
         .get(header::CONTENT_LENGTH)
@@ -228,12 +242,12 @@ fn is_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
-fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<RequestContext, ApiError> {
+pub(super) fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<RequestContext, ApiError> {
     let key = match idempotency_key(&parts.headers)? {
         None => None,
         Some(key) => {
@@ -340,7 +354,7 @@ pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
     ApiError::from(error).with_errors(vec![FieldError { field: field.to_owned(), message }])
 }
 
-fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
+pub(super) fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
     let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
                        another body is refused with 422.";
     document_header(ctx, operation, "Idempotency-Key", description);

@@ -19,6 +19,11 @@ use crate::app::{AppError, Kind};
 
 /// The longest request line's address, in bytes.
 const MAX_URI: usize = 8 * 1024;
+/// How long a request that brings a file may take: on a telephone they take long, and a body that stands still is cut
+/// much earlier.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
+/// Which requests do.
+const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
 /// Name of the header that carries positions.
 pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
 /// Name of the header that carries the request's id.
@@ -91,7 +96,10 @@ fn dress(headers: &mut axum::http::HeaderMap) {
 /// Time limit for every request; commands run on tracked tasks, which a client that hangs up cannot cancel and which
 /// shutdown waits for.
 pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let limit = doors.settings.request_timeout;
+    let limit = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(path) if UPLOADS.contains(&path) => doors.settings.request_timeout.max(UPLOAD_PATIENCE),
+        _ => doors.settings.request_timeout,
+    };
     let outcome = if is_safe(request.method()) {
         tokio::time::timeout(limit, next.run(request)).await.map_err(|_| timed_out())
     } else {

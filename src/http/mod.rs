@@ -53,6 +53,8 @@ pub struct HttpSettings {
     pub cors: layers::CorsRule,
     /// Head of the log when the process started: ready means that the read models have passed it.
     pub ready_from: i64,
+    /// What links that clients are given begin with; none: with the `Host` of the request.
+    pub public_url: Option<String>,
     /// What open connections may hold.
     pub sockets: crate::config::SocketsConfig,
     /// Whether this process only carries the log to NATS.

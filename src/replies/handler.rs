@@ -10,7 +10,7 @@ use aggregates::Refusal;
 use aggregates::conversation::{
     Conversation, ConversationCommand, ConversationError, FailureReason, ReplyPlan,
 };
-use aggregates::ids::ReplyId;
+use aggregates::ids::{FileId, ReplyId, UserId};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
@@ -25,10 +25,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::context::{self, Context};
+use super::enclosed;
 use super::settings::ReplySettings;
 use super::tools;
-use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall};
+use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall, Turn};
 use crate::clock::Clock;
+use crate::files::{ContentsError, FileStore, contents};
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
 use crate::quizzes::Quizzes;
@@ -77,22 +79,33 @@ pub enum Outcome {
 /// Makes replies. Cheap to clone.
 #[derive(Clone)]
 pub struct ReplyHandler {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<WorkerParts>,
 }
 
-pub(super) struct Inner {
-    pub(super) pool: WarmPool,
-    pub(super) executor: Executor,
-    progress: Progress,
-    pub(super) hub: Hub,
-    pub(super) provider: Arc<dyn Provider>,
-    pub(super) settings: ReplySettings,
-    pub(super) clock: Clock,
+/// What replies are made with.
+pub struct WorkerParts {
+    /// Reads read models.
+    pub pool: WarmPool,
+    /// Records.
+    pub executor: Executor,
+    /// How far the read models are.
+    pub progress: Progress,
+    /// Is told what is written.
+    pub hub: Hub,
+    /// Is asked.
+    pub provider: Arc<dyn Provider>,
+    /// What can be set.
+    pub settings: ReplySettings,
+    /// Time and ids.
+    pub clock: Clock,
     /// Name of this worker in the provenance.
-    pub(super) worker: String,
-    pub(super) quizzes: Quizzes,
+    pub worker: String,
+    /// Begins quizzes.
+    pub quizzes: Quizzes,
+    /// Gives what is in files.
+    pub files: FileStore,
     /// What is done beside replies runs here.
-    pub(super) tasks: TaskTracker,
+    pub tasks: TaskTracker,
 }
 
 /// How far an attempt has got with the provider.
@@ -114,26 +127,9 @@ enum Spoken {
 }
 
 impl ReplyHandler {
-    /// A handler that reads over `pool`, records through `executor` and asks `provider`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a part of its own; a struct would only name them again"
-    )]
-    pub fn new(
-        pool: WarmPool,
-        executor: Executor,
-        progress: Progress,
-        hub: Hub,
-        provider: Arc<dyn Provider>,
-        settings: ReplySettings,
-        clock: Clock,
-        worker: String,
-        quizzes: Quizzes,
-        tasks: TaskTracker,
-    ) -> Self {
-        let inner =
-            Inner { pool, executor, progress, hub, provider, settings, clock, worker, quizzes, tasks };
-        Self { inner: Arc::new(inner) }
+    /// A handler that works with these parts.
+    pub fn new(parts: WorkerParts) -> Self {
+        Self { inner: Arc::new(parts) }
     }
 
     /// The settings it works with.
@@ -222,6 +218,14 @@ impl ReplyHandler {
         if let Some(asked) = self.wanted_quiz(job, &rows) {
             return self.answer_with_quiz(job, attempt, asked, &context, stop).await;
         }
+        let mut context = context;
+        let hashes = match self.enclose(job, &mut context).await {
+            Ok(hashes) => hashes,
+            Err(error) => {
+                tracing::warn!(reply.id = %job.reply, %error, cause = ?std::error::Error::source(&error), "the files of a message cannot be read");
+                return Ok(Outcome::Retry(Duration::from_secs(1)));
+            }
+        };
         let prompt = self.prompt(job, attempt, &context);
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
@@ -230,7 +234,7 @@ impl ReplyHandler {
             ConversationCommand::BeginReply {
                 reply_id: job.reply,
                 attempt,
-                plan: self.plan(&prompt, &context),
+                plan: self.plan(&prompt, &context, hashes),
                 at: inner.clock.now(),
             },
         )
@@ -296,7 +300,29 @@ impl ReplyHandler {
         }
     }
 
-    fn plan(&self, prompt: &Prompt, context: &Context) -> ReplyPlan {
+    /// Puts the files that came with messages into their turns; gives their hashes. The newest files come first when there is
+    /// more than may be sent.
+    async fn enclose(&self, job: &Job, context: &mut Context) -> Result<Vec<String>, ContentsError> {
+        let inner = &self.inner;
+        let owner = UserId::new(job.owner);
+        let mut hashes = Vec::new();
+        let mut left = inner.settings.file_bytes;
+        for (turn, ids) in context.files.iter().rev() {
+            let ids: Vec<FileId> = ids.iter().copied().map(FileId::new).collect();
+            let found = contents(&inner.pool, &inner.files, owner, &ids, inner.settings.file_chars).await?;
+            for content in found {
+                let hash = content.sha256.clone();
+                let attached = enclosed::attached(content, &mut left);
+                if let Some(Turn::Said { files, .. }) = context.turns.get_mut(*turn) {
+                    hashes.extend(matches!(attached, enclosed::Enclosed::Whole(_)).then_some(hash));
+                    files.push(attached.into());
+                }
+            }
+        }
+        Ok(hashes)
+    }
+
+    fn plan(&self, prompt: &Prompt, context: &Context, file_hashes: Vec<String>) -> ReplyPlan {
         let inner = &self.inner;
         ReplyPlan {
             worker: inner.worker.clone(),
@@ -305,7 +331,7 @@ impl ReplyHandler {
             parameters: inner.provider.parameters(prompt).into(),
             prompt_versions: vec![PROMPT_VERSION.to_owned()],
             input_message_ids: context.inputs.clone(),
-            file_hashes: Vec::new(),
+            file_hashes,
         }
     }
 

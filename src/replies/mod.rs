@@ -8,6 +8,7 @@
 
 pub mod context;
 pub mod desk;
+mod enclosed;
 pub mod handler;
 pub mod jetstream;
 pub mod lease;
@@ -20,7 +21,7 @@ pub mod sweeper;
 mod title;
 mod tools;
 
-pub use handler::{Job, Outcome, ReplyHandler};
+pub use handler::{Job, Outcome, ReplyHandler, WorkerParts};
 pub use settings::ReplySettings;
 
 use aggregates::Event;

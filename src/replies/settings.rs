@@ -23,6 +23,10 @@ pub struct ReplySettings {
     pub max_output_tokens: u32,
     /// Sampling temperature; none leaves it to the provider.
     pub temperature: Option<f32>,
+    /// How many characters of a text file a provider is sent at most.
+    pub file_chars: usize,
+    /// How many bytes of files a provider is sent at most, in one prompt.
+    pub file_bytes: usize,
     /// Tools of the pages, which an answer may call where the asker can be asked back.
     pub client_tools: Vec<Tool>,
     /// Whether the provider is asked for titles of conversations that have none, where the asker can be asked back.
@@ -40,6 +44,8 @@ impl Default for ReplySettings {
             history_chars: 48_000,
             max_output_tokens: 500,
             temperature: None,
+            file_chars: 40_000,
+            file_bytes: 16 * 1024 * 1024,
             client_tools: Vec::new(),
             titles: true,
         }

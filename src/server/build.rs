@@ -16,11 +16,13 @@ use super::secrets::Secrets;
 use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
 use crate::app::limits::MessageLimits;
 use crate::app::seats::Seats;
+use crate::app::uploads::{FileLimits, FileParts};
 use crate::app::{App, Parts, Settings};
 use crate::auth::passwords::PasswordLimits;
 use crate::auth::{Credentials, LoginPolicy, Logins, OpenLogins, Passwords, Tickets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
+use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
 use crate::live::between::Between;
 use crate::live::{Hub, People, Stored};
@@ -32,7 +34,7 @@ use crate::replies::desk::{Desk, Stops};
 use crate::replies::jetstream::ReplyConsumer;
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
-use crate::replies::{ReplyHandler, ReplySettings, lease};
+use crate::replies::{ReplyHandler, ReplySettings, WorkerParts, lease};
 
 /// How many bytes of aggregates are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -49,6 +51,10 @@ pub struct Built {
     pub warm: WarmPool,
     /// How the relay of this process does; none when it has none.
     pub relay: Option<RelayState>,
+    /// Where the bytes of files lie.
+    pub files: FileStore,
+    /// What removes those that no file has.
+    pub sweep: FileSweep,
     /// The provider, in one line.
     pub provider: String,
     /// Head of the log at start: ready means that the read models have passed it.
@@ -64,6 +70,21 @@ pub async fn build(
     database: &Opened,
     secrets: Secrets,
     lifecycle: &Lifecycle,
+) -> anyhow::Result<Built> {
+    let files = FileStore::open(&config.files.place).await?;
+    Box::pin(build_over(config, database, secrets, lifecycle, files)).await
+}
+
+/// The same over a given file store.
+///
+/// # Errors
+/// One plain sentence.
+pub async fn build_over(
+    config: &Config,
+    database: &Opened,
+    secrets: Secrets,
+    lifecycle: &Lifecycle,
+    files: FileStore,
 ) -> anyhow::Result<Built> {
     let nats = match &config.nats {
         Some(config) => Some(Box::pin(Nats::connect(config)).await?),
@@ -133,18 +154,19 @@ pub async fn build(
     let model = provider.model().to_owned();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
     let holder = clock.id();
-    let handler = ReplyHandler::new(
-        warm.clone(),
-        executor.clone(),
-        progress.clone(),
-        hub.clone(),
-        provider,
-        reply_settings(config),
-        clock.clone(),
-        format!("{}-{holder}", crate::VERSION),
-        quizzes.clone(),
-        lifecycle.work.clone(),
-    );
+    let handler = ReplyHandler::new(WorkerParts {
+        pool: warm.clone(),
+        executor: executor.clone(),
+        progress: progress.clone(),
+        hub: hub.clone(),
+        provider: Arc::clone(&provider),
+        settings: reply_settings(config),
+        clock: clock.clone(),
+        worker: format!("{}-{holder}", crate::VERSION),
+        quizzes: quizzes.clone(),
+        files: files.clone(),
+        tasks: lifecycle.work.clone(),
+    });
     if database.embedded.is_some() {
         // The data folder is ours alone: whoever held a lease is dead.
         lease::end_all(&pool).await?;
@@ -156,7 +178,14 @@ pub async fn build(
         tickets: tickets.clone(),
         clock: clock.clone(),
     };
+    let sweep = FileSweep {
+        pool: warm.clone(),
+        executor: executor.clone(),
+        store: files.clone(),
+        clock: clock.clone(),
+    };
     if config.roles.has(Role::Worker) {
+        lifecycle.service(sweep.clone().run(lifecycle.soft.clone()));
         let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
         let desk = Desk::new(warm.clone(), handler, holder, lifecycle.work.clone(), stops);
         let keeper = desk.clone();
@@ -211,12 +240,14 @@ pub async fn build(
         tickets,
         seats: Seats::new(config.sockets.per_user, config.sockets.streams_per_user),
         people,
+        files: FileParts::new(files.clone(), secrets.links, FileLimits::of(&config.files)),
         tokens: secrets.tokens,
         limits: match &config.rate_limits {
             Some(limits) => MessageLimits::per_minute(limits.user, limits.session),
             None => MessageLimits::off(),
         },
         quizzes,
+        provider,
         settings: Settings {
             access_lifetime: config.auth.access_lifetime,
             reply_deadline: config.replies.deadline,
@@ -228,7 +259,7 @@ pub async fn build(
         stopping: lifecycle.soft.clone(),
         pool: warm.clone(),
     });
-    Ok(Built { app, hub, pool, warm, relay, provider: described, ready_from })
+    Ok(Built { app, hub, pool, warm, relay, files, sweep, provider: described, ready_from })
 }
 
 /// How many of the pool's connections are kept ready; the others are for rare work (cold loads, sign-ins, snapshots).

@@ -62,6 +62,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     }
     tracing::info!("{}", built.provider);
     tracing::info!("{}", database.describe());
+    tracing::info!("files: {}", built.files.describe());
     tracing::info!("Verbatim {} listens on http://{address}", crate::VERSION);
 
     let reason = tokio::select! {
@@ -117,6 +118,7 @@ pub fn router(config: &Config, built: &Built) -> Router {
             }
         },
         ready_from: built.ready_from,
+        public_url: config.files.public_url.clone(),
         sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),
     };

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use projections::log::MasterKey;
 
-use crate::auth::{NameKeys, TokenKeys};
+use crate::auth::{LinkKey, NameKeys, TokenKeys};
 use crate::config::{Config, Kept, key_id};
 use crate::embedded::{Embedded, JWT_SECRET, MASTER_KEY};
 use crate::live::sealed::LiveKey;
@@ -16,6 +16,8 @@ pub struct Secrets {
     pub names: NameKeys,
     /// Text of running replies between processes.
     pub live: LiveKey,
+    /// Signed links to files.
+    pub links: LinkKey,
     /// Access tokens.
     pub tokens: TokenKeys,
 }
@@ -48,6 +50,7 @@ impl Secrets {
             tokens: TokenKeys::new(&kid, &signing, previous)?,
             names: NameKeys::new(&master)?,
             live: LiveKey::new(&master)?,
+            links: LinkKey::new(&master)?,
             master: MasterKey::new(&master)?,
         })
     }

@@ -51,6 +51,7 @@ async fn outcome(provider: &dyn Provider) -> (String, Result<Completion, Provide
     let ending = loop {
         match pieces.next().await.expect("a stream ends with an end or an error") {
             Ok(Piece::Text(more)) => text.push_str(&more),
+            Ok(Piece::Call(call)) => panic!("nobody offered a tool: {call:?}"),
             Ok(Piece::End(end)) => break Ok(end),
             Err(error) => break Err(error),
         }
@@ -398,7 +399,7 @@ async fn no_log_line_of_any_level_shows_the_conversation_the_providers_words_or_
         let server = OpenAiServer::start([act]).await;
         let provider = provider_at(&server.base_url(), KEY, Limits::default());
         let mut prompt = prompt();
-        prompt.turns[0].text = "canary".to_owned();
+        prompt.turns[0] = Turn::said(Role::User, "canary");
         provider.stream(prompt).for_each(|_| async {}).await;
         assert_eq!(server.requests().len(), 1);
     }

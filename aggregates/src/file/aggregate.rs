@@ -1,29 +1,165 @@
 //! The state of a file and its decisions.
 
+use std::collections::BTreeSet;
+
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
 use super::{FileCommand, FileError, FileEvent};
+use crate::ids::{ConversationId, FileId, MessageId, UserId};
 
 /// One file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {}
+pub struct File {
+    known: Option<Known>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    id: FileId,
+    owner: UserId,
+    /// What was announced; none when the bytes came unannounced.
+    announced: Option<(String, u64)>,
+    /// SHA-256 of the bytes, once they are stored.
+    sha256: Option<String>,
+    /// Where it was sent, and with which messages.
+    sent: Option<(ConversationId, BTreeSet<MessageId>)>,
+    deleted: bool,
+}
 
 impl File {
+    /// Whose it is, once announced or stored; known also after the deletion.
+    #[must_use]
+    pub fn owner(&self) -> Option<UserId> {
+        self.known.as_ref().map(|known| known.owner)
+    }
+
+    /// Whether its bytes are stored, and it was not deleted.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.sha256.is_some() && !known.deleted)
+    }
+
+    /// SHA-256 of its bytes in hexadecimal digits, once they are stored.
+    #[must_use]
+    pub fn sha256(&self) -> Option<&str> {
+        self.known.as_ref()?.sha256.as_deref()
+    }
+
+    /// The conversation that it was sent in.
+    #[must_use]
+    pub fn conversation(&self) -> Option<ConversationId> {
+        self.known.as_ref()?.sent.as_ref().map(|(conversation, _)| *conversation)
+    }
+
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.deleted)
+    }
+
     /// About how much memory the state takes, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
-        size_of::<Self>()
+        let texts = |known: &Known| {
+            let announced = known.announced.as_ref().map_or(0, |(mime_type, _)| mime_type.capacity());
+            let messages = known.sent.as_ref().map_or(0, |(_, messages)| messages.len());
+            announced
+                + known.sha256.as_ref().map_or(0, String::capacity)
+                + messages * 2 * size_of::<MessageId>()
+        };
+        size_of::<Self>() + self.known.as_ref().map_or(0, texts)
     }
 }
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
+impl Known {
+    fn owned_by(&self, person: UserId) -> Result<(), FileError> {
+        if self.owner == person { Ok(()) } else { Err(FileError::NotOwner) }
+    }
+
+    fn alive(&self) -> Result<(), FileError> {
+        if self.deleted { Err(FileError::Deleted) } else { Ok(()) }
+    }
+}
+
+/// What `command` leads to in `state`. Pure: the same arguments give the same answer. A repeated command gives no
+/// events.
 ///
 /// # Errors
 /// The refusal, when the command is not allowed now.
-pub fn decide(_state: &File, command: FileCommand) -> Result<Vec<FileEvent>, FileError> {
-    match command {}
+pub fn decide(state: &File, command: FileCommand) -> Result<Vec<FileEvent>, FileError> {
+    let known = state.known.as_ref();
+    match command {
+        FileCommand::Announce { id, by, name, mime_type, size, at } => {
+            let Some(known) = known else {
+                return Ok(vec![FileEvent::FileAnnounced {
+                    file_id: id,
+                    owner: by,
+                    name,
+                    mime_type,
+                    size,
+                    at,
+                }]);
+            };
+            known.owned_by(by)?;
+            known.alive()?;
+            let same = known.id == id
+                && known.announced.as_ref().is_some_and(|(was, bytes)| *was == mime_type && *bytes == size);
+            if same { Ok(Vec::new()) } else { Err(FileError::AlreadyAnnounced) }
+        }
+        FileCommand::Store { id, by, name, mime_type, size, sha256, image, at } => {
+            if let Some(known) = known {
+                known.owned_by(by)?;
+                known.alive()?;
+                if known.id != id {
+                    return Err(FileError::AlreadyAnnounced);
+                }
+                if let Some(stored) = &known.sha256 {
+                    return if *stored == sha256 { Ok(Vec::new()) } else { Err(FileError::AlreadyStored) };
+                }
+            }
+            Ok(vec![FileEvent::FileStored {
+                file_id: id,
+                owner: by,
+                name,
+                mime_type,
+                size,
+                sha256,
+                image,
+                at,
+            }])
+        }
+        FileCommand::Attach { by, conversation_id, message_id, at } => {
+            let known = known.ok_or(FileError::Unknown)?;
+            known.owned_by(by)?;
+            known.alive()?;
+            if known.sha256.is_none() {
+                return Err(FileError::NotStored);
+            }
+            if let Some((conversation, messages)) = &known.sent {
+                if *conversation != conversation_id {
+                    return Err(FileError::AttachedElsewhere);
+                }
+                if messages.contains(&message_id) {
+                    return Ok(Vec::new());
+                }
+            }
+            let (file_id, owner) = (known.id, known.owner);
+            Ok(vec![FileEvent::FileAttached { file_id, owner, conversation_id, message_id, at }])
+        }
+        FileCommand::Delete { by, at } => {
+            let known = known.ok_or(FileError::Unknown)?;
+            known.owned_by(by)?;
+            if known.deleted {
+                return Ok(Vec::new());
+            }
+            if known.sent.is_some() {
+                return Err(FileError::Attached);
+            }
+            Ok(vec![FileEvent::FileDeleted { file_id: known.id, owner: known.owner, at }])
+        }
+    }
 }
 
 impl Aggregate for File {
@@ -45,5 +181,23 @@ impl Aggregate for File {
         Ok(())
     }
 
-    fn apply(&mut self, _event: Self::Event) {}
+    fn apply(&mut self, event: Self::Event) {
+        let (id, owner) = (event.file_id(), event.owner());
+        let known = self.known.get_or_insert_with(|| Known {
+            id,
+            owner,
+            announced: None,
+            sha256: None,
+            sent: None,
+            deleted: false,
+        });
+        match event {
+            FileEvent::FileAnnounced { mime_type, size, .. } => known.announced = Some((mime_type, size)),
+            FileEvent::FileStored { sha256, .. } => known.sha256 = Some(sha256),
+            FileEvent::FileAttached { conversation_id, message_id, .. } => {
+                known.sent.get_or_insert_with(|| (conversation_id, BTreeSet::new())).1.insert(message_id);
+            }
+            FileEvent::FileDeleted { .. } => known.deleted = true,
+        }
+    }
 }

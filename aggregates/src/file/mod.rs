@@ -11,3 +11,6 @@ pub use aggregate::{File, decide};
 pub use command::FileCommand;
 pub use error::FileError;
 pub use event::{FileEvent, ImageSize};
+
+#[cfg(test)]
+mod tests;

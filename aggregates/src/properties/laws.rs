@@ -8,10 +8,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::quizzes::{keeps_its_secrets, questions_in_turn};
-use super::strategies::{claim_command, conversation_command, life_with_items, quiz_command, user_command};
+use super::files::file_command;
+use super::quizzes::{keeps_its_secrets, questions_in_turn, quiz_command};
+use super::strategies::{claim_command, conversation_command, life_with_items, user_command};
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
+use crate::file::{self, File, FileEvent};
 use crate::ids::ReplyId;
 use crate::quiz::{self, Quiz, QuizEvent};
 use crate::user::{self, User, UserCommand, UserEvent};
@@ -145,6 +147,32 @@ proptest! {
             prop_assert!(!stale || events.is_empty());
             apply(&mut quiz, &events);
             keeps_its_secrets(&quiz)?;
+        }
+    }
+
+    #[test]
+    fn a_file_keeps_the_laws(commands in lists(file_command())) {
+        laws::<File>(file::decide, commands, |_| false)?;
+    }
+
+    #[test]
+    fn a_file_is_stored_once_sent_in_one_conversation_and_ends_when_it_is_deleted(
+        commands in lists(file_command())
+    ) {
+        let events = run::<File>(file::decide, commands).events;
+        let (mut stored, mut talk) = (0, None);
+        for (n, event) in events.iter().enumerate() {
+            prop_assert_eq!((event.file_id(), event.owner()), (events[0].file_id(), events[0].owner()));
+            match event {
+                FileEvent::FileAnnounced { .. } => prop_assert_eq!(n, 0),
+                FileEvent::FileStored { .. } => stored += 1,
+                FileEvent::FileAttached { conversation_id, .. } => {
+                    prop_assert_eq!(stored, 1);
+                    prop_assert_eq!(*talk.get_or_insert(*conversation_id), *conversation_id);
+                }
+                FileEvent::FileDeleted { .. } => prop_assert!(talk.is_none() && n + 1 == events.len()),
+            }
+            prop_assert!(stored <= 1);
         }
     }
 
@@ -322,6 +350,22 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Quiz(Questions(TooFewOptions",
             "Quiz(UnknownChoice",
             "Quiz(UnknownQuestion",
+        ])
+    );
+
+    let (events, refusals) = reached::<File>(file::decide, lists(file_command()));
+    assert_eq!(events, listed(FileEvent::TYPES));
+    assert_eq!(
+        refusals,
+        set(&[
+            "File(AlreadyAnnounced",
+            "File(AlreadyStored",
+            "File(Attached",
+            "File(AttachedElsewhere",
+            "File(Deleted",
+            "File(NotOwner",
+            "File(NotStored",
+            "File(Unknown",
         ])
     );
 }

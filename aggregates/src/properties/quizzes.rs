@@ -1,9 +1,11 @@
 //! What holds for every quiz: read off its events, or off what is shown of it.
 
 use proptest::prelude::*;
+use uuid::Uuid;
 
-use super::strategies::quiz_questions;
-use crate::quiz::{AnswerStatus, Quiz, QuizEvent};
+use super::strategies::{at, user};
+use crate::ids::{ConversationId, QuizId};
+use crate::quiz::{AnswerStatus, Choice, Question, Quiz, QuizCommand, QuizEvent};
 
 /// Reads the log as a stranger to the aggregate would and checks the order in it, the numbers of the tries and the
 /// score.
@@ -67,4 +69,70 @@ pub(super) fn keeps_its_secrets(quiz: &Quiz) -> Result<(), TestCaseError> {
         prop_assert!(n == open || !whole.contains(&question.prompt), "{}", whole);
     }
     Ok(())
+}
+
+/// The questions of the random quizzes. Each text occurs in one place only, so that it can be looked for.
+pub(super) fn quiz_questions() -> Vec<Question> {
+    let option =
+        |n: usize, m: usize| Choice { value: format!("value-{n}-{m}"), label: format!("label-{n}-{m}") };
+    let question = |n: usize| Question {
+        id: format!("q{n}"),
+        prompt: format!("prompt-{n}"),
+        options: (0..3).map(|m| option(n, m)).collect(),
+        correct: format!("value-{n}-{}", n % 3),
+        hint: Some(format!("hint-{n}")),
+        explanation: Some(format!("explanation-{n}")),
+    };
+    (0..3).map(question).collect()
+}
+
+/// Any command of a quiz: mostly about its questions in their order, so that many come to an end.
+pub(super) fn quiz_command() -> impl Strategy<Value = QuizCommand> {
+    use QuizCommand as C;
+    let quiz = prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| QuizId::new(Uuid::from_u128(n)));
+    let conversation = ConversationId::new(Uuid::from_u128(70));
+    let questions = prop_oneof![
+        8 => Just(quiz_questions()),
+        1 => Just(Vec::new()),
+        1 => (0_usize..4).prop_map(|fault| {
+            let mut questions = quiz_questions();
+            match fault {
+                0 => questions[1].id = questions[0].id.clone(),
+                1 => questions[1].options.truncate(1),
+                2 => questions[1].options[2].value = questions[1].options[1].value.clone(),
+                _ => questions[1].correct = "neither".to_owned(),
+            }
+            questions
+        }),
+    ];
+    let open = || prop_oneof![20 => 0_usize..3, 1 => Just(9)];
+    let about = |n: usize| format!("q{n}");
+    // A choice of the question, and rather the right one.
+    let answer = || {
+        (open(), prop_oneof![4 => Just(None), 4 => (0_usize..3).prop_map(Some), 1 => Just(Some(9))])
+            .prop_map(|(n, m)| (format!("q{n}"), format!("value-{n}-{}", m.unwrap_or(n % 3))))
+    };
+    let attempt = prop::option::of(prop_oneof![3 => 1_u32..4, 1 => any::<u32>()]);
+    prop_oneof![
+        3 => (quiz, user(), questions, at()).prop_map(move |(quiz_id, by, questions, at)| C::Start {
+            quiz_id,
+            conversation_id: conversation,
+            by,
+            topic: "random".to_owned(),
+            questions,
+            at,
+        }),
+        4 => (user(), answer(), at())
+            .prop_map(|(by, (question_id, choice), at)| C::Select { by, question_id, choice, at }),
+        12 => (user(), answer(), attempt, at()).prop_map(|(by, (question_id, choice), attempt, at)| C::Submit {
+            by,
+            question_id,
+            choice,
+            attempt,
+            at,
+        }),
+        2 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Clear { by, question_id: about(n), at }),
+        7 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Next { by, question_id: about(n), at }),
+        3 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Finish { by, question_id: about(n), at }),
+    ]
 }

@@ -6,27 +6,27 @@ use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::items::{answers, brought, enclosed, item, json_value, note};
 use crate::claim::ClaimCommand;
 use crate::conversation::{
-    Brought, Composed, ConversationCommand, Enclosed, FailureReason, FinishReason, InputAnswer, InputForm,
-    InputQuestion, Part, ReplyPlan, Timings, Usage, Verdict, WantedReply,
+    ConversationCommand, Enclosed, FailureReason, FinishReason, ReplyPlan, Timings, Usage, Verdict,
+    WantedReply,
 };
-use crate::ids::{ConversationId, FileId, MessageId, QuizId, ReplyId, UserId};
+use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
-use crate::quiz::{Choice, Question, QuizCommand};
 use crate::user::UserCommand;
 use crate::values::{EmailAddress, MessageText, ReplyText, Title, Username};
 
-fn at() -> impl Strategy<Value = DateTime<Utc>> {
+pub(super) fn at() -> impl Strategy<Value = DateTime<Utc>> {
     (0_i64..4_000_000_000, 0_u32..1_000_000_000)
         .prop_map(|(second, nano)| DateTime::from_timestamp(second, nano).unwrap())
 }
 
-fn user() -> impl Strategy<Value = UserId> {
+pub(super) fn user() -> impl Strategy<Value = UserId> {
     prop_oneof![9 => Just(1_u128), 1 => Just(2)].prop_map(|n| UserId::new(Uuid::from_u128(n)))
 }
 
-fn message() -> impl Strategy<Value = MessageId> {
+pub(super) fn message() -> impl Strategy<Value = MessageId> {
     let minted = 0x0190_0000_0000_7000_8000_0000_0000_0000;
     (0_u128..14).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
 }
@@ -42,7 +42,9 @@ fn attempt() -> impl Strategy<Value = u32> {
     prop_oneof![6 => Just(1_u32), 3 => Just(2), 1 => 0_u32..5]
 }
 
-fn personal<T: std::fmt::Debug>(text: impl Strategy<Value = T>) -> impl Strategy<Value = Personal<T>> {
+pub(super) fn personal<T: std::fmt::Debug>(
+    text: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Personal<T>> {
     prop::option::weighted(0.9, text).prop_map(|text| text.map_or(Personal::Erased, Personal::Known))
 }
 
@@ -216,142 +218,4 @@ pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand
         begun.extend(more);
         begun
     })
-}
-
-/// Items have ids of their own, few enough to meet.
-fn item() -> impl Strategy<Value = MessageId> {
-    let minted = 0x0190_0000_0000_7000_9000_0000_0000_0000;
-    (0_u128..6).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
-}
-
-/// Ids of notes, which wait for nothing; some are those of items.
-fn note() -> impl Strategy<Value = MessageId> {
-    let minted = 0x0190_0000_0000_7000_9000_0000_0000_0000;
-    (5_u128..8).prop_map(move |n| MessageId::new(Uuid::from_u128(minted + n)))
-}
-
-fn json_value() -> impl Strategy<Value = Personal<serde_json::Value>> {
-    personal(prop::sample::select(vec![json!(null), json!({"a": [1, null, "x"]}), json!("text")]))
-}
-
-fn answers() -> impl Strategy<Value = Personal<Vec<InputAnswer>>> {
-    let answer = ("[a-z]{1,3}", prop::collection::vec("[a-z]{1,5}", 0..3), any::<bool>())
-        .prop_map(|(id, values, skipped)| InputAnswer { id, values, skipped });
-    personal(prop::collection::vec(answer, 0..3))
-}
-
-fn enclosed() -> impl Strategy<Value = Enclosed> {
-    let file = (1_u128..9).prop_map(|n| FileId::new(Uuid::from_u128(n)));
-    let part = prop_oneof![
-        "[a-z ]{0,9}".prop_map(|text| Part::Text { text }),
-        ("[a-z]{1,4}", "[a-z]{1,4}", prop::option::of("[a-z]{1,4}"), any::<bool>()).prop_map(
-            |(id, text, group, interactive)| Part::Mention {
-                id,
-                text,
-                data: serde_json::Map::from_iter([("kept".to_owned(), json!(null))]),
-                group,
-                interactive,
-            }
-        ),
-    ];
-    let composed = (prop::collection::vec(part, 0..3), prop::option::of("[a-z]{1,9}"))
-        .prop_map(|(parts, quoted)| Composed { parts, quoted });
-    (
-        prop::collection::vec(file, 0..3),
-        prop::option::weighted(0.2, personal(composed)),
-        prop::option::weighted(0.2, "[a-z]{1,5}"),
-    )
-        .prop_map(|(files, composed, tool_choice)| Enclosed { files, composed, tool_choice })
-}
-
-fn brought() -> impl Strategy<Value = Vec<Brought>> {
-    let question = ("[a-z]{1,3}", "[a-z ]{1,9}", prop::option::of(prop::collection::vec("[a-z]{1,3}", 0..3)))
-        .prop_map(|(id, question, options)| InputQuestion {
-            id,
-            question,
-            form: options.map_or(InputForm::Freeform { description: None }, |options| InputForm::Choice {
-                options,
-                multiple: false,
-            }),
-        });
-    let one = prop_oneof![
-        5 => (item(), json_value()).prop_map(|(item_id, arguments)| Brought::ClientToolCall {
-            item_id,
-            call_id: "call-1".to_owned(),
-            name: "look".to_owned(),
-            arguments,
-        }),
-        2 => (item(), personal(prop::collection::vec(question, 1..3)))
-            .prop_map(|(item_id, questions)| Brought::InputRequest { item_id, questions }),
-        1 => (item(), json_value(), prop::option::of(personal("[a-z]{0,5}")))
-            .prop_map(|(item_id, widget, copy_text)| Brought::Widget { item_id, widget, copy_text }),
-        1 => item().prop_map(|item_id| Brought::Quiz { item_id }),
-    ];
-    prop::collection::vec(one, 0..4)
-}
-
-/// The questions of the random quizzes. Each text occurs in one place only, so that it can be looked for.
-pub(super) fn quiz_questions() -> Vec<Question> {
-    let option =
-        |n: usize, m: usize| Choice { value: format!("value-{n}-{m}"), label: format!("label-{n}-{m}") };
-    let question = |n: usize| Question {
-        id: format!("q{n}"),
-        prompt: format!("prompt-{n}"),
-        options: (0..3).map(|m| option(n, m)).collect(),
-        correct: format!("value-{n}-{}", n % 3),
-        hint: Some(format!("hint-{n}")),
-        explanation: Some(format!("explanation-{n}")),
-    };
-    (0..3).map(question).collect()
-}
-
-/// Any command of a quiz: mostly about its questions in their order, so that many come to an end.
-pub(super) fn quiz_command() -> impl Strategy<Value = QuizCommand> {
-    use QuizCommand as C;
-    let quiz = prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| QuizId::new(Uuid::from_u128(n)));
-    let conversation = ConversationId::new(Uuid::from_u128(70));
-    let questions = prop_oneof![
-        8 => Just(quiz_questions()),
-        1 => Just(Vec::new()),
-        1 => (0_usize..4).prop_map(|fault| {
-            let mut questions = quiz_questions();
-            match fault {
-                0 => questions[1].id = questions[0].id.clone(),
-                1 => questions[1].options.truncate(1),
-                2 => questions[1].options[2].value = questions[1].options[1].value.clone(),
-                _ => questions[1].correct = "neither".to_owned(),
-            }
-            questions
-        }),
-    ];
-    let open = || prop_oneof![20 => 0_usize..3, 1 => Just(9)];
-    let about = |n: usize| format!("q{n}");
-    // A choice of the question, and rather the right one.
-    let answer = || {
-        (open(), prop_oneof![4 => Just(None), 4 => (0_usize..3).prop_map(Some), 1 => Just(Some(9))])
-            .prop_map(|(n, m)| (format!("q{n}"), format!("value-{n}-{}", m.unwrap_or(n % 3))))
-    };
-    let attempt = prop::option::of(prop_oneof![3 => 1_u32..4, 1 => any::<u32>()]);
-    prop_oneof![
-        3 => (quiz, user(), questions, at()).prop_map(move |(quiz_id, by, questions, at)| C::Start {
-            quiz_id,
-            conversation_id: conversation,
-            by,
-            topic: "random".to_owned(),
-            questions,
-            at,
-        }),
-        4 => (user(), answer(), at())
-            .prop_map(|(by, (question_id, choice), at)| C::Select { by, question_id, choice, at }),
-        12 => (user(), answer(), attempt, at()).prop_map(|(by, (question_id, choice), attempt, at)| C::Submit {
-            by,
-            question_id,
-            choice,
-            attempt,
-            at,
-        }),
-        2 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Clear { by, question_id: about(n), at }),
-        7 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Next { by, question_id: about(n), at }),
-        3 => (user(), open(), at()).prop_map(move |(by, n, at)| C::Finish { by, question_id: about(n), at }),
-    ]
 }

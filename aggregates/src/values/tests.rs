@@ -182,6 +182,36 @@ fn debug_formatting_shows_no_content() {
     assert_eq!(format!("{:?}", MessageText::parse("secret").unwrap()), "MessageText(..)");
 }
 
+#[test]
+fn of_a_file_name_only_what_can_be_shown_and_saved_is_kept() {
+    for (sent, kept) in [
+        ("tide table.png", "tide table.png"),
+        ("../x", "x"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\Users\\ada\\notes.txt", "notes.txt"),
+        ("..%2fx", "%2fx"),
+        (".bashrc", "bashrc"),
+        ("a\0b.txt", "ab.txt"),
+        ("a\r\nSet-Cookie: x.txt", "aSet-Cookie: x.txt"),
+        ("photo\u{202e}gnp.exe", "photognp.exe"),
+        ("  . notes.txt  ", "notes.txt"),
+        ("Grüße \"1\".pdf", "Grüße \"1\".pdf"),
+    ] {
+        assert_eq!(FileName::of(sent).map(FileName::into_string).as_deref(), Ok(kept), "{sent:?}");
+    }
+}
+
+#[test]
+fn a_file_name_without_anything_or_too_long_is_refused() {
+    for sent in ["", " ", "..", "../..", "x/", "\0", "\u{200b}\u{202e}", "..."] {
+        assert_eq!(FileName::of(sent), Err(ValueError::FileNameEmpty), "{sent:?}");
+    }
+    let limit = FileName::MAX_CHARS;
+    assert!(FileName::of(&"ä".repeat(limit)).is_ok());
+    assert_eq!(FileName::of(&"ä".repeat(limit + 1)), Err(ValueError::FileNameTooLong { limit }));
+    assert_eq!(FileName::of(&"x".repeat(4096)), Err(ValueError::FileNameTooLong { limit }));
+}
+
 proptest! {
     #[test]
     fn parsing_any_text_neither_panics_nor_changes_it(text in any::<String>()) {
@@ -207,6 +237,16 @@ proptest! {
             let once = name.normalised();
             let again = Username::parse(&once);
             prop_assert_eq!(again.map(|name| name.normalised()), Ok(once));
+        }
+    }
+
+    #[test]
+    fn a_file_name_that_was_kept_is_one_name_and_stays_as_it_is(sent in any::<String>()) {
+        if let Ok(name) = FileName::of(&sent) {
+            let name = name.into_string();
+            prop_assert!(!name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']));
+            prop_assert!(!name.chars().any(|c| c.is_control() || is_invisible(c)));
+            prop_assert_eq!(FileName::of(&name).map(FileName::into_string), Ok(name));
         }
     }
 }

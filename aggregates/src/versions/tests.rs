@@ -120,4 +120,5 @@ fn every_event_of_every_aggregate_is_in_its_list_of_types() {
     assert_eq!(variants::<UserEvent>(), listed(UserEvent::TYPES));
     assert_eq!(variants::<ClaimEvent>(), listed(ClaimEvent::TYPES));
     assert_eq!(variants::<ConversationEvent>(), listed(ConversationEvent::TYPES));
+    assert_eq!(variants::<FileEvent>(), listed(FileEvent::TYPES));
 }

@@ -1,6 +1,8 @@
 //! Events to start from: one person, one conversation, and what may happen in it, a minute apart.
 
-use aggregates::conversation::{ConversationEvent, FailureReason, FinishReason, ReplyPlan, Timings, Usage};
+use aggregates::conversation::{
+    ConversationEvent, Enclosed, FailureReason, FinishReason, ReplyPlan, Timings, Usage,
+};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::quiz::{Choice, Question};
 use aggregates::user::UserEvent;

@@ -1,8 +1,8 @@
 //! Random but valid histories: what the domain decides on a list of random commands.
 
 use aggregates::conversation::{
-    Conversation, ConversationCommand as Command, ConversationEvent, FailureReason, FinishReason, Timings,
-    Usage, WantedReply, decide,
+    Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason, FinishReason,
+    Timings, Usage, WantedReply, decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};

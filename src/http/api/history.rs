@@ -105,7 +105,7 @@ async fn change(
     if title.is_none() && pinned.is_none() && archived.is_none() {
         return Err(AppError::new(Kind::Invalid, "nothing_to_change", "Nothing to change was named.").into());
     }
-    let change = Change { title, pinned, archived };
+    let change = Change { title, pinned, archived, ..Change::default() };
     let (row, position) =
         doors.app.change_conversation(&command.context, actor, ConversationId::new(id), change).await?;
     Ok(Answer::ok(row.into()).at(position))

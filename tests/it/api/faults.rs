@@ -204,6 +204,7 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
                 message_id: message,
                 by: owner,
                 text: Personal::Known(MessageText::parse("Too late").unwrap()),
+                enclosed: aggregates::conversation::Enclosed::default(),
                 reply: Some(WantedReply::default()),
                 at: now,
                 deadline: now,

@@ -1,6 +1,7 @@
 //! Each read model: these events, those rows.
 
 mod conversations;
+mod files;
 mod messages;
 mod pending_replies;
 mod replies;

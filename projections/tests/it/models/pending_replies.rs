@@ -23,6 +23,7 @@ fn owed(n: u128, position: i64, model: Option<&str>, at: i64) -> PendingReplyRow
         deadline: minute(at + 3),
         attempt: 0,
         not_before: None,
+        interactive: false,
     }
 }
 

@@ -36,6 +36,7 @@ fn asked(n: u128, position: i64, model: Option<&str>, at: i64) -> ReplyRow {
         requested_at: minute(at),
         ended_at: None,
         position,
+        items: sqlx::types::Json(Vec::new()),
     }
 }
 

@@ -1,0 +1,203 @@
+//! Files that people bring: where their bytes lie, and how much each person may bring.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use axum::http::Uri;
+
+use super::error::ConfigError;
+use super::reader::Reader;
+use super::secret::Secret;
+
+/// The file store and its limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// `FILES_URL`.
+    pub place: FilesPlace,
+    /// `MAX_FILE_BYTES`: the largest file.
+    pub max_file_bytes: u64,
+    /// `MAX_FILES_PER_USER`: how many one person may have.
+    pub max_files: u64,
+    /// `MAX_FILE_BYTES_PER_USER`: how much one person's files may take, in bytes.
+    pub max_bytes: u64,
+    /// `PUBLIC_URL`: what links that clients are given begin with; none: with the `Host` of the request.
+    pub public_url: Option<String>,
+}
+
+/// Where the bytes of files lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilesPlace {
+    /// In a folder, which all processes share.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Whether `FILES_URL` names it; else it is made when a file comes.
+        asked_for: bool,
+    },
+    /// In a bucket of a service that speaks S3.
+    S3(S3Config),
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Config {
+    /// Its name.
+    pub bucket: String,
+    /// What the names of all objects begin with.
+    pub prefix: Option<String>,
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ENDPOINT_URL`: of a service other than Amazon's.
+    pub endpoint: Option<String>,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; none: what the machine is given by its provider.
+    pub credentials: Option<(Secret, Secret)>,
+    /// `AWS_SESSION_TOKEN`, with credentials that end.
+    pub session_token: Option<Secret>,
+}
+
+impl fmt::Display for FilesPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder { path, .. } => write!(f, "file://{}", path.display()),
+            Self::S3(S3Config { bucket, prefix, .. }) => {
+                write!(f, "s3://{bucket}/{}", prefix.as_deref().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl FilesConfig {
+    /// Without `FILES_URL`, files lie in `data_dir`.
+    pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Self, ConfigError> {
+        const EXPECTED: &str = "file:///FOLDER with an absolute path, or s3://BUCKET or s3://BUCKET/PREFIX";
+        let place = reader.optional("FILES_URL", EXPECTED, FilesPlace::to_string, parse_place)?;
+        let any = |text: &str| Some(text.to_owned());
+        let region = reader.parsed("AWS_REGION", "us-east-1".to_owned(), "a region", String::clone, any)?;
+        let endpoint = reader.optional(
+            "AWS_ENDPOINT_URL",
+            "an address such as https://s3.example.org",
+            String::clone,
+            parse_base,
+        )?;
+        let id = reader.secret("AWS_ACCESS_KEY_ID");
+        let secret = reader.secret("AWS_SECRET_ACCESS_KEY");
+        let session_token = reader.secret("AWS_SESSION_TOKEN");
+        let place = match place {
+            None => FilesPlace::Folder { path: data_dir.join("files"), asked_for: false },
+            Some(FilesPlace::S3(bucket)) => {
+                let credentials = match (id, secret) {
+                    (Some(id), Some(secret)) => Some((id, secret)),
+                    (None, None) => None,
+                    (given, _) => {
+                        let (name, expected) = match given {
+                            Some(_) => ("AWS_SECRET_ACCESS_KEY", "the secret of that key"),
+                            None => ("AWS_ACCESS_KEY_ID", "the id of that secret's key"),
+                        };
+                        return Err(ConfigError::Missing { name, when: "beside its other half", expected });
+                    }
+                };
+                FilesPlace::S3(S3Config { region, endpoint, credentials, session_token, ..bucket })
+            }
+            Some(folder) => folder,
+        };
+        let max_file_bytes = reader.number("MAX_FILE_BYTES", 20 * 1024 * 1024, 1024..=100 * 1024 * 1024)?;
+        let max_files = reader.number("MAX_FILES_PER_USER", 500, 1..=1_000_000)?;
+        let max_bytes =
+            reader.number("MAX_FILE_BYTES_PER_USER", 200 * 1024 * 1024, 1024..=1024 * 1024 * 1024 * 1024)?;
+        if max_file_bytes > max_bytes {
+            return Err(ConfigError::Order {
+                name: "MAX_FILE_BYTES",
+                value: max_file_bytes,
+                relation: "at most",
+                other: "MAX_FILE_BYTES_PER_USER",
+                limit: max_bytes,
+            });
+        }
+        let public_url = reader.optional(
+            "PUBLIC_URL",
+            "the address that clients reach this service at, such as https://chat.example.org",
+            String::clone,
+            parse_base,
+        )?;
+        Ok(Self { place, max_file_bytes, max_files, max_bytes, public_url })
+    }
+}
+
+fn parse_place(text: &str) -> Option<FilesPlace> {
+    if let Some(path) = text.strip_prefix("file://") {
+        let path = PathBuf::from(path);
+        return path.is_absolute().then_some(FilesPlace::Folder { path, asked_for: true });
+    }
+    let (bucket, prefix) = match text.strip_prefix("s3://")?.split_once('/') {
+        Some((bucket, prefix)) => (bucket, prefix.trim_matches('/')),
+        None => (text.strip_prefix("s3://")?, ""),
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_bucket = !bucket.is_empty() && bucket.chars().all(allowed);
+    let is_prefix = prefix.is_empty()
+        || prefix
+            .split('/')
+            .all(|part| !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.'));
+    (is_bucket && is_prefix).then(|| {
+        FilesPlace::S3(S3Config {
+            bucket: bucket.to_owned(),
+            prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
+            region: String::new(),
+            endpoint: None,
+            credentials: None,
+            session_token: None,
+        })
+    })
+}
+
+/// An address without anything that could not stand before a path; no slash at its end.
+fn parse_base(text: &str) -> Option<String> {
+    let base = text.trim_end_matches('/');
+    let uri: Uri = base.parse().ok()?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    (is_web && plain && !base.contains(['?', '#'])).then(|| base.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_folders_or_buckets() {
+        let folder = FilesPlace::Folder { path: PathBuf::from("/srv/files"), asked_for: true };
+        assert_eq!(parse_place("file:///srv/files"), Some(folder));
+        for (text, bucket, prefix) in [
+            ("s3://bucket", "bucket", None),
+            ("s3://bucket/", "bucket", None),
+            ("s3://my.bucket-1/a/b/", "my.bucket-1", Some("a/b")),
+        ] {
+            let Some(FilesPlace::S3(config)) = parse_place(text) else { panic!("{text}") };
+            assert_eq!((config.bucket.as_str(), config.prefix.as_deref()), (bucket, prefix));
+        }
+        for refused in [
+            "",
+            "/srv/files",
+            "file://srv",
+            "file:",
+            "s3://",
+            "s3:///x",
+            "s3://b/../c",
+            "s3://b//c",
+            "s3://b c",
+            "gs://b",
+            "https://b",
+        ] {
+            assert_eq!(parse_place(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn bases_of_links_are_plain_web_addresses() {
+        assert_eq!(parse_base("https://chat.example/").as_deref(), Some("https://chat.example"));
+        assert_eq!(parse_base("http://h:8000/chat").as_deref(), Some("http://h:8000/chat"));
+        for refused in ["chat.example", "ftp://h", "https://u:p@h", "https://h?x", "https://h/#x", "/x", ""] {
+            assert_eq!(parse_base(refused), None, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What of files goes into a prompt: the text of texts, the bytes of images and PDFs.
+
+use aggregates::ids::{FileId, UserId};
+use bytes::Bytes;
+use projections::files::query::{self, FileRow};
+use projections::warm_pool::WarmPool;
+
+use super::kind::FileKind;
+use super::store::{FileStore, Key, StoreError};
+
+/// A file as a prompt can have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileContent {
+    /// Which file.
+    pub file_id: FileId,
+    /// Its name; none when it is erased.
+    pub name: Option<String>,
+    /// Its type.
+    pub mime_type: String,
+    /// SHA-256 of its bytes, for the provenance of what is made of it.
+    pub sha256: String,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What is in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Text.
+    Text {
+        /// The text, or its beginning.
+        text: String,
+        /// Whether the text goes on.
+        cut: bool,
+    },
+    /// An image.
+    Image(Bytes),
+    /// A PDF document.
+    Pdf(Bytes),
+}
+
+/// Why contents cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// Not from the database.
+    #[error("the files cannot be looked up")]
+    Database(#[from] sqlx::Error),
+    /// Not from the file store.
+    #[error("the file store does not give the files")]
+    Store(#[from] StoreError),
+}
+
+/// What is in those of the files that are this person's and stored, in the order of `files`; texts are cut after
+/// `chars` characters. Files that are gone, or were never there, are left out.
+///
+/// # Errors
+/// The database or the store does not answer.
+pub async fn contents(
+    pool: &WarmPool,
+    store: &FileStore,
+    owner: UserId,
+    files: &[FileId],
+    chars: usize,
+) -> Result<Vec<FileContent>, ContentsError> {
+    let ids: Vec<uuid::Uuid> = files.iter().map(|file| file.uuid()).collect();
+    let mut contents = Vec::new();
+    for row in query::owned(pool, owner.uuid(), &ids).await? {
+        let FileRow { file_id, name, mime_type, sha256: Some(sha256), .. } = row else { continue };
+        let Some(kind) = FileKind::of_mime(&mime_type) else { continue };
+        let file_id = FileId::new(file_id);
+        let bytes = match store.get(&Key::bytes(file_id, &sha256)).await {
+            Ok(bytes) => bytes,
+            Err(StoreError::Missing) => {
+                tracing::error!(file.id = %file_id, "the bytes of a stored file are not there");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let content = match kind {
+            FileKind::Pdf => Content::Pdf(bytes),
+            kind if kind.is_image() => Content::Image(bytes),
+            _ => beginning(&bytes, chars),
+        };
+        contents.push(FileContent { file_id, name, mime_type, sha256, content });
+    }
+    Ok(contents)
+}
+
+fn beginning(bytes: &[u8], chars: usize) -> Content {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let end = text.char_indices().nth(chars).map(|(at, _)| at);
+    Content::Text { text: text[..end.unwrap_or(text.len())].to_owned(), cut: end.is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters_and_says_so() {
+        let text = |text: &str, cut| Content::Text { text: text.to_owned(), cut };
+        assert_eq!(beginning("Grüße".as_bytes(), 3), text("Grü", true));
+        assert_eq!(beginning("Grüße".as_bytes(), 5), text("Grüße", false));
+        assert_eq!(beginning("\u{feff}Grüße".as_bytes(), 9), text("Grüße", false));
+        assert_eq!(beginning(b"", 0), text("", false));
+        assert_eq!(beginning(b"x", 0), text("", true));
+    }
+}
