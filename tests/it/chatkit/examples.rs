@@ -64,8 +64,11 @@ fn everything_that_is_sent_is_as_its_golden_file_shows() {
     for Example { kind, name, value, .. } in &examples {
         assert_eq!(*value, read(&folder().join(kind).join(format!("{name}.json"))), "{kind} {name}");
     }
-    let told: BTreeSet<(String, String)> =
-        golden_values().into_iter().map(|(kind, name, _)| (kind, name)).filter(|(kind, _)| kind != "request").collect();
+    let told: BTreeSet<(String, String)> = golden_values()
+        .into_iter()
+        .map(|(kind, name, _)| (kind, name))
+        .filter(|(kind, _)| kind != "request")
+        .collect();
     let known: BTreeSet<(String, String)> =
         examples.iter().map(|example| (example.kind.to_owned(), example.name.to_owned())).collect();
     assert_eq!(told, known);

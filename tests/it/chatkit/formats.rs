@@ -33,7 +33,8 @@ pub(super) fn examples() -> Vec<Example> {
         status: ThreadStatus::Closed { reason: reason.map(str::to_owned) },
         ..thread()
     };
-    let locked = Thread { status: ThreadStatus::Locked { reason: None }, title: Some(String::new()), ..thread() };
+    let locked =
+        Thread { status: ThreadStatus::Locked { reason: None }, title: Some(String::new()), ..thread() };
     all.push(Example::of("thread", "full", &full));
     all.push(Example::of("thread", "new", &thread()));
     all.push(Example::of("thread", "locked", &locked));
@@ -274,7 +275,8 @@ fn items() -> Vec<(&'static str, ThreadItem)> {
 fn updates() -> Vec<(&'static str, ItemUpdate)> {
     let part = 0;
     let image = GeneratedImage { id: "img_1".to_owned(), url: "https://files.example/img_1".to_owned() };
-    let grown = WidgetUpdate::Text { component_id: "body".to_owned(), delta: " more".to_owned(), done: false };
+    let grown =
+        WidgetUpdate::Text { component_id: "body".to_owned(), delta: " more".to_owned(), done: false };
     let card = quiz_card(&quiz());
     let thought = tasks().remove(3);
     vec![
@@ -320,9 +322,7 @@ pub(super) fn events() -> Vec<StreamEvent> {
         StreamEvent::ThreadUpdated {
             thread: Box::new(Thread { title: Some("Greeting".to_owned()), ..thread() }),
         },
-        StreamEvent::ItemAdded {
-            item: Box::new(item(ItemKind::AssistantMessage { content: Vec::new() })),
-        },
+        StreamEvent::ItemAdded { item: Box::new(item(ItemKind::AssistantMessage { content: Vec::new() })) },
         StreamEvent::updated("msg_1", delta),
         StreamEvent::ItemDone { item: answer() },
         StreamEvent::ItemRemoved { item_id: "msg_1".to_owned() },

@@ -32,11 +32,10 @@ pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
         stdin.write_all(lines.as_bytes()).await.unwrap();
         drop(stdin);
     };
-    let (output, ()) = tokio::time::timeout(PATIENCE, async {
-        futures::join!(child.wait_with_output(), written)
-    })
-    .await
-    .expect("it ends in time");
+    let (output, ()) =
+        tokio::time::timeout(PATIENCE, async { futures::join!(child.wait_with_output(), written) })
+            .await
+            .expect("it ends in time");
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "{errors}");
@@ -66,13 +65,31 @@ async fn the_package_refuses_what_is_wrong() {
         ("event", json!({"type": "thread.exploded"})),
         ("event", json!({"type": "stream_options", "stream_options": {"allow_cancel": true}, "more": 1})),
         ("event", json!({"type": "error", "code": "custom", "message": null, "allow_retry": false})),
-        ("item", item(json!({"type": "assistant_message", "content": [{"type": "output_text", "text": "a", "notes": []}]}))),
+        (
+            "item",
+            item(
+                json!({"type": "assistant_message", "content": [{"type": "output_text", "text": "a", "notes": []}]}),
+            ),
+        ),
         ("item", item(json!({"type": "hidden_context_item", "content": "a"}))),
-        ("item", item(json!({"type": "workflow", "workflow": {"type": "custom", "tasks": [{"type": "thought"}], "expanded": false}}))),
+        (
+            "item",
+            item(
+                json!({"type": "workflow", "workflow": {"type": "custom", "tasks": [{"type": "thought"}], "expanded": false}}),
+            ),
+        ),
         ("item", item(json!({"type": "widget", "widget": {"type": "Text", "value": "a"}}))),
-        ("item", item(json!({"type": "widget", "widget": {"type": "Card", "children": [{"type": "Text", "text": "a"}]}}))),
+        (
+            "item",
+            item(
+                json!({"type": "widget", "widget": {"type": "Card", "children": [{"type": "Text", "text": "a"}]}}),
+            ),
+        ),
         ("widget", json!({"type": "Card", "children": [{"type": "Button", "size": "huge"}]})),
-        ("widget", json!({"type": "Card", "children": [{"type": "Row", "children": [{"type": "Icon", "name": "arrow"}]}]})),
+        (
+            "widget",
+            json!({"type": "Card", "children": [{"type": "Row", "children": [{"type": "Icon", "name": "arrow"}]}]}),
+        ),
         ("attachment", json!({"type": "image", "id": "atc_1", "name": "a", "mime_type": "image/png"})),
         ("request", json!({"type": "threads.get_by_id", "params": {}})),
         ("kindness", json!({})),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use verbatim::http::chatkit::wire::request::{
-    Action, AddClientToolOutput, AddStructuredInput, AddUserMessage, ChatKitRequest, CreateAttachment, CreateThread,
-    CustomAction, DeleteAttachment, DeleteThread, Feedback, FeedbackKind, GetThread, ListItems, ListThreads, Order,
-    PageLimit, RetryAfterItem, StructuredInputSubmission, SubmissionStatus, Transcribe, UpdateThread, UserMessageInput,
+    Action, AddClientToolOutput, AddStructuredInput, AddUserMessage, ChatKitRequest, CreateAttachment,
+    CreateThread, CustomAction, DeleteAttachment, DeleteThread, Feedback, FeedbackKind, GetThread, ListItems,
+    ListThreads, Order, PageLimit, RetryAfterItem, StructuredInputSubmission, SubmissionStatus, Transcribe,
+    UpdateThread, UserMessageInput,
 };
 use verbatim::http::chatkit::wire::{InferenceOptions, InputAnswer, ToolChoice, UserContent};
 
@@ -69,7 +70,10 @@ fn expected() -> BTreeMap<&'static str, (bool, ChatKitRequest)> {
             R::AddStructuredInput(AddStructuredInput {
                 thread_id: thread_id(),
                 item_id: id("msg_1"),
-                input: StructuredInputSubmission { status: SubmissionStatus::Answered, answers: answers.into() },
+                input: StructuredInputSubmission {
+                    status: SubmissionStatus::Answered,
+                    answers: answers.into(),
+                },
             }),
         ),
         (true, R::RetryAfterItem(RetryAfterItem { thread_id: thread_id(), item_id: id("msg_1") })),
@@ -119,7 +123,8 @@ fn every_request_is_read_as_what_it_says() {
     let mut expected = expected();
     for (_, name, value) in golden_values().iter().filter(|(kind, _, _)| kind == "request") {
         let read = ChatKitRequest::parse(value.to_string().as_bytes()).unwrap();
-        let (streams, request) = expected.remove(name.as_str()).unwrap_or_else(|| panic!("{name} is not expected"));
+        let (streams, request) =
+            expected.remove(name.as_str()).unwrap_or_else(|| panic!("{name} is not expected"));
         assert_eq!(read, request);
         assert_eq!(read.name(), value["type"].as_str().unwrap());
         assert_eq!(read.is_streaming(), streams, "{name}");

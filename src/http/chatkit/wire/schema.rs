@@ -18,7 +18,8 @@ pub fn strict<T: JsonSchema>() -> Value {
 /// Adds the constant `type` of a struct that is always written with it, which its derived schema does not know of.
 pub(super) fn tagged(tag: &'static str) -> impl FnMut(&mut Schema) {
     move |schema| {
-        let properties = schema.ensure_object().entry("properties").or_insert_with(|| Value::Object(Map::new()));
+        let properties =
+            schema.ensure_object().entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(properties) = properties {
             properties.insert("type".to_owned(), json!({"const": tag}));
         }

@@ -33,6 +33,9 @@ KINDS = {
     }.items()
 }
 
+# Items that the package stores and clients are never sent.
+HIDDEN = ("hidden_context_item", "sdk_hidden_context")
+
 # The package takes any component with any property, so each is held against the class of its own name as well.
 COMPONENTS = {
     class_.model_fields["type"].default: class_
@@ -104,7 +107,7 @@ def faults(kind, value):
     if kind == "request":
         return
     yield from nulls(value)
-    if isinstance(value, dict) and "hidden" in json.dumps([value.get("type"), value.get("item", {})]):
+    if any(item.get("type") in HIDDEN for item in (value, value.get("item", {}), *value.get("data", []))):
         yield "a hidden item"
     for node in nodes(value):
         class_ = COMPONENTS[node["type"]]
