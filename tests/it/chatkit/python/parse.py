@@ -73,11 +73,22 @@ def nodes(value):
         if value.get("type") in COMPONENTS:
             yield value
         # What stands in actions and tags is nobody's component.
-        inner = [value[name] for name in ("children", "widget", "item", "update", "component", "items", "data") if name in value]
+        inner = [value[name] for name in ("children", "widget", "item", "updated_item", "update", "component", "items", "data") if name in value]
     else:
         inner = value if isinstance(value, list) else []
     for each in inner:
         yield from nodes(each)
+
+
+def hidden(value):
+    """Whether each item in a value is one that clients are never sent."""
+    if isinstance(value, list):
+        for item in value:
+            yield from hidden(item)
+    elif isinstance(value, dict):
+        yield value.get("type") in HIDDEN
+        for name in ("item", "items", "updated_item", "data"):
+            yield from hidden(value.get(name))
 
 
 def nulls(value, path="."):
@@ -107,7 +118,7 @@ def faults(kind, value):
     if kind == "request":
         return
     yield from nulls(value)
-    if any(item.get("type") in HIDDEN for item in (value, value.get("item", {}), *value.get("data", []))):
+    if any(hidden(value)):
         yield "a hidden item"
     for node in nodes(value):
         class_ = COMPONENTS[node["type"]]
