@@ -1,7 +1,7 @@
 //! Widgets: trees of components that a chat's front end draws.
 //!
 //! [`table`] is the language as data: which component has which properties. [`language`] holds every widget against it.
-//! [`build`] makes those that this program shows itself; [`card`] is the one of a quiz. [`diff`] tells what has changed
+//! [`build`] makes those that this program shows itself; [`card`] is the one of a quiz. [`mod@diff`] tells what has changed
 //! between two states of a widget.
 
 pub mod build;

@@ -4,6 +4,7 @@
 mod api;
 mod architecture;
 mod backup;
+mod chatkit;
 mod docs;
 mod embedded;
 mod faults;

@@ -9,7 +9,7 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Every operation of the API, and whether one has to be signed in for it.
-const OPERATIONS: [(&str, &str, bool); 24] = [
+const OPERATIONS: [(&str, &str, bool); 27] = [
     ("get", "/", false),
     ("get", "/api/auth/me", true),
     ("get", "/api/chat/stream/{id}", true),
@@ -19,6 +19,7 @@ const OPERATIONS: [(&str, &str, bool); 24] = [
     ("get", "/api/history/{id}", true),
     ("get", "/api/replies/{id}", true),
     ("get", "/api/users/me", true),
+    ("get", "/auth/me", true),
     ("get", "/health", false),
     ("get", "/livez", false),
     ("get", "/readyz", false),
@@ -33,6 +34,8 @@ const OPERATIONS: [(&str, &str, bool); 24] = [
     ("post", "/api/chat/stream", true),
     ("post", "/api/replies/{id}/cancel", true),
     ("post", "/api/users/me/deactivate", true),
+    ("post", "/auth/signin", false),
+    ("post", "/auth/signup", false),
     ("get", "/openapi.json", false),
 ];
 

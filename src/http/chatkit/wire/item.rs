@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::request::or_default;
+use super::schema::tagged;
 use super::task::{EntitySource, FileSource, Task, UrlSource, Workflow};
 use super::time::Timestamp;
 use crate::widgets::Widget;
@@ -142,6 +143,7 @@ pub struct ToolChoice {
 /// A part of what a model writes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "output_text")]
+#[schemars(transform = tagged("output_text"))]
 pub struct AssistantContent {
     /// The text, in Markdown.
     pub text: String,
@@ -159,6 +161,7 @@ impl AssistantContent {
 /// A mark in a text that names a source.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "annotation")]
+#[schemars(transform = tagged("annotation"))]
 pub struct Annotation {
     /// The source.
     pub source: AnnotationSource,

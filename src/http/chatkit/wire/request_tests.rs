@@ -76,7 +76,11 @@ fn what_is_no_request_is_refused() {
 fn a_required_field_may_be_neither_absent_nor_null() {
     let required = [
         ("threads.create", json!({"input": {}}), vec!["input"]),
-        ("threads.add_user_message", json!({"thread_id": "a", "input": {}}), vec!["thread_id"]),
+        (
+            "threads.add_user_message",
+            json!({"thread_id": "a", "input": {"content": [], "attachments": [], "inference_options": {}}}),
+            vec!["thread_id"],
+        ),
         ("threads.get_by_id", json!({"thread_id": "a"}), vec!["thread_id"]),
         ("threads.update", json!({"thread_id": "a", "title": "b"}), vec!["thread_id", "title"]),
         ("threads.delete", json!({"thread_id": "a"}), vec!["thread_id"]),
@@ -196,105 +200,61 @@ fn a_page_has_twenty_elements_unless_something_else_is_said() {
 
 #[test]
 fn what_is_too_much_is_refused_and_its_place_named() {
-    let text = |chars: usize| "é".repeat(chars);
-    // Each with the most that is taken, and one more than that.
-    type Make = Box<dyn Fn(usize) -> Value>;
-    let tag = |name: &'static str| -> Make {
-        Box::new(move |size| {
-            create(|input| {
-                let mut tag = json!({"type": "input_tag", "id": "1", "text": "a", "data": {}});
-                tag[name] = json!("é".repeat(size));
-                input["content"] = json!([tag]);
-            })
-        })
-    };
-    let cases: Vec<(&str, usize, Make)> = vec![
-        (
-            "params.input.content",
-            MAX_PARTS,
-            Box::new(|size| {
-                create(|input| {
-                    input["content"] = json!(vec![json!({"type": "input_text", "text": ""}); size])
-                })
-            }),
-        ),
-        (
-            "params.input.attachments",
-            MAX_ATTACHMENTS,
-            Box::new(|size| create(|input| input["attachments"] = json!(vec!["atc_1"; size]))),
-        ),
-        (
-            "params.input.content[0].text",
-            MAX_TEXT,
-            Box::new(move |size| create(|input| input["content"][0]["text"] = json!(text(size)))),
-        ),
-        (
-            "params.input.quoted_text",
-            MAX_TEXT,
-            Box::new(move |size| create(|input| input["quoted_text"] = json!(text(size)))),
-        ),
-        ("params.input.content[0].id", MAX_NAME, tag("id")),
-        ("params.input.content[0].text", MAX_NAME, tag("text")),
-        ("params.input.content[0].group", MAX_NAME, tag("group")),
-        (
-            "params.input.content[0].data",
-            MAX_DATA,
-            Box::new(|size| {
-                create(
-                    |input| input["content"] = json!([{"type": "input_tag", "id": "1", "text": "a", "data": {"x": "y".repeat(size - 8)}}]),
-                )
-            }),
-        ),
-        (
-            "params.input.inference_options.model",
-            MAX_NAME,
-            Box::new(move |size| create(|input| input["inference_options"]["model"] = json!(text(size)))),
-        ),
-        (
-            "params.input.inference_options.tool_choice.id",
-            MAX_NAME,
-            Box::new(move |size| {
-                create(|input| input["inference_options"]["tool_choice"] = json!({"id": text(size)}))
-            }),
-        ),
-        ("params.action.type", MAX_NAME, Box::new(move |size| action(&json!({"type": text(size)})))),
-        (
-            "params.action.payload",
-            MAX_DATA,
-            Box::new(|size| action(&json!({"type": "x", "payload": "y".repeat(size - 2)}))),
-        ),
-        (
-            "params.result",
-            MAX_RESULT,
-            Box::new(
-                |size| json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "a", "result": "y".repeat(size - 2)}}),
-            ),
-        ),
-        (
-            "params.item_ids",
-            MAX_FEEDBACK,
-            Box::new(
-                |size| json!({"type": "items.feedback", "params": {"thread_id": "a", "item_ids": vec!["b"; size], "kind": "negative"}}),
-            ),
-        ),
-        (
-            "params.input.answers.q.values",
-            MAX_ANSWERS,
-            Box::new(
-                |size| json!({"type": "threads.add_structured_input", "params": {"thread_id": "a", "item_id": "b", "input": {"answers": {"q": {"values": vec!["v"; size]}}}}}),
-            ),
-        ),
-        (
-            "params.mime_type",
-            MAX_NAME,
-            Box::new(
-                move |size| json!({"type": "attachments.create", "params": {"name": "a", "size": 0, "mime_type": text(size)}}),
-            ),
-        ),
+    let message = create(|input| {
+        *input = json!({
+            "content": [
+                {"type": "input_text", "text": ""},
+                {"type": "input_tag", "id": "", "text": "", "group": "", "data": {"x": ""}},
+            ],
+            "attachments": [],
+            "quoted_text": "",
+            "inference_options": {"model": "", "tool_choice": {"id": ""}},
+        });
+    });
+    let of_type = |name: &str, params: Value| json!({"type": name, "params": params});
+    let action = action(&json!({"type": "", "payload": ""}));
+    let output = of_type("threads.add_client_tool_output", json!({"thread_id": "a", "result": ""}));
+    let feedback = of_type("items.feedback", json!({"thread_id": "a", "item_ids": [], "kind": "negative"}));
+    let file = of_type("attachments.create", json!({"name": "a", "size": 0, "mime_type": ""}));
+    let answers = of_type(
+        "threads.add_structured_input",
+        json!({"thread_id": "a", "item_id": "b", "input": {"answers": {"q": {"values": []}}}}),
+    );
+    let text = |chars: usize| json!("é".repeat(chars));
+    let ids = |count: usize| json!(vec!["a"; count]);
+    let parts = |count: usize| json!(vec![json!({"type": "input_text", "text": ""}); count]);
+    // What stands around the text counts as well.
+    let data = |bytes: usize| json!({"x": "y".repeat(bytes - r#"{"x":""}"#.len())});
+    let quoted = |bytes: usize| json!("y".repeat(bytes - 2));
+
+    type Fill<'a> = &'a dyn Fn(usize) -> Value;
+    let cases: [(&Value, &str, usize, Fill<'_>); 16] = [
+        (&message, "params.input.content", MAX_PARTS, &parts),
+        (&message, "params.input.content[0].text", MAX_TEXT, &text),
+        (&message, "params.input.content[1].id", MAX_NAME, &text),
+        (&message, "params.input.content[1].text", MAX_NAME, &text),
+        (&message, "params.input.content[1].group", MAX_NAME, &text),
+        (&message, "params.input.content[1].data", MAX_DATA, &data),
+        (&message, "params.input.attachments", MAX_ATTACHMENTS, &ids),
+        (&message, "params.input.quoted_text", MAX_TEXT, &text),
+        (&message, "params.input.inference_options.model", MAX_NAME, &text),
+        (&message, "params.input.inference_options.tool_choice.id", MAX_NAME, &text),
+        (&action, "params.action.type", MAX_NAME, &text),
+        (&action, "params.action.payload", MAX_DATA, &quoted),
+        (&output, "params.result", MAX_RESULT, &quoted),
+        (&feedback, "params.item_ids", MAX_FEEDBACK, &ids),
+        (&answers, "params.input.answers.q.values", MAX_ANSWERS, &ids),
+        (&file, "params.mime_type", MAX_NAME, &text),
     ];
-    for (field, most, make) in cases {
-        assert!(parse(&make(most)).is_ok(), "{field}");
-        refused(&make(most + 1), 400, "invalid_value", field);
+    for (request, field, most, fill) in cases {
+        let pointer = format!("/{}", field.replace(['.', '['], "/").replace(']', ""));
+        let filled = |size: usize| {
+            let mut request = request.clone();
+            *request.pointer_mut(&pointer).unwrap() = fill(size);
+            request
+        };
+        assert!(parse(&filled(most)).is_ok(), "{field}");
+        refused(&filled(most + 1), 400, "invalid_value", field);
     }
 }
 

@@ -1,7 +1,7 @@
 //! JSON schemas of what is sent, strict: a field that a type does not have is refused, and so is null.
 
-use schemars::JsonSchema;
-use serde_json::{Map, Value};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
 
 /// The schema of a type, in which every object may have its own fields only. (Objects that say themselves what else they
 /// may hold, such as free-form maps, stay as they are.)
@@ -13,6 +13,21 @@ pub fn strict<T: JsonSchema>() -> Value {
         close(root);
     }
     schema
+}
+
+/// Adds the constant `type` of a struct that is always written with it, which its derived schema does not know of.
+pub(super) fn tagged(tag: &'static str) -> impl FnMut(&mut Schema) {
+    move |schema| {
+        let properties =
+            schema.ensure_object().entry("properties").or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(properties) = properties {
+            properties.insert("type".to_owned(), json!({"const": tag}));
+        }
+        let required = schema.ensure_object().entry("required").or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(required) = required {
+            required.push(Value::from("type"));
+        }
+    }
 }
 
 /// Closes every schema that stands where a value is described as a whole. Parts of a description (`$ref` targets,
@@ -63,8 +78,6 @@ fn close(schema: &mut Map<String, Value>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::http::chatkit::wire::{Page, StreamEvent, ThreadItem};
 

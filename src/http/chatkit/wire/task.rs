@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::schema::tagged;
 use crate::widgets::IconName;
 
 /// Steps that were taken for an answer.
@@ -145,6 +146,7 @@ pub struct Source {
 /// A page of the web.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "url")]
+#[schemars(transform = tagged("url"))]
 pub struct UrlSource {
     /// What every source tells.
     #[serde(flatten)]
@@ -159,6 +161,7 @@ pub struct UrlSource {
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "file")]
+#[schemars(transform = tagged("file"))]
 pub struct FileSource {
     /// What every source tells.
     #[serde(flatten)]
@@ -170,6 +173,7 @@ pub struct FileSource {
 /// Something that the embedding page knows.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "entity")]
+#[schemars(transform = tagged("entity"))]
 pub struct EntitySource {
     /// What every source tells.
     #[serde(flatten)]

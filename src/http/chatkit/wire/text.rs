@@ -92,6 +92,9 @@ impl TextStream {
 
     /// Another attempt begins: what has come is void.
     pub fn restart(&mut self) -> Vec<StreamEvent> {
+        if self.is_over() {
+            return Vec::new();
+        }
         self.text.clear();
         self.annotations.clear();
         if self.stage != Stage::Open {

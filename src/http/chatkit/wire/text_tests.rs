@@ -54,6 +54,7 @@ fn a_streamed_text_begins_grows_and_ends() {
     assert_eq!(item.kind, ItemKind::AssistantMessage { content: vec![content] });
     assert!(stream.delta("more").is_empty() && stream.end("other", at(3)).is_empty());
     assert!(stream.restart().is_empty() && stream.give_up().is_empty() && stream.so_far("x").is_empty());
+    assert_eq!(stream.text(), "Hello, you");
 }
 
 #[test]
