@@ -87,7 +87,10 @@ pub(super) struct Run {
 impl Run {
     /// The run of the reply that `sent` has asked for, in a thread that had a title before or not; `opening` comes before the
     /// stream's options.
-    pub(super) fn new(asking: Asking, presence: Presence, sent: Sent,
+    pub(super) fn new(
+        asking: Asking,
+        presence: Presence,
+        sent: Sent,
         named: bool,
         opening: Vec<StreamEvent>,
     ) -> Self {
