@@ -96,3 +96,48 @@ impl Quizzes {
         Ok(intent.then::<Quiz>(new.quiz, self.start(new)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn of(file: Option<&std::path::Path>, length: usize) -> anyhow::Result<Quizzes> {
+        Quizzes::of(&QuizConfig { file: file.map(std::path::Path::to_path_buf), length })
+    }
+
+    #[test]
+    fn a_bad_file_stops_the_start_with_a_sentence_that_names_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bank.json");
+        let refused = || format!("{:#}", of(Some(&path), 5).unwrap_err());
+        let begin = format!("QUIZ_FILE ({}) holds no usable questions: ", path.display());
+        assert!(refused().starts_with(&format!("{begin}it cannot be read (")), "{}", refused());
+        std::fs::write(&path, r#"{"topics": [{"name": "x", "title": "X", "questions": []}]}"#).unwrap();
+        assert_eq!(refused(), format!("{begin}at topics[0].questions: there is none"));
+    }
+
+    #[test]
+    fn a_quiz_begins_with_as_many_questions_as_configured_chosen_by_its_id() {
+        let quizzes = of(None, 3).unwrap();
+        let new = |n| NewQuiz {
+            quiz: QuizId::new(Uuid::from_u128(n)),
+            conversation: ConversationId::new(Uuid::from_u128(2)),
+            by: UserId::new(Uuid::from_u128(3)),
+            topic: Some("http"),
+            at: DateTime::from_timestamp(1_750_000_000, 0).unwrap(),
+        };
+        let command = quizzes.start(&new(1)).unwrap();
+        let QuizCommand::Start { topic, questions, quiz_id, .. } = &command else { panic!("{command:?}") };
+        assert_eq!((topic.as_str(), questions.len(), *quiz_id), ("web", 3, new(1).quiz));
+        assert_eq!(quizzes.start(&new(1)).unwrap(), command);
+        assert!((2..9).any(|n| {
+            let other = quizzes.start(&new(n)).unwrap();
+            matches!(&other, QuizCommand::Start { questions: others, .. } if others != questions)
+        }));
+        assert!(quizzes.start(&NewQuiz { topic: Some("history"), ..new(1) }).is_err());
+        assert_eq!(quizzes.asked_for("quiz me on http").unwrap().topic.as_deref(), Some("web"));
+        assert_eq!(quizzes.bank().topics().count(), 3);
+    }
+}

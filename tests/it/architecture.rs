@@ -117,6 +117,7 @@ fn doors_touch_no_sql_no_events_and_no_write_side() {
         "ConversationEvent",
         "UserEvent",
         "ClaimEvent",
+        "QuizEvent",
         "aggregates::conversation",
         "aggregates::user",
         "aggregates::claim",

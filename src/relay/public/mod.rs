@@ -4,6 +4,7 @@
 //! that a consumer could misread is a new version; fields are only ever added within one. [`schemas`] describes them.
 
 mod conversation;
+mod quiz;
 mod reply;
 mod user;
 
@@ -47,7 +48,8 @@ impl PublicEvent {
             Event::Conversation(event) => {
                 Some(if is_reply(event) { reply::public(event)? } else { conversation::public(event)? })
             }
-            Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
+            Event::Quiz(event) => quiz::public(event),
+            Event::Claim(_) | Event::File(_) => None,
         }
     }
 }
@@ -72,6 +74,7 @@ pub fn schemas() -> Vec<KindSchema> {
     let mut schemas = Vec::new();
     conversation::schemas(&mut schemas);
     reply::schemas(&mut schemas);
+    quiz::schemas(&mut schemas);
     user::schemas(&mut schemas);
     schemas
 }

@@ -10,6 +10,7 @@ mod idempotency;
 mod logins;
 mod openai;
 mod positions;
+mod quizzes;
 mod sealed;
 mod service;
 mod snapshots;

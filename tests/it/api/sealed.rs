@@ -7,7 +7,8 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Tables that show personal text in plain, by intent: they are made anew when it is erased.
-const READ_MODELS: [&str; 5] = ["users", "conversations", "messages", "pending_replies", "replies"];
+const READ_MODELS: [&str; 6] =
+    ["users", "conversations", "messages", "pending_replies", "replies", "widget_state"];
 
 /// How many rows of a table hold this text, in plain or as the hexadecimal digits of its bytes.
 async fn found(db: &PgPool, table: &str, text: &str) -> i64 {

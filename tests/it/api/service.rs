@@ -33,6 +33,9 @@ const OPERATIONS: [(&str, &str, bool); 27] = [
     ("post", "/api/chat", true),
     ("post", "/api/chat/stream", true),
     ("post", "/api/replies/{id}/cancel", true),
+    ("post", "/api/quizzes", true),
+    ("get", "/api/quizzes/{id}", true),
+    ("post", "/api/quizzes/{id}/actions", true),
     ("post", "/api/users/me/deactivate", true),
     ("post", "/auth/signin", false),
     ("post", "/auth/signup", false),
@@ -46,10 +49,11 @@ async fn health_says_how_the_service_is(db: PgPool) {
     app.caught_up().await;
     let health = app.get("/health").send().await.is(200).value();
     let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
-    let models: Vec<Value> = ["conversations", "messages", "pending_replies", "replies", "users"]
-        .iter()
-        .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
-        .collect();
+    let models: Vec<Value> =
+        ["conversations", "messages", "pending_replies", "replies", "users", "widget_state"]
+            .iter()
+            .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
+            .collect();
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["database"], "connected");
     assert_eq!(health["event_store"], json!({"position": head}));
