@@ -211,6 +211,15 @@ impl FileStore {
     /// # Errors
     /// `Failed`; the stream may fail half-way.
     pub async fn list(&self) -> Result<BoxStream<'static, Result<Kept, StoreError>>, StoreError> {
+        // A folder that nobody has needed yet is not made for looking into it.
+        if self
+            .inner
+            .folder
+            .as_deref()
+            .is_some_and(|folder| !self.inner.opened.initialized() && !folder.is_dir())
+        {
+            return Ok(futures::stream::empty().boxed());
+        }
         let store = self.opened().await?;
         let kept = |object: object_store::ObjectMeta| {
             let key = Key::parse(object.location.filename()?)?;

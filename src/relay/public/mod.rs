@@ -4,6 +4,7 @@
 //! that a consumer could misread is a new version; fields are only ever added within one. [`schemas`] describes them.
 
 mod conversation;
+mod file;
 mod reply;
 mod user;
 
@@ -47,7 +48,8 @@ impl PublicEvent {
             Event::Conversation(event) => {
                 Some(if is_reply(event) { reply::public(event)? } else { conversation::public(event)? })
             }
-            Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
+            Event::File(event) => file::public(event),
+            Event::Claim(_) | Event::Quiz(_) => None,
         }
     }
 }
@@ -71,6 +73,7 @@ pub struct KindSchema {
 pub fn schemas() -> Vec<KindSchema> {
     let mut schemas = Vec::new();
     conversation::schemas(&mut schemas);
+    file::schemas(&mut schemas);
     reply::schemas(&mut schemas);
     user::schemas(&mut schemas);
     schemas

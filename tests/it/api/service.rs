@@ -9,7 +9,7 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Every operation of the API, and whether one has to be signed in for it.
-const OPERATIONS: [(&str, &str, bool); 24] = [
+const OPERATIONS: [(&str, &str, bool); 30] = [
     ("get", "/", false),
     ("get", "/api/auth/me", true),
     ("get", "/api/chat/stream/{id}", true),
@@ -33,6 +33,12 @@ const OPERATIONS: [(&str, &str, bool); 24] = [
     ("post", "/api/chat/stream", true),
     ("post", "/api/replies/{id}/cancel", true),
     ("post", "/api/users/me/deactivate", true),
+    ("post", "/files", true),
+    ("get", "/files/{id}", true),
+    ("delete", "/files/{id}", true),
+    ("post", "/files/{id}/content", false),
+    ("put", "/files/{id}/content", false),
+    ("get", "/files/{id}/preview", false),
     ("get", "/openapi.json", false),
 ];
 
@@ -43,7 +49,7 @@ async fn health_says_how_the_service_is(db: PgPool) {
     app.caught_up().await;
     let health = app.get("/health").send().await.is(200).value();
     let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
-    let models: Vec<Value> = ["conversations", "messages", "pending_replies", "replies", "users"]
+    let models: Vec<Value> = ["conversations", "files", "messages", "pending_replies", "replies", "users"]
         .iter()
         .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
         .collect();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use aggregates::Event;
 use aggregates::conversation::{Conversation, ConversationEvent};
+use aggregates::file::{File, FileEvent};
 use aggregates::user::{User, UserEvent};
 use chrono::DateTime;
 use cqrs_es::Aggregate as _;
@@ -26,12 +27,20 @@ fn golden() -> Vec<Recorded> {
     let user = UserEvent::TYPES.iter().map(|(name, version)| (User::TYPE, *name, *version));
     let conversation =
         ConversationEvent::TYPES.iter().map(|(name, version)| (Conversation::TYPE, *name, *version));
+    // An announcement is nothing yet.
+    let file = FileEvent::TYPES.iter().filter(|(name, _)| *name != "file_announced");
+    let file = file.map(|(name, version)| (File::TYPE, *name, *version));
     user.chain(conversation)
+        .chain(file)
         .zip(41..)
         .map(|((aggregate, name, version), position)| {
             let path = root().join(format!("aggregates/tests/golden/{name}.v{version}.json"));
             let payload: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-            let id = if aggregate == User::TYPE { "user_id" } else { "conversation_id" };
+            let id = match aggregate {
+                User::TYPE => "user_id",
+                File::TYPE => "file_id",
+                _ => "conversation_id",
+            };
             Recorded {
                 position,
                 aggregate_type: aggregate.to_owned(),
