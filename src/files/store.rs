@@ -80,7 +80,8 @@ impl Key {
             None => (name, false),
         };
         let (file, sha256) = rest.split_once('.')?;
-        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash =
+            sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let key = Self { file: file.parse().ok()?, sha256: sha256.to_owned(), preview };
         (is_hash && key.to_string() == name).then_some(key)
     }

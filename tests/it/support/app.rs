@@ -110,7 +110,8 @@ impl TestApp {
             Some(files) => files,
             None => FileStore::open(&config.files.place).await.unwrap(),
         };
-        let built = build::build_over(&config, &database, secrets, &lifecycle, files).await.unwrap();
+        let built = build::build_over(&config, &database, secrets, &lifecycle, files);
+        let built = Box::pin(built).await.unwrap();
         let router = server::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

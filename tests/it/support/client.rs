@@ -70,7 +70,7 @@ impl Call {
     }
 
     /// With a form of these parts: name, file name, type, content.
-    pub(crate) fn parts(self, parts: &[(&str, Option<&str>, Option<&str>, &[u8])]) -> Self {
+    pub(crate) fn parts(self, parts: &[Part<'_>]) -> Self {
         self.body("multipart/form-data; boundary=cut-here", form(parts))
     }
 
@@ -96,8 +96,11 @@ impl Call {
     }
 }
 
+/// A part of a form: name, file name, type, content.
+pub(crate) type Part<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [u8]);
+
 /// The body of a form with parts; the boundary is `cut-here`.
-pub(crate) fn form(parts: &[(&str, Option<&str>, Option<&str>, &[u8])]) -> Vec<u8> {
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, media, content) in parts {
         body.extend(format!("--cut-here\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());

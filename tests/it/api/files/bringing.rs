@@ -60,6 +60,9 @@ fn claiming(side: u32) -> Vec<u8> {
     png
 }
 
+/// Name, declared type, content; status and code of the refusal.
+type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "100000")]).await;
@@ -72,7 +75,7 @@ async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
     let long = "x".repeat(4096);
     let huge = vec![b'x'; 100_001];
     let wide = claiming(30_000);
-    let cases: [(&str, Option<&str>, &[u8], u16, &str); 23] = [
+    let cases: [Case<'_>; 23] = [
         ("a.jpg", Some("image/png"), &image, 415, "file_type_not_taken"),
         ("a.png", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
         ("a.jpg", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
