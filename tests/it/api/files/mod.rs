@@ -3,6 +3,7 @@
 mod bringing;
 mod giving;
 mod links;
+mod s3;
 mod store;
 
 use std::io::Cursor;
