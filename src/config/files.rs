@@ -129,7 +129,7 @@ fn parse_place(text: &str) -> Option<FilesPlace> {
         return path.is_absolute().then_some(FilesPlace::Folder { path, asked_for: true });
     }
     let (bucket, prefix) = match text.strip_prefix("s3://")?.split_once('/') {
-        Some((bucket, prefix)) => (bucket, prefix.trim_matches('/')),
+        Some((bucket, prefix)) => (bucket, prefix.strip_suffix('/').unwrap_or(prefix)),
         None => (text.strip_prefix("s3://")?, ""),
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);

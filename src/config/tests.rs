@@ -307,3 +307,30 @@ fn the_example_file_shows_the_defaults() {
     }
     assert_eq!(shown.notes, Vec::<String>::new());
 }
+
+#[test]
+fn files_lie_in_the_data_folder_or_where_it_is_said() {
+    let folder = |path: &str, asked_for| FilesPlace::Folder { path: path.into(), asked_for };
+    assert_eq!(read(&[("DATA_DIR", "/srv/v")]).unwrap().files.place, folder("/srv/v/files", false));
+    assert_eq!(server(&[]).unwrap().files.place, folder("./data/files", false));
+    assert_eq!(read(&[("FILES_URL", "file:///srv/f")]).unwrap().files.place, folder("/srv/f", true));
+    let bucket = [
+        ("FILES_URL", "s3://b/p"),
+        ("AWS_ACCESS_KEY_ID", "visible-id"),
+        ("AWS_SECRET_ACCESS_KEY", "visible-secret"),
+        ("AWS_SESSION_TOKEN", "visible-token"),
+    ];
+    let config = read(&bucket).unwrap();
+    let FilesPlace::S3(s3) = &config.files.place else { panic!("no bucket") };
+    assert_eq!((s3.bucket.as_str(), s3.region.as_str(), s3.endpoint.as_deref()), ("b", "us-east-1", None));
+    let shown = format!("{config:?} {:?}", config.effective());
+    assert!(!shown.contains("visible"), "{shown}");
+    assert!(refused(&bucket[..2]).starts_with("AWS_SECRET_ACCESS_KEY is not set"));
+    assert!(refused(&[bucket[0], bucket[2]]).starts_with("AWS_ACCESS_KEY_ID is not set"));
+    assert!(refused(&[("FILES_URL", "/srv/f")]).starts_with("FILES_URL is `/srv/f`"));
+    assert!(
+        refused(&[("MAX_FILE_BYTES", "2000"), ("MAX_FILE_BYTES_PER_USER", "1999")])
+            .starts_with("MAX_FILE_BYTES (2000)")
+    );
+    assert!(refused(&[("PUBLIC_URL", "chat.example")]).starts_with("PUBLIC_URL"));
+}

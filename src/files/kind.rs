@@ -212,7 +212,7 @@ fn is_active(text: &str) -> bool {
     let begins = |beginning: &&str| {
         text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
     };
-    text.starts_with("#!") || BEGINNINGS.iter().any(|beginning| begins(&beginning))
+    text.starts_with("#!") || BEGINNINGS.iter().any(begins)
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ impl Key {
             None => (name, false),
         };
         let (file, sha256) = rest.split_once('.')?;
-        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash =
+            sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let key = Self { file: file.parse().ok()?, sha256: sha256.to_owned(), preview };
         (is_hash && key.to_string() == name).then_some(key)
     }
@@ -211,6 +212,15 @@ impl FileStore {
     /// # Errors
     /// `Failed`; the stream may fail half-way.
     pub async fn list(&self) -> Result<BoxStream<'static, Result<Kept, StoreError>>, StoreError> {
+        // A folder that nobody has needed yet is not made for looking into it.
+        if self
+            .inner
+            .folder
+            .as_deref()
+            .is_some_and(|folder| !self.inner.opened.initialized() && !folder.is_dir())
+        {
+            return Ok(futures::stream::empty().boxed());
+        }
         let store = self.opened().await?;
         let kept = |object: object_store::ObjectMeta| {
             let key = Key::parse(object.location.filename()?)?;

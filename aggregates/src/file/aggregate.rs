@@ -183,7 +183,7 @@ impl Aggregate for File {
 
     fn apply(&mut self, event: Self::Event) {
         let (id, owner) = (event.file_id(), event.owner());
-        let known = self.known.get_or_insert_with(|| Known {
+        let known = self.known.get_or_insert(Known {
             id,
             owner,
             announced: None,

@@ -4,6 +4,7 @@
 //! that a consumer could misread is a new version; fields are only ever added within one. [`schemas`] describes them.
 
 mod conversation;
+mod file;
 mod quiz;
 mod reply;
 mod user;
@@ -49,7 +50,8 @@ impl PublicEvent {
                 Some(if is_reply(event) { reply::public(event)? } else { conversation::public(event)? })
             }
             Event::Quiz(event) => quiz::public(event),
-            Event::Claim(_) | Event::File(_) => None,
+            Event::File(event) => file::public(event),
+            Event::Claim(_) => None,
         }
     }
 }
@@ -73,6 +75,7 @@ pub struct KindSchema {
 pub fn schemas() -> Vec<KindSchema> {
     let mut schemas = Vec::new();
     conversation::schemas(&mut schemas);
+    file::schemas(&mut schemas);
     reply::schemas(&mut schemas);
     quiz::schemas(&mut schemas);
     user::schemas(&mut schemas);

@@ -5,6 +5,7 @@ mod bad_input;
 mod chat;
 mod erasure;
 mod faults;
+mod files;
 mod history;
 mod idempotency;
 mod logins;

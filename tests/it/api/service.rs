@@ -9,7 +9,7 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Every operation of the API, and whether one has to be signed in for it.
-const OPERATIONS: [(&str, &str, bool); 27] = [
+const OPERATIONS: [(&str, &str, bool); 37] = [
     ("get", "/", false),
     ("get", "/api/auth/me", true),
     ("get", "/api/chat/stream/{id}", true),
@@ -39,6 +39,13 @@ const OPERATIONS: [(&str, &str, bool); 27] = [
     ("post", "/api/users/me/deactivate", true),
     ("post", "/auth/signin", false),
     ("post", "/auth/signup", false),
+    ("post", "/chatkit", true),
+    ("post", "/files", true),
+    ("get", "/files/{id}", true),
+    ("delete", "/files/{id}", true),
+    ("post", "/files/{id}/content", false),
+    ("put", "/files/{id}/content", false),
+    ("get", "/files/{id}/preview", false),
     ("get", "/openapi.json", false),
 ];
 
@@ -50,7 +57,7 @@ async fn health_says_how_the_service_is(db: PgPool) {
     let health = app.get("/health").send().await.is(200).value();
     let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
     let models: Vec<Value> =
-        ["conversations", "messages", "pending_replies", "replies", "users", "widget_state"]
+        ["conversations", "files", "messages", "pending_replies", "replies", "users", "widget_state"]
             .iter()
             .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
             .collect();

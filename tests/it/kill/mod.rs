@@ -4,7 +4,7 @@
 //! * [`driver`] and [`slow`]: the load; [`client`]: what an answer means; [`history`]: what was asked and answered;
 //! * [`evidence`]: what is there in the end; [`checker`]: what of it should not be;
 //! * [`takeover`]: workers that die or stand still in the middle of a reply;
-//! * `places` (with the feature `planted`): deaths at chosen moments;
+//! * `places` and `files` (with the feature `planted`): deaths at chosen moments;
 //! * [`campaign`]: all of it in order; [`doors`]: two checks that need no kill;
 //! * `teeth` (with the feature `planted`): planted defects, each of which must be found.
 //!
@@ -17,6 +17,8 @@ pub(crate) mod client;
 mod doors;
 mod driver;
 mod evidence;
+#[cfg(feature = "planted")]
+mod files;
 mod history;
 #[cfg(feature = "planted")]
 mod places;

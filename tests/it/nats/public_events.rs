@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use aggregates::Event;
 use aggregates::conversation::{Conversation, ConversationEvent};
+use aggregates::file::{File, FileEvent};
 use aggregates::quiz::{Quiz, QuizEvent};
 use aggregates::user::{User, UserEvent};
 use chrono::DateTime;
@@ -27,12 +28,16 @@ fn golden() -> Vec<Recorded> {
     let user = UserEvent::TYPES.iter().map(|(name, version)| (User::TYPE, *name, *version));
     let conversation =
         ConversationEvent::TYPES.iter().map(|(name, version)| (Conversation::TYPE, *name, *version));
+    // An announcement is nothing yet.
+    let file = FileEvent::TYPES.iter().filter(|(name, _)| *name != "file_announced");
+    let file = file.map(|(name, version)| (File::TYPE, *name, *version));
     let quiz = QuizEvent::TYPES
         .iter()
         .filter(|(name, _)| ["quiz_started", "quiz_answer_submitted", "quiz_finished"].contains(name))
         .map(|(name, version)| (Quiz::TYPE, *name, *version));
     user.chain(conversation)
         .chain(quiz)
+        .chain(file)
         .zip(41..)
         .map(|((aggregate, name, version), position)| {
             let path = root().join(format!("aggregates/tests/golden/{name}.v{version}.json"));
@@ -40,6 +45,7 @@ fn golden() -> Vec<Recorded> {
             let id = match aggregate {
                 User::TYPE => "user_id",
                 Quiz::TYPE => "quiz_id",
+                File::TYPE => "file_id",
                 _ => "conversation_id",
             };
             Recorded {

@@ -19,6 +19,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use verbatim::config::{Config, Kept};
+use verbatim::files::{FileStore, FileSweep};
 use verbatim::http;
 use verbatim::lifecycle::Lifecycle;
 use verbatim::server;
@@ -50,6 +51,8 @@ pub(crate) struct TestApp {
     address: SocketAddr,
     client: reqwest::Client,
     people: AtomicU32,
+    /// Where its files lie, when nothing else is said.
+    _folder: tempfile::TempDir,
 }
 
 /// Somebody with an account, signed in.
@@ -75,7 +78,24 @@ impl TestApp {
 
     /// The same, which reaches its database in this way: through a proxy, for example.
     pub(crate) async fn at(db: &PgPool, options: PgConnectOptions, variables: &[(&str, &str)]) -> Self {
-        let config = Config::from_map(&environment(variables)).unwrap();
+        Self::over(db, options, variables, None).await
+    }
+
+    /// A system whose files lie in this store.
+    pub(crate) async fn with_files(db: &PgPool, variables: &[(&str, &str)], files: FileStore) -> Self {
+        Self::over(db, db.connect_options().as_ref().clone(), variables, Some(files)).await
+    }
+
+    async fn over(
+        db: &PgPool,
+        options: PgConnectOptions,
+        variables: &[(&str, &str)],
+        files: Option<FileStore>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut variables = environment(variables);
+        variables.entry("FILES_URL".to_owned()).or_insert(format!("file://{}", folder.path().display()));
+        let config = Config::from_map(&variables).unwrap();
         let database = Opened {
             embedded: None,
             application: options.clone(),
@@ -86,7 +106,12 @@ impl TestApp {
         };
         let lifecycle = Lifecycle::new();
         let secrets = Secrets::of(&config, None).unwrap();
-        let built = build::build(&config, &database, secrets, &lifecycle).await.unwrap();
+        let files = match files {
+            Some(files) => files,
+            None => FileStore::open(&config.files.place).await.unwrap(),
+        };
+        let built = build::build_over(&config, &database, secrets, &lifecycle, files);
+        let built = Box::pin(built).await.unwrap();
         let router = server::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -102,7 +127,8 @@ impl TestApp {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        Self { db: db.clone(), config, built, lifecycle, address, client, people: AtomicU32::new(0) }
+        let people = AtomicU32::new(0);
+        Self { db: db.clone(), config, built, lifecycle, address, client, people, _folder: folder }
     }
 
     /// Where it listens.
@@ -128,6 +154,10 @@ impl TestApp {
 
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.call(Method::DELETE, path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
     }
 
     /// Makes an account with an address that nobody else has.
@@ -267,6 +297,21 @@ impl TestApp {
         .unwrap();
         assert_eq!(open, 0, "sessions left in a transaction");
         self.built.warm.close().await;
+    }
+
+    /// Where the bytes of its files lie.
+    pub(crate) fn files(&self) -> &FileStore {
+        &self.built.files
+    }
+
+    /// What removes the bytes that no file has.
+    pub(crate) fn sweep(&self) -> &FileSweep {
+        &self.built.sweep
+    }
+
+    /// The use cases.
+    pub(crate) fn app(&self) -> &verbatim::app::App {
+        &self.built.app
     }
 
     /// Whether its relay waits for help.

@@ -58,6 +58,22 @@ impl Call {
         tokio::time::timeout(PATIENCE, answered).await.expect("an answer in time")
     }
 
+    /// Makes the call; its answer with the body as bytes.
+    pub(crate) async fn download(self) -> (Answer, Vec<u8>) {
+        let answered = async {
+            let response = self.request.send().await.unwrap();
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let bytes = response.bytes().await.unwrap().to_vec();
+            (Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned() }, bytes)
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("an answer in time")
+    }
+
+    /// With a form of these parts: name, file name, type, content.
+    pub(crate) fn parts(self, parts: &[Part<'_>]) -> Self {
+        self.body("multipart/form-data; boundary=cut-here", form(parts))
+    }
+
     /// Makes the call and reads its answer as a stream.
     pub(crate) async fn stream(self) -> Sse {
         match self.try_stream().await {
@@ -78,6 +94,28 @@ impl Call {
         assert_eq!(response.headers()["cache-control"], "no-cache");
         Ok(Sse { response, buffer: Vec::new() })
     }
+}
+
+/// A part of a form: name, file name, type, content.
+pub(crate) type Part<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [u8]);
+
+/// The body of a form with parts; the boundary is `cut-here`.
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file, media, content) in parts {
+        body.extend(format!("--cut-here\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
+        if let Some(file) = file {
+            body.extend(format!("; filename=\"{file}\"").bytes());
+        }
+        if let Some(media) = media {
+            body.extend(format!("\r\nContent-Type: {media}").bytes());
+        }
+        body.extend(b"\r\n\r\n");
+        body.extend(*content);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--cut-here--\r\n");
+    body
 }
 
 /// An answer, read to its end.

@@ -1,0 +1,274 @@
+//! What is taken and what is not, and that nothing is left of what was not.
+
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use verbatim::server::database::MIGRATOR;
+
+use super::{bring, file_events, note, objects, png, uuid};
+use crate::support::app::TestApp;
+use crate::support::client::form;
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_file_is_brought_in_one_step(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let image = png(640, 480);
+    let answer = bring(&app, &person, "tide table.png", Some("image/png"), &image).await.is(200);
+    let attachment = answer.value();
+    let id = attachment["id"].as_str().unwrap();
+    assert!(id.starts_with("atc_") && id.len() == 36, "{id}");
+    let file = uuid(id);
+    let preview = attachment["preview_url"].as_str().unwrap();
+    assert!(
+        preview.starts_with(&format!("http://{}/files/{file}/preview?expires=", app.address())),
+        "{preview}"
+    );
+    let expected = json!({"type": "image", "id": id, "name": "tide table.png", "mime_type": "image/png", "preview_url": preview});
+    assert_eq!(attachment, expected);
+    assert!(answer.position() > 0);
+
+    let text =
+        bring(&app, &person, "note.md", Some("text/markdown"), "# Grüße".as_bytes()).await.is(200).value();
+    let expected = json!({"type": "file", "id": text["id"], "name": "note.md", "mime_type": "text/markdown"});
+    assert_eq!(text, expected);
+    // Image, preview and text.
+    assert_eq!((file_events(&app).await, objects(&app).await), (2, 3));
+    let (width, height): (i32, i32) = sqlx::query_as("SELECT width, height FROM files WHERE file_id = $1")
+        .bind(file)
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!((width, height), (640, 480));
+    app.end().await;
+}
+
+/// A PNG that says of itself that it is this large.
+fn claiming(side: u32) -> Vec<u8> {
+    let mut png = png(1, 1);
+    png[16..20].copy_from_slice(&side.to_be_bytes());
+    png[20..24].copy_from_slice(&side.to_be_bytes());
+    let mut sum = u32::MAX;
+    for byte in &png[12..29] {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg());
+        }
+    }
+    png[29..33].copy_from_slice(&(!sum).to_be_bytes());
+    png
+}
+
+/// Name, declared type, content; status and code of the refusal.
+type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
+    let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "100000")]).await;
+    let person = app.person().await;
+    let image = png(8, 8);
+    let zip = [b"PK\x03\x04".as_slice(), &[0; 200]].concat();
+    let html = b"<!DOCTYPE html><script>alert(1)</script>".as_slice();
+    let svg = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>".as_slice();
+    let text = b"just text".as_slice();
+    let long = "x".repeat(4096);
+    let huge = vec![b'x'; 100_001];
+    let wide = claiming(30_000);
+    let cases: [Case<'_>; 23] = [
+        ("a.jpg", Some("image/png"), &image, 415, "file_type_not_taken"),
+        ("a.png", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
+        ("a.jpg", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
+        ("a.png", Some("image/png"), text, 415, "file_type_not_taken"),
+        ("a.txt", Some("text/plain"), &image, 415, "file_type_not_taken"),
+        ("a.png", Some("image/png"), &image[..40], 415, "file_type_not_taken"),
+        ("a.html", Some("text/html"), html, 415, "file_type_not_taken"),
+        ("a.txt", Some("text/plain"), html, 415, "file_type_not_taken"),
+        ("a.svg", Some("image/svg+xml"), svg, 415, "file_type_not_taken"),
+        ("a.png", Some("image/png"), svg, 415, "file_type_not_taken"),
+        ("a.txt", Some("text/plain"), svg, 415, "file_type_not_taken"),
+        ("a.txt", Some("text/plain"), b"#!/bin/sh\necho", 415, "file_type_not_taken"),
+        ("a.js", Some("text/javascript"), text, 415, "file_type_not_taken"),
+        ("a.zip", Some("application/zip"), &zip, 415, "file_type_not_taken"),
+        ("a.pdf", Some("application/pdf"), &zip, 415, "file_type_not_taken"),
+        ("a.exe", None, b"MZ\x90\0", 415, "file_type_not_taken"),
+        ("a", None, text, 415, "file_type_not_taken"),
+        ("a.json", Some("application/json"), b"{", 415, "file_type_not_taken"),
+        ("a.png", Some("image/png"), &wide, 413, "image_too_large"),
+        ("a.txt", Some("text/plain"), b"", 400, "file_empty"),
+        ("a.txt", Some("text/plain"), &huge, 413, "file_too_large"),
+        ("..", Some("text/plain"), text, 400, "invalid_value"),
+        (&long, Some("text/plain"), text, 400, "invalid_value"),
+    ];
+    for (name, media, content, status, code) in cases {
+        let answer = bring(&app, &person, name, media, content).await;
+        assert_eq!((answer.status, answer.refusal().as_str()), (status, code), "{name:.20} {media:?}");
+    }
+    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
+    bring(&app, &person, "a.txt", Some("text/plain"), &huge[1..]).await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn names_are_kept_as_what_can_be_shown(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    for (sent, kept) in [
+        ("../x.txt", "x.txt"),
+        ("..%2fx.txt", "%2fx.txt"),
+        ("/etc/passwd.txt", "passwd.txt"),
+        ("C:\\\\temp\\\\notes.txt", "notes.txt"),
+        ("photo\u{202e}gnp.txt", "photognp.txt"),
+        ("a;b=c.txt", "a;b=c.txt"),
+    ] {
+        let answer = bring(&app, &person, sent, Some("text/plain"), b"text").await.is(200);
+        assert_eq!(answer.field("name"), kept, "{sent}");
+        let file = app.get(&format!("/files/{}", answer.field("id"))).by(&person).send().await.is(200);
+        let disposition = file.header("content-disposition");
+        assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
+        assert!(disposition.contains("filename*=UTF-8''"), "{disposition}");
+        assert_eq!(file.header("x-content-type-options"), "nosniff");
+        assert_eq!(file.header("content-security-policy"), "sandbox; default-src 'none'");
+    }
+    // A line break or a NUL ends a header: the form is malformed.
+    for sent in ["a\r\nX: y.txt", "a\0.txt"] {
+        let answer = bring(&app, &person, sent, Some("text/plain"), b"text").await;
+        assert!((400..500).contains(&answer.status) || answer.field("name") != sent, "{sent:?}");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn forms_that_are_not_what_they_should_be_are_refused(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let text = b"text".as_slice();
+    let part = ("file", Some("a.txt"), Some("text/plain"), text);
+    for parts in [
+        &[][..],
+        &[part, part],
+        &[part, ("more", None, None, text)],
+        &[("more", None, None, text), part],
+        &[("document", Some("a.txt"), Some("text/plain"), text)],
+        &[("file", None, Some("text/plain"), text)],
+    ] {
+        let answer = app.post("/files").by(&person).parts(parts).send().await;
+        assert!([400, 422].contains(&answer.status), "{parts:?} {}", answer.text);
+        answer.refusal();
+    }
+    let whole = form(&[part]);
+    for end in [whole.len() - 4, whole.len() - 20, 30, 0] {
+        let cut = whole[..end].to_vec();
+        let answer =
+            app.post("/files").by(&person).body("multipart/form-data; boundary=cut-here", cut).send().await;
+        answer.refused(400, "invalid_form");
+    }
+    for media in
+        ["multipart/form-data", "application/json", "text/plain", "multipart/mixed; boundary=cut-here"]
+    {
+        let answer = app.post("/files").by(&person).body(media, whole.clone()).send().await;
+        answer.refused(422, "malformed_request");
+    }
+    app.post("/files").parts(&[part]).send().await.refused(401, "invalid_token");
+    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
+    app.end().await;
+}
+
+/// Sends a request as it stands and reads the status of the answer.
+async fn raw(app: &TestApp, head: &str, body: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(app.address()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn too_much_is_refused_before_it_is_read(db: PgPool) {
+    let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "4096")]).await;
+    let person = app.person().await;
+    let head = |more: &str| {
+        format!(
+            "POST /files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary=cut-here\r\n{more}\r\n",
+            person.access
+        )
+    };
+    // Not a byte of the body is sent.
+    assert_eq!(raw(&app, &head("Content-Length: 22020096\r\n"), b"").await, 413);
+    // Of unknown length, and without end: refused when there is too much of it.
+    let part = b"--cut-here\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n";
+    let piece = [part.as_slice(), &vec![b'x'; 8192]].concat();
+    let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat();
+    assert_eq!(raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
+    // The same in the head of a part, which is gathered as well.
+    let piece = [b"--cut-here\r\nX: ".as_slice(), &vec![b'x'; 40_000]].concat();
+    let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat();
+    assert_eq!(raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
+    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_person_may_have_so_much(db: PgPool) {
+    let limits =
+        [("MAX_FILES_PER_USER", "3"), ("MAX_FILE_BYTES", "2000"), ("MAX_FILE_BYTES_PER_USER", "5000")];
+    let app = TestApp::with(&db, &limits).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let large = "x".repeat(2000);
+    let first = note(&app, &person, &large).await;
+    note(&app, &person, &large).await;
+    // By bytes, then by number.
+    let refused = bring(&app, &person, "a.txt", None, large.as_bytes()).await;
+    refused.refused(413, "file_quota");
+    note(&app, &person, "small").await;
+    bring(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    note(&app, &other, &large).await;
+    // What is deleted makes room.
+    app.delete(&format!("/files/{first}")).by(&person).send().await.is(204);
+    note(&app, &person, &large).await;
+    bring(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    assert_eq!(objects(&app).await, 5, "what was refused is not kept");
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn files_that_come_at_the_same_moment_do_not_pass_the_limit_together(db: PgPool) {
+    let app = TestApp::with(&db, &[("MAX_FILES_PER_USER", "4")]).await;
+    let person = app.person().await;
+    let brought = (0..8).map(|n| {
+        let (app, person) = (&app, &person);
+        async move { bring(app, person, "a.txt", None, format!("text {n}").as_bytes()).await.status }
+    });
+    let statuses = futures::future::join_all(brought).await;
+    let taken = statuses.iter().filter(|status| **status == 200).count();
+    assert!((1..=4).contains(&taken), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 413].contains(status)), "{statuses:?}");
+    assert_eq!(file_events(&app).await, i64::try_from(taken).unwrap());
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_same_key_brings_the_same_file_once(db: PgPool) {
+    let app = TestApp::with(&db, &[("MAX_FILES_PER_USER", "1")]).await;
+    let person = app.person().await;
+    let send = async |key: &str, name: &str, content: &[u8]| {
+        let part = ("file", Some(name), Some("text/plain"), content);
+        app.post("/files").by(&person).key(key).parts(&[part]).send().await
+    };
+    let first = send("a", "one.txt", b"one").await.is(200);
+    // Also when another file would be one too many.
+    let again = send("a", "one.txt", b"one").await.is(200);
+    assert_eq!((again.value(), again.position()), (first.value(), first.position()));
+    assert_eq!((file_events(&app).await, objects(&app).await), (1, 1));
+    send("a", "one.txt", b"two").await.refused(422, "idempotency_key_reused");
+    send("a", "two.txt", b"one").await.refused(422, "idempotency_key_reused");
+    send("b", "one.txt", b"one").await.refused(413, "file_quota");
+    assert_eq!(objects(&app).await, 1);
+    let path = format!("/files/{}", first.field("id"));
+    for _ in 0..2 {
+        app.delete(&path).by(&person).key("c").send().await.is(204);
+    }
+    assert_eq!(file_events(&app).await, 2);
+    app.end().await;
+}

@@ -1,0 +1,156 @@
+//! Files are given back to those whose they are, and go when they are to.
+
+use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
+use projections::log::Metadata;
+use sqlx::PgPool;
+use uuid::Uuid;
+use verbatim::app::files::attaching;
+use verbatim::files::{Content, contents};
+use verbatim::log::{ExecuteError, Intent};
+use verbatim::server::database::MIGRATOR;
+
+use super::{bring, file_events, note, objects, path, png, uuid};
+use crate::support::app::{Person, TestApp};
+
+/// Sends the files with a message of a conversation, as sending one does.
+async fn attach(
+    app: &TestApp,
+    person: &Person,
+    files: &[&str],
+    session: &str,
+    n: u128,
+) -> Result<(), ExecuteError> {
+    let by = UserId::new(person.id);
+    let files: Vec<FileId> = files.iter().map(|id| FileId::new(uuid(id))).collect();
+    let conversation = ConversationId::new(session.parse().unwrap());
+    let message = MessageId::new(Uuid::from_u128(n));
+    let intent = Intent::new(person.id, Metadata::default());
+    let intent = attaching(intent, &files, by, conversation, message, app.app().clock().now());
+    app.sweep().executor.run(intent).await.map(drop)
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let image = png(900, 30);
+    let id = bring(&app, &person, "Größe.png", None, &image).await.is(200).field("id");
+    let plain = uuid(&id).to_string();
+    for id in [&id, &plain] {
+        let (answer, bytes) = app.get(&format!("/files/{id}")).by(&person).download().await;
+        assert_eq!((answer.status, bytes == image), (200, true));
+        assert_eq!(answer.header("content-type"), "image/png");
+        assert_eq!(answer.header("content-length"), image.len().to_string());
+        assert_eq!(
+            answer.header("content-disposition"),
+            "attachment; filename=\"Gr__e.png\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe.png"
+        );
+        assert_eq!(answer.header("content-security-policy"), "sandbox; default-src 'none'");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "private, no-cache");
+        let tag = answer.header("etag").to_owned();
+        let known =
+            app.get(&format!("/files/{id}")).by(&person).header("if-none-match", &tag).send().await.is(304);
+        assert_eq!((known.text.as_str(), known.header("etag")), ("", tag.as_str()));
+    }
+    // To anybody else it is as if it were not there.
+    let unknown = app.get(&format!("/files/{}", Uuid::from_u128(7))).by(&other).send().await.is(404);
+    for id in [id.as_str(), plain.as_str(), "atc_x", "x", "..%2f..%2fetc%2fpasswd"] {
+        let get = app.get(&format!("/files/{id}")).by(&other).send().await.is(404);
+        assert_eq!(get.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+        let delete = app.delete(&format!("/files/{id}")).by(&other).send().await.is(404);
+        assert_eq!(delete.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+    }
+    app.get(&format!("/files/{id}")).send().await.refused(401, "invalid_token");
+    assert_eq!(file_events(&app).await, 1);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_image_is_shown_small_to_whoever_has_the_link(db: PgPool) {
+    let app = TestApp::with(&db, &[("PUBLIC_URL", "https://chat.example/")]).await;
+    let person = app.person().await;
+    let url = bring(&app, &person, "a.png", None, &png(2000, 1000)).await.is(200).field("preview_url");
+    assert!(url.starts_with("https://chat.example/files/"), "{url}");
+    let (answer, bytes) = app.get(&path(&url)).download().await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "image/jpeg");
+    assert_eq!(answer.header("content-disposition"), "inline");
+    assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    let preview = image::load_from_memory(&bytes).unwrap();
+    assert_eq!((preview.width(), preview.height()), (512, 256));
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_is_deleted_is_gone_from_answers_at_once_and_from_the_store_soon(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let image = bring(&app, &person, "a.png", None, &png(20, 20)).await.is(200);
+    let (kept, id) = (note(&app, &person, "kept").await, image.field("id"));
+    app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
+    app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
+    app.get(&path(&image.field("preview_url"))).send().await.refused(404, "not_found");
+    app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
+    app.sweep().deleted((0, Uuid::nil())).await.unwrap();
+    assert_eq!(objects(&app).await, 1);
+    app.get(&format!("/files/{kept}")).by(&person).send().await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn files_that_were_sent_stay_with_their_conversation_and_go_with_it(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let (session, elsewhere) = (app.session(&person).await, app.session(&person).await);
+    let (one, two) = (note(&app, &person, "one").await, note(&app, &person, "two").await);
+    attach(&app, &person, &[&one, &two], &session, 1).await.unwrap();
+    attach(&app, &person, &[&one], &session, 1).await.unwrap();
+    attach(&app, &person, &[&one], &session, 2).await.unwrap();
+    // All of it or nothing: the second one is somewhere else already.
+    let three = note(&app, &person, "three").await;
+    let events = file_events(&app).await;
+    for (by, files) in [(&person, [&three, &two]), (&other, [&three, &three])] {
+        let refused = attach(&app, by, &[files[0], files[1]], &elsewhere, 3).await;
+        assert!(matches!(refused, Err(ExecuteError::Refused(_))), "{refused:?}");
+    }
+    assert_eq!(file_events(&app).await, events);
+    app.caught_up().await;
+    app.delete(&format!("/files/{one}")).by(&person).send().await.refused(409, "file_attached");
+    app.get(&format!("/files/{one}")).by(&person).send().await.is(200);
+
+    app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
+    app.caught_up().await;
+    for id in [&one, &two] {
+        app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
+    }
+    app.sweep().deleted((0, Uuid::nil())).await.unwrap();
+    assert_eq!(objects(&app).await, 1);
+    app.get(&format!("/files/{three}")).by(&person).send().await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let image = png(5, 5);
+    let picture = bring(&app, &person, "a.png", None, &image).await.is(200).field("id");
+    let text = note(&app, &person, "Grüße aus dem Hafen").await;
+    let pdf = bring(&app, &person, "a.pdf", None, b"%PDF-1.7\n").await.is(200).field("id");
+    let gone = note(&app, &person, "gone").await;
+    app.delete(&format!("/files/{gone}")).by(&person).send().await.is(204);
+    let theirs = note(&app, &other, "theirs").await;
+    let ids = [&text, &gone, &theirs, &picture, &pdf].map(|id| FileId::new(uuid(id)));
+    let owner = UserId::new(person.id);
+    let found = contents(&app.sweep().pool, app.files(), owner, &ids, 5).await.unwrap();
+    let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
+    let expected = [
+        Content::Text { text: "Grüße".to_owned(), cut: true },
+        Content::Image(image.into()),
+        Content::Pdf(b"%PDF-1.7\n".to_vec().into()),
+    ];
+    assert_eq!(found, expected);
+    app.end().await;
+}
