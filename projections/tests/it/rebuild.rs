@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aggregates::Event;
 use projections::log::LogReader;
 use projections::models;
 use projections::rebuild::{RebuildError, RebuildReport, rebuild};
@@ -11,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
 
 use crate::events::{ADA, TALK, registered, sent, started};
-use crate::history::{history, missing_kinds};
+use crate::history::{files, history, missing_kinds};
 use crate::probe::{GATE, Probe};
 use crate::support::{Log, SOON, rows_of, until};
 
@@ -29,7 +30,13 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
     let running = log.run(models::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
     // Several conversations interleaved, while the runners follow: batches of every size.
-    let mut lives: Vec<_> = (0..HISTORIES).map(|_| history(&mut random, 90).into_iter()).collect();
+    let talks: Vec<_> = (0..HISTORIES).map(|_| history(&mut random, 90)).collect();
+    let begun = talks.iter().filter_map(|talk| match talk.first()?.first()? {
+        Event::Conversation(event) => Some(event.conversation_id()),
+        _ => None,
+    });
+    let brought = files(&mut random, &begun.collect::<Vec<_>>(), 120);
+    let mut lives: Vec<_> = talks.into_iter().chain([brought]).map(Vec::into_iter).collect();
     let mut end = 0;
     while !lives.is_empty() {
         let index = random.random_range(0..lives.len());
