@@ -25,7 +25,8 @@ pub(super) fn bank_and_tools(folder: &Path) -> [(&'static str, PathBuf); 2] {
     };
     let questions = [question("q1"), question("q2")];
     let bank = json!({"topics": [{"name": "fruit", "title": "Fruit", "questions": questions}]});
-    let tools = json!([{"name": "open_map", "description": "Opens the map.", "parameters": {"type": "object"}}]);
+    let tools =
+        json!([{"name": "open_map", "description": "Opens the map.", "parameters": {"type": "object"}}]);
     [("QUIZ_FILE", bank), ("CLIENT_TOOLS_FILE", tools)].map(|(name, content)| {
         let path = folder.join(name);
         std::fs::write(&path, content.to_string()).unwrap();
@@ -145,7 +146,9 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     let kit = Kit::new(&app, &person);
 
     let map = r#"call open_map {"place": "harbour", "zoom": null}"#;
-    for (name, result) in [("client_tool", json!({"shown": true, "at": null})), ("client_tool_null", json!(null))] {
+    for (name, result) in
+        [("client_tool", json!({"shown": true, "at": null})), ("client_tool_null", json!(null))]
+    {
         let mut talk = Transcript::of(kit);
         let thread = thread_of(&talk.stream("threads.create", create(text(map))).await);
         let output = json!({"thread_id": thread, "result": result});
@@ -214,9 +217,8 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     talk.get("threads.sync_custom_action", act).await;
     assert_eq!(count(&app, "note_added").await, 2, "the model is told, nobody else");
     talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
-    let after = talk
-        .stream("threads.add_user_message", json!({"thread_id": thread, "input": text("Done?")}))
-        .await;
+    let after =
+        talk.stream("threads.add_user_message", json!({"thread_id": thread, "input": text("Done?")})).await;
     assert!(answer_of(&after).contains("Turns seen: "));
     talk.check("action_of_a_widget");
     app.end().await;
@@ -292,7 +294,8 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
     let nothing = |payload: Value| json!({"thread_id": thread, "item_id": quiz, "action": {"type": "other", "payload": payload}});
     talk.stream("threads.custom_action", nothing(json!({"questionId": "q1"}))).await;
     talk.stream("threads.custom_action", nothing(json!(null))).await;
-    let no_sender = json!({"thread_id": thread, "action": {"type": "mcq.next", "payload": {"questionId": "q1"}}});
+    let no_sender =
+        json!({"thread_id": thread, "action": {"type": "mcq.next", "payload": {"questionId": "q1"}}});
     talk.stream("threads.custom_action", no_sender).await;
     let message = kit.items(&thread).await[0]["id"].clone();
     assert_ne!(message, json!(said));
@@ -307,7 +310,10 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
 /// The id of the question that a card shows.
 pub(super) fn question_of(widget: &Value) -> String {
     let form = &widget["children"][2];
-    form["onSubmitAction"]["payload"]["questionId"].as_str().unwrap_or_else(|| panic!("{widget:#}")).to_owned()
+    form["onSubmitAction"]["payload"]["questionId"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{widget:#}"))
+        .to_owned()
 }
 
 /// The transcript with the question that came first, whichever it was, under one name.

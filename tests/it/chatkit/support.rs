@@ -242,6 +242,13 @@ impl Reading {
         }
     }
 
+    /// Reads until there are more than this many events.
+    pub(super) async fn until_more_than(&mut self, count: usize) {
+        while self.events.len() <= count {
+            assert!(self.more().await, "ended: {:?}", kinds(&self.events));
+        }
+    }
+
     /// Reads to the end, which has to be a clean one.
     pub(super) async fn rest(mut self) -> Vec<Value> {
         while self.more().await {}

@@ -241,9 +241,8 @@ fn is_call(text: &str) -> bool {
 #[test]
 fn there_is_no_transcript_besides_those_in_the_list() {
     let files = std::fs::read_dir(folder().join(FOLDER)).unwrap();
-    let mut files: Vec<String> = files
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
+    let mut files: Vec<String> =
+        files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     files.sort();
     assert_eq!(files, NAMES);
 }
