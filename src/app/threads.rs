@@ -288,8 +288,8 @@ impl App {
         Ok(())
     }
 
-    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model. One that has
-    /// ended meanwhile stays as it is.
+    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model under the id
+    /// `note`. One that has ended meanwhile stays as it is; to do it again changes nothing.
     ///
     /// # Errors
     /// Those of the log.
@@ -297,14 +297,13 @@ impl App {
         &self,
         request: &RequestContext,
         actor: Actor,
-        conversation: ConversationId,
-        reply: ReplyId,
+        (conversation, reply): (ConversationId, ReplyId),
         read: &str,
+        note: MessageId,
     ) -> Result<(), AppError> {
         let parts = &self.parts;
         let (by, at) = (actor.user, parts.clock.now());
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
-        let note = MessageId::new(parts.clock.id());
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(
                 conversation,

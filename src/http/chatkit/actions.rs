@@ -103,7 +103,8 @@ fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
     })
 }
 
-/// The try that the card means.
+/// The try that the card means; what is no number of a try is one that never comes.
 fn attempt(payload: &Value) -> Option<u32> {
-    payload.get("attempt").and_then(Value::as_u64).and_then(|attempt| u32::try_from(attempt).ok())
+    let attempt = payload.get("attempt").filter(|attempt| !attempt.is_null())?;
+    Some(attempt.as_u64().and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(u32::MAX))
 }

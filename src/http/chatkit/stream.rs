@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use aggregates::ids::MessageId;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::endpoint::Asking;
 use super::items::{self, Shown};
-use super::wire::{ErrorCode, IdKind, StreamEvent, TextStream, Timestamp, frame};
+use super::wire::{ErrorCode, IdKind, ItemUpdate, StreamEvent, TextStream, Timestamp, frame};
 use crate::app::conversations::Sent;
 use crate::app::sockets::Presence;
 use crate::app::{Actor, App, AppError, RequestContext};
@@ -124,6 +125,7 @@ impl Run {
     async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
+                self.hang_up.sends(&event);
                 self.quiet_at = Instant::now() + QUIET;
                 return Some(event);
             }
@@ -152,14 +154,10 @@ impl Run {
             Step::Frame(Ok(None)) => self.leave(BROKEN),
             Step::Frame(Ok(Some(Frame::Closing))) => self.leave(GOING_DOWN),
             Step::Frame(Ok(Some(Frame::Restart { .. }))) => {
-                self.hang_up.read.clear();
                 self.ready.extend(self.text.restart());
                 self.ready.push_back(progress(AGAIN));
             }
-            Step::Frame(Ok(Some(Frame::Delta { text, .. }))) => {
-                self.ready.extend(self.text.delta(&text));
-                self.hang_up.read.push_str(&text);
-            }
+            Step::Frame(Ok(Some(Frame::Delta { text, .. }))) => self.ready.extend(self.text.delta(&text)),
             Step::Frame(Ok(Some(Frame::Deleted))) => {
                 self.ready.extend(self.text.give_up());
                 self.leave(DELETED);
@@ -258,6 +256,21 @@ struct HangUp {
     armed: bool,
 }
 
+impl HangUp {
+    /// Notes what goes out: what still waits to be sent has not been read by anybody.
+    fn sends(&mut self, event: &StreamEvent) {
+        match event {
+            StreamEvent::ItemUpdated { update, .. } => {
+                if let ItemUpdate::TextDelta { delta, .. } = update.as_ref() {
+                    self.read.push_str(delta);
+                }
+            }
+            StreamEvent::ItemRemoved { .. } => self.read.clear(),
+            _ => {}
+        }
+    }
+}
+
 impl Drop for HangUp {
     fn drop(&mut self) {
         if !self.armed || self.app.stopping().is_cancelled() {
@@ -265,9 +278,11 @@ impl Drop for HangUp {
         }
         let (app, actor, context) = (self.app.clone(), self.actor, self.context.clone());
         let (sent, read) = (self.sent.clone(), std::mem::take(&mut self.read));
+        // One note, however often it has to be tried.
+        let note = MessageId::new(app.clock().id());
         self.app.tasks().spawn(async move {
             for _ in 0..TRIES {
-                match app.hung_up(&context, actor, sent.conversation, sent.reply, &read).await {
+                match app.hung_up(&context, actor, (sent.conversation, sent.reply), &read, note).await {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),
                     Err(error) => {
                         tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");

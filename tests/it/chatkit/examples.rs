@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use verbatim::http::chatkit::wire::{schema, sse};
 
-use super::formats;
+use super::{formats, transcript};
 use crate::support::setting;
 
 /// Something that is sent.
@@ -27,11 +27,11 @@ impl Example {
     }
 }
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/chatkit/golden")
 }
 
-fn read(path: &Path) -> Value {
+pub(super) fn read(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -41,6 +41,10 @@ pub(super) fn golden_values() -> Vec<(String, String, Value)> {
     let mut values = Vec::new();
     for kind in std::fs::read_dir(folder()).unwrap() {
         let kind = kind.unwrap();
+        if kind.file_name() == transcript::FOLDER {
+            // Whole conversations, which have a form of their own.
+            continue;
+        }
         for file in std::fs::read_dir(kind.path()).unwrap() {
             let path = file.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();

@@ -1,7 +1,19 @@
-//! The ChatKit door: its formats, against golden files and against the types of the protocol's own package, and accounts.
+//! The ChatKit door: its formats, against golden files and against the types of the protocol's own package; what follows
+//! on each request, as transcripts; what it refuses, and what happens when somebody hangs up; accounts.
 
 mod accounts;
+mod attachments;
+mod bad_input;
+mod cancel;
 mod examples;
 mod formats;
+mod many;
+mod paging;
 mod python;
+mod quiz;
 mod requests;
+mod scope;
+mod sequences;
+mod session;
+mod support;
+mod transcript;

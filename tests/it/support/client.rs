@@ -58,6 +58,11 @@ impl Call {
         tokio::time::timeout(PATIENCE, answered).await.expect("an answer in time")
     }
 
+    /// Makes the call; gives what is answered before its body is read. To drop it is to hang up.
+    pub(crate) async fn open(self) -> reqwest::Response {
+        tokio::time::timeout(PATIENCE, self.request.send()).await.expect("an answer in time").unwrap()
+    }
+
     /// Makes the call; its answer with the body as bytes.
     pub(crate) async fn download(self) -> (Answer, Vec<u8>) {
         let answered = async {
