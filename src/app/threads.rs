@@ -304,20 +304,10 @@ impl App {
         let parts = &self.parts;
         let (by, at) = (actor.user, parts.clock.now());
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
+        let note = Some((note, Personal::Known(STOPPED.to_owned())));
+        let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(
-                conversation,
-                ConversationCommand::CancelReply { reply_id: reply, by, text, at },
-            )
-            .then::<Conversation>(
-                conversation,
-                ConversationCommand::AddNote {
-                    by,
-                    item_id: note,
-                    note: Personal::Known(STOPPED.to_owned()),
-                    at,
-                },
-            );
+            .then::<Conversation>(conversation, command);
         match parts.executor.run(intent).await.map_err(AppError::from) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),

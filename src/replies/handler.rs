@@ -275,9 +275,15 @@ impl ReplyHandler {
     async fn messages(&self, job: &Job) -> Result<Vec<ThreadRow>, ExecuteError> {
         let inner = &self.inner;
         let rows = context::rows_needed(&inner.settings);
-        thread::newest(&inner.pool, job.conversation, rows)
-            .await
-            .map_err(|error| ExecuteError::Unavailable(error.into()))
+        let read = async {
+            let mut rows = thread::newest(&inner.pool, job.conversation, rows).await?;
+            if rows.iter().all(|row| row.id != job.message) {
+                // An old question that was answered now.
+                rows.extend(thread::by_ids(&inner.pool, job.conversation, &[job.message]).await?);
+            }
+            Ok::<_, sqlx::Error>(rows)
+        };
+        read.await.map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
     fn prompt(&self, job: &Job, attempt: u32, context: &Context) -> Prompt {
