@@ -39,7 +39,7 @@ pub(super) enum Called {
 }
 
 /// Every tool that may be called; the built-in ones cannot be replaced.
-pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
+pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
             name: ASK_USER.to_owned(),
