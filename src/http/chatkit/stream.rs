@@ -42,7 +42,7 @@ const BROKEN: &str = "The stream could not be continued. Open the thread again t
 
 /// The answer whose events are known already.
 pub(super) fn whole(events: Vec<StreamEvent>) -> Response {
-    let body: Vec<u8> = events.iter().flat_map(|event| frame(event)).collect();
+    let body: Vec<u8> = events.iter().flat_map(frame).collect();
     dressed(Body::from(body))
 }
 
@@ -285,7 +285,7 @@ impl Drop for HangUp {
                 match app.hung_up(&context, actor, (sent.conversation, sent.reply), &read, note).await {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),
                     Err(error) => {
-                        tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet")
+                        tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");
                     }
                 }
                 tokio::time::sleep(PAUSE).await;

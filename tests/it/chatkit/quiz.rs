@@ -180,7 +180,8 @@ async fn a_quiz_is_taken_by_its_card_from_the_first_question_to_the_score(db: Pg
             1 => Quiz::begin(kit).await,
             _ => Quiz::reloaded(kit, &thread, &item).await,
         };
-        (thread.clone_from(&quiz.thread), item.clone_from(&quiz.item));
+        thread.clone_from(&quiz.thread);
+        item.clone_from(&quiz.item);
         let known = &bank[quiz.card.question()];
         assert!(quiz.card.says(&format!("Question {number} of 3")));
         assert_eq!(
@@ -291,7 +292,7 @@ async fn of_fifty_answers_to_one_card_one_counts(db: PgPool) {
     let submits = (0..50).map(async |n: usize| {
         let (name, payload) = quiz.card.submit(&choices[n % choices.len()]);
         let params = acting(&quiz.thread, &quiz.item, &name, payload);
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             let answer = kit.get("threads.sync_custom_action", params).await;
             return answer["updated_item"]["widget"].clone();
         }
@@ -338,6 +339,12 @@ async fn both_doors_show_one_conversation_and_one_quiz(db: PgPool) {
     assert!(quiz.does(quiz.card.submit(&known.wrong[1])).await, "the card is out of date");
     assert!(quiz.card.says(known.explanation.as_ref().unwrap()));
     quiz.is_kept().await;
+
+    // The other way round: what was asked for here is told there.
+    let here = Quiz::begin(kit).await;
+    let path = format!("/api/history/{}", session_of(&here.thread));
+    let history = app.get(&path).by(&person).send().await.is(200).value();
+    assert_eq!(history["items"][1]["text"], "Here is a quiz about rust.");
 
     // Threads and sessions, messages and items are the same.
     let (other, events) = kit.create("Written here").await;

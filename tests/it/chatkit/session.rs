@@ -44,7 +44,7 @@ async fn the_official_package_reads_a_whole_session(db: PgPool) {
     // What answers bring.
     for said in ["call open_map {\"place\": \"harbour\", \"zoom\": null}", ASK, WIDGET, "quiz me on fruit"] {
         let events = talk.stream("threads.add_user_message", of(json!({"input": text(said)}))).await;
-        let brought = events.iter().filter(|event| kind(event) == "thread.item.done").next_back().unwrap();
+        let brought = events.iter().rfind(|event| kind(event) == "thread.item.done").unwrap();
         let item = id_of(&brought["item"]);
         match brought["item"]["type"].as_str().unwrap() {
             "client_tool_call" => {
