@@ -91,6 +91,7 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
         stream.until(|event| kind(event) == "stream_options").await;
         open.push(stream);
     }
+    app.until("both are being answered", async || count(&app, "reply_begun").await == 2).await;
     let events = app.events().await;
     let refused = kit.ask("threads.create", hello.clone()).await;
     refused.refused(429, "too_many_streams");
