@@ -22,6 +22,8 @@ mod pgbench;
 mod report;
 #[path = "side_by_side/seed.rs"]
 mod seed;
+#[path = "side_by_side/widgets.rs"]
+mod widgets;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -158,6 +160,7 @@ async fn one(report: &mut Report) -> anyhow::Result<()> {
     bench.pages(report).await?;
     bench.conversation_length(report).await?;
     bench.first_token(report).await?;
+    widgets::actions(&bench, report).await?;
     let after = bench.command_latency(&[bench.short]).await?.swap_remove(0);
     let log_after = bench.log_length().await?;
     report.add(

@@ -12,6 +12,9 @@ ALTER TABLE messages
     -- Position of the event that left it behind: it is shown no more, and kept.
     ADD COLUMN left_at      bigint;
 
+-- Position of the last event that left something behind: who comes back from before it loads the history again.
+ALTER TABLE conversations ADD COLUMN rewound_at bigint;
+
 ALTER TABLE pending_replies ADD COLUMN interactive boolean NOT NULL DEFAULT false;
 
 -- Ids of what the answer brought besides its text.

@@ -76,7 +76,8 @@ async def follow(arguments: argparse.Namespace) -> None:
     while True:
         try:
             messages = await subscription.fetch(500, timeout=arguments.patience)
-        except NothingCame:
+        # The library says it in two ways, depending on where it stood when the time was up.
+        except (NothingCame, asyncio.TimeoutError):
             if arguments.once:
                 break
             continue

@@ -67,6 +67,7 @@ impl App {
         place.weighs(size);
         // A repetition must not be refused for what the first one brought.
         if !self.is_repeated(key.as_ref()).await? {
+            parts.limits.check_upload(actor.user.uuid())?;
             place.fits(parts, None).await?;
         }
         let (id, at) = (FileId::new(parts.clock.id()), parts.clock.now());
@@ -99,6 +100,7 @@ impl App {
         let key = self.key_of_file(request, actor.user, &name, &looked);
         let id = FileId::new(self.parts.clock.id());
         if !self.is_repeated(key.as_ref()).await? {
+            self.parts.limits.check_upload(actor.user.uuid())?;
             looked.place.fits(&self.parts, None).await?;
             self.keep(id, &looked).await?;
         }

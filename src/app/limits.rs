@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock as _, DefaultClock, QuantaInstant};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
@@ -49,18 +49,31 @@ impl MessageLimits {
     /// # Errors
     /// `Throttled`, with the time after which it goes again.
     pub fn check(&self, user: Uuid, conversation: Uuid) -> Result<(), AppError> {
+        // The conversation's limit is the narrower one: asked first, so that it does not use up the user's.
+        self.ask(|limits| {
+            limits.conversations.check_key(&(user, conversation)).and_then(|()| limits.users.check_key(&user))
+        })
+    }
+
+    /// Counts one file, which is in no conversation yet, as a message of its user.
+    ///
+    /// # Errors
+    /// `Throttled`, with the time after which it goes again.
+    pub fn check_upload(&self, user: Uuid) -> Result<(), AppError> {
+        self.ask(|limits| limits.users.check_key(&user))
+    }
+
+    fn ask(
+        &self,
+        check: impl FnOnce(&Limits) -> Result<(), NotUntil<QuantaInstant>>,
+    ) -> Result<(), AppError> {
         let Some(limits) = &self.limits else { return Ok(()) };
         if limits.checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1
         {
             limits.users.retain_recent();
             limits.conversations.retain_recent();
         }
-        // The conversation's limit is the narrower one: asked first, so that it does not use up the user's.
-        let checked = limits
-            .conversations
-            .check_key(&(user, conversation))
-            .and_then(|()| limits.users.check_key(&user));
-        checked.map_err(|refused| {
+        check(limits).map_err(|refused| {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             metrics::counter!("verbatim_throttled_total").increment(1);
             AppError::new(Kind::Throttled, "rate_limited", "Too many messages; please wait a moment.")

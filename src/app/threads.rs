@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use aggregates::Personal;
-use aggregates::conversation::{
-    Conversation, ConversationCommand, InputAnswer, InputForm, InputQuestion, Verdict, WantedReply,
-};
+use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::ReplyText;
 use projections::conversations::query::ConversationRow;
@@ -19,6 +17,10 @@ use super::conversations::{Sent, stored_id};
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::ai::{ProviderError, Recording};
 use crate::log::{Intent, Outcome};
+
+pub use aggregates::conversation::{
+    Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
+};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
 const STOPPED: &str =

@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(parse(good).unwrap()[0].name, "open_map");
         assert_eq!(parse("[]"), Ok(Vec::new()));
         for (text, says) in [
-            ("{", "EOF"),
+            ("[", "EOF"),
             (r#"[{"name": "a b", "description": "", "parameters": {}}]"#, "tool 1 has a name"),
             (r#"[{"name": "a", "description": "", "parameters": []}]"#, "the parameters of `a`"),
             (r#"[{"name": "a", "description": "", "parameters": {}, "x": 1}]"#, "unknown field"),

@@ -152,10 +152,12 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
     let Missed { until, counted } = missed;
     let Stored { pool, progress, .. } = stored;
     progress.wait(MODELS, until, CATCH_UP).await;
-    if !counted
-        && messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await? > MOST_MISSED
-    {
-        return Ok(Page::TooMuch);
+    if !counted {
+        let missed = messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await?;
+        // What was left behind is among what the client shows: it has to look again.
+        if missed > MOST_MISSED || conversations::query::rewound_since(&pool, user, after, until).await? {
+            return Ok(Page::TooMuch);
+        }
     }
     let Since { stands, rows } =
         messages::query::since(&pool, user, (after, until), (PAGE, PAGE_BYTES)).await?;

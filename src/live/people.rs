@@ -32,6 +32,15 @@ pub enum Item {
     Message(MessageRow),
     /// The owner has read so far.
     Read(ReadMark),
+    /// What stood after a message was left behind.
+    Rewound {
+        /// In which conversation.
+        conversation: Uuid,
+        /// The message that stays, with everything before it.
+        message: MessageId,
+        /// Place of the event in the log.
+        position: i64,
+    },
     /// A reply begins to be written, or has stopped.
     Writing {
         /// In which conversation.
@@ -51,6 +60,7 @@ impl Item {
         match self {
             Self::Message(row) => Some(row.position),
             Self::Read(mark) => Some(mark.position),
+            Self::Rewound { position, .. } => Some(*position),
             Self::Writing { .. } | Self::Typing(_) => None,
         }
     }
@@ -223,6 +233,9 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
             message_id: message_id.uuid(),
             position,
         })],
+        E::ConversationRewound { message_id, .. } => {
+            vec![Item::Rewound { conversation, message: *message_id, position }]
+        }
         E::ReplyBegun { reply_id, .. } => vec![writing(reply_id, true)],
         // It says nothing: what it brought is shown where that can be shown.
         E::ReplyCompleted { reply_id, text: Personal::Known(text), items, .. }
@@ -259,7 +272,6 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
         | E::ConversationDeleted { .. }
         | E::ReplyRequested { .. }
         | E::ReplyAttemptFailed { .. }
-        | E::ConversationRewound { .. }
         | E::ClientToolCalled { .. }
         | E::ClientToolAnswered { .. }
         | E::ClientToolDropped { .. }

@@ -137,6 +137,10 @@ fn attempt_failed(n: u128, attempt: u32) -> Event {
 }
 
 fn completed(n: u128, attempt: u32) -> Event {
+    completed_with(n, attempt, vec![])
+}
+
+fn completed_with(n: u128, attempt: u32, items: Vec<MessageId>) -> Event {
     Event::ReplyCompleted {
         conversation_id: talk(),
         message_id: message(n),
@@ -145,7 +149,7 @@ fn completed(n: u128, attempt: u32) -> Event {
         answer_id: MessageId::answering(reply(n)),
         attempt,
         text: answer("hi"),
-        items: vec![],
+        items,
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
         timings: Timings { first_token_ms: Some(10), total_ms: 20 },
@@ -230,11 +234,15 @@ fn retry(n: u128, attempt: u32) -> Command {
 }
 
 fn record(n: u128, attempt: u32) -> Command {
+    record_with(n, attempt, vec![])
+}
+
+fn record_with(n: u128, attempt: u32, brought: Vec<Brought>) -> Command {
     Command::RecordReply {
         reply_id: reply(n),
         attempt,
         text: answer("hi"),
-        brought: vec![],
+        brought,
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
         timings: Timings { first_token_ms: Some(10), total_ms: 20 },

@@ -36,7 +36,6 @@ impl Projection for Conversations {
                 ConversationEvent::ReplyRequested { .. }
                 | ConversationEvent::ReplyBegun { .. }
                 | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ConversationRewound { .. }
                 | ConversationEvent::ClientToolCalled { .. }
                 | ConversationEvent::ClientToolAnswered { .. }
                 | ConversationEvent::ClientToolDropped { .. }
@@ -87,6 +86,8 @@ struct Change {
     updated_at: Option<DateTime<Utc>>,
     /// The last message read, and the position of the event that says so.
     read: Option<(Uuid, i64)>,
+    /// Position of the last event that left something behind.
+    rewound: Option<i64>,
 }
 
 impl Change {
@@ -112,6 +113,7 @@ impl Change {
             ConversationEvent::ConversationRead { message_id, .. } => {
                 self.read = Some((message_id.uuid(), position));
             }
+            ConversationEvent::ConversationRewound { .. } => self.rewound = Some(position),
             ConversationEvent::ConversationDeleted { .. } => self.deleted = true,
             ConversationEvent::MessageSent { text, at, .. } => {
                 self.message(text.as_ref().known().map(|text| text.as_str()), *at);
@@ -128,7 +130,6 @@ impl Change {
             ConversationEvent::ReplyRequested { .. }
             | ConversationEvent::ReplyBegun { .. }
             | ConversationEvent::ReplyAttemptFailed { .. }
-            | ConversationEvent::ConversationRewound { .. }
             | ConversationEvent::ClientToolCalled { .. }
             | ConversationEvent::ClientToolAnswered { .. }
             | ConversationEvent::ClientToolDropped { .. }
@@ -203,6 +204,7 @@ struct Changed {
     updated: Vec<Option<DateTime<Utc>>>,
     read_to: Vec<Option<Uuid>>,
     read_marked: Vec<Option<i64>>,
+    rewound: Vec<Option<i64>>,
 }
 
 impl Changed {
@@ -218,6 +220,7 @@ impl Changed {
         self.updated.push(change.updated_at);
         self.read_to.push(change.read.map(|(message, _)| message));
         self.read_marked.push(change.read.map(|(_, position)| position));
+        self.rewound.push(change.rewound);
     }
 
     async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -233,10 +236,13 @@ impl Changed {
                  last_message = CASE WHEN n.set_last THEN n.last ELSE c.last_message END,
                  updated_at = coalesce(n.updated, c.updated_at),
                  read_to = coalesce(n.read_to, c.read_to),
-                 read_marked = coalesce(n.read_marked, c.read_marked)
+                 read_marked = coalesce(n.read_marked, c.read_marked),
+                 rewound_at = coalesce(n.rewound, c.rewound_at)
              FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bool[],
-                         $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[])
-                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked)
+                         $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[],
+                         $12::bigint[])
+                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked,
+                       rewound)
              WHERE c.conversation_id = n.id",
         )
         .bind(self.ids)
@@ -250,6 +256,7 @@ impl Changed {
         .bind(self.updated)
         .bind(self.read_to)
         .bind(self.read_marked)
+        .bind(self.rewound)
         .execute(connection)
         .await?;
         Ok(())

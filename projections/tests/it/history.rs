@@ -1,8 +1,8 @@
 //! Random but valid histories: what the domain decides on a list of random commands.
 
 use aggregates::conversation::{
-    Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason, FinishReason,
-    Timings, Usage, WantedReply, decide,
+    Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason,
+    FinishReason, InputAnswer, InputForm, InputQuestion, Timings, Usage, Verdict, WantedReply, decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
@@ -11,6 +11,7 @@ use aggregates::{Event, Personal};
 use cqrs_es::Aggregate as _;
 use rand::Rng;
 use rand::rngs::StdRng;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::events::{ADA, answer, minute, plan, quiz_question, title};
@@ -19,14 +20,14 @@ use crate::events::{ADA, answer, minute, plan, quiz_question, title};
 pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
     let id = ConversationId::new(Uuid::from_u128(random.random()));
     let mut state = Conversation::default();
-    let mut messages: Vec<MessageId> = Vec::new();
+    let (mut messages, mut items): (Vec<MessageId>, Vec<MessageId>) = (Vec::new(), Vec::new());
     let mut groups = Vec::new();
     for step in 0..commands {
         let command = if step == 0 {
             let title = random.random_bool(0.5).then(|| title("begun"));
             Command::Start { id, by: ADA, title, at: minute(0) }
         } else {
-            any_command(random, &state, &mut messages, i64::try_from(step).unwrap())
+            any_command(random, &state, &mut messages, &mut items, i64::try_from(step).unwrap())
         };
         // What the domain refuses is no event.
         let Ok(events) = decide(&state, command) else { continue };
@@ -44,6 +45,7 @@ fn any_command(
     random: &mut StdRng,
     state: &Conversation,
     messages: &mut Vec<MessageId>,
+    items: &mut Vec<MessageId>,
     step: i64,
 ) -> Command {
     let at = minute(step);
@@ -53,7 +55,33 @@ fn any_command(
         |open| (open.reply_id, open.attempt),
     );
     let partial = random.random_bool(0.5).then(|| answer("as far as it came"));
-    match random.random_range(0..100) {
+    let (reply, deadline) = (WantedReply { model: None, interactive: true }, minute(step + 3));
+    let item_id = items.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
+    match random.random_range(0..136) {
+        100..104 => {
+            let message_id = messages.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
+            // Wherever the log may stand by then.
+            let message_position = random.random_range(1..2_000);
+            Command::AskAgain { by: ADA, message_id, message_position, reply, at, deadline }
+        }
+        104..114 => {
+            let output = Personal::Known(json!({"came to": step}));
+            Command::AnswerClientTool { by: ADA, item_id, output, reply, at, deadline }
+        }
+        114..124 => {
+            let answer = InputAnswer { id: "q".to_owned(), values: vec![format!("{step}")], skipped: false };
+            let (skipped, answers) = (random.random(), Personal::Known(vec![answer]));
+            Command::AnswerInput { by: ADA, item_id, skipped, answers, reply, at, deadline }
+        }
+        124..130 => {
+            let item_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
+            Command::AddNote { by: ADA, item_id, note: Personal::Known(format!("note at {step}")), at }
+        }
+        130..136 => {
+            let item_ids = messages.last().into_iter().chain(items.last()).copied().collect();
+            let verdict = if random.random() { Verdict::Positive } else { Verdict::Negative };
+            Command::GiveFeedback { by: ADA, item_ids, verdict, at }
+        }
         0..30 => {
             let message_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
             messages.push(message_id);
@@ -79,7 +107,7 @@ fn any_command(
             reply_id,
             attempt,
             text: answer(&format!("answer at {step}")),
-            brought: Vec::new(),
+            brought: brought(random, items),
             finish: FinishReason::Stop,
             usage: Usage::default(),
             timings: Timings::default(),
@@ -102,6 +130,32 @@ fn any_command(
         },
         _ => Command::Delete { by: ADA, at },
     }
+}
+
+/// What an answer brings; often nothing.
+fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
+    let item_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
+    let item = match random.random_range(0..5) {
+        0 => Brought::ClientToolCall {
+            item_id,
+            call_id: "call-1".to_owned(),
+            name: "look".to_owned(),
+            arguments: Personal::Known(json!({"at": "sky"})),
+        },
+        1 => {
+            let form = InputForm::Freeform { description: None };
+            let question = InputQuestion { id: "q".to_owned(), question: "Why?".to_owned(), form };
+            Brought::InputRequest { item_id, questions: Personal::Known(vec![question]) }
+        }
+        2 => Brought::Widget {
+            item_id,
+            widget: Personal::Known(json!({"type": "Card", "children": []})),
+            copy_text: None,
+        },
+        _ => return Vec::new(),
+    };
+    items.push(item_id);
+    vec![item]
 }
 
 /// The events of one quiz's life in `conversation`, which may be deleted at any time.

@@ -8,6 +8,7 @@
 mod append_keys;
 mod append_rules;
 mod events;
+mod file_history;
 mod floor;
 mod history;
 mod models;

@@ -12,6 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
 
 use crate::events::{ADA, TALK, registered, sent, started};
+use crate::file_history::files;
 use crate::history::{history, missing_kinds, quiz_history};
 use crate::probe::{GATE, Probe};
 use crate::support::{Log, SOON, rows_of, until};
@@ -30,14 +31,16 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
     let running = log.run(models::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
     // Several conversations interleaved, while the runners follow: batches of every size.
-    let mut lives = Vec::new();
+    let (mut lives, mut begun) = (Vec::new(), Vec::new());
     for _ in 0..HISTORIES {
         let talk = history(&mut random, 90);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
         // Shorter than its conversation, which so may end before it or after it.
         let quiz = quiz_history(&mut random, first.conversation_id(), 60);
+        begun.push(first.conversation_id());
         lives.extend([talk.into_iter(), quiz.into_iter()]);
     }
+    lives.push(files(&mut random, &begun, 120).into_iter());
     let mut end = 0;
     while !lives.is_empty() {
         let index = random.random_range(0..lives.len());
@@ -55,8 +58,11 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
 
     for projection in models::all() {
         let name = projection.name();
-        let live = rows_of(&pool, name).await;
-        assert!(!live.is_empty(), "{name} has rows");
+        let mut live = Vec::new();
+        for table in projection.tables() {
+            live.push(rows_of(&pool, table).await);
+        }
+        assert!(!live[0].is_empty(), "{name} has rows");
         let mut progress = Vec::new();
         let options = pool.connect_options();
         let report =
@@ -64,8 +70,10 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
                 .await
                 .unwrap();
         assert!(report.equal, "{name}: {report:?}");
-        assert_eq!(rows_of(&pool, name).await, live, "{name}");
-        assert_eq!(report.before[0].rows, i64::try_from(live.len()).unwrap());
+        for (table, live) in projection.tables().iter().zip(&live) {
+            assert_eq!(rows_of(&pool, table).await, *live, "{table}");
+        }
+        assert_eq!(report.before[0].rows, i64::try_from(live[0].len()).unwrap());
         assert_eq!(report.stands, end);
         // Events that do not concern a model move its checkpoint later, or not at all before the process ends.
         assert!(report.stood <= end);
@@ -76,13 +84,17 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
         // The same again, one event at a time and only those that concern it: neither how events fall into batches nor
         // what is passed over makes a difference.
         let mut transaction = pool.begin().await.unwrap();
-        sqlx::query(&format!("DELETE FROM {name}")).execute(&mut *transaction).await.unwrap();
+        for table in projection.tables() {
+            sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await.unwrap();
+        }
         for event in read_all(&log.reader).await {
             if projection.concerns(&event.event) {
                 projection.apply(&mut transaction, &[event]).await.unwrap();
             }
         }
-        assert_eq!(rows_of(&mut *transaction, name).await, live, "{name}, one by one");
+        for (table, live) in projection.tables().iter().zip(&live) {
+            assert_eq!(rows_of(&mut *transaction, table).await, *live, "{table}, one by one");
+        }
         transaction.rollback().await.unwrap();
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aggregates::conversation::{Composed, InputForm, InputQuestion, Part};
 use aggregates::ids::{FileId, MessageId};
 use projections::conversations::query::ConversationRow;
 use projections::files::query::FileRow;
@@ -15,6 +14,7 @@ use super::wire::{
     AssistantContent, IdKind, InferenceOptions, InputAnswer, InputOption, ItemKind, StructuredInput,
     StructuredInputKind, StructuredStatus, Thread, ThreadItem, ToolCallStatus, ToolChoice, UserContent,
 };
+use crate::app::threads::{Composed, InputForm, InputQuestion, Part};
 use crate::app::{Actor, AppError};
 use crate::http::Doors;
 use crate::widgets;

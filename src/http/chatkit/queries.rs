@@ -1,6 +1,5 @@
 //! Requests that are answered with one document.
 
-use aggregates::conversation::Verdict;
 use aggregates::ids::ConversationId;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -20,6 +19,7 @@ use super::wire::request::{
 use super::wire::{IdKind, Page, ThreadItem, Transcription, UpdatedItem};
 use crate::ai::Recording;
 use crate::app::conversations::Change;
+use crate::app::threads::Verdict;
 use crate::app::{AppError, Kind};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;

@@ -1,6 +1,5 @@
 //! Requests that are answered with a stream: what is asked for is recorded first, and refused before anything is sent.
 
-use aggregates::conversation::{Enclosed, InputAnswer, WantedReply};
 use aggregates::ids::{ConversationId, FileId};
 use axum::response::Response;
 
@@ -17,7 +16,7 @@ use super::wire::request::{
 use super::wire::{ErrorCode, IdKind, NoticeLevel, StreamEvent, Thread, ThreadItem};
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
-use crate::app::threads::Answers;
+use crate::app::threads::{Answers, Enclosed, InputAnswer, WantedReply};
 use crate::app::{AppError, Kind};
 use crate::http::error::ApiError;
 

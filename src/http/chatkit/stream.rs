@@ -136,7 +136,7 @@ impl Run {
                 // First: a reply that is written without a pause must not hide that the login has ended.
                 biased;
                 () = self.presence.ended() => Step::SignedOut,
-                frame = self.follower.next() => Step::Frame(frame),
+                frame = self.follower.next() => Step::Frame(frame.map_err(AppError::from)),
                 () = tokio::time::sleep_until(self.quiet_at) => Step::Quiet,
             };
             self.take(step).await;
@@ -217,7 +217,7 @@ impl Run {
 
 /// What a run meets next.
 enum Step {
-    Frame(Result<Option<Frame>, sqlx::Error>),
+    Frame(Result<Option<Frame>, AppError>),
     SignedOut,
     Quiet,
 }

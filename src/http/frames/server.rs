@@ -184,6 +184,16 @@ pub enum ServerFrame {
         /// The last message that was read.
         message_id: Uuid,
     },
+    /// The person went back to a message: what stood after it is shown no more.
+    #[serde(rename = "rewound")]
+    Rewound {
+        /// Place of that in the log.
+        position: i64,
+        /// The conversation.
+        session_id: Uuid,
+        /// The message that stays, with everything before it.
+        message_id: Uuid,
+    },
     /// Somebody writes, or has stopped.
     #[serde(rename = "typing")]
     Typing {
@@ -232,6 +242,9 @@ impl ServerFrame {
             Item::Message(row) => Self::Message(row.into()),
             Item::Read(ReadMark { conversation_id, message_id, position }) => {
                 Self::Read { position: *position, session_id: *conversation_id, message_id: *message_id }
+            }
+            Item::Rewound { conversation, message, position } => {
+                Self::Rewound { position: *position, session_id: *conversation, message_id: message.uuid() }
             }
             Item::Writing { conversation, reply, writing } => Self::Typing {
                 session_id: *conversation,

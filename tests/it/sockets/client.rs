@@ -53,8 +53,13 @@ impl Socket {
 
     /// The same with a query.
     pub(crate) async fn since(app: &TestApp, person: &Person, query: &str) -> Self {
+        Self::try_since(app, person, query).await.unwrap()
+    }
+
+    /// The same, or the refusal.
+    pub(crate) async fn try_since(app: &TestApp, person: &Person, query: &str) -> Result<Self, (u16, Value)> {
         let bearer = format!("Bearer {}", person.access);
-        open(&app.address().to_string(), query, &[("authorization", &bearer)]).await.unwrap()
+        open(&app.address().to_string(), query, &[("authorization", &bearer)]).await
     }
 
     pub(crate) async fn send(&mut self, frame: Value) {

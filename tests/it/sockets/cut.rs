@@ -76,7 +76,15 @@ async fn by_socket(app: &TestApp, person: &Person, reply: &str, random: &mut Std
     let mut heard = Heard::default();
     loop {
         let cut = Instant::now() + Duration::from_millis(random.random_range(LIFE));
-        let mut socket = Socket::of(app, person).await;
+        let mut socket = match Socket::try_since(app, person, "").await {
+            Ok(socket) => socket,
+            Err((status, body)) => {
+                // As streams are told to come again.
+                assert_eq!((status, &body["code"]), (503, &json!("unavailable")));
+                tokio::time::sleep(Duration::from_millis(random.random_range(LIFE))).await;
+                continue;
+            }
+        };
         socket.send(json!({"type": "follow", "reply_id": reply, "after": heard.last})).await;
         while let Ok(frame) = tokio::time::timeout_at(cut, socket.next()).await {
             let frame = frame.expect("nobody closes it");

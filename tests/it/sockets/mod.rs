@@ -8,4 +8,5 @@ mod edges;
 mod going_down;
 mod nodes;
 mod resume;
+mod rewound;
 mod talk;

@@ -47,72 +47,6 @@ fn input_requested(n: u128) -> Event {
     }
 }
 
-fn recorded(brought: Vec<Brought>) -> Command {
-    match record(1, 1) {
-        Command::RecordReply {
-            reply_id,
-            attempt,
-            text,
-            finish,
-            usage,
-            timings,
-            model,
-            provider_reply_id,
-            at,
-            ..
-        } => Command::RecordReply {
-            reply_id,
-            attempt,
-            text,
-            brought,
-            finish,
-            usage,
-            timings,
-            model,
-            provider_reply_id,
-            at,
-        },
-        other => other,
-    }
-}
-
-fn completed_with(items: Vec<MessageId>) -> Event {
-    match completed(1, 1) {
-        Event::ReplyCompleted {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            answer_id,
-            attempt,
-            text,
-            finish,
-            usage,
-            timings,
-            model,
-            provider_reply_id,
-            at,
-            ..
-        } => Event::ReplyCompleted {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            answer_id,
-            attempt,
-            text,
-            items,
-            finish,
-            usage,
-            timings,
-            model,
-            provider_reply_id,
-            at,
-        },
-        other => other,
-    }
-}
-
 /// A reply asked for by an interactive asker.
 fn asked_by(asker: MessageId, reply_id: ReplyId, second: i64, deadline: i64) -> Event {
     Event::ReplyRequested {
@@ -154,7 +88,7 @@ fn answered() -> Vec<Event> {
 }
 
 fn tool_waiting() -> Vec<Event> {
-    asked([begun(1, 1, "w"), completed_with(vec![item(1)]), called(1)])
+    asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), called(1)])
 }
 
 #[test]
@@ -166,8 +100,8 @@ fn an_answer_is_recorded_with_what_it_brings() {
         Brought::Widget { item_id: item(3), widget: widget.clone(), copy_text: None },
         Brought::Quiz { item_id: item(4) },
     ];
-    given(asked([begun(1, 1, "w")])).when(recorded(brought)).then_expect_events(vec![
-        completed_with(vec![item(1), item(2), item(3), item(4)]),
+    given(asked([begun(1, 1, "w")])).when(record_with(1, 1, brought)).then_expect_events(vec![
+        completed_with(1, 1, vec![item(1), item(2), item(3), item(4)]),
         called(1),
         input_requested(2),
         Event::WidgetShown {
@@ -192,7 +126,9 @@ fn what_an_answer_brings_needs_an_id_of_its_own() {
                 n => Brought::Quiz { item_id: item(n) },
             },
         ];
-        given(asked([begun(1, 1, "w")])).when(recorded(brought)).then_expect_error(Error::MessageIdTaken);
+        given(asked([begun(1, 1, "w")]))
+            .when(record_with(1, 1, brought))
+            .then_expect_error(Error::MessageIdTaken);
     }
 }
 
@@ -329,7 +265,7 @@ fn a_dropped_call_cannot_be_answered_and_an_answered_one_adds_nothing() {
 
 #[test]
 fn a_question_is_answered_once() {
-    let waiting = asked([begun(1, 1, "w"), completed_with(vec![item(1)]), input_requested(1)]);
+    let waiting = asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), input_requested(1)]);
     let answers =
         Personal::Known(vec![InputAnswer { id: "q".into(), values: vec!["a".into()], skipped: false }]);
     let answered = vec![
