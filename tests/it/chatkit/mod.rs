@@ -11,6 +11,7 @@ mod many;
 mod paging;
 mod python;
 mod quiz;
+mod repeated;
 mod requests;
 mod scope;
 mod sequences;
