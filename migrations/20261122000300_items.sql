@@ -33,6 +33,8 @@ CREATE TABLE items (
     content         jsonb       NOT NULL,
     feedback        text,
     created_at      timestamptz NOT NULL,
+    -- Position of the event that answered or dropped it.
+    answered_at     bigint,
     left_at         bigint
 );
 CREATE INDEX items_by_conversation ON items (conversation_id, position);

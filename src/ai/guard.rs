@@ -127,9 +127,13 @@ impl Watch {
             self.alive = true;
             let mut text = match piece? {
                 Piece::Text(text) => text,
-                Piece::Call(call) => {
+                Piece::Call(mut call) => {
+                    strip_controls(&mut call.call_id);
+                    strip_controls(&mut call.name);
+                    clean(&mut call.arguments);
                     // What a call carries counts like text; half a call is none.
-                    self.text_bytes += call.arguments.to_string().len();
+                    self.text_bytes +=
+                        call.call_id.len() + call.name.len() + call.arguments.to_string().len();
                     if self.text_bytes > self.limits.max_text_bytes {
                         return Err(ProviderError::TooLong);
                     }
@@ -167,6 +171,23 @@ impl Watch {
             (self.deadline, TimeoutKind::Total)
         };
         timeout_at(until, self.inner.next()).await.map_err(|_| ProviderError::Timeout(kind))
+    }
+}
+
+/// Removes controls from every text and key of a value.
+fn clean(value: &mut Value) {
+    match value {
+        Value::String(text) => strip_controls(text),
+        Value::Array(values) => values.iter_mut().for_each(clean),
+        Value::Object(fields) => {
+            let taken = std::mem::take(fields);
+            fields.extend(taken.into_iter().map(|(mut key, mut value)| {
+                strip_controls(&mut key);
+                clean(&mut value);
+                (key, value)
+            }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

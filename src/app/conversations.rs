@@ -29,6 +29,8 @@ pub struct Sent {
     pub answer: MessageId,
     /// Position of the command's last event.
     pub position: Option<i64>,
+    /// Whether this was a repetition, answered for what the first one did.
+    pub replayed: bool,
 }
 
 /// A message on its way, and the reply it asks for.
@@ -66,7 +68,7 @@ impl App {
     /// Sends a message, in a new conversation when none is named, and asks for a reply.
     ///
     /// # Errors
-    /// `Invalid` text or model, `NotFound` conversation or file, `Conflict` for a file of another conversation,
+    /// `Invalid` text, model or tool, `NotFound` conversation or file, `Conflict` for a file of another conversation,
     /// `Throttled`, and those of the log.
     pub async fn send(
         &self,
@@ -83,18 +85,12 @@ impl App {
             text => MessageText::parse(text)?,
         };
         self.check_model(reply.model.as_deref())?;
+        self.check_tool(enclosed.tool_choice.as_deref())?;
         let now = parts.clock.now();
         let message = MessageId::new(parts.clock.id());
         let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
         let key = request.key_of(actor.user);
-        let repeated = match &key {
-            Some(key) => parts.executor.repeated(key).await?.is_some(),
-            None => false,
-        };
-        // A repetition costs nothing, and must not be refused what the first one was given.
-        if !repeated {
-            parts.limits.check(actor.user.uuid(), target.uuid())?;
-        }
+        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), target.uuid())).await?;
 
         let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         if conversation.is_none() {
@@ -134,6 +130,7 @@ impl App {
             reply,
             answer: MessageId::answering(reply),
             position: outcome.position,
+            replayed: outcome.replayed.is_some(),
         })
     }
 

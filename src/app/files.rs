@@ -247,13 +247,6 @@ impl App {
         Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))
     }
 
-    async fn is_repeated(&self, key: Option<&CommandKey>) -> Result<bool, AppError> {
-        match key {
-            Some(key) => Ok(self.parts.executor.repeated(key).await?.is_some()),
-            None => Ok(false),
-        }
-    }
-
     /// The command's key. What the door knew of the request is not all of it: the file belongs to it.
     fn key_of_file(
         &self,

@@ -37,7 +37,7 @@ use crate::ai::Provider;
 use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
-use crate::log::Executor;
+use crate::log::{CommandKey, Executor};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
@@ -122,6 +122,8 @@ pub struct Settings {
     pub reply_wait: Duration,
     /// The models that may be asked for, besides the provider's own.
     pub models: Vec<String>,
+    /// The tools that a person may choose for an answer.
+    pub tools: Vec<String>,
     /// Whether conversations get titles by themselves.
     pub titles: bool,
 }
@@ -149,6 +151,27 @@ impl App {
     pub async fn catch_up_all(&self, position: i64) {
         let names: Vec<&str> = self.parts.progress.all().into_iter().map(|(name, _, _)| name).collect();
         self.parts.progress.wait(&names, position, CATCH_UP).await;
+    }
+
+    /// Counts a command against a limit, unless its key was used before: a repetition costs nothing, and must not be refused
+    /// what the first one was given.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the log.
+    async fn count(
+        &self,
+        key: Option<&CommandKey>,
+        check: impl FnOnce(&limits::MessageLimits) -> Result<(), AppError>,
+    ) -> Result<(), AppError> {
+        if self.is_repeated(key).await? { Ok(()) } else { check(&self.parts.limits) }
+    }
+
+    /// Whether a command with this key was carried out before.
+    async fn is_repeated(&self, key: Option<&CommandKey>) -> Result<bool, AppError> {
+        match key {
+            Some(key) => Ok(self.parts.executor.repeated(key).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// Time and ids.

@@ -99,12 +99,8 @@ impl App {
         let new = NewQuiz { quiz, conversation: target, by: actor.user, topic, at };
         let command = parts.quizzes.start(&new)?;
         let key = request.key_of(actor.user);
-        let repeated = match &key {
-            Some(key) => parts.executor.repeated(key).await?.is_some(),
-            None => false,
-        };
         // A repetition costs nothing, and must not be refused what the first one was given.
-        if !repeated {
+        if !self.is_repeated(key.as_ref()).await? {
             if conversation.is_some() {
                 self.alive(actor, target).await?;
             }
@@ -166,6 +162,7 @@ impl App {
             .then_witnessed::<Quiz>(quiz, command.clone(), &witness)
             .keyed(request.key_of(actor.user), json!({"quiz_id": quiz}));
         let outcome = parts.executor.run(intent).await?;
+        self.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
             let state = parts.executor.state::<Quiz>(&quiz.to_string()).await?;

@@ -87,8 +87,13 @@ impl App {
         };
         let so_far = parts.hub.text(reply).await;
         let text = if so_far.is_empty() { None } else { ReplyText::parse(&so_far).ok().map(Personal::Known) };
-        let command =
-            ConversationCommand::CancelReply { reply_id: reply, by: actor.user, text, at: parts.clock.now() };
+        let command = ConversationCommand::CancelReply {
+            reply_id: reply,
+            by: actor.user,
+            text,
+            note: None,
+            at: parts.clock.now(),
+        };
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"reply_id": reply}));

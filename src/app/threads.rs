@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand};
+use aggregates::conversation::{Conversation, ConversationCommand, ConversationEvent};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::ReplyText;
+use aggregates::{Event, Personal};
 use projections::conversations::query::ConversationRow;
 use projections::messages::thread::{self, Entry, Order, ThreadRow};
 use projections::{conversations, models};
@@ -143,6 +143,9 @@ impl App {
         message: MessageId,
         reply: WantedReply,
     ) -> Result<Sent, AppError> {
+        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+            return Ok(sent);
+        }
         let row = self.item(actor, conversation, message).await?;
         let Entry::Message { model, .. } = row.entry else {
             return Err(AppError::new(
@@ -277,13 +280,14 @@ impl App {
         note: &str,
     ) -> Result<(), AppError> {
         let parts = &self.parts;
-        parts.limits.check(actor.user.uuid(), conversation.uuid())?;
+        let key = request.key_of(actor.user);
+        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
         let (by, at) = (actor.user, parts.clock.now());
         let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
         let command = ConversationCommand::AddNote { by, item_id, note, at };
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+            .keyed(key, json!({"conversation_id": conversation}));
         parts.executor.run(intent).await?;
         Ok(())
     }
@@ -304,20 +308,10 @@ impl App {
         let parts = &self.parts;
         let (by, at) = (actor.user, parts.clock.now());
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
+        let note = Some((note, Personal::Known(STOPPED.to_owned())));
+        let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(
-                conversation,
-                ConversationCommand::CancelReply { reply_id: reply, by, text, at },
-            )
-            .then::<Conversation>(
-                conversation,
-                ConversationCommand::AddNote {
-                    by,
-                    item_id: note,
-                    note: Personal::Known(STOPPED.to_owned()),
-                    at,
-                },
-            );
+            .then::<Conversation>(conversation, command);
         match parts.executor.run(intent).await.map_err(AppError::from) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
@@ -373,6 +367,16 @@ impl App {
         }
     }
 
+    /// Whether a tool may be chosen. What stands in the log is one of these names, never a person's words.
+    pub(super) fn check_tool(&self, tool: Option<&str>) -> Result<(), AppError> {
+        match tool {
+            Some(tool) if self.parts.settings.tools.iter().all(|known| known != tool) => {
+                Err(AppError::new(Kind::Invalid, "unknown_tool", "This tool cannot be chosen here."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn now_and_deadline(&self) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) {
         let now = self.parts.clock.now();
         (now, now + self.parts.settings.reply_deadline)
@@ -389,13 +393,7 @@ impl App {
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
-        let repeated = match &key {
-            Some(key) => parts.executor.repeated(key).await?.is_some(),
-            None => false,
-        };
-        if !repeated {
-            parts.limits.check(actor.user.uuid(), conversation.uuid())?;
-        }
+        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
@@ -424,15 +422,33 @@ impl App {
         outcome: Outcome,
     ) -> Result<Sent, AppError> {
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
-        let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
-        let reply = state.latest_reply(asker).ok_or_else(AppError::not_found)?;
+        let replayed = outcome.replayed.is_some();
+        let reply = match outcome.position {
+            // The request for the reply is the last event of its command.
+            Some(position) if replayed => self.requested_at(position).await?,
+            _ => {
+                let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
+                state.latest_reply(asker)
+            }
+        };
+        let reply = reply.ok_or_else(AppError::not_found)?;
         Ok(Sent {
             conversation,
             message: asker,
             reply,
             answer: MessageId::answering(reply),
             position: outcome.position,
+            replayed,
         })
+    }
+
+    /// The reply that the event at this position asked for.
+    async fn requested_at(&self, position: i64) -> Result<Option<ReplyId>, AppError> {
+        let recorded = self.parts.reader.at(position).await.map_err(AppError::unavailable)?;
+        Ok(recorded.and_then(|recorded| match &recorded.event {
+            Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
+            _ => None,
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use projections::files::query::{self, FileRow};
 use projections::warm_pool::WarmPool;
 
@@ -37,6 +38,8 @@ pub enum Content {
     Image(Bytes),
     /// A PDF document.
     Pdf(Bytes),
+    /// More than may be taken: only that it is there.
+    TooMuch,
 }
 
 /// Why contents cannot be had.
@@ -50,8 +53,19 @@ pub enum ContentsError {
     Store(#[from] StoreError),
 }
 
-/// What is in those of the files that are this person's and stored, in the order of `files`; texts are cut after
-/// `chars` characters. Files that are gone, or were never there, are left out.
+/// How much of files may still be taken into a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Characters of one text; what is longer is cut.
+    pub chars_each: usize,
+    /// Characters of all texts.
+    pub chars: usize,
+    /// Bytes of all images and documents.
+    pub bytes: u64,
+}
+
+/// What is in those of the files that are this person's and stored, in the order of `files`, as far as `budget` goes: what
+/// does not fit any more is only named, and not read. Files that are gone, or were never there, are left out.
 ///
 /// # Errors
 /// The database or the store does not answer.
@@ -60,30 +74,64 @@ pub async fn contents(
     store: &FileStore,
     owner: UserId,
     files: &[FileId],
-    chars: usize,
+    budget: &mut Budget,
 ) -> Result<Vec<FileContent>, ContentsError> {
     let ids: Vec<uuid::Uuid> = files.iter().map(|file| file.uuid()).collect();
     let mut contents = Vec::new();
     for row in query::owned(pool, owner.uuid(), &ids).await? {
-        let FileRow { file_id, name, mime_type, sha256: Some(sha256), .. } = row else { continue };
+        let FileRow { file_id, name, mime_type, size, sha256: Some(sha256), .. } = row else { continue };
         let Some(kind) = FileKind::of_mime(&mime_type) else { continue };
         let file_id = FileId::new(file_id);
-        let bytes = match store.get(&Key::bytes(file_id, &sha256)).await {
-            Ok(bytes) => bytes,
+        let key = Key::bytes(file_id, &sha256);
+        let content = match taken(store, &key, kind, u64::try_from(size).unwrap_or(u64::MAX), budget).await {
+            Ok(content) => content,
             Err(StoreError::Missing) => {
                 tracing::error!(file.id = %file_id, "the bytes of a stored file are not there");
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        let content = match kind {
-            FileKind::Pdf => Content::Pdf(bytes),
-            kind if kind.is_image() => Content::Image(bytes),
-            _ => beginning(&bytes, chars),
-        };
         contents.push(FileContent { file_id, name, mime_type, sha256, content });
     }
     Ok(contents)
+}
+
+/// Takes a file as far as the budget goes.
+async fn taken(
+    store: &FileStore,
+    key: &Key,
+    kind: FileKind,
+    size: u64,
+    budget: &mut Budget,
+) -> Result<Content, StoreError> {
+    if kind == FileKind::Pdf || kind.is_image() {
+        let Some(left) = budget.bytes.checked_sub(size) else { return Ok(Content::TooMuch) };
+        budget.bytes = left;
+        let bytes = store.get(key).await?;
+        return Ok(if kind == FileKind::Pdf { Content::Pdf(bytes) } else { Content::Image(bytes) });
+    }
+    let chars = budget.chars_each.min(budget.chars);
+    if chars == 0 {
+        return Ok(Content::TooMuch);
+    }
+    let content = beginning(&head(store, key, chars).await?, chars);
+    if let Content::Text { text, .. } = &content {
+        budget.chars = budget.chars.saturating_sub(text.chars().count());
+    }
+    Ok(content)
+}
+
+/// So many bytes of a text that `chars` characters are among them, and one more where it goes on.
+async fn head(store: &FileStore, key: &Key, chars: usize) -> Result<Vec<u8>, StoreError> {
+    // A character has four bytes at most; a mark at the beginning is none.
+    let enough = chars.saturating_add(2).saturating_mul(4);
+    let mut pieces = store.stream(key).await?;
+    let mut head = Vec::new();
+    while head.len() < enough {
+        let Some(piece) = pieces.next().await else { break };
+        head.extend_from_slice(&piece?);
+    }
+    Ok(head)
 }
 
 fn beginning(bytes: &[u8], chars: usize) -> Content {

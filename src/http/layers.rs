@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -80,7 +80,7 @@ fn incoming_id(request: &Request) -> Option<String> {
 }
 
 /// Headers of every answer. What a door has set itself stays.
-fn dress(headers: &mut axum::http::HeaderMap) {
+fn dress(headers: &mut HeaderMap) {
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -131,21 +131,30 @@ fn is_safe(method: &Method) -> bool {
 /// A query that names a position waits, for a bounded time, until the read models have reached it.
 pub async fn positions(State(doors): State<Doors>, request: Request, next: Next) -> Response {
     if is_safe(request.method())
-        && let Some(value) = request.headers().get(&POSITION)
+        && let Err(error) = wait_for_position(&doors, request.headers()).await
     {
-        let position =
-            value.to_str().ok().and_then(|text| text.parse::<i64>().ok()).filter(|position| *position >= 0);
-        let Some(position) = position else {
-            return ApiError::http(
-                StatusCode::BAD_REQUEST,
-                "invalid_position",
-                "Verbatim-Position must be a position as an earlier answer gave it.",
-            )
-            .into_response();
-        };
-        doors.app.catch_up_all(position).await;
+        return error.into_response();
     }
     next.run(request).await
+}
+
+/// Waits for the position that a query names, if it names one.
+///
+/// # Errors
+/// 400 when it is none.
+pub async fn wait_for_position(doors: &Doors, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(&POSITION) else { return Ok(()) };
+    let position =
+        value.to_str().ok().and_then(|text| text.parse::<i64>().ok()).filter(|position| *position >= 0);
+    let position = position.ok_or_else(|| {
+        ApiError::http(
+            StatusCode::BAD_REQUEST,
+            "invalid_position",
+            "Verbatim-Position must be a position as an earlier answer gave it.",
+        )
+    })?;
+    doors.app.catch_up_all(position).await;
+    Ok(())
 }
 
 /// A handler that panics is answered for, and told in the log.

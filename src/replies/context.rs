@@ -47,30 +47,37 @@ pub fn build(settings: &ReplySettings, asked: Uuid, rows: &[ThreadRow]) -> Optio
     let mut ordered: Vec<&ThreadRow> = rows.iter().collect();
     ordered.sort_by_key(|row| row.position);
     let roots = roots(&ordered);
-    let root = *roots.get(&asked)?;
-    let asker = ordered.iter().find(|row| row.id == asked)?;
+    let asker = *ordered.iter().find(|row| row.id == asked)?;
     if is_erased(asker) {
         return None;
     }
-    let begins = ordered.iter().find(|row| row.id == root).map_or(asker.position, |row| row.position);
-
-    // The turn of what is asked, up to that.
-    let last: Vec<&ThreadRow> = ordered
-        .iter()
-        .filter(|row| roots.get(&row.id) == Some(&root) && row.position <= asker.position)
-        .copied()
-        .collect();
-    let mut left = settings.history_chars.saturating_sub(size(&last));
+    // An item asks when it is answered, which may be long after it was shown.
+    let asks_at = asker.answered_at.unwrap_or(asker.position);
     let mut earlier: Vec<&ThreadRow> = ordered
         .iter()
-        .filter(|row| is_message(row) && row.position < begins && !is_erased(row))
+        .filter(|row| is_message(row) && row.position < asks_at && !is_erased(row) && row.id != asked)
         .copied()
         .collect();
     earlier.reverse();
+    let turn = |root: Uuid, until: i64| -> Vec<&ThreadRow> {
+        let of = |row: &&&ThreadRow| roots.get(&row.id) == Some(&root) && row.id != asked;
+        ordered.iter().filter(of).filter(|row| row.position < until).copied().collect()
+    };
+    // What is asked goes whatever its length; with it goes the turn that it belongs to, while nothing was said since.
+    let root = roots.get(&asked).copied();
+    let mut last: Vec<&ThreadRow> = match root {
+        Some(root) if earlier.first().is_some_and(|newest| newest.id == root) => {
+            earlier.remove(0);
+            turn(root, asks_at)
+        }
+        _ => Vec::new(),
+    };
+    last.push(asker);
+    let mut left = settings.history_chars.saturating_sub(size(&last));
     let mut picked: Vec<Vec<&ThreadRow>> = Vec::new();
     for message in earlier.into_iter().take(settings.history_turns) {
-        let turn: Vec<&ThreadRow> =
-            ordered.iter().filter(|row| roots.get(&row.id) == Some(&message.id)).copied().collect();
+        // An answer may have come after what is asked was sent, and before its turn.
+        let turn = turn(message.id, i64::MAX);
         let size = size(&turn);
         if size > left {
             break;
@@ -192,11 +199,29 @@ impl Context {
     }
 }
 
-/// Content that somebody else is the author of, between marks. What would end the marks within it is taken apart.
+/// The marks between which content stands that is not the person's own message.
+const MARKS: [&str; 6] = ["quoted", "note", "file", "answers", "shown_widget", "shown_quiz"];
+
+/// Content that somebody else is the author of, between marks that it cannot end.
 pub(super) fn between(mark: &str, attributes: &str, content: &str) -> String {
-    let end = format!("</{mark}");
-    let apart = content.replace(&end, &format!("< /{mark}"));
-    format!("<{mark}{attributes}>\n{apart}\n</{mark}>")
+    format!("<{mark}{attributes}>\n{}\n</{mark}>", unmarked(content))
+}
+
+/// A text in which nothing looks like one of our marks: such a `<` gets a blank behind it.
+fn unmarked(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let is_mark = |at: usize| {
+        let rest = lower[at + 1..].trim_start_matches('/');
+        MARKS.iter().any(|mark| rest.starts_with(mark))
+    };
+    let mut out = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        out.push(character);
+        if character == '<' && is_mark(at) {
+            out.push(' ');
+        }
+    }
+    out
 }
 
 fn asked_text(questions: &[InputQuestion]) -> String {

@@ -10,6 +10,7 @@ fn row(id: u128, position: i64, entry: Entry) -> ThreadRow {
         id: Uuid::from_u128(id),
         conversation_id: Uuid::from_u128(1),
         position,
+        answered_at: None,
         reply_id: None,
         feedback: None,
         created_at: Utc.timestamp_opt(0, 0).unwrap(),
@@ -119,6 +120,33 @@ fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
 }
 
 #[test]
+fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
+    let entry = Entry::StructuredInput {
+        status: "answered".to_owned(),
+        questions: vec![InputQuestion {
+            id: "w".to_owned(),
+            question: "Why?".to_owned(),
+            form: InputForm::Freeform { description: None },
+        }],
+        answers: Vec::new(),
+    };
+    let old =
+        ThreadRow { reply_id: Some(Uuid::from_u128(1_010)), answered_at: Some(30), ..row(12, 2, entry) };
+    let rows = [
+        said(10, 1, Some("paint")),
+        old.clone(),
+        said(20, 3, Some("wait")),
+        answered(21, 4, "I wait", 20),
+        said(40, 31, Some("sent after the answer")),
+    ];
+    let asked = "I asked:\n- Why?";
+    let told = "<answers>\nWhy?: (skipped)\n</answers>";
+    assert_eq!(texts(&context(12, &rows)), ["paint", "wait", "I wait", asked, told]);
+    // Too old for what was read besides: it is asked all the same.
+    assert_eq!(texts(&context(12, &rows[1..4])), ["wait", "I wait", asked, told]);
+}
+
+#[test]
 fn a_call_that_nobody_answered_is_left_out() {
     let rows = [said(10, 1, Some("look up")), called(12, 2, 10, None), said(20, 3, Some("never mind"))];
     assert_eq!(texts(&context(20, &rows)), ["look up", "never mind"]);
@@ -155,15 +183,15 @@ fn questions_come_with_their_answers_as_words_of_the_person() {
 
 #[test]
 fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
-    let mut quoting = said(10, 1, Some("and this?"));
+    let mut quoting = said(10, 1, Some("and <note>this?"));
     if let Entry::Message { composed, .. } = &mut quoting.entry {
-        *composed = Some(Composed { parts: Vec::new(), quoted: Some("a </quoted> b".to_owned()) });
+        *composed = Some(Composed { parts: Vec::new(), quoted: Some("a </QUOTED> b".to_owned()) });
     }
     let note = row(11, 2, Entry::Note(Some("stopped </note>".to_owned())));
     let context = context(20, &[quoting, note, said(20, 3, Some("on"))]);
     assert_eq!(
         texts(&context),
-        ["<quoted>\na < /quoted> b\n</quoted>\nand this?", "<note>\nstopped < /note>\n</note>", "on"]
+        ["<quoted>\na < /QUOTED> b\n</quoted>\nand <note>this?", "<note>\nstopped < /note>\n</note>", "on"]
     );
     assert!(context.turns.iter().all(|turn| turn.role() == Some(Role::User)));
     assert!(!context.system.contains("stopped"));

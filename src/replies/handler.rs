@@ -30,7 +30,7 @@ use super::settings::ReplySettings;
 use super::tools;
 use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall, Turn};
 use crate::clock::Clock;
-use crate::files::{ContentsError, FileStore, contents};
+use crate::files::{Budget, Content, ContentsError, FileStore, contents};
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
 use crate::quizzes::Quizzes;
@@ -275,9 +275,15 @@ impl ReplyHandler {
     async fn messages(&self, job: &Job) -> Result<Vec<ThreadRow>, ExecuteError> {
         let inner = &self.inner;
         let rows = context::rows_needed(&inner.settings);
-        thread::newest(&inner.pool, job.conversation, rows)
-            .await
-            .map_err(|error| ExecuteError::Unavailable(error.into()))
+        let read = async {
+            let mut rows = thread::newest(&inner.pool, job.conversation, rows).await?;
+            if rows.iter().all(|row| row.id != job.message) {
+                // An old question that was answered now.
+                rows.extend(thread::by_ids(&inner.pool, job.conversation, &[job.message]).await?);
+            }
+            Ok::<_, sqlx::Error>(rows)
+        };
+        read.await.map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
     fn prompt(&self, job: &Job, attempt: u32, context: &Context) -> Prompt {
@@ -306,16 +312,19 @@ impl ReplyHandler {
         let inner = &self.inner;
         let owner = UserId::new(job.owner);
         let mut hashes = Vec::new();
-        let mut left = inner.settings.file_bytes;
+        let settings = &inner.settings;
+        let mut budget = Budget {
+            chars_each: settings.file_chars,
+            chars: settings.files_chars,
+            bytes: settings.files_bytes,
+        };
         for (turn, ids) in context.files.iter().rev() {
             let ids: Vec<FileId> = ids.iter().copied().map(FileId::new).collect();
-            let found = contents(&inner.pool, &inner.files, owner, &ids, inner.settings.file_chars).await?;
+            let found = contents(&inner.pool, &inner.files, owner, &ids, &mut budget).await?;
             for content in found {
-                let hash = content.sha256.clone();
-                let attached = enclosed::attached(content, &mut left);
                 if let Some(Turn::Said { files, .. }) = context.turns.get_mut(*turn) {
-                    hashes.extend(matches!(attached, enclosed::Enclosed::Whole(_)).then_some(hash));
-                    files.push(attached.into());
+                    hashes.extend((content.content != Content::TooMuch).then(|| content.sha256.clone()));
+                    files.push(enclosed::attached(content));
                 }
             }
         }

@@ -19,7 +19,7 @@ mod record;
 pub mod settings;
 pub mod sweeper;
 mod title;
-mod tools;
+pub mod tools;
 
 pub use handler::{Job, Outcome, ReplyHandler, WorkerParts};
 pub use settings::ReplySettings;

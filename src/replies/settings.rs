@@ -25,8 +25,10 @@ pub struct ReplySettings {
     pub temperature: Option<f32>,
     /// How many characters of a text file a provider is sent at most.
     pub file_chars: usize,
-    /// How many bytes of files a provider is sent at most, in one prompt.
-    pub file_bytes: usize,
+    /// How many characters of all text files of a prompt are sent at most; the newest files come first.
+    pub files_chars: usize,
+    /// How many bytes of images and documents of a prompt are sent at most; the newest come first.
+    pub files_bytes: u64,
     /// Tools of the pages, which an answer may call where the asker can be asked back.
     pub client_tools: Vec<Tool>,
     /// Whether the provider is asked for titles of conversations that have none, where the asker can be asked back.
@@ -45,7 +47,8 @@ impl Default for ReplySettings {
             max_output_tokens: 500,
             temperature: None,
             file_chars: 40_000,
-            file_bytes: 16 * 1024 * 1024,
+            files_chars: 60_000,
+            files_bytes: 16 * 1024 * 1024,
             client_tools: Vec::new(),
             titles: true,
         }

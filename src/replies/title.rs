@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use aggregates::Personal;
-use aggregates::conversation::ConversationCommand;
+use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::values::Title;
 use futures::StreamExt as _;
-use projections::conversations;
 
 use super::context::Context;
 use super::handler::{Job, ReplyHandler};
@@ -44,9 +43,10 @@ impl ReplyHandler {
     }
 
     async fn suggest(&self, job: &Job, first: String) {
-        match conversations::query::is_untitled(&self.inner.pool, job.conversation).await {
-            Ok(true) => {}
-            Ok(false) => return,
+        // The log knows; the list may not show the conversation yet.
+        match self.inner.executor.recent_state::<Conversation>(&job.conversation.to_string()).await {
+            Ok(conversation) if !conversation.is_titled() => {}
+            Ok(_) => return,
             Err(error) => return tracing::debug!(%error, "whether a title is wanted cannot be read"),
         }
         let prompt = Prompt {

@@ -8,7 +8,7 @@ use aggregates::Personal;
 use aggregates::conversation::{Brought, InputForm, InputQuestion};
 use aggregates::ids::MessageId;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::settings::ReplySettings;
 use crate::ai::{Tool, ToolCall};
@@ -23,6 +23,9 @@ pub(super) const START_QUIZ: &str = "start_quiz";
 /// How many questions one call may ask, and how many answers each may offer.
 const MAX_QUESTIONS: usize = 10;
 const MAX_OPTIONS: usize = 20;
+/// The deepest arguments that a call may have, and the longest name that a model may give to a call, in characters.
+const MAX_DEPTH: usize = 64;
+const MAX_CALL_ID: usize = 200;
 /// The longest question or option, in characters.
 const MAX_CHARS: usize = 2_000;
 
@@ -36,7 +39,7 @@ pub(super) enum Called {
 }
 
 /// Every tool that may be called; the built-in ones cannot be replaced.
-pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
+pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
             name: ASK_USER.to_owned(),
@@ -80,6 +83,9 @@ pub(super) fn offered(settings: &ReplySettings) -> Vec<Tool> {
 /// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
 pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageId) -> Option<Called> {
     let ToolCall { call_id, name, arguments } = call;
+    if depth(&arguments) > MAX_DEPTH || call_id.chars().count() > MAX_CALL_ID {
+        return None;
+    }
     match name.as_str() {
         ASK_USER => {
             let asked: AskUser = serde_json::from_value(arguments).ok()?;
@@ -108,9 +114,18 @@ pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageI
     }
 }
 
+/// How deep a value is nested; a plain one is 1.
+fn depth(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(values) => values.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => fields.values().map(depth).max().unwrap_or(0),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
 #[derive(Deserialize)]
 struct ShowWidget {
-    widget: serde_json::Value,
+    widget: Value,
     #[serde(default)]
     copy_text: Option<String>,
 }
@@ -164,7 +179,6 @@ impl AskUser {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
     use uuid::Uuid;
 
     use super::*;
@@ -197,6 +211,13 @@ mod tests {
         ));
         assert_eq!(call("open_map", json!([1])), None);
         assert_eq!(call("close_map", json!({})), None);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_brings_nothing() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        assert!(call("open_map", nested(MAX_DEPTH - 1)).is_some());
+        assert_eq!(call("open_map", nested(MAX_DEPTH)), None);
     }
 
     #[test]

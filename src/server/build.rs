@@ -34,7 +34,7 @@ use crate::replies::desk::{Desk, Stops};
 use crate::replies::jetstream::ReplyConsumer;
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
-use crate::replies::{ReplyHandler, ReplySettings, WorkerParts, lease};
+use crate::replies::{ReplyHandler, ReplySettings, WorkerParts, lease, tools};
 
 /// How many bytes of aggregates are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -154,13 +154,15 @@ pub async fn build_over(
     let model = provider.model().to_owned();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
     let holder = clock.id();
+    let reply_settings = reply_settings(config);
+    let tools = tools::offered(&reply_settings).into_iter().map(|tool| tool.name).collect();
     let handler = ReplyHandler::new(WorkerParts {
         pool: warm.clone(),
         executor: executor.clone(),
         progress: progress.clone(),
         hub: hub.clone(),
         provider: Arc::clone(&provider),
-        settings: reply_settings(config),
+        settings: reply_settings,
         clock: clock.clone(),
         worker: format!("{}-{holder}", crate::VERSION),
         quizzes: quizzes.clone(),
@@ -254,6 +256,7 @@ pub async fn build_over(
             reply_wait: config.web.reply_wait,
             models: config.replies.models.iter().cloned().chain([model]).collect(),
             titles: config.replies.titles,
+            tools,
         },
         tasks: lifecycle.work.clone(),
         stopping: lifecycle.soft.clone(),

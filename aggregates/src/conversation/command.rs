@@ -167,6 +167,8 @@ pub enum ConversationCommand {
         by: UserId,
         /// What had come until then.
         text: Option<Personal<ReplyText>>,
+        /// A note for the model that goes with the end, under this id.
+        note: Option<(MessageId, Personal<String>)>,
         /// When.
         at: DateTime<Utc>,
     },

@@ -163,11 +163,20 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
                 at,
             }])
         }
-        Command::CancelReply { reply_id, by, text, at } => {
+        Command::CancelReply { reply_id, by, text, note, at } => {
             started.owned_by(by)?;
             let same = |ending, _| ending == ReplyEnding::Cancelled;
-            let open = started.owed(reply_id, same)?;
-            Ok(open.map(|open| started.cancelled(open, text, at)).into_iter().collect())
+            let Some(open) = started.owed(reply_id, same)? else { return Ok(Vec::new()) };
+            let mut events = vec![started.cancelled(open, text, at)];
+            let note = note.filter(|(item_id, _)| started.entry(*item_id).is_none());
+            events.extend(note.map(|(item_id, note)| Event::NoteAdded {
+                conversation_id,
+                owner,
+                item_id,
+                note,
+                at,
+            }));
+            Ok(events)
         }
         Command::AskAgain { by, message_id, message_position, reply, at, deadline } => {
             started.ask_again(by, message_id, message_position, (reply, deadline), at)

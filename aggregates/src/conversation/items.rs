@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::aggregate::{Pending, PendingKind, Started};
+use super::aggregate::{PendingKind, Started};
 use super::decide::Decision;
 use super::{
     Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, ReplyState, WantedReply,
@@ -103,9 +103,7 @@ impl Started {
         at: DateTime<Utc>,
     ) -> Decision {
         self.alive_for(by)?;
-        if self.pending(item_id, PendingKind::ClientTool)?.is_none() {
-            return Ok(Vec::new());
-        }
+        self.check_pending(item_id, PendingKind::ClientTool)?;
         let (conversation_id, owner) = (self.id, self.owner);
         let mut events = vec![Event::ClientToolAnswered { conversation_id, owner, item_id, output, at }];
         let others = self
@@ -131,9 +129,7 @@ impl Started {
         at: DateTime<Utc>,
     ) -> Decision {
         self.alive_for(by)?;
-        if self.pending(item_id, PendingKind::Input)?.is_none() {
-            return Ok(Vec::new());
-        }
+        self.check_pending(item_id, PendingKind::Input)?;
         let (conversation_id, owner) = (self.id, self.owner);
         Ok(vec![
             Event::InputAnswered { conversation_id, owner, item_id, skipped, answers, at },
@@ -141,16 +137,14 @@ impl Started {
         ])
     }
 
-    /// The item if it still waits for that; none if it has been answered.
-    fn pending(&self, item_id: MessageId, kind: PendingKind) -> Result<Option<&Pending>, Error> {
-        let entry = self.entry(item_id).filter(|entry| entry.item && !self.is_left(entry.number));
-        let Some(entry) = entry else { return Err(Error::UnknownItem) };
-        let waits = self.pending.iter().find(|pending| pending.item_id == item_id);
-        match waits {
-            Some(pending) if pending.kind == kind => Ok(Some(pending)),
-            Some(_) => Err(Error::NotPending),
-            None if entry.state == ReplyState::NotAsked => Err(Error::NotPending),
-            None => Ok(None),
+    /// Whether the item still waits for that. One that was answered does not: what was answered is not kept here, so nobody
+    /// can say that it was the same.
+    fn check_pending(&self, item_id: MessageId, kind: PendingKind) -> Result<(), Error> {
+        let known = self.entry(item_id).is_some_and(|entry| entry.item && !self.is_left(entry.number));
+        if !known {
+            return Err(Error::UnknownItem);
         }
+        let waits = self.pending.iter().any(|pending| pending.item_id == item_id && pending.kind == kind);
+        if waits { Ok(()) } else { Err(Error::NotPending) }
     }
 }

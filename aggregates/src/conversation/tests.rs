@@ -257,7 +257,7 @@ fn fail(n: u128, attempt: Option<u32>) -> Command {
 }
 
 fn cancel(n: u128, by: UserId) -> Command {
-    Command::CancelReply { reply_id: reply(n), by, text: None, at: at(6) }
+    Command::CancelReply { reply_id: reply(n), by, text: None, note: None, at: at(6) }
 }
 
 fn delete(by: UserId) -> Command {

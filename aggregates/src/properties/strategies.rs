@@ -158,8 +158,8 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         2 => (reply(), prop::option::of(attempt()), reason(), prop::option::of(reply_text()), at()).prop_map(
             |(reply_id, attempt, reason, text, at)| C::FailReply { reply_id, attempt, reason, text, at }
         ),
-        2 => (reply(), user(), prop::option::of(reply_text()), at())
-            .prop_map(|(reply_id, by, text, at)| C::CancelReply { reply_id, by, text, at }),
+        2 => (reply(), user(), prop::option::of(reply_text()), prop::option::of((note(), personal("[a-z]{1,9}"))), at())
+            .prop_map(|(reply_id, by, text, note, at)| C::CancelReply { reply_id, by, text, note, at }),
         1 => (user(), message(), 1_i64..99, wanted(), at(), at()).prop_map(
             |(by, message_id, message_position, reply, at, deadline)| C::AskAgain {
                 by, message_id, message_position, reply, at, deadline

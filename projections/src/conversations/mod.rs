@@ -8,9 +8,9 @@ pub mod query;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ConversationId;
+use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -118,6 +118,9 @@ impl Change {
             ConversationEvent::MessageSent { text, at, .. } => {
                 self.message(text.as_ref().known().map(|text| text.as_str()), *at);
             }
+            // It said nothing: what it brought stands for it.
+            ConversationEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
+                if text.as_str().is_empty() && !items.is_empty() => {}
             ConversationEvent::ReplyCompleted { text, at, .. } => {
                 self.message(text.as_ref().known().map(|text| text.as_str()), *at);
             }

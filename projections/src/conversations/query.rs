@@ -229,19 +229,6 @@ async fn several(pool: WarmPool, wanted: Vec<Wanted>) -> Vec<Found> {
         .collect()
 }
 
-/// Whether the conversation is there and has no title.
-///
-/// # Errors
-/// Those of the database.
-pub async fn is_untitled(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<bool, sqlx::Error> {
-    let untitled: Option<bool> =
-        sqlx::query_scalar("SELECT title IS NULL FROM conversations WHERE conversation_id = $1")
-            .bind(conversation)
-            .fetch_optional(pool)
-            .await?;
-    Ok(untitled == Some(true))
-}
-
 /// At most `limit` of a user's conversations that are not in the archive, by when they were begun: the newest first, or the
 /// oldest. `after` is when one was begun and its id; those beyond it come.
 ///

@@ -211,6 +211,21 @@ impl LogReader {
         self.decode(rows).await
     }
 
+    /// The event at a position; none when there is none.
+    ///
+    /// # Errors
+    /// Those of the database, and of an event that cannot be read.
+    pub async fn at(&self, position: i64) -> Result<Option<Arc<Recorded>>, LogError> {
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
+             FROM events WHERE position = $1",
+        )
+        .bind(position)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(self.decode(rows).await?.pop())
+    }
+
     async fn decode(&self, mut rows: Vec<EventRow>) -> Result<Vec<Arc<Recorded>>, LogError> {
         let mut documents: Vec<(String, Value)> = rows
             .iter_mut()

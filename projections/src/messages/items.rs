@@ -24,8 +24,21 @@ pub(super) fn enclosed(enclosed: &Enclosed) -> EnclosedColumns {
     let composed = composed.as_ref().and_then(|composed| composed.as_ref().known());
     EnclosedColumns {
         files: (!files.is_empty()).then(|| json!(files)),
-        composed: composed.map(|composed| json!(composed)),
+        composed: composed.map(|composed| storable(json!(composed))),
         tool_choice: tool_choice.clone(),
+    }
+}
+
+/// The value without U+0000, which the database cannot keep in JSON: what is in the log must not stop the model.
+fn storable(value: Value) -> Value {
+    let text = |text: String| if text.contains('\0') { text.replace('\0', "") } else { text };
+    match value {
+        Value::String(string) => Value::String(text(string)),
+        Value::Array(values) => values.into_iter().map(storable).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (text(key), storable(value))).collect()
+        }
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
     }
 }
 
@@ -110,15 +123,15 @@ async fn of_conversation(
         }
         ConversationEvent::ClientToolAnswered { item_id, output, .. } => {
             let more = json!({"output": output.as_ref().known()});
-            answer(connection, item_id.uuid(), "answered", more).await
+            answer(connection, position, item_id.uuid(), "answered", more).await
         }
         ConversationEvent::ClientToolDropped { item_id, .. } => {
-            answer(connection, item_id.uuid(), "dropped", json!({})).await
+            answer(connection, position, item_id.uuid(), "dropped", json!({})).await
         }
         ConversationEvent::InputAnswered { item_id, skipped, answers, .. } => {
             let status = if *skipped { "skipped" } else { "answered" };
             let more = json!({"answers": answers.as_ref().known()});
-            answer(connection, item_id.uuid(), status, more).await
+            answer(connection, position, item_id.uuid(), status, more).await
         }
         ConversationEvent::FeedbackGiven { item_ids, verdict, .. } => {
             let ids: Vec<Uuid> = item_ids.iter().map(|id| id.uuid()).collect();
@@ -181,7 +194,7 @@ async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>)
     .bind(item.kind)
     .bind(item.status)
     .bind(item.reply_id)
-    .bind(item.content)
+    .bind(storable(item.content))
     .bind(item.at)
     .execute(connection)
     .await?;
@@ -190,14 +203,16 @@ async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>)
 
 async fn answer(
     connection: &mut PgConnection,
+    position: i64,
     item: Uuid,
     status: &str,
     more: Value,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE items SET status = $2, content = content || $3 WHERE item_id = $1")
+    sqlx::query("UPDATE items SET status = $2, content = content || $3, answered_at = $4 WHERE item_id = $1")
         .bind(item)
         .bind(status)
-        .bind(more)
+        .bind(storable(more))
+        .bind(position)
         .execute(connection)
         .await?;
     Ok(())

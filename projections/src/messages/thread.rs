@@ -18,6 +18,8 @@ pub struct ThreadRow {
     pub conversation_id: Uuid,
     /// Position of the event that made it: the order of a conversation.
     pub position: i64,
+    /// Position of the event that answered it, for an item that waited.
+    pub answered_at: Option<i64>,
     /// The answer that brought it, or that a message asked for last.
     pub reply_id: Option<Uuid>,
     /// What its owner thinks of it: `positive`, `negative`.
@@ -97,13 +99,14 @@ impl ThreadRow {
 impl<'r> FromRow<'r, PgRow> for ThreadRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         let kind: &str = row.try_get("kind")?;
-        let content: Option<Value> = row.try_get("content")?;
+        // What cannot be read is as good as erased.
+        let content: Option<Value> = row.try_get("content").unwrap_or(None);
         let field = |name: &str| content.as_ref().and_then(|content| content.get(name)).cloned();
         let text = |name: &str| field(name).and_then(|value| value.as_str().map(str::to_owned));
         let entry = match kind {
             "user" => Entry::Message {
                 text: row.try_get("text")?,
-                composed: parsed(row.try_get("composed")?),
+                composed: parsed(row.try_get("composed").unwrap_or(None)),
                 files: parsed(row.try_get("files")?).unwrap_or_default(),
                 tool_choice: row.try_get("tool_choice")?,
                 model: row.try_get("wished_model")?,
@@ -138,6 +141,7 @@ impl<'r> FromRow<'r, PgRow> for ThreadRow {
             id: row.try_get("id")?,
             conversation_id: row.try_get("conversation_id")?,
             position: row.try_get("position")?,
+            answered_at: row.try_get("answered_at")?,
             reply_id: row.try_get("reply_id")?,
             feedback: row.try_get("feedback")?,
             created_at: row.try_get("created_at")?,
@@ -157,12 +161,13 @@ macro_rules! thread {
         concat!(
             "SELECT t.*, w.state FROM (
                  (SELECT message_id AS id, conversation_id, position, role AS kind, status, text, reply_id, in_reply_to,
-                         files, composed, tool_choice, wished_model, NULL::jsonb AS content, feedback, created_at
+                         files, composed, tool_choice, wished_model, NULL::jsonb AS content, feedback, created_at,
+                         NULL::bigint AS answered_at
                   FROM messages WHERE left_at IS NULL AND ",
             $messages,
             ") UNION ALL
                  (SELECT item_id, conversation_id, position, kind, status, NULL, reply_id, NULL, NULL, NULL, NULL, NULL,
-                         content, feedback, created_at
+                         content, feedback, created_at, answered_at
                   FROM items WHERE left_at IS NULL AND status <> 'dropped' AND ",
             $items,
             ")) AS t LEFT JOIN widget_state AS w ON t.kind = 'quiz' AND w.quiz_id = t.id ",
@@ -210,7 +215,8 @@ pub async fn page(
     sqlx::query_as(statement).bind(conversation).bind(from).bind(limit).fetch_all(pool).await
 }
 
-/// At most `limit` of the newest things in a conversation, hidden ones too, newest first: what a provider may be told.
+/// At most `limit` of the newest messages and answers of a conversation, and as many of the newest items, hidden ones too,
+/// newest first: what a provider may be told.
 ///
 /// # Errors
 /// Those of the database.
@@ -222,7 +228,7 @@ pub async fn newest(
     sqlx::query_as(thread!(
         "conversation_id = $1 ORDER BY position DESC LIMIT $2",
         "conversation_id = $1 ORDER BY position DESC LIMIT $2",
-        "ORDER BY t.position DESC LIMIT $2"
+        "ORDER BY t.position DESC"
     ))
     .bind(conversation)
     .bind(limit)

@@ -118,7 +118,7 @@ fn any_command(
         80..84 => {
             Command::FailReply { reply_id, attempt: None, reason: FailureReason::Internal, text: partial, at }
         }
-        84..88 => Command::CancelReply { reply_id, by: ADA, text: partial, at },
+        84..88 => Command::CancelReply { reply_id, by: ADA, text: partial, note: None, at },
         88..90 => Command::Rename { by: ADA, title: title(&format!("title at {step}")), at },
         90..95 => Command::SetPinned { by: ADA, pinned: random.random(), at },
         95..98 => Command::SetArchived { by: ADA, archived: random.random(), at },

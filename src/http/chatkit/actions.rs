@@ -26,6 +26,8 @@ pub(super) enum Outcome {
         updates: Vec<WidgetUpdate>,
         /// Whether the action came from a card that showed something older; nothing was done then.
         stale: bool,
+        /// Position of what was done.
+        position: Option<i64>,
     },
     /// Nothing that is known here, or nothing to be done.
     Nothing,
@@ -79,7 +81,9 @@ async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Ou
     let updates = if updates.is_empty() { vec![WidgetUpdate::Root(after)] } else { updates };
     let shown = Shown::of(&asking.doors, &asking.base, asking.actor, &[]).await?;
     Ok(match shown.item(&now) {
-        Some(item) => Outcome::Changed { item: Box::new(item), updates, stale: acted.stale },
+        Some(item) => {
+            Outcome::Changed { item: Box::new(item), updates, stale: acted.stale, position: acted.position }
+        }
         None => Outcome::Nothing,
     })
 }
@@ -88,6 +92,9 @@ async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Ou
 fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
     let payload = &action.payload;
     let question_id = text_of(payload, "questionId")?.to_owned();
+    if payload.get("answer").is_some_and(|answer| !answer.is_string() && !answer.is_null()) {
+        return None;
+    }
     let answer = text_of(payload, "answer").filter(|answer| !answer.is_empty()).map(str::to_owned);
     // A card that was reloaded shows the mark without the form knowing it.
     let marked = || match &row.entry {

@@ -18,6 +18,7 @@ use crate::http::Doors;
 use crate::http::auth::SignedIn;
 use crate::http::error::ApiError;
 use crate::http::extract::{context, document_key, read_up_to, too_large};
+use crate::http::layers::wait_for_position;
 
 /// The largest body of a request that brings a recording, in bytes; every other request keeps to the usual limit.
 pub const MAX_RECORDING_BODY: usize = 8 * 1024 * 1024;
@@ -73,6 +74,13 @@ impl FromRequest<Doors> for Call {
         let request = ChatKitRequest::parse(&bytes)?;
         if bytes.len() > usual && !matches!(request, ChatKitRequest::Transcribe(_)) {
             return Err(too_large(usual));
+        }
+        // A position that a query names is waited for; this protocol asks with POST.
+        if matches!(
+            request,
+            ChatKitRequest::GetThread(_) | ChatKitRequest::ListThreads(_) | ChatKitRequest::ListItems(_)
+        ) {
+            wait_for_position(doors, &parts.headers).await?;
         }
         let base = Base::of(doors, &parts.headers);
         Ok(Self { context: context(&parts, &bytes, doors)?, base, request })

@@ -135,11 +135,11 @@ pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Res
 
 pub(super) async fn sync_custom_action(asking: Asking, params: CustomAction) -> Result<Response, ApiError> {
     let thread = thread_id(&params.thread_id)?;
-    let updated_item = match actions::act(&asking, thread, params).await? {
-        Outcome::Changed { item, .. } => Some(item),
-        Outcome::Nothing | Outcome::NoWidget => None,
+    let (updated_item, position) = match actions::act(&asking, thread, params).await? {
+        Outcome::Changed { item, position, .. } => (Some(item), position),
+        Outcome::Nothing | Outcome::NoWidget => (None, None),
     };
-    Ok(Answer::ok(UpdatedItem { updated_item }).into_response())
+    Ok(Answer::ok(UpdatedItem { updated_item }).at(position).into_response())
 }
 
 /// A page of what stands in a conversation, hidden things left out.

@@ -92,21 +92,24 @@ pub(super) async fn retry(asking: Asking, params: RetryAfterItem) -> Result<Resp
 
 pub(super) async fn custom_action(asking: Asking, params: CustomAction) -> Result<Response, ApiError> {
     let thread = thread_id(&params.thread_id)?;
-    Ok(stream::whole(match actions::act(&asking, thread, params).await? {
+    Ok(match actions::act(&asking, thread, params).await? {
         Outcome::NoWidget => {
-            vec![StreamEvent::Error { code: ErrorCode::Stream, message: None, allow_retry: false }]
+            let error = StreamEvent::Error { code: ErrorCode::Stream, message: None, allow_retry: false };
+            stream::whole(&[error], None)
         }
-        Outcome::Nothing => vec![StreamEvent::options(true)],
-        Outcome::Changed { item, updates, stale } => {
+        Outcome::Nothing => stream::whole(&[StreamEvent::options(true)], None),
+        Outcome::Changed { item, updates, stale, position } => {
             let notice = stale.then(|| StreamEvent::Notice {
                 level: NoticeLevel::Info,
                 message: STALE.to_owned(),
                 title: None,
             });
             let updates = updates.into_iter().map(|update| StreamEvent::updated(item.id.as_str(), update));
-            [StreamEvent::options(true)].into_iter().chain(notice).chain(updates).collect()
+            let events: Vec<StreamEvent> =
+                [StreamEvent::options(true)].into_iter().chain(notice).chain(updates).collect();
+            stream::whole(&events, position)
         }
-    }))
+    })
 }
 
 fn interactive(model: Option<String>) -> WantedReply {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::endpoint::Asking;
 use super::items::{self, Shown};
-use super::wire::{ErrorCode, IdKind, ItemUpdate, StreamEvent, TextStream, Timestamp, frame};
+use super::wire::{ErrorCode, IdKind, ItemUpdate, NoticeLevel, StreamEvent, TextStream, Timestamp, frame};
 use crate::app::conversations::Sent;
 use crate::app::sockets::Presence;
 use crate::app::{Actor, App, AppError, RequestContext};
@@ -37,13 +37,14 @@ const AGAIN: &str = "Trying again …";
 const GOING_DOWN: &str =
     "The server is restarting. The answer goes on being written: open the thread again to see it.";
 const SIGNED_OUT: &str = "You have been signed out.";
+const STOPPED: &str = "The answer was stopped.";
 const DELETED: &str = "The thread has been deleted.";
 const BROKEN: &str = "The stream could not be continued. Open the thread again to see the answer.";
 
 /// The answer whose events are known already.
-pub(super) fn whole(events: Vec<StreamEvent>) -> Response {
+pub(super) fn whole(events: &[StreamEvent], position: Option<i64>) -> Response {
     let body: Vec<u8> = events.iter().flat_map(frame).collect();
-    dressed(Body::from(body))
+    dressed(Body::from(body), position)
 }
 
 /// The answer that streams a run.
@@ -53,20 +54,19 @@ pub(super) fn respond(run: Run) -> Response {
         let event = run.next().await?;
         Some((Ok::<Bytes, Infallible>(frame(&event)), run))
     });
-    let mut response = dressed(Body::from_stream(frames));
-    if let Some(position) = position {
-        response.headers_mut().insert(POSITION, HeaderValue::from(position));
-    }
-    response
+    dressed(Body::from_stream(frames), position)
 }
 
-fn dressed(body: Body) -> Response {
+fn dressed(body: Body, position: Option<i64>) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Proxies must not collect events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if let Some(position) = position {
+        headers.insert(POSITION, HeaderValue::from(position));
+    }
     response
 }
 
@@ -108,7 +108,8 @@ impl Run {
             context: RequestContext { key: None, ..asking.context.clone() },
             sent: sent.clone(),
             read: String::new(),
-            armed: true,
+            // Whoever repeats a request may be gone while the first one is read on.
+            armed: !sent.replayed,
         };
         let mut ready = VecDeque::from(opening);
         ready.push_back(StreamEvent::options(true));
@@ -191,7 +192,11 @@ impl Run {
         let reply = &ended.reply;
         match reply.state.as_str() {
             "completed" => {}
-            "cancelled" => return Ok(()),
+            "cancelled" => {
+                let message = STOPPED.to_owned();
+                self.ready.push_back(StreamEvent::Notice { level: NoticeLevel::Info, message, title: None });
+                return Ok(());
+            }
             _ => {
                 let message = reply.failure.as_deref().map(worded);
                 self.ready.push_back(failure(ErrorCode::Stream, message, true));

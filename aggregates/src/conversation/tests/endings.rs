@@ -143,8 +143,13 @@ fn a_reply_that_ends_while_it_waits_leaves_the_one_before_it_running() {
 
 #[test]
 fn a_cancelled_reply_keeps_what_had_come() {
-    let command =
-        Command::CancelReply { reply_id: reply(1), by: ada(), text: Some(answer("half")), at: at(6) };
+    let command = Command::CancelReply {
+        reply_id: reply(1),
+        by: ada(),
+        text: Some(answer("half")),
+        note: None,
+        at: at(6),
+    };
     given(asked([begun(1, 1, "w")])).when(command).then_expect_events(vec![Event::ReplyCancelled {
         conversation_id: talk(),
         message_id: message(1),

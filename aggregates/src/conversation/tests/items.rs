@@ -246,7 +246,7 @@ fn the_output_of_a_tool_asks_for_a_reply_and_drops_the_calls_that_wait_besides()
 }
 
 #[test]
-fn a_dropped_call_cannot_be_answered_and_an_answered_one_adds_nothing() {
+fn neither_a_dropped_call_nor_an_answered_one_can_be_answered() {
     let dropped =
         Event::ClientToolDropped { conversation_id: talk(), owner: ada(), item_id: item(1), at: at(21) };
     given([tool_waiting(), vec![dropped]].concat())
@@ -260,7 +260,7 @@ fn a_dropped_call_cannot_be_answered_and_an_answered_one_adds_nothing() {
         at: at(21),
     };
     let events = [tool_waiting(), vec![answered, asked_by(item(1), ReplyId::of(item(1)), 21, 201)]].concat();
-    given(events).when(tool_output(ada(), 101)).then_expect_events(vec![]);
+    given(events).when(tool_output(ada(), 101)).then_expect_error(Error::NotPending);
 }
 
 #[test]
@@ -280,7 +280,9 @@ fn a_question_is_answered_once() {
         asked_by(item(1), ReplyId::of(item(1)), 22, 202),
     ];
     given(waiting.clone()).when(input_answer(ada(), 101)).then_expect_events(answered.clone());
-    given([waiting.clone(), answered].concat()).when(input_answer(ada(), 101)).then_expect_events(vec![]);
+    given([waiting.clone(), answered].concat())
+        .when(input_answer(ada(), 101))
+        .then_expect_error(Error::NotPending);
     given(waiting.clone()).when(tool_output(ada(), 101)).then_expect_error(Error::NotPending);
     given(waiting).when(input_answer(ada(), 1)).then_expect_error(Error::UnknownItem);
 }
@@ -299,6 +301,27 @@ fn a_note_is_added_once_and_is_no_message() {
     given([answered(), vec![added]].concat())
         .when(ask_again(ada(), 105))
         .then_expect_error(Error::UnknownItem);
+}
+
+#[test]
+fn a_note_goes_with_the_end_that_it_is_about_or_not_at_all() {
+    let stop = || Command::CancelReply {
+        reply_id: reply(1),
+        by: ada(),
+        text: None,
+        note: Some((item(5), Personal::Known("stopped".to_owned()))),
+        at: at(6),
+    };
+    let note = Event::NoteAdded {
+        conversation_id: talk(),
+        owner: ada(),
+        item_id: item(5),
+        note: Personal::Known("stopped".to_owned()),
+        at: at(6),
+    };
+    given(asked([])).when(stop()).then_expect_events(vec![cancelled(1, 0), note]);
+    given(asked([cancelled(1, 0)])).when(stop()).then_expect_events(vec![]);
+    given(answered()).when(stop()).then_expect_error(Error::ReplyEnded);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use projections::log::Metadata;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::files::attaching;
-use verbatim::files::{Content, contents};
+use verbatim::files::{Budget, Content, contents};
 use verbatim::log::{ExecuteError, Intent};
 use verbatim::server::database::MIGRATOR;
 
@@ -144,13 +144,30 @@ async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
     let theirs = note(&app, &other, "theirs").await;
     let ids = [&text, &gone, &theirs, &picture, &pdf].map(|id| FileId::new(uuid(id)));
     let owner = UserId::new(person.id);
-    let found = contents(&app.sweep().pool, app.files(), owner, &ids, 5).await.unwrap();
+    let (pool, store) = (app.sweep().pool, app.files());
+    let mut budget = Budget { chars_each: 5, chars: 8, bytes: 1_000 };
+    let found = contents(&pool, store, owner, &ids, &mut budget).await.unwrap();
     let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
+    let left = 1_000 - (image.len() + 9) as u64;
     let expected = [
         Content::Text { text: "Grüße".to_owned(), cut: true },
         Content::Image(image.into()),
         Content::Pdf(b"%PDF-1.7\n".to_vec().into()),
     ];
     assert_eq!(found, expected);
+    assert_eq!(budget, Budget { chars_each: 5, chars: 3, bytes: left });
+
+    // The rest of the budget: three characters, and no image of that size.
+    let mut budget = Budget { bytes: 9, ..budget };
+    let found = contents(&pool, store, owner, &ids, &mut budget).await.unwrap();
+    let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
+    let expected = [
+        Content::Text { text: "Grü".to_owned(), cut: true },
+        Content::TooMuch,
+        Content::Pdf(b"%PDF-1.7\n".to_vec().into()),
+    ];
+    assert_eq!(found, expected);
+    let found = contents(&pool, store, owner, &ids[..1], &mut budget).await.unwrap();
+    assert_eq!(found[0].content, Content::TooMuch);
     app.end().await;
 }

@@ -21,6 +21,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_DATA: usize = 16 * 1024;
 /// The largest result of a tool of the client, in bytes of JSON.
 pub const MAX_RESULT: usize = 64 * 1024;
+/// How deep the data of a tag, a payload or a result may be nested.
+pub const MAX_NESTING: usize = 64;
 /// The most questions that are answered at once, and the most answers to one of them.
 pub const MAX_ANSWERS: usize = 64;
 /// The most items that feedback is given on at once.
@@ -140,16 +142,49 @@ fn length(field: &str, text: &str, most: usize) -> Check {
 }
 
 fn json(field: &str, value: &impl serde::Serialize, most: usize) -> Check {
-    let size = serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len());
-    if size <= most {
-        Ok(())
-    } else {
-        Err(too_much(field, &format!("must have at most {most} bytes of JSON")))
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    if bytes.len() > most {
+        return Err(too_much(field, &format!("must have at most {most} bytes of JSON")));
     }
+    if nesting(&bytes) > MAX_NESTING {
+        return Err(too_much(field, &format!("must not be nested deeper than {MAX_NESTING}")));
+    }
+    Ok(())
+}
+
+/// How deep JSON is nested.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if text => escaped = true,
+            b'"' => text = !text,
+            b'{' | b'[' if !text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn too_much(field: &str, message: &str) -> ApiError {
     let error = AppError::new(Kind::Invalid, "invalid_value", format!("`{field}` {message}."));
     ApiError::from(error)
         .with_errors(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_count_where_they_are_no_text() {
+        for (json, deep) in [("1", 0), ("[]", 1), (r#"{"a":[{"b":1}],"c":[]}"#, 3), (r#"["[[\"[["]"#, 1)] {
+            assert_eq!(nesting(json.as_bytes()), deep, "{json}");
+        }
+    }
 }
