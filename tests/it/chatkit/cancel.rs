@@ -265,6 +265,8 @@ async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
     let events = stream.rest().await;
     super::support::well_formed(&events);
     assert_eq!(texts(kit, &thread).await[1], answer_of(&events));
+    let last = events.last().unwrap();
+    assert_eq!((kind(last), &last["message"]), ("notice", &json!("The answer was stopped.")));
 
     // Asked again while it is being answered: the older stream ends, the newer one has the answer.
     let (stream, thread) = begun(kit).await;

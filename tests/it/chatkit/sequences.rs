@@ -201,11 +201,13 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     input["inference_options"] = json!({"tool_choice": {"id": "open_map"}});
     let events = talk.stream("threads.create", create(input)).await;
     assert_eq!(done(&events, "client_tool_call")[0]["arguments"], json!({"message": "Where is it?"}));
-    // What is not offered is not called.
+    // What is not offered cannot be chosen.
     let mut input = text("And this?");
     input["inference_options"] = json!({"tool_choice": {"id": "unheard_of"}});
+    let before = app.events().await;
     let add = json!({"thread_id": thread_of(&events), "input": input});
-    answer_of(&talk.stream("threads.add_user_message", add).await);
+    talk.refused("threads.add_user_message", add, 400, "unknown_tool").await;
+    assert_eq!(app.events().await, before);
     talk.check("tool_choice");
 
     let mut talk = Transcript::of(kit);
