@@ -6,7 +6,7 @@
 //! | [`claim`] | one per e-mail address or user name, under its keyed hash | that only one user has it |
 //! | [`conversation`] | one per conversation | its messages, whose turn a reply is, which attempt is valid, and the one end of each reply |
 //! | [`quiz`] | one per quiz | its questions, which one is open, the answers and the score |
-//! | [`file`] | one per file | that its bytes are stored, and the one conversation it was sent in |
+//! | [`mod@file`] | one per file | that its bytes are stored, and the one conversation it was sent in |
 //!
 //! Everything here is pure. Time, ids and randomness come in with the commands; there is no clock, no environment, no
 //! input or output and nothing to wait for (`Services = ()`). Each aggregate decides in a plain function `decide`

@@ -4,7 +4,7 @@
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
-//! [`threads`]: everything that stands in a conversation, and what can be done with it ·
+//! [`threads`]: everything that stands in a conversation · [`turns`]: what is done with it ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
@@ -22,6 +22,7 @@ pub mod seats;
 pub mod sockets;
 pub mod standing;
 pub mod threads;
+pub mod turns;
 pub mod uploads;
 
 use std::sync::Arc;

@@ -1,43 +1,25 @@
-//! Everything that stands in a conversation, item by item, and what can be done with it: going back, answering what an
-//! answer asked, feedback, and stopping by hanging up.
+//! What is read of a conversation item by item: pages, single items, what an answer brought, its title; and what may be wished
+//! for an answer.
 
 use std::time::Duration;
 
-use aggregates::conversation::{Conversation, ConversationCommand, ConversationEvent};
-use aggregates::ids::{ConversationId, MessageId, ReplyId};
-use aggregates::values::ReplyText;
-use aggregates::{Event, Personal};
+use aggregates::ids::{ConversationId, MessageId};
 use projections::conversations::query::ConversationRow;
 use projections::messages::thread::{self, Entry, Order, ThreadRow};
 use projections::{conversations, models};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::conversations::{Sent, stored_id};
-use super::{Actor, App, AppError, Kind, RequestContext};
+use super::{Actor, App, AppError, Kind};
 use crate::ai::{ProviderError, Recording};
-use crate::log::{Intent, Outcome};
 
 pub use aggregates::conversation::{
     Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
 };
 
-/// What the model is told when a person has stopped an answer, so that it does not go on with it.
-const STOPPED: &str =
-    "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
 /// How often a title that is being made is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long what an answer brought, or what was answered, may take to be shown.
 const SHOWN: Duration = Duration::from_secs(2);
-
-/// What a person answered to the questions of an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answers {
-    /// Whether all of it is skipped.
-    pub skipped: bool,
-    /// By question; what is not among the item's questions is passed over.
-    pub answers: Vec<InputAnswer>,
-}
 
 impl App {
     /// What stands in a conversation of the actor's, from one of its items on, in that order: at most `limit`.
@@ -138,194 +120,6 @@ impl App {
         Ok(conversations::query::by_creation(pool, owner, newest_first, after, limit).await?)
     }
 
-    /// Goes back to a message of the actor's and asks for another reply to it. What stands after it is left behind.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` when it is no message of a person's; `Throttled`; those of the log.
-    pub async fn ask_again(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        message: MessageId,
-        reply: WantedReply,
-    ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
-            return Ok(sent);
-        }
-        let row = self.item(actor, conversation, message).await?;
-        let Entry::Message { model, .. } = row.entry else {
-            return Err(AppError::new(
-                Kind::Invalid,
-                "not_a_message",
-                "Only one's own message can be asked again.",
-            ));
-        };
-        let (at, deadline) = self.now_and_deadline();
-        let command = ConversationCommand::AskAgain {
-            by: actor.user,
-            message_id: message,
-            message_position: row.position,
-            reply: WantedReply { model: reply.model.or(model), ..reply },
-            at,
-            deadline,
-        };
-        self.ask(request, actor, conversation, message, command).await
-    }
-
-    /// Tells what the page's tool came to: the newest thing in the conversation must be a call that waits.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` when no call waits there; `Throttled`; those of the log.
-    pub async fn answer_client_tool(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        output: Value,
-        reply: WantedReply,
-    ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
-            return Ok(sent);
-        }
-        let newest = self.thread(actor, conversation, Order::Descending, None, 1).await?;
-        let waiting =
-            newest.first().filter(|row| matches!(row.entry, Entry::ClientToolCall { output: None, .. }));
-        let item = MessageId::new(waiting.ok_or_else(AppError::not_pending)?.id);
-        let (at, deadline) = self.now_and_deadline();
-        let output = Personal::Known(output);
-        let command = ConversationCommand::AnswerClientTool {
-            by: actor.user,
-            item_id: item,
-            output,
-            reply,
-            at,
-            deadline,
-        };
-        self.ask(request, actor, conversation, item, command).await
-    }
-
-    /// Answers the questions of an item that waits, or skips them. Questions without an answer count as skipped; of several
-    /// answers to a question that takes one, the first counts.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` when it does not wait; `Throttled`; those of the log.
-    pub async fn answer_input(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        item: MessageId,
-        answers: Answers,
-        reply: WantedReply,
-    ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
-            return Ok(sent);
-        }
-        let row = self.item(actor, conversation, item).await?;
-        let Entry::StructuredInput { status, questions, .. } = row.entry else {
-            return Err(AppError::not_pending());
-        };
-        if status != "pending" {
-            return Err(AppError::not_pending());
-        }
-        let skipped = answers.skipped;
-        let answers = questions.iter().map(|question| answer(question, &answers)).collect();
-        let (at, deadline) = self.now_and_deadline();
-        let command = ConversationCommand::AnswerInput {
-            by: actor.user,
-            item_id: item,
-            skipped,
-            answers: Personal::Known(answers),
-            reply,
-            at,
-            deadline,
-        };
-        self.ask(request, actor, conversation, item, command).await
-    }
-
-    /// Records what a person thinks of items of a conversation.
-    ///
-    /// # Errors
-    /// `NotFound` for the conversation or any of them; those of the log.
-    pub async fn give_feedback(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        items: &[MessageId],
-        verdict: Verdict,
-    ) -> Result<Option<i64>, AppError> {
-        self.conversation(actor, conversation).await?;
-        let mut ids: Vec<Uuid> = items.iter().map(|id| id.uuid()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let known = thread::by_ids(&self.parts.pool, conversation.uuid(), &ids).await?;
-        if known.iter().filter(|row| !row.is_hidden()).count() != ids.len() {
-            return Err(AppError::not_found());
-        }
-        let item_ids = ids.into_iter().map(MessageId::new).collect();
-        let at = self.parts.clock.now();
-        let command = ConversationCommand::GiveFeedback { by: actor.user, item_ids, verdict, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &self.parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.parts.executor.run(intent).await?;
-        self.catch_up(models::THREAD_MODELS, outcome.position).await;
-        Ok(outcome.position)
-    }
-
-    /// Adds a note for the model that nobody is shown. Counts like a message.
-    ///
-    /// # Errors
-    /// `NotFound`, `Throttled`, and those of the log.
-    pub async fn note(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        note: &str,
-    ) -> Result<(), AppError> {
-        let parts = &self.parts;
-        let key = request.key_of(actor.user);
-        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
-        let (by, at) = (actor.user, parts.clock.now());
-        let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
-        let command = ConversationCommand::AddNote { by, item_id, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"conversation_id": conversation}));
-        parts.executor.run(intent).await?;
-        Ok(())
-    }
-
-    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model under the id
-    /// `note`. One that has ended meanwhile stays as it is; to do it again changes nothing.
-    ///
-    /// # Errors
-    /// Those of the log.
-    pub async fn hung_up(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        (conversation, reply): (ConversationId, ReplyId),
-        read: &str,
-        note: MessageId,
-    ) -> Result<(), AppError> {
-        let parts = &self.parts;
-        let (by, at) = (actor.user, parts.clock.now());
-        let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
-        let note = Some((note, Personal::Known(STOPPED.to_owned())));
-        let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command);
-        match parts.executor.run(intent).await.map_err(AppError::from) {
-            Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
     /// The conversation once it has a title, or as it is after `patience`.
     ///
     /// # Errors
@@ -382,127 +176,5 @@ impl App {
             }
             _ => Ok(()),
         }
-    }
-
-    fn now_and_deadline(&self) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) {
-        let now = self.parts.clock.now();
-        (now, now + self.parts.settings.reply_deadline)
-    }
-
-    /// Carries out a command that asks for a reply to `asker`.
-    async fn ask(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        asker: MessageId,
-        command: ConversationCommand,
-    ) -> Result<Sent, AppError> {
-        let parts = &self.parts;
-        let key = request.key_of(actor.user);
-        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
-        let outcome = parts.executor.run(intent).await?;
-        self.sent(conversation, asker, outcome).await
-    }
-
-    /// What the same request with its key came to before.
-    async fn asked_before(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-    ) -> Result<Option<Sent>, AppError> {
-        let Some(key) = request.key_of(actor.user) else { return Ok(None) };
-        let Some(outcome) = self.parts.executor.repeated(&key).await? else { return Ok(None) };
-        let stored = outcome.replayed.clone().unwrap_or_default();
-        let asker = MessageId::new(stored_id(&stored, "message_id")?);
-        self.sent(conversation, asker, outcome).await.map(Some)
-    }
-
-    async fn sent(
-        &self,
-        conversation: ConversationId,
-        asker: MessageId,
-        outcome: Outcome,
-    ) -> Result<Sent, AppError> {
-        self.catch_up(models::THREAD_MODELS, outcome.position).await;
-        let replayed = outcome.replayed.is_some();
-        let reply = match outcome.position {
-            // The request for the reply is the last event of its command.
-            Some(position) if replayed => self.requested_at(position).await?,
-            _ => {
-                let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
-                state.latest_reply(asker)
-            }
-        };
-        let reply = reply.ok_or_else(AppError::not_found)?;
-        Ok(Sent {
-            conversation,
-            message: asker,
-            reply,
-            answer: MessageId::answering(reply),
-            position: outcome.position,
-            replayed,
-        })
-    }
-
-    /// The reply that the event at this position asked for.
-    async fn requested_at(&self, position: i64) -> Result<Option<ReplyId>, AppError> {
-        let recorded = self.parts.reader.at(position).await.map_err(AppError::unavailable)?;
-        Ok(recorded.and_then(|recorded| match &recorded.event {
-            Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
-            _ => None,
-        }))
-    }
-}
-
-/// The answer to one question, in the form in which it is kept.
-fn answer(question: &InputQuestion, answers: &Answers) -> InputAnswer {
-    let given = answers.answers.iter().find(|answer| answer.id == question.id);
-    let mut values = match given {
-        Some(answer) if !answers.skipped && !answer.skipped => answer.values.clone(),
-        _ => Vec::new(),
-    };
-    let one = !matches!(question.form, InputForm::Choice { multiple: true, .. });
-    if one {
-        values.truncate(1);
-    }
-    InputAnswer { id: question.id.clone(), skipped: values.is_empty(), values }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn question(id: &str, multiple: bool) -> InputQuestion {
-        let form = InputForm::Choice { options: vec!["a".to_owned(), "b".to_owned()], multiple };
-        InputQuestion { id: id.to_owned(), question: "Which?".to_owned(), form }
-    }
-
-    fn given(id: &str, values: &[&str], skipped: bool) -> InputAnswer {
-        let values = values.iter().map(|value| (*value).to_owned()).collect();
-        InputAnswer { id: id.to_owned(), values, skipped }
-    }
-
-    #[test]
-    fn answers_are_kept_in_one_form_whatever_was_sent() {
-        let answers = Answers {
-            skipped: false,
-            answers: vec![
-                given("one", &["b", "a"], false),
-                given("many", &["b", "own words"], false),
-                given("left", &["a"], true),
-                given("stranger", &["a"], false),
-            ],
-        };
-        assert_eq!(answer(&question("one", false), &answers), given("one", &["b"], false));
-        assert_eq!(answer(&question("many", true), &answers), given("many", &["b", "own words"], false));
-        assert_eq!(answer(&question("left", false), &answers), given("left", &[], true));
-        assert_eq!(answer(&question("missing", false), &answers), given("missing", &[], true));
-        let skipped = Answers { skipped: true, ..answers };
-        assert_eq!(answer(&question("one", false), &skipped), given("one", &[], true));
     }
 }

@@ -1,7 +1,7 @@
 //! Files that people bring: which are taken, where their bytes lie, and how they go.
 //!
 //! [`kind`] and [`picture`] look at a file before it is taken · [`incoming`] gathers it · [`store`] keeps its bytes ·
-//! [`contents`] gives them to a prompt · [`sweep`] removes what no file has.
+//! [`mod@contents`] gives them to a prompt · [`sweep`] removes what no file has.
 //!
 //! Bytes first, then the event: a file that the log knows is there. The use cases are in
 //! [`crate::app::files`].

@@ -1,5 +1,5 @@
-//! `POST /chatkit`: reads the request, and hands it to what answers it: a document ([`super::queries`]) or a stream
-//! ([`super::runs`]). Everything that can be refused is refused here or there, before a stream has begun.
+//! `POST /chatkit`: reads the request, and hands it to what answers it: a document (`queries`) or a stream
+//! (`runs`). Everything that can be refused is refused here or there, before a stream has begun.
 
 use aide::OperationInput;
 use aide::axum::ApiRouter;

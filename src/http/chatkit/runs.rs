@@ -19,7 +19,8 @@ use super::wire::{
 };
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
-use crate::app::threads::{Answers, Enclosed, InputAnswer, WantedReply};
+use crate::app::threads::{Enclosed, InputAnswer, WantedReply};
+use crate::app::turns::Answers;
 use crate::app::{AppError, Kind};
 use crate::http::error::ApiError;
 

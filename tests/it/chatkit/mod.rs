@@ -9,6 +9,7 @@ mod examples;
 mod formats;
 mod many;
 mod paging;
+mod promises;
 mod python;
 mod quiz;
 mod repeated;

@@ -144,7 +144,7 @@ async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
     let theirs = note(&app, &other, "theirs").await;
     let ids = [&text, &gone, &theirs, &picture, &pdf].map(|id| FileId::new(uuid(id)));
     let owner = UserId::new(person.id);
-    let (pool, store) = (app.sweep().pool, app.files());
+    let (pool, store) = (app.sweep().pool.clone(), app.files());
     let mut budget = Budget { chars_each: 5, chars: 8, bytes: 1_000 };
     let found = contents(&pool, store, owner, &ids, &mut budget).await.unwrap();
     let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
