@@ -18,7 +18,7 @@ pub use aggregates::conversation::{
 
 /// How often a title that is being made is looked for.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long what an answer brought may take to be shown.
+/// How long what an answer brought, or what was answered, may take to be shown.
 const SHOWN: Duration = Duration::from_secs(2);
 
 impl App {
@@ -88,6 +88,13 @@ impl App {
         match tokio::time::timeout(SHOWN, whole).await {
             Ok(rows) => rows,
             Err(_) => Ok(thread::by_ids(&self.parts.pool, conversation.uuid(), items).await?),
+        }
+    }
+
+    /// Waits, longer than answers do, until threads are shown as they are at `position`.
+    pub async fn thread_shows(&self, position: Option<i64>) {
+        if let Some(position) = position {
+            self.parts.progress.wait(models::THREAD_MODELS, position, SHOWN).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use aggregates::ids::{ConversationId, FileId};
 use axum::response::Response;
+use projections::messages::thread::{Entry, ThreadRow};
 
 use super::actions::{self, Outcome};
 use super::attachment::parse_id;
@@ -13,7 +14,9 @@ use super::wire::request::{
     AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateThread, CustomAction, RetryAfterItem,
     SubmissionStatus, UserMessageInput,
 };
-use super::wire::{ErrorCode, IdKind, NoticeLevel, StreamEvent, Thread, ThreadItem};
+use super::wire::{
+    ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
+};
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
 use crate::app::threads::{Enclosed, InputAnswer, WantedReply};
@@ -26,11 +29,11 @@ const STALE: &str = "This question was answered elsewhere meanwhile. Here is whe
 
 pub(super) async fn create(asking: Asking, params: CreateThread) -> Result<Response, ApiError> {
     let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
-    let sent = send(&asking, None, params.input).await?;
+    let (sent, message) = send(&asking, None, params.input).await?;
     let thread = thread(&asking, &sent).await?;
     let untitled = Thread { title: None, ..thread };
     let mut opening = vec![StreamEvent::ThreadCreated { thread: Box::new(untitled) }];
-    opening.extend(said(&asking, &sent).await?);
+    opening.extend(said(&asking, &sent, message).await?);
     Ok(stream::respond(Run::new(asking, presence, sent, false, opening)))
 }
 
@@ -38,8 +41,8 @@ pub(super) async fn add_message(asking: Asking, params: AddUserMessage) -> Resul
     let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
     let thread = thread_id(&params.thread_id)?;
     let named = is_named(&asking, thread).await?;
-    let sent = send(&asking, Some(thread), params.input).await?;
-    let opening = said(&asking, &sent).await?;
+    let (sent, message) = send(&asking, Some(thread), params.input).await?;
+    let opening = said(&asking, &sent, message).await?.into_iter().collect();
     Ok(stream::respond(Run::new(asking, presence, sent, named, opening)))
 }
 
@@ -75,7 +78,10 @@ pub(super) async fn add_structured_input(
     let app = &asking.doors.app;
     let sent =
         app.answer_input(&asking.context, asking.actor, thread, item, answers, interactive(None)).await?;
+    app.thread_shows(sent.position).await;
     let answered = item_of(&asking, thread, item).await?;
+    // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
+    let answered = answered.filter(|item| !is_pending(item));
     let mut run = Run::new(asking, presence, sent, named, Vec::new());
     run.push(answered.map(StreamEvent::replaced));
     Ok(stream::respond(run))
@@ -117,11 +123,12 @@ fn interactive(model: Option<String>) -> WantedReply {
     WantedReply { model, interactive: true }
 }
 
+/// Sends a message; gives it as it was sent, besides what came of it.
 async fn send(
     asking: &Asking,
     thread: Option<ConversationId>,
     input: UserMessageInput,
-) -> Result<Sent, AppError> {
+) -> Result<(Sent, Entry), AppError> {
     let UserMessageInput { content, attachments, inference_options, quoted_text } = input;
     let files = attachments
         .iter()
@@ -131,16 +138,23 @@ async fn send(
         return Err(AppError::new(Kind::Invalid, "file_twice", "The same file is named twice."));
     }
     let (text, composed) = composed(content, quoted_text);
-    let message = NewMessage {
-        text,
-        enclosed: Enclosed {
-            files,
-            composed: composed.map(Into::into),
-            tool_choice: inference_options.tool_choice.map(|choice| choice.id),
-        },
-        reply: interactive(inference_options.model),
+    let tool_choice = inference_options.tool_choice.map(|choice| choice.id);
+    let model = inference_options.model;
+    let entry = Entry::Message {
+        text: Some(text.clone()),
+        composed: composed.clone(),
+        files: files.iter().map(|file| file.uuid()).collect(),
+        tool_choice: tool_choice.clone(),
+        model: model.clone(),
     };
-    asking.doors.app.send(&asking.context, asking.actor, thread, message).await
+    let enclosed = Enclosed { files, composed: composed.map(Into::into), tool_choice };
+    let message = NewMessage { text, enclosed, reply: interactive(model) };
+    let sent = asking.doors.app.send(&asking.context, asking.actor, thread, message).await?;
+    Ok((sent, entry))
+}
+
+fn is_pending(item: &ThreadItem) -> bool {
+    matches!(item.kind, ItemKind::StructuredInput { status: StructuredStatus::Pending, .. })
 }
 
 /// Whether the thread has a title already.
@@ -160,10 +174,26 @@ async fn thread(asking: &Asking, sent: &Sent) -> Result<Thread, AppError> {
     }
 }
 
-/// What a person's message looks like once it is kept. Nothing when the models hang behind: the front end shows it anyhow.
-async fn said(asking: &Asking, sent: &Sent) -> Result<Vec<StreamEvent>, AppError> {
+/// What a person's message looks like once it is kept: as the models show it, or, while they hang behind, as it was sent.
+async fn said(asking: &Asking, sent: &Sent, message: Entry) -> Result<Option<StreamEvent>, AppError> {
     let item = item_of(asking, sent.conversation, sent.message).await?;
-    Ok(item.map(StreamEvent::done).into_iter().collect())
+    // What was sent long ago may have been left behind, or deleted, since.
+    if item.is_some() || sent.replayed {
+        return Ok(item.map(StreamEvent::done));
+    }
+    let Asking { doors, actor, base, .. } = asking;
+    let row = ThreadRow {
+        id: sent.message.uuid(),
+        conversation_id: sent.conversation.uuid(),
+        position: sent.position.unwrap_or_default(),
+        answered_at: None,
+        reply_id: Some(sent.reply.uuid()),
+        feedback: None,
+        created_at: doors.app.clock().now(),
+        entry: message,
+    };
+    let shown = Shown::of(doors, base, *actor, std::slice::from_ref(&row)).await?;
+    Ok(shown.item(&row).map(StreamEvent::done))
 }
 
 async fn item_of(

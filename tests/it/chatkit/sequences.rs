@@ -380,3 +380,29 @@ async fn failures_and_restarts_come_as_their_transcripts_show(db: PgPool) {
     talk.check("restart");
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_stream_begins_in_order_although_the_models_hang_behind(db: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let app = furnished(&db, folder.path(), &[]).await;
+    let person = app.person().await;
+    let kit = Kit::new(&app, &person);
+    app.caught_up().await;
+    // No model can move on.
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM checkpoints FOR UPDATE").execute(&mut *held).await.unwrap();
+    let mut input = text("Hello");
+    input["quoted_text"] = json!("as said");
+    let mut stream = kit.open("threads.create", create(input)).await;
+    stream.until(|event| kind(event) == "stream_options").await;
+    assert_eq!(kinds(&stream.events), ["thread.created", "thread.item.done", "stream_options"]);
+    held.rollback().await.unwrap();
+    let events = stream.rest().await;
+    assert!(answer_of(&events).contains("Hello"));
+    // What was told is what is shown later on, but for the moment, which nobody knew then.
+    let mut told = done(&events, "user_message")[0].clone();
+    let shown = kit.items(&thread_of(&events)).await[0].clone();
+    told["created_at"] = shown["created_at"].clone();
+    assert_eq!(told, shown);
+    app.end().await;
+}
