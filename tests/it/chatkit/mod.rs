@@ -10,6 +10,7 @@ mod formats;
 mod many;
 mod paging;
 mod promises;
+mod provider;
 mod python;
 mod quiz;
 mod repeated;

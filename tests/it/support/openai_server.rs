@@ -147,7 +147,10 @@ impl OpenAiServer {
         let address = listener.local_addr().expect("a bound port");
         let next = Mutex::new(acts.into_iter().collect());
         let script = Arc::new(Script { next, log: watch::Sender::default() });
-        let router = Router::new().route("/v1/responses", post(respond)).with_state(Arc::clone(&script));
+        let router = Router::new()
+            .route("/v1/responses", post(respond))
+            .route("/v1/audio/transcriptions", post(respond))
+            .with_state(Arc::clone(&script));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, router).await.expect("the server runs") });
         Self { address, script, _tasks: tasks }
@@ -210,7 +213,8 @@ impl Drop for Answer {
 
 async fn respond(State(script): State<Arc<Script>>, headers: HeaderMap, body: String) -> Response {
     let mut answer = Answer { script: Arc::clone(&script), finished: false };
-    let body: Value = serde_json::from_str(&body).unwrap_or_default();
+    // A form is kept as its text.
+    let body: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
     let authorized = headers.get(header::AUTHORIZATION).is_some_and(|key| key == &format!("Bearer {KEY}"));
     script.log.send_modify(|log| log.requests.push(Recorded { headers, body: body.clone() }));
     if !authorized {
