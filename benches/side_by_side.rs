@@ -174,9 +174,11 @@ async fn one(report: &mut Report) -> anyhow::Result<()> {
     memory(report, idle, server.memory()?);
 
     let Bench { database, pool, .. } = bench;
-    let public: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE aggregate_type <> 'claim'")
-        .fetch_one(&pool)
-        .await?;
+    let public: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM events WHERE aggregate_type <> 'claim' AND event_type <> 'quiz_choice_selected'",
+    )
+    .fetch_one(&pool)
+    .await?;
     pool.close().await;
     let said = server.stop().await?;
     if !nats::relay(report, &database, &secrets, public).await? {
