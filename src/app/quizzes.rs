@@ -1,7 +1,7 @@
 //! Quizzes: begun, looked at, and taken question by question.
 //!
-//! What is answered comes from the aggregate, as the command has left it: there is no read model to wait for, neither
-//! after an action nor before a look.
+//! What is answered comes from the aggregate, as the command has left it. After an action the read models are waited for all
+//! the same, for a bounded time: whoever loads the thread next has to find the card as it was answered.
 
 use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, QuizId};

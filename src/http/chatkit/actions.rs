@@ -2,7 +2,6 @@
 
 use aggregates::ids::{ConversationId, QuizId};
 use projections::messages::thread::{Entry, ThreadRow};
-use projections::models;
 use serde_json::Value;
 
 use super::endpoint::Asking;
@@ -69,8 +68,6 @@ async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Ou
     let Some(action) = quiz_action(row, action) else { return Ok(Outcome::Nothing) };
     let app = &asking.doors.app;
     let acted = app.act_on_quiz(&asking.context, asking.actor, QuizId::new(row.id), action).await?;
-    // Whoever loads the thread next has to find the card as it is shown now.
-    app.catch_up(models::QUIZ_MODELS, acted.position).await;
     let now = ThreadRow { entry: Entry::Quiz(Some(Box::new(acted.view))), ..row.clone() };
     let (Entry::Quiz(Some(before)), Entry::Quiz(Some(after))) = (&row.entry, &now.entry) else {
         return Ok(Outcome::Nothing);
