@@ -18,5 +18,6 @@ mod requests;
 mod scope;
 mod sequences;
 mod session;
+mod shown;
 mod support;
 mod transcript;
