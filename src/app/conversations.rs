@@ -90,7 +90,6 @@ impl App {
         let message = MessageId::new(parts.clock.id());
         let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
         let key = request.key_of(actor.user);
-        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), target.uuid())).await?;
 
         let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         if conversation.is_none() {
@@ -114,7 +113,7 @@ impl App {
                 },
             )
             .keyed(key, json!({"conversation_id": target, "message_id": message}));
-        let outcome = parts.executor.run(intent).await?;
+        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
         let (target, message) = match &outcome.replayed {
             Some(stored) => (
                 ConversationId::new(stored_id(stored, "conversation_id")?),

@@ -216,6 +216,7 @@ impl From<ExecuteError> for AppError {
             ),
             // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
             ExecuteError::CredentialChanged => Self::wrong_password(),
+            ExecuteError::Overdrawn(overdrawn) => (&overdrawn).into(),
             ExecuteError::Busy => {
                 Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
                     .after(Duration::from_secs(1))

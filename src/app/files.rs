@@ -66,8 +66,8 @@ impl App {
         let mut place = parts.files.place(actor.user)?;
         place.weighs(size);
         // A repetition must not be refused for what the first one brought.
-        if !self.is_repeated(key.as_ref()).await? {
-            parts.limits.check_upload(actor.user.uuid())?;
+        if self.repeated(key.as_ref()).await?.is_none() {
+            self.count_upload(actor).await?;
             place.fits(parts, None).await?;
         }
         let (id, at) = (FileId::new(parts.clock.id()), parts.clock.now());
@@ -99,8 +99,8 @@ impl App {
         let looked = self.look(upload, kind).await?;
         let key = self.key_of_file(request, actor.user, &name, &looked);
         let id = FileId::new(self.parts.clock.id());
-        if !self.is_repeated(key.as_ref()).await? {
-            self.parts.limits.check_upload(actor.user.uuid())?;
+        if self.repeated(key.as_ref()).await?.is_none() {
+            self.count_upload(actor).await?;
             looked.place.fits(&self.parts, None).await?;
             self.keep(id, &looked).await?;
         }

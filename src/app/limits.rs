@@ -1,83 +1,239 @@
-//! How often messages may be sent: per user and per conversation, in this process.
+//! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
+//! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
+//! [`crate::log::charge`].
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock as _, DefaultClock, QuantaInstant};
-use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use aggregates::ids::UserId;
+use moka::sync::Cache;
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
+use super::{Actor, App, RequestContext};
+use crate::log::{Charge, ExecuteError, Intent, Left, Outcome, Overdrawn, Quotas, Rate};
 
-/// After so many checks, limits that nobody has used for a while are forgotten.
-const FORGET_EVERY: usize = 10_000;
+/// Most refusals remembered; of more, the database is asked each time.
+const MOST_REFUSALS: u64 = 100_000;
+/// How long a refusal is remembered at most, before the database is asked again.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// The limits on messages. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct MessageLimits {
-    limits: Option<Arc<Limits>>,
+/// Messages a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Of one person.
+    pub user: u32,
+    /// Of one person in one conversation.
+    pub session: u32,
+    /// Of one person through one channel.
+    pub channel: u32,
 }
 
-struct Limits {
-    users: DefaultKeyedRateLimiter<Uuid>,
-    /// By user and conversation: nobody uses up the limit of a conversation that is not theirs.
-    conversations: DefaultKeyedRateLimiter<(Uuid, Uuid)>,
-    checks: std::sync::atomic::AtomicUsize,
+/// The limits on messages.
+#[derive(Debug)]
+pub struct MessageLimits {
+    rates: Option<Rates>,
+    quotas: Quotas,
+    /// Who was refused what, until when and with what: whoever goes on asking costs the database nothing.
+    refused: Cache<(Uuid, String), (Instant, Overdrawn)>,
 }
 
 impl MessageLimits {
-    /// No limits.
-    pub fn off() -> Self {
-        Self::default()
+    /// These limits.
+    pub fn new(rates: Option<Rates>, quotas: Quotas) -> Self {
+        let refused = Cache::builder().max_capacity(MOST_REFUSALS).time_to_live(REMEMBERED).build();
+        Self { rates, quotas, refused }
     }
 
-    /// So many messages a minute for each user and for each conversation; 0 is taken as 1.
-    pub fn per_minute(user: u32, conversation: u32) -> Self {
-        let quota = |count: u32| Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
-        Self {
-            limits: Some(Arc::new(Limits {
-                users: RateLimiter::keyed(quota(user)),
-                conversations: RateLimiter::keyed(quota(conversation)),
-                checks: std::sync::atomic::AtomicUsize::new(0),
-            })),
-        }
+    /// Whether there is anything to count.
+    pub fn is_charging(rates: Option<Rates>, quotas: Quotas) -> bool {
+        let Quotas { messages_per_day, tokens_per_day, reserved_tokens: _, at_once } = quotas;
+        rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
     }
 
-    /// Counts one message.
-    ///
-    /// # Errors
-    /// `Throttled`, with the time after which it goes again.
-    pub fn check(&self, user: Uuid, conversation: Uuid) -> Result<(), AppError> {
-        // The conversation's limit is the narrower one: asked first, so that it does not use up the user's.
-        self.ask(|limits| {
-            limits.conversations.check_key(&(user, conversation)).and_then(|()| limits.users.check_key(&user))
+    /// The rates.
+    pub fn rates(&self) -> Option<Rates> {
+        self.rates
+    }
+
+    /// The quotas.
+    pub fn quotas(&self) -> Quotas {
+        self.quotas
+    }
+
+    /// What a message of `user` costs.
+    fn message(&self, user: UserId, session: Uuid, channel: &str) -> Charge {
+        let rate = |name: String, per_minute| Rate { name, per_minute };
+        let rates = self.rates.map_or_else(Vec::new, |rates| {
+            vec![
+                rate("user".to_owned(), rates.user),
+                rate(session.to_string(), rates.session),
+                rate(format!("channel {channel}"), rates.channel),
+            ]
+        });
+        Charge { user: user.uuid(), rates, quotas: self.quotas }
+    }
+
+    /// What a file costs, which is in no conversation yet: as much as a message of its user.
+    fn upload(&self, user: UserId) -> Charge {
+        let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
+        Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
+    }
+
+    /// The refusal that still holds for one of the charge's rates.
+    fn known(&self, charge: &Charge) -> Option<Overdrawn> {
+        let now = Instant::now();
+        charge.rates.iter().find_map(|rate| {
+            let (until, overdrawn) = self.refused.get(&(charge.user, rate.name.clone()))?;
+            let wait = until.checked_duration_since(now)?;
+            Some(Overdrawn { wait, ..overdrawn })
         })
     }
 
-    /// Counts one file, which is in no conversation yet, as a message of its user.
+    /// The failure to tell, remembered.
+    fn refuse(&self, charge: &Charge, overdrawn: Overdrawn) -> AppError {
+        if charge.rates.iter().any(|rate| rate.name == overdrawn.policy) {
+            let key = (charge.user, overdrawn.policy.clone());
+            self.refused.insert(key, (Instant::now() + overdrawn.wait, overdrawn.clone()));
+        }
+        note_refused(charge, &overdrawn);
+        throttled(&overdrawn)
+    }
+}
+
+/// A refusal as the use cases tell it.
+fn throttled(overdrawn: &Overdrawn) -> AppError {
+    let bound = overdrawn.bound;
+    let (policy, code, detail) = match overdrawn.policy.as_str() {
+        "messages_per_day" => {
+            ("messages", "quota_exceeded", format!("Your {bound} messages of today are used up."))
+        }
+        "tokens_per_day" => ("tokens", "quota_exceeded", format!("Your {bound} tokens of today are used up.")),
+        "replies_at_once" => (
+            "at_once",
+            "too_many_replies",
+            format!("Answers are being written in {bound} of your conversations; please wait for one."),
+        ),
+        _ => ("rate", "rate_limited", "Too many messages; please wait a moment.".to_owned()),
+    };
+    metrics::counter!("verbatim_throttled_total", "policy" => policy).increment(1);
+    AppError::new(Kind::Throttled, code, detail).after(overdrawn.wait.max(Duration::from_secs(1)))
+}
+
+/// One policy as the answer's headers tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// `user`, `session` or `channel`.
+    pub name: &'static str,
+    /// How many in a minute.
+    pub quota: u32,
+    /// How many more now.
+    pub rest: u64,
+    /// After how long all of it is there again; after a refusal: after how long one is.
+    pub reset: Duration,
+}
+
+/// The policies' names, in the order in which a message is charged for them.
+const POLICIES: [&str; 3] = ["user", "session", "channel"];
+
+tokio::task_local! {
+    /// What the rates of this request came to: set around each request that may be answered with it.
+    pub static NOTED: Noted;
+}
+
+/// Where a request's rates are noted for its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Noted(Arc<Mutex<Vec<Policy>>>);
+
+impl Noted {
+    /// What was noted.
+    pub fn policies(&self) -> Vec<Policy> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn note(policies: Vec<Policy>) {
+    // Outside of a request, as on a socket, nobody asks for it.
+    let _ = NOTED.try_with(|noted| *noted.0.lock().unwrap_or_else(PoisonError::into_inner) = policies);
+}
+
+fn note_left(charge: &Charge, left: &[Left]) {
+    let policy = |left: &Left| {
+        let rate = charge.rates.get(left.rate)?;
+        let name = POLICIES.get(left.rate)?;
+        Some(Policy { name, quota: rate.per_minute, rest: left.rest, reset: left.reset })
+    };
+    note(left.iter().filter_map(policy).collect());
+}
+
+fn note_refused(charge: &Charge, overdrawn: &Overdrawn) {
+    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
+    note(
+        refused
+            .map(|(rate, name)| Policy { name, quota: rate.per_minute, rest: 0, reset: overdrawn.wait })
+            .into_iter()
+            .collect(),
+    );
+}
+
+impl App {
+    /// Carries out what counts as a message of `actor` in `session`.
     ///
     /// # Errors
-    /// `Throttled`, with the time after which it goes again.
-    pub fn check_upload(&self, user: Uuid) -> Result<(), AppError> {
-        self.ask(|limits| limits.users.check_key(&user))
-    }
-
-    fn ask(
+    /// `Throttled`; those of the log.
+    pub(super) async fn run_as_message(
         &self,
-        check: impl FnOnce(&Limits) -> Result<(), NotUntil<QuantaInstant>>,
-    ) -> Result<(), AppError> {
-        let Some(limits) = &self.limits else { return Ok(()) };
-        if limits.checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1
-        {
-            limits.users.retain_recent();
-            limits.conversations.retain_recent();
+        request: &RequestContext,
+        actor: Actor,
+        session: Uuid,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
+        let limits = &self.parts.limits;
+        let charge = limits.message(actor.user, session, request.surface);
+        if let Some(overdrawn) = limits.known(&charge) {
+            // A repetition costs nothing, and must not be refused what the first one was given.
+            let key = request.key_of(actor.user);
+            return match self.repeated(key.as_ref()).await? {
+                Some(outcome) => Ok(outcome),
+                None => Err(limits.refuse(&charge, overdrawn)),
+            };
         }
-        check(limits).map_err(|refused| {
-            let wait = refused.wait_time_from(DefaultClock::default().now());
-            metrics::counter!("verbatim_throttled_total").increment(1);
-            AppError::new(Kind::Throttled, "rate_limited", "Too many messages; please wait a moment.")
-                .after(wait.max(Duration::from_secs(1)))
-        })
+        match self.parts.executor.run(intent.charged(Some(charge.clone()))).await {
+            Ok(outcome) => {
+                note_left(&charge, &outcome.left);
+                Ok(outcome)
+            }
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(limits.refuse(&charge, overdrawn)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts a file of `actor` that is about to be sent.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the database.
+    pub(super) async fn count_upload(&self, actor: Actor) -> Result<(), AppError> {
+        let limits = &self.parts.limits;
+        let charge = limits.upload(actor.user);
+        if charge.rates.is_empty() {
+            return Ok(());
+        }
+        if let Some(overdrawn) = limits.known(&charge) {
+            return Err(limits.refuse(&charge, overdrawn));
+        }
+        match self.parts.executor.charge(&charge).await {
+            Ok(left) => {
+                note_left(&charge, &left);
+                Ok(())
+            }
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(limits.refuse(&charge, overdrawn)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<&Overdrawn> for AppError {
+    fn from(overdrawn: &Overdrawn) -> Self {
+        throttled(overdrawn)
     }
 }

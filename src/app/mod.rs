@@ -8,9 +8,10 @@
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
-//! need · [`limits`], [`seats`]: how often, and how many at a time.
+//! need · [`limits`], [`attempts`], [`seats`]: how often, and how many at a time.
 
 pub mod accounts;
+pub mod attempts;
 pub mod context;
 pub mod conversations;
 pub mod error;
@@ -38,7 +39,7 @@ use crate::ai::Provider;
 use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
-use crate::log::{CommandKey, Executor};
+use crate::log::{CommandKey, Executor, Outcome};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
@@ -91,6 +92,8 @@ pub struct Parts {
     pub files: uploads::FileParts,
     /// Access tokens.
     pub tokens: TokenKeys,
+    /// How often those may try who are not signed in, and how often people may read.
+    pub attempts: attempts::Attempts,
     /// How often messages may be sent.
     pub limits: limits::MessageLimits,
     /// Starts quizzes.
@@ -154,24 +157,11 @@ impl App {
         self.parts.progress.wait(&names, position, CATCH_UP).await;
     }
 
-    /// Counts a command against a limit, unless its key was used before: a repetition costs nothing, and must not be refused
-    /// what the first one was given.
-    ///
-    /// # Errors
-    /// `Throttled`; those of the log.
-    async fn count(
-        &self,
-        key: Option<&CommandKey>,
-        check: impl FnOnce(&limits::MessageLimits) -> Result<(), AppError>,
-    ) -> Result<(), AppError> {
-        if self.is_repeated(key).await? { Ok(()) } else { check(&self.parts.limits) }
-    }
-
-    /// Whether a command with this key was carried out before.
-    async fn is_repeated(&self, key: Option<&CommandKey>) -> Result<bool, AppError> {
+    /// What a command with this key came to before.
+    async fn repeated(&self, key: Option<&CommandKey>) -> Result<Option<Outcome>, AppError> {
         match key {
-            Some(key) => Ok(self.parts.executor.repeated(key).await?.is_some()),
-            None => Ok(false),
+            Some(key) => Ok(self.parts.executor.repeated(key).await?),
+            None => Ok(None),
         }
     }
 

@@ -99,12 +99,9 @@ impl App {
         let new = NewQuiz { quiz, conversation: target, by: actor.user, topic, at };
         let command = parts.quizzes.start(&new)?;
         let key = request.key_of(actor.user);
-        // A repetition costs nothing, and must not be refused what the first one was given.
-        if !self.is_repeated(key.as_ref()).await? {
-            if conversation.is_some() {
-                self.alive(actor, target).await?;
-            }
-            parts.limits.check(actor.user.uuid(), target.uuid())?;
+        // A repetition must not be refused what the first one was given.
+        if conversation.is_some() && self.repeated(key.as_ref()).await?.is_none() {
+            self.alive(actor, target).await?;
         }
 
         let witness = Witness::default();
@@ -112,7 +109,7 @@ impl App {
         let intent = begun_or_alive(intent, actor, target, at)
             .then_witnessed::<Quiz>(quiz, command, &witness)
             .keyed(key, json!({"conversation_id": target, "quiz_id": quiz}));
-        let outcome = parts.executor.run(intent).await?;
+        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
         self.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {

@@ -180,14 +180,13 @@ impl App {
     ) -> Result<(), AppError> {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
-        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
         let (by, at) = (actor.user, parts.clock.now());
         let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
         let command = ConversationCommand::AddNote { by, item_id, note, at };
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"conversation_id": conversation}));
-        parts.executor.run(intent).await?;
+        self.run_as_message(request, actor, conversation.uuid(), intent).await?;
         Ok(())
     }
 
@@ -229,11 +228,10 @@ impl App {
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
-        self.count(key.as_ref(), |limits| limits.check(actor.user.uuid(), conversation.uuid())).await?;
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
-        let outcome = parts.executor.run(intent).await?;
+        let outcome = self.run_as_message(request, actor, conversation.uuid(), intent).await?;
         self.sent(conversation, asker, outcome).await
     }
 

@@ -29,7 +29,7 @@ pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
 pub use files::{FilesConfig, FilesPlace, S3Config};
 pub use nats::NatsConfig;
-pub use operation::{LogConfig, LogFormat, RateLimits};
+pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};
 pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
 pub use replies::{Provider, RepliesConfig};
@@ -38,7 +38,7 @@ pub use secret::{Kept, REDACTED, Secret, SecretKey};
 pub use sockets::SocketsConfig;
 pub use storage::{Database, StorageConfig};
 pub use tools::ClientTool;
-pub use web::{Cors, WebConfig};
+pub use web::{Cors, ProxyHeader, WebConfig};
 
 use reader::Reader;
 
@@ -71,6 +71,10 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How often a caller may ask; `None`: as often as it likes.
     pub rate_limits: Option<RateLimits>,
+    /// What a person may use in one day.
+    pub quotas: QuotaConfig,
+    /// How often callers may try and read; `None`: as often as they like.
+    pub attempts: Option<AttemptLimits>,
     /// Who writes the replies and how long that may take.
     pub replies: RepliesConfig,
     /// What quizzes ask.
@@ -155,6 +159,8 @@ impl Config {
         }
         let auth = AuthConfig::read(&mut reader, embedded)?;
         let rate_limits = RateLimits::read(&mut reader)?;
+        let attempts = AttemptLimits::read(&mut reader, rate_limits.is_some())?;
+        let quotas = QuotaConfig::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
         let quizzes = QuizConfig::read(&mut reader)?;
         let log = LogConfig::read(&mut reader, embedded, debug)?;
@@ -182,6 +188,8 @@ impl Config {
             nats,
             auth,
             rate_limits,
+            quotas,
+            attempts,
             replies,
             quizzes,
             log,

@@ -87,3 +87,56 @@ impl RateLimits {
         Ok(on.then_some(limits))
     }
 }
+
+/// What a person may use in one day, and at once; 0 for no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaConfig {
+    /// `QUOTA_MESSAGES_PER_DAY`.
+    pub messages_per_day: u64,
+    /// `QUOTA_TOKENS_PER_DAY`.
+    pub tokens_per_day: u64,
+    /// `QUOTA_RESERVED_TOKENS`: set aside for each reply until it ends.
+    pub reserved_tokens: u64,
+    /// `REPLIES_AT_ONCE_PER_USER`: in how many conversations replies may be owed at once.
+    pub at_once: u32,
+}
+
+impl QuotaConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            messages_per_day: reader.number("QUOTA_MESSAGES_PER_DAY", 1_000, 0..=1_000_000_000)?,
+            tokens_per_day: reader.number("QUOTA_TOKENS_PER_DAY", 1_000_000, 0..=1_000_000_000_000)?,
+            reserved_tokens: reader.number("QUOTA_RESERVED_TOKENS", 2_000, 0..=1_000_000)?,
+            at_once: reader.count("REPLIES_AT_ONCE_PER_USER", 3, 0..=10_000)?,
+        })
+    }
+}
+
+/// How often those may try who are not signed in, and how often those who are may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// `SIGN_IN_LIMIT_ADDRESS_PER_MINUTE`: sign-ins from one address.
+    pub sign_ins: u32,
+    /// `REGISTER_LIMIT_ADDRESS_PER_HOUR`: registrations from one address.
+    pub registrations: u32,
+    /// `REFRESH_LIMIT_ADDRESS_PER_MINUTE`: refreshes of tokens from one address.
+    pub refreshes: u32,
+    /// `RESET_LIMIT_ADDRESS_PER_HOUR`: password resets asked for or tried from one address.
+    pub resets: u32,
+    /// `READ_LIMIT_USER_PER_MINUTE`: queries of one person, at one node.
+    pub reads: u32,
+}
+
+impl AttemptLimits {
+    /// `None` when `RATE_LIMITS` is off.
+    pub(super) fn read(reader: &mut Reader<'_>, on: bool) -> Result<Option<Self>, ConfigError> {
+        let limits = Self {
+            sign_ins: reader.count("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", 30, 1..=100_000)?,
+            registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 5, 1..=100_000)?,
+            refreshes: reader.count("REFRESH_LIMIT_ADDRESS_PER_MINUTE", 120, 1..=100_000)?,
+            resets: reader.count("RESET_LIMIT_ADDRESS_PER_HOUR", 10, 1..=100_000)?,
+            reads: reader.count("READ_LIMIT_USER_PER_MINUTE", 600, 1..=1_000_000)?,
+        };
+        Ok(on.then_some(limits))
+    }
+}

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::http::Uri;
+use ipnet::IpNet;
 
 use super::error::ConfigError;
 use super::reader::Reader;
@@ -21,6 +22,10 @@ pub struct WebConfig {
     pub max_body_bytes: usize,
     /// `REQUEST_TIMEOUT_SECONDS`: the longest a request that is not a stream may take.
     pub request_timeout: Duration,
+    /// `TRUSTED_PROXIES`: from these, the client's address is taken from a header.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `TRUSTED_PROXY_HEADER`: from which one.
+    pub proxy_header: ProxyHeader,
     /// `REPLY_WAIT_SECONDS`: how long a door waits for a reply before it answers 202; less than the timeout.
     pub reply_wait: Duration,
 }
@@ -32,6 +37,15 @@ pub enum Cors {
     Any,
     /// Those listed.
     Origins(Vec<String>),
+}
+
+/// The header in which a proxy tells whom it speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 impl WebConfig {
@@ -65,6 +79,26 @@ impl WebConfig {
             show_cors,
             parse_cors,
         )?;
+        let trusted_proxies = reader.parsed(
+            "TRUSTED_PROXIES",
+            Vec::new(),
+            "a comma-separated list of addresses or networks such as 10.0.0.0/8,fd00::/8",
+            |networks: &Vec<IpNet>| networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","),
+            parse_networks,
+        )?;
+        let proxy_header = reader.parsed(
+            "TRUSTED_PROXY_HEADER",
+            ProxyHeader::XForwardedFor,
+            "x-forwarded-for or forwarded",
+            |header| {
+                (if *header == ProxyHeader::Forwarded { "forwarded" } else { "x-forwarded-for" }).to_owned()
+            },
+            |text| match text.to_ascii_lowercase().as_str() {
+                "x-forwarded-for" => Some(ProxyHeader::XForwardedFor),
+                "forwarded" => Some(ProxyHeader::Forwarded),
+                _ => None,
+            },
+        )?;
         let max_body_bytes = reader.count("MAX_BODY_BYTES", 262_144, 1024..=67_108_864)?;
         let request_timeout = reader.number("REQUEST_TIMEOUT_SECONDS", 30, 1..=600)?;
         let reply_wait = reader.number("REPLY_WAIT_SECONDS", 25, 0..=599)?;
@@ -82,6 +116,8 @@ impl WebConfig {
             metrics,
             cors,
             max_body_bytes,
+            trusted_proxies,
+            proxy_header,
             request_timeout: Duration::from_secs(request_timeout),
             reply_wait: Duration::from_secs(reply_wait),
         })
@@ -94,6 +130,11 @@ fn parse_host(text: &str) -> Option<IpAddr> {
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok()
+}
+
+fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
+    let one = |text: &str| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(one).collect()
 }
 
 fn show_cors(cors: &Cors) -> String {

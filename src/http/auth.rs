@@ -23,7 +23,11 @@ impl FromRequestParts<Doors> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
         let token = bearer(&parts.headers).ok_or_else(AppError::invalid_token)?;
-        Ok(Self(doors.app.authenticate(token).await?))
+        let actor = doors.app.authenticate(token).await?;
+        if parts.method.is_safe() {
+            doors.app.count_read(actor)?;
+        }
+        Ok(Self(actor))
     }
 }
 

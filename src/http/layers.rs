@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use super::Doors;
 use super::error::ApiError;
 use super::request_id;
+use crate::app::limits::NOTED;
 use crate::app::{AppError, Kind};
 
 /// The longest request line's address, in bytes.
@@ -107,7 +108,8 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
             return ApiError::from(AppError::shutting_down()).into_response();
         }
         let id = request_id::current();
-        let work = request_id::CURRENT.scope(id, next.run(request)).in_current_span();
+        let noted = NOTED.try_with(Clone::clone).unwrap_or_default();
+        let work = NOTED.scope(noted, request_id::CURRENT.scope(id, next.run(request))).in_current_span();
         let task = doors.app.tasks().spawn(work);
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
@@ -184,6 +186,13 @@ pub fn cors(rule: &CorsRule) -> CorsLayer {
             POSITION,
             REQUEST_ID,
         ]))
-        .expose_headers([POSITION, REQUEST_ID, header::LOCATION, header::RETRY_AFTER])
+        .expose_headers([
+            POSITION,
+            REQUEST_ID,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            super::limits::RATE_LIMIT,
+            super::limits::RATE_LIMIT_POLICY,
+        ])
         .max_age(Duration::from_secs(600))
 }

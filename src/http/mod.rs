@@ -4,19 +4,21 @@
 //! cases of [`crate::app`] and their outcomes into answers. Doors use what stands beside this file and the use cases,
 //! and nothing else: no SQL, no events, no other door.
 //!
-//! Order of the layers, outermost first: request id and answer headers → CORS → panics → time limits and tracked tasks → routes.
+//! Order of the layers, outermost first: request id and answer headers → CORS → panics → limits → time limits and tracked tasks → routes.
 
 pub mod accounts;
 pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod chatkit;
+pub mod client;
 pub mod docs;
 pub mod error;
 pub mod extract;
 pub mod frames;
 pub mod health;
 pub mod layers;
+pub mod limits;
 pub mod request_id;
 pub mod root;
 pub mod serve;
@@ -51,6 +53,8 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Which pages of other origins may call us.
     pub cors: layers::CorsRule,
+    /// Which proxies are believed about clients' addresses.
+    pub proxies: client::Proxies,
     /// Head of the log when the process started: ready means that the read models have passed it.
     pub ready_from: i64,
     /// What links that clients are given begin with; none: with the `Host` of the request.
@@ -87,6 +91,7 @@ fn around(router: Router<Doors>, doors: Doors) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(doors.clone(), layers::positions))
         .layer(middleware::from_fn_with_state(doors.clone(), layers::tracked))
+        .layer(middleware::from_fn_with_state(doors.clone(), limits::limited))
         .layer(layers::panics())
         .layer(layers::cors(&doors.settings.cors))
         .layer(middleware::from_fn_with_state(doors.clone(), layers::request))

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::client::Peer;
+
 /// How long a client may take to send its headers.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// The most bytes of headers (and of what is read ahead of a body).
@@ -66,9 +68,10 @@ pub async fn serve(
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+            Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    tasks.spawn(connection(stream, router.clone(), limits.slow, place, stop.clone()));
+                    let peer = Peer(peer);
+                    tasks.spawn(connection((stream, peer), router.clone(), limits.slow, place, stop.clone()));
                 }
                 Err(_) => {
                     metrics::counter!("verbatim_connections_refused_total").increment(1);
@@ -95,7 +98,7 @@ async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// A connection, up to its end; that of a socket, when it becomes one.
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     router: Router,
     slow: Duration,
     place: OwnedSemaphorePermit,
@@ -121,6 +124,7 @@ async fn connection(
     stream.set_write_timeout(Some(slow));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(intake.clone());
+        request.extensions_mut().insert(peer);
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()

@@ -1,4 +1,4 @@
-//! The append: one autocommitted call of the database's `append` function.
+//! The append: one autocommitted call of the database's `append` function, with what is charged for it.
 //!
 //! One statement means that no lock is ever held while a client is slow, and that a hung-up request leaves no open
 //! transaction behind. What it does, in which order, is told beside the function in the first migration.
@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sqlx::PgExecutor;
+use sqlx::types::Json;
 
+use super::charge::{Charged, Left, Overdrawn, left, overdrawn};
 use super::command_key::{CommandKey, StoredKey};
 
 /// An event ready to be written: sealed and serialised.
@@ -51,6 +53,19 @@ pub struct Appending {
     pub metadata: String,
     /// Rows that stand beside the log, see [`super::Beside`].
     pub beside: Vec<Value>,
+    /// What is taken from somebody's allowance.
+    pub charge: Option<Charged>,
+}
+
+impl Appending {
+    /// Whose append it is, as far as locks are concerned: the owner of its key, or who is charged. Appends of one transaction
+    /// stand in this order, so that two transactions never wait for each other.
+    pub(super) fn order(&self) -> (String, &str) {
+        let key = self.key.as_ref().map(|(key, _)| key);
+        let charged = self.charge.as_ref().map(|charge| charge.user.to_string());
+        let owner = charged.or_else(|| key.map(|key| key.owner.clone())).unwrap_or_default();
+        (owner, key.map_or("", |key| key.key.as_str()))
+    }
 }
 
 /// What became of an append.
@@ -60,6 +75,8 @@ pub enum Appended {
     Recorded {
         /// Positions of the events, in their order.
         positions: Vec<i64>,
+        /// What is left of the rates that were charged.
+        left: Vec<Left>,
     },
     /// The key was used before: nothing was written.
     Replayed(StoredKey),
@@ -74,6 +91,9 @@ pub enum AppendError {
     /// What was proven with a password was decided too late: it has been changed since.
     #[error("the password has been changed")]
     CredentialChanged,
+    /// More than the allowance has.
+    #[error("{0}")]
+    Overdrawn(Overdrawn),
     /// The database is out of reach, full or too slow.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<sqlx::Error>),
@@ -93,6 +113,10 @@ impl From<sqlx::Error> for AppendError {
             // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
             "VB001" | "40001" | "40P01" => Self::Conflict,
             "VB006" => Self::CredentialChanged,
+            "VB007" => match overdrawn(&error) {
+                Some(overdrawn) => Self::Overdrawn(overdrawn),
+                None => Self::Rejected(error),
+            },
             "23505" if database.constraint().is_some_and(|name| RACES.contains(&name)) => Self::Conflict,
             // 08 connection, 53 resources, 55P03 lock time-out, 57 operator or time-out, 25006 read-only (a replica).
             code if code.starts_with("08")
@@ -112,11 +136,11 @@ impl From<sqlx::Error> for AppendError {
 /// # Errors
 /// See [`AppendError`].
 pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<Appended, AppendError> {
-    let Appending { key, checks, events, metadata, beside } = appending;
+    let Appending { key, checks, events, metadata, beside, charge } = appending;
     let key = key.as_ref();
     let row: AppendRow = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions
-         FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, rest
+         FROM append_charged($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(key.map(|(key, _)| key.owner.as_str()))
     .bind(key.map(|(key, _)| key.key.as_str()))
@@ -132,7 +156,9 @@ pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<
     .bind(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.payload.as_str()).collect::<Vec<_>>())
     .bind(metadata)
-    .bind((!beside.is_empty()).then_some(sqlx::types::Json(beside)))
+    .bind((!beside.is_empty()).then_some(Json(beside)))
+    .bind(charge.as_ref().map(|charge| charge.user))
+    .bind(charge.as_ref().map(|charge| Json(&charge.entries)))
     .fetch_one(pool)
     .await?;
     row.outcome()
@@ -150,10 +176,11 @@ pub async fn append_together(
     let keys = || appendings.iter().map(|appending| appending.key.as_ref());
     let checks = || appendings.iter().flat_map(|appending| &appending.checks);
     let events = || appendings.iter().flat_map(|appending| &appending.events);
+    let charges = || appendings.iter().map(|appending| appending.charge.as_ref());
     let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
     let rows: Vec<AppendRow> = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions
-         FROM append_together($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, rest
+         FROM append_together_charged($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(keys().map(|key| key.map(|(key, _)| key.owner.as_str())).collect::<Vec<_>>())
     .bind(keys().map(|key| key.map(|(key, _)| key.key.as_str())).collect::<Vec<_>>())
@@ -171,6 +198,8 @@ pub async fn append_together(
     .bind(events().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
     .bind(events().map(|event| event.payload.as_str()).collect::<Vec<_>>())
     .bind(appendings.iter().map(|appending| appending.metadata.as_str()).collect::<Vec<_>>())
+    .bind(charges().map(|charge| charge.map(|charge| charge.user)).collect::<Vec<_>>())
+    .bind(charges().map(|charge| charge.map(|charge| Json(&charge.entries))).collect::<Vec<_>>())
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(AppendRow::outcome).collect())
@@ -182,12 +211,14 @@ struct AppendRow {
     stored_fingerprint: Option<Vec<u8>>,
     stored_result: Option<Value>,
     positions: Vec<i64>,
+    rest: Option<Json<Value>>,
 }
 
 impl AppendRow {
     fn outcome(self) -> Result<Appended, AppendError> {
         if !self.replayed {
-            return Ok(Appended::Recorded { positions: self.positions });
+            let left = self.rest.map_or_else(Vec::new, |Json(rest)| left(&rest));
+            return Ok(Appended::Recorded { positions: self.positions, left });
         }
         match (self.stored_fingerprint, self.stored_result) {
             (Some(fingerprint), Some(result)) => Ok(Appended::Replayed(StoredKey {

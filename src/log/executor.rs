@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::append::{AppendError, Appended, Appending, Check, NewEvent};
 use super::cache::{StateCache, StreamName};
+use super::charge::{Charge, Charged, Left, Overdrawn};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::Intent;
 use super::load::{LoadError, Loader, soon};
@@ -44,6 +45,9 @@ pub enum ExecuteError {
     /// The password that the command rests on has been changed since it was proven.
     #[error("the password has been changed")]
     CredentialChanged,
+    /// It takes more than the person's allowance has.
+    #[error("{0}")]
+    Overdrawn(Overdrawn),
     /// Other writers were faster every time.
     #[error("too many writers at once")]
     Busy,
@@ -56,12 +60,14 @@ pub enum ExecuteError {
 }
 
 /// What an intent came to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
     /// Position of the last event; none when there was nothing to add.
     pub position: Option<i64>,
     /// The result stored with the key, when this was a repetition.
     pub replayed: Option<Value>,
+    /// What is left of the rates that it was charged.
+    pub left: Vec<Left>,
 }
 
 /// The executor. Cheap to clone.
@@ -74,6 +80,8 @@ pub struct Executor {
     cache: StateCache,
     tail: Tail,
     background: TaskTracker,
+    /// Whether allowances are charged.
+    charging: bool,
 }
 
 /// How one try ended.
@@ -102,7 +110,27 @@ impl Executor {
             cache: StateCache::new(cache_bytes),
             tail,
             background,
+            charging: false,
         }
+    }
+
+    /// The same, charging allowances: without it every charge is passed over.
+    #[must_use]
+    pub fn charging(mut self, charging: bool) -> Self {
+        self.charging = charging;
+        self
+    }
+
+    /// Takes what belongs to no command, when allowances are charged.
+    ///
+    /// # Errors
+    /// `Overdrawn`, `Unavailable`.
+    pub async fn charge(&self, charge: &Charge) -> Result<Vec<Left>, ExecuteError> {
+        if !self.charging {
+            return Ok(Vec::new());
+        }
+        let taken = charge.take(&self.pool).await;
+        taken.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(ExecuteError::Overdrawn)
     }
 
     /// Carries an intent out.
@@ -272,6 +300,7 @@ impl Executor {
         let mut events = Vec::new();
         let mut beside = intent.beside.clone();
         let mut streams = streams;
+        let charge = self.charging.then(|| Charged::of(intent.charge.as_ref(), decided(&streams))).flatten();
         for (index, stream) in streams.iter_mut().enumerate() {
             if stream.events.iter().any(|(_, _, payload)| has_personal(payload)) {
                 let known = sealings.first().map(|(_, sealing)| sealing);
@@ -298,7 +327,7 @@ impl Executor {
             }
         }
         if events.is_empty() && beside.is_empty() && intent.key.is_none() {
-            return Ok(Try::Done(Outcome { position: None, replayed: None }));
+            return Ok(Try::Done(Outcome::default()));
         }
         let checks: Vec<Check> = streams
             .iter()
@@ -310,28 +339,29 @@ impl Executor {
             .collect();
         let metadata =
             serde_json::to_string(&intent.metadata).map_err(|error| ExecuteError::Internal(error.into()))?;
-        let appending = Appending { key: intent.key.clone(), checks, events, metadata, beside };
+        let appending = Appending { key: intent.key.clone(), checks, events, metadata, beside, charge };
         #[cfg(feature = "planted")]
         if intent.metadata.surface == "api"
             && intent.beside.is_empty()
             && crate::planted::is(crate::planted::Defect::EarlyAnswer)
         {
             self.background.spawn(super::planted::append_later(self.pool.pool().clone(), appending));
-            return Ok(Try::Done(Outcome { position: None, replayed: None }));
+            return Ok(Try::Done(Outcome::default()));
         }
         let appending = Arc::new(appending);
         match self.writer.write(Arc::clone(&appending)).await {
-            Ok(Appended::Recorded { positions }) => {
+            Ok(Appended::Recorded { positions, left }) => {
                 #[cfg(feature = "planted")]
                 if intent.metadata.surface == "api" {
                     projections::dying::pass("committed");
                 }
                 self.committed(streams, &appending.events, sealings);
-                Ok(Try::Done(Outcome { position: positions.last().copied(), replayed: None }))
+                Ok(Try::Done(Outcome { position: positions.last().copied(), replayed: None, left }))
             }
             Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),
             Err(AppendError::Conflict) => Ok(Try::Conflict),
             Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
+            Err(AppendError::Overdrawn(overdrawn)) => Err(ExecuteError::Overdrawn(overdrawn)),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
         }
@@ -396,9 +426,16 @@ impl Executor {
     }
 }
 
+/// The events that a unit's commands have led to.
+fn decided(streams: &[Stream]) -> impl Iterator<Item = (&str, &Value)> {
+    streams.iter().flat_map(|stream| {
+        stream.events.iter().map(|(event_type, _, payload)| (event_type.as_str(), payload))
+    })
+}
+
 fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> {
     if stored.matches(key) {
-        Ok(Outcome { position: stored.position, replayed: Some(stored.result) })
+        Ok(Outcome { position: stored.position, replayed: Some(stored.result), left: Vec::new() })
     } else {
         Err(ExecuteError::KeyReused)
     }

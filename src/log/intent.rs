@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::cache::StreamName;
+use super::charge::Charge;
 use super::command_key::CommandKey;
 use super::stored::Stored;
 use super::unit::{Unit, UnitError};
@@ -20,12 +21,13 @@ pub struct Intent {
     pub(super) steps: Vec<Box<dyn Step>>,
     pub(super) beside: Vec<Value>,
     pub(super) key: Option<(CommandKey, Value)>,
+    pub(super) charge: Option<Charge>,
 }
 
 impl Intent {
     /// An intent without commands yet.
     pub fn new(author: Uuid, metadata: Metadata) -> Self {
-        Self { author, metadata, steps: Vec::new(), beside: Vec::new(), key: None }
+        Self { author, metadata, steps: Vec::new(), beside: Vec::new(), key: None, charge: None }
     }
 
     /// Adds a command. Commands to the same aggregate see the events of those before them.
@@ -58,6 +60,13 @@ impl Intent {
     #[must_use]
     pub fn beside(mut self, row: Beside) -> Self {
         self.beside.push(row.to_json());
+        self
+    }
+
+    /// Takes from somebody's allowance what the commands cost.
+    #[must_use]
+    pub fn charged(mut self, charge: Option<Charge>) -> Self {
+        self.charge = charge;
         self
     }
 

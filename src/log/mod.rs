@@ -5,12 +5,14 @@
 //! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
 //! * [`command_key`]: idempotency keys;
+//! * [`charge`]: what a command takes from a person's allowance;
 //! * [`Witness`]: the state around a command, for who answers from it.
 //!
 //! Use cases call [`Executor::run`] and read states, and use nothing else here.
 
 pub mod append;
 pub mod cache;
+pub mod charge;
 pub mod command_key;
 pub mod executor;
 pub mod intent;
@@ -23,6 +25,7 @@ mod unit;
 mod witness;
 pub mod writer;
 
+pub use charge::{Charge, Left, Overdrawn, Quotas, Rate};
 pub use command_key::CommandKey;
 pub use executor::{ExecuteError, Executor, Outcome};
 pub use intent::{Beside, Intent};

@@ -30,7 +30,7 @@ pub(super) async fn run_with_key_in_memory(
         REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().get(&name).cloned();
     if let Some((fingerprint, result, position)) = known {
         return if fingerprint == key.fingerprint {
-            Ok(Outcome { position, replayed: Some(result) })
+            Ok(Outcome { position, replayed: Some(result), left: Vec::new() })
         } else {
             Err(ExecuteError::KeyReused)
         };

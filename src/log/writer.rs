@@ -51,9 +51,9 @@ async fn write_all(pool: WarmPool, appendings: Vec<Arc<Appending>>) -> Vec<Resul
     if let [only] = appendings.as_slice() {
         return vec![append(&pool, only).await];
     }
-    // In the order of their keys: two transactions that hold the same keys must not wait for each other.
+    // Two transactions that hold the same keys or allowances must not wait for each other.
     let mut order: Vec<usize> = (0..appendings.len()).collect();
-    order.sort_by_key(|index| appendings[*index].key.as_ref().map(|(key, _)| (&key.owner, &key.key)));
+    order.sort_by_cached_key(|index| appendings[*index].order());
     let sorted: Vec<_> = order.iter().map(|index| Arc::clone(&appendings[*index])).collect();
     match append_together(&pool, &sorted).await {
         Ok(outcomes) => {
@@ -65,7 +65,12 @@ async fn write_all(pool: WarmPool, appendings: Vec<Arc<Appending>>) -> Vec<Resul
         Err(AppendError::Unavailable(error)) => {
             appendings.iter().map(|_| Err(AppendError::Unavailable(Arc::clone(&error)))).collect()
         }
-        Err(AppendError::Conflict | AppendError::CredentialChanged | AppendError::Rejected(_)) => {
+        Err(
+            AppendError::Conflict
+            | AppendError::CredentialChanged
+            | AppendError::Overdrawn(_)
+            | AppendError::Rejected(_),
+        ) => {
             metrics::counter!("verbatim_appends_parted_total").increment(1);
             let each = appendings.iter().map(|appending| append(&pool, appending));
             futures::future::join_all(each).await

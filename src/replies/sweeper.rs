@@ -13,6 +13,7 @@ use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 use super::lease;
+use crate::app::attempts;
 use crate::auth::{Logins, Tickets};
 use crate::clock::Clock;
 use crate::log::{ExecuteError, Executor, Intent, command_key};
@@ -99,6 +100,9 @@ impl Sweeper {
             Ok(dropped) if dropped > 0 => tracing::info!(dropped, "old idempotency keys dropped"),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old idempotency keys were not dropped"),
+        }
+        if let Err(error) = attempts::purge(&self.pool).await {
+            tracing::warn!(%error, "old attempts were not dropped");
         }
         if let Err(error) = lease::purge(&self.pool).await {
             tracing::warn!(%error, "old leases were not dropped");

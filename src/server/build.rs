@@ -14,7 +14,8 @@ use super::database::Opened;
 use super::lag;
 use super::secrets::Secrets;
 use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
-use crate::app::limits::MessageLimits;
+use crate::app::attempts::Attempts;
+use crate::app::limits::{MessageLimits, Rates};
 use crate::app::seats::Seats;
 use crate::app::uploads::{FileLimits, FileParts};
 use crate::app::{App, Parts, Settings};
@@ -26,7 +27,7 @@ use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
 use crate::live::between::Between;
 use crate::live::{Hub, People, Stored};
-use crate::log::Executor;
+use crate::log::{Executor, Quotas};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
@@ -112,7 +113,9 @@ pub async fn build_over(
         between
     });
     let hub = between.clone().map_or_else(Hub::new, Hub::shared);
-    let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone());
+    let (rates, quotas) = limits(config);
+    let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone())
+        .charging(MessageLimits::is_charging(rates, quotas));
     let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
 
     lifecycle.service(tail.clone().run(lifecycle.last.clone()));
@@ -244,10 +247,8 @@ pub async fn build_over(
         people,
         files: FileParts::new(files.clone(), secrets.links, FileLimits::of(&config.files)),
         tokens: secrets.tokens,
-        limits: match &config.rate_limits {
-            Some(limits) => MessageLimits::per_minute(limits.user, limits.session),
-            None => MessageLimits::off(),
-        },
+        attempts: Attempts::new(config.attempts),
+        limits: MessageLimits::new(rates, quotas),
         quizzes,
         provider,
         settings: Settings {
@@ -263,6 +264,13 @@ pub async fn build_over(
         pool: warm.clone(),
     });
     Ok(Built { app, hub, pool, warm, relay, files, sweep, provider: described, ready_from })
+}
+
+/// How often messages may be sent, and how much replies may take.
+fn limits(config: &Config) -> (Option<Rates>, Quotas) {
+    let rates = config.rate_limits.map(|config::RateLimits { user, session, channel }| Rates { user, session, channel });
+    let config::QuotaConfig { messages_per_day, tokens_per_day, reserved_tokens, at_once } = config.quotas;
+    (rates, Quotas { messages_per_day, tokens_per_day, reserved_tokens, at_once })
 }
 
 /// How many of the pool's connections are kept ready; the others are for rare work (cold loads, sign-ins, snapshots).

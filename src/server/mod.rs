@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Cors, Role, Roles};
 use crate::embedded::EmbeddedError;
+use crate::http::client::Proxies;
 use crate::http::layers::CorsRule;
 use crate::http::{self, Doors, HttpSettings};
 use crate::lifecycle::{Lifecycle, Signals};
@@ -118,6 +119,7 @@ pub fn router(config: &Config, built: &Built) -> Router {
             }
         },
         ready_from: built.ready_from,
+        proxies: Proxies { trusted: config.web.trusted_proxies.clone(), header: config.web.proxy_header },
         public_url: config.files.public_url.clone(),
         sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),

@@ -35,6 +35,7 @@ fn pin(stream: usize, stands: i64, key: Option<&str>) -> Appending {
         }],
         metadata: format!(r#"{{"request_id":"{stream}"}}"#),
         beside: Vec::new(),
+        charge: None,
     }
 }
 
@@ -51,7 +52,7 @@ async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(d
     let writer = writer(&db);
     let outcomes = write_all(&writer, (0..40).map(|stream| pin(stream, 0, None)).collect()).await;
     for (stream, outcome) in outcomes.into_iter().enumerate() {
-        let Ok(Appended::Recorded { positions }) = outcome else { panic!("{outcome:?}") };
+        let Ok(Appended::Recorded { positions, .. }) = outcome else { panic!("{outcome:?}") };
         let (id, payload, metadata): (String, String, String) = sqlx::query_as(
             "SELECT aggregate_id, payload::text, metadata::text FROM events WHERE position = $1",
         )
@@ -92,7 +93,7 @@ async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db:
     let outcomes = write_all(&writer, appendings).await;
     let mut recorded = Vec::new();
     for (stream, outcome) in outcomes.iter().enumerate() {
-        if let Ok(Appended::Recorded { positions }) = outcome {
+        if let Ok(Appended::Recorded { positions, .. }) = outcome {
             recorded.push((stream % 2, stream, positions[0]));
         }
     }

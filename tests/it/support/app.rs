@@ -340,6 +340,9 @@ fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("JWT_KID", JWT_KID),
         ("MASTER_KEY", MASTER_KEY),
         ("RATE_LIMITS", "off"),
+        ("QUOTA_MESSAGES_PER_DAY", "0"),
+        ("QUOTA_TOKENS_PER_DAY", "0"),
+        ("REPLIES_AT_ONCE_PER_USER", "0"),
         ("SCRIPTED_WORDS_PER_SECOND", "0"),
     ];
     usual.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -1,0 +1,146 @@
+//! How often those may try who are not signed in, by the address they come from; and how often a person may read.
+//!
+//! Attempts are counted in the database, one count for all nodes. What is counted under is a keyed hash of the address: the
+//! table holds no addresses. Reads are many and cheap, so each node counts them for itself.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aggregates::ids::UserId;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use projections::warm_pool::WarmPool;
+
+use super::error::{AppError, Kind};
+use super::{Actor, App};
+use crate::config::AttemptLimits;
+
+/// After so many reads, counts that nobody has used for a while are forgotten.
+const FORGET_EVERY: usize = 10_000;
+/// Most refusals remembered; of more, the database is asked each time.
+const MOST_REFUSALS: u64 = 100_000;
+const MINUTE: u32 = 60;
+const HOUR: u32 = 3600;
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// To sign in.
+    SignIn,
+    /// To make an account.
+    Register,
+    /// To exchange a refresh token.
+    Refresh,
+    /// To reset a password, or to have that begun.
+    Reset,
+}
+
+impl Attempt {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Register => "register",
+            Self::Refresh => "refresh",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// The limits on attempts and reads.
+pub struct Attempts {
+    limits: Option<AttemptLimits>,
+    refused: Cache<String, Instant>,
+    reads: Option<DefaultKeyedRateLimiter<UserId>>,
+    counted: AtomicUsize,
+}
+
+impl Attempts {
+    /// These limits; none: no limits.
+    pub fn new(limits: Option<AttemptLimits>) -> Self {
+        let quota = |limits: AttemptLimits| Quota::per_minute(NonZeroU32::new(limits.reads).unwrap_or(NonZeroU32::MIN));
+        Self {
+            limits,
+            refused: Cache::builder().max_capacity(MOST_REFUSALS).build(),
+            reads: limits.map(|limits| RateLimiter::keyed(quota(limits))),
+            counted: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many in how many seconds.
+    fn bound(limits: AttemptLimits, attempt: Attempt) -> (u32, u32) {
+        match attempt {
+            Attempt::SignIn => (limits.sign_ins, MINUTE),
+            Attempt::Register => (limits.registrations, HOUR),
+            Attempt::Refresh => (limits.refreshes, MINUTE),
+            Attempt::Reset => (limits.resets, HOUR),
+        }
+    }
+}
+
+impl App {
+    /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]).
+    ///
+    /// # Errors
+    /// `Throttled`; those of the database.
+    pub async fn count_attempt(&self, attempt: Attempt, client: &str) -> Result<(), AppError> {
+        let attempts = &self.parts.attempts;
+        let Some(limits) = attempts.limits else { return Ok(()) };
+        let hash = self.fingerprint(format!("attempt\0{client}").as_bytes());
+        let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let bucket = format!("{} {hash}", attempt.name());
+        let now = Instant::now();
+        let known = attempts.refused.get(&bucket).and_then(|until| until.checked_duration_since(now));
+        let wait = match known {
+            Some(wait) => wait,
+            None => {
+                let (count, seconds) = Attempts::bound(limits, attempt);
+                let wait: f64 = sqlx::query_scalar("SELECT attempt_take($1, $2, $3)")
+                    .bind(vec![bucket.as_str()])
+                    .bind(vec![f64::from(count)])
+                    .bind(vec![f64::from(seconds)])
+                    .fetch_one(&self.parts.pool)
+                    .await?;
+                if wait <= 0.0 {
+                    return Ok(());
+                }
+                let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::from_secs(HOUR.into()));
+                attempts.refused.insert(bucket, now + wait);
+                wait
+            }
+        };
+        metrics::counter!("verbatim_throttled_total", "policy" => attempt.name()).increment(1);
+        Err(AppError::new(Kind::Throttled, "too_many_attempts", "Too many attempts; please wait.")
+            .after(wait.max(Duration::from_secs(1))))
+    }
+
+    /// Counts a query of the actor's.
+    ///
+    /// # Errors
+    /// `Throttled`.
+    pub fn count_read(&self, actor: Actor) -> Result<(), AppError> {
+        let attempts = &self.parts.attempts;
+        let Some(reads) = &attempts.reads else { return Ok(()) };
+        if attempts.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            reads.retain_recent();
+        }
+        reads.check_key(&actor.user).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            metrics::counter!("verbatim_throttled_total", "policy" => "reads").increment(1);
+            AppError::new(Kind::Throttled, "rate_limited", "Too many requests; please wait a moment.")
+                .after(wait.max(Duration::from_secs(1)))
+        })
+    }
+}
+
+/// Forgets attempts of long ago; gives how many.
+///
+/// # Errors
+/// Those of the database.
+pub async fn purge(pool: &WarmPool) -> Result<u64, sqlx::Error> {
+    let purged = sqlx::query("DELETE FROM attempts WHERE begun < extract(epoch FROM clock_timestamp()) - 7200")
+        .execute(pool)
+        .await?;
+    Ok(purged.rows_affected())
+}

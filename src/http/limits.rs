@@ -1,0 +1,93 @@
+//! Limits as HTTP tells them: attempts of those who are not signed in, and the headers that say what is left.
+
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Doors;
+use super::client::{self, Peer};
+use super::error::ApiError;
+use crate::app::attempts::Attempt;
+use crate::app::limits::{NOTED, Noted, Policy};
+
+/// Headers of the IETF's draft on rate limits for HTTP.
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// The window of every policy.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The routes of all doors that are open to everybody and worth trying often.
+const ATTEMPTS: [(&str, Attempt); 7] = [
+    ("/api/auth/login", Attempt::SignIn),
+    ("/auth/signin", Attempt::SignIn),
+    ("/api/auth/register", Attempt::Register),
+    ("/auth/signup", Attempt::Register),
+    ("/api/auth/refresh", Attempt::Refresh),
+    ("/api/auth/password/forgot", Attempt::Reset),
+    ("/api/auth/password/reset", Attempt::Reset),
+];
+
+/// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.
+pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    if let Some(attempt) = attempt(&request) {
+        let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+            // Only a router that nobody serves has no peers.
+            return next.run(request).await;
+        };
+        let client = doors.settings.proxies.client(peer.ip(), request.headers());
+        if let Err(error) = doors.app.count_attempt(attempt, &client::bucket(client)).await {
+            return ApiError::from(error).into_response();
+        }
+    }
+    let noted = Noted::default();
+    let mut response = NOTED.scope(noted.clone(), next.run(request)).await;
+    tell(response.headers_mut(), &noted.policies());
+    response
+}
+
+fn attempt(request: &Request) -> Option<Attempt> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let path = request.extensions().get::<MatchedPath>()?.as_str();
+    ATTEMPTS.iter().find(|(route, _)| *route == path).map(|(_, attempt)| *attempt)
+}
+
+fn tell(headers: &mut HeaderMap, policies: &[Policy]) {
+    if policies.is_empty() {
+        return;
+    }
+    let list = |one: fn(&Policy) -> String| policies.iter().map(one).collect::<Vec<_>>().join(", ");
+    let quota = list(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, WINDOW.as_secs()));
+    let rest = list(|policy| format!("\"{}\";r={};t={}", policy.name, policy.rest, seconds(policy.reset)));
+    for (name, text) in [(RATE_LIMIT_POLICY, quota), (RATE_LIMIT, rest)] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_two_headers() {
+        let policy = |name, quota, rest, reset| Policy { name, quota, rest, reset: Duration::from_millis(reset) };
+        let mut headers = HeaderMap::new();
+        tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
+        assert_eq!(headers[RATE_LIMIT_POLICY], "\"user\";q=30;w=60, \"session\";q=10;w=60");
+        assert_eq!(headers[RATE_LIMIT], "\"user\";r=29;t=60, \"session\";r=0;t=2");
+        let mut none = HeaderMap::new();
+        tell(&mut none, &[]);
+        assert!(none.is_empty());
+    }
+}

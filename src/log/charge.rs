@@ -1,0 +1,265 @@
+//! What an append is charged to a person's allowance: rates per minute and quotas per day.
+//!
+//! The charge is made by the database in the append's own transaction (its rules stand beside the functions, in the
+//! migration of the allowances): a message that was not kept costs nothing, one that was kept costs exactly once, and all
+//! nodes share one count. Use cases say what is taken; what replies begin to be owed or end follows from the events.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use projections::warm_pool::WarmPool;
+
+/// A policy of a rate, under the name that counts: messages with the same name share one count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    /// Its name, unique among those of one person.
+    pub name: String,
+    /// How many in a minute.
+    pub per_minute: u32,
+}
+
+/// What the replies of a person are held against; 0 for no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Messages with a reply on one day (UTC).
+    pub messages_per_day: u64,
+    /// Tokens on one day.
+    pub tokens_per_day: u64,
+    /// What is set aside for a reply until it ends, in tokens.
+    pub reserved_tokens: u64,
+    /// The conversations in which replies are owed at the same time.
+    pub at_once: u32,
+}
+
+/// What a command takes from a person's allowance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose.
+    pub user: Uuid,
+    /// One of each.
+    pub rates: Vec<Rate>,
+    /// What replies that the command asks for are held against.
+    pub quotas: Quotas,
+}
+
+/// What is left of one rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Its place among the rates of the charge.
+    pub rate: usize,
+    /// How many more may be taken now.
+    pub rest: u64,
+    /// After how long all of it is there again.
+    pub reset: Duration,
+}
+
+/// A charge that was refused: nothing was written and nothing taken.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the allowance is used up: {policy}")]
+pub struct Overdrawn {
+    /// The rate's name, or `messages_per_day`, `tokens_per_day`, `replies_at_once`.
+    pub policy: String,
+    /// After how long it is worth trying again.
+    pub wait: Duration,
+    /// What may be had.
+    pub bound: u64,
+}
+
+impl Overdrawn {
+    /// From the detail of the database's error: `[policy, seconds, bound]`.
+    pub(super) fn parse(detail: &str) -> Option<Self> {
+        let (policy, wait, bound): (String, f64, f64) = serde_json::from_str(detail).ok()?;
+        let wait = Duration::try_from_secs_f64(wait.max(0.0)).ok()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounds are whole, positive and far below 2^53"
+        )]
+        let bound = bound.max(0.0) as u64;
+        Some(Self { policy, wait, bound })
+    }
+}
+
+/// An append's charge as the database takes it: whose row, and what of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Charged {
+    /// Whose.
+    pub user: Uuid,
+    /// What, see `allowance_charge` in the migrations.
+    pub entries: Value,
+}
+
+impl Charged {
+    /// The charge of a command that led to `events` (type and payload); none when nothing is taken.
+    pub(super) fn of<'a>(
+        charge: Option<&Charge>,
+        events: impl Iterator<Item = (&'a str, &'a Value)>,
+    ) -> Option<Self> {
+        let mut user = charge.map(|charge| charge.user);
+        let (mut opens, mut ends) = (Vec::new(), Vec::new());
+        for (event_type, payload) in events {
+            match event_type {
+                "reply_requested" if charge.is_some() => {
+                    opens.push(json!([payload["reply_id"], payload["conversation_id"], until(payload)]));
+                }
+                "reply_completed" | "reply_failed" | "reply_cancelled" => {
+                    user = user
+                        .or_else(|| payload["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok()));
+                    ends.push(json!([payload["reply_id"], spent(event_type, payload)]));
+                }
+                _ => {}
+            }
+        }
+        let user = user?;
+        let mut entries = serde_json::Map::new();
+        if !ends.is_empty() {
+            entries.insert("ends".to_owned(), ends.into());
+        }
+        if let Some(charge) = charge {
+            entries.extend(charge.rates());
+            if !opens.is_empty() {
+                entries.insert("opens".to_owned(), opens.into());
+                let Quotas { messages_per_day, tokens_per_day, reserved_tokens, at_once } = charge.quotas;
+                entries.insert(
+                    "quota".to_owned(),
+                    json!({"messages": messages_per_day, "tokens": tokens_per_day, "reserve": reserved_tokens, "at_once": at_once}),
+                );
+            }
+        }
+        (!entries.is_empty()).then(|| Self { user, entries: entries.into() })
+    }
+}
+
+impl Charge {
+    fn rates(&self) -> Option<(String, Value)> {
+        let rates: Vec<Value> = self.rates.iter().map(|rate| json!([rate.name, rate.per_minute])).collect();
+        (!rates.is_empty()).then(|| ("rates".to_owned(), rates.into()))
+    }
+
+    /// Takes what belongs to no append.
+    ///
+    /// # Errors
+    /// `Ok(Err(_))` when it is refused; else the database's.
+    pub async fn take(&self, pool: &WarmPool) -> Result<Result<Vec<Left>, Overdrawn>, sqlx::Error> {
+        let entries: serde_json::Map<String, Value> = self.rates().into_iter().collect();
+        let taken: Result<Json<Value>, sqlx::Error> = sqlx::query_scalar("SELECT allowance_take($1, $2)")
+            .bind(self.user)
+            .bind(Json(entries))
+            .fetch_one(pool)
+            .await;
+        match taken {
+            Ok(Json(rest)) => Ok(Ok(left(&rest))),
+            Err(error) => overdrawn(&error).map(Err).ok_or(error),
+        }
+    }
+}
+
+/// The refusal in a database's error, if it is one.
+pub(super) fn overdrawn(error: &sqlx::Error) -> Option<Overdrawn> {
+    let error = error.as_database_error()?;
+    if error.code()? != "VB007" {
+        return None;
+    }
+    Overdrawn::parse(error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.detail()?)
+}
+
+/// What is left, as the database tells it.
+pub(super) fn left(rest: &Value) -> Vec<Left> {
+    let one = |item: &Value| {
+        Some(Left {
+            rate: usize::try_from(item.get(0)?.as_u64()?).ok()?,
+            rest: item.get(1)?.as_u64()?,
+            reset: Duration::from_secs(item.get(2)?.as_u64()?),
+        })
+    };
+    rest.as_array().map(|items| items.iter().filter_map(one).collect()).unwrap_or_default()
+}
+
+/// Until when an owed reply counts as owed, whatever happens: well beyond its deadline, in seconds since 1970.
+fn until(payload: &Value) -> i64 {
+    const BEYOND: i64 = 600;
+    let deadline = payload["deadline"].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    deadline.map_or(0, |deadline| deadline.timestamp()).saturating_add(BEYOND)
+}
+
+/// The tokens that a reply took: what the provider said; null (as many as were reserved) when it was asked and nobody can
+/// say what that came to; 0 when it was never asked, or failed.
+fn spent(event_type: &str, payload: &Value) -> Value {
+    match event_type {
+        "reply_completed" => {
+            let count = |name: &str| payload["usage"][name].as_u64().unwrap_or(0);
+            match count("prompt_tokens").saturating_add(count("completion_tokens")) {
+                0 => Value::Null,
+                tokens => tokens.into(),
+            }
+        }
+        "reply_cancelled" if payload["attempt"].as_u64().unwrap_or(0) > 0 => Value::Null,
+        _ => 0.into(),
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge() -> Charge {
+        let quotas =
+            Quotas { messages_per_day: 5, tokens_per_day: 100, reserved_tokens: 10, at_once: 3 };
+        let rates = vec![Rate { name: "user".to_owned(), per_minute: 30 }];
+        Charge { user: Uuid::from_u128(1), rates, quotas }
+    }
+
+    #[test]
+    fn a_message_takes_one_of_each_rate_and_reserves_its_reply() {
+        let asked = json!({"reply_id": "r", "conversation_id": "c", "owner": Uuid::from_u128(1), "deadline": "1970-01-01T00:01:00Z"});
+        let sent = json!({"message_id": "m"});
+        let events = [("message_sent", &sent), ("reply_requested", &asked)];
+        let charged = Charged::of(Some(&charge()), events.into_iter()).unwrap();
+        assert_eq!(charged.user, Uuid::from_u128(1));
+        assert_eq!(
+            charged.entries,
+            json!({
+                "rates": [["user", 30]], "opens": [["r", "c", 660]],
+                "quota": {"messages": 5, "tokens": 100, "reserve": 10, "at_once": 3},
+            })
+        );
+    }
+
+    #[test]
+    fn ends_settle_what_is_known_and_else_what_was_reserved() {
+        let owner = Uuid::from_u128(7);
+        let usage = |prompt: u32, completion: u32| json!({"reply_id": "r", "owner": owner, "usage": {"prompt_tokens": prompt, "completion_tokens": completion}});
+        let ended = |attempt: u32| json!({"reply_id": "r", "owner": owner, "attempt": attempt});
+        for (event_type, payload, tokens) in [
+            ("reply_completed", usage(3, 4), json!(7)),
+            ("reply_completed", usage(0, 0), Value::Null),
+            ("reply_cancelled", ended(1), Value::Null),
+            ("reply_cancelled", ended(0), json!(0)),
+            ("reply_failed", ended(4), json!(0)),
+        ] {
+            let charged = Charged::of(None, [(event_type, &payload)].into_iter()).unwrap();
+            assert_eq!(charged, Charged { user: owner, entries: json!({"ends": [["r", tokens]]}) }, "{payload}");
+        }
+    }
+
+    #[test]
+    fn what_takes_nothing_is_not_charged() {
+        let payload = json!({"owner": Uuid::from_u128(7)});
+        for event_type in ["conversation_renamed", "reply_begun", "reply_requested"] {
+            assert_eq!(Charged::of(None, [(event_type, &payload)].into_iter()), None, "{event_type}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_from_the_detail_of_the_database() {
+        let refused = Overdrawn::parse("[\"user\", 12.5, 30]").unwrap();
+        assert_eq!(refused, Overdrawn { policy: "user".to_owned(), wait: Duration::from_millis(12_500), bound: 30 });
+        assert_eq!(Overdrawn::parse("too often"), None);
+        let rest = left(&json!([[0, 29, 60], [1, 9, 61]]));
+        assert_eq!(rest[1], Left { rate: 1, rest: 9, reset: Duration::from_secs(61) });
+    }
+}
