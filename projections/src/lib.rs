@@ -20,6 +20,7 @@ pub mod rebuild;
 pub mod replies;
 pub mod runner;
 pub mod together;
+pub mod usage;
 pub mod users;
 pub mod warm_pool;
 pub mod watcher;

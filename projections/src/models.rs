@@ -8,6 +8,7 @@ use crate::messages::Messages;
 use crate::pending_replies::PendingReplies;
 use crate::replies::Replies;
 use crate::runner::Projection;
+use crate::usage::Usage;
 use crate::users::Users;
 use crate::widget_state::WidgetState;
 
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Replies),
         Arc::new(WidgetState),
         Arc::new(Files),
+        Arc::new(Usage),
     ]
 }
 

@@ -59,7 +59,9 @@ pub struct Attempts {
 impl Attempts {
     /// These limits; none: no limits.
     pub fn new(limits: Option<AttemptLimits>) -> Self {
-        let quota = |limits: AttemptLimits| Quota::per_minute(NonZeroU32::new(limits.reads).unwrap_or(NonZeroU32::MIN));
+        let quota = |limits: AttemptLimits| {
+            Quota::per_minute(NonZeroU32::new(limits.reads).unwrap_or(NonZeroU32::MIN))
+        };
         Self {
             limits,
             refused: Cache::builder().max_capacity(MOST_REFUSALS).build(),
@@ -139,8 +141,9 @@ impl App {
 /// # Errors
 /// Those of the database.
 pub async fn purge(pool: &WarmPool) -> Result<u64, sqlx::Error> {
-    let purged = sqlx::query("DELETE FROM attempts WHERE begun < extract(epoch FROM clock_timestamp()) - 7200")
-        .execute(pool)
-        .await?;
+    let purged =
+        sqlx::query("DELETE FROM attempts WHERE begun < extract(epoch FROM clock_timestamp()) - 7200")
+            .execute(pool)
+            .await?;
     Ok(purged.rows_affected())
 }

@@ -51,11 +51,6 @@ impl MessageLimits {
         rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
     }
 
-    /// The rates.
-    pub fn rates(&self) -> Option<Rates> {
-        self.rates
-    }
-
     /// The quotas.
     pub fn quotas(&self) -> Quotas {
         self.quotas
@@ -108,7 +103,9 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
         "messages_per_day" => {
             ("messages", "quota_exceeded", format!("Your {bound} messages of today are used up."))
         }
-        "tokens_per_day" => ("tokens", "quota_exceeded", format!("Your {bound} tokens of today are used up.")),
+        "tokens_per_day" => {
+            ("tokens", "quota_exceeded", format!("Your {bound} tokens of today are used up."))
+        }
         "replies_at_once" => (
             "at_once",
             "too_many_replies",
@@ -206,6 +203,11 @@ impl App {
             Err(ExecuteError::Overdrawn(overdrawn)) => Err(limits.refuse(&charge, overdrawn)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How many messages a minute may be sent; none: as many as one likes.
+    pub fn rates(&self) -> Option<Rates> {
+        self.parts.limits.rates
     }
 
     /// Counts a file of `actor` that is about to be sent.

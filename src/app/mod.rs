@@ -8,7 +8,7 @@
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
-//! need · [`limits`], [`attempts`], [`seats`]: how often, and how many at a time.
+//! need · [`limits`], [`attempts`], [`seats`]: how often, and how many at a time · [`usage`]: what was used.
 
 pub mod accounts;
 pub mod attempts;
@@ -25,6 +25,7 @@ pub mod standing;
 pub mod threads;
 pub mod turns;
 pub mod uploads;
+pub mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_in_two_headers() {
-        let policy = |name, quota, rest, reset| Policy { name, quota, rest, reset: Duration::from_millis(reset) };
+        let policy =
+            |name, quota, rest, reset| Policy { name, quota, rest, reset: Duration::from_millis(reset) };
         let mut headers = HeaderMap::new();
         tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"user\";q=30;w=60, \"session\";q=10;w=60");

@@ -181,7 +181,8 @@ pub(super) fn left(rest: &Value) -> Vec<Left> {
 /// Until when an owed reply counts as owed, whatever happens: well beyond its deadline, in seconds since 1970.
 fn until(payload: &Value) -> i64 {
     const BEYOND: i64 = 600;
-    let deadline = payload["deadline"].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    let deadline =
+        payload["deadline"].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
     deadline.map_or(0, |deadline| deadline.timestamp()).saturating_add(BEYOND)
 }
 
@@ -201,14 +202,12 @@ fn spent(event_type: &str, payload: &Value) -> Value {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn charge() -> Charge {
-        let quotas =
-            Quotas { messages_per_day: 5, tokens_per_day: 100, reserved_tokens: 10, at_once: 3 };
+        let quotas = Quotas { messages_per_day: 5, tokens_per_day: 100, reserved_tokens: 10, at_once: 3 };
         let rates = vec![Rate { name: "user".to_owned(), per_minute: 30 }];
         Charge { user: Uuid::from_u128(1), rates, quotas }
     }
@@ -242,7 +241,11 @@ mod tests {
             ("reply_failed", ended(4), json!(0)),
         ] {
             let charged = Charged::of(None, [(event_type, &payload)].into_iter()).unwrap();
-            assert_eq!(charged, Charged { user: owner, entries: json!({"ends": [["r", tokens]]}) }, "{payload}");
+            assert_eq!(
+                charged,
+                Charged { user: owner, entries: json!({"ends": [["r", tokens]]}) },
+                "{payload}"
+            );
         }
     }
 
@@ -257,7 +260,10 @@ mod tests {
     #[test]
     fn a_refusal_is_read_from_the_detail_of_the_database() {
         let refused = Overdrawn::parse("[\"user\", 12.5, 30]").unwrap();
-        assert_eq!(refused, Overdrawn { policy: "user".to_owned(), wait: Duration::from_millis(12_500), bound: 30 });
+        assert_eq!(
+            refused,
+            Overdrawn { policy: "user".to_owned(), wait: Duration::from_millis(12_500), bound: 30 }
+        );
         assert_eq!(Overdrawn::parse("too often"), None);
         let rest = left(&json!([[0, 29, 60], [1, 9, 61]]));
         assert_eq!(rest[1], Left { rate: 1, rest: 9, reset: Duration::from_secs(61) });

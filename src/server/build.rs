@@ -268,7 +268,11 @@ pub async fn build_over(
 
 /// How often messages may be sent, and how much replies may take.
 fn limits(config: &Config) -> (Option<Rates>, Quotas) {
-    let rates = config.rate_limits.map(|config::RateLimits { user, session, channel }| Rates { user, session, channel });
+    let rates = config.rate_limits.map(|config::RateLimits { user, session, channel }| Rates {
+        user,
+        session,
+        channel,
+    });
     let config::QuotaConfig { messages_per_day, tokens_per_day, reserved_tokens, at_once } = config.quotas;
     (rates, Quotas { messages_per_day, tokens_per_day, reserved_tokens, at_once })
 }

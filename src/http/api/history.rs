@@ -121,7 +121,7 @@ async fn delete(
     Ok(Done { position })
 }
 
-fn between(name: &str, value: i64, highest: i64) -> Result<(), AppError> {
+pub(super) fn between(name: &str, value: i64, highest: i64) -> Result<(), AppError> {
     if (1..=highest).contains(&value) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! The chat API: accounts, chat with streaming, history, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`quizzes`], [`replies`] and [`socket`] its routes.
+//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
 
 pub mod accounts;
 pub mod chat;
@@ -8,6 +8,7 @@ pub mod history;
 pub mod quizzes;
 pub mod replies;
 pub mod socket;
+pub mod usage;
 pub mod wire;
 
 use aide::axum::ApiRouter;
@@ -25,5 +26,6 @@ pub fn routes() -> ApiRouter<Doors> {
         .merge(quizzes::routes())
         .merge(replies::routes())
         .merge(socket::routes())
+        .merge(usage::routes())
         .layer(Extension(Surface("api")))
 }

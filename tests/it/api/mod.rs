@@ -8,6 +8,7 @@ mod faults;
 mod files;
 mod history;
 mod idempotency;
+mod limits;
 mod logins;
 mod openai;
 mod positions;

@@ -5,6 +5,7 @@ mod files;
 mod messages;
 mod pending_replies;
 mod replies;
+mod usage;
 mod users;
 mod widget_state;
 

@@ -1,0 +1,71 @@
+//! What people have used.
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use projections::usage::query::{UsageRow, since};
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::project_all;
+use crate::events::{ADA, TALK, begun, cancelled, completed, deleted, minute, requested, sent, started};
+use crate::support::Log;
+
+/// The attempt, made at a price.
+fn priced(mut event: Event, prompt: u64, completion: u64) -> Event {
+    if let Event::Conversation(ConversationEvent::ReplyBegun { plan, .. }) = &mut event {
+        plan.parameters = json!({
+            "price": {"prompt_micros_per_million": prompt, "completion_micros_per_million": completion},
+        });
+    }
+    event
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPool) {
+    const NEXT_DAY: i64 = 24 * 60;
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await;
+    log.append(&[begun(1, 1, 1)]).await;
+    // The second attempt is made elsewhere, at another price.
+    log.append(&[priced(begun(1, 2, 1), 1_000_000, 2_000_000)]).await;
+    log.append(&[completed(1, 2, "answer", 2)]).await;
+    log.append(&[sent(TALK, 2, "two", 3), requested(2, None, 3), cancelled(2, None, 3)]).await;
+    log.append(&[sent(TALK, 3, "three", NEXT_DAY), requested(3, None, NEXT_DAY), begun(3, 1, NEXT_DAY)])
+        .await;
+    log.append(&[completed(3, 1, "answer", NEXT_DAY)]).await;
+    log.append(&[deleted(TALK, NEXT_DAY)]).await;
+    project_all(&log).await;
+
+    let Event::Conversation(ConversationEvent::ReplyCompleted { usage, model, .. }) =
+        completed(1, 2, "answer", 2)
+    else {
+        panic!("no completed reply")
+    };
+    let (prompt, completion) = (i64::from(usage.prompt_tokens), i64::from(usage.completion_tokens));
+    assert!(prompt > 0 && completion > 0, "the events of the tests have usage");
+    let day = minute(0).date_naive();
+    let first = UsageRow {
+        day,
+        messages: 2,
+        model: Some(model),
+        replies: 1,
+        prompt_tokens: prompt,
+        completion_tokens: completion,
+        cost_micros: prompt + 2 * completion,
+    };
+    let next = UsageRow { day: minute(NEXT_DAY).date_naive(), messages: 1, cost_micros: 0, ..first.clone() };
+    let expected = vec![next.clone(), first];
+    assert_eq!(since(&pool, ADA.uuid(), day).await.unwrap(), expected);
+    assert_eq!(since(&pool, ADA.uuid(), next.day).await.unwrap(), [next]);
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM usage_begun").fetch_one(&pool).await.unwrap();
+    assert_eq!(open, 0, "nothing is kept of a reply that has ended");
+
+    sqlx::query("DELETE FROM usage_models").execute(&pool).await.unwrap();
+    sqlx::query("DELETE FROM usage_days").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE checkpoints SET position = 0 WHERE projection = 'usage'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    project_all(&log).await;
+    assert_eq!(since(&pool, ADA.uuid(), day).await.unwrap(), expected);
+}

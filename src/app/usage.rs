@@ -1,0 +1,79 @@
+//! What a person has used, and what is left of today.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use projections::usage::query::{self, UsageRow};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use super::{Actor, App, AppError};
+use crate::log::Quotas;
+
+/// What a person has used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Usage {
+    /// Today, in UTC.
+    pub day: NaiveDate,
+    /// When today ends.
+    pub resets_at: DateTime<Utc>,
+    /// Messages charged today.
+    pub messages: u64,
+    /// Tokens charged today.
+    pub tokens: u64,
+    /// Tokens set aside for replies that are owed.
+    pub reserved: u64,
+    /// Replies that are owed.
+    pub open: u64,
+    /// What these are held against.
+    pub quotas: Quotas,
+    /// What was used on each day and with which model, the newest day first.
+    pub days: Vec<UsageRow>,
+}
+
+/// What an allowance holds: the day, messages and tokens used on it, the replies that are owed.
+type Row = (NaiveDate, i64, i64, Json<serde_json::Map<String, Value>>);
+
+impl App {
+    /// What the actor has used today and on the `days` days up to today.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn usage(&self, actor: Actor, days: u32) -> Result<Usage, AppError> {
+        let parts = &self.parts;
+        let now = parts.clock.now();
+        let day = now.date_naive();
+        let from = day.checked_sub_days(Days::new(u64::from(days.saturating_sub(1)))).unwrap_or(day);
+        let user = actor.user.uuid();
+        let rows = query::since(&parts.pool, user, from);
+        let row = sqlx::query_as("SELECT day, messages, tokens, open FROM allowances WHERE user_id = $1")
+            .bind(user)
+            .fetch_optional(&parts.pool);
+        let (rows, row): (Vec<UsageRow>, Option<Row>) = tokio::try_join!(rows, row)?;
+        let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+        let (charged, open) = match row {
+            Some((of, messages, tokens, Json(open))) if of == day => {
+                (Some((whole(messages), whole(tokens))), open)
+            }
+            Some((_, _, _, Json(open))) => (None, open),
+            None => (None, serde_json::Map::new()),
+        };
+        // Without limits nothing is charged, and the report of today is what was used.
+        let (messages, tokens) = charged.unwrap_or_else(|| {
+            let today = || rows.iter().filter(|row| row.day == day);
+            let tokens = today().map(|row| row.prompt_tokens + row.completion_tokens).sum();
+            (today().map(|row| whole(row.messages)).max().unwrap_or(0), whole(tokens))
+        });
+        let owed =
+            || open.values().filter(|reply| reply[2].as_i64().is_some_and(|until| until > now.timestamp()));
+        let resets_at = day.checked_add_days(Days::new(1)).unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
+        Ok(Usage {
+            day,
+            resets_at,
+            messages,
+            tokens,
+            reserved: owed().filter_map(|reply| reply[1].as_u64()).sum(),
+            open: u64::try_from(owed().count()).unwrap_or(u64::MAX),
+            quotas: parts.limits.quotas(),
+            days: rows,
+        })
+    }
+}
