@@ -99,22 +99,27 @@ impl MessageLimits {
 /// A refusal as the use cases tell it.
 fn throttled(overdrawn: &Overdrawn) -> AppError {
     let bound = overdrawn.bound;
-    let (policy, code, detail) = match overdrawn.policy.as_str() {
+    let (policy, error) = match overdrawn.policy.as_str() {
         "messages_per_day" => {
-            ("messages", "quota_exceeded", format!("Your {bound} messages of today are used up."))
+            let detail = format!("Your {bound} messages of today are used up.");
+            ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         "tokens_per_day" => {
-            ("tokens", "quota_exceeded", format!("Your {bound} tokens of today are used up."))
+            let detail = format!("Your {bound} tokens of today are used up.");
+            ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
-        "replies_at_once" => (
-            "at_once",
-            "too_many_replies",
-            format!("Answers are being written in {bound} of your conversations; please wait for one."),
-        ),
-        _ => ("rate", "rate_limited", "Too many messages; please wait a moment.".to_owned()),
+        "replies_at_once" => {
+            let detail =
+                format!("Answers are awaited in {bound} of your conversations; please wait for one.");
+            ("at_once", AppError::new(Kind::Throttled, "too_many_replies", detail))
+        }
+        _ => {
+            let detail = "Too many messages; please wait a moment.";
+            ("rate", AppError::new(Kind::Throttled, "rate_limited", detail))
+        }
     };
     metrics::counter!("verbatim_throttled_total", "policy" => policy).increment(1);
-    AppError::new(Kind::Throttled, code, detail).after(overdrawn.wait.max(Duration::from_secs(1)))
+    error.after(overdrawn.wait.max(Duration::from_secs(1)))
 }
 
 /// One policy as the answer's headers tell it.
