@@ -4,6 +4,8 @@
 //! its own and the release build of the program in its production form, loads it over loopback, and prints ratios with
 //! their goals. Absolute figures depend on the machine and the minute; a ratio of two neighbouring rounds does much less.
 
+#[path = "side_by_side/chat/mod.rs"]
+mod chat;
 #[path = "side_by_side/http.rs"]
 mod http;
 #[path = "side_by_side/load.rs"]
@@ -102,7 +104,7 @@ struct Bench {
     pool: PgPool,
 }
 
-/// Measures what was asked for: `one` process, `many`, or both without a word.
+/// Measures what was asked for: `one` process, `chat`, `many` processes, or all of it without a word.
 async fn run() -> anyhow::Result<()> {
     let asked = |part: &str| {
         let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
@@ -115,6 +117,9 @@ async fn run() -> anyhow::Result<()> {
     let mut report = Report::default();
     if asked("one") {
         one(&mut report).await?;
+    }
+    if asked("chat") {
+        chat::run(&mut report).await?;
     }
     if asked("many") {
         many::run(&mut report).await?;

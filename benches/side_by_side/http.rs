@@ -56,6 +56,23 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.follow(request, first, last)).await.context("no end in time")?
     }
 
+    /// Sends a request whose answer is a stream of events, and returns all of it, without the marks of its chunks.
+    pub(crate) async fn events(&mut self, request: &[u8]) -> anyhow::Result<String> {
+        tokio::time::timeout(PATIENCE, self.follow(request, "", "event: reply.done"))
+            .await
+            .context("no end in time")??;
+        let head = find(&self.buffer, b"\r\n\r\n").context("no head")? + 4;
+        let mut rest = &self.buffer[head..];
+        let mut body = Vec::with_capacity(rest.len());
+        while let Some(line) = find(rest, b"\r\n") {
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line])?.trim(), 16)?;
+            let from = line + 2;
+            body.extend_from_slice(rest.get(from..from + size).context("a chunk was cut")?);
+            rest = rest.get(from + size + 2..).unwrap_or_default();
+        }
+        Ok(String::from_utf8(body)?)
+    }
+
     async fn follow(&mut self, request: &[u8], first: &str, last: &str) -> anyhow::Result<Option<Duration>> {
         self.buffer.clear();
         let sent = Instant::now();
@@ -63,7 +80,7 @@ impl Client {
         let mut took = None;
         while !self.buffer.ends_with(b"\r\n0\r\n\r\n") {
             self.read().await?;
-            if took.is_none() && find(&self.buffer, first.as_bytes()).is_some() {
+            if took.is_none() && !first.is_empty() && find(&self.buffer, first.as_bytes()).is_some() {
                 took = Some(sent.elapsed());
             }
         }
