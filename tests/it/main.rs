@@ -11,6 +11,7 @@ mod faults;
 mod kill;
 mod nats;
 mod providers;
+mod security;
 mod sockets;
 mod starting;
 mod support;

@@ -9,7 +9,7 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Every operation of the API, and whether one has to be signed in for it.
-const OPERATIONS: [(&str, &str, bool); 37] = [
+const OPERATIONS: [(&str, &str, bool); 38] = [
     ("get", "/", false),
     ("get", "/api/auth/me", true),
     ("get", "/api/chat/stream/{id}", true),
@@ -18,6 +18,7 @@ const OPERATIONS: [(&str, &str, bool); 37] = [
     ("get", "/api/history", true),
     ("get", "/api/history/{id}", true),
     ("get", "/api/replies/{id}", true),
+    ("get", "/api/usage", true),
     ("get", "/api/users/me", true),
     ("get", "/auth/me", true),
     ("get", "/health", false),
