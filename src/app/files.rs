@@ -67,7 +67,7 @@ impl App {
         place.weighs(size);
         // A repetition must not be refused for what the first one brought.
         if self.repeated(key.as_ref()).await?.is_none() {
-            self.count_upload(actor).await?;
+            self.count_work(actor).await?;
             place.fits(parts, None).await?;
         }
         let (id, at) = (FileId::new(parts.clock.id()), parts.clock.now());
@@ -100,7 +100,7 @@ impl App {
         let key = self.key_of_file(request, actor.user, &name, &looked);
         let id = FileId::new(self.parts.clock.id());
         if self.repeated(key.as_ref()).await?.is_none() {
-            self.count_upload(actor).await?;
+            self.count_work(actor).await?;
             looked.place.fits(&self.parts, None).await?;
             self.keep(id, &looked).await?;
         }

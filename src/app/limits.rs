@@ -69,8 +69,8 @@ impl MessageLimits {
         Charge { user: user.uuid(), rates, quotas: self.quotas }
     }
 
-    /// What a file costs, which is in no conversation yet: as much as a message of its user.
-    fn upload(&self, user: UserId) -> Charge {
+    /// What costs as much as a message of its user and stands in no conversation.
+    fn work(&self, user: UserId) -> Charge {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
         Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
     }
@@ -215,13 +215,13 @@ impl App {
         self.parts.limits.rates
     }
 
-    /// Counts a file of `actor` that is about to be sent.
+    /// Counts what costs as much as a message of `actor` and is none: a file that is about to be sent, a recording.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
-    pub(super) async fn count_upload(&self, actor: Actor) -> Result<(), AppError> {
+    pub(super) async fn count_work(&self, actor: Actor) -> Result<(), AppError> {
         let limits = &self.parts.limits;
-        let charge = limits.upload(actor.user);
+        let charge = limits.work(actor.user);
         if charge.rates.is_empty() {
             return Ok(());
         }

@@ -140,11 +140,12 @@ impl App {
         }
     }
 
-    /// Writes down what was said.
+    /// Writes down what was said. Counts like a message.
     ///
     /// # Errors
-    /// `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
-    pub async fn transcribe(&self, recording: Recording) -> Result<String, AppError> {
+    /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
+    pub async fn transcribe(&self, actor: Actor, recording: Recording) -> Result<String, AppError> {
+        self.count_work(actor).await?;
         self.parts.provider.transcribe(recording).await.map_err(|error| match error {
             ProviderError::Unsupported => AppError::new(
                 Kind::Invalid,

@@ -215,16 +215,20 @@ fn the_event_catalogue_names_the_models_reasons_and_metadata() {
 
 /// Every Rust file below these folders, as one text without unit tests.
 fn sources(folders: &[&str]) -> String {
+    rust(folders).iter().map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap()).collect()
+}
+
+/// The text of every Rust file below these folders.
+fn rust(folders: &[&str]) -> Vec<String> {
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
-    let mut all = String::new();
+    let mut all = Vec::new();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(path).unwrap();
-                all.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+                all.push(std::fs::read_to_string(path).unwrap());
             }
         }
     }
@@ -279,6 +283,19 @@ fn every_metric_is_documented_and_no_other() {
         .collect();
     assert!(metrics.len() > 10, "{metrics:?}");
     assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), metrics);
+}
+
+#[test]
+fn the_tests_that_security_names_exist() {
+    let tests = rust(&["src", "aggregates/src", "projections/src", "tests/it", "projections/tests"]).concat();
+    let document = read("docs/security.md");
+    let cells =
+        document.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split(" | ").last());
+    let named: Vec<&str> = cells.flat_map(quoted).filter(|name| name.contains('_')).collect();
+    assert!(named.len() > 40, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
 }
 
 /// Every document: the top level's and those in `docs`.

@@ -129,7 +129,7 @@ pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Res
     if audio.is_empty() {
         return Err(invalid("The recording is empty.").into());
     }
-    let text = asking.doors.app.transcribe(Recording { audio, mime_type }).await?;
+    let text = asking.doors.app.transcribe(asking.actor, Recording { audio, mime_type }).await?;
     Ok(Answer::ok(Transcription { text }).into_response())
 }
 

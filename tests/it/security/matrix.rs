@@ -152,8 +152,7 @@ async fn every_operation_is_closed_to_everybody_but_those_it_is_for(db: PgPool) 
     let app = TestApp::start(&db).await;
     let operations = operations(&app).await;
     let ids: BTreeSet<&str> = operations.iter().map(|operation| operation.id.as_str()).collect();
-    let rows: BTreeSet<&str> =
-        ROWS.iter().chain(ELSEWHERE).map(|(id, ..)| *id).collect();
+    let rows: BTreeSet<&str> = ROWS.iter().chain(ELSEWHERE).map(|(id, ..)| *id).collect();
     assert_eq!(ids, rows, "every operation has a row here, and every row an operation");
 
     let (other, gone) = (app.person().await, app.person().await);
