@@ -17,7 +17,8 @@ use super::error::ApiError;
 use super::request_id;
 use crate::app::limits::NOTED;
 use crate::app::{AppError, Kind};
-use crate::telemetry::trace::{self, spans};
+use crate::telemetry::panics::broken_off;
+use crate::telemetry::trace::{self, Span, spans};
 
 /// The longest request line's address, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -26,6 +27,8 @@ const MAX_URI: usize = 8 * 1024;
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
 /// Which requests do.
 const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
+/// What is asked every few seconds by machines, and is no part of any trace.
+const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
 /// Name of the header that carries positions.
 pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
 /// Name of the header that carries the caller's trace.
@@ -52,7 +55,10 @@ pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -
     let path: String = request.uri().path().chars().take(200).collect();
     let span =
         tracing::info_span!("http.request", request.id = %id, http.method = method, http.route = %route);
-    let traced = spans::request(method, &route, &id, incoming_trace(request.headers()));
+    let traced = match route.as_str() {
+        probe if PROBES.contains(&probe) => Span::default(),
+        route => spans::request(method, route, &id, incoming_trace(request.headers())),
+    };
     let too_long = request.uri().to_string().len() > MAX_URI;
     let respond = async {
         if too_long {
@@ -160,7 +166,7 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
         let task = doors.app.tasks().spawn(trace::carried(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(ApiError::from(AppError::internal(error))),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
             Err(_) => Err(timed_out()),
         }
     };
@@ -209,7 +215,6 @@ pub async fn wait_for_position(doors: &Doors, headers: &HeaderMap) -> Result<(),
 /// A handler that panics is answered for, and told in the log.
 pub fn panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>> {
     CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-        metrics::counter!("verbatim_panics_total").increment(1);
         ApiError::from(AppError::internal(anyhow::anyhow!("a handler panicked"))).into_response()
     })
 }

@@ -14,6 +14,7 @@ use aggregates::ids::{FileId, ReplyId, UserId};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
+use projections::cause::cause;
 use projections::messages::thread::{self, ThreadRow};
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -80,7 +81,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// In one word, for metrics and traces.
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Retry(_) => "retry",
@@ -158,7 +159,7 @@ impl ReplyHandler {
             Ok(outcome) => outcome,
             Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = ?std::error::Error::source(&error), "attempt broken off");
+                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt broken off");
                 Outcome::Retry(Duration::from_secs(1))
             }
         };
@@ -212,11 +213,7 @@ impl ReplyHandler {
         let attempt = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
         let span = self.span(job, &owed, attempt, began).await;
         let outcome = span.around(self.make(job, attempt, &rows, began, stop)).await;
-        match &outcome {
-            Ok(outcome) => span.ended(outcome.name()),
-            Err(ExecuteError::Refused(_)) => span.ended("refused"),
-            Err(_) => span.failed("not_recorded"),
-        }
+        self.attempted(&span, &owed, &outcome);
         outcome
     }
 
@@ -252,7 +249,7 @@ impl ReplyHandler {
         let hashes = match self.enclose(job, &mut context).await {
             Ok(hashes) => hashes,
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = ?std::error::Error::source(&error), "the files of a message cannot be read");
+                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "the files of a message cannot be read");
                 return Ok(Outcome::Retry(Duration::from_secs(1)));
             }
         };

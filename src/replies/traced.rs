@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use projections::pending_replies::query::{self, PendingReplyRow};
 
-use super::handler::{Job, ReplyHandler, Spoken};
+use super::handler::{Job, Outcome, ReplyHandler, Spoken};
 use super::record::label;
 use crate::ai::{Finish, Parameters, Prompt};
+use crate::log::ExecuteError;
 use crate::telemetry::trace::{self, Span, spans};
 
 impl ReplyHandler {
@@ -19,7 +20,7 @@ impl ReplyHandler {
         attempt: u32,
         began: Option<SystemTime>,
     ) -> Span {
-        let waited = (self.inner.clock.now() - owed.requested_at).to_std().unwrap_or_default();
+        let waited = self.since(owed);
         metrics::histogram!("verbatim_reply_wait_seconds").record(waited.as_secs_f64());
         if !trace::is_on() {
             return Span::default();
@@ -27,6 +28,31 @@ impl ReplyHandler {
         // Without it the attempt is a trace of its own.
         let asked = query::traceparent(&self.inner.pool, owed.position).await.ok().flatten();
         spans::attempt(job.reply.uuid(), job.conversation, attempt, waited, asked.as_deref(), began)
+    }
+
+    /// What an attempt came to.
+    pub(super) fn attempted(
+        &self,
+        span: &Span,
+        owed: &PendingReplyRow,
+        outcome: &Result<Outcome, ExecuteError>,
+    ) {
+        match outcome {
+            Ok(outcome) => {
+                span.ended(outcome.name());
+                if !matches!(outcome, Outcome::Retry(_)) {
+                    let took = self.since(owed);
+                    metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
+                }
+            }
+            Err(ExecuteError::Refused(_)) => span.ended("refused"),
+            Err(_) => span.failed("not_recorded"),
+        }
+    }
+
+    /// How long ago a reply was asked for, by this process' clock.
+    fn since(&self, owed: &PendingReplyRow) -> Duration {
+        (self.inner.clock.now() - owed.requested_at).to_std().unwrap_or_default()
     }
 
     /// The span of a call of the provider.

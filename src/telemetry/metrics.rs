@@ -16,7 +16,7 @@ const BUCKETS: [f64; 16] =
 
 /// Counters without labels that stand at 0 from the start: one that appears with its first count has no rise that an alert
 /// could see.
-const COUNTERS: [&str; 20] = [
+const COUNTERS: [&str; 18] = [
     "verbatim_append_conflicts_total",
     "verbatim_appends_parted_total",
     "verbatim_chatkit_hang_ups_total",
@@ -24,8 +24,6 @@ const COUNTERS: [&str; 20] = [
     "verbatim_consumer_failures_total",
     "verbatim_events_appended_total",
     "verbatim_file_objects_swept_total",
-    "verbatim_file_store_full_total",
-    "verbatim_file_store_failures_total",
     "verbatim_file_sweep_failures_total",
     "verbatim_files_stored_total",
     "verbatim_live_rejected_total",
@@ -40,8 +38,9 @@ const COUNTERS: [&str; 20] = [
 ];
 
 /// The same with one label, whose values are known.
-const LABELLED: [(&str, &str, &[&str]); 4] = [
+const LABELLED: [(&str, &str, &[&str]); 5] = [
     ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
+    ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
     ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
     ("verbatim_sign_ins_total", "outcome", &["accepted", "refused"]),
     ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),

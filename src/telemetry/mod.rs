@@ -4,7 +4,9 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod panics;
 pub mod trace;
 
 pub use logs::start_logs;
 pub use metrics::{serve_metrics, start_metrics};
+pub use panics::tell_panics;

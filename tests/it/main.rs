@@ -14,3 +14,4 @@ mod providers;
 mod sockets;
 mod starting;
 mod support;
+mod traces;

@@ -203,7 +203,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         }
         match (&sent, self.fails.swap(sent.is_err(), Ordering::AcqRel)) {
             (Err(error), false) => {
-                tracing::warn!(%error, "the collector does not take spans; they are dropped");
+                tracing::warn!(%error, "the collector does not take spans");
             }
             (Ok(()), true) => tracing::info!("the collector takes spans again"),
             _ => {}
