@@ -90,7 +90,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         maintenance::show_config(&config, &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::start_logs(&config.log);
+    telemetry::tell_panics();
+    telemetry::start_logs(&config.log, config.traces.is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         match command {

@@ -27,7 +27,12 @@ pub enum Defect {
     EarlyAnswer,
     /// A projection's checkpoint moves in a second transaction, after its rows.
     CheckpointApart,
+    /// A handler panics over a message that ends with [`PANIC`], and says what is in it.
+    Panic,
 }
+
+/// What a message ends with that the planted panic is over.
+pub const PANIC: &str = "and then it breaks";
 
 static PLANTED: OnceLock<Defect> = OnceLock::new();
 
@@ -52,6 +57,7 @@ pub fn plant(name: &str) -> Result<(), String> {
             projections::runner::plant_checkpoint_apart();
             Defect::CheckpointApart
         }
+        "panic" => Defect::Panic,
         other => return Err(format!("no defect is called {other}")),
     };
     PLANTED.get_or_init(|| defect);
@@ -61,6 +67,14 @@ pub fn plant(name: &str) -> Result<(), String> {
 /// Whether this defect is planted.
 pub fn is(defect: Defect) -> bool {
     PLANTED.get() == Some(&defect)
+}
+
+/// The planted panic.
+#[expect(clippy::panic, reason = "it is what is planted")]
+pub fn panic_over(text: &str) {
+    if is(Defect::Panic) && text.ends_with(PANIC) {
+        panic!("a planted panic over {text:?}");
+    }
 }
 
 /// The actor, or, where the missing ownership check is planted, the owner of the conversation in their place.

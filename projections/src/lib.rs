@@ -6,6 +6,7 @@
 //! (`mod.rs`) and its queries (`query.rs`).
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod cause;
 pub mod conversations;
 #[cfg(feature = "planted")]
 pub mod dying;

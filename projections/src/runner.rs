@@ -13,6 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio_util::sync::CancellationToken;
 
+use crate::cause::cause;
 use crate::log::{LogError, Recorded, Tail};
 use crate::progress::Progress;
 
@@ -92,7 +93,7 @@ pub async fn run(
         progress.set_stopped(name, poison);
         metrics::gauge!("verbatim_projection_stopped", "projection" => name).set(f64::from(u8::from(poison)));
         metrics::counter!("verbatim_projection_failures_total", "projection" => name).increment(1);
-        tracing::error!(projection = name, poison, error = %error, cause = ?std::error::Error::source(&error), "projection failed");
+        tracing::error!(projection = name, poison, error = %error, cause = cause(&error), "projection failed");
         let pause = if poison { STOPPED_PAUSE } else { PAUSE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

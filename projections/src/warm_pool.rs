@@ -57,6 +57,12 @@ impl WarmPool {
         &self.pool
     }
 
+    /// How many connections are open, how many of them do nothing, and how many there may be.
+    pub fn standing(&self) -> (u32, usize, u32) {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (self.pool.size(), self.pool.num_idle() + ready, self.pool.options().get_max_connections())
+    }
+
     /// Gives every connection that lies ready back to the pool behind it, where each is asked, and closed if it does
     /// not answer.
     fn empty(&self) {

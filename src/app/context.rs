@@ -35,6 +35,7 @@ impl RequestContext {
             request_id: Some(self.request_id.clone()),
             correlation_id: Some(self.request_id.clone()),
             causation_id: Some(self.request_id.clone()),
+            traceparent: None,
             occurred_at: Some(clock.now()),
             app_version: crate::VERSION.to_owned(),
         }

@@ -154,6 +154,12 @@ impl From<ValueError> for AppError {
 
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
+        let reason = match error {
+            StoreError::Full(_) => "full",
+            StoreError::Failed(_) => "failed",
+            StoreError::Missing => "missing",
+        };
+        metrics::counter!("verbatim_file_store_failures_total", "reason" => reason).increment(1);
         match error {
             StoreError::Full(_) => {
                 Self::new(Kind::StorageFull, "storage_full", "There is no room for the file.").caused(error)

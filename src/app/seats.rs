@@ -58,12 +58,18 @@ impl Seats {
             );
         }
         *count += 1;
+        if what == Opened::Stream {
+            metrics::gauge!("verbatim_streams_open").increment(1.0);
+        }
         Ok(Seat { seats: self.clone(), key })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.key.1 == Opened::Stream {
+            metrics::gauge!("verbatim_streams_open").decrement(1.0);
+        }
         let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.key) {
             *count -= 1;

@@ -16,6 +16,7 @@ use super::{App, Parts};
 use crate::auth::LinkKey;
 use crate::config::FilesConfig;
 use crate::files::{Arrived, FileKind, FileStore, Incoming, Key, StoreError, picture};
+use crate::telemetry::panics::broken_off;
 
 /// How many files one person may bring at the same moment.
 const AT_ONCE: u64 = 20;
@@ -223,7 +224,7 @@ impl App {
             kind.check(&bytes)?;
             Ok(if kind.is_image() { Some(picture::look(kind, &bytes)?) } else { None })
         });
-        let picture = seen.await.map_err(AppError::internal)??;
+        let picture = seen.await.map_err(|error| AppError::internal(broken_off(&error)))??;
         let (image, preview) = match picture {
             Some(picture) => (Some(picture.size), Some(picture.preview.into())),
             None => (None, None),

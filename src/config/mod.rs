@@ -19,6 +19,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod traces;
 mod web;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use secret::{Kept, REDACTED, Secret, SecretKey};
 pub use sockets::SocketsConfig;
 pub use storage::{Database, StorageConfig};
 pub use tools::ClientTool;
+pub use traces::{Sampling, TracesConfig};
 pub use web::{Cors, ProxyHeader, WebConfig};
 
 use reader::Reader;
@@ -81,6 +83,8 @@ pub struct Config {
     pub quizzes: QuizConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces; none: they are not made.
+    pub traces: Option<TracesConfig>,
     /// `SHUTDOWN_SECONDS`: how long a graceful end may take.
     pub shutdown: Duration,
     /// What the person who starts the program should know about the configuration, one sentence each.
@@ -164,6 +168,7 @@ impl Config {
         let replies = RepliesConfig::read(&mut reader)?;
         let quizzes = QuizConfig::read(&mut reader)?;
         let log = LogConfig::read(&mut reader, embedded, debug)?;
+        let traces = TracesConfig::read(&mut reader)?;
         let shutdown = Duration::from_secs(reader.number("SHUTDOWN_SECONDS", 10, 1..=300)?);
         for (name, why) in WITHOUT_EFFECT {
             if reader.secret(name).is_some() {
@@ -193,6 +198,7 @@ impl Config {
             replies,
             quizzes,
             log,
+            traces,
             shutdown,
             notes,
             #[cfg(feature = "planted")]

@@ -103,6 +103,12 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("HISTORY_TURNS", "many"),
         ("SCRIPTED_WORDS_PER_SECOND", "-1"),
         ("SCRIPTED_FAULT", "explode"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "no pair"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "no pair"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+        ("PROVIDER_TRACEPARENT", "perhaps"),
     ];
     for (name, value) in bad {
         let sentence = refused(&[(name, value)]);

@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::store::StoreError;
+use crate::telemetry::panics::broken_off;
 
 /// Below this, pieces are gathered before they are written, in bytes.
 const PIECE: usize = 256 * 1024;
@@ -117,7 +118,7 @@ fn unnamed(folder: Option<&Path>) -> io::Result<std::fs::File> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(error.into()))?;
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(broken_off(&error)))?;
     Ok(done?)
 }
 

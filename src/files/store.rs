@@ -21,6 +21,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as 
 use tokio::sync::OnceCell;
 
 use crate::config::{FilesPlace, S3Config};
+use crate::telemetry::panics::broken_off;
 
 /// How long one operation may take. A file is at most some megabytes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -238,7 +239,7 @@ impl FileStore {
         let open = async || {
             let folder = self.inner.folder.clone().unwrap_or_default();
             let opened = tokio::task::spawn_blocking(move || folder_store(&folder)).await;
-            opened.map_err(|error| StoreError::Failed(error.into()))?
+            opened.map_err(|error| StoreError::Failed(broken_off(&error)))?
         };
         self.inner.opened.get_or_try_init(open).await.cloned()
     }

@@ -17,6 +17,8 @@ use super::error::ApiError;
 use super::request_id;
 use crate::app::limits::NOTED;
 use crate::app::{AppError, Kind};
+use crate::telemetry::panics::broken_off;
+use crate::telemetry::trace::{self, Span, spans};
 
 /// The longest request line's address, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -25,8 +27,12 @@ const MAX_URI: usize = 8 * 1024;
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
 /// Which requests do.
 const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
+/// What is asked every few seconds by machines, and is no part of any trace.
+const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
 /// Name of the header that carries positions.
 pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
+/// Name of the header that carries the caller's trace.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Name of the header that carries the request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,12 +49,16 @@ pub enum CorsRule {
 pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = incoming_id(&request).unwrap_or_else(|| doors.app.clock().id().to_string());
-    let method = request.method().clone();
+    let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     // The path only, never the query: it may hold a token.
     let path: String = request.uri().path().chars().take(200).collect();
     let span =
-        tracing::info_span!("http.request", request.id = %id, http.method = %method, http.route = %route);
+        tracing::info_span!("http.request", request.id = %id, http.method = method, http.route = %route);
+    let traced = match route.as_str() {
+        probe if PROBES.contains(&probe) => Span::default(),
+        route => spans::request(method, route, &id, incoming_trace(request.headers())),
+    };
     let too_long = request.uri().to_string().len() > MAX_URI;
     let respond = async {
         if too_long {
@@ -57,20 +67,63 @@ pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -
         }
         next.run(request).await
     };
-    let mut response = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone())).await;
+    let respond = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone()));
+    let mut response = traced.around(respond).await;
     let status = response.status();
     let elapsed = started.elapsed();
-    span.in_scope(|| {
-        tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
+    traced.answered(status.as_u16());
+    traced.within(|| {
+        span.in_scope(|| {
+            tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
+        });
     });
-    metrics::counter!("verbatim_http_requests_total", "route" => route.clone(), "method" => method.to_string(), "status" => status.as_u16().to_string())
+    drop(traced);
+    metrics::counter!("verbatim_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.as_u16().to_string())
         .increment(1);
-    metrics::histogram!("verbatim_http_request_seconds", "route" => route).record(elapsed.as_secs_f64());
+    metrics::histogram!("verbatim_http_request_seconds", "route" => route, "status" => class(status))
+        .record(elapsed.as_secs_f64());
     dress(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// The method as it stands in metrics and traces: a client may send any word for one.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// The hundred that a status belongs to.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    }
+}
+
+/// What the caller says of its own trace. Said twice, it says nothing.
+fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
+    if !trace::is_on() {
+        return None;
+    }
+    let mut told = headers.get_all(TRACEPARENT).iter();
+    match (told.next(), told.next()) {
+        (Some(one), None) => one.to_str().ok(),
+        _ => None,
+    }
 }
 
 /// The client's own id for the request, when it is harmless.
@@ -110,10 +163,10 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
         let id = request_id::current();
         let noted = NOTED.try_with(Clone::clone).unwrap_or_default();
         let work = NOTED.scope(noted, request_id::CURRENT.scope(id, next.run(request))).in_current_span();
-        let task = doors.app.tasks().spawn(work);
+        let task = doors.app.tasks().spawn(trace::carried(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(ApiError::from(AppError::internal(error))),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
             Err(_) => Err(timed_out()),
         }
     };
@@ -162,7 +215,6 @@ pub async fn wait_for_position(doors: &Doors, headers: &HeaderMap) -> Result<(),
 /// A handler that panics is answered for, and told in the log.
 pub fn panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>> {
     CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-        metrics::counter!("verbatim_panics_total").increment(1);
         ApiError::from(AppError::internal(anyhow::anyhow!("a handler panicked"))).into_response()
     })
 }
@@ -185,6 +237,7 @@ pub fn cors(rule: &CorsRule) -> CorsLayer {
             HeaderName::from_static("last-event-id"),
             POSITION,
             REQUEST_ID,
+            TRACEPARENT,
         ]))
         .expose_headers([
             POSITION,

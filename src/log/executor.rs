@@ -12,6 +12,7 @@ use projections::log::codec::has_personal;
 use projections::log::{Sealer, Sealing, Tail, Vault, personal_context};
 use projections::warm_pool::WarmPool;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -25,6 +26,7 @@ use super::snapshot;
 use super::stored::{AnyState, Stored};
 use super::unit::{Stream, Unit, UnitError, decide_all};
 use super::writer::Writer;
+use crate::telemetry::trace::{Span, spans};
 
 /// How often a lost race is tried again before the caller is told to come back later.
 const TRIES: u32 = 5;
@@ -138,12 +140,14 @@ impl Executor {
     /// # Errors
     /// See [`ExecuteError`]. After `Unavailable` the command may or may not have taken effect; a repetition with
     /// the same key tells.
-    pub async fn run(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
+    pub async fn run(&self, mut intent: Intent) -> Result<Outcome, ExecuteError> {
+        let span = spans::command(&intent.metadata.surface, intent.steps.iter().map(|step| step.stream().0));
+        intent.metadata.traceparent = span.traceparent();
         // Each step has its own limit; what adds up is the waiting for others with the same streams.
-        match tokio::time::timeout(PATIENCE, self.carry_out(intent)).await {
-            Ok(outcome) => outcome,
-            Err(elapsed) => Err(ExecuteError::Unavailable(elapsed.into())),
-        }
+        let carried_out = span.around(tokio::time::timeout(PATIENCE, self.carry_out(intent))).await;
+        let outcome = carried_out.unwrap_or_else(|elapsed| Err(ExecuteError::Unavailable(elapsed.into())));
+        tell(&span, &outcome);
+        outcome
     }
 
     async fn carry_out(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
@@ -349,7 +353,11 @@ impl Executor {
             return Ok(Try::Done(Outcome::default()));
         }
         let appending = Arc::new(appending);
-        match self.writer.write(Arc::clone(&appending)).await {
+        let (span, began) = (spans::append(appending.events.len()), Instant::now());
+        let written = span.around(self.writer.write(Arc::clone(&appending))).await;
+        metrics::histogram!("verbatim_append_seconds").record(began.elapsed().as_secs_f64());
+        drop(span);
+        match written {
             Ok(Appended::Recorded { positions, left }) => {
                 #[cfg(feature = "planted")]
                 if intent.metadata.surface == "api" {
@@ -431,6 +439,26 @@ fn decided(streams: &[Stream]) -> impl Iterator<Item = (&str, &Value)> {
     streams.iter().flat_map(|stream| {
         stream.events.iter().map(|(event_type, _, payload)| (event_type.as_str(), payload))
     })
+}
+
+/// Has the span of a command, and the metrics, say what came of it.
+fn tell(span: &Span, outcome: &Result<Outcome, ExecuteError>) {
+    let failure = match outcome {
+        Ok(Outcome { replayed: Some(_), .. }) => return span.ended("replayed"),
+        Ok(Outcome { position: None, .. }) => return span.ended("nothing"),
+        Ok(Outcome { position: Some(position), .. }) => {
+            span.reached(*position);
+            return span.ended("recorded");
+        }
+        Err(ExecuteError::Refused(_)) => return span.ended("refused"),
+        Err(ExecuteError::KeyReused) => return span.ended("key_reused"),
+        Err(ExecuteError::CredentialChanged) => return span.ended("credential_changed"),
+        Err(ExecuteError::Busy) => "busy",
+        Err(ExecuteError::Unavailable(_)) => "unavailable",
+        Err(ExecuteError::Internal(_)) => "internal",
+    };
+    span.failed(failure);
+    metrics::counter!("verbatim_command_failures_total", "reason" => failure).increment(1);
 }
 
 fn replay(key: &CommandKey, stored: StoredKey) -> Result<Outcome, ExecuteError> {

@@ -39,6 +39,9 @@ pub struct CloudEvent<T> {
     /// The request or event that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causationid: Option<String>,
+    /// The trace that it is part of, as W3C Trace Context has it: CloudEvents' extension for distributed tracing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// What happened.
     pub data: T,
 }
@@ -58,6 +61,7 @@ pub fn public(recorded: &Recorded) -> Option<(&'static str, CloudEvent<Value>)> 
         sequence: recorded.sequence.to_string(),
         correlationid: recorded.metadata.correlation_id.clone(),
         causationid: recorded.metadata.causation_id.clone(),
+        traceparent: recorded.metadata.traceparent.clone(),
         data: event.data,
     };
     Some((event.name, envelope))

@@ -7,6 +7,10 @@ use projections::log::Recorded;
 use super::RelayError;
 use super::envelope::{self, POSITION};
 use crate::nats::Nats;
+use crate::telemetry::trace::spans;
+
+/// The header that tells the trace.
+const TRACEPARENT: &str = "traceparent";
 
 /// Publishes what is public of `events` behind message `last`; returns the number of the last message afterwards.
 ///
@@ -28,6 +32,12 @@ pub(super) async fn publish(
         let mut headers = HeaderMap::new();
         headers.insert(POSITION, event.position.as_str());
         headers.insert("Content-Type", "application/cloudevents+json");
+        let subject = nats.names().event(name);
+        let span = spans::publish(name, &subject, &event.id, event.time.into(), event.traceparent.as_deref());
+        // Of this way, not of the event: whoever takes the message goes on from here.
+        if let Some(traceparent) = span.traceparent().or(event.traceparent) {
+            headers.insert(TRACEPARENT, traceparent);
+        }
         let id = if refills == 0 { event.id } else { format!("{}#{refills}", event.id) };
         let message = PublishMessage::build()
             .headers(headers)
@@ -36,11 +46,11 @@ pub(super) async fn publish(
             .payload(payload.into());
         let acknowledged = nats
             .jetstream()
-            .send_publish(nats.names().event(name), message)
+            .send_publish(subject, message)
             .await
             .map_err(|error| RelayError::Nats(error.to_string()))?;
         last += 1;
-        sent.push((last, acknowledged));
+        sent.push((last, acknowledged, span));
     }
     #[cfg(feature = "planted")]
     if !sent.is_empty() {
@@ -49,9 +59,13 @@ pub(super) async fn publish(
         projections::dying::pass("published");
     }
     let count = sent.len() as u64;
-    for (expected, acknowledged) in sent {
-        let acknowledged = acknowledged.await.map_err(|error| RelayError::Nats(error.to_string()))?;
+    for (expected, acknowledged, span) in sent {
+        let acknowledged = acknowledged.await.map_err(|error| {
+            span.failed("unavailable");
+            RelayError::Nats(error.to_string())
+        })?;
         if acknowledged.duplicate || acknowledged.sequence != expected {
+            span.failed("not_as_expected");
             return Err(RelayError::Nats(format!(
                 "message {expected} was taken for message {}",
                 acknowledged.sequence

@@ -4,7 +4,7 @@
 //! conversation refuses all but the current one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aggregates::Refusal;
 use aggregates::conversation::{
@@ -14,6 +14,7 @@ use aggregates::ids::{FileId, ReplyId, UserId};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
+use projections::cause::cause;
 use projections::messages::thread::{self, ThreadRow};
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -28,12 +29,14 @@ use super::context::{self, Context};
 use super::enclosed;
 use super::settings::ReplySettings;
 use super::tools;
+use super::traced;
 use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall, Turn};
 use crate::clock::Clock;
 use crate::files::{Budget, Content, ContentsError, FileStore, contents};
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
 use crate::quizzes::Quizzes;
+use crate::telemetry::trace::{self, spans};
 
 /// The read models that an attempt is made from.
 const MODELS: &[&str] = &["messages", "pending_replies"];
@@ -74,6 +77,17 @@ pub enum Outcome {
     Retry(Duration),
     /// It ended in a failure that is recorded: acknowledge, do not try again.
     Dead(FailureReason),
+}
+
+impl Outcome {
+    /// In one word, for metrics and traces.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry(_) => "retry",
+            Self::Dead(_) => "dead",
+        }
+    }
 }
 
 /// Makes replies. Cheap to clone.
@@ -117,7 +131,7 @@ pub(super) struct Progressed {
 }
 
 /// How an attempt's talk with the provider ended.
-enum Spoken {
+pub(super) enum Spoken {
     Completed(Completion),
     Failed(ProviderError),
     /// The reply ended otherwise, or another attempt began.
@@ -145,16 +159,11 @@ impl ReplyHandler {
             Ok(outcome) => outcome,
             Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = ?std::error::Error::source(&error), "attempt broken off");
+                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt broken off");
                 Outcome::Retry(Duration::from_secs(1))
             }
         };
-        let label = match outcome {
-            Outcome::Done => "done",
-            Outcome::Retry(_) => "retry",
-            Outcome::Dead(_) => "dead",
-        };
-        metrics::counter!("verbatim_reply_attempts_total", "outcome" => label).increment(1);
+        metrics::counter!("verbatim_reply_attempts_total", "outcome" => outcome.name()).increment(1);
         outcome
     }
 
@@ -186,6 +195,7 @@ impl ReplyHandler {
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
         let inner = &self.inner;
+        let began = trace::now();
         let Standing { stream, models } = self.standing(job).await?;
         if models < stream && !inner.progress.wait(MODELS, stream, CATCH_UP).await {
             return Ok(Outcome::Retry(Duration::from_secs(1)));
@@ -199,33 +209,52 @@ impl ReplyHandler {
         if owed.not_before.is_some_and(|not_before| not_before > inner.clock.now()) {
             return Ok(Outcome::Retry(Duration::from_millis(20)));
         }
+        let rows = rows?;
         let attempt = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
+        let span = self.span(job, &owed, attempt, began).await;
+        let outcome = span.around(self.make(job, attempt, &rows, began, stop)).await;
+        self.attempted(&span, &owed, &outcome);
+        outcome
+    }
+
+    /// An attempt that is this process' to make.
+    async fn make(
+        &self,
+        job: &Job,
+        attempt: u32,
+        rows: &[ThreadRow],
+        began: Option<SystemTime>,
+        stop: &CancellationToken,
+    ) -> Result<Outcome, ExecuteError> {
+        let inner = &self.inner;
         if attempt > inner.settings.max_attempts {
             // Attempts that ended with their process count too: nobody was there to record that they failed.
             return self.fail(job, None, FailureReason::AttemptsExhausted, "").await;
         }
-        let rows = rows?;
         if rows.iter().all(|row| row.id != job.message) {
             // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
             return Ok(Outcome::Retry(Duration::from_secs(1)));
         }
-        let Some(context) = context::build(&inner.settings, job.message, &rows) else {
+        let building = spans::context(began);
+        let Some(context) = context::build(&inner.settings, job.message, rows) else {
             return self.fail(job, None, FailureReason::Empty, "").await;
         };
         if attempt == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, &rows) {
+        if let Some(asked) = self.wanted_quiz(job, rows) {
             return self.answer_with_quiz(job, attempt, asked, &context, stop).await;
         }
         let mut context = context;
         let hashes = match self.enclose(job, &mut context).await {
             Ok(hashes) => hashes,
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = ?std::error::Error::source(&error), "the files of a message cannot be read");
+                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "the files of a message cannot be read");
                 return Ok(Outcome::Retry(Duration::from_secs(1)));
             }
         };
+        building.built(context.turns.len(), hashes.len());
+        drop(building);
         let prompt = self.prompt(job, attempt, &context);
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
@@ -245,7 +274,8 @@ impl ReplyHandler {
 
         let started = Instant::now();
         let mut progressed = Progressed::default();
-        let talk = self.speak(job, attempt, prompt, started, &mut progressed);
+        let call = self.call(job, &prompt);
+        let talk = call.around(self.speak(job, attempt, prompt, started, &mut progressed));
         let spoken = tokio::select! {
             spoken = talk => spoken,
             _ = live.wait_for(|live| live.ended.is_some() || live.attempt > attempt) => Spoken::Superseded,
@@ -253,13 +283,18 @@ impl ReplyHandler {
         };
         #[cfg(feature = "planted")]
         projections::dying::pass("spoken");
+        traced::said(&call, &spoken, progressed.first_token);
+        drop(call);
+        let record = spans::record();
         match spoken {
             Spoken::Superseded => Ok(Outcome::Done),
             Spoken::Stopped => Ok(Outcome::Retry(Duration::ZERO)),
             Spoken::Completed(completion) => {
-                self.complete(job, attempt, completion, started, progressed, stop).await
+                record.around(self.complete(job, attempt, completion, started, progressed, stop)).await
             }
-            Spoken::Failed(error) => self.failed(job, attempt, error, &progressed.text, stop).await,
+            Spoken::Failed(error) => {
+                record.around(self.failed(job, attempt, error, &progressed.text, stop)).await
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
 //! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
 //! one attempt: context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to), with the tools that may be called
-//! (`tools`) and, beside it, a title (`title`); [`sweeper`] ends what has
+//! (`tools`) and, beside it, a title (`title`), seen in traces as [`traced`] has it; [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
 pub mod context;
@@ -20,6 +20,7 @@ pub mod settings;
 pub mod sweeper;
 mod title;
 pub mod tools;
+mod traced;
 
 pub use handler::{Job, Outcome, ReplyHandler, WorkerParts};
 pub use settings::ReplySettings;

@@ -210,6 +210,7 @@ impl ReplyHandler {
             request_id: None,
             correlation_id: Some(job.message.to_string()),
             causation_id: Some(job.reply.to_string()),
+            traceparent: None,
             occurred_at: Some(self.inner.clock.now()),
             app_version: crate::VERSION.to_owned(),
         };
@@ -223,7 +224,7 @@ impl ReplyHandler {
 }
 
 /// A provider's name for something, as it may stand in events and read models: no control characters, not endless.
-fn label(text: &str) -> String {
+pub(super) fn label(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 

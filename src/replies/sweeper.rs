@@ -63,7 +63,9 @@ impl Sweeper {
     /// # Errors
     /// Those of the database.
     pub async fn overdue(&self) -> Result<usize, sqlx::Error> {
-        metrics::gauge!("verbatim_pending_replies").set(query::count(&self.pool).await? as f64);
+        let (owed, oldest) = query::backlog(&self.pool).await?;
+        metrics::gauge!("verbatim_pending_replies").set(owed as f64);
+        metrics::gauge!("verbatim_pending_replies_oldest_seconds").set(oldest.max(0.0));
         let mut ended = 0;
         for row in query::overdue(&self.pool, LIMIT).await? {
             let now = self.clock.now();

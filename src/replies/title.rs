@@ -10,8 +10,10 @@ use aggregates::values::Title;
 use futures::StreamExt as _;
 
 use super::context::Context;
-use super::handler::{Job, ReplyHandler};
-use crate::ai::{Parameters, Piece, Prompt, Purpose, Role, Turn};
+use super::handler::{Job, ReplyHandler, Spoken};
+use super::traced;
+use crate::ai::{Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
+use crate::telemetry::trace::{self, spans};
 
 /// What the provider is told.
 const INSTRUCTIONS: &str = "Give the conversation that begins with this message a title of at most six words, in the \
@@ -35,11 +37,14 @@ impl ReplyHandler {
         }
         let first: String = first.chars().take(MOST).collect();
         let (handler, job) = (self.clone(), job.clone());
-        self.inner.tasks.spawn(async move {
-            if tokio::time::timeout(PATIENCE, handler.suggest(&job, first)).await.is_err() {
+        let suggested = trace::carried(async move {
+            let span = spans::title();
+            let suggested = tokio::time::timeout(PATIENCE, handler.suggest(&job, first));
+            if span.around(suggested).await.is_err() {
                 tracing::debug!(reply.id = %job.reply, "no title in time");
             }
         });
+        self.inner.tasks.spawn(suggested);
     }
 
     async fn suggest(&self, job: &Job, first: String) {
@@ -60,14 +65,12 @@ impl ReplyHandler {
             attempt: 1,
             reply: job.reply.uuid(),
         };
-        let mut pieces = self.inner.provider.stream(prompt);
-        let mut text = String::new();
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(Piece::Text(more)) => text.push_str(&more),
-                Ok(Piece::Call(_) | Piece::End(_)) => {}
-                Err(error) => return tracing::debug!(code = error.code(), "no title"),
-            }
+        let call = self.call(job, &prompt);
+        let (text, spoken) = call.around(self.ask(prompt)).await;
+        traced::said(&call, &spoken, None);
+        drop(call);
+        if let Spoken::Failed(error) = spoken {
+            return tracing::debug!(code = error.code(), "no title");
         }
         let Some(title) = tidy(&text) else { return };
         let at = self.inner.clock.now();
@@ -75,6 +78,21 @@ impl ReplyHandler {
         if let Err(error) = self.run(job, command).await {
             tracing::debug!(%error, "a title was not recorded");
         }
+    }
+
+    /// What the provider says to this, and how it ended.
+    async fn ask(&self, prompt: Prompt) -> (String, Spoken) {
+        let mut pieces = self.inner.provider.stream(prompt);
+        let mut text = String::new();
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(Piece::Text(more)) => text.push_str(&more),
+                Ok(Piece::Call(_)) => {}
+                Ok(Piece::End(completion)) => return (text, Spoken::Completed(completion)),
+                Err(error) => return (text, Spoken::Failed(error)),
+            }
+        }
+        (text, Spoken::Failed(ProviderError::Cut))
     }
 }
 

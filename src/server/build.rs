@@ -142,7 +142,7 @@ pub async fn build_over(
             lifecycle.service(between.hear(move |typing| people.hear(typing)));
         }
     }
-    lifecycle.service(lag::export(reader.clone(), progress.clone(), lifecycle.last.clone()));
+    lifecycle.service(lag::export(reader.clone(), progress.clone(), warm.clone(), lifecycle.last.clone()));
 
     let logins = Logins::new(
         pool.clone(),

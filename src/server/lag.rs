@@ -1,21 +1,28 @@
-//! Tells how far the readers of the log are behind it.
+//! Tells how far the readers of the log are behind it, and how busy the connections to the database are.
 
 use std::time::Duration;
 
 use projections::log::LogReader;
 use projections::progress::Progress;
+use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Exports head, floor, the floor's age and each projection's lag until `stop`.
-pub async fn export(reader: LogReader, progress: Progress, stop: CancellationToken) {
+/// Exports head, floor, the floor's age, each projection's lag and the connections of `pool` until `stop`.
+pub async fn export(reader: LogReader, progress: Progress, pool: WarmPool, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
+        // Before the database is asked: these are of most interest when it does not answer.
+        let (open, idle, most) = pool.standing();
+        let busy = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
+        metrics::gauge!("verbatim_database_connections_open").set(f64::from(open));
+        metrics::gauge!("verbatim_database_connections_busy").set(busy as f64);
+        metrics::gauge!("verbatim_database_connections_max").set(f64::from(most));
         let (Ok(bounds), Ok(age), Ok(settled)) =
             (reader.bounds().await, reader.floor_age().await, reader.last_settled().await)
         else {

@@ -23,7 +23,7 @@ use crate::http::{self, Doors, HttpSettings};
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::telemetry;
 
-/// How long connections to the database may take to end.
+/// How long connections to the database may take to end, and the last spans to be sent, both at a time.
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Serves until a signal comes or something that is needed ends.
@@ -35,6 +35,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new();
     // Without anybody to fetch them, measurements would only pile up.
     let metrics = config.web.metrics.and_then(|_| telemetry::start_metrics());
+    let traces = config.traces.as_ref().map(telemetry::trace::export::start).transpose()?;
     let mut database = database::Opened::open(&config).await?;
     let secrets = secrets::Secrets::of(&config, database.embedded.as_ref())?;
     raise_file_limit();
@@ -64,6 +65,9 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     tracing::info!("{}", built.provider);
     tracing::info!("{}", database.describe());
     tracing::info!("files: {}", built.files.describe());
+    if let Some(traces) = &config.traces {
+        tracing::info!("traces: {}", traces.endpoint);
+    }
     tracing::info!("Verbatim {} listens on http://{address}", crate::VERSION);
 
     let reason = tokio::select! {
@@ -83,7 +87,13 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         }
     };
     // A statement that hangs must not hold the exit up; the connections end with the process.
-    if tokio::time::timeout(CLOSE, built.warm.close()).await.is_err() {
+    let flushed = async {
+        if let Some(traces) = traces {
+            traces.flush(CLOSE).await;
+        }
+    };
+    let (closed, ()) = tokio::join!(tokio::time::timeout(CLOSE, built.warm.close()), flushed);
+    if closed.is_err() {
         tracing::warn!("connections to the database did not end in time");
     }
     if let (Some(embedded), Ok(_)) = (database.embedded.take(), &reason)

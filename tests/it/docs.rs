@@ -202,6 +202,7 @@ fn the_event_catalogue_names_the_models_reasons_and_metadata() {
         request_id: Some(String::new()),
         correlation_id: Some(String::new()),
         causation_id: Some(String::new()),
+        traceparent: Some(String::new()),
         occurred_at: Some(chrono::DateTime::default()),
         ..Default::default()
     };
@@ -276,7 +277,7 @@ fn every_metric_is_documented_and_no_other() {
         .into_iter()
         .flat_map(|call| literals(&sources, call, ""))
         .collect();
-    let document = read("docs/operations.md");
+    let document = read("docs/operations/README.md");
     let told: BTreeSet<String> = rows(section(&document, "## Metrics"))
         .into_iter()
         .map(|cells| cells[0].trim_matches('`').to_owned())

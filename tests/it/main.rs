@@ -15,3 +15,4 @@ mod security;
 mod sockets;
 mod starting;
 mod support;
+mod traces;

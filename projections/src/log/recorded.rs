@@ -42,6 +42,9 @@ pub struct Metadata {
     /// Id of the request or event that directly caused this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
+    /// The trace that it is part of, and the span in it, as W3C Trace Context has them. None: no trace was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// When the command was taken, by the clock of the process that took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<DateTime<Utc>>,

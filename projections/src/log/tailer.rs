@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reader::{LogError, LogReader};
 use super::recorded::Recorded;
+use crate::cause::cause;
 
 /// How many events one read takes at most.
 const READ_LIMIT: usize = 500;
@@ -110,7 +111,7 @@ impl Tail {
                 }
                 Err(error) => {
                     metrics::counter!("verbatim_log_read_failures_total").increment(1);
-                    tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "the end of the log cannot be read");
+                    tracing::error!(error = %error, cause = cause(&error), "the end of the log cannot be read");
                     let pause = if matches!(error, LogError::Database(_)) {
                         POLL
                     } else {

@@ -76,6 +76,18 @@ pub async fn by_id(pool: impl PgExecutor<'_>, reply: Uuid) -> Result<Option<Pend
     sqlx::query_as("SELECT * FROM pending_replies WHERE reply_id = $1").bind(reply).fetch_optional(pool).await
 }
 
+/// The trace that the request at this position is part of.
+///
+/// # Errors
+/// Those of the database.
+pub async fn traceparent(pool: impl PgExecutor<'_>, position: i64) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT metadata ->> 'traceparent' FROM events WHERE position = $1")
+        .bind(position)
+        .fetch_optional(pool)
+        .await
+        .map(Option::flatten)
+}
+
 /// The replies whose deadline has passed, by the database's clock.
 ///
 /// # Errors
@@ -89,10 +101,15 @@ pub async fn overdue(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Pendin
     .await
 }
 
-/// How many replies are owed.
+/// How many replies are owed, and for how many seconds the oldest of them has been, by the database's clock.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn count(pool: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(pool).await
+pub async fn backlog(pool: impl PgExecutor<'_>) -> Result<(i64, f64), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(requested_at)), 0)::float8
+         FROM pending_replies",
+    )
+    .fetch_one(pool)
+    .await
 }

@@ -29,6 +29,7 @@ pub(crate) struct Append {
     pub(crate) checks: Vec<(String, String, i64)>,
     pub(crate) events: Vec<NewEvent>,
     pub(crate) beside: Vec<Value>,
+    pub(crate) metadata: Option<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -103,7 +104,7 @@ impl Append {
         .bind(column(|event| event.event_type.clone()))
         .bind(column(|event| event.event_version.clone()))
         .bind(column(|event| event.payload.to_string()))
-        .bind("{}")
+        .bind(self.metadata.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string))
         .bind((!self.beside.is_empty()).then(|| Value::Array(self.beside.clone())))
         .fetch_one(executor)
         .await
@@ -128,7 +129,12 @@ impl Log {
 
     /// Appends events of any streams in one append, sealed as the write side does it; gives their positions.
     pub(crate) async fn append(&self, events: &[Event]) -> Vec<i64> {
-        let mut append = Append::default();
+        self.append_with(events, None).await
+    }
+
+    /// The same with metadata; without, they are as empty as they ever were.
+    pub(crate) async fn append_with(&self, events: &[Event], metadata: Option<Value>) -> Vec<i64> {
+        let mut append = Append { metadata, ..Append::default() };
         let mut sealings = Vec::new();
         for event in events {
             let (name, author) = stream(event);

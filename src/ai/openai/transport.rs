@@ -9,7 +9,7 @@ use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -17,7 +17,10 @@ use tokio::sync::Notify;
 use super::events::named_error;
 use super::sse::{Framer, SseError};
 use crate::ai::{ProviderError, TimeoutKind};
+use crate::telemetry::trace;
 
+/// The header that tells the trace.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// How much of an error's body is read to find its code.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
@@ -63,6 +66,9 @@ impl Transport {
         if let Some(key) = request.headers_mut().get_mut(AUTHORIZATION) {
             // So that no trace of the HTTP client's prints it.
             key.set_sensitive(true);
+        }
+        if let Some(traceparent) = trace::for_provider().and_then(|ids| HeaderValue::from_str(&ids).ok()) {
+            request.headers_mut().insert(TRACEPARENT, traceparent);
         }
         let answer = match self.http.execute(request).await {
             Ok(response) => accepted(response).await,
@@ -189,8 +195,6 @@ fn not_sent(error: &reqwest::Error) -> ProviderError {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderName;
-
     use super::*;
 
     fn wait(headers: &[(&'static str, &str)]) -> Option<Duration> {

@@ -81,6 +81,21 @@ pub enum ClientFrame {
     Ping {},
 }
 
+impl ClientFrame {
+    /// Its type, as it stands in traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "message",
+            Self::Follow { .. } => "follow",
+            Self::Cancel { .. } => "cancel",
+            Self::Read { .. } => "read",
+            Self::Typing { .. } => "typing",
+            Self::Auth { .. } => "auth",
+            Self::Ping {} => "ping",
+        }
+    }
+}
+
 impl Sending {
     /// Reads a frame.
     ///

@@ -27,6 +27,7 @@ use crate::http::frames::Cancelled;
 use crate::http::frames::{Deleted, Delta, ErrorFrame, Restart, Sending, ServerFrame, VERSION, event_id};
 use crate::http::request_id;
 use crate::live::{Fed, Frame, ReplyFollower, Resume, UserFeed};
+use crate::telemetry::panics::broken_off;
 
 mod commands;
 use commands::Done;
@@ -301,7 +302,7 @@ async fn finished(command: &mut Option<Running>) -> Done {
         Some(running) => {
             let done = (&mut running.task).await;
             let reference = running.reference.take();
-            let done = done.unwrap_or_else(|error| Done::panicked(reference, error.into()));
+            let done = done.unwrap_or_else(|error| Done::panicked(reference, broken_off(&error)));
             *command = None;
             done
         }

@@ -62,6 +62,7 @@ fn golden() -> Vec<Recorded> {
                     surface: "api".to_owned(),
                     correlation_id: Some("01961f2a-0000-7000-8000-0000000000f1".to_owned()),
                     causation_id: Some("01961f2a-0000-7000-8000-0000000000f1".to_owned()),
+                    traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
                     ..Metadata::default()
                 },
                 recorded_at: DateTime::parse_from_rfc3339("2025-06-15T15:06:40.2Z").unwrap().to_utc(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod openai_server;
 
 /// The one place where the environment of these tests is read.

@@ -1,6 +1,7 @@
 //! What is owed.
 
-use projections::pending_replies::query::{PendingReplyRow, count, due, overdue};
+use projections::pending_replies::query::{PendingReplyRow, backlog, due, overdue, traceparent};
+use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -56,11 +57,11 @@ async fn a_reply_is_owed_from_its_request_to_its_end(pool: PgPool) {
     assert_eq!(all(&pool).await, [second]);
     log.append(&[failed(2, None, 3), sent(TALK, 3, "three", 4), requested(3, None, 4)]).await;
     project_all(&log).await;
-    assert_eq!(count(&pool).await.unwrap(), 1);
+    assert_eq!(backlog(&pool).await.unwrap().0, 1);
     log.append(&[cancelled(3, None, 5)]).await;
     project_all(&log).await;
     assert_eq!(all(&pool).await, []);
-    assert_eq!(count(&pool).await.unwrap(), 0);
+    assert_eq!(backlog(&pool).await.unwrap(), (0, 0.0));
 }
 
 /// Puts a row into the model by hand: these queries are about the database's clock, which events cannot say.
@@ -98,5 +99,25 @@ async fn due_is_the_first_of_each_conversation_that_nobody_works_on(pool: PgPool
     assert_eq!(ids(due(&pool, 10).await.unwrap()), [1, 6]);
     assert_eq!(ids(due(&pool, 1).await.unwrap()), [1]);
     assert_eq!(ids(overdue(&pool, 10).await.unwrap()), [4]);
-    assert_eq!(count(&pool).await.unwrap(), 6);
+    sqlx::query("UPDATE pending_replies SET requested_at = now() - interval '90 seconds' WHERE position = 3")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (owed, oldest) = backlog(&pool).await.unwrap();
+    assert!(owed == 6 && (90.0..100.0).contains(&oldest), "{owed} replies, the oldest {oldest} s old");
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn the_trace_of_a_request_is_read_from_its_event_and_old_events_have_none(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await; // 1..=3
+    let ids = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = Some(json!({"traceparent": ids}));
+    log.append_with(&[sent(TALK, 2, "two", 2), requested(2, None, 2)], traced).await; // 4, 5
+    assert_eq!(traceparent(&pool, 3).await.unwrap(), None);
+    assert_eq!(traceparent(&pool, 5).await.unwrap().as_deref(), Some(ids));
+    assert_eq!(traceparent(&pool, 9).await.unwrap(), None);
+    let told: Vec<_> = log.reader.read_after(0, 10).await.unwrap();
+    let told: Vec<_> = told.iter().map(|recorded| recorded.metadata.traceparent.as_deref()).collect();
+    assert_eq!(told, [None, None, None, Some(ids), Some(ids)]);
 }

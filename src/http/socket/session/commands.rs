@@ -12,6 +12,7 @@ use crate::app::sockets::Admission;
 use crate::app::{Actor, App, AppError, Kind, RequestContext};
 use crate::http::extract::{invalid_key, is_key};
 use crate::http::frames::{ClientFrame, parse_event_id};
+use crate::telemetry::trace::spans;
 
 /// What came of a frame.
 pub(super) struct Done {
@@ -62,6 +63,7 @@ impl Session {
         let (app, actor, socket) = (self.app.clone(), self.admission.actor, self.id);
         let (surface, reference) = (self.surface, sending.reference.clone());
         let span = tracing::info_span!("frame", request.id = %request);
+        let traced = spans::frame(sending.frame.kind(), &request);
         let work = async move {
             let reference = sending.reference.clone();
             let key = sending.key.clone().map(|key| (key, app.fingerprint(&sending.fingerprinted())));
@@ -74,7 +76,8 @@ impl Session {
                 }
             }
         };
-        let task = self.app.tasks().spawn(work.instrument(span));
+        let work = async move { traced.around(work.instrument(span)).await };
+        let task = self.app.tasks().spawn(work);
         self.command = Some(Running { reference, task });
         None
     }

@@ -1,0 +1,94 @@
+//! Logs, on standard error, as lines for people or JSON. A line that is written within a trace names it.
+
+use std::fmt;
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, format, layer};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::trace;
+use crate::config::{LogConfig, LogFormat};
+
+/// What is never logged, whatever the configured filter says: these libraries write down what they carry, word for word.
+const WITHHELD: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+
+/// Starts logging as configured; `traced`: lines are to name the trace that they belong to. A second call changes nothing.
+pub fn start_logs(config: &LogConfig, traced: bool) {
+    let configured = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let withheld = WITHHELD.iter().filter_map(|directive| directive.parse().ok());
+    let filter = withheld.fold(configured, EnvFilter::add_directive);
+    let registry = tracing_subscriber::registry().with(filter);
+    let writer = std::io::stderr;
+    let json = || format().json().flatten_event(true);
+    let human = || format().with_target(false);
+    let started = match (config.format, traced) {
+        (LogFormat::Json, false) => {
+            registry.with(layer().json().event_format(json()).with_writer(writer)).try_init()
+        }
+        (LogFormat::Json, true) => {
+            registry.with(layer().json().event_format(TracedJson(json())).with_writer(writer)).try_init()
+        }
+        (LogFormat::Human, false) => {
+            registry.with(layer().event_format(human()).with_writer(writer)).try_init()
+        }
+        (LogFormat::Human, true) => {
+            registry.with(layer().event_format(TracedText(human())).with_writer(writer)).try_init()
+        }
+    };
+    if started.is_err() {
+        tracing::debug!("logging had been started before");
+    }
+}
+
+/// JSON lines that name their trace at the top level, where those who collect logs look for it.
+struct TracedJson<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for TracedJson<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some((trace, span)) = trace::current_ids() else {
+            return self.0.format_event(ctx, writer, event);
+        };
+        let mut line = String::with_capacity(512);
+        self.0.format_event(ctx, Writer::new(&mut line), event)?;
+        match line.trim_end().strip_suffix('}') {
+            Some(open) => writeln!(writer, r#"{open},"trace_id":"{trace}","span_id":"{span}"}}"#),
+            None => writer.write_str(&line),
+        }
+    }
+}
+
+/// Lines for people that begin with their trace.
+struct TracedText<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for TracedText<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if let Some((trace, _)) = trace::current_ids() {
+            write!(writer, "trace_id={trace} ")?;
+        }
+        self.0.format_event(ctx, writer, event)
+    }
+}

@@ -1,0 +1,92 @@
+//! Metrics, for Prometheus, on an address of their own.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+
+use crate::http::serve::{ServeLimits, serve};
+use crate::lifecycle::Lifecycle;
+
+/// Upper bounds of what is measured in seconds: from an append to a reply that takes all the time that it may.
+const BUCKETS: [f64; 16] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0];
+
+/// Counters without labels that stand at 0 from the start: one that appears with its first count has no rise that an alert
+/// could see.
+const COUNTERS: [&str; 18] = [
+    "verbatim_append_conflicts_total",
+    "verbatim_appends_parted_total",
+    "verbatim_chatkit_hang_ups_total",
+    "verbatim_connections_refused_total",
+    "verbatim_consumer_failures_total",
+    "verbatim_events_appended_total",
+    "verbatim_file_objects_swept_total",
+    "verbatim_file_sweep_failures_total",
+    "verbatim_files_stored_total",
+    "verbatim_live_rejected_total",
+    "verbatim_log_read_failures_total",
+    "verbatim_panics_total",
+    "verbatim_relay_failures_total",
+    "verbatim_relay_published_total",
+    "verbatim_slow_clients_cut_total",
+    "verbatim_spans_exported_total",
+    "verbatim_throttled_total",
+    "verbatim_tool_calls_refused_total",
+];
+
+/// The same with one label, whose values are known.
+const LABELLED: [(&str, &str, &[&str]); 5] = [
+    ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
+    ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
+    ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
+    ("verbatim_sign_ins_total", "outcome", &["accepted", "refused"]),
+    ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),
+];
+
+/// Starts counting. None when another recorder is installed already.
+pub fn start_metrics() -> Option<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
+        .ok()?
+        .install_recorder()
+        .ok()?;
+    for name in COUNTERS {
+        metrics::counter!(name).increment(0);
+    }
+    for (name, label, values) in LABELLED {
+        for value in values {
+            metrics::counter!(name, label => *value).increment(0);
+        }
+    }
+    Some(handle)
+}
+
+/// Serves `/metrics` on its own address.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn serve_metrics(
+    handle: PrometheusHandle,
+    address: SocketAddr,
+    lifecycle: &Lifecycle,
+) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let local = listener.local_addr()?;
+    let rendering = handle.clone();
+    let router = Router::new().route("/metrics", get(move || std::future::ready(rendering.render())));
+    let limits = ServeLimits { connections: 64, slow: std::time::Duration::from_secs(30) };
+    lifecycle.service(serve(listener, router, limits, lifecycle.soft.clone(), lifecycle.work.clone()));
+    let stop = lifecycle.last.clone();
+    lifecycle.service(async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_secs(5)) => handle.run_upkeep(),
+                () = stop.cancelled() => return,
+            }
+        }
+    });
+    Ok(local)
+}

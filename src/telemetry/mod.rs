@@ -1,0 +1,12 @@
+//! What the program tells of itself: logs, metrics, traces.
+//!
+//! Never in any of them: tokens, keys, passwords, message text, names, addresses, query strings.
+
+pub mod logs;
+pub mod metrics;
+pub mod panics;
+pub mod trace;
+
+pub use logs::start_logs;
+pub use metrics::{serve_metrics, start_metrics};
+pub use panics::tell_panics;

@@ -1,0 +1,123 @@
+//! Traces: the real program, a real collector, and what arrives there.
+
+mod away;
+mod one_trace;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::kill::client::http;
+use crate::kill::process::{Form, Place, SOON, within};
+use crate::support::collector::{Collector, Mood, Seen};
+use crate::support::openai_server::{Act, KEY, OpenAiServer};
+
+/// A place whose processes send spans to a collector and ask a provider that is a server of the test's own.
+struct World {
+    place: Place,
+    collector: Collector,
+    provider: OpenAiServer,
+    http: reqwest::Client,
+}
+
+impl World {
+    async fn new(mood: Mood, acts: impl IntoIterator<Item = Act>) -> Self {
+        let collector = Collector::start(mood).await;
+        let provider = OpenAiServer::start(acts).await;
+        let mut place = Place::new(Form::Server, None).await;
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+            ("OPENAI_API_KEY", KEY.to_owned()),
+            ("OPENAI_BASE_URL", provider.base_url()),
+            ("REPLY_WAIT_SECONDS", "20".to_owned()),
+        ] {
+            place.set(name, value);
+        }
+        Self { place, collector, provider, http: http() }
+    }
+
+    /// Makes an account; gives its access token.
+    async fn sign_up(&self, base: &str) -> String {
+        let body = json!({"email": "ada@mail.example", "username": "ada", "password": "correct horse 7"});
+        let (status, answer) = self.call(Method::POST, &format!("{base}/api/auth/register"), "", &body, &[]).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a message and waits for its answer.
+    async fn say(&self, base: &str, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+        let body = json!({"message": "Good morning"});
+        self.call(Method::POST, &format!("{base}/api/chat"), token, &body, headers).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        token: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(token)
+            .header("content-type", "application/json")
+            .body(body.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    }
+
+    /// The spans of a trace, once there are so many.
+    async fn spans(&self, trace: &str, count: usize) -> Vec<Seen> {
+        let there = within(SOON, async || self.collector.of(trace).len() >= count).await;
+        let spans = self.collector.of(trace);
+        assert!(there, "{count} spans were awaited: {:#?}", tree(&spans));
+        spans
+    }
+}
+
+/// The spans with the names of those above them, outermost first, in the order of their names.
+fn tree(spans: &[Seen]) -> Vec<String> {
+    let by_id: BTreeMap<&str, &Seen> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
+    let path = |span: &Seen| {
+        let mut path = vec![span.name.clone()];
+        let mut above = span.parent.as_str();
+        while let Some(parent) = by_id.get(above) {
+            path.push(parent.name.clone());
+            above = &parent.parent;
+        }
+        path.reverse();
+        path.join(" > ")
+    };
+    let mut paths: Vec<String> = spans.iter().map(path).collect();
+    paths.sort();
+    paths
+}
+
+/// The one span with this name.
+#[track_caller]
+fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+    let mut found = spans.iter().filter(|span| span.name == name);
+    let one = found.next().unwrap_or_else(|| panic!("no {name} in {:#?}", tree(spans)));
+    assert!(found.next().is_none(), "more than one {name}");
+    one
+}
+
+/// The span above another one.
+#[track_caller]
+fn above<'a>(spans: &'a [Seen], span: &Seen) -> &'a Seen {
+    spans.iter().find(|other| other.id == span.parent).unwrap_or_else(|| panic!("nothing above {span:?}"))
+}
+
+/// How long something took.
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let began = std::time::Instant::now();
+    (work.await, began.elapsed())
+}
