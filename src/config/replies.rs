@@ -28,6 +28,10 @@ pub struct RepliesConfig {
     pub max_output_tokens: u32,
     /// `HISTORY_TURNS`: how many of the latest messages are sent along.
     pub history_turns: u32,
+    /// `CONTEXT_TOKENS`: how many tokens are sent at most, everything included.
+    pub context_tokens: usize,
+    /// `CONTEXT_FILES_PERCENT`: how much of that files may take.
+    pub files_percent: usize,
     /// `CHAT_TITLES`: whether the provider is asked for titles of ChatKit threads that have none.
     pub titles: bool,
     /// `AI_MODELS`: models that may be asked for besides the provider's own.
@@ -75,6 +79,8 @@ impl RepliesConfig {
             system_prompt: reader.text("SYSTEM_PROMPT"),
             max_output_tokens: reader.count("MAX_OUTPUT_TOKENS", 500, 1..=128_000)?,
             history_turns: reader.count("HISTORY_TURNS", 20, 0..=1000)?,
+            context_tokens: reader.count("CONTEXT_TOKENS", 16_000, 500..=2_000_000)?,
+            files_percent: reader.count("CONTEXT_FILES_PERCENT", 50, 0..=90)?,
             titles: reader.flag("CHAT_TITLES", true)?,
             models: reader.parsed(
                 "AI_MODELS",

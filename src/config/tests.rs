@@ -101,6 +101,8 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("OPENAI_MODEL", "a model"),
         ("MAX_OUTPUT_TOKENS", "0"),
         ("HISTORY_TURNS", "many"),
+        ("CONTEXT_TOKENS", "10"),
+        ("CONTEXT_FILES_PERCENT", "91"),
         ("SCRIPTED_WORDS_PER_SECOND", "-1"),
         ("SCRIPTED_FAULT", "explode"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318"),

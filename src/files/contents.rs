@@ -1,4 +1,4 @@
-//! What of files goes into a prompt: the text of texts, the bytes of images and PDFs.
+//! What of files goes into a prompt: the beginning of texts, and what is known of images and PDFs before they are read.
 
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
@@ -20,6 +20,8 @@ pub struct FileContent {
     pub mime_type: String,
     /// SHA-256 of its bytes, for the provenance of what is made of it.
     pub sha256: String,
+    /// Its size in bytes.
+    pub size: u64,
     /// What is in it.
     pub content: Content,
 }
@@ -34,11 +36,14 @@ pub enum Content {
         /// Whether the text goes on.
         cut: bool,
     },
-    /// An image.
-    Image(Bytes),
-    /// A PDF document.
-    Pdf(Bytes),
-    /// More than may be taken: only that it is there.
+    /// An image; [`bytes`] reads it.
+    Image {
+        /// How many pixels across and down, where that is known.
+        pixels: Option<(u32, u32)>,
+    },
+    /// A PDF document; [`bytes`] reads it.
+    Pdf,
+    /// A text of which nothing more may be taken.
     TooMuch,
 }
 
@@ -53,19 +58,17 @@ pub enum ContentsError {
     Store(#[from] StoreError),
 }
 
-/// How much of files may still be taken into a prompt.
+/// How many characters of texts may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Characters of one text; what is longer is cut.
-    pub chars_each: usize,
-    /// Characters of all texts.
-    pub chars: usize,
-    /// Bytes of all images and documents.
-    pub bytes: u64,
+    /// Of one text; what is longer is cut.
+    pub each: usize,
+    /// Of all texts; the first files come first.
+    pub all: usize,
 }
 
-/// What is in those of the files that are this person's and stored, in the order of `files`, as far as `budget` goes: what
-/// does not fit any more is only named, and not read. Files that are gone, or were never there, are left out.
+/// What is in those of the files that are this person's and stored, in the order of `files`; of texts as much as `budget`
+/// allows. Files that are gone, or were never there, are left out.
 ///
 /// # Errors
 /// The database or the store does not answer.
@@ -74,49 +77,68 @@ pub async fn contents(
     store: &FileStore,
     owner: UserId,
     files: &[FileId],
-    budget: &mut Budget,
+    mut budget: Budget,
 ) -> Result<Vec<FileContent>, ContentsError> {
     let ids: Vec<uuid::Uuid> = files.iter().map(|file| file.uuid()).collect();
     let mut contents = Vec::new();
+    if ids.is_empty() {
+        return Ok(contents);
+    }
     for row in query::owned(pool, owner.uuid(), &ids).await? {
-        let FileRow { file_id, name, mime_type, size, sha256: Some(sha256), .. } = row else { continue };
+        let FileRow { file_id, name, mime_type, size, sha256: Some(sha256), width, height, .. } = row else {
+            continue;
+        };
         let Some(kind) = FileKind::of_mime(&mime_type) else { continue };
         let file_id = FileId::new(file_id);
-        let key = Key::bytes(file_id, &sha256);
-        let content = match taken(store, &key, kind, u64::try_from(size).unwrap_or(u64::MAX), budget).await {
-            Ok(content) => content,
-            Err(StoreError::Missing) => {
-                tracing::error!(file.id = %file_id, "the bytes of a stored file are not there");
-                continue;
+        let content = if kind == FileKind::Pdf {
+            Content::Pdf
+        } else if kind.is_image() {
+            let side = |side: Option<i32>| side.and_then(|side| u32::try_from(side).ok());
+            Content::Image { pixels: side(width).zip(side(height)) }
+        } else {
+            match text(store, &Key::bytes(file_id, &sha256), &mut budget).await {
+                Ok(content) => content,
+                Err(StoreError::Missing) => {
+                    missing(file_id);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         };
-        contents.push(FileContent { file_id, name, mime_type, sha256, content });
+        let size = u64::try_from(size).unwrap_or_default();
+        contents.push(FileContent { file_id, name, mime_type, sha256, size, content });
     }
     Ok(contents)
 }
 
-/// Takes a file as far as the budget goes.
-async fn taken(
-    store: &FileStore,
-    key: &Key,
-    kind: FileKind,
-    size: u64,
-    budget: &mut Budget,
-) -> Result<Content, StoreError> {
-    if kind == FileKind::Pdf || kind.is_image() {
-        let Some(left) = budget.bytes.checked_sub(size) else { return Ok(Content::TooMuch) };
-        budget.bytes = left;
-        let bytes = store.get(key).await?;
-        return Ok(if kind == FileKind::Pdf { Content::Pdf(bytes) } else { Content::Image(bytes) });
+/// All bytes of a file; none when they are not there.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn bytes(store: &FileStore, file: &FileContent) -> Result<Option<Bytes>, StoreError> {
+    match store.get(&Key::bytes(file.file_id, &file.sha256)).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::Missing) => {
+            missing(file.file_id);
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
-    let chars = budget.chars_each.min(budget.chars);
+}
+
+fn missing(file: FileId) {
+    tracing::error!(file.id = %file, "the bytes of a stored file are not there");
+}
+
+/// Takes a text as far as the budget goes.
+async fn text(store: &FileStore, key: &Key, budget: &mut Budget) -> Result<Content, StoreError> {
+    let chars = budget.each.min(budget.all);
     if chars == 0 {
         return Ok(Content::TooMuch);
     }
     let content = beginning(&head(store, key, chars).await?, chars);
     if let Content::Text { text, .. } = &content {
-        budget.chars = budget.chars.saturating_sub(text.chars().count());
+        budget.all = budget.all.saturating_sub(text.chars().count());
     }
     Ok(content)
 }

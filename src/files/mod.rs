@@ -13,7 +13,7 @@ pub mod picture;
 pub mod store;
 pub mod sweep;
 
-pub use contents::{Budget, Content, ContentsError, FileContent, contents};
+pub use contents::{Budget, Content, ContentsError, FileContent, bytes, contents};
 pub use incoming::{Arrived, Incoming, IncomingError};
 pub use kind::{FileKind, KindError};
 pub use store::{FileStore, Key, StoreError};

@@ -10,12 +10,11 @@ use aggregates::Refusal;
 use aggregates::conversation::{
     Conversation, ConversationCommand, ConversationError, FailureReason, ReplyPlan,
 };
-use aggregates::ids::{FileId, ReplyId, UserId};
+use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
 use futures::StreamExt as _;
 use projections::cause::cause;
-use projections::messages::thread::{self, ThreadRow};
 use projections::pending_replies;
 use projections::progress::Progress;
 use projections::query::{self, Standing};
@@ -25,14 +24,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::context::{self, Context};
-use super::enclosed;
+use super::context::tokens::Counter;
+use super::context::{self, Context, Material, Policy, Report, Unsendable};
+use super::material::Sources;
 use super::settings::ReplySettings;
 use super::tools;
 use super::traced;
-use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, ToolCall, Turn};
+use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, Tool, ToolCall};
 use crate::clock::Clock;
-use crate::files::{Budget, Content, ContentsError, FileStore, contents};
+use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
 use crate::log::{ExecuteError, Executor};
 use crate::quizzes::Quizzes;
@@ -44,8 +44,6 @@ const MODELS: &[&str] = &["messages", "pending_replies"];
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
 const MARGIN: Duration = Duration::from_secs(5);
-/// Version of the context policy and of how the prompt is put together; part of the provenance.
-const PROMPT_VERSION: &str = "context-2";
 
 /// A reply that this process is to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,17 +200,17 @@ impl ReplyHandler {
         }
         // What was offered may be older than what is owed now.
         let owed = pending_replies::query::by_id(&inner.pool, job.reply.uuid());
-        let (owed, rows) = tokio::join!(owed, self.messages(job));
+        let (owed, material) = tokio::join!(owed, self.material(job));
         let Some(owed) = owed.map_err(|error| ExecuteError::Unavailable(error.into()))? else {
             return Ok(Outcome::Done);
         };
         if owed.not_before.is_some_and(|not_before| not_before > inner.clock.now()) {
             return Ok(Outcome::Retry(Duration::from_millis(20)));
         }
-        let rows = rows?;
+        let Some(material) = material? else { return Ok(Outcome::Retry(Duration::from_secs(1))) };
         let attempt = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
         let span = self.span(job, &owed, attempt, began).await;
-        let outcome = span.around(self.make(job, attempt, &rows, began, stop)).await;
+        let outcome = span.around(self.make(job, attempt, material, began, stop)).await;
         self.attempted(&span, &owed, &outcome);
         outcome
     }
@@ -222,7 +220,7 @@ impl ReplyHandler {
         &self,
         job: &Job,
         attempt: u32,
-        rows: &[ThreadRow],
+        material: Material,
         began: Option<SystemTime>,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
@@ -231,41 +229,39 @@ impl ReplyHandler {
             // Attempts that ended with their process count too: nobody was there to record that they failed.
             return self.fail(job, None, FailureReason::AttemptsExhausted, "").await;
         }
-        if rows.iter().all(|row| row.id != job.message) {
+        if material.rows.iter().all(|row| row.id != job.message) {
             // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
             return Ok(Outcome::Retry(Duration::from_secs(1)));
         }
         let building = spans::context(began);
-        let Some(context) = context::build(&inner.settings, job.message, rows) else {
-            return self.fail(job, None, FailureReason::Empty, "").await;
+        let tools = if job.interactive { tools::offered(&inner.settings) } else { Vec::new() };
+        let model = job.model.as_deref().unwrap_or(inner.provider.model());
+        let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools);
+        let mut context = match policy.build(job.message, &material) {
+            Ok(context) => context,
+            Err(Unsendable::Nothing) => return self.fail(job, None, FailureReason::Empty, "").await,
+            Err(Unsendable::TooLong(report)) => return self.too_long(job, attempt, &report).await,
         };
         if attempt == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, rows) {
+        if let Some(asked) = self.wanted_quiz(job, &material.rows) {
             return self.answer_with_quiz(job, attempt, asked, &context, stop).await;
         }
-        let mut context = context;
-        let hashes = match self.enclose(job, &mut context).await {
-            Ok(hashes) => hashes,
-            Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "the files of a message cannot be read");
-                return Ok(Outcome::Retry(Duration::from_secs(1)));
-            }
-        };
-        building.built(context.turns.len(), hashes.len());
+        drop(material);
+        if let Err(error) = self.sources().fill(&mut context).await {
+            unreadable(job, &error);
+            return Ok(Outcome::Retry(Duration::from_secs(1)));
+        }
+        building.built(context.turns.len(), context.file_hashes.len());
         drop(building);
-        let prompt = self.prompt(job, attempt, &context);
+        let prompt = self.prompt(job, attempt, &mut context, tools);
+        let plan = self.plan(&prompt, &context);
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
         self.run(
             job,
-            ConversationCommand::BeginReply {
-                reply_id: job.reply,
-                attempt,
-                plan: self.plan(&prompt, &context, hashes),
-                at: inner.clock.now(),
-            },
+            ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at: inner.clock.now() },
         )
         .await?;
         inner.hub.begin(job.reply, attempt);
@@ -307,28 +303,30 @@ impl ReplyHandler {
             .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
-    async fn messages(&self, job: &Job) -> Result<Vec<ThreadRow>, ExecuteError> {
-        let inner = &self.inner;
-        let rows = context::rows_needed(&inner.settings);
-        let read = async {
-            let mut rows = thread::newest(&inner.pool, job.conversation, rows).await?;
-            if rows.iter().all(|row| row.id != job.message) {
-                // An old question that was answered now.
-                rows.extend(thread::by_ids(&inner.pool, job.conversation, &[job.message]).await?);
-            }
-            Ok::<_, sqlx::Error>(rows)
-        };
-        read.await.map_err(|error| ExecuteError::Unavailable(error.into()))
+    fn sources(&self) -> Sources<'_> {
+        Sources { pool: &self.inner.pool, files: &self.inner.files, settings: &self.inner.settings }
     }
 
-    fn prompt(&self, job: &Job, attempt: u32, context: &Context) -> Prompt {
+    /// What the context is made from; none when the file store does not give it.
+    async fn material(&self, job: &Job) -> Result<Option<Material>, ExecuteError> {
+        match self.sources().gather(job.conversation, job.owner, job.message).await {
+            Ok(material) => Ok(Some(material)),
+            Err(ContentsError::Database(error)) => Err(ExecuteError::Unavailable(error.into())),
+            Err(ContentsError::Store(error)) => {
+                unreadable(job, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The prompt, which takes its turns from the context.
+    fn prompt(&self, job: &Job, attempt: u32, context: &mut Context, tools: Vec<Tool>) -> Prompt {
         let settings = &self.inner.settings;
-        let tools = if job.interactive { tools::offered(settings) } else { Vec::new() };
-        let chosen = context.tool_choice.clone().filter(|name| tools.iter().any(|tool| tool.name == *name));
+        let chosen = context.tool_choice.take().filter(|name| tools.iter().any(|tool| tool.name == *name));
         Prompt {
             model: job.model.clone(),
-            system: context.system.clone(),
-            turns: context.turns.clone(),
+            system: std::mem::take(&mut context.system),
+            turns: std::mem::take(&mut context.turns),
             parameters: Parameters {
                 max_output_tokens: settings.max_output_tokens,
                 temperature: settings.temperature,
@@ -341,42 +339,37 @@ impl ReplyHandler {
         }
     }
 
-    /// Puts the files that came with messages into their turns; gives their hashes. The newest files come first when there is
-    /// more than may be sent.
-    async fn enclose(&self, job: &Job, context: &mut Context) -> Result<Vec<String>, ContentsError> {
+    fn plan(&self, prompt: &Prompt, context: &Context) -> ReplyPlan {
         let inner = &self.inner;
-        let owner = UserId::new(job.owner);
-        let mut hashes = Vec::new();
-        let settings = &inner.settings;
-        let mut budget = Budget {
-            chars_each: settings.file_chars,
-            chars: settings.files_chars,
-            bytes: settings.files_bytes,
-        };
-        for (turn, ids) in context.files.iter().rev() {
-            let ids: Vec<FileId> = ids.iter().copied().map(FileId::new).collect();
-            let found = contents(&inner.pool, &inner.files, owner, &ids, &mut budget).await?;
-            for content in found {
-                if let Some(Turn::Said { files, .. }) = context.turns.get_mut(*turn) {
-                    hashes.extend((content.content != Content::TooMuch).then(|| content.sha256.clone()));
-                    files.push(enclosed::attached(content));
-                }
-            }
-        }
-        Ok(hashes)
-    }
-
-    fn plan(&self, prompt: &Prompt, context: &Context, file_hashes: Vec<String>) -> ReplyPlan {
-        let inner = &self.inner;
+        let mut parameters = inner.provider.parameters(prompt);
+        parameters.insert("context".to_owned(), context.report.value());
         ReplyPlan {
             worker: inner.worker.clone(),
             provider: inner.provider.name().to_owned(),
             model: prompt.model.clone().unwrap_or_else(|| inner.provider.model().to_owned()),
-            parameters: inner.provider.parameters(prompt).into(),
-            prompt_versions: vec![PROMPT_VERSION.to_owned()],
+            parameters: parameters.into(),
+            prompt_versions: vec![context::VERSION.to_owned()],
             input_message_ids: context.inputs.clone(),
-            file_hashes,
+            file_hashes: context.file_hashes.clone(),
         }
+    }
+
+    /// Ends the reply to what has no room in a prompt. The attempt is recorded with what was counted; nobody is asked.
+    async fn too_long(&self, job: &Job, attempt: u32, report: &Report) -> Result<Outcome, ExecuteError> {
+        let inner = &self.inner;
+        tracing::info!(reply.id = %job.reply, budget = report.budget, system = report.tokens.system, tools = report.tokens.tools, "what was asked has no room in a prompt");
+        let plan = ReplyPlan {
+            worker: inner.worker.clone(),
+            provider: inner.provider.name().to_owned(),
+            model: job.model.clone().unwrap_or_else(|| inner.provider.model().to_owned()),
+            parameters: serde_json::json!({ "context": report.value() }),
+            prompt_versions: vec![context::VERSION.to_owned()],
+            input_message_ids: Vec::new(),
+            file_hashes: Vec::new(),
+        };
+        let at = inner.clock.now();
+        self.run(job, ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at }).await?;
+        self.fail(job, Some(attempt), FailureReason::TooLong, "").await
     }
 
     pub(super) fn margin(&self) -> Duration {
@@ -418,4 +411,8 @@ impl ReplyHandler {
             Err(_) => Spoken::Failed(ProviderError::Timeout(crate::ai::TimeoutKind::Total)),
         }
     }
+}
+
+fn unreadable(job: &Job, error: &StoreError) {
+    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "the files of a message cannot be read");
 }

@@ -2,16 +2,16 @@
 //!
 //! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
 //! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
-//! one attempt: context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to), with the tools that may be called
+//! one attempt: what there is ([`material`]) → context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to), with the tools that may be called
 //! (`tools`) and, beside it, a title (`title`), seen in traces as [`traced`] has it; [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
 pub mod context;
 pub mod desk;
-mod enclosed;
 pub mod handler;
 pub mod jetstream;
 pub mod lease;
+pub mod material;
 pub mod parked;
 pub mod queue;
 mod quiz;

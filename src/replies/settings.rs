@@ -17,15 +17,17 @@ pub struct ReplySettings {
     pub system_prompt: String,
     /// How many earlier turns (a message and its answer) a provider is sent at most.
     pub history_turns: usize,
-    /// How many characters of conversation a provider is sent at most.
-    pub history_chars: usize,
+    /// How many tokens a provider is sent at most, everything included.
+    pub context_tokens: usize,
+    /// How much of that files may take, in percent.
+    pub files_percent: usize,
     /// The most tokens an answer may have.
     pub max_output_tokens: u32,
     /// Sampling temperature; none leaves it to the provider.
     pub temperature: Option<f32>,
-    /// How many characters of a text file a provider is sent at most.
+    /// How many characters of a text file are read for a prompt at most.
     pub file_chars: usize,
-    /// How many characters of all text files of a prompt are sent at most; the newest files come first.
+    /// How many characters of all text files are read for a prompt at most; the newest files come first.
     pub files_chars: usize,
     /// How many bytes of images and documents of a prompt are sent at most; the newest come first.
     pub files_bytes: u64,
@@ -43,7 +45,8 @@ impl Default for ReplySettings {
             deadline: Duration::from_secs(180),
             system_prompt: "You are a helpful assistant.".to_owned(),
             history_turns: 20,
-            history_chars: 48_000,
+            context_tokens: 16_000,
+            files_percent: 50,
             max_output_tokens: 500,
             temperature: None,
             file_chars: 40_000,

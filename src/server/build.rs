@@ -300,6 +300,8 @@ fn reply_settings(config: &Config) -> ReplySettings {
         deadline: config.replies.deadline,
         system_prompt: config.replies.system_prompt.clone().unwrap_or(defaults.system_prompt),
         history_turns: usize::try_from(config.replies.history_turns).unwrap_or(defaults.history_turns),
+        context_tokens: config.replies.context_tokens,
+        files_percent: config.replies.files_percent,
         max_output_tokens: config.replies.max_output_tokens,
         client_tools: config.replies.client_tools.iter().map(client_tool).collect(),
         titles: config.replies.titles,

@@ -95,7 +95,7 @@ pub enum FailureReason {
     BadResponse,
     /// The provider answered with no text.
     Empty,
-    /// The conversation does not fit into what the model reads.
+    /// The answer is longer than is kept, or the message longer than a prompt has room for.
     TooLong,
     /// The reply's time was up.
     Deadline,

@@ -243,7 +243,7 @@ fn worded(reason: &str) -> String {
         "key_missing" | "key_invalid" => "The model cannot be asked: its key is missing or refused.",
         "model_unknown" => "The model is not known.",
         "content_filter" => "The model's filter refused to answer.",
-        "too_long" => "The answer became too long.",
+        "too_long" => "The message or its answer is too long.",
         "timeout" | "deadline" => "The answer took too long.",
         _ => "The answer could not be made.",
     }

@@ -91,10 +91,54 @@ async fn the_provenance_of_a_reply_tells_what_went_into_it(db: PgPool) {
         plan["input_message_ids"],
         json!([first["user_message_id"], first["message_id"], second["user_message_id"]])
     );
-    assert!(!plan["prompt_versions"].as_array().unwrap().is_empty());
+    assert_eq!(plan["prompt_versions"], json!(["context-3"]));
+    let context = &plan["parameters"]["context"];
+    assert_eq!(
+        (&context["policy"], &context["budget"], &context["vocabulary"], &context["factor"]),
+        (&json!("context-3"), &json!(16_000), &json!("o200k_base"), &json!(125))
+    );
+    assert_eq!(context["turns"], json!([first["user_message_id"], second["user_message_id"]]));
+    let none = json!({"over_budget": 0, "over_limit": 0, "erased": 0, "older": false});
+    assert_eq!(context["left_out"], none);
+    let tokens = |name: &str| context["tokens"][name].as_u64().unwrap();
+    assert!(tokens("turns") > 10 && tokens("system") > 3 && tokens("tools") == 0 && tokens("files") == 0);
+    assert_eq!(tokens("all"), tokens("turns") + tokens("system"));
     assert!(plan["file_hashes"].is_array());
     assert!(reply["timings"]["total_ms"].is_u64());
     assert_eq!(reply["provider_reply_id"], format!("scripted-{}-1", reply_of(&second)));
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_does_not_fit_is_left_out_and_a_message_without_room_is_not_asked(db: PgPool) {
+    let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "500")]).await;
+    let person = app.person().await;
+    let first = app.say(&person, None, &"one two three ".repeat(80)).await;
+    let session = first["session_id"].as_str();
+    let second = app.say(&person, session, &"one two three ".repeat(40)).await;
+    let reply = async |answer: &Value| {
+        let path = format!("/api/replies/{}", reply_of(answer));
+        app.get(&path).by(&person).send().await.is(200).value()
+    };
+    let context = reply(&second).await["attempts"][0]["plan"]["parameters"]["context"].clone();
+    assert_eq!(context["turns"], json!([second["user_message_id"]]));
+    assert_eq!(context["left_out"]["over_budget"], 1);
+    assert!(context["tokens"]["all"].as_u64().unwrap() <= 500);
+
+    // Too long alone: the reply fails, with its account, and nobody was asked.
+    let body = json!({"message": "one two three ".repeat(200), "session_id": session});
+    let failed = app.post("/api/chat").by(&person).json(&body).send().await.is(500).value();
+    assert!(failed["detail"].as_str().unwrap().contains("(too_long)"), "{failed}");
+    let path = format!("/api/history/{}", session.unwrap());
+    let page = app.get(&path).by(&person).send().await.is(200).value();
+    let asked = page["items"].as_array().unwrap().last().unwrap().clone();
+    let told = app.get(&format!("/api/replies/{}", asked["reply_id"].as_str().unwrap())).by(&person);
+    let told = told.send().await.is(200).value();
+    assert_eq!((&told["status"], &told["failure"]), (&json!("failed"), &json!("too_long")), "{told}");
+    let context = &told["attempts"][0]["plan"]["parameters"]["context"];
+    assert_eq!((&context["budget"], &context["turns"]), (&json!(500), &json!([])));
+    // The conversation goes on.
+    app.say(&person, session, "Short").await;
     app.end().await;
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod cancel;
 mod examples;
 mod formats;
+mod isolation;
 mod many;
 mod paging;
 mod promises;

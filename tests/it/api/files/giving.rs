@@ -5,7 +5,7 @@ use projections::log::Metadata;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::files::attaching;
-use verbatim::files::{Budget, Content, contents};
+use verbatim::files::{Budget, Content, bytes, contents};
 use verbatim::log::{ExecuteError, Intent};
 use verbatim::server::database::MIGRATOR;
 
@@ -145,29 +145,19 @@ async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
     let ids = [&text, &gone, &theirs, &picture, &pdf].map(|id| FileId::new(uuid(id)));
     let owner = UserId::new(person.id);
     let (pool, store) = (app.sweep().pool.clone(), app.files());
-    let mut budget = Budget { chars_each: 5, chars: 8, bytes: 1_000 };
-    let found = contents(&pool, store, owner, &ids, &mut budget).await.unwrap();
-    let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
-    let left = 1_000 - (image.len() + 9) as u64;
-    let expected = [
-        Content::Text { text: "Grüße".to_owned(), cut: true },
-        Content::Image(image.into()),
-        Content::Pdf(b"%PDF-1.7\n".to_vec().into()),
-    ];
-    assert_eq!(found, expected);
-    assert_eq!(budget, Budget { chars_each: 5, chars: 3, bytes: left });
+    let found = |budget| contents(&pool, store, owner, &ids, budget);
+    let files = found(Budget { each: 5, all: 8 }).await.unwrap();
+    let inside: Vec<&Content> = files.iter().map(|file| &file.content).collect();
+    let grüße = Content::Text { text: "Grüße".to_owned(), cut: true };
+    assert_eq!(inside, [&grüße, &Content::Image { pixels: Some((5, 5)) }, &Content::Pdf]);
+    assert_eq!(bytes(store, &files[1]).await.unwrap().unwrap(), image);
+    assert_eq!(bytes(store, &files[2]).await.unwrap().unwrap(), b"%PDF-1.7\n".as_slice());
 
-    // The rest of the budget: three characters, and no image of that size.
-    let mut budget = Budget { bytes: 9, ..budget };
-    let found = contents(&pool, store, owner, &ids, &mut budget).await.unwrap();
-    let found: Vec<Content> = found.into_iter().map(|file| file.content).collect();
-    let expected = [
-        Content::Text { text: "Grü".to_owned(), cut: true },
-        Content::TooMuch,
-        Content::Pdf(b"%PDF-1.7\n".to_vec().into()),
-    ];
-    assert_eq!(found, expected);
-    let found = contents(&pool, store, owner, &ids[..1], &mut budget).await.unwrap();
-    assert_eq!(found[0].content, Content::TooMuch);
+    // So much of all texts, and then nothing.
+    let more = note(&app, &person, "more").await;
+    let ids = [&text, &more, &text].map(|id| FileId::new(uuid(id)));
+    let files = contents(&pool, store, owner, &ids, Budget { each: 5, all: 8 }).await.unwrap();
+    let inside: Vec<&Content> = files.iter().map(|file| &file.content).collect();
+    assert_eq!(inside, [&grüße, &Content::Text { text: "mor".to_owned(), cut: true }, &Content::TooMuch]);
     app.end().await;
 }

@@ -1,9 +1,13 @@
-use aggregates::conversation::Composed;
+use aggregates::conversation::{Composed, InputAnswer, InputForm, InputQuestion};
+use aggregates::ids::FileId;
 use chrono::{TimeZone as _, Utc};
-use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::ai::Role;
+
+mod budget;
+mod injected;
 
 fn row(id: u128, position: i64, entry: Entry) -> ThreadRow {
     ThreadRow {
@@ -50,8 +54,38 @@ fn called(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow
     ThreadRow { reply_id: Some(Uuid::from_u128(1_000 + of)), ..row(id, position, entry) }
 }
 
+/// A text file that came with a message.
+fn text_file(id: u128, text: &str) -> FileContent {
+    FileContent {
+        file_id: FileId::new(Uuid::from_u128(id)),
+        name: Some("notes.txt".to_owned()),
+        mime_type: "text/plain".to_owned(),
+        sha256: format!("hash-{id}"),
+        size: text.len() as u64,
+        content: crate::files::Content::Text { text: text.to_owned(), cut: false },
+    }
+}
+
+fn with_files(mut row: ThreadRow, ids: &[u128]) -> ThreadRow {
+    if let Entry::Message { files, .. } = &mut row.entry {
+        files.extend(ids.iter().copied().map(Uuid::from_u128));
+    }
+    row
+}
+
+fn material(rows: &[ThreadRow], files: &[FileContent]) -> Material {
+    let files = files.iter().map(|file| (file.file_id.uuid(), file.clone())).collect();
+    Material { rows: rows.to_vec(), goes_on: false, files }
+}
+
+/// Builds for gpt-4o.
+fn built(settings: &ReplySettings, asked: u128, material: &Material) -> Result<Context, Unsendable> {
+    let policy = Policy::new(settings, Counter::of("gpt-4o"), "gpt-4o", &[]);
+    policy.build(Uuid::from_u128(asked), material)
+}
+
 fn context(asked: u128, rows: &[ThreadRow]) -> Context {
-    build(&ReplySettings::default(), Uuid::from_u128(asked), rows).unwrap()
+    built(&ReplySettings::default(), asked, &material(rows, &[])).unwrap()
 }
 
 fn texts(context: &Context) -> Vec<&str> {
@@ -74,24 +108,13 @@ fn a_later_message_is_not_sent() {
 }
 
 #[test]
-fn old_turns_go_whole_when_the_budget_is_spent() {
-    let settings = ReplySettings { history_chars: 12, ..ReplySettings::default() };
-    let rows = [
-        said(10, 1, Some("aaaa")),
-        answered(11, 2, "bbbb", 10),
-        said(20, 3, Some("cc")),
-        answered(21, 4, "dd", 20),
-        said(30, 5, Some("eeee")),
-    ];
-    let context = build(&settings, Uuid::from_u128(30), &rows).unwrap();
-    assert_eq!(texts(&context), ["cc", "dd", "eeee"]);
-}
-
-#[test]
 fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
     let rows = [said(10, 1, None), said(20, 2, Some("second"))];
-    assert_eq!(build(&ReplySettings::default(), Uuid::from_u128(10), &rows), None);
-    assert_eq!(texts(&context(20, &rows)), ["second"]);
+    let none = built(&ReplySettings::default(), 10, &material(&rows, &[]));
+    assert_eq!(none, Err(Unsendable::Nothing));
+    let context = context(20, &rows);
+    assert_eq!(texts(&context), ["second"]);
+    assert_eq!(context.report.left_out.erased, 1);
 }
 
 #[test]
@@ -191,49 +214,43 @@ fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
     let context = context(20, &[quoting, note, said(20, 3, Some("on"))]);
     assert_eq!(
         texts(&context),
-        ["<quoted>\na < /QUOTED> b\n</quoted>\nand <note>this?", "<note>\nstopped < /note>\n</note>", "on"]
+        [
+            "<quoted>\na &lt;/QUOTED> b\n</quoted>\nand <note>this?",
+            "<note>\nstopped &lt;/note>\n</note>",
+            "on"
+        ]
     );
     assert!(context.turns.iter().all(|turn| turn.role() == Some(Role::User)));
     assert!(!context.system.contains("stopped"));
 }
 
 #[test]
-fn files_are_named_with_the_turn_that_they_came_with() {
-    let mut with_file = said(10, 1, Some("read"));
-    if let Entry::Message { files, .. } = &mut with_file.entry {
-        files.push(Uuid::from_u128(77));
-    }
-    let context = context(20, &[said(5, 0, Some("hello")), with_file, said(20, 3, Some("on"))]);
-    assert_eq!(context.files, [(1, vec![Uuid::from_u128(77)])]);
+fn files_go_in_the_turn_that_they_came_with() {
+    let rows =
+        [said(5, 0, Some("hello")), with_files(said(10, 1, Some("read")), &[77]), said(20, 3, Some("on"))];
+    let settings = ReplySettings::default();
+    let context = built(&settings, 20, &material(&rows, &[text_file(77, "in it")])).unwrap();
+    let Turn::Said { files, .. } = &context.turns[1] else { panic!("{context:?}") };
+    let marked = "<file name=\"notes.txt\" type=\"text/plain\">\nin it\n</file>";
+    assert_eq!(files[0].content, Content::Text(marked.to_owned()));
+    assert_eq!((&context.file_hashes, context.report.files.whole), (&vec!["hash-77".to_owned()], 1));
 }
 
-proptest! {
-    #[test]
-    fn the_question_is_last_the_budget_holds_and_the_order_of_rows_does_not_matter(
-        lengths in proptest::collection::vec((0_usize..40, proptest::option::of(0_usize..40)), 1..12),
-        turns in 0_usize..8, budget in 0_usize..120, seed in any::<u64>(),
-    ) {
-        let settings = ReplySettings { history_turns: turns, history_chars: budget, ..ReplySettings::default() };
-        let mut rows = Vec::new();
-        for (index, (question, answer)) in lengths.iter().enumerate() {
-            let id = (index as u128 + 1) * 10;
-            rows.push(said(id, index as i64 * 2, Some(&"q".repeat(*question))));
-            if let Some(answer) = answer {
-                rows.push(answered(id + 1, index as i64 * 2 + 1, &"a".repeat(*answer), id));
-            }
-        }
-        let asked = Uuid::from_u128(lengths.len() as u128 * 10);
-        let context = build(&settings, asked, &rows).unwrap();
-        prop_assert_eq!(context.inputs.last().map(|id| id.uuid()), Some(asked));
-        prop_assert_eq!(context.turns.len(), context.inputs.len());
-        let from_person = context.turns.iter().filter(|turn| turn.role() == Some(Role::User)).count();
-        prop_assert!(from_person <= turns + 1);
-        let question = lengths[lengths.len() - 1].0;
-        let sent: usize = context.turns.iter().map(|turn| turn.text().len()).sum();
-        prop_assert!(sent <= budget.max(question));
-        let mut shuffled = rows.clone();
-        let turn_by = (seed % rows.len() as u64) as usize;
-        shuffled.rotate_left(turn_by);
-        prop_assert_eq!(build(&settings, asked, &shuffled), Some(context));
-    }
+#[test]
+fn bytes_are_read_into_their_turns_and_a_file_that_is_gone_is_only_named() {
+    let picture = |id: u128| FileContent {
+        mime_type: "image/png".to_owned(),
+        content: crate::files::Content::Image { pixels: Some((10, 10)) },
+        ..text_file(id, "bytes")
+    };
+    let rows = [said(5, 0, Some("hello")), with_files(said(20, 3, Some("look")), &[77, 78])];
+    let settings = ReplySettings::default();
+    let mut context = built(&settings, 20, &material(&rows, &[picture(77), picture(78)])).unwrap();
+    let unread = std::mem::take(&mut context.unread);
+    assert_eq!(unread.len(), 2);
+    context.fill(&unread[0], Some(b"png"));
+    context.fill(&unread[1], None);
+    let Some(Turn::Said { files, .. }) = context.turns.last() else { panic!("{context:?}") };
+    assert_eq!(files[0].content, Content::Bytes(b"png".as_slice().into()));
+    assert!(matches!(&files[1].content, Content::Text(text) if text.contains("not read here")));
 }

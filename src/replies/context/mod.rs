@@ -1,0 +1,354 @@
+//! The context policy: what a provider is sent of a conversation. One pure function, [`Policy::build`]; its inputs are the
+//! provenance, and its [`Report`] stands in the plan of the reply.
+//!
+//! * Order: the standing instructions, then whole turns, oldest first, the asked message last. A turn is a person's
+//!   message with everything that came of it: its answer, calls of tools with their output, questions with what was
+//!   answered, widgets, quizzes, notes. An answer stands in the turn of the message it answers, even when another message
+//!   was sent in between.
+//! * Messages that were sent after the asked one are not sent: they get replies of their own. What stands on other branches is
+//!   not sent either: whoever reads the rows leaves it out.
+//! * **The budget** is `context_tokens`, and never more than the model reads besides the longest answer it may give. Counted are
+//!   instructions, tools, turns and files, with [`tokens::Counter`], and some tokens for what stands around each turn.
+//!   First come instructions and tools, then what is asked, whole, then the files that came with it, then earlier turns with their
+//!   files, the newest first, until one does not fit: whole turns only, so that there is no hole, and `history_turns` of them
+//!   at most.
+//! * **What a person wrote is never cut.** When the asked message has no room beside instructions and tools, there is no prompt
+//!   ([`Unsendable::TooLong`]): an answer to half of a question would look like one to all of it.
+//! * Outputs of tools and quotes are cut at a quarter of the budget each, with a word that they go on.
+//! * **Files** have a share of the budget, `files_percent`, the newest turns' first: a text is cut with a word that it goes on,
+//!   or only named. Images count by tiles, documents by their size ([`tokens`]); both have a limit of bytes besides.
+//! * Erased messages, answers of which nothing was kept, and calls that nobody answered are left out. An answer that was
+//!   cut short goes as far as it was kept.
+//! * What a person, a page or a file says is always in a turn of the user's or a tool's, never among the instructions; quotes,
+//!   notes and files stand between marks (`marks`) that they cannot end.
+
+mod files;
+mod marks;
+mod report;
+pub mod tokens;
+mod turns;
+
+use std::collections::HashMap;
+
+use aggregates::ids::MessageId;
+use projections::messages::thread::{Entry, ThreadRow};
+use uuid::Uuid;
+
+pub use self::report::Report;
+use self::tokens::Counter;
+use super::settings::ReplySettings;
+use crate::ai::{Content, Tool, Turn};
+use crate::files::FileContent;
+
+/// Version of the policy and of how a prompt is put together; part of the provenance.
+pub const VERSION: &str = "context-3";
+/// What stands around a prompt, and around each turn, call, output, tool and the instructions, in tokens.
+const PROMPT_TOKENS: usize = 3;
+const FRAME_TOKENS: usize = 4;
+
+/// What a provider is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    /// Standing instructions.
+    pub system: String,
+    /// The turns, oldest first; the last one is what is asked.
+    pub turns: Vec<Turn>,
+    /// The messages and items that went in, in that order.
+    pub inputs: Vec<MessageId>,
+    /// Images and documents whose bytes are still to be read into the turns.
+    pub unread: Vec<Unread>,
+    /// Hashes of the files that are sent.
+    pub file_hashes: Vec<String>,
+    /// The tool that was chosen with the asked message.
+    pub tool_choice: Option<String>,
+    /// What was counted and what was left out.
+    pub report: Report,
+}
+
+/// A file whose bytes belong into a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    turn: usize,
+    place: usize,
+    /// Which.
+    pub file: FileContent,
+}
+
+/// Why nothing can be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Unsendable {
+    /// What was asked is not there, or is erased.
+    Nothing,
+    /// What was asked has no room.
+    TooLong(Box<Report>),
+}
+
+/// What a context is made from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Material {
+    /// What stands in the conversation, in any order.
+    pub rows: Vec<ThreadRow>,
+    /// Whether older turns were not read.
+    pub goes_on: bool,
+    /// The files that came with messages.
+    pub files: HashMap<Uuid, FileContent>,
+}
+
+/// The rules, for one model.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    settings: &'a ReplySettings,
+    counter: Counter,
+    tools: &'a [Tool],
+    budget: usize,
+}
+
+/// What is left while a context is put together.
+struct Left {
+    tokens: usize,
+    file_tokens: usize,
+    file_bytes: u64,
+}
+
+/// Rows of one turn as they are sent.
+#[derive(Default)]
+struct Part {
+    turns: Vec<Turn>,
+    inputs: Vec<MessageId>,
+    unread: Vec<Unread>,
+    hashes: Vec<String>,
+}
+
+impl<'a> Policy<'a> {
+    /// The rules for a model, whose tokens `counter` counts, when these tools may be called.
+    #[must_use]
+    pub fn new(settings: &'a ReplySettings, counter: Counter, model: &str, tools: &'a [Tool]) -> Self {
+        let answer = usize::try_from(settings.max_output_tokens).unwrap_or(usize::MAX);
+        let window = tokens::window(model).map_or(usize::MAX, |window| window.saturating_sub(answer));
+        Self { settings, counter, tools, budget: settings.context_tokens.min(window) }
+    }
+
+    /// Makes the context of the reply to `asked`: a message, or an item that was answered.
+    ///
+    /// # Errors
+    /// There is nothing to answer, or no room for it.
+    pub fn build(&self, asked: Uuid, material: &Material) -> Result<Context, Unsendable> {
+        let mut ordered: Vec<&ThreadRow> = material.rows.iter().collect();
+        ordered.sort_by_key(|row| row.position);
+        let asker = *ordered.iter().find(|row| row.id == asked).ok_or(Unsendable::Nothing)?;
+        if is_erased(asker) {
+            return Err(Unsendable::Nothing);
+        }
+        let roots = turns::roots(&ordered);
+        // An item asks when it is answered, which may be long after it was shown.
+        let asks_at = asker.answered_at.unwrap_or(asker.position);
+        let earlier: Vec<&ThreadRow> = ordered
+            .iter()
+            .filter(|row| is_message(row) && row.position < asks_at && row.id != asked)
+            .copied()
+            .collect();
+        let mut report = Report::new(self.counter, self.budget, material.goes_on);
+        report.left_out.erased = earlier.iter().filter(|row| is_erased(row)).count();
+        let mut earlier: Vec<&ThreadRow> = earlier.into_iter().rev().filter(|row| !is_erased(row)).collect();
+        let turn = |root: Uuid, until: i64| -> Vec<&ThreadRow> {
+            let of = |row: &&&ThreadRow| roots.get(&row.id) == Some(&root) && row.id != asked;
+            ordered.iter().filter(of).filter(|row| row.position < until).copied().collect()
+        };
+
+        let mut left = self.begin(&mut report);
+        let last = left.as_mut().and_then(|left| self.part(&[asker], material, left, &mut report));
+        let (Some(mut left), Some(last)) = (left, last) else {
+            return Err(Unsendable::TooLong(Box::new(report)));
+        };
+        let mut parts = vec![last];
+        let mut full = false;
+        // With what is asked goes the turn that it belongs to, while nothing was said since.
+        let root = roots.get(&asked).copied();
+        if root == Some(asked) {
+            report.turns.push(MessageId::new(asked));
+        } else if let Some(root) = root.filter(|root| earlier.first().is_some_and(|row| row.id == *root)) {
+            earlier.remove(0);
+            full = !self.add(root, &turn(root, asks_at), material, &mut left, &mut parts, &mut report);
+        }
+        let limit = self.settings.history_turns;
+        report.left_out.over_limit = earlier.len().saturating_sub(limit);
+        for message in earlier.into_iter().take(limit) {
+            // An answer may have come after what is asked was sent, and before its turn.
+            let rows = turn(message.id, i64::MAX);
+            if full {
+                report.left_out.over_budget += 1;
+            } else {
+                full = !self.add(message.id, &rows, material, &mut left, &mut parts, &mut report);
+            }
+        }
+        report.turns.reverse();
+
+        let mut context = Context {
+            system: self.settings.system_prompt.clone(),
+            turns: Vec::new(),
+            inputs: Vec::new(),
+            unread: Vec::new(),
+            file_hashes: Vec::new(),
+            tool_choice: None,
+            report,
+        };
+        parts.into_iter().rev().for_each(|part| context.add(part));
+        if let Entry::Message { tool_choice, .. } = &asker.entry {
+            context.tool_choice.clone_from(tool_choice);
+        }
+        Ok(context)
+    }
+
+    /// Takes instructions and tools out of the budget; none when they are more than that.
+    fn begin(&self, report: &mut Report) -> Option<Left> {
+        let system = &self.settings.system_prompt;
+        let mut fixed = PROMPT_TOKENS;
+        if !system.is_empty() {
+            fixed += FRAME_TOKENS + self.counter.count(system);
+        }
+        report.tokens.system = fixed;
+        let declared = |tool: &Tool| {
+            let texts = [&tool.name, &tool.description, &tool.parameters.to_string()];
+            FRAME_TOKENS + texts.into_iter().map(|text| self.counter.count(text)).sum::<usize>()
+        };
+        report.tokens.tools = self.tools.iter().map(declared).sum();
+        Some(Left {
+            tokens: self.budget.checked_sub(fixed + report.tokens.tools)?,
+            file_tokens: self.share(),
+            file_bytes: self.settings.files_bytes,
+        })
+    }
+
+    /// What files may take of the budget.
+    fn share(&self) -> usize {
+        self.budget * self.settings.files_percent / 100
+    }
+
+    /// Adds an earlier turn, if there is room for it.
+    fn add(
+        &self,
+        root: Uuid,
+        rows: &[&ThreadRow],
+        material: &Material,
+        left: &mut Left,
+        parts: &mut Vec<Part>,
+        report: &mut Report,
+    ) -> bool {
+        let part = self.part(rows, material, left, report);
+        let fits = part.is_some();
+        if let Some(part) = part {
+            parts.push(part);
+            report.turns.push(MessageId::new(root));
+        } else {
+            report.left_out.over_budget += 1;
+        }
+        fits
+    }
+
+    /// What rows say, with their files, taken out of what is left; none when there is no room for it.
+    fn part(
+        &self,
+        rows: &[&ThreadRow],
+        material: &Material,
+        left: &mut Left,
+        report: &mut Report,
+    ) -> Option<Part> {
+        let mut part = Part::default();
+        let mut cut = 0;
+        let mut wanted: Vec<(usize, &FileContent, files::Placed)> = Vec::new();
+        for row in rows {
+            let said = turns::said(self.counter, row, self.budget / 4);
+            if said.turns.is_empty() {
+                continue;
+            }
+            if let Entry::Message { files, .. } = &row.entry {
+                let found = files.iter().filter_map(|file| material.files.get(file));
+                wanted.extend(found.map(|file| (part.turns.len(), file, files::named(self.counter, file))));
+            }
+            cut += usize::from(said.cut);
+            part.turns.extend(said.turns);
+            part.inputs.push(MessageId::new(row.id));
+        }
+        let said: usize = part.turns.iter().map(|turn| self.tokens(turn)).sum();
+        let named: usize = wanted.iter().map(|(_, _, named)| named.tokens).sum();
+        left.tokens = left.tokens.checked_sub(said + named)?;
+        report.tokens.turns += said;
+        report.cut += cut;
+        for (turn, file, named) in wanted {
+            // Its name was counted already; what it is sent as instead may take the name's place.
+            let room = files::Room {
+                tokens: left.file_tokens.min(left.tokens.saturating_add(named.tokens)),
+                bytes: left.file_bytes,
+                share: self.share(),
+            };
+            let before = named.tokens;
+            let placed = files::placed(self.counter, file, room).unwrap_or(named);
+            left.tokens = (left.tokens + before).saturating_sub(placed.tokens);
+            left.file_tokens = left.file_tokens.saturating_sub(placed.tokens);
+            report.tokens.files += placed.tokens;
+            report.files.count(placed.way);
+            if placed.way != files::Way::Named {
+                part.hashes.push(file.sha256.clone());
+            }
+            if let Some(Turn::Said { files, .. }) = part.turns.get_mut(turn) {
+                if placed.unread {
+                    left.file_bytes = left.file_bytes.saturating_sub(file.size);
+                    part.unread.push(Unread { turn, place: files.len(), file: file.clone() });
+                }
+                files.push(placed.attached);
+            }
+        }
+        Some(part)
+    }
+
+    /// What a turn comes to, without its files.
+    fn tokens(&self, turn: &Turn) -> usize {
+        let count = |text: &str| self.counter.count(text);
+        match turn {
+            Turn::Said { text, .. } => FRAME_TOKENS + count(text),
+            Turn::Called { call_id, name, arguments, output } => {
+                let texts = [call_id, name, &arguments.to_string(), &output.to_string()];
+                2 * FRAME_TOKENS + texts.into_iter().map(|text| count(text)).sum::<usize>()
+            }
+        }
+    }
+}
+
+impl Context {
+    fn add(&mut self, part: Part) {
+        let before = self.turns.len();
+        self.turns.extend(part.turns);
+        self.inputs.extend(part.inputs);
+        self.file_hashes.extend(part.hashes);
+        self.unread
+            .extend(part.unread.into_iter().map(|unread| Unread { turn: unread.turn + before, ..unread }));
+    }
+
+    /// Puts the bytes of a file into its turn; a word instead when they are gone.
+    pub fn fill(&mut self, unread: &Unread, bytes: Option<&[u8]>) {
+        let Some(Turn::Said { files, .. }) = self.turns.get_mut(unread.turn) else { return };
+        let Some(attached) = files.get_mut(unread.place) else { return };
+        attached.content = match bytes {
+            Some(bytes) => Content::Bytes(bytes.into()),
+            None => files::gone(&unread.file),
+        };
+    }
+}
+
+/// How many messages and answers have to be read so that a policy sees every turn it may send.
+#[must_use]
+pub fn rows_needed(settings: &ReplySettings) -> i64 {
+    // A turn is two rows as a rule; some more for items, and for messages that wait behind the asked one.
+    i64::try_from(settings.history_turns).unwrap_or(1_000) * 2 + 32
+}
+
+fn is_message(row: &ThreadRow) -> bool {
+    matches!(row.entry, Entry::Message { .. })
+}
+
+fn is_erased(row: &ThreadRow) -> bool {
+    matches!(row.entry, Entry::Message { text: None, .. })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What the context of a reply is made from, as it is read: rows of the conversation, files that came with its messages.
+//!
+//! Only rows of the one conversation and files of its owner are ever asked for.
+
+use aggregates::ids::{FileId, UserId};
+use projections::messages::thread::{self, Entry, ThreadRow};
+use projections::warm_pool::WarmPool;
+use uuid::Uuid;
+
+use super::context::{Context, Material, rows_needed};
+use super::settings::ReplySettings;
+use crate::files::{Budget, ContentsError, FileStore, StoreError, bytes, contents};
+
+/// Where it is read.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The read models.
+    pub pool: &'a WarmPool,
+    /// The bytes of files.
+    pub files: &'a FileStore,
+    /// How much of it may be sent.
+    pub settings: &'a ReplySettings,
+}
+
+impl Sources<'_> {
+    /// What the reply to `asked` may be told of.
+    ///
+    /// # Errors
+    /// The database or the file store does not answer.
+    pub async fn gather(
+        &self,
+        conversation: Uuid,
+        owner: Uuid,
+        asked: Uuid,
+    ) -> Result<Material, ContentsError> {
+        let limit = rows_needed(self.settings);
+        let mut rows = thread::newest(self.pool, conversation, limit).await?;
+        let said =
+            rows.iter().filter(|row| matches!(row.entry, Entry::Message { .. } | Entry::Answer { .. }));
+        let goes_on = i64::try_from(said.count()).unwrap_or(i64::MAX) >= limit;
+        if rows.iter().all(|row| row.id != asked) {
+            // An old question that was answered now.
+            rows.extend(thread::by_ids(self.pool, conversation, &[asked]).await?);
+        }
+        let ids = self.files_of(&rows);
+        let budget = Budget { each: self.settings.file_chars, all: self.settings.files_chars };
+        let found = contents(self.pool, self.files, UserId::new(owner), &ids, budget).await?;
+        let files = found.into_iter().map(|file| (file.file_id.uuid(), file)).collect();
+        Ok(Material { rows, goes_on, files })
+    }
+
+    /// The files of the newest messages, the newest first.
+    fn files_of(&self, rows: &[ThreadRow]) -> Vec<FileId> {
+        let mut messages: Vec<(i64, &[Uuid])> = rows
+            .iter()
+            .filter_map(|row| match &row.entry {
+                Entry::Message { files, .. } => Some((row.position, files.as_slice())),
+                _ => None,
+            })
+            .collect();
+        messages.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
+        let turns = self.settings.history_turns.saturating_add(1);
+        messages.iter().take(turns).flat_map(|(_, files)| files.iter().copied().map(FileId::new)).collect()
+    }
+
+    /// Reads the bytes of images and documents into a context.
+    ///
+    /// # Errors
+    /// The file store does not answer.
+    pub async fn fill(&self, context: &mut Context) -> Result<(), StoreError> {
+        for unread in std::mem::take(&mut context.unread) {
+            let found = bytes(self.files, &unread.file).await?;
+            if found.is_none() {
+                context.file_hashes.retain(|hash| *hash != unread.file.sha256);
+            }
+            context.fill(&unread, found.as_deref());
+        }
+        Ok(())
+    }
+}
