@@ -7,6 +7,7 @@
 mod auth;
 mod error;
 mod files;
+mod mail;
 mod nats;
 mod operation;
 mod quizzes;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
 pub use files::{FilesConfig, FilesPlace, S3Config};
+pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{LogConfig, LogFormat, RateLimits};
 pub use quizzes::QuizConfig;
@@ -69,6 +71,8 @@ pub struct Config {
     pub nats: Option<NatsConfig>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
+    /// The mail server; none: no mail is sent.
+    pub mail: Option<MailConfig>,
     /// How often a caller may ask; `None`: as often as it likes.
     pub rate_limits: Option<RateLimits>,
     /// Who writes the replies and how long that may take.
@@ -154,6 +158,7 @@ impl Config {
             });
         }
         let auth = AuthConfig::read(&mut reader, embedded)?;
+        let mail = MailConfig::read(&mut reader)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
         let quizzes = QuizConfig::read(&mut reader)?;
@@ -181,6 +186,7 @@ impl Config {
             files,
             nats,
             auth,
+            mail,
             rate_limits,
             replies,
             quizzes,

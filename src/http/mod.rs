@@ -18,6 +18,7 @@ pub mod frames;
 pub mod health;
 pub mod layers;
 pub mod request_id;
+pub mod reset_page;
 pub mod root;
 pub mod serve;
 pub mod socket;
@@ -76,7 +77,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);
-    around(router.merge(docs::routes(api)), doors)
+    around(router.merge(docs::routes(api)).merge(reset_page::routes()), doors)
 }
 
 /// What is around every route.

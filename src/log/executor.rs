@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::append::{AppendError, Appended, Appending, Check, NewEvent};
+use super::append::{AppendError, Appended, Appending, Check, Condition, NewEvent};
 use super::cache::{StateCache, StreamName};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::Intent;
@@ -44,6 +44,9 @@ pub enum ExecuteError {
     /// The password that the command rests on has been changed since it was proven.
     #[error("the password has been changed")]
     CredentialChanged,
+    /// A condition on rows beside the log does not hold.
+    #[error("{0}")]
+    Condition(Condition),
     /// Other writers were faster every time.
     #[error("too many writers at once")]
     Busy,
@@ -185,6 +188,18 @@ impl Executor {
         A::Command: Clone + Send + Sync + 'static,
     {
         self.state_of(id, false).await
+    }
+
+    /// The state that an aggregate had at `sequence`, read from the log.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Internal`.
+    pub async fn state_at<A>(&self, id: &str, sequence: i64) -> Result<A, ExecuteError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        Ok(soon(self.loader.at::<A>(&self.vault, id, sequence)).await?)
     }
 
     async fn state_of<A>(&self, id: &str, fresh: bool) -> Result<A, ExecuteError>
@@ -332,6 +347,7 @@ impl Executor {
             Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),
             Err(AppendError::Conflict) => Ok(Try::Conflict),
             Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
+            Err(AppendError::Condition(condition)) => Err(ExecuteError::Condition(condition)),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
         }

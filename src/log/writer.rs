@@ -65,7 +65,12 @@ async fn write_all(pool: WarmPool, appendings: Vec<Arc<Appending>>) -> Vec<Resul
         Err(AppendError::Unavailable(error)) => {
             appendings.iter().map(|_| Err(AppendError::Unavailable(Arc::clone(&error)))).collect()
         }
-        Err(AppendError::Conflict | AppendError::CredentialChanged | AppendError::Rejected(_)) => {
+        Err(
+            AppendError::Conflict
+            | AppendError::CredentialChanged
+            | AppendError::Condition(_)
+            | AppendError::Rejected(_),
+        ) => {
             metrics::counter!("verbatim_appends_parted_total").increment(1);
             let each = appendings.iter().map(|appending| append(&pool, appending));
             futures::future::join_all(each).await

@@ -61,6 +61,9 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         tracing::warn!("{note}");
     }
     tracing::info!("{}", built.provider);
+    if config.roles.has(Role::Api) || config.roles.has(Role::Worker) {
+        tracing::info!("{}", built.mail);
+    }
     tracing::info!("{}", database.describe());
     tracing::info!("files: {}", built.files.describe());
     tracing::info!("Verbatim {} listens on http://{address}", crate::VERSION);
