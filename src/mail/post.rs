@@ -19,6 +19,9 @@ use crate::config::{MailConfig, MailTls};
 const STEP: Duration = Duration::from_secs(15);
 const WHOLE: Duration = Duration::from_secs(40);
 
+/// How a certificate in a file begins.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// Why a mail was not sent. Says nothing that the server said: it likes to repeat addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
@@ -93,10 +96,9 @@ impl Post {
             if let Some(path) = &config.ca_file {
                 let pem = std::fs::read(path)
                     .with_context(|| format!("The file {} (SMTP_CA_FILE) cannot be read", path.display()))?;
-                let roots =
-                    Certificate::from_pem(&pem).map_err(|_| anyhow::anyhow!("it is not PEM")).with_context(
-                        || format!("The file {} (SMTP_CA_FILE) holds no certificate", path.display()),
-                    )?;
+                let none = || format!("The file {} (SMTP_CA_FILE) holds no certificate", path.display());
+                anyhow::ensure!(pem.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE), none());
+                let roots = Certificate::from_pem(&pem).map_err(|_| anyhow::anyhow!(none()))?;
                 parameters = parameters.add_root_certificate(roots);
             }
             parameters
