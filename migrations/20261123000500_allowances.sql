@@ -39,7 +39,7 @@ END $$;
 --           day, the tokens reserved for a reply until it ends, the conversations in which replies are owed at once;
 --   ends    [[reply, tokens | null], ...]: replies that have ended; null: as many as were reserved.
 -- Gives what is left of the rates: [[their place in the list, rest, seconds until all of it is there again], ...].
--- SQLSTATE VB007: refused; the detail is [policy, seconds after which it is worth trying again, what may be had].
+-- SQLSTATE VB009: refused; the detail is [policy, seconds after which it is worth trying again, what may be had].
 --
 -- A rate is counted over the minute that has just passed: all of the current window, and of the one before as much as that
 -- minute still covers. A window begins with the first message after a quiet time.
@@ -141,7 +141,7 @@ BEGIN
             || ceil(began + span - moment + CASE WHEN weighted > 0 THEN span ELSE 0 END) || ']';
     END LOOP;
     IF refused IS NOT NULL THEN
-        RAISE EXCEPTION 'too often' USING ERRCODE = 'VB007', DETAIL = jsonb_build_array(refused, wait, bound)::text;
+        RAISE EXCEPTION 'too often' USING ERRCODE = 'VB009', DETAIL = jsonb_build_array(refused, wait, bound)::text;
     END IF;
 
     list := p_charge -> 'opens';
@@ -160,18 +160,18 @@ BEGIN
             SELECT count(DISTINCT o.value ->> 0) INTO elsewhere
                 FROM jsonb_each(open) AS o WHERE o.value ->> 0 <> item ->> 1;
             IF elsewhere >= bound THEN
-                RAISE EXCEPTION 'too many at once' USING ERRCODE = 'VB007',
+                RAISE EXCEPTION 'too many at once' USING ERRCODE = 'VB009',
                     DETAIL = jsonb_build_array('replies_at_once', 5, bound)::text;
             END IF;
         END IF;
         bound := (p_charge #>> '{quota,messages}')::float8;
         IF bound > 0 AND messages + 1 > bound THEN
-            RAISE EXCEPTION 'used up' USING ERRCODE = 'VB007',
+            RAISE EXCEPTION 'used up' USING ERRCODE = 'VB009',
                 DETAIL = jsonb_build_array('messages_per_day', extract(epoch FROM (today + 1)::timestamp) - moment, bound)::text;
         END IF;
         bound := (p_charge #>> '{quota,tokens}')::float8;
         IF bound > 0 AND tokens + reserved + reserve > bound THEN
-            RAISE EXCEPTION 'used up' USING ERRCODE = 'VB007',
+            RAISE EXCEPTION 'used up' USING ERRCODE = 'VB009',
                 DETAIL = jsonb_build_array('tokens_per_day', extract(epoch FROM (today + 1)::timestamp) - moment, bound)::text;
         END IF;
         messages := messages + 1;

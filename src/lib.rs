@@ -5,6 +5,7 @@
 //! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
 //! carries what may be public of the log to other systems over [`nats`].
 //! [`widgets`] is the language of what doors show besides text. [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! [`mail`] sends what has to reach people by mail; [`security`] is what those who watch for attacks are told.
 //! carries what may be public of the log to other systems over [`nats`]; [`files`] keeps the bytes that people bring.
 //! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
@@ -19,6 +20,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod live;
 pub mod log;
+pub mod mail;
 pub mod maintenance;
 pub mod nats;
 #[cfg(feature = "planted")]
@@ -26,6 +28,7 @@ pub mod planted;
 pub mod quizzes;
 pub mod relay;
 pub mod replies;
+pub mod security;
 pub mod server;
 pub mod telemetry;
 pub mod widgets;

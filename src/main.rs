@@ -50,6 +50,16 @@ enum Command {
         #[command(subcommand)]
         action: Option<maintenance::parked::Action>,
     },
+    /// Administrators: who looks after accounts.
+    Admin {
+        #[command(subcommand)]
+        action: maintenance::accounts::AdminAction,
+    },
+    /// Accounts: password resets by hand, accounts of other systems.
+    Accounts {
+        #[command(subcommand)]
+        action: maintenance::accounts::AccountsAction,
+    },
     /// Shows the effective configuration, without secrets.
     Config,
     /// Runs the private Postgres server alone, for psql, pg_dump and the like, until interrupted.
@@ -103,6 +113,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Tail(args) => Box::pin(maintenance::tail::tail(&config, &args, &mut out)).await,
             Command::Replay(args) => Box::pin(maintenance::tail::replay(&config, &args, &mut out)).await,
             Command::Parked { action } => maintenance::parked::run(&config, action, &mut out).await,
+            Command::Admin { action } => {
+                Box::pin(maintenance::accounts::admin(&config, action, &mut out)).await
+            }
+            Command::Accounts { action } => {
+                Box::pin(maintenance::accounts::accounts(&config, action, &mut out)).await
+            }
             Command::Postgres => {
                 let running = Embedded::start(EmbeddedSettings::of(&config)).await?;
                 embedded::hold(running, &mut out).await?;

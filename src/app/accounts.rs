@@ -1,8 +1,11 @@
-//! Accounts: registration, sign-in, logins, the current user.
+//! Accounts: registration, sign-in, logins, the current user. What is changed about an account stands in
+//! [`super::profile`], what is done without its password in [`super::recovery`] and [`super::administration`].
+
+use std::time::Duration;
 
 use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::ids::{LoginId, UserId};
-use aggregates::user::{User, UserCommand};
+use aggregates::user::{Role, User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
 use aggregates::{Personal, Refusal};
 use chrono::{DateTime, Utc};
@@ -10,11 +13,25 @@ use projections::users::query::UserRow;
 use projections::{models, users};
 use serde_json::json;
 
-use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::auth::logins::EndReason;
-use crate::auth::passwords::Verdict;
-use crate::auth::{Password, RefreshToken, Rotation};
+use super::{Actor, App, AppError, RequestContext};
+use crate::auth::lockout::Settled;
+use crate::auth::logins::{EndReason, LoginRow};
+use crate::auth::passwords::{PasswordError, Verdict};
+use crate::auth::{Lockout, Password, RefreshToken, Resets, Rotation};
 use crate::log::{Beside, ExecuteError, Intent};
+use crate::mail::Outbox;
+use crate::security;
+
+/// What accounts need besides credentials and logins.
+#[derive(Clone)]
+pub struct AccountParts {
+    /// Failed sign-ins.
+    pub lockout: Lockout,
+    /// Tokens that replace a forgotten password.
+    pub resets: Resets,
+    /// Mails to be sent; none: there is no mail server.
+    pub outbox: Option<Outbox>,
+}
 
 /// What a new account is made of.
 #[derive(Clone)]
@@ -25,6 +42,8 @@ pub struct Registration {
     pub username: Option<String>,
     /// The password.
     pub password: String,
+    /// The kind of program it comes from, see [`crate::auth::device`].
+    pub device: Option<String>,
 }
 
 /// Tokens of one login.
@@ -98,23 +117,21 @@ impl App {
                 idle_seconds: policy.idle.as_secs(),
                 total_seconds: policy.total.as_secs(),
             })
+            .beside(Beside::LoginDevice { login_id: login.uuid(), device: registration.device.clone() })
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
             .keyed(request.key_of(&email_claim), json!({"user_id": user}));
         let outcome = match parts.executor.run(intent).await {
             Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
                 let by_email = parts.executor.state::<Claim>(&email_claim).await?.owner().is_some();
-                return Err(if by_email {
-                    AppError::new(Kind::Conflict, "email_taken", "This e-mail address is registered already.")
-                } else {
-                    AppError::new(Kind::Conflict, "username_taken", "This user name is taken already.")
-                });
+                return Err(if by_email { AppError::email_taken() } else { AppError::username_taken() });
             }
             outcome => outcome?,
         };
         self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         if outcome.replayed.is_some() {
             // The first answer's tokens are not kept anywhere, so: new ones, if the password still signs in.
-            let signed_in = self.login(&registration.email, registration.password).await?;
+            let signed_in =
+                self.login(&registration.email, registration.password, registration.device).await?;
             return Ok(SignedIn { position: outcome.position, ..signed_in });
         }
         let tokens = self.tokens(user, login, &refresh, now)?;
@@ -122,6 +139,7 @@ impl App {
             user_id: user.uuid(),
             email: Some(email.as_str().to_owned()),
             username: username.map(|username| username.as_str().to_owned()),
+            role: Role::User.as_str().to_owned(),
             is_active: true,
             created_at: now,
             password_changed_at: None,
@@ -129,17 +147,29 @@ impl App {
         Ok(SignedIn { user: row, tokens, position: outcome.position })
     }
 
-    /// Signs in with an address or a user name.
+    /// Signs in with an address or a user name, from that kind of program.
+    ///
+    /// Whether there is such an account, whether it is open and whether the password is right is all the same to whoever
+    /// asks: one answer, after the same work.
     ///
     /// # Errors
-    /// `Invalid` when the identifier is neither; `Unauthenticated` for everything that is wrong about the rest.
-    pub async fn login(&self, identifier: &str, password: String) -> Result<SignedIn, AppError> {
+    /// `Invalid` when the identifier is neither; `Throttled` while the account is locked; `Unauthenticated` for everything
+    /// that is wrong about the rest.
+    pub async fn login(
+        &self,
+        identifier: &str,
+        password: String,
+        device: Option<String>,
+    ) -> Result<SignedIn, AppError> {
         let parts = &self.parts;
         let claim = if identifier.contains('@') {
             parts.names.email_claim(&EmailAddress::parse(identifier)?.normalised())
         } else {
             parts.names.username_claim(&Username::parse(identifier)?.normalised())
         };
+        if let Some(wait) = parts.accounts.lockout.refused_for(&claim).await? {
+            return Err(locked(wait));
+        }
         let owner = parts.executor.state::<Claim>(&claim).await?.owner();
         let credential = match owner {
             Some(owner) => parts.credentials.get(owner).await?,
@@ -147,20 +177,36 @@ impl App {
         };
         let password = Password::new(password);
         let stored = credential.as_ref().map(|credential| credential.hash.clone());
-        let verdict = parts.passwords.verify(stored, password.clone()).await?;
-        let (Some(user), Some(credential), Verdict::Right { needs_rehash }) = (owner, credential, verdict)
-        else {
+        let verdict = match (parts.passwords.verify(stored, password.clone()).await, owner) {
+            (Err(PasswordError::StoredHash), Some(owner)) => {
+                security::stored_hash_unusable(owner);
+                Verdict::Wrong
+            }
+            (verdict, _) => verdict?,
+        };
+        let found = match (owner, credential, verdict) {
+            (Some(user), Some(credential), Verdict::Right { needs_rehash })
+                if parts.executor.state::<User>(&user.to_string()).await?.is_active() =>
+            {
+                Some((user, credential, needs_rehash))
+            }
+            _ => None,
+        };
+        match parts.accounts.lockout.settle(&claim, found.is_some()).await? {
+            Settled::Counted => {}
+            Settled::Locks(lasts) => security::sign_ins_locked(&claim, lasts),
+            Settled::Refused(wait) => return Err(locked(wait)),
+        }
+        let Some((user, credential, needs_rehash)) = found else {
             metrics::counter!("verbatim_sign_ins_total", "outcome" => "refused").increment(1);
+            security::sign_in_refused(&claim);
             return Err(AppError::wrong_credentials());
         };
-        if !parts.executor.state::<User>(&user.to_string()).await?.is_active() {
-            return Err(AppError::wrong_credentials());
-        }
         if needs_rehash {
             let fresh = parts.passwords.hash(password).await?;
             parts.credentials.upgrade(user, &credential.hash, &fresh).await?;
         }
-        let tokens = self.start_login(user, credential.epoch).await?;
+        let tokens = self.start_login(user, credential.epoch, device.as_deref()).await?;
         metrics::counter!("verbatim_sign_ins_total", "outcome" => "accepted").increment(1);
         Ok(SignedIn { user: self.user(user).await?, tokens, position: None })
     }
@@ -193,69 +239,32 @@ impl App {
         Ok(())
     }
 
-    /// Replaces the password and ends every other login.
+    /// The live logins of the actor, the newest first.
     ///
     /// # Errors
-    /// `Forbidden` when the old one is wrong, `Invalid` when the new one breaks the rule.
-    pub async fn change_password(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        old: String,
-        new: String,
-    ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
-        let key = request.key_of(actor.user);
-        // A repetition cannot prove the old password any more: the first one has replaced it.
-        if let Some(key) = &key
-            && let Some(outcome) = parts.executor.repeated(key).await?
-        {
-            return Ok(outcome.position);
-        }
-        let epoch = self.prove(actor, old).await?;
-        let new = Password::new(new);
-        let email = self.user(actor.user).await?.email;
-        new.check(email.as_deref())?;
-        let hash = parts.passwords.hash(new).await?;
-        let user_id = actor.user.uuid();
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
-            .then::<User>(actor.user, UserCommand::ChangePassword { at: parts.clock.now() })
-            .beside(Beside::CredentialSeen { user_id, epoch })
-            .beside(Beside::Credential { user_id, hash })
-            .beside(Beside::LoginsEnd {
-                user_id,
-                reason: EndReason::PasswordChanged.as_str(),
-                except: Some(actor.login.uuid()),
-            })
-            .keyed(key, json!({"user_id": actor.user}));
-        let outcome = parts.executor.run(intent).await?;
-        parts.logins.forget(actor.user);
-        self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
-        Ok(outcome.position)
+    /// The database's.
+    pub async fn logins(&self, actor: Actor) -> Result<Vec<LoginRow>, AppError> {
+        Ok(self.parts.logins.list(actor.user).await?)
     }
 
-    /// Closes the account and ends every login.
+    /// Ends one login of the actor: its tokens are worthless from now on, and what it has open is closed.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong.
-    pub async fn deactivate(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        password: String,
-    ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
-        let epoch = self.prove(actor, password).await?;
-        let user_id = actor.user.uuid();
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
-            .then::<User>(actor.user, UserCommand::Deactivate { at: parts.clock.now() })
-            .beside(Beside::CredentialSeen { user_id, epoch })
-            .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
-            .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
-        let outcome = parts.executor.run(intent).await?;
-        parts.logins.forget(actor.user);
-        self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
-        Ok(outcome.position)
+    /// `NotFound` for one that is somebody else's or not live; the database's.
+    pub async fn end_login(&self, actor: Actor, login: LoginId) -> Result<(), AppError> {
+        if self.parts.logins.end_own(actor.user, login, EndReason::SignedOut).await? {
+            return Ok(());
+        }
+        Err(AppError::not_found())
+    }
+
+    /// Ends every login of the actor but the one that the request came with.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn end_other_logins(&self, actor: Actor) -> Result<(), AppError> {
+        self.parts.logins.end_all(actor.user, EndReason::SignedOut, Some(actor.login)).await?;
+        Ok(())
     }
 
     /// Who an access token speaks for, if its login is still live.
@@ -274,23 +283,11 @@ impl App {
         users::query::by_id(&self.parts.pool, user.uuid()).await?.ok_or_else(AppError::not_found)
     }
 
-    /// Checks that it is really the account's owner who asks for something grave.
-    /// Checks the password, and returns which one it was: what rests on it holds only while it is not changed.
-    async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
-        let credential = self.parts.credentials.get(actor.user).await?;
-        let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
-        let stored = credential.map(|credential| credential.hash);
-        match self.parts.passwords.verify(stored, Password::new(password)).await? {
-            Verdict::Right { .. } => Ok(epoch),
-            Verdict::Wrong => Err(AppError::wrong_password()),
-        }
-    }
-
-    async fn start_login(&self, user: UserId, epoch: i64) -> Result<Tokens, AppError> {
+    async fn start_login(&self, user: UserId, epoch: i64, device: Option<&str>) -> Result<Tokens, AppError> {
         let parts = &self.parts;
         let login = LoginId::new(parts.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
-        if !parts.logins.start(login, user, &refresh, epoch).await? {
+        if !parts.logins.start(login, user, &refresh, epoch, device).await? {
             // The password was changed while we looked at the old one.
             return Err(AppError::wrong_credentials());
         }
@@ -310,4 +307,10 @@ impl App {
             parts.tokens.issue(user, login, parts.clock.id(), now, lifetime).map_err(AppError::internal)?;
         Ok(Tokens { access, refresh: refresh.expose(), expires_in: lifetime.as_secs() })
     }
+}
+
+/// The account takes no sign-ins for a while.
+fn locked(wait: Duration) -> AppError {
+    metrics::counter!("verbatim_sign_ins_total", "outcome" => "locked").increment(1);
+    AppError::locked(wait)
 }

@@ -14,6 +14,7 @@ use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
 use crate::log::ExecuteError;
+use crate::log::append::Condition;
 
 /// What kind of failure it is; doors turn it into their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,31 @@ impl AppError {
     /// Not the password of the person who is signed in.
     pub fn wrong_password() -> Self {
         Self::new(Kind::Forbidden, "wrong_password", "The password is not correct.")
+    }
+
+    /// The address is somebody's.
+    pub fn email_taken() -> Self {
+        Self::new(Kind::Conflict, "email_taken", "This e-mail address is registered already.")
+    }
+
+    /// The user name is somebody's.
+    pub fn username_taken() -> Self {
+        Self::new(Kind::Conflict, "username_taken", "This user name is taken already.")
+    }
+
+    /// Too many wrong passwords: none is looked at for a while.
+    pub fn locked(wait: Duration) -> Self {
+        Self::new(
+            Kind::Throttled,
+            "too_many_failures",
+            "Too many wrong passwords; please try again later, or reset the password.",
+        )
+        .after(wait)
+    }
+
+    /// The actor's role does not allow it.
+    pub fn forbidden() -> Self {
+        Self::new(Kind::Forbidden, "forbidden", "This account is not allowed to do that.")
     }
 
     /// Wrong credentials, whichever part of them.
@@ -223,6 +249,12 @@ impl From<ExecuteError> for AppError {
             // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
             ExecuteError::CredentialChanged => Self::wrong_password(),
             ExecuteError::Overdrawn(overdrawn) => (&overdrawn).into(),
+            ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
+                Kind::Conflict,
+                "last_administrator",
+                "This is the last administrator: make somebody else one first.",
+            ),
+            ExecuteError::Condition(Condition::ResetSpent) => Self::invalid_token(),
             ExecuteError::Busy => {
                 Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
                     .after(Duration::from_secs(1))
@@ -240,6 +272,9 @@ impl From<Refusal> for AppError {
                 UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
                 UserError::AlreadyRegistered => {
                     Self::new(Kind::Conflict, "already_registered", "This account exists already.")
+                }
+                UserError::ChangedMeanwhile => {
+                    Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
                 }
             },
             Refusal::Claim(ClaimError::Taken) => {

@@ -3,7 +3,9 @@
 //! A use case mints ids and time, says who asks, hands an [`Intent`](crate::log::Intent) to the executor and answers
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
-//! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
+//! [`accounts`]: registration, sign-in, logins · [`profile`]: what people change about their accounts ·
+//! [`recovery`]: forgotten passwords · [`administration`]: what others do with accounts · [`audit`]: reading the log ·
+//! [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation · [`turns`]: what is done with it ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring ·
@@ -11,13 +13,17 @@
 //! need · [`limits`], [`attempts`], [`seats`]: how often, and how many at a time · [`usage`]: what was used.
 
 pub mod accounts;
+pub mod administration;
 pub mod attempts;
+pub mod audit;
 pub mod context;
 pub mod conversations;
 pub mod error;
 pub mod files;
 pub mod limits;
+pub mod profile;
 pub mod quizzes;
+pub mod recovery;
 pub mod replies;
 pub mod seats;
 pub mod sockets;
@@ -81,6 +87,8 @@ pub struct Parts {
     pub credentials: Credentials,
     /// Refresh-token families.
     pub logins: Logins,
+    /// What else accounts need.
+    pub accounts: accounts::AccountParts,
     /// Those that have something open here.
     pub open_logins: OpenLogins,
     /// Tickets for sockets.
@@ -185,4 +193,17 @@ impl App {
     pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
         self.parts.names.fingerprint(bytes)
     }
+}
+
+/// Refuses a number that a client names and that is out of range.
+fn in_range(name: &str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<(), AppError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (lowest, highest) = (range.start(), range.end());
+    Err(AppError::new(
+        Kind::Invalid,
+        "out_of_range",
+        format!("{name} must be between {lowest} and {highest}."),
+    ))
 }

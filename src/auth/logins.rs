@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::opaque::RefreshToken;
+use crate::security;
 
 /// How long this node trusts that a login is live. A login ended on another node is refused here after this time.
 const CACHE_TTL: Duration = Duration::from_secs(2);
@@ -49,8 +50,12 @@ pub enum EndReason {
     SignedOut,
     /// The password was changed.
     PasswordChanged,
+    /// The password was replaced by somebody who had forgotten it.
+    PasswordReset,
     /// The account was closed.
     AccountClosed,
+    /// An administrator has ended it.
+    ByAdministrator,
 }
 
 impl EndReason {
@@ -60,7 +65,9 @@ impl EndReason {
         match self {
             Self::SignedOut => "signed_out",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
             Self::AccountClosed => "account_closed",
+            Self::ByAdministrator => "by_administrator",
         }
     }
 }
@@ -109,6 +116,8 @@ pub struct LoginRow {
     pub last_used_at: DateTime<Utc>,
     /// When it runs out if it is not used again.
     pub runs_out_at: DateTime<Utc>,
+    /// The kind of program that signed in, where it is known; see [`super::device`].
+    pub device: Option<String>,
 }
 
 /// The column `outcome` of `login_rotate`.
@@ -180,9 +189,10 @@ impl Logins {
         user: UserId,
         token: &RefreshToken,
         epoch: i64,
+        device: Option<&str>,
     ) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar(
-            "SELECT login_start_checked($1, $2, $3, make_interval(secs => $4), make_interval(secs => $5), $6)",
+            "SELECT login_start_on($1, $2, $3, make_interval(secs => $4), make_interval(secs => $5), $6, $7)",
         )
         .bind(login.uuid())
         .bind(user.uuid())
@@ -190,6 +200,7 @@ impl Logins {
         .bind(self.policy.idle.as_secs_f64())
         .bind(self.policy.total.as_secs_f64())
         .bind(epoch)
+        .bind(device)
         .fetch_one(&self.pool)
         .await
     }
@@ -220,10 +231,7 @@ impl Logins {
             Outcome::Reissued => Rotation::Rotated { login, user, again: true },
             Outcome::Reuse => {
                 self.forget(user);
-                tracing::warn!(
-                    login.id = %login, user.id = %user,
-                    "a replaced refresh token was presented again: somebody has a copy, the login is ended"
-                );
+                security::refresh_token_reused(login, user);
                 Rotation::Reuse { login, user }
             }
             Outcome::Expired => Rotation::Expired { login, user },
@@ -246,6 +254,34 @@ impl Logins {
             self.forget(user);
         }
         Ok(user)
+    }
+
+    /// Ends one login of this person. `false`: there is no such login of theirs that is live.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn end_own(
+        &self,
+        user: UserId,
+        login: LoginId,
+        reason: EndReason,
+    ) -> Result<bool, sqlx::Error> {
+        let ended = sqlx::query(
+            "UPDATE logins SET ended_at = clock_timestamp(), ended_reason = $3
+                WHERE login_id = $1 AND user_id = $2 AND ended_at IS NULL
+                    AND idle_until > clock_timestamp() AND ends_at > clock_timestamp()",
+        )
+        .bind(login.uuid())
+        .bind(user.uuid())
+        .bind(reason.as_str())
+        .execute(&self.pool)
+        .await?
+        .rows_affected()
+            > 0;
+        if ended {
+            self.forget(user);
+        }
+        Ok(ended)
     }
 
     /// Ends all logins of a person but `except`, and stops sign-ins that are under way. Gives the ended ones.
@@ -340,7 +376,7 @@ impl Logins {
     /// When the database cannot answer.
     pub async fn list(&self, user: UserId) -> Result<Vec<LoginRow>, sqlx::Error> {
         sqlx::query_as(
-            "SELECT login_id, created_at, last_used_at, least(idle_until, ends_at) AS runs_out_at FROM logins
+            "SELECT login_id, created_at, last_used_at, least(idle_until, ends_at) AS runs_out_at, device FROM logins
                 WHERE user_id = $1 AND ended_at IS NULL
                     AND idle_until > clock_timestamp() AND ends_at > clock_timestamp()
                 ORDER BY created_at DESC, login_id",

@@ -11,15 +11,12 @@ use uuid::Uuid;
 use super::credentials::Credentials;
 use super::logins::*;
 use super::opaque::RefreshToken;
+use crate::server::database::MIGRATOR;
 
 const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xB0B));
-const LOGS: &str = include_str!("../../migrations/20261120000100_log.sql");
-const LOGINS: &str = include_str!("../../migrations/20261120000200_logins.sql");
 
-/// The module's own migration, alone: it stands on no other.
 async fn logins(pool: &PgPool) -> Logins {
-    pool.execute(LOGINS).await.unwrap();
     for user in [ADA, BOB] {
         sqlx::query("SELECT credential_set($1, 'a hash')").bind(user.uuid()).execute(pool).await.unwrap();
     }
@@ -36,7 +33,7 @@ fn token(n: u8) -> RefreshToken {
 }
 
 async fn started(logins: &Logins, id: LoginId, user: UserId, first: &RefreshToken) {
-    assert!(logins.start(id, user, first, 0).await.unwrap());
+    assert!(logins.start(id, user, first, 0, None).await.unwrap());
 }
 
 async fn ended_reason(pool: &PgPool, id: LoginId) -> Option<String> {
@@ -54,7 +51,7 @@ fn rotated(again: bool) -> Rotation {
 const REUSE: Rotation = Rotation::Reuse { login: LoginId::new(Uuid::from_u128(1)), user: ADA };
 const EXPIRED: Rotation = Rotation::Expired { login: LoginId::new(Uuid::from_u128(1)), user: ADA };
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn each_use_gives_the_next_token(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
@@ -65,7 +62,7 @@ async fn each_use_gives_the_next_token(pool: PgPool) {
     assert_eq!(logins.rotate(&token(99), &token(98)).await.unwrap(), Rotation::Unknown);
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_lost_answer_may_be_asked_for_again_and_kills_the_unused_token(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
@@ -79,7 +76,7 @@ async fn a_lost_answer_may_be_asked_for_again_and_kills_the_unused_token(pool: P
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_copy_ends_the_whole_family_at_once(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
@@ -117,7 +114,7 @@ async fn waiting(pool: &PgPool, statement: &str, count: i64) {
 }
 
 /// All twenty are held at the door until the last one is there, so that they really meet.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn twenty_parallel_uses_leave_one_good_token(pool: PgPool) {
     logins(&pool).await;
     let connect = PgConnectOptions::clone(&pool.connect_options());
@@ -149,7 +146,7 @@ async fn twenty_parallel_uses_leave_one_good_token(pool: PgPool) {
     sessions.close().await;
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn idle_and_total_time_end_a_login(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
@@ -185,7 +182,7 @@ async fn idle_and_total_time_end_a_login(pool: PgPool) {
     assert_eq!(Logins::new(pool.clone(), LoginPolicy::default()).is_live(login(1)).await.unwrap(), None);
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn signing_out_ends_one_login_and_a_password_change_all_but_one(pool: PgPool) {
     let logins = logins(&pool).await;
     for n in 1..=4 {
@@ -214,7 +211,7 @@ async fn signing_out_ends_one_login_and_a_password_change_all_but_one(pool: PgPo
     assert_eq!(logins.is_live(login(3)).await.unwrap(), None);
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_sign_in_with_an_old_password_starts_nothing(pool: PgPool) {
     let logins = logins(&pool).await;
     let credentials = Credentials::new(pool.clone());
@@ -224,13 +221,13 @@ async fn a_sign_in_with_an_old_password_starts_nothing(pool: PgPool) {
 
     // A change while the old password is being checked.
     pool.execute(sqlx::query("SELECT credential_set($1, 'new')").bind(ADA.uuid())).await.unwrap();
-    assert!(!logins.start(login(1), ADA, &token(1), seen.epoch).await.unwrap());
+    assert!(!logins.start(login(1), ADA, &token(1), seen.epoch, None).await.unwrap());
     let seen = credentials.get(ADA).await.unwrap().unwrap();
-    assert!(logins.start(login(1), ADA, &token(1), seen.epoch).await.unwrap());
+    assert!(logins.start(login(1), ADA, &token(1), seen.epoch, None).await.unwrap());
 
     // An end of all logins (a closed account) meanwhile.
     logins.end_all(ADA, EndReason::AccountClosed, None).await.unwrap();
-    assert!(!logins.start(login(2), ADA, &token(2), seen.epoch).await.unwrap());
+    assert!(!logins.start(login(2), ADA, &token(2), seen.epoch, None).await.unwrap());
 
     // A stronger hash of the same password disturbs nothing.
     let seen = credentials.get(ADA).await.unwrap().unwrap();
@@ -241,32 +238,32 @@ async fn a_sign_in_with_an_old_password_starts_nothing(pool: PgPool) {
         (upgraded.hash.as_str(), upgraded.epoch, upgraded.changed_at),
         ("stronger", seen.epoch, seen.changed_at)
     );
-    assert!(logins.start(login(2), ADA, &token(2), seen.epoch).await.unwrap());
+    assert!(logins.start(login(2), ADA, &token(2), seen.epoch, None).await.unwrap());
 
     let nobody = UserId::new(Uuid::from_u128(404));
     assert!(credentials.get(nobody).await.unwrap().is_none());
-    assert!(!logins.start(login(3), nobody, &token(3), 0).await.unwrap());
+    assert!(!logins.start(login(3), nobody, &token(3), 0, None).await.unwrap());
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM logins").fetch_one(&pool).await.unwrap();
     assert_eq!(count, 2);
 }
 
 /// The share lock: a change that is under way decides whether a sign-in begun before it may start a login.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_sign_in_waits_for_a_change_under_way(pool: PgPool) {
     let logins = logins(&pool).await;
     let mut change = pool.begin().await.unwrap();
     sqlx::query("SELECT credential_set($1, 'new')").bind(ADA.uuid()).execute(&mut *change).await.unwrap();
     let first = token(1);
-    let mut sign_in = Box::pin(logins.start(login(1), ADA, &first, 0));
+    let mut sign_in = Box::pin(logins.start(login(1), ADA, &first, 0, None));
     tokio::select! {
         started = &mut sign_in => panic!("did not wait: {started:?}"),
-        () = waiting(&pool, "login_start_checked", 1) => {}
+        () = waiting(&pool, "login_start_on", 1) => {}
     }
     change.commit().await.unwrap();
     assert!(!sign_in.await.unwrap());
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn another_node_notices_an_end_within_two_seconds(pool: PgPool) {
     let here = logins(&pool).await;
     let there = Logins::new(pool.clone(), LoginPolicy::default());
@@ -290,7 +287,7 @@ async fn another_node_notices_an_end_within_two_seconds(pool: PgPool) {
 }
 
 /// An end by another transaction (the append), announced by `forget`, counts at once.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn forgetting_a_person_asks_again(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
@@ -303,7 +300,7 @@ async fn forgetting_a_person_asks_again(pool: PgPool) {
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn only_long_ended_families_are_purged(pool: PgPool) {
     let logins = logins(&pool).await;
     for n in 1..=5 {
@@ -331,7 +328,7 @@ async fn only_long_ended_families_are_purged(pool: PgPool) {
 }
 
 /// More families than one statement deletes.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn a_large_purge_goes_on_to_the_end(pool: PgPool) {
     let logins = logins(&pool).await;
     pool.execute(
@@ -344,7 +341,7 @@ async fn a_large_purge_goes_on_to_the_end(pool: PgPool) {
 }
 
 /// No clear token and no reversible form of it is stored.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn only_hashes_are_stored(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(7)).await;
@@ -360,10 +357,8 @@ async fn only_hashes_are_stored(pool: PgPool) {
 }
 
 /// The append writes credentials and logins in its own transaction, and its failure leaves none of them.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn the_append_calls_these_functions(pool: PgPool) {
-    pool.execute(LOGS).await.unwrap();
-    pool.execute(LOGINS).await.unwrap();
     let append = |beside: serde_json::Value| {
         sqlx::query(
             "SELECT * FROM append(NULL, NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', $1)",
@@ -401,10 +396,8 @@ async fn the_append_calls_these_functions(pool: PgPool) {
 }
 
 /// The application's role may do all of this; the projector's and the auditor's may not even look.
-#[sqlx::test(migrations = false)]
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn the_roles_have_what_they_need_and_no_more(pool: PgPool) {
-    pool.execute(LOGS).await.unwrap();
-    pool.execute(LOGINS).await.unwrap();
     for (role, table, granted) in ["credentials", "logins", "refresh_tokens"].into_iter().flat_map(|table| {
         [
             ("verbatim_app", table, true),

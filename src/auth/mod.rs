@@ -4,7 +4,10 @@
 //! | --- | --- |
 //! | [`passwords`] | the password rule, hashing and verification under a cap |
 //! | [`credentials`] | where the hash of a person's password is kept |
-//! | [`opaque`] | refresh tokens and tickets: what a client keeps, and the hash that we keep |
+//! | [`lockout`] | failed sign-ins, and for how long an account is locked after them |
+//! | [`resets`] | tokens with which a forgotten password is replaced |
+//! | [`device`] | the kind of program that somebody signs in with |
+//! | [`opaque`] | refresh tokens, tickets and reset tokens: what a client keeps, and the hash that we keep |
 //! | [`tickets`] | tickets: each opens one socket, once, for a short time |
 //! | [`logins`] | refresh-token families: start, rotation with detection of copies, end |
 //! | [`links`] | signed links to files: one thing, for a while, without a token |
@@ -18,15 +21,20 @@
 
 mod common_passwords;
 pub mod credentials;
+pub mod device;
 pub mod links;
+pub mod lockout;
 pub mod logins;
 pub mod names;
 pub mod opaque;
 pub mod passwords;
+pub mod resets;
 pub mod tickets;
 pub mod tokens;
 pub mod watch;
 
+#[cfg(test)]
+mod lockout_tests;
 #[cfg(test)]
 mod logins_tests;
 #[cfg(test)]
@@ -36,10 +44,12 @@ mod tokens_tests;
 
 pub use credentials::{Credential, Credentials};
 pub use links::LinkKey;
+pub use lockout::Lockout;
 pub use logins::{LoginPolicy, Logins, Rotation};
 pub use names::NameKeys;
-pub use opaque::{RefreshToken, Ticket};
+pub use opaque::{RefreshToken, ResetToken, Ticket};
 pub use passwords::{Password, Passwords};
+pub use resets::Resets;
 pub use tickets::Tickets;
 pub use tokens::TokenKeys;
 pub use watch::{OpenLogin, OpenLogins};

@@ -1,6 +1,6 @@
 //! Opaque tokens: 256 random bits that a client keeps. We keep their SHA-256 only, so that a copy of the database signs
 //! nobody in. Refresh tokens are made by the use cases that sign in and refresh, and stored by [`super::logins`]; tickets
-//! open one socket, and are stored by [`super::tickets`].
+//! open one socket, and are stored by [`super::tickets`]; reset tokens replace a password, and are stored by [`super::resets`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -35,10 +35,21 @@ impl Kind for Opening {
     const NAME: &'static str = "Ticket";
 }
 
+/// Tokens with which a forgotten password is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Resetting;
+
+impl Kind for Resetting {
+    const PREFIX: &'static str = "vpr_";
+    const NAME: &'static str = "ResetToken";
+}
+
 /// A token that is exchanged for new tokens.
 pub type RefreshToken = OpaqueToken<Refreshing>;
 /// A token that opens one socket.
 pub type Ticket = OpaqueToken<Opening>;
+/// A token that replaces a password.
+pub type ResetToken = OpaqueToken<Resetting>;
 
 /// Characters after the prefix: 32 bytes in base64url without padding.
 const ENCODED_CHARS: usize = 43;
@@ -148,10 +159,24 @@ mod tests {
         }
     }
 
+    /// S5.
     #[test]
-    fn a_ticket_is_no_refresh_token_and_the_other_way_round() {
-        assert_eq!(RefreshToken::parse(&Ticket::from_random([7; 32]).expose()), None);
-        assert_eq!(Ticket::parse(&RefreshToken::from_random([7; 32]).expose()), None);
+    fn no_kind_of_token_is_taken_for_another() {
+        let refresh = RefreshToken::from_random([7; 32]).expose();
+        let ticket = Ticket::from_random([7; 32]).expose();
+        let reset = ResetToken::from_random([7; 32]).expose();
+        for (text, kinds) in [
+            (&refresh, [true, false, false]),
+            (&ticket, [false, true, false]),
+            (&reset, [false, false, true]),
+        ] {
+            let taken = [
+                RefreshToken::parse(text).is_some(),
+                Ticket::parse(text).is_some(),
+                ResetToken::parse(text).is_some(),
+            ];
+            assert_eq!(taken, kinds, "{text}");
+        }
     }
 
     #[test]

@@ -29,6 +29,13 @@ const SALT_BYTES: usize = 16;
 /// A stored hash that would cost more than this is not computed: whoever can write one could stop the server.
 const MAX_MEMORY_KIB: u32 = 1 << 20;
 const MAX_PASSES: u32 = 20;
+/// What a hash of another system may cost: checking one takes the memory of two sign-ins at a time.
+const IMPORT_MEMORY_KIB: u32 = 256 * 1024;
+const IMPORT_PASSES: u32 = 10;
+const IMPORT_LANES: u32 = 16;
+/// And how short its salt and its output may be, in bytes.
+const IMPORT_SALT_BYTES: usize = 8;
+const IMPORT_HASH_BYTES: usize = 16;
 
 /// A password in clear. Shows nothing of itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -234,6 +241,59 @@ impl Passwords {
 #[must_use]
 pub fn needs_rehash(stored: &str) -> bool {
     PasswordHash::new(stored).map_or(true, |hash| is_weak(&hash))
+}
+
+/// Why a password hash of another system is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotImportable {
+    /// bcrypt.
+    #[error("bcrypt hashes are not taken, only argon2id ones")]
+    Bcrypt,
+    /// PBKDF2, in whatever spelling.
+    #[error("PBKDF2 hashes are not taken, only argon2id ones")]
+    Pbkdf2,
+    /// Something else.
+    #[error("the password hash is not one of argon2id in its PHC form ($argon2id$…)")]
+    Unknown,
+    /// Computing it would take too much.
+    #[error(
+        "the argon2id hash costs too much (at most m={IMPORT_MEMORY_KIB}, t={IMPORT_PASSES}, p={IMPORT_LANES})"
+    )]
+    TooCostly,
+    /// Its salt or its output is too short.
+    #[error("the salt or the output of the argon2id hash is too short")]
+    TooShort,
+}
+
+/// Whether a stored hash of another system can become that of an account here. A weak one may: it is replaced when its
+/// owner signs in.
+///
+/// # Errors
+/// Why not.
+pub fn importable(stored: &str) -> Result<(), NotImportable> {
+    if ["$2a$", "$2b$", "$2x$", "$2y$", "$bcrypt"].iter().any(|begin| stored.starts_with(begin)) {
+        return Err(NotImportable::Bcrypt);
+    }
+    if stored.trim_start_matches('$').starts_with("pbkdf2") {
+        return Err(NotImportable::Pbkdf2);
+    }
+    let hash = PasswordHash::new(stored).map_err(|_| NotImportable::Unknown)?;
+    if hash.algorithm != ARGON2ID_IDENT {
+        return Err(NotImportable::Unknown);
+    }
+    let params = Params::try_from(&hash).map_err(|_| NotImportable::Unknown)?;
+    if params.m_cost() > IMPORT_MEMORY_KIB
+        || params.t_cost() > IMPORT_PASSES
+        || params.p_cost() > IMPORT_LANES
+    {
+        return Err(NotImportable::TooCostly);
+    }
+    if hash.salt.as_ref().is_none_or(|salt| salt.len() < IMPORT_SALT_BYTES)
+        || hash.hash.as_ref().is_none_or(|output| output.len() < IMPORT_HASH_BYTES)
+    {
+        return Err(NotImportable::TooShort);
+    }
+    if is_usable(&hash) { Ok(()) } else { Err(NotImportable::Unknown) }
 }
 
 /// What a check computes. Every case computes one hash; the last two with today's cost.

@@ -162,6 +162,40 @@ async fn absurd_and_foreign_stored_hashes_are_refused_uncomputed() {
     assert!(matches!(Task::plan(Some(&bearable), &dummy), Task::Stored(_)));
 }
 
+#[test]
+fn of_other_systems_hashes_only_bearable_argon2id_is_taken() {
+    let (salt, hash) = ("MDEyMzQ1Njc4OWFiY2RlZg", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let argon2id = |cost: &str| format!("$argon2id$v=19${cost}${salt}${hash}");
+    for (stored, outcome) in [
+        (argon2id("m=19456,t=2,p=1"), Ok(())),
+        // Weaker than ours: replaced at the first sign-in.
+        (argon2id("m=4096,t=1,p=1"), Ok(())),
+        (argon2id("m=262144,t=10,p=16"), Ok(())),
+        (argon2id("m=262145,t=1,p=1"), Err(NotImportable::TooCostly)),
+        (argon2id("m=65536,t=11,p=1"), Err(NotImportable::TooCostly)),
+        (argon2id("m=65536,t=2,p=17"), Err(NotImportable::TooCostly)),
+        (format!("$argon2i$v=19$m=19456,t=2,p=1${salt}${hash}"), Err(NotImportable::Unknown)),
+        (format!("$argon2id$v=18$m=19456,t=2,p=1${salt}${hash}"), Err(NotImportable::Unknown)),
+        (format!("$argon2id$v=19$m=19456,t=2,p=1${salt}"), Err(NotImportable::TooShort)),
+        (format!("$argon2id$v=19$m=19456,t=2,p=1${salt}$AAAAAAAAAAAAAA"), Err(NotImportable::TooShort)),
+        (format!("$argon2id$v=19$m=19456,t=2,p=1$AAAAAA${hash}"), Err(NotImportable::Unknown)),
+        (format!("$scrypt$ln=16,r=8,p=1${salt}${hash}"), Err(NotImportable::Unknown)),
+        (
+            "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW".to_owned(),
+            Err(NotImportable::Bcrypt),
+        ),
+        ("pbkdf2_sha256$870000$abc$def".to_owned(), Err(NotImportable::Pbkdf2)),
+        ("$pbkdf2-sha256$i=600000$abc$def".to_owned(), Err(NotImportable::Pbkdf2)),
+        ("password123".to_owned(), Err(NotImportable::Unknown)),
+        (String::new(), Err(NotImportable::Unknown)),
+    ] {
+        assert_eq!(importable(&stored), outcome, "{stored}");
+        if outcome.is_ok() {
+            assert!(matches!(Task::plan(Some(&stored), &dummy().unwrap()), Task::Stored(_)), "{stored}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn never_more_than_two_hashes_run_at_once() {
     let passwords =

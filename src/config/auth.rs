@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use super::error::ConfigError;
 use super::reader::Reader;
 use super::secret::{Kept, Secret, SecretKey};
+use crate::auth::lockout::LockoutPolicy;
 
 /// The shortest signing secret, in bytes: as long as what it is hashed to.
 const MIN_SECRET_BYTES: usize = 32;
@@ -46,6 +47,9 @@ pub struct AuthConfig {
     pub login_max: Duration,
     /// `MASTER_KEY`: what wraps the users' keys.
     pub master_key: Kept<SecretKey>,
+    /// `LOCKOUT_FAILURES`, `LOCKOUT_WINDOW_MINUTES`, `LOCKOUT_SECONDS`, `LOCKOUT_MAX_SECONDS`: when failed sign-ins lock
+    /// an account.
+    pub lockout: LockoutPolicy,
 }
 
 /// A signing secret that is not used for new tokens any more.
@@ -107,8 +111,32 @@ impl AuthConfig {
             refresh_lifetime: days(refresh_days),
             login_max: days(login_days),
             master_key: master_key(reader, embedded)?,
+            lockout: lockout(reader)?,
         })
     }
+}
+
+fn lockout(reader: &mut Reader<'_>) -> Result<LockoutPolicy, ConfigError> {
+    let failures = reader.count("LOCKOUT_FAILURES", 10, 3..=1000)?;
+    let window = reader.number("LOCKOUT_WINDOW_MINUTES", 15, 1..=1440)?;
+    let lock = reader.number("LOCKOUT_SECONDS", 60, 1..=3600)?;
+    let longest = reader.number("LOCKOUT_MAX_SECONDS", 900, 1..=86_400)?;
+    if lock > longest {
+        return Err(ConfigError::Order {
+            name: "LOCKOUT_SECONDS",
+            value: lock,
+            relation: "at most",
+            other: "LOCKOUT_MAX_SECONDS",
+            limit: longest,
+        });
+    }
+    let seconds = Duration::from_secs;
+    Ok(LockoutPolicy {
+        failures,
+        window: seconds(window * 60),
+        lock: seconds(lock),
+        longest: seconds(longest),
+    })
 }
 
 fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<Secret>, ConfigError> {

@@ -7,6 +7,7 @@
 mod auth;
 mod error;
 mod files;
+mod mail;
 mod nats;
 mod operation;
 mod quizzes;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
 pub use files::{FilesConfig, FilesPlace, S3Config};
+pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};
 pub use quizzes::QuizConfig;
@@ -71,6 +73,8 @@ pub struct Config {
     pub nats: Option<NatsConfig>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
+    /// The mail server; none: no mail is sent.
+    pub mail: Option<MailConfig>,
     /// How often a caller may ask; `None`: as often as it likes.
     pub rate_limits: Option<RateLimits>,
     /// What a person may use in one day.
@@ -162,6 +166,7 @@ impl Config {
             });
         }
         let auth = AuthConfig::read(&mut reader, embedded)?;
+        let mail = MailConfig::read(&mut reader)?;
         let rate_limits = RateLimits::read(&mut reader)?;
         let attempts = AttemptLimits::read(&mut reader, rate_limits.is_some())?;
         let quotas = QuotaConfig::read(&mut reader)?;
@@ -192,6 +197,7 @@ impl Config {
             files,
             nats,
             auth,
+            mail,
             rate_limits,
             quotas,
             attempts,

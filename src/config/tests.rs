@@ -79,6 +79,13 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "25.5"),
         ("REFRESH_TOKEN_EXPIRE_DAYS", "31"),
         ("LOGIN_MAX_DAYS", "0"),
+        ("LOCKOUT_FAILURES", "2"),
+        ("LOCKOUT_WINDOW_MINUTES", "0"),
+        ("LOCKOUT_SECONDS", "901"),
+        ("LOCKOUT_MAX_SECONDS", "59"),
+        ("SMTP_URL", "mail.example.org"),
+        ("MAIL_FROM", "nobody"),
+        ("EMAIL__GMAIL_FROM_EMAIL", "nobody"),
         ("MASTER_KEY", "short"),
         ("MASTER_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
         ("JWT_KID", "a b"),
@@ -116,6 +123,44 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         let sentence = refused(&[(name, value)]);
         assert!(sentence.contains(name), "{name}={value}: {sentence}");
     }
+}
+
+#[test]
+fn mail_goes_through_a_server_or_through_gmail() {
+    assert_eq!(read(&[]).unwrap().mail, None);
+    let own =
+        [("SMTP_URL", "smtps://chat:secret-9@mail.example.org"), ("MAIL_FROM", "Chat <chat@example.org>")];
+    let config = read(&own).unwrap();
+    assert!(!format!("{config:?} {:?}", config.effective()).contains("secret-9"));
+    let mail = config.mail.unwrap();
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.org", 465, MailTls::FromTheStart));
+    assert_eq!(mail.from.to_string(), "Chat <chat@example.org>");
+
+    let gmail =
+        [("EMAIL__GMAIL_FROM_EMAIL", "ada@gmail.com"), ("EMAIL__GMAIL_APP_PASSWORD", "abcd efgh ijkl mnop")];
+    let mail = read(&gmail).unwrap().mail.unwrap();
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("smtp.gmail.com", 465, MailTls::FromTheStart));
+    assert_eq!(mail.credentials, Some(("ada@gmail.com".to_owned(), Secret::new("abcdefghijklmnop"))));
+    assert_eq!(mail.from.to_string(), "ada@gmail.com");
+
+    let both = read(&[own.as_slice(), &gmail].concat()).unwrap();
+    assert_eq!(both.mail.unwrap().host, "mail.example.org");
+    assert!(both.notes.iter().any(|note| note.contains("EMAIL__GMAIL_FROM_EMAIL")), "{:?}", both.notes);
+
+    let sample = read(&[gmail[0], ("EMAIL__GMAIL_APP_PASSWORD", "your_app_password")]).unwrap();
+    assert_eq!(sample.mail, None);
+    assert_eq!(sample.notes.len(), 1, "{:?}", sample.notes);
+
+    for (half, missing) in [
+        (&own[..1], "MAIL_FROM"),
+        (&gmail[..1], "EMAIL__GMAIL_APP_PASSWORD"),
+        (&gmail[1..], "EMAIL__GMAIL_FROM_EMAIL"),
+    ] {
+        let sentence = refused(half);
+        assert!(sentence.contains(missing) && !sentence.contains("secret-9"), "{sentence}");
+    }
+    let sentence = refused(&[("SMTP_URL", "smtp://chat:secret-9@mail.example.org?tls=off"), own[1]]);
+    assert!(sentence.contains("SMTP_URL") && !sentence.contains("secret-9"), "{sentence}");
 }
 
 #[test]

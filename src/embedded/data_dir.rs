@@ -18,12 +18,12 @@ pub const JWT_SECRET: &str = "jwt-secret";
 /// Bytes in a kept secret.
 const SECRET_BYTES: usize = 32;
 
-/// The data folder, locked for this process until dropped.
+/// The data folder, locked for this process until dropped, or looked at beside the process that holds it.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     ours: bool,
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl DataDir {
@@ -37,7 +37,16 @@ impl DataDir {
         let path = path.canonicalize().map_err(EmbeddedError::io("use the data folder", &path))?;
         let ours = path.join("lock").exists() || is_empty(&path);
         let lock = lock_folder(&path)?;
-        Ok(Self { path, ours, _lock: lock })
+        Ok(Self { path, ours, lock: Some(lock) })
+    }
+
+    /// The folder that another process holds, for reading its keys. Nothing may be written through this.
+    ///
+    /// # Errors
+    /// [`EmbeddedError::Io`] when it is not there.
+    pub(super) fn beside(path: &Path) -> Result<Self, EmbeddedError> {
+        let path = path.canonicalize().map_err(EmbeddedError::io("use the data folder", path))?;
+        Ok(Self { path, ours: false, lock: None })
     }
 
     /// Whether the folder holds nothing but this program's files, so that its permissions may be changed: a
@@ -58,6 +67,9 @@ impl DataDir {
     pub fn secret(&self, name: &str) -> Result<Zeroizing<[u8; SECRET_BYTES]>, EmbeddedError> {
         if let Some(kept) = self.kept_secret(name)? {
             return Ok(kept);
+        }
+        if self.lock.is_none() {
+            return Err(EmbeddedError::KeyMissing { dir: self.path.clone(), name: name.to_owned() });
         }
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         SystemRandom::new().fill(secret.as_mut_slice()).map_err(|_| EmbeddedError::Randomness)?;

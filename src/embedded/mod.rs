@@ -162,6 +162,35 @@ impl Embedded {
     }
 }
 
+/// A private server that another process runs, for a command beside it.
+#[derive(Debug)]
+pub struct Running {
+    socket: PathBuf,
+    data: DataDir,
+}
+
+impl Running {
+    /// The server of the data folder in `settings`. Whether it really runs shows when it is connected to.
+    ///
+    /// # Errors
+    /// The folder is not there.
+    pub fn beside(settings: &EmbeddedSettings) -> Result<Self, EmbeddedError> {
+        let data = DataDir::beside(&settings.data_dir)?;
+        let socket = place::socket_of_running(&data)?;
+        Ok(Self { socket, data })
+    }
+
+    /// How to connect, as [`Embedded::connect_options`] does.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        server::connect_options(&self.socket, server::NAME)
+    }
+
+    /// The data folder, for its keys.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data
+    }
+}
+
 /// Keeps the server running for other programs until a signal, or until it ends by itself; tells on `out` how to
 /// reach it. What `verbatim postgres` does.
 ///

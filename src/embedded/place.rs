@@ -195,16 +195,35 @@ fn restrict(data: &DataDir, account: Option<&Account>) -> Result<(), EmbeddedErr
     Ok(())
 }
 
-/// The folder of the socket: in the base when its path is short enough, else under `/tmp`.
+/// The folder of the socket, made when missing.
 fn socket_folder(base: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedError> {
+    let folder = socket_path(base);
+    own_private_folder(&folder, account)?;
+    Ok(folder)
+}
+
+/// Where the socket's folder is: in the base when its path is short enough, else under `/tmp`.
+fn socket_path(base: &Path) -> PathBuf {
     let inside = base.join("socket");
-    let folder = if inside.join(SOCKET_NAME).as_os_str().len() <= MAX_SOCKET_PATH {
+    if inside.join(SOCKET_NAME).as_os_str().len() <= MAX_SOCKET_PATH {
         inside
     } else {
         Path::new("/tmp").join(format!("verbatim-{}", short_hash(base)))
+    }
+}
+
+/// Where the socket of the server is that another process runs for this data folder.
+pub(super) fn socket_of_running(data: &DataDir) -> Result<PathBuf, EmbeddedError> {
+    let entry = data.path().join("postgres");
+    let base = match std::fs::read_link(&entry) {
+        Ok(target) => {
+            let base = target.parent().map(Path::to_path_buf).unwrap_or_default();
+            base.canonicalize().map_err(EmbeddedError::io("use the linked folder", &base))?
+        }
+        // No link: the cluster is in the data folder.
+        Err(_) => data.path().to_path_buf(),
     };
-    own_private_folder(&folder, account)?;
-    Ok(folder)
+    Ok(socket_path(&base))
 }
 
 /// Makes `folder` with mode 0700 for the account; one that is somebody else's, or a link, is refused.

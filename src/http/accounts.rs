@@ -37,6 +37,8 @@ pub(super) struct User {
     email: Option<String>,
     is_active: bool,
     created_at: DateTime<Utc>,
+    /// What the user may do besides their own things: `user`, `auditor` or `admin`.
+    role: String,
 }
 
 impl From<UserRow> for User {
@@ -47,6 +49,7 @@ impl From<UserRow> for User {
             email: row.email,
             is_active: row.is_active,
             created_at: row.created_at,
+            role: row.role,
         }
     }
 }

@@ -40,6 +40,11 @@ impl<T> Answer<T> {
         Self { status: StatusCode::ACCEPTED, location: Some(location), ..Self::ok(body) }
     }
 
+    /// 202 with this body: taken, and there is nothing to be waited for.
+    pub fn taken(body: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, ..Self::ok(body) }
+    }
+
     /// Tells where what was made is to be found.
     #[must_use]
     pub fn found_at(mut self, location: String) -> Self {

@@ -8,8 +8,10 @@ use axum::http::{HeaderMap, header, request::Parts};
 
 use super::Doors;
 use super::error::ApiError;
+use crate::app::administration::Role;
 use crate::app::sockets::Admission;
 use crate::app::{Actor, AppError};
+use crate::auth::device;
 
 /// Name of the scheme in the API description.
 pub const SCHEME: &str = "bearer";
@@ -54,6 +56,61 @@ impl FromRequestParts<Doors> for Admitted {
         Ok(Self(doors.app.admit(token).await?))
     }
 }
+
+/// A signed-in administrator: 403 for everybody else who is signed in.
+#[derive(Debug, Clone, Copy)]
+pub struct Administrator(pub Actor);
+
+impl FromRequestParts<Doors> for Administrator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
+        let SignedIn(actor) = SignedIn::from_request_parts(parts, doors).await?;
+        doors.app.require(actor, Role::Admin).await?;
+        Ok(Self(actor))
+    }
+}
+
+impl OperationInput for Administrator {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        SignedIn::operation_input(ctx, operation);
+    }
+}
+
+/// A signed-in auditor or administrator: 403 for everybody else who is signed in.
+#[derive(Debug, Clone, Copy)]
+pub struct Auditor(pub Actor);
+
+impl FromRequestParts<Doors> for Auditor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
+        let SignedIn(actor) = SignedIn::from_request_parts(parts, doors).await?;
+        doors.app.require(actor, Role::Auditor).await?;
+        Ok(Self(actor))
+    }
+}
+
+impl OperationInput for Auditor {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        SignedIn::operation_input(ctx, operation);
+    }
+}
+
+/// The kind of program that asks, where it is known; see [`device`].
+#[derive(Debug, Clone)]
+pub struct Device(pub Option<String>);
+
+impl FromRequestParts<Doors> for Device {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Doors) -> Result<Self, ApiError> {
+        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Ok(Self(user_agent.and_then(device::named)))
+    }
+}
+
+impl OperationInput for Device {}
 
 impl OperationInput for Admitted {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {

@@ -20,6 +20,7 @@ pub mod health;
 pub mod layers;
 pub mod limits;
 pub mod request_id;
+pub mod reset_page;
 pub mod root;
 pub mod serve;
 pub mod socket;
@@ -80,7 +81,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);
-    around(router.merge(docs::routes(api)), doors)
+    around(router.merge(docs::routes(api)).merge(reset_page::routes()), doors)
 }
 
 /// What is around every route.

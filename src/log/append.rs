@@ -82,6 +82,17 @@ pub enum Appended {
     Replayed(StoredKey),
 }
 
+/// What has to be true of rows beside the log, and is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Condition {
+    /// There would be no administrator left.
+    #[error("there would be no administrator left")]
+    LastAdministrator,
+    /// The token that should replace a password is unknown, spent or has run out.
+    #[error("the token is not good")]
+    ResetSpent,
+}
+
 /// Why nothing was written (or, for `Unavailable`, why nobody knows).
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -94,6 +105,9 @@ pub enum AppendError {
     /// More than the allowance has.
     #[error("{0}")]
     Overdrawn(Overdrawn),
+    /// A condition on a row beside the log does not hold.
+    #[error("{0}")]
+    Condition(#[from] Condition),
     /// The database is out of reach, full or too slow.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<sqlx::Error>),
@@ -113,10 +127,12 @@ impl From<sqlx::Error> for AppendError {
             // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
             "VB001" | "40001" | "40P01" => Self::Conflict,
             "VB006" => Self::CredentialChanged,
-            "VB007" => match overdrawn(&error) {
+            "VB009" => match overdrawn(&error) {
                 Some(overdrawn) => Self::Overdrawn(overdrawn),
                 None => Self::Rejected(error),
             },
+            "VB007" => Self::Condition(Condition::LastAdministrator),
+            "VB008" => Self::Condition(Condition::ResetSpent),
             "23505" if database.constraint().is_some_and(|name| RACES.contains(&name)) => Self::Conflict,
             // 08 connection, 53 resources, 55P03 lock time-out, 57 operator or time-out, 25006 read-only (a replica).
             code if code.starts_with("08")

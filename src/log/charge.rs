@@ -160,7 +160,7 @@ impl Charge {
 /// The refusal in a database's error, if it is one.
 pub(super) fn overdrawn(error: &sqlx::Error) -> Option<Overdrawn> {
     let error = error.as_database_error()?;
-    if error.code()? != "VB007" {
+    if error.code()? != "VB009" {
         return None;
     }
     Overdrawn::parse(error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.detail()?)

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::append::{AppendError, Appended, Appending, Check, NewEvent};
+use super::append::{AppendError, Appended, Appending, Check, Condition, NewEvent};
 use super::cache::{StateCache, StreamName};
 use super::charge::{Charge, Charged, Left, Overdrawn};
 use super::command_key::{self, CommandKey, StoredKey};
@@ -50,6 +50,9 @@ pub enum ExecuteError {
     /// It takes more than the person's allowance has.
     #[error("{0}")]
     Overdrawn(Overdrawn),
+    /// A condition on rows beside the log does not hold.
+    #[error("{0}")]
+    Condition(Condition),
     /// Other writers were faster every time.
     #[error("too many writers at once")]
     Busy,
@@ -219,6 +222,18 @@ impl Executor {
         self.state_of(id, false).await
     }
 
+    /// The state that an aggregate had at `sequence`, read from the log.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Internal`.
+    pub async fn state_at<A>(&self, id: &str, sequence: i64) -> Result<A, ExecuteError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        Ok(soon(self.loader.at::<A>(&self.vault, id, sequence)).await?)
+    }
+
     async fn state_of<A>(&self, id: &str, fresh: bool) -> Result<A, ExecuteError>
     where
         A: Stored,
@@ -370,6 +385,7 @@ impl Executor {
             Err(AppendError::Conflict) => Ok(Try::Conflict),
             Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
             Err(AppendError::Overdrawn(overdrawn)) => Err(ExecuteError::Overdrawn(overdrawn)),
+            Err(AppendError::Condition(condition)) => Err(ExecuteError::Condition(condition)),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
         }
@@ -454,6 +470,7 @@ fn tell(span: &Span, outcome: &Result<Outcome, ExecuteError>) {
         Err(ExecuteError::KeyReused) => return span.ended("key_reused"),
         Err(ExecuteError::CredentialChanged) => return span.ended("credential_changed"),
         Err(ExecuteError::Overdrawn(_)) => return span.ended("overdrawn"),
+        Err(ExecuteError::Condition(_)) => return span.ended("condition"),
         Err(ExecuteError::Busy) => "busy",
         Err(ExecuteError::Unavailable(_)) => "unavailable",
         Err(ExecuteError::Internal(_)) => "internal",

@@ -12,6 +12,7 @@ use super::command_key::CommandKey;
 use super::stored::Stored;
 use super::unit::{Unit, UnitError};
 use super::witness::Witness;
+use crate::mail::MailKind;
 
 /// Commands to aggregates with everything that has to be written together with their events.
 pub struct Intent {
@@ -117,6 +118,48 @@ pub enum Beside {
         /// The one that stays.
         except: Option<Uuid>,
     },
+    /// The kind of program that a new login was started with. Stands behind its start.
+    LoginDevice {
+        /// The login.
+        login_id: Uuid,
+        /// The program, as [`crate::auth::device`] names it.
+        device: Option<String>,
+    },
+    /// The user is an administrator from now on, or not any more; that one is left is a condition.
+    Administrator {
+        /// Whose.
+        user_id: Uuid,
+        /// Which.
+        is_one: bool,
+    },
+    /// A token that replaces a password is used up, with all others of the user; that it is good is a condition.
+    ResetSpend {
+        /// Whose.
+        user_id: Uuid,
+        /// Hash of the token.
+        token_hash: [u8; 32],
+    },
+    /// Every token that replaces the user's password is worthless from now on.
+    ResetsVoid {
+        /// Whose.
+        user_id: Uuid,
+    },
+    /// Failed sign-ins of an account do not count any more.
+    FailuresForget {
+        /// The account, as [`crate::auth::Lockout`] counts it.
+        account: String,
+    },
+    /// A mail to be sent.
+    Mail {
+        /// Its id.
+        mail_id: Uuid,
+        /// What it is.
+        kind: MailKind,
+        /// Whom it concerns.
+        user_id: Uuid,
+        /// Whether it goes to the address that this append replaces.
+        to_old_address: bool,
+    },
 }
 
 impl Beside {
@@ -137,6 +180,22 @@ impl Beside {
             }),
             Self::LoginsEnd { user_id, reason, except } => json!({
                 "kind": "logins_end_all", "user_id": user_id, "reason": reason, "except": except,
+            }),
+            Self::LoginDevice { login_id, device } => {
+                json!({"kind": "login_device", "login_id": login_id, "device": device})
+            }
+            Self::Administrator { user_id, is_one } => {
+                let kind = if *is_one { "administrator_add" } else { "administrator_remove" };
+                json!({"kind": kind, "user_id": user_id})
+            }
+            Self::ResetSpend { user_id, token_hash } => {
+                json!({"kind": "reset_spend", "user_id": user_id, "token_hash": base64.encode(token_hash)})
+            }
+            Self::ResetsVoid { user_id } => json!({"kind": "resets_void", "user_id": user_id}),
+            Self::FailuresForget { account } => json!({"kind": "failures_forget", "account": account}),
+            Self::Mail { mail_id, kind, user_id, to_old_address } => json!({
+                "kind": "mail", "mail_id": mail_id, "mail_kind": kind.as_str(), "user_id": user_id,
+                "to_old_address": to_old_address,
             }),
         }
     }

@@ -73,6 +73,22 @@ impl Loader {
         Ok((state, sequence))
     }
 
+    /// The state that a stream gave at `sequence`.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn at<A>(&self, vault: &Vault, id: &str, sequence: i64) -> Result<A, LoadError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let mut state = A::default();
+        let events = self.repository.get_events::<A>(id).await?;
+        let until = usize::try_from(sequence).unwrap_or_default();
+        self.apply(vault, id, &mut state, events.into_iter().filter(|event| event.sequence <= until)).await?;
+        Ok(state)
+    }
+
     /// Applies to `state` what the stream got after `sequence`; returns where it stands then.
     ///
     /// # Errors
@@ -89,11 +105,27 @@ impl Loader {
         A::Command: Clone + Send + Sync + 'static,
     {
         let from = usize::try_from(sequence).unwrap_or_default();
-        let mut events = if from == 0 {
+        let events = if from == 0 {
             self.repository.get_events::<A>(id).await?
         } else {
             self.repository.get_last_events::<A>(id, from).await?
         };
+        Ok(self.apply(vault, id, state, events).await?.unwrap_or(sequence))
+    }
+
+    /// Applies stored events to `state`; returns the place of the last one.
+    async fn apply<A>(
+        &self,
+        vault: &Vault,
+        id: &str,
+        state: &mut A,
+        events: impl IntoIterator<Item = SerializedEvent>,
+    ) -> Result<Option<i64>, LoadError>
+    where
+        A: Stored,
+        A::Command: Clone + Send + Sync + 'static,
+    {
+        let mut events: Vec<SerializedEvent> = events.into_iter().collect();
         let mut documents: Vec<_> = events
             .iter_mut()
             .map(|event| {
@@ -102,13 +134,13 @@ impl Loader {
             })
             .collect();
         open_all(vault, &mut documents).await?;
-        let mut stands = sequence;
+        let mut last = None;
         for (mut event, (_, payload)) in events.into_iter().zip(documents) {
             event.payload = payload;
-            stands = i64::try_from(event.sequence).unwrap_or(i64::MAX);
+            last = Some(i64::try_from(event.sequence).unwrap_or(i64::MAX));
             state.apply(self.decode::<A>(event)?);
         }
-        Ok(stands)
+        Ok(last)
     }
 
     fn decode<A>(&self, event: SerializedEvent) -> Result<A::Event, LoadError>

@@ -69,6 +69,7 @@ async fn write_all(pool: WarmPool, appendings: Vec<Arc<Appending>>) -> Vec<Resul
             AppendError::Conflict
             | AppendError::CredentialChanged
             | AppendError::Overdrawn(_)
+            | AppendError::Condition(_)
             | AppendError::Rejected(_),
         ) => {
             metrics::counter!("verbatim_appends_parted_total").increment(1);

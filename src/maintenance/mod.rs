@@ -1,5 +1,6 @@
-//! What an operator runs by hand: migrations, rebuilding read models, looking at the configuration.
+//! What an operator runs by hand: migrations, rebuilding read models, accounts, looking at the configuration.
 
+pub mod accounts;
 pub mod parked;
 pub mod tail;
 

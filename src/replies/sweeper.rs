@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease;
 use crate::app::attempts;
-use crate::auth::{Logins, Tickets};
+use crate::auth::{Lockout, Logins, Resets, Tickets};
 use crate::clock::Clock;
 use crate::log::{ExecuteError, Executor, Intent, command_key};
+use crate::mail::Outbox;
 
 /// How often overdue replies are looked for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +36,12 @@ pub struct Sweeper {
     pub logins: Logins,
     /// Those that nobody has used are cleared.
     pub tickets: Tickets,
+    /// Failures that do not count any more are cleared.
+    pub lockout: Lockout,
+    /// Spent ones are cleared.
+    pub resets: Resets,
+    /// Mails that could not be sent are cleared.
+    pub outbox: Outbox,
     /// Time of the events.
     pub clock: Clock,
 }
@@ -114,6 +121,15 @@ impl Sweeper {
         }
         if let Err(error) = self.tickets.purge().await {
             tracing::warn!(%error, "old tickets were not dropped");
+        }
+        if let Err(error) = self.lockout.purge().await {
+            tracing::warn!(%error, "failed sign-ins that do not count any more were not dropped");
+        }
+        if let Err(error) = self.resets.purge().await {
+            tracing::warn!(%error, "old password resets were not dropped");
+        }
+        if let Err(error) = self.outbox.purge().await {
+            tracing::warn!(%error, "mails that could not be sent were not dropped");
         }
     }
 }

@@ -14,13 +14,14 @@ use super::database::Opened;
 use super::lag;
 use super::secrets::Secrets;
 use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
+use crate::app::accounts::AccountParts;
 use crate::app::attempts::Attempts;
 use crate::app::limits::{MessageLimits, Rates};
 use crate::app::seats::Seats;
 use crate::app::uploads::{FileLimits, FileParts};
 use crate::app::{App, Parts, Settings};
 use crate::auth::passwords::PasswordLimits;
-use crate::auth::{Credentials, LoginPolicy, Logins, OpenLogins, Passwords, Tickets};
+use crate::auth::{Credentials, Lockout, LoginPolicy, Logins, OpenLogins, Passwords, Resets, Tickets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
 use crate::files::{FileStore, FileSweep};
@@ -28,6 +29,7 @@ use crate::lifecycle::Lifecycle;
 use crate::live::between::Between;
 use crate::live::{Hub, People, Stored};
 use crate::log::{Executor, Quotas};
+use crate::mail::{Mailer, Outbox, Post};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
@@ -58,6 +60,8 @@ pub struct Built {
     pub sweep: FileSweep,
     /// The provider, in one line.
     pub provider: String,
+    /// The mail server, in one line.
+    pub mail: String,
     /// Head of the log at start: ready means that the read models have passed it.
     pub ready_from: i64,
 }
@@ -151,6 +155,10 @@ pub async fn build_over(
     let open_logins = OpenLogins::default();
     lifecycle.service(open_logins.clone().run(logins.clone(), lifecycle.last.clone()));
     let tickets = Tickets::new(pool.clone());
+    let lockout = Lockout::new(pool.clone(), config.auth.lockout);
+    let resets = Resets::new(pool.clone());
+    let post = config.mail.as_ref().map(Post::open).transpose()?;
+    let outbox = Outbox::new(pool.clone());
     let provider = provider(config)?;
     let quizzes = Quizzes::of(&config.quizzes)?;
     let described = provider.describe();
@@ -181,6 +189,9 @@ pub async fn build_over(
         executor: executor.clone(),
         logins: logins.clone(),
         tickets: tickets.clone(),
+        lockout: lockout.clone(),
+        resets: resets.clone(),
+        outbox: outbox.clone(),
         clock: clock.clone(),
     };
     let sweep = FileSweep {
@@ -189,6 +200,23 @@ pub async fn build_over(
         store: files.clone(),
         clock: clock.clone(),
     };
+    let mail = match &post {
+        Some(post) => format!("mail: through {}", post.describe()),
+        None => "mail: no server is set (SMTP_URL), so nobody is sent a password reset; `verbatim accounts reset` makes \
+                 one by hand"
+            .to_owned(),
+    };
+    if let Some(post) = post.clone().filter(|_| config.roles.has(Role::Worker)) {
+        let mailer = Mailer {
+            outbox: outbox.clone(),
+            post,
+            resets: resets.clone(),
+            executor: executor.clone(),
+            public_url: config.files.public_url.clone(),
+            clock: clock.clone(),
+        };
+        lifecycle.service(mailer.run(lifecycle.soft.clone()));
+    }
     if config.roles.has(Role::Worker) {
         lifecycle.service(sweep.clone().run(lifecycle.soft.clone()));
         let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
@@ -241,6 +269,7 @@ pub async fn build_over(
         passwords: Passwords::new(PasswordLimits::default())?,
         credentials: Credentials::new(pool.clone()),
         logins,
+        accounts: AccountParts { lockout, resets, outbox: post.is_some().then_some(outbox) },
         open_logins,
         tickets,
         seats: Seats::new(config.sockets.per_user, config.sockets.streams_per_user),
@@ -263,7 +292,7 @@ pub async fn build_over(
         stopping: lifecycle.soft.clone(),
         pool: warm.clone(),
     });
-    Ok(Built { app, hub, pool, warm, relay, files, sweep, provider: described, ready_from })
+    Ok(Built { app, hub, pool, warm, relay, files, sweep, provider: described, mail, ready_from })
 }
 
 /// How often messages may be sent, and how much replies may take.

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::config::{Config, Database};
-use crate::embedded::{Embedded, EmbeddedSettings};
+use crate::embedded::{Embedded, EmbeddedError, EmbeddedSettings, Running};
 
 /// The migrations, as they were when this was built.
 pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
@@ -49,6 +49,35 @@ impl Opened {
         }
         connection.close().await?;
         Ok(opened)
+    }
+
+    /// The same for a short command: when another process runs the private server, it goes there, and the second value
+    /// knows the keys.
+    ///
+    /// # Errors
+    /// One plain sentence.
+    pub async fn open_or_join(config: &Config) -> anyhow::Result<(Self, Option<Running>)> {
+        let refused = match Self::open(config).await {
+            Ok(opened) => return Ok((opened, None)),
+            Err(refused) => refused,
+        };
+        if !matches!(refused.downcast_ref(), Some(EmbeddedError::InUse { .. })) {
+            return Err(refused);
+        }
+        let running = Running::beside(&EmbeddedSettings::of(config))?;
+        let options = running.connect_options();
+        let joined = Self {
+            embedded: None,
+            application: options.clone(),
+            projector: options,
+            // For one command at a time, beside those of the process that serves.
+            pool_size: 4,
+            set_roles: true,
+        };
+        let mut connection = joined.first_connection().await?;
+        check_schema(&mut connection).await?;
+        connection.close().await?;
+        Ok((joined, Some(running)))
     }
 
     /// Only says where it is, without looking at the schema.

@@ -63,6 +63,9 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         tracing::warn!("{note}");
     }
     tracing::info!("{}", built.provider);
+    if config.roles.has(Role::Api) || config.roles.has(Role::Worker) {
+        tracing::info!("{}", built.mail);
+    }
     tracing::info!("{}", database.describe());
     tracing::info!("files: {}", built.files.describe());
     if let Some(traces) = &config.traces {

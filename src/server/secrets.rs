@@ -5,7 +5,7 @@ use projections::log::MasterKey;
 
 use crate::auth::{LinkKey, NameKeys, TokenKeys};
 use crate::config::{Config, Kept, key_id};
-use crate::embedded::{Embedded, JWT_SECRET, MASTER_KEY};
+use crate::embedded::{DataDir, Embedded, JWT_SECRET, MASTER_KEY};
 use crate::live::sealed::LiveKey;
 
 /// Keys, ready for use.
@@ -28,9 +28,17 @@ impl Secrets {
     /// # Errors
     /// The data folder's secrets cannot be read or made; a key is unusable.
     pub fn of(config: &Config, embedded: Option<&Embedded>) -> anyhow::Result<Self> {
+        Self::kept_in(config, embedded.map(Embedded::data_dir))
+    }
+
+    /// The same with the data folder itself.
+    ///
+    /// # Errors
+    /// As [`Secrets::of`].
+    pub fn kept_in(config: &Config, data: Option<&DataDir>) -> anyhow::Result<Self> {
         let from_folder = |name: &str| {
-            let embedded = embedded.context("only the embedded default keeps secrets in the data folder")?;
-            Ok::<_, anyhow::Error>(embedded.data_dir().secret(name)?)
+            let data = data.context("only the embedded default keeps secrets in the data folder")?;
+            Ok::<_, anyhow::Error>(data.secret(name)?)
         };
         let master = match &config.auth.master_key {
             Kept::Given(key) => *key.expose(),

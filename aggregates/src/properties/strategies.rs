@@ -14,7 +14,7 @@ use crate::conversation::{
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
-use crate::user::UserCommand;
+use crate::user::{Role, UserCommand};
 use crate::values::{EmailAddress, MessageText, ReplyText, Title, Username};
 
 pub(super) fn at() -> impl Strategy<Value = DateTime<Utc>> {
@@ -86,16 +86,24 @@ fn plan() -> impl Strategy<Value = ReplyPlan> {
 
 /// Any command of a user.
 pub(super) fn user_command() -> impl Strategy<Value = UserCommand> {
-    let email = personal(
-        prop::sample::select(&["ada@example.org", "eve@example.org"][..])
-            .prop_map(|text| EmailAddress::parse(text).unwrap()),
-    );
-    let name =
-        personal(prop::sample::select(&["ada", "eve"][..]).prop_map(|text| Username::parse(text).unwrap()));
+    let email = || {
+        personal(
+            prop::sample::select(&["ada@example.org", "eve@example.org"][..])
+                .prop_map(|text| EmailAddress::parse(text).unwrap()),
+        )
+    };
+    let name = || {
+        personal(prop::sample::select(&["ada", "eve"][..]).prop_map(|text| Username::parse(text).unwrap()))
+    };
     prop_oneof![
-        4 => (user(), email, prop::option::of(name), at())
+        4 => (user(), email(), prop::option::of(name()), at())
             .prop_map(|(user_id, email, username, at)| UserCommand::Register { user_id, email, username, at }),
         4 => at().prop_map(|at| UserCommand::ChangePassword { at }),
+        4 => (email(), email(), at()).prop_map(|(from, to, at)| UserCommand::ChangeEmail { from, to, at }),
+        4 => (prop::option::of(name()), name(), at())
+            .prop_map(|(from, to, at)| UserCommand::ChangeUsername { from, to, at }),
+        4 => (prop::sample::select(Role::ALL), prop::option::of(user()), at())
+            .prop_map(|(role, by, at)| UserCommand::GrantRole { role, by, at }),
         1 => at().prop_map(|at| UserCommand::Deactivate { at }),
     ]
 }

@@ -4,7 +4,7 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::{UserCommand, UserError, UserEvent};
+use super::{Role, UserCommand, UserError, UserEvent};
 use crate::ids::UserId;
 use crate::personal::Personal;
 use crate::values::{EmailAddress, Username};
@@ -20,6 +20,7 @@ struct Account {
     user_id: UserId,
     email: Personal<EmailAddress>,
     username: Option<Personal<Username>>,
+    role: Role,
     active: bool,
 }
 
@@ -30,13 +31,13 @@ impl User {
         self.account.as_ref().map(|account| account.user_id)
     }
 
-    /// The address given at the registration.
+    /// The address.
     #[must_use]
     pub fn email(&self) -> Option<&Personal<EmailAddress>> {
         self.account.as_ref().map(|account| &account.email)
     }
 
-    /// The user name given at the registration, if one was.
+    /// The name to sign in with, if there is one.
     #[must_use]
     pub fn username(&self) -> Option<&Personal<Username>> {
         self.account.as_ref().and_then(|account| account.username.as_ref())
@@ -46,6 +47,12 @@ impl User {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.account.as_ref().is_some_and(|account| account.active)
+    }
+
+    /// What the person may do besides their own things: nothing any more once the account is closed.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.account.as_ref().filter(|account| account.active).map_or(Role::User, |account| account.role)
     }
 
     /// About how much memory the state takes, for a cache bounded by bytes.
@@ -80,11 +87,35 @@ pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, User
             Some(_) => Err(UserError::AlreadyRegistered),
         },
         UserCommand::ChangePassword { at } => {
-            let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
-            if !account.active {
-                return Err(UserError::Deactivated);
-            }
+            let account = open(state)?;
             Ok(vec![UserEvent::PasswordChanged { user_id: account.user_id, at }])
+        }
+        UserCommand::ChangeEmail { from, to, at } => {
+            let account = open(state)?;
+            if account.email == to {
+                return Ok(Vec::new());
+            }
+            if account.email != from {
+                return Err(UserError::ChangedMeanwhile);
+            }
+            Ok(vec![UserEvent::EmailChanged { user_id: account.user_id, email: to, at }])
+        }
+        UserCommand::ChangeUsername { from, to, at } => {
+            let account = open(state)?;
+            if account.username.as_ref() == Some(&to) {
+                return Ok(Vec::new());
+            }
+            if account.username != from {
+                return Err(UserError::ChangedMeanwhile);
+            }
+            Ok(vec![UserEvent::UsernameChanged { user_id: account.user_id, username: to, at }])
+        }
+        UserCommand::GrantRole { role, by, at } => {
+            let account = open(state)?;
+            if account.role == role {
+                return Ok(Vec::new());
+            }
+            Ok(vec![UserEvent::RoleGranted { user_id: account.user_id, role, by, at }])
         }
         UserCommand::Deactivate { at } => {
             let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
@@ -94,6 +125,12 @@ pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, User
             Ok(vec![UserEvent::UserDeactivated { user_id: account.user_id, at }])
         }
     }
+}
+
+/// The account, if there is one and it is open.
+fn open(state: &User) -> Result<&Account, UserError> {
+    let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
+    if account.active { Ok(account) } else { Err(UserError::Deactivated) }
 }
 
 impl Aggregate for User {
@@ -116,16 +153,17 @@ impl Aggregate for User {
     }
 
     fn apply(&mut self, event: Self::Event) {
+        if let UserEvent::UserRegistered { user_id, email, username, at: _ } = event {
+            self.account = Some(Account { user_id, email, username, role: Role::User, active: true });
+            return;
+        }
+        let Some(account) = &mut self.account else { return };
         match event {
-            UserEvent::UserRegistered { user_id, email, username, at: _ } => {
-                self.account = Some(Account { user_id, email, username, active: true });
-            }
-            UserEvent::PasswordChanged { .. } => {}
-            UserEvent::UserDeactivated { .. } => {
-                if let Some(account) = &mut self.account {
-                    account.active = false;
-                }
-            }
+            UserEvent::UserRegistered { .. } | UserEvent::PasswordChanged { .. } => {}
+            UserEvent::EmailChanged { email, .. } => account.email = email,
+            UserEvent::UsernameChanged { username, .. } => account.username = Some(username),
+            UserEvent::RoleGranted { role, .. } => account.role = role,
+            UserEvent::UserDeactivated { .. } => account.active = false,
         }
     }
 }

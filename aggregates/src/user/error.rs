@@ -11,6 +11,9 @@ pub enum UserError {
     /// The id belongs to a user with other data.
     #[error("the user is already registered")]
     AlreadyRegistered,
+    /// What was to be replaced has been replaced by something else since.
+    #[error("the account has been changed meanwhile")]
+    ChangedMeanwhile,
     /// The account is closed.
     #[error("the user is deactivated")]
     Deactivated,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::UserId;
 use crate::personal::Personal;
+use crate::user::Role;
 use crate::values::{EmailAddress, Username};
 
 /// A fact about one user. Fields that this version does not know are refused, never dropped.
@@ -30,6 +31,35 @@ pub enum UserEvent {
         /// When.
         at: DateTime<Utc>,
     },
+    /// Another address took the place of the one before.
+    EmailChanged {
+        /// Whose.
+        user_id: UserId,
+        /// The address from now on, as typed.
+        email: Personal<EmailAddress>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Another name to sign in with took the place of the one before, if there was one.
+    UsernameChanged {
+        /// Whose.
+        user_id: UserId,
+        /// The name from now on.
+        username: Personal<Username>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// What the person may do besides their own things was settled anew.
+    RoleGranted {
+        /// Whose.
+        user_id: UserId,
+        /// The role from now on.
+        role: Role,
+        /// The administrator who decided it; none: it was done by command, at the server.
+        by: Option<UserId>,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// The account was closed.
     UserDeactivated {
         /// Whose.
@@ -41,8 +71,14 @@ pub enum UserEvent {
 
 impl UserEvent {
     /// Every event type of this aggregate with the version that this code writes.
-    pub const TYPES: &[(&str, u32)] =
-        &[("user_registered", 1), ("password_changed", 1), ("user_deactivated", 1)];
+    pub const TYPES: &[(&str, u32)] = &[
+        ("user_registered", 1),
+        ("password_changed", 1),
+        ("email_changed", 1),
+        ("username_changed", 1),
+        ("role_granted", 1),
+        ("user_deactivated", 1),
+    ];
 
     /// The event's name in the log.
     #[must_use]
@@ -50,6 +86,9 @@ impl UserEvent {
         match self {
             Self::UserRegistered { .. } => "user_registered",
             Self::PasswordChanged { .. } => "password_changed",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::UsernameChanged { .. } => "username_changed",
+            Self::RoleGranted { .. } => "role_granted",
             Self::UserDeactivated { .. } => "user_deactivated",
         }
     }
@@ -60,6 +99,9 @@ impl UserEvent {
         match self {
             Self::UserRegistered { at, .. }
             | Self::PasswordChanged { at, .. }
+            | Self::EmailChanged { at, .. }
+            | Self::UsernameChanged { at, .. }
+            | Self::RoleGranted { at, .. }
             | Self::UserDeactivated { at, .. } => *at,
         }
     }

@@ -7,11 +7,13 @@ mod aggregate;
 mod command;
 mod error;
 mod event;
+mod role;
 
 pub use aggregate::{User, decide};
 pub use command::UserCommand;
 pub use error::UserError;
 pub use event::UserEvent;
+pub use role::Role;
 
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,121 @@ fn an_unknown_user_cannot_be_deactivated() {
     given(vec![]).when(UserCommand::Deactivate { at: at(5) }).then_expect_error(UserError::NotRegistered);
 }
 
+fn changed_email(to: &str) -> UserEvent {
+    UserEvent::EmailChanged { user_id: ada(), email: email(to), at: at(2) }
+}
+
+fn change_email(from: &str, to: &str) -> UserCommand {
+    UserCommand::ChangeEmail { from: email(from), to: email(to), at: at(2) }
+}
+
+#[test]
+fn another_address_takes_the_place_of_the_one_that_is_there() {
+    let (old, new) = ("ada@example.org", "ada.l@example.org");
+    given(vec![registered()]).when(change_email(old, new)).then_expect_events(vec![changed_email(new)]);
+    // Another spelling is another text.
+    let louder = "ADA@example.org";
+    given(vec![registered()]).when(change_email(old, louder)).then_expect_events(vec![changed_email(louder)]);
+    given(vec![registered(), changed_email(new)])
+        .when(change_email(new, old))
+        .then_expect_events(vec![changed_email(old)]);
+}
+
+#[test]
+fn the_address_that_is_there_already_changes_nothing_whatever_was_to_be_replaced() {
+    for from in ["ada@example.org", "eve@example.org"] {
+        given(vec![registered()]).when(change_email(from, "ada@example.org")).then_expect_events(vec![]);
+    }
+}
+
+#[test]
+fn an_address_that_is_not_there_any_more_is_not_replaced() {
+    given(vec![registered(), changed_email("ada.l@example.org")])
+        .when(change_email("ada@example.org", "ada.m@example.org"))
+        .then_expect_error(UserError::ChangedMeanwhile);
+}
+
+fn change_name(from: Option<Personal<Username>>, to: &str) -> UserCommand {
+    UserCommand::ChangeUsername { from, to: name(to).unwrap(), at: at(2) }
+}
+
+fn changed_name(to: &str) -> UserEvent {
+    UserEvent::UsernameChanged { user_id: ada(), username: name(to).unwrap(), at: at(2) }
+}
+
+#[test]
+fn another_name_takes_the_place_of_the_one_that_is_there_and_a_first_one_of_none() {
+    given(vec![registered()])
+        .when(change_name(name("ada"), "ada-l"))
+        .then_expect_events(vec![changed_name("ada-l")]);
+    let nameless = UserEvent::UserRegistered {
+        user_id: ada(),
+        email: email("ada@example.org"),
+        username: None,
+        at: at(0),
+    };
+    given(vec![nameless]).when(change_name(None, "ada")).then_expect_events(vec![changed_name("ada")]);
+    given(vec![registered()]).when(change_name(None, "ada")).then_expect_events(vec![]);
+}
+
+#[test]
+fn a_name_that_is_not_there_any_more_is_not_replaced() {
+    for from in [None, name("eve")] {
+        given(vec![registered()])
+            .when(change_name(from, "ada-l"))
+            .then_expect_error(UserError::ChangedMeanwhile);
+    }
+}
+
+fn granted(role: Role) -> UserEvent {
+    UserEvent::RoleGranted { user_id: ada(), role, by: None, at: at(2) }
+}
+
+fn grant(role: Role) -> UserCommand {
+    UserCommand::GrantRole { role, by: None, at: at(2) }
+}
+
+#[test]
+fn a_role_is_granted_taken_back_and_not_granted_twice() {
+    given(vec![registered()]).when(grant(Role::Admin)).then_expect_events(vec![granted(Role::Admin)]);
+    given(vec![registered(), granted(Role::Admin)])
+        .when(grant(Role::User))
+        .then_expect_events(vec![granted(Role::User)]);
+    given(vec![registered(), granted(Role::Admin)]).when(grant(Role::Admin)).then_expect_events(vec![]);
+    given(vec![registered()]).when(grant(Role::User)).then_expect_events(vec![]);
+    let eve = Some(UserId::new(Uuid::from_u128(2)));
+    given(vec![registered()])
+        .when(UserCommand::GrantRole { role: Role::Auditor, by: eve, at: at(2) })
+        .then_expect_events(vec![UserEvent::RoleGranted {
+            user_id: ada(),
+            role: Role::Auditor,
+            by: eve,
+            at: at(2),
+        }]);
+}
+
+#[test]
+fn nothing_of_an_account_that_is_closed_or_not_there_is_changed() {
+    for command in [
+        change_email("ada@example.org", "ada.l@example.org"),
+        change_name(name("ada"), "ada-l"),
+        grant(Role::Admin),
+    ] {
+        given(vec![]).when(command.clone()).then_expect_error(UserError::NotRegistered);
+        given(vec![registered(), deactivated()]).when(command).then_expect_error(UserError::Deactivated);
+    }
+}
+
+#[test]
+fn roles_are_ordered_and_have_names() {
+    assert!(Role::User < Role::Auditor && Role::Auditor < Role::Admin);
+    for role in Role::ALL {
+        assert_eq!(Role::named(role.as_str()), Some(*role));
+        assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+    }
+    assert_eq!(Role::named("Admin"), None);
+}
+
 #[test]
 fn the_state_shows_who_is_registered_and_whether_the_account_is_open() {
     use cqrs_es::Aggregate;
@@ -142,7 +257,14 @@ fn the_state_shows_who_is_registered_and_whether_the_account_is_open() {
     assert_eq!(user.email(), Some(&email("ada@example.org")));
     assert_eq!(user.username(), name("ada").as_ref());
     assert!(user.is_active());
+    assert_eq!(user.role(), Role::User);
     assert_eq!(user.approximate_bytes(), empty + "ada@example.org".len() + "ada".len());
+    user.apply(changed_email("ada.l@example.org"));
+    user.apply(changed_name("ada-l"));
+    user.apply(granted(Role::Admin));
+    assert_eq!((user.email(), user.username()), (Some(&email("ada.l@example.org")), name("ada-l").as_ref()));
+    assert_eq!(user.role(), Role::Admin);
     user.apply(deactivated());
     assert!(!user.is_active());
+    assert_eq!(user.role(), Role::User, "a closed account may do nothing");
 }

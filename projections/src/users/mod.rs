@@ -1,4 +1,4 @@
-//! The users: who there is, under which address and name, and whether the account is active.
+//! The users: who there is, under which address and name, what they may do, and whether the account is active.
 
 pub mod query;
 
@@ -44,7 +44,8 @@ impl Projection for Users {
 async fn apply(connection: &mut PgConnection, event: &UserEvent) -> Result<(), sqlx::Error> {
     let query = match event {
         UserEvent::UserRegistered { user_id, email, username, at } => sqlx::query(
-            "INSERT INTO users (user_id, email, username, is_active, created_at) VALUES ($1, $2, $3, true, $4)",
+            "INSERT INTO users (user_id, email, username, role, is_active, created_at)
+             VALUES ($1, $2, $3, 'user', true, $4)",
         )
         .bind(user_id.uuid())
         .bind(email.as_ref().known().map(|email| email.as_str()))
@@ -54,6 +55,21 @@ async fn apply(connection: &mut PgConnection, event: &UserEvent) -> Result<(), s
             sqlx::query("UPDATE users SET password_changed_at = $2 WHERE user_id = $1")
                 .bind(user_id.uuid())
                 .bind(*at)
+        }
+        UserEvent::EmailChanged { user_id, email, at: _ } => {
+            sqlx::query("UPDATE users SET email = $2 WHERE user_id = $1")
+                .bind(user_id.uuid())
+                .bind(email.as_ref().known().map(|email| email.as_str()))
+        }
+        UserEvent::UsernameChanged { user_id, username, at: _ } => {
+            sqlx::query("UPDATE users SET username = $2 WHERE user_id = $1")
+                .bind(user_id.uuid())
+                .bind(username.as_ref().known().map(|name| name.as_str()))
+        }
+        UserEvent::RoleGranted { user_id, role, by: _, at: _ } => {
+            sqlx::query("UPDATE users SET role = $2 WHERE user_id = $1")
+                .bind(user_id.uuid())
+                .bind(role.as_str())
         }
         UserEvent::UserDeactivated { user_id, at: _ } => {
             sqlx::query("UPDATE users SET is_active = false WHERE user_id = $1").bind(user_id.uuid())

@@ -295,6 +295,9 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
             let user = match event {
                 aggregates::user::UserEvent::UserRegistered { user_id, .. }
                 | aggregates::user::UserEvent::PasswordChanged { user_id, .. }
+                | aggregates::user::UserEvent::EmailChanged { user_id, .. }
+                | aggregates::user::UserEvent::UsernameChanged { user_id, .. }
+                | aggregates::user::UserEvent::RoleGranted { user_id, .. }
                 | aggregates::user::UserEvent::UserDeactivated { user_id, .. } => user_id.uuid(),
             };
             (user, user)

@@ -1,18 +1,22 @@
-//! `/api/auth/*` and `/api/users/me`: registration, sign-in, tokens, the current user.
+//! `/api/auth/*` and `/api/users/me`: registration, sign-in, tokens, logins, the current user.
 
+use aggregates::ids::LoginId;
 use aide::axum::ApiRouter;
-use aide::axum::routing::{get_with, post_with};
+use aide::axum::routing::{delete_with, get_with, post_with, put_with};
 use axum::Json;
 use axum::extract::State;
 
+use super::account_wire::{
+    EmailRequest, ForgotAnswer, ForgotRequest, LoginItem, LoginsAnswer, ResetRequest, UsernameRequest,
+};
 use super::wire::{PasswordRequest, ProofRequest, RefreshRequest, RegisterAnswer};
 use crate::app::accounts::Registration;
 use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::answer::{Answer, Done};
-use crate::http::auth::SignedIn;
+use crate::http::auth::{Device, SignedIn};
 use crate::http::error::ApiError;
-use crate::http::extract::{Command, FormCommand};
+use crate::http::extract::{Command, FormCommand, KeyedFormCommand, PathId};
 
 const TAG: &str = "accounts";
 
@@ -61,12 +65,71 @@ pub(super) fn routes() -> ApiRouter<Doors> {
             }),
         )
         .api_route(
+            "/api/auth/password/forgot",
+            post_with(forgot_password, |op| {
+                op.id("forgot_password")
+                    .tag(TAG)
+                    .summary("Have a mail sent with which a forgotten password is replaced")
+                    .description(
+                        "The answer is the same whether there is such an account or not. The mail's token is good once, for \
+                         30 minutes.",
+                    )
+                    .response::<202, Json<ForgotAnswer>>()
+            }),
+        )
+        .api_route(
+            "/api/auth/password/reset",
+            post_with(reset_password, |op| {
+                op.id("reset_password")
+                    .tag(TAG)
+                    .summary("Replace a forgotten password with the token of a mail; every login ends")
+            }),
+        )
+        .api_route(
+            "/api/auth/logins",
+            get_with(logins, |op| {
+                op.id("logins")
+                    .tag(TAG)
+                    .summary("Where the current user is signed in")
+                    .response::<200, Json<LoginsAnswer>>()
+            })
+            .delete_with(end_other_logins, |op| {
+                op.id("end_other_logins").tag(TAG).summary("End every login but this one")
+            }),
+        )
+        .api_route(
+            "/api/auth/logins/{id}",
+            delete_with(end_login, |op| {
+                op.id("end_login").tag(TAG).summary("End one of the current user's logins")
+            }),
+        )
+        .api_route(
             "/api/auth/me",
             get_with(me, |op| op.id("auth_me").tag(TAG).summary("The current user").response::<200, Json<User>>()),
         )
         .api_route(
             "/api/users/me",
             get_with(me, |op| op.id("me").tag(TAG).summary("The current user").response::<200, Json<User>>()),
+        )
+        .api_route(
+            "/api/users/me/email",
+            put_with(change_email, |op| {
+                op.id("change_email")
+                    .tag(TAG)
+                    .summary("Go by another e-mail address")
+                    .description("The old address is told by mail, and is free for others from now on.")
+                    .response::<200, Json<User>>()
+            }),
+        )
+        .api_route(
+            "/api/users/me/username",
+            put_with(change_username, |op| {
+                op.id("change_username")
+                    .tag(TAG)
+                    .summary("Sign in under another user name")
+                    .description("The old name is free for others from now on.")
+                    .response::<200, Json<User>>()
+            }),
         )
         .api_route(
             "/api/users/me/deactivate",
@@ -78,10 +141,12 @@ pub(super) fn routes() -> ApiRouter<Doors> {
 
 async fn register(
     State(doors): State<Doors>,
+    Device(device): Device,
     command: Command<RegisterRequest>,
 ) -> Result<Answer<RegisterAnswer>, ApiError> {
     let Command { context, body } = command;
-    let registration = Registration { email: body.email, username: body.username, password: body.password };
+    let RegisterRequest { email, username, password } = body;
+    let registration = Registration { email, username, password, device };
     let signed_in = doors.app.register(&context, registration).await?;
     let position = signed_in.position;
     Ok(Answer::created(signed_in.into()).at(position))
@@ -89,10 +154,11 @@ async fn register(
 
 async fn login(
     State(doors): State<Doors>,
+    Device(device): Device,
     command: FormCommand<LoginRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
     let LoginRequest { username, password } = command.body;
-    Ok(Answer::ok(doors.app.login(&username, password).await?.into()))
+    Ok(Answer::ok(doors.app.login(&username, password, device).await?.into()))
 }
 
 async fn refresh(
@@ -116,6 +182,66 @@ async fn change_password(
     let position =
         doors.app.change_password(&context, actor, body.current_password, body.new_password).await?;
     Ok(Done { position })
+}
+
+async fn forgot_password(
+    State(doors): State<Doors>,
+    command: FormCommand<ForgotRequest>,
+) -> Result<Answer<ForgotAnswer>, ApiError> {
+    doors.app.forgot_password(&command.body.email).await?;
+    Ok(Answer::taken(ForgotAnswer::default()))
+}
+
+async fn reset_password(
+    State(doors): State<Doors>,
+    command: KeyedFormCommand<ResetRequest>,
+) -> Result<Done, ApiError> {
+    let KeyedFormCommand { context, body } = command;
+    let position = doors.app.reset_password(&context, &body.token, body.password).await?;
+    Ok(Done { position })
+}
+
+async fn logins(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+) -> Result<Answer<LoginsAnswer>, ApiError> {
+    let logins = doors.app.logins(actor).await?;
+    let items = logins.into_iter().map(|row| LoginItem::of(row, actor)).collect();
+    Ok(Answer::ok(LoginsAnswer { items }))
+}
+
+async fn end_login(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+) -> Result<Done, ApiError> {
+    doors.app.end_login(actor, LoginId::new(id)).await?;
+    Ok(Done { position: None })
+}
+
+async fn end_other_logins(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Done, ApiError> {
+    doors.app.end_other_logins(actor).await?;
+    Ok(Done { position: None })
+}
+
+async fn change_email(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    command: Command<EmailRequest>,
+) -> Result<Answer<User>, ApiError> {
+    let Command { context, body } = command;
+    let (user, position) = doors.app.change_email(&context, actor, &body.email, body.password).await?;
+    Ok(Answer::ok(user.into()).at(position))
+}
+
+async fn change_username(
+    State(doors): State<Doors>,
+    SignedIn(actor): SignedIn,
+    command: Command<UsernameRequest>,
+) -> Result<Answer<User>, ApiError> {
+    let Command { context, body } = command;
+    let (user, position) = doors.app.change_username(&context, actor, &body.username).await?;
+    Ok(Answer::ok(user.into()).at(position))
 }
 
 async fn deactivate(

@@ -1,8 +1,10 @@
-//! The chat API: accounts, chat with streaming, history, quizzes, replies, and a WebSocket.
+//! The chat API: accounts and their administration, chat with streaming, history, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
+//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`chat`], [`history`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
 
+pub mod account_wire;
 pub mod accounts;
+pub mod admin;
 pub mod chat;
 pub mod history;
 pub mod quizzes;
@@ -21,6 +23,7 @@ use super::extract::Surface;
 pub fn routes() -> ApiRouter<Doors> {
     ApiRouter::new()
         .merge(accounts::routes())
+        .merge(admin::routes())
         .merge(chat::routes())
         .merge(history::routes())
         .merge(quizzes::routes())

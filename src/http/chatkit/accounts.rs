@@ -10,7 +10,7 @@ use crate::app::{AppError, Kind};
 use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::answer::Answer;
-use crate::http::auth::SignedIn;
+use crate::http::auth::{Device, SignedIn};
 use crate::http::error::ApiError;
 use crate::http::extract::{FormCommand, KeyedFormCommand};
 
@@ -48,10 +48,12 @@ pub(super) fn routes() -> ApiRouter<Doors> {
 
 async fn sign_up(
     State(doors): State<Doors>,
+    Device(device): Device,
     command: KeyedFormCommand<RegisterRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
     let KeyedFormCommand { context, body } = command;
-    let registration = Registration { email: body.email, username: body.username, password: body.password };
+    let RegisterRequest { email, username, password } = body;
+    let registration = Registration { email, username, password, device };
     let signed_in = doors.app.register(&context, registration).await.map_err(worded)?;
     let position = signed_in.position;
     Ok(Answer::created(signed_in.into()).at(position))
@@ -67,10 +69,11 @@ fn worded(mut error: AppError) -> AppError {
 
 async fn sign_in(
     State(doors): State<Doors>,
+    Device(device): Device,
     command: FormCommand<LoginRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
     let LoginRequest { username, password } = command.body;
-    Ok(Answer::ok(doors.app.login(&username, password).await?.into()))
+    Ok(Answer::ok(doors.app.login(&username, password, device).await?.into()))
 }
 
 async fn me(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Answer<User>, ApiError> {

@@ -1,5 +1,6 @@
 //! Accounts.
 
+use aggregates::ids::UserId;
 use aggregates::user::UserEvent;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -25,7 +26,7 @@ macro_rules! about_a_user {
     )+
 
         pub(super) fn schemas(into: &mut Vec<KindSchema>) {
-            into.extend([$(schema::<$kind>()),+]);
+            into.extend([$(schema::<$kind>()),+, schema::<RoleGranted>()]);
         }
     };
 }
@@ -35,8 +36,29 @@ about_a_user! {
     Registered = "user.registered",
     /// A password was replaced.
     PasswordChanged = "user.password_changed",
+    /// An address was replaced by another.
+    EmailChanged = "user.email_changed",
+    /// A user name was replaced by another, or chosen at last.
+    UsernameChanged = "user.username_changed",
     /// An account was closed.
     Deactivated = "user.deactivated",
+}
+
+/// What somebody may do besides their own things was settled anew.
+#[derive(Serialize, JsonSchema)]
+struct RoleGranted {
+    /// The user.
+    user_id: Uuid,
+    /// The role from now on: `user`, `auditor` or `admin`.
+    role: &'static str,
+    /// The administrator who decided it; null: it was done by command, at the server.
+    by: Option<Uuid>,
+    /// When it happened.
+    at: DateTime<Utc>,
+}
+
+impl PublicData for RoleGranted {
+    const NAME: &'static str = "user.role_granted";
 }
 
 pub(super) fn public(event: &UserEvent) -> PublicEvent {
@@ -47,6 +69,18 @@ pub(super) fn public(event: &UserEvent) -> PublicEvent {
         UserEvent::PasswordChanged { user_id, at } => {
             PublicEvent::new(PasswordChanged { user_id: user_id.uuid(), at: *at })
         }
+        UserEvent::EmailChanged { user_id, at, .. } => {
+            PublicEvent::new(EmailChanged { user_id: user_id.uuid(), at: *at })
+        }
+        UserEvent::UsernameChanged { user_id, at, .. } => {
+            PublicEvent::new(UsernameChanged { user_id: user_id.uuid(), at: *at })
+        }
+        UserEvent::RoleGranted { user_id, role, by, at } => PublicEvent::new(RoleGranted {
+            user_id: user_id.uuid(),
+            role: role.as_str(),
+            by: by.map(UserId::uuid),
+            at: *at,
+        }),
         UserEvent::UserDeactivated { user_id, at } => {
             PublicEvent::new(Deactivated { user_id: user_id.uuid(), at: *at })
         }

@@ -1,9 +1,11 @@
 //! The users.
 
+use aggregates::Personal;
 use aggregates::claim::ClaimEvent;
 use aggregates::ids::UserId;
-use aggregates::user::UserEvent;
-use projections::users::query::{UserRow, by_id};
+use aggregates::user::{Role, UserEvent};
+use aggregates::values::{EmailAddress, Username};
+use projections::users::query::{UserRow, by_id, page};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -30,6 +32,7 @@ async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
         user_id: ADA.uuid(),
         email: Some("Ada@Example.org".to_owned()),
         username: Some("ada".to_owned()),
+        role: "user".to_owned(),
         is_active: true,
         created_at: minute(0),
         password_changed_at: Some(minute(2)),
@@ -38,6 +41,7 @@ async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
         user_id: EVE.uuid(),
         email: Some("eve@example.org".to_owned()),
         username: None,
+        role: "user".to_owned(),
         is_active: false,
         created_at: minute(1),
         password_changed_at: None,
@@ -52,4 +56,45 @@ async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
     let erased = UserRow { email: None, username: None, ..ada };
     assert_eq!(by_id(&pool, ADA.uuid()).await.unwrap(), Some(erased));
     assert_eq!(by_id(&pool, EVE.uuid()).await.unwrap(), Some(eve));
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn address_name_and_role_are_those_that_were_given_last(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[registered(ADA, "ada@example.org", None, 0)]).await;
+    log.append(&[registered(EVE, "eve@example.org", Some("eve"), 1)]).await;
+    let email = |text: &str| Personal::Known(EmailAddress::parse(text).unwrap());
+    let name = |text: &str| Personal::Known(Username::parse(text).unwrap());
+    log.append(&[
+        UserEvent::EmailChanged { user_id: ADA, email: email("ada.m@example.org"), at: minute(2) }.into(),
+        UserEvent::EmailChanged { user_id: ADA, email: email("ada.l@example.org"), at: minute(3) }.into(),
+        UserEvent::UsernameChanged { user_id: ADA, username: name("ada-l"), at: minute(4) }.into(),
+        UserEvent::RoleGranted { user_id: ADA, role: Role::Admin, by: None, at: minute(5) }.into(),
+        UserEvent::RoleGranted { user_id: ADA, role: Role::Auditor, by: Some(EVE), at: minute(6) }.into(),
+    ])
+    .await;
+    project_all(&log).await;
+    let ada = by_id(&pool, ADA.uuid()).await.unwrap().unwrap();
+    assert_eq!(
+        (ada.email.as_deref(), ada.username.as_deref(), ada.role.as_str()),
+        (Some("ada.l@example.org"), Some("ada-l"), "auditor")
+    );
+    let eve = by_id(&pool, EVE.uuid()).await.unwrap().unwrap();
+    assert_eq!((eve.username.as_deref(), eve.role.as_str()), (Some("eve"), "user"));
+
+    let ids = async |after: Option<Uuid>, limit: i64| -> Vec<Uuid> {
+        page(&pool, after, limit).await.unwrap().into_iter().map(|row| row.user_id).collect()
+    };
+    let mut all = [ADA.uuid(), EVE.uuid()];
+    all.sort();
+    assert_eq!(ids(None, 10).await, all);
+    assert_eq!(ids(None, 1).await, all[..1]);
+    assert_eq!(ids(Some(all[0]), 10).await, all[1..]);
+    assert!(ids(Some(all[1]), 10).await.is_empty());
+
+    log.erase(ADA.uuid()).await;
+    start_over(&log, "users").await;
+    project_all(&log).await;
+    let erased = by_id(&pool, ADA.uuid()).await.unwrap().unwrap();
+    assert_eq!(erased, UserRow { email: None, username: None, ..ada });
 }

@@ -1,0 +1,72 @@
+//! Reading the log: what happened, in its public form, which holds ids, times and figures, and not a word that anybody
+//! wrote.
+
+use projections::log::{LogError, Recorded};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Actor, App, AppError};
+use crate::relay::envelope::{self, CloudEvent};
+use crate::security;
+
+/// An event, and who caused it.
+#[derive(Debug, Clone)]
+pub struct AuditedEvent {
+    /// The event in its public form.
+    pub event: CloudEvent<Value>,
+    /// The user who asked for it, when one did.
+    pub actor: Option<Uuid>,
+    /// The door it came through, or the part of the system that acted on its own.
+    pub surface: String,
+}
+
+impl AuditedEvent {
+    /// None: the event has no public form.
+    fn of(recorded: &Recorded) -> Option<Self> {
+        let (_, event) = envelope::public(recorded)?;
+        Some(Self { event, actor: recorded.metadata.actor, surface: recorded.metadata.surface.clone() })
+    }
+}
+
+/// A part of the log.
+#[derive(Debug, Clone)]
+pub struct AuditPage {
+    /// The events that have a public form, in the log's order.
+    pub events: Vec<AuditedEvent>,
+    /// Position of the last event that was looked at: where the next part begins behind.
+    pub after: i64,
+    /// Whether the log may go on behind it.
+    pub has_more: bool,
+}
+
+impl App {
+    /// The next events behind a position: at most `limit` of the log's, of which some may have no public form.
+    ///
+    /// # Errors
+    /// `Invalid` limit or position; those of the log.
+    pub async fn audit_events(&self, actor: Actor, after: i64, limit: i64) -> Result<AuditPage, AppError> {
+        super::in_range("limit", limit, 1..=500)?;
+        super::in_range("after", after, 0..=i64::MAX)?;
+        let (mut at, mut left) = (after, i32::try_from(limit).unwrap_or_default());
+        let mut events = Vec::new();
+        while left > 0 {
+            // A part may end early, at a position that is not settled or has no event.
+            let read = self.parts.reader.read_after(at, left).await.map_err(read_error)?;
+            let Some(last) = read.last() else { break };
+            at = last.position;
+            left -= i32::try_from(read.len()).unwrap_or(left);
+            events.extend(read.iter().filter_map(|recorded| AuditedEvent::of(recorded)));
+        }
+        security::log_read(actor.user, after, events.len());
+        Ok(AuditPage { events, after: at, has_more: left <= 0 })
+    }
+}
+
+fn read_error(error: LogError) -> AppError {
+    match error {
+        LogError::Database(_) => AppError::unavailable(error),
+        // A newer version is at work beside this one, or something was tampered with; the cause says which and where.
+        LogError::Undecodable { .. } => AppError::unavailable(error),
+        LogError::Sealed { .. } => AppError::internal(error),
+    }
+}

@@ -1,0 +1,119 @@
+//! Failed sign-ins against a real database.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use super::lockout::*;
+use crate::server::database::MIGRATOR;
+
+const ADA: &str = "email:ada";
+const EVE: &str = "email:eve";
+
+fn lockout(pool: &PgPool) -> Lockout {
+    Lockout::new(pool.clone(), LockoutPolicy::default())
+}
+
+/// Lets the time of everything that is kept pass by.
+async fn later(pool: &PgPool, seconds: u32) {
+    sqlx::query(
+        "UPDATE sign_in_failures SET since = since - make_interval(secs => $1),
+            locked_until = locked_until - make_interval(secs => $1),
+            expires_at = expires_at - make_interval(secs => $1)",
+    )
+    .bind(f64::from(seconds))
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+async fn fail(lockout: &Lockout, account: &str, times: u32) -> Settled {
+    let mut last = Settled::Counted;
+    for _ in 0..times {
+        last = lockout.settle(account, false).await.unwrap();
+    }
+    last
+}
+
+fn minutes(count: u64) -> Settled {
+    Settled::Locks(Duration::from_secs(60 * count))
+}
+
+/// S14.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_tenth_failure_locks_for_a_minute_and_the_right_password_is_told_nothing(pool: PgPool) {
+    let lockout = lockout(&pool);
+    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+    assert_eq!(lockout.refused_for(ADA).await.unwrap(), None);
+    assert_eq!(fail(&lockout, ADA, 1).await, minutes(1));
+    let refused = lockout.refused_for(ADA).await.unwrap().unwrap();
+    assert!((55..=60).contains(&refused.as_secs()), "{refused:?}");
+    for right in [true, false] {
+        assert!(matches!(lockout.settle(ADA, right).await.unwrap(), Settled::Refused(_)));
+    }
+    // Another account is not concerned, and another node counts the same.
+    assert_eq!(lockout.refused_for(EVE).await.unwrap(), None);
+    let there = Lockout::new(pool.clone(), LockoutPolicy::default());
+    assert!(there.refused_for(ADA).await.unwrap().is_some());
+
+    later(&pool, 61).await;
+    assert_eq!(lockout.refused_for(ADA).await.unwrap(), None);
+    assert_eq!(lockout.settle(ADA, true).await.unwrap(), Settled::Counted);
+    // A right password clears it.
+    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn each_lock_is_twice_as_long_up_to_a_quarter_of_an_hour(pool: PgPool) {
+    let lockout = lockout(&pool);
+    assert_eq!(fail(&lockout, ADA, 10).await, minutes(1));
+    for (passed, next) in [(61, 2), (121, 4), (241, 8), (481, 15), (901, 15), (901, 15)] {
+        later(&pool, passed).await;
+        assert_eq!(fail(&lockout, ADA, 1).await, minutes(next));
+    }
+    // After a quiet quarter of an hour it begins anew.
+    later(&pool, 901 + 900).await;
+    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+    assert_eq!(fail(&lockout, ADA, 1).await, minutes(1));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn failures_of_more_than_a_quarter_of_an_hour_ago_do_not_count(pool: PgPool) {
+    let lockout = lockout(&pool);
+    for _ in 0..4 {
+        assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+        later(&pool, 901).await;
+    }
+}
+
+/// However many are tried at once: ten answers tell whether the password was right, the others do not.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn of_many_at_once_exactly_ten_are_told_apart(pool: PgPool) {
+    let lockout = lockout(&pool);
+    let settled = futures::future::join_all((0..200).map(|_| lockout.settle(ADA, false))).await;
+    let told = settled.iter().filter(|settled| !matches!(settled, Ok(Settled::Refused(_)))).count();
+    assert_eq!(told, 10);
+    assert!(matches!(lockout.settle(ADA, true).await.unwrap(), Settled::Refused(_)));
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_does_not_count_any_more_is_dropped_and_so_is_what_is_too_much(pool: PgPool) {
+    let lockout = lockout(&pool);
+    fail(&lockout, ADA, 10).await;
+    fail(&lockout, EVE, 1).await;
+    assert_eq!(lockout.purge().await.unwrap(), 0);
+    // A lock and the time after it: a minute and a quarter of an hour.
+    later(&pool, 901).await;
+    assert_eq!(lockout.purge().await.unwrap(), 1);
+    assert_eq!(fail(&lockout, ADA, 1).await, minutes(2));
+    later(&pool, 60 * 18).await;
+    assert_eq!(lockout.purge().await.unwrap(), 1);
+
+    for n in 0..20 {
+        fail(&lockout, &format!("email:{n}"), 1).await;
+    }
+    fail(&lockout, ADA, 10).await;
+    assert_eq!(lockout.purge_beyond(5).await.unwrap(), 16);
+    // Those that end last stay.
+    assert!(lockout.refused_for(ADA).await.unwrap().is_some());
+}

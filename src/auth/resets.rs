@@ -1,0 +1,210 @@
+//! Tokens with which somebody who has forgotten the password sets a new one: good once, for half an hour, on any node.
+//! Made when the mail is made that carries them; only their hash is kept.
+
+use std::time::Duration;
+
+use aggregates::ids::UserId;
+use projections::warm_pool::WarmPool;
+use uuid::Uuid;
+
+use super::opaque::ResetToken;
+
+/// How long a token is good.
+pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// How many mails with a token one person is sent in [`MAIL_WINDOW`].
+pub const MAX_MAILS: i64 = 5;
+/// See [`MAX_MAILS`].
+pub const MAIL_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// How long spent tokens are known.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Everybody's tokens. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Resets {
+    pool: WarmPool,
+}
+
+impl Resets {
+    /// Over the primary database.
+    #[must_use]
+    pub fn new(pool: impl Into<WarmPool>) -> Self {
+        Self { pool: pool.into() }
+    }
+
+    /// Keeps a fresh token of a user's. `mail`: the mail it goes out with.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn keep(
+        &self,
+        token: &ResetToken,
+        user: UserId,
+        mail: Option<Uuid>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO password_resets (token_hash, user_id, mail_id, ends_at)
+             VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))",
+        )
+        .bind(token.hash().as_bytes().as_slice())
+        .bind(user.uuid())
+        .bind(mail)
+        .bind(LIFETIME.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Whose token this is, and whether it is still good. What rests on that is checked again by the append.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn find(&self, token: &ResetToken) -> Result<Option<(UserId, bool)>, sqlx::Error> {
+        let row: Option<(Uuid, bool)> = sqlx::query_as(
+            "SELECT user_id, spent_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
+                WHERE token_hash = $1",
+        )
+        .bind(token.hash().as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|(user, good)| (UserId::new(user), good)))
+    }
+
+    /// Makes every token of a user worthless.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn void(&self, user: UserId) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT resets_void($1)").bind(user.uuid()).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// In how many mails besides this one a user was sent a token within [`MAIL_WINDOW`].
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn mailed_lately(&self, user: UserId, besides: Uuid) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT count(DISTINCT mail_id) FROM password_resets
+                WHERE user_id = $1 AND mail_id <> $2
+                    AND created_at > clock_timestamp() - make_interval(secs => $3)",
+        )
+        .bind(user.uuid())
+        .bind(besides)
+        .bind(MAIL_WINDOW.as_secs_f64())
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    /// Deletes those that nobody needs to know any more. Gives their number.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn purge(&self) -> Result<u64, sqlx::Error> {
+        let deleted = sqlx::query(
+            "DELETE FROM password_resets WHERE created_at < clock_timestamp() - make_interval(secs => $1)",
+        )
+        .bind(KEPT.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::server::database::MIGRATOR;
+
+    const ADA: UserId = UserId::new(Uuid::from_u128(1));
+    const EVE: UserId = UserId::new(Uuid::from_u128(2));
+
+    fn token(n: u8) -> ResetToken {
+        ResetToken::from_random([n; 32])
+    }
+
+    async fn spend(pool: &PgPool, token: &ResetToken, user: UserId) -> bool {
+        sqlx::query_scalar("SELECT reset_spend($1, $2)")
+            .bind(token.hash().as_bytes().as_slice())
+            .bind(user.uuid())
+            .fetch_one(pool)
+            .await
+            .unwrap()
+    }
+
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn a_token_is_good_once_for_its_user_and_takes_the_others_with_it(pool: PgPool) {
+        let resets = Resets::new(pool.clone());
+        for n in [1, 2] {
+            resets.keep(&token(n), ADA, None).await.unwrap();
+        }
+        resets.keep(&token(3), EVE, None).await.unwrap();
+        assert_eq!(resets.find(&token(1)).await.unwrap(), Some((ADA, true)));
+        assert_eq!(resets.find(&token(9)).await.unwrap(), None);
+        assert!(!spend(&pool, &token(1), EVE).await);
+        assert!(!spend(&pool, &token(9), ADA).await);
+        let (first, second) = (token(1), token(2));
+        let (one, two, again) =
+            tokio::join!(spend(&pool, &first, ADA), spend(&pool, &second, ADA), spend(&pool, &first, ADA));
+        assert_eq!([one, two, again].into_iter().filter(|good| *good).count(), 1);
+        for n in [1, 2] {
+            assert_eq!(resets.find(&token(n)).await.unwrap(), Some((ADA, false)));
+        }
+        assert_eq!(resets.find(&token(3)).await.unwrap(), Some((EVE, true)));
+        resets.void(EVE).await.unwrap();
+        assert!(!spend(&pool, &token(3), EVE).await);
+    }
+
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn a_token_runs_out_after_half_an_hour_and_is_forgotten_after_a_day(pool: PgPool) {
+        let resets = Resets::new(pool.clone());
+        resets.keep(&token(1), ADA, None).await.unwrap();
+        let lasts: f64 = sqlx::query_scalar(
+            "SELECT extract(epoch FROM ends_at - created_at)::double precision FROM password_resets",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        assert!((lasts - 1800.0).abs() < 1.0, "{lasts}");
+        let age = async |interval: &str| {
+            sqlx::query(
+                "UPDATE password_resets SET created_at = created_at - $1::text::interval,
+                    ends_at = ends_at - $1::text::interval",
+            )
+            .bind(interval)
+            .execute(&pool)
+            .await
+            .unwrap();
+        };
+        age("30 minutes").await;
+        assert_eq!(resets.find(&token(1)).await.unwrap(), Some((ADA, false)));
+        assert!(!spend(&pool, &token(1), ADA).await);
+        assert_eq!(resets.purge().await.unwrap(), 0);
+        age("24 hours").await;
+        assert_eq!(resets.purge().await.unwrap(), 1);
+    }
+
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn mails_are_counted_once_each(pool: PgPool) {
+        let resets = Resets::new(pool.clone());
+        let mail = |n: u128| Some(Uuid::from_u128(n));
+        for (n, mail) in [(1, mail(1)), (2, mail(1)), (3, mail(2)), (4, None)] {
+            resets.keep(&token(n), ADA, mail).await.unwrap();
+        }
+        assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(9)).await.unwrap(), 2);
+        assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(2)).await.unwrap(), 1);
+        assert_eq!(resets.mailed_lately(EVE, Uuid::from_u128(9)).await.unwrap(), 0);
+    }
+
+    /// S11, S17: a copy of the database signs nobody in.
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn only_the_hash_is_stored(pool: PgPool) {
+        Resets::new(pool.clone()).keep(&token(7), ADA, None).await.unwrap();
+        let row: String = sqlx::query_scalar("SELECT to_json(r)::text FROM password_resets r")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(!row.contains(&"07".repeat(32)) && !row.contains(&token(7).expose()[4..]), "{row}");
+    }
+}
