@@ -5,9 +5,8 @@ use std::error::Error;
 /// The causes of an error, the nearest first, each in its own words. Never their `Debug`: that of a database error holds
 /// the row that the database refused, and with it what somebody wrote.
 pub fn cause(error: &dyn Error) -> Option<String> {
-    let causes: Vec<String> = std::iter::successors(error.source(), |error| (*error).source())
-        .map(ToString::to_string)
-        .collect();
+    let causes: Vec<String> =
+        std::iter::successors(error.source(), |error| (*error).source()).map(ToString::to_string).collect();
     (!causes.is_empty()).then(|| causes.join(": "))
 }
 

@@ -118,7 +118,8 @@ fn unnamed(folder: Option<&Path>) -> io::Result<std::fs::File> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(broken_off(&error)))?;
+    let done =
+        tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(broken_off(&error)))?;
     Ok(done?)
 }
 

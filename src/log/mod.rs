@@ -1,7 +1,7 @@
 //! The write side of the event log.
 //!
 //! * [`intent`]: what a use case wants done, as one unit: commands to one or more aggregates, rows beside the log, a key;
-//! * [`executor`]: load → decide (`unit`) → [`append`], retried when another writer was faster;
+//! * [`executor`]: load → decide (`unit`) → seal and charge (`commit`) → [`append`], retried when another writer was faster;
 //! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
 //! * [`command_key`]: idempotency keys;
@@ -14,6 +14,7 @@ pub mod append;
 pub mod cache;
 pub mod charge;
 pub mod command_key;
+mod commit;
 pub mod executor;
 pub mod intent;
 pub mod load;

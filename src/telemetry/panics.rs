@@ -22,7 +22,11 @@ fn tell(panic: &PanicHookInfo<'_>) {
 
 /// Why a task did not come to its end, without what its panic said.
 pub fn broken_off(error: &JoinError) -> anyhow::Error {
-    if error.is_panic() { anyhow::anyhow!("a task panicked") } else { anyhow::anyhow!("a task was cancelled") }
+    if error.is_panic() {
+        anyhow::anyhow!("a task panicked")
+    } else {
+        anyhow::anyhow!("a task was cancelled")
+    }
 }
 
 #[cfg(test)]

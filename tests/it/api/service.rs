@@ -15,11 +15,19 @@ async fn health_says_how_the_service_is(db: PgPool) {
     app.caught_up().await;
     let health = app.get("/health").send().await.is(200).value();
     let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
-    let models: Vec<Value> =
-        ["conversations", "files", "messages", "pending_replies", "replies", "usage", "users", "widget_state"]
-            .iter()
-            .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
-            .collect();
+    let models: Vec<Value> = [
+        "conversations",
+        "files",
+        "messages",
+        "pending_replies",
+        "replies",
+        "usage",
+        "users",
+        "widget_state",
+    ]
+    .iter()
+    .map(|name| json!({"name": name, "position": head, "lag": 0, "status": "running"}))
+    .collect();
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["database"], "connected");
     assert_eq!(health["event_store"], json!({"position": head}));

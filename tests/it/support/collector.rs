@@ -10,7 +10,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -137,11 +139,15 @@ async fn take(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
     let sent = ExportTraceServiceRequest::decode(body.clone()).expect("what is sent is OTLP");
     let mut kept = inner.kept.lock().unwrap();
     for of_resource in sent.resource_spans {
-        let resource = of_resource.resource.map(|resource| attributes(resource.attributes)).unwrap_or_default();
+        let resource =
+            of_resource.resource.map(|resource| attributes(resource.attributes)).unwrap_or_default();
         let service = resource["service.name"].as_str().unwrap().to_owned();
         kept.resource = resource;
         for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            assert!(span.events.is_empty() && span.links.is_empty(), "a span says more than it may: {span:?}");
+            assert!(
+                span.events.is_empty() && span.links.is_empty(),
+                "a span says more than it may: {span:?}"
+            );
             let status = span.status.clone().unwrap_or_default();
             assert_eq!(status.message, "", "a status says more than that it failed");
             kept.spans.push(Seen {

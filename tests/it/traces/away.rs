@@ -13,7 +13,8 @@ use crate::support::openai_server::Act;
 /// What `/metrics` says of a metric, whatever its labels: the sum.
 async fn metric(world: &World, metrics: &str, name: &str) -> f64 {
     let text = world.http.get(metrics).send().await.unwrap().text().await.unwrap();
-    let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next());
+    let values =
+        text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next());
     values.map(|value| value.parse::<f64>().unwrap()).sum()
 }
 
@@ -92,7 +93,8 @@ async fn what_finds_no_room_is_dropped_and_counted_and_the_rest_arrives_when_the
     };
     let ((), took) = timed(flood).await;
     assert!(took < SOON, "6000 requests took {took:?}");
-    let dropped = async || metric(&world, &metrics, "verbatim_spans_dropped_total{reason=\"queue_full\"}").await > 0.0;
+    let dropped =
+        async || metric(&world, &metrics, "verbatim_spans_dropped_total{reason=\"queue_full\"}").await > 0.0;
     assert!(within(SOON, dropped).await, "nothing was dropped");
     world.collector.becomes(Mood::Takes);
     let exported = async || metric(&world, &metrics, "verbatim_spans_exported_total").await >= 4096.0;

@@ -41,7 +41,8 @@ impl World {
     /// Makes an account; gives its access token.
     async fn sign_up(&self, base: &str) -> String {
         let body = json!({"email": "ada@mail.example", "username": "ada", "password": "correct horse 7"});
-        let (status, answer) = self.call(Method::POST, &format!("{base}/api/auth/register"), "", &body, &[]).await;
+        let (status, answer) =
+            self.call(Method::POST, &format!("{base}/api/auth/register"), "", &body, &[]).await;
         assert_eq!(status, 201, "{answer}");
         answer["access_token"].as_str().unwrap().to_owned()
     }

@@ -47,8 +47,7 @@ const PUBLISHED: [&str; 5] = [
 
 fn expected(with_nats: bool) -> Vec<String> {
     let published = if with_nats { &PUBLISHED[..] } else { &[] };
-    let mut all: Vec<String> =
-        IN_PROCESS.iter().chain(published).map(|path| (*path).to_owned()).collect();
+    let mut all: Vec<String> = IN_PROCESS.iter().chain(published).map(|path| (*path).to_owned()).collect();
     all.sort();
     all
 }
@@ -166,7 +165,11 @@ async fn in_one_process_a_message_is_one_trace_and_the_provider_is_told_nothing_
     assert!(logged, "{:#?}", world.place.last_words());
     for line in world.place.said().iter().filter(|line| line.contains(TRACE)) {
         let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((&line["trace_id"], line["span_id"].as_str().unwrap().len()), (&json!(TRACE), 16), "{line}");
+        assert_eq!(
+            (&line["trace_id"], line["span_id"].as_str().unwrap().len()),
+            (&json!(TRACE), 16),
+            "{line}"
+        );
     }
     assert!(node.stop().await.success());
     world.place.remove().await;
@@ -190,13 +193,14 @@ async fn over_nats_a_message_is_one_trace_in_two_processes() {
     // Which process made what.
     let attempt = named(&spans, "reply.attempt");
     for span in &spans {
-        let by_worker = span.name.starts_with("publish") || attempt.begin <= span.begin && {
-            let mut above = span;
-            while above.id != attempt.id && above.parent != super::one_trace::CALLER {
-                above = super::above(&spans, above);
-            }
-            above.id == attempt.id
-        };
+        let by_worker = span.name.starts_with("publish")
+            || attempt.begin <= span.begin && {
+                let mut above = span;
+                while above.id != attempt.id && above.parent != super::one_trace::CALLER {
+                    above = super::above(&spans, above);
+                }
+                above.id == attempt.id
+            };
         assert_eq!(span.service, if by_worker { "worker" } else { "api" }, "{}", span.name);
     }
 
@@ -242,12 +246,17 @@ async fn a_reply_that_is_taken_up_after_a_restart_goes_on_with_its_trace() {
     assert_eq!(status, 202, "{answer}");
     world.provider.until(|log| log.requests.len() == 1).await;
     // What the first process has to tell of its side is told before it goes; the attempt dies with it.
-    let there = within(SOON, async || world.collector.of(TRACE).iter().any(|span| span.name == "append")).await;
+    let there =
+        within(SOON, async || world.collector.of(TRACE).iter().any(|span| span.name == "append")).await;
     assert!(there);
     node.kill();
     let (node, _, _) = world.place.start(&world.http, SOON).await.unwrap();
     let attempted = || world.collector.of(TRACE).into_iter().find(|span| span.name == "reply.attempt");
-    assert!(within(2 * SOON, async || attempted().is_some()).await, "{:#?}", tree(&world.collector.of(TRACE)));
+    assert!(
+        within(2 * SOON, async || attempted().is_some()).await,
+        "{:#?}",
+        tree(&world.collector.of(TRACE))
+    );
     let spans = world.collector.of(TRACE);
     let attempt = attempted().unwrap();
     assert_eq!(attempt.number("verbatim.reply.attempt"), 2);
@@ -268,7 +277,8 @@ async fn whoever_begins_a_trace_decides_whether_it_is_recorded_and_what_is_no_tr
     assert_eq!(status, 200);
     let log = in_the_log(&world.place).await;
     let unrecorded = |told: &str| told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00");
-    let ends = log.iter().filter(|(_, told)| told.as_deref().is_some_and(unrecorded)).map(|(kind, _)| kind.as_str());
+    let ends =
+        log.iter().filter(|(_, told)| told.as_deref().is_some_and(unrecorded)).map(|(kind, _)| kind.as_str());
     assert_eq!(
         ends.collect::<Vec<_>>(),
         ["conversation_started", "message_sent", "reply_requested", "reply_begun", "reply_completed"]
