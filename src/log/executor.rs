@@ -453,6 +453,7 @@ fn tell(span: &Span, outcome: &Result<Outcome, ExecuteError>) {
         Err(ExecuteError::Refused(_)) => return span.ended("refused"),
         Err(ExecuteError::KeyReused) => return span.ended("key_reused"),
         Err(ExecuteError::CredentialChanged) => return span.ended("credential_changed"),
+        Err(ExecuteError::Overdrawn(_)) => return span.ended("overdrawn"),
         Err(ExecuteError::Busy) => "busy",
         Err(ExecuteError::Unavailable(_)) => "unavailable",
         Err(ExecuteError::Internal(_)) => "internal",
