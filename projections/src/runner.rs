@@ -83,6 +83,8 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let name = projection.name();
+    // There from the start, so that an alert can see the first failure rise.
+    metrics::counter!("verbatim_projection_failures_total", "projection" => name).increment(0);
     while !stop.is_cancelled() {
         let outcome = tokio::select! {
             outcome = follow(projection.as_ref(), &tail, &options, &progress) => outcome,

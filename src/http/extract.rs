@@ -340,11 +340,16 @@ fn not_json() -> ApiError {
 
 /// A malformed request. The message says what was expected, and does not repeat what was sent.
 pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
-    let message = match (message.split_once(": "), message.rsplit_once(", expected ")) {
-        (Some((what, _)), Some((_, expected))) if what.starts_with("invalid") => {
-            format!("{what}, expected {expected}")
-        }
-        _ => message.to_owned(),
+    let what = match message.split_once(' ') {
+        // `unknown variant` and `unknown field`, with what was sent in backquotes.
+        Some(("unknown", _)) => message.split_once(" `").map(|(what, _)| what),
+        Some(("invalid", _)) => message.split_once(": ").map(|(what, _)| what),
+        _ => None,
+    };
+    let message = match (what, message.rsplit_once(", expected ")) {
+        (Some(what), Some((_, expected))) => format!("{what}, expected {expected}"),
+        (Some(what), None) => what.to_owned(),
+        (None, _) => message.to_owned(),
     };
     let error = AppError::new(
         Kind::Unprocessable,
@@ -414,9 +419,24 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters here")]
             number: u32,
         }
-        let error = parse_json::<Body>(br#"{"number": "hunter2"}"#).unwrap_err();
-        assert!(!error.error().detail.contains("hunter2"), "{}", error.error().detail);
-        assert_eq!(error.error().kind, Kind::Unprocessable);
+        #[derive(serde::Deserialize, Debug)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        #[derive(serde::Deserialize, Debug)]
+        enum One {
+            A,
+        }
+        for (error, told) in [
+            (parse_json::<Body>(br#"{"number": "hunter2"}"#).unwrap_err(), "invalid type, expected u32"),
+            (parse_json::<Nothing>(br#"{"hunter2": 1}"#).unwrap_err(), "unknown field"),
+            (parse_json::<One>(br#""hunter2 `A`, expected B""#).unwrap_err(), "unknown variant, expected `A`"),
+        ] {
+            let error = error.error();
+            assert!(!error.detail.contains("hunter2"), "{}", error.detail);
+            assert!(error.detail.contains(told), "{}", error.detail);
+            assert_eq!(error.kind, Kind::Unprocessable);
+        }
+        assert!(matches!(parse_json::<One>(b"\"A\"").unwrap(), One::A));
     }
 
     #[test]

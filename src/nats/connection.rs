@@ -77,6 +77,8 @@ impl Nats {
                 None => options.token(user),
             };
         }
+        // And it logs addresses whole, with the password, whenever it connects.
+        let servers = servers.into_iter().map(bare).collect::<Result<Vec<_>, _>>()?;
         metrics::gauge!("verbatim_nats_connected").set(0.0);
         let client = options.connect(servers).await.context("NATS cannot be connected to")?;
         let context =
@@ -108,6 +110,14 @@ impl Nats {
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
+}
+
+/// An address without the user in it.
+fn bare(server: ServerAddr) -> anyhow::Result<ServerAddr> {
+    let mut url = server.into_inner();
+    let cleared = url.set_username("").and_then(|()| url.set_password(None));
+    cleared.map_err(|()| anyhow::anyhow!("NATS_URL holds an address that is none"))?;
+    Ok(ServerAddr::from_url(url)?)
 }
 
 fn note(event: &Event) {

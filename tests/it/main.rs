@@ -4,11 +4,14 @@
 mod api;
 mod architecture;
 mod backup;
+#[cfg(feature = "planted")]
+mod canary;
 mod chatkit;
 mod docs;
 mod embedded;
 mod faults;
 mod kill;
+mod metrics;
 mod nats;
 mod providers;
 mod security;

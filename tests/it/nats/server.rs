@@ -19,8 +19,17 @@ pub(crate) struct NatsServer {
     folder: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
-    /// It runs with the users of docs/deploy/nats.conf.
-    users: bool,
+    admits: Admits,
+}
+
+/// Whom a server lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Admits {
+    Everybody,
+    /// The users of docs/deploy/nats.conf.
+    Documented,
+    /// One user, with this name and password.
+    One(String, String),
 }
 
 /// A message of the stream.
@@ -44,24 +53,32 @@ impl Message {
 impl NatsServer {
     /// Starts one, and waits until it answers.
     pub(crate) async fn start() -> Self {
-        Self::begin(false).await
+        Self::begin(Admits::Everybody).await
+    }
+
+    /// The same for one user with a password.
+    pub(crate) async fn with_password(user: &str, password: &str) -> Self {
+        Self::begin(Admits::One(user.to_owned(), password.to_owned())).await
     }
 
     /// The same with the users of docs/deploy/nats.conf.
     pub(crate) async fn with_users() -> Self {
-        Self::begin(true).await
+        Self::begin(Admits::Documented).await
     }
 
-    async fn begin(users: bool) -> Self {
+    async fn begin(admits: Admits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder, port, child: None, users };
+        let mut server = Self { folder, port, child: None, admits };
         server.run().await;
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        match &self.admits {
+            Admits::One(user, password) => format!("nats://{user}:{password}@127.0.0.1:{}", self.port),
+            Admits::Everybody | Admits::Documented => format!("nats://127.0.0.1:{}", self.port),
+        }
     }
 
     /// Where it is for one of its users.
@@ -72,6 +89,22 @@ impl NatsServer {
     /// JetStream as one of its users reaches it.
     pub(crate) async fn jetstream_of(&self, user: &str) -> jetstream::Context {
         jetstream::new(self.connect_as(user).await.unwrap())
+    }
+
+    /// A client of core NATS.
+    pub(crate) async fn client(&self) -> async_nats::Client {
+        self.try_client().await.unwrap()
+    }
+
+    async fn try_client(&self) -> Result<async_nats::Client, async_nats::ConnectError> {
+        match &self.admits {
+            Admits::Everybody => async_nats::connect(self.url()).await,
+            Admits::Documented => self.connect_as("relay").await,
+            Admits::One(user, password) => {
+                let options = async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone());
+                options.connect(format!("nats://127.0.0.1:{}", self.port)).await
+            }
+        }
     }
 
     async fn connect_as(&self, user: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
@@ -98,10 +131,13 @@ impl NatsServer {
         assert!(self.child.is_none(), "it runs already");
         let binary = setting("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
         let mut command = Command::new(&binary);
-        if self.users {
+        if self.admits == Admits::Documented {
             command.arg("-c").arg(self.configuration());
         } else {
             command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]).arg(self.store());
+        }
+        if let Admits::One(user, password) = &self.admits {
+            command.args(["--user", user, "--pass", password]);
         }
         let child = command
             .stdout(Stdio::null())
@@ -113,12 +149,7 @@ impl NatsServer {
         let answers = async {
             loop {
                 ticks.tick().await;
-                let connected = if self.users {
-                    self.connect_as("relay").await
-                } else {
-                    async_nats::connect(self.url()).await
-                };
-                let Ok(client) = connected else { continue };
+                let Ok(client) = self.try_client().await else { continue };
                 // JetStream says what there is, or that there is none; before it runs, nobody says anything.
                 match jetstream::new(client).get_stream("VERBATIM_EVENTS").await {
                     Ok(_) => return,
@@ -164,7 +195,7 @@ impl NatsServer {
 
     /// JetStream, as an operator or a consumer reaches it.
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
-        jetstream::new(async_nats::connect(self.url()).await.unwrap())
+        jetstream::new(self.client().await)
     }
 
     /// The stream of public events, when there is one.

@@ -1,0 +1,261 @@
+//! Canaries: words that stand wherever somebody may put something private are looked for wherever they must not be.
+//!
+//! The real program is used through its whole API, with everything switched on that tells something: logs at the level
+//! trace, traces, metrics, NATS.
+
+mod used;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+
+use crate::kill::client::http;
+use crate::kill::process::{Form, Place, SOON, within};
+use crate::nats::server::NatsServer;
+use crate::support::collector::{Collector, Mood};
+use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
+use used::Usage;
+
+/// Stands in every canary, and nowhere else.
+const MARK: &str = "cnry7";
+/// The key that the users' keys are wrapped with.
+const MASTER_KEY: &str = "7f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
+/// The read models: here, and only here, text stands in plain.
+const MODELS: [&str; 9] = [
+    "users", "conversations", "messages", "items", "files", "widget_state", "replies", "pending_replies", "usage",
+];
+
+/// What is looked for. A text may have been changed to lower or upper case on its way.
+struct Needles(Vec<String>);
+
+impl Needles {
+    fn in_bytes(&self, hay: &[u8]) -> Option<&str> {
+        self.in_text(&String::from_utf8_lossy(hay))
+    }
+
+    fn in_text(&self, hay: &str) -> Option<&str> {
+        let hay = hay.to_lowercase();
+        self.0.iter().map(String::as_str).find(|needle| hay.contains(*needle))
+    }
+}
+
+/// Fails when anything of `hay` holds a canary.
+#[track_caller]
+fn clean<'a>(place: &str, needles: &Needles, hay: impl IntoIterator<Item = &'a [u8]>) -> usize {
+    let mut count = 0;
+    for piece in hay {
+        count += 1;
+        if let Some(needle) = needles.in_bytes(piece) {
+            panic!("{place} hold {needle}: {}", String::from_utf8_lossy(piece));
+        }
+    }
+    count
+}
+
+/// Everything that passes through NATS, from now on: subject, headers, payload.
+async fn overheard(nats: &NatsServer) -> Arc<Mutex<Vec<Vec<u8>>>> {
+    let client = nats.client().await;
+    let mut all = client.subscribe(">").await.unwrap();
+    client.flush().await.unwrap();
+    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let kept = Arc::clone(&heard);
+    tokio::spawn(async move {
+        while let Some(message) = all.next().await {
+            let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
+            bytes.extend_from_slice(&message.payload);
+            kept.lock().unwrap().push(bytes);
+        }
+        drop(client);
+    });
+    heard
+}
+
+/// The tables that hold a canary.
+async fn tables(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<String> {
+    let names: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    assert!(names.len() > 15, "{names:?}");
+    let mut found = BTreeSet::new();
+    for name in names {
+        let rows = connection.fetch_all(format!("SELECT t::text FROM {name} t").as_str()).await.unwrap();
+        if rows.iter().any(|row| needles.in_text(&row.get::<String, _>(0)).is_some()) {
+            found.insert(name);
+        }
+    }
+    found
+}
+
+/// What the provider does, request by request; the last act is repeated.
+fn acts() -> Vec<Act> {
+    vec![
+        Act::reply(&[&format!("An answer, {MARK}-answer,"), " and more."]),
+        Act::error(400, "invalid_request"),
+        Act::error(500, "server_error"),
+        Act::Raw { kind: "text/html", parts: vec![format!("<p>{MARK}-page</p>").into_bytes()] },
+        Act::Raw {
+            kind: "text/event-stream",
+            parts: vec![format!("data: {{\"type\": \"{MARK}-event\", \"{MARK}\": 1}}\n\ndata: {MARK}\n\n").into_bytes()],
+        },
+        // One of these may go to a title, which takes no notice of it.
+        asks(),
+        asks(),
+        asks(),
+        Act::reply(&[&format!("Another answer, {MARK}-answer.")]),
+    ]
+}
+
+/// An answer that calls tools: one asks the person, one is none.
+fn asks() -> Act {
+    let call = |name: &str, arguments: Value| {
+        let item = json!({
+            "type": "function_call", "call_id": "call_1", "name": name, "arguments": arguments.to_string(),
+        });
+        json!({"type": "response.output_item.done", "item": item})
+    };
+    let question = json!({"questions": [{"id": "a", "question": format!("{MARK}-question?"), "options": [MARK, "b"]}]});
+    let events = [
+        call("ask_user", question),
+        call(&format!("{MARK}-tool"), json!({MARK: MARK})),
+        json!({"type": "response.completed", "response": {"id": "resp_1", "model": "m"}}),
+    ];
+    let part = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()).into_bytes();
+    Act::Raw { kind: "text/event-stream", parts: events.iter().map(part).collect() }
+}
+
+#[tokio::test]
+async fn what_is_private_is_nowhere_but_where_it_belongs() {
+    let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
+    let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
+    let heard = overheard(&nats).await;
+    let mut place = Place::new(Form::Server, Some("panic")).await;
+    let database = {
+        use sqlx::ConnectOptions as _;
+        place.options().password(&format!("{MARK}-database-password")).to_url_lossy().to_string()
+    };
+    assert!(database.contains(MARK));
+    for (name, value) in [
+        ("DATABASE_URL", database),
+        ("NATS_URL", nats.url()),
+        ("LOG_LEVEL", "trace".to_owned()),
+        ("METRICS_ADDR", "127.0.0.1:0".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={MARK}-collector")),
+        ("PROVIDER_TRACEPARENT", "on".to_owned()),
+        ("OPENAI_API_KEY", KEY.to_owned()),
+        ("OPENAI_BASE_URL", provider.base_url()),
+        ("AI_MODELS", "another-model".to_owned()),
+        ("SYSTEM_PROMPT", format!("{MARK}-prompt")),
+        ("JWT_SECRET_KEY", format!("{MARK}-jwt-secret-of-more-than-32-characters")),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
+        ("AWS_ACCESS_KEY_ID", format!("{MARK}-aws-id")),
+        ("AWS_SECRET_ACCESS_KEY", format!("{MARK}-aws-key")),
+        ("REPLY_WAIT_SECONDS", "20".to_owned()),
+        ("REPLY_MAX_ATTEMPTS", "2".to_owned()),
+        // Postgres starts anew with another password than the migration had; it is asked for none here.
+        ("RUST_BACKTRACE", "1".to_owned()),
+    ] {
+        place.set(name, value);
+    }
+    let (node, base, _) = place.start(&http(), SOON).await.unwrap();
+    let usage = Usage::new(&base, &provider).await;
+    usage.everything().await;
+    let broken = usage.panic().await;
+
+    // A projection that cannot write what somebody wrote, and says why.
+    let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
+    connection
+        .execute(format!("ALTER TABLE messages ADD CHECK (text NOT LIKE '%{MARK}-poison%') NOT VALID").as_str())
+        .await
+        .unwrap();
+    usage.poison().await;
+    let stopped = || place.said().iter().any(|line| line.contains("projection failed"));
+    assert!(within(SOON, async || stopped()).await, "{:#?}", place.last_words());
+
+    let metrics = place
+        .said()
+        .iter()
+        .find_map(|line| Some(line.split_once("metrics: ")?.1.split('"').next().unwrap().to_owned()))
+        .unwrap();
+    let metrics = http().get(metrics).send().await.unwrap().text().await.unwrap();
+    assert!(node.stop().await.success(), "{:#?}", place.last_words());
+
+    let mut needles = vec![MARK.to_owned(), KEY.to_owned(), ERROR_TEXT.to_owned(), MASTER_KEY.to_owned()];
+    needles.extend(usage.secrets().into_iter().map(|secret| secret.to_lowercase()));
+    assert!(needles.iter().all(|needle| needle.len() >= MARK.len()) && needles.len() > 10, "{needles:?}");
+    let needles = Needles(needles);
+
+    // What the program says of itself.
+    let said = place.said();
+    let lines = clean("logs", &needles, said.iter().map(String::as_bytes));
+    assert!(lines > 1_000, "only {lines} lines at the level trace");
+    for line in &said {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["level"].is_string(), "{line}");
+        let path = line["http.path"].as_str().unwrap_or_default();
+        assert!(!path.contains('?'), "a query is logged: {line}");
+    }
+    let panicked = said.iter().find(|line| line.contains("a thread panicked")).expect("a panic is told");
+    assert!(panicked.contains("src/planted.rs") && panicked.contains("(withheld)"), "{panicked}");
+    assert!(said.iter().any(|line| line.contains("check constraint")), "the cause is told");
+    let sent = collector.bodies();
+    assert!(clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
+    let names: BTreeSet<String> = collector.spans().into_iter().map(|span| span.name).collect();
+    for name in ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"] {
+        assert!(names.contains(name), "no span {name}: {names:?}");
+    }
+    assert!(names.iter().any(|name| name.starts_with("_OTHER ")), "{names:?}");
+    clean("metrics", &needles, metrics.lines().map(str::as_bytes));
+    assert!(metrics.contains("verbatim_panics_total 1"), "the panic is counted");
+
+    // What it tells others.
+    let heard = heard.lock().unwrap().clone();
+    let messages = clean("messages in NATS", &needles, heard.iter().map(Vec::as_slice));
+    assert!(messages > 50, "only {messages} messages were overheard");
+    let live = heard.iter().filter(|message| message.starts_with(b"verbatim.live")).count();
+    assert!(live > 0, "the live feed was not overheard");
+
+    // What it answers when something is wrong.
+    let refusals = usage.refusals();
+    clean("answers to what is wrong", &needles, refusals.iter().map(String::as_bytes));
+    assert!(refusals.len() > 100, "only {} refusals", refusals.len());
+    let object = broken.as_object().unwrap();
+    assert_eq!(object.keys().map(String::as_str).collect::<Vec<_>>(), ["code", "detail", "request_id"]);
+    assert_eq!(object["code"], "internal");
+    assert!(said.iter().any(|line| line.contains(object["request_id"].as_str().unwrap())), "{broken}");
+
+    // What it keeps: text is sealed in the log, and in plain in the read models only.
+    let held = tables(&mut connection, &needles).await;
+    // An idempotency key is the client's own word for a command, and is kept as it came; what is kept with it is not.
+    let allowed = MODELS.iter().chain(["command_keys"].iter()).map(|name| (*name).to_owned());
+    let allowed: BTreeSet<String> = allowed.collect();
+    let results: Vec<String> =
+        sqlx::query_scalar("SELECT result::text FROM command_keys").fetch_all(&mut connection).await.unwrap();
+    assert!(clean("results of commands", &needles, results.iter().map(String::as_bytes)) > 0);
+    let elsewhere: Vec<_> = held.difference(&allowed).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?} hold what is private");
+    for model in ["users", "conversations", "messages", "files", "items"] {
+        assert!(held.contains(model), "nothing was written to {model}: {held:?}");
+    }
+    let sealed: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE payload::text LIKE '%$sealed%'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert!(sealed > 20, "only {sealed} events hold sealed text");
+    connection.close().await.unwrap();
+    place.remove().await;
+}
+
+#[test]
+fn a_canary_is_found_wherever_it_sits() {
+    let needles = Needles(vec![MARK.to_owned()]);
+    for hay in ["cnry7", "x CNRY7-y", "{\"a\":\"Cnry7\"}"] {
+        assert!(needles.in_text(hay).is_some(), "{hay}");
+    }
+    assert!(needles.in_bytes(b"\xff\x00cnry7\xff").is_some());
+    assert!(needles.in_text("canary").is_none());
+}
