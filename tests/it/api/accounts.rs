@@ -42,7 +42,7 @@ async fn a_registration_answers_the_account_and_signs_in(db: PgPool) {
     let token = account["access_token"].as_str().unwrap();
     let user = json!({
         "id": account["id"], "email": "Ada@Mail.Example", "username": "Ada-1", "is_active": true,
-        "created_at": account["created_at"],
+        "created_at": account["created_at"], "role": "user",
     });
     for path in ["/api/auth/me", "/api/users/me"] {
         assert_eq!(app.get(path).bearer(token).send().await.is(200).value(), user, "{path}");

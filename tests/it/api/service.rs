@@ -9,7 +9,7 @@ use verbatim::server::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 /// Every operation of the API, and whether one has to be signed in for it.
-const OPERATIONS: [(&str, &str, bool); 37] = [
+const OPERATIONS: [(&str, &str, bool); 50] = [
     ("get", "/", false),
     ("get", "/api/auth/me", true),
     ("get", "/api/chat/stream/{id}", true),
@@ -37,6 +37,19 @@ const OPERATIONS: [(&str, &str, bool); 37] = [
     ("get", "/api/quizzes/{id}", true),
     ("post", "/api/quizzes/{id}/actions", true),
     ("post", "/api/users/me/deactivate", true),
+    ("post", "/api/auth/password/forgot", false),
+    ("post", "/api/auth/password/reset", false),
+    ("get", "/api/auth/logins", true),
+    ("delete", "/api/auth/logins", true),
+    ("delete", "/api/auth/logins/{id}", true),
+    ("put", "/api/users/me/email", true),
+    ("put", "/api/users/me/username", true),
+    ("get", "/api/admin/users", true),
+    ("get", "/api/admin/users/{id}", true),
+    ("put", "/api/admin/users/{id}/role", true),
+    ("post", "/api/admin/users/{id}/deactivate", true),
+    ("post", "/api/admin/users/{id}/logins/end", true),
+    ("get", "/api/audit/events", true),
     ("post", "/auth/signin", false),
     ("post", "/auth/signup", false),
     ("post", "/chatkit", true),
