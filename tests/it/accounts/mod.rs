@@ -11,6 +11,7 @@ mod mail_server;
 mod many;
 mod profile;
 mod recovery;
+mod security_lines;
 
 use serde_json::{Value, json};
 use tokio::process::Command;

@@ -300,6 +300,7 @@ async fn a_message_has_one_to_32000_characters(db: PgPool) {
     app.end().await;
 }
 
+/// S21.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;
