@@ -1,6 +1,7 @@
 //! Everything above the level of one module: the API in process, real sockets, real processes, real Postgres.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod api;
 mod architecture;
 mod backup;

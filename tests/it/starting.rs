@@ -20,6 +20,7 @@ fn refused(place: &Place, variables: &[(&str, &str)]) -> String {
     last
 }
 
+/// S18, among others.
 #[tokio::test]
 async fn what_is_wrong_with_the_configuration_or_the_database_is_said_in_a_sentence() {
     let place = Place::new(Form::Server, None).await;

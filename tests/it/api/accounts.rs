@@ -42,7 +42,7 @@ async fn a_registration_answers_the_account_and_signs_in(db: PgPool) {
     let token = account["access_token"].as_str().unwrap();
     let user = json!({
         "id": account["id"], "email": "Ada@Mail.Example", "username": "Ada-1", "is_active": true,
-        "created_at": account["created_at"],
+        "created_at": account["created_at"], "role": "user",
     });
     for path in ["/api/auth/me", "/api/users/me"] {
         assert_eq!(app.get(path).bearer(token).send().await.is(200).value(), user, "{path}");
@@ -105,6 +105,7 @@ async fn one_signs_in_by_form_or_json_with_address_or_name_in_any_spelling(db: P
     app.end().await;
 }
 
+/// S15.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -203,6 +204,7 @@ async fn twenty_registrations_of_one_address_at_once_make_one_account(db: PgPool
     app.end().await;
 }
 
+/// S13.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -225,5 +227,26 @@ async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     for no_identifier in ["ada@", "@", "a b", "x", "ada@mail", ""] {
         login(&app, no_identifier, PASSWORD).await.refused(400, "invalid_value");
     }
+    app.end().await;
+}
+
+/// S15: what is far too long is refused before anything is computed.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_password_of_a_mebibyte_is_not_hashed(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person: Person = app.person().await;
+    let password = "a1".repeat(512 * 1024);
+    let bodies = [
+        ("/api/auth/login", json!({"username": person.email, "password": password})),
+        ("/auth/signin", json!({"email": person.email, "password": password})),
+        ("/api/auth/register", json!({"email": "new@mail.example", "password": password})),
+        ("/api/auth/password/reset", json!({"token": "vpr_", "password": password})),
+    ];
+    for (path, body) in bodies {
+        app.post(path).json(&body).send().await.refused(413, "body_too_large");
+    }
+    // Nor is one that fits into a body but not into the rule.
+    let body = json!({"email": "new@mail.example", "password": "a1".repeat(100_000)});
+    app.post("/api/auth/register").json(&body).send().await.refused(400, "invalid_password");
     app.end().await;
 }

@@ -34,12 +34,18 @@ async fn operations(app: &TestApp, person: &Person) -> Vec<Operation> {
     let login = json!({"username": "nobody-here", "password": PASSWORD});
     let token = json!({"refresh_token": format!("vrt_{}", "A".repeat(43))});
     let passwords = json!({"current_password": "not this one 1", "new_password": PASSWORD});
+    let reset = json!({"token": format!("vpr_{}", "A".repeat(43)), "password": PASSWORD});
+    let email = json!({"email": "new@mail.example", "password": "not this one 1"});
     vec![
         of("POST", "/api/auth/register", account, &["username"], false),
         of("POST", "/api/auth/login", login, &[], true),
         of("POST", "/api/auth/refresh", token, &[], true),
         of("POST", "/api/auth/password", passwords, &[], false),
         of("POST", "/api/users/me/deactivate", json!({"password": "not this one 1"}), &[], false),
+        of("POST", "/api/auth/password/forgot", json!({"email": "new@mail.example"}), &[], true),
+        of("POST", "/api/auth/password/reset", reset, &[], true),
+        of("PUT", "/api/users/me/email", email, &[], false),
+        of("PUT", "/api/users/me/username", json!({"username": "newer-name"}), &[], false),
         of("POST", "/api/chat", json!({"message": "x", "session_id": "x"}), &["session_id"], false),
         of("POST", "/api/chat/stream", json!({"message": "x", "session_id": "x"}), &["session_id"], false),
         of("PATCH", &format!("/api/history/{session}"), json!({"title": "x"}), &["title"], false),
@@ -294,6 +300,7 @@ async fn a_message_has_one_to_32000_characters(db: PgPool) {
     app.end().await;
 }
 
+/// S21.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;

@@ -26,6 +26,7 @@ fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap().to_owned()
 }
 
+/// S9: each use rotates.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_refresh_token_is_exchanged_for_new_tokens_of_the_same_login(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -45,6 +46,7 @@ async fn a_refresh_token_is_exchanged_for_new_tokens_of_the_same_login(db: PgPoo
     app.end().await;
 }
 
+/// S9: a copy ends the family.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_reuse_of_an_old_token_ends_the_login_and_its_access_tokens(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -63,6 +65,7 @@ async fn the_reuse_of_an_old_token_ends_the_login_and_its_access_tokens(db: PgPo
     app.end().await;
 }
 
+/// S9: a lost answer.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_lost_answer_is_asked_for_again_as_long_as_its_successor_is_unused(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -76,6 +79,7 @@ async fn a_lost_answer_is_asked_for_again_as_long_as_its_successor_is_unused(db:
     app.end().await;
 }
 
+/// S10.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn parallel_uses_of_one_refresh_token_leave_at_most_one_live_branch(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -95,6 +99,7 @@ async fn parallel_uses_of_one_refresh_token_leave_at_most_one_live_branch(db: Pg
     app.end().await;
 }
 
+/// S5, S11.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_is_no_refresh_token_is_refused_like_a_wrong_one(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -109,6 +114,7 @@ async fn what_is_no_refresh_token_is_refused_like_a_wrong_one(db: PgPool) {
     app.end().await;
 }
 
+/// S6, S11.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn signing_out_ends_this_login_and_no_other(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -122,6 +128,7 @@ async fn signing_out_ends_this_login_and_no_other(db: PgPool) {
     app.end().await;
 }
 
+/// S6, S11, S17.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_new_password_ends_every_other_login(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -146,6 +153,7 @@ async fn a_new_password_ends_every_other_login(db: PgPool) {
     app.end().await;
 }
 
+/// S6.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_closed_account_is_closed_everywhere(db: PgPool) {
     let app = TestApp::start(&db).await;

@@ -1,11 +1,14 @@
 //! Access tokens that are none, and requests that bring them in the wrong way.
 
+use aggregates::ids::UserId;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
+use verbatim::auth::{ResetToken, Resets};
 use verbatim::server::database::MIGRATOR;
 
+use crate::sockets::client::open;
 use crate::support::app::{JWT_KID, JWT_SECRET, TestApp};
 use crate::support::client::{Answer, Call};
 
@@ -34,6 +37,7 @@ async fn refused(call: Call, why: &str) -> Answer {
     answer
 }
 
+/// S1 to S4.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -96,6 +100,49 @@ async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) 
     app.end().await;
 }
 
+/// S5: each kind of token opens its own door and no other, however it is presented.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let ticket = app.post("/api/chat/ws/ticket").by(&person).send().await.is(201).field("ticket");
+    let token = ResetToken::generate().unwrap();
+    Resets::new(db.clone()).keep(&token, UserId::new(person.id), None).await.unwrap();
+    let reset = token.expose();
+    let tokens = [
+        ("access", person.access.clone()),
+        ("refresh", person.refresh.clone()),
+        ("ticket", ticket),
+        ("reset", reset),
+    ];
+    for (kind, token) in &tokens {
+        if *kind != "access" {
+            refused(app.get("/api/users/me").bearer(token), kind).await;
+            let opened = open(&app.address().to_string(), &format!("?token={token}"), &[]).await;
+            assert_eq!(opened.err().map(|(status, _)| status), Some(401), "{kind}");
+        }
+        if *kind != "refresh" {
+            refused(app.post("/api/auth/refresh").json(&json!({"refresh_token": token})), kind).await;
+        }
+        if *kind != "reset" {
+            let body = json!({"token": token, "password": "battery staple 8"});
+            refused(app.post("/api/auth/password/reset").json(&body), kind).await;
+        }
+        if *kind != "ticket" {
+            let opened = open(&app.address().to_string(), &format!("?ticket={token}"), &[]).await;
+            assert_eq!(opened.err().map(|(status, _)| status), Some(401), "{kind}");
+        }
+    }
+    // Nothing of that has used one up.
+    app.get("/api/users/me").by(&person).send().await.is(200);
+    app.post("/api/auth/refresh").json(&json!({"refresh_token": person.refresh})).send().await.is(200);
+    drop(open(&app.address().to_string(), &format!("?ticket={}", tokens[2].1), &[]).await.unwrap());
+    let body = json!({"token": tokens[3].1, "password": "battery staple 8"});
+    app.post("/api/auth/password/reset").json(&body).send().await.is(204);
+    app.end().await;
+}
+
+/// S8.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_token_counts_in_the_one_header_only(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -113,6 +160,7 @@ async fn a_token_counts_in_the_one_header_only(db: PgPool) {
     app.end().await;
 }
 
+/// S7.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_token_of_a_key_that_is_still_accepted_is_good_and_of_a_withdrawn_one_is_not(db: PgPool) {
     let before = TestApp::start(&db).await;

@@ -55,7 +55,8 @@ impl Program {
         Self { child, address, said: Some(said), folder }
     }
 
-    /// Runs a shell script in the program's folder; `API` is the program's address.
+    /// Runs a shell script in the program's folder; `API` is the program's address, `VERBATIM` the program itself, whose data
+    /// folder is `data` there, as by default.
     pub(crate) fn shell(&self, script: &str) -> String {
         // Nothing that hangs may hang the tests.
         std::fs::write(self.folder.path().join(".curlrc"), "max-time = 60\n").unwrap();
@@ -65,6 +66,7 @@ impl Program {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin")
             .env("HOME", self.folder.path())
             .env("API", &self.address)
+            .env("VERBATIM", env!("CARGO_BIN_EXE_verbatim"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()

@@ -203,6 +203,11 @@ impl Place {
         self.command(name).envs(variables.iter().copied()).output().unwrap()
     }
 
+    /// Runs the program with these arguments, until it ends by itself.
+    pub(crate) fn run_with(&self, arguments: &[&str]) -> Output {
+        self.command(arguments[0]).args(&arguments[1..]).output().unwrap()
+    }
+
     /// Every line that every process here has logged, the private server included.
     pub(crate) fn said(&self) -> Vec<String> {
         let mut said = self.said.lock().unwrap().clone();

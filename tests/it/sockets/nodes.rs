@@ -81,6 +81,7 @@ async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
     one.end().await;
 }
 
+/// S6: on every node in five seconds, sockets and streams too.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
     let nats = NatsServer::start().await;

@@ -1,0 +1,238 @@
+//! Roles, and what administrators do. S22: nobody else.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use uuid::Uuid;
+use verbatim::server::database::MIGRATOR;
+
+use super::{beside, changes, grant, login, me};
+use crate::sockets::client::Socket;
+use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::client::{Answer, Call};
+
+/// Every operation that is not for everybody, about this person.
+fn operations(app: &TestApp, about: &Person) -> Vec<(Call, bool)> {
+    let id = about.id;
+    vec![
+        (app.get("/api/admin/users"), false),
+        (app.get(&format!("/api/admin/users/{id}")), false),
+        (app.put(&format!("/api/admin/users/{id}/role")).json(&json!({"role": "admin"})), false),
+        (app.post(&format!("/api/admin/users/{id}/deactivate")), false),
+        (app.post(&format!("/api/admin/users/{id}/logins/end")), false),
+        (app.get("/api/audit/events"), true),
+    ]
+}
+
+async fn role(app: &TestApp, by: &Person, of: &Person, role: &str) -> Answer {
+    app.put(&format!("/api/admin/users/{}/role", of.id)).by(by).json(&json!({"role": role})).send().await
+}
+
+/// S22.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn administration_is_for_administrators_and_reading_the_log_for_auditors(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (user, auditor, about) = (app.person().await, app.person().await, app.person().await);
+    grant(&app, &auditor, "auditor").await;
+    let events = app.events().await;
+    for (call, _) in operations(&app, &about) {
+        call.send().await.refused(401, "invalid_token");
+    }
+    for (call, _) in operations(&app, &about) {
+        call.by(&user).send().await.refused(403, "forbidden");
+    }
+    for (call, for_auditors) in operations(&app, &about) {
+        let answer = call.by(&auditor).send().await;
+        if for_auditors { drop(answer.is(200)) } else { answer.refused(403, "forbidden") }
+    }
+    // Whether somebody is there is not told either.
+    app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7))).by(&user).send().await.refused(403, "forbidden");
+    assert_eq!(app.events().await, events);
+    me(&app, &about.access).await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_role_counts_from_the_next_request_on_at_every_node_and_so_does_its_end(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let node = TestApp::with(&db, &[("ROLES", "api")]).await;
+    let (first, person) = (app.person().await, app.person().await);
+    let list = async |through: &TestApp| through.get("/api/admin/users").by(&person).send().await.status;
+    assert_eq!((list(&app).await, list(&node).await), (403, 403));
+    grant(&app, &first, "admin").await;
+    let granted = role(&app, &first, &person, "admin").await.is(200);
+    assert_eq!(granted.field("role"), "admin");
+    // At once, with the token that was there before.
+    assert_eq!((list(&node).await, list(&app).await), (200, 200));
+    assert_eq!(me(&app, &person.access).await.field("role"), "admin");
+    role(&node, &first, &person, "user").await.is(200);
+    assert_eq!((list(&app).await, list(&node).await), (403, 403));
+    let told = changes(&app, &person).await;
+    let by = json!(first.id);
+    assert_eq!(
+        told.iter().map(|(kind, event)| (kind.as_str(), &event["role"], &event["by"])).collect::<Vec<_>>(),
+        [("role_granted", &json!("admin"), &by), ("role_granted", &json!("user"), &by)]
+    );
+    // The first one was made by command.
+    assert_eq!(changes(&app, &first).await[0].1["by"], Value::Null);
+    node.stop(PATIENCE).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let admin = app.person().await;
+    grant(&app, &admin, "admin").await;
+    let mut people = vec![admin.clone()];
+    for _ in 0..4 {
+        people.push(app.person().await);
+    }
+    login(&app, &people[2].email, PASSWORD).await.is(200);
+    let page = async |query: &str| -> Value {
+        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.is(200).value()
+    };
+    let all = page("").await;
+    assert_eq!((all["items"].as_array().unwrap().len(), &all["has_more"], &all["after"]), (5, &json!(false), &Value::Null));
+    let mut seen = Vec::new();
+    let mut query = "?limit=2".to_owned();
+    loop {
+        let part = page(&query).await;
+        seen.extend(part["items"].as_array().unwrap().clone());
+        if part["has_more"] == false {
+            break;
+        }
+        query = format!("?limit=2&after={}", part["after"].as_str().unwrap());
+    }
+    assert_eq!(json!(seen), all["items"]);
+    for person in &people {
+        let item = seen.iter().find(|item| item["id"] == json!(person.id)).unwrap();
+        assert_eq!((&item["email"], &item["username"]), (&json!(person.email), &json!(person.username)));
+    }
+    let one = app.get(&format!("/api/admin/users/{}", people[2].id)).by(&admin).send().await.is(200).value();
+    assert_eq!((&one["live_logins"], &one["role"], &one["is_active"]), (&json!(2), &json!("user"), &json!(true)));
+    assert!(!one.to_string().contains("argon2"), "{one}");
+
+    for (query, status, code) in [
+        ("?limit=0", 400, "out_of_range"),
+        ("?limit=101", 400, "out_of_range"),
+        ("?limit=x", 422, "malformed_request"),
+        ("?after=x", 422, "malformed_request"),
+    ] {
+        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.refused(status, code);
+    }
+    for id in [Uuid::from_u128(7).to_string(), "x".to_owned()] {
+        app.get(&format!("/api/admin/users/{id}")).by(&admin).send().await.refused(404, "not_found");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_account_is_closed_and_logins_are_ended_by_an_administrator(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (admin, person, other) = (app.person().await, app.person().await, app.person().await);
+    grant(&app, &admin, "admin").await;
+    let mut socket = Socket::of(&app, &person).await;
+    let end = |id: Uuid| app.post(&format!("/api/admin/users/{id}/logins/end")).by(&admin).send();
+    end(person.id).await.is(204);
+    assert_eq!(socket.closed().await, 4401);
+    me(&app, &person.access).await.refused(401, "invalid_token");
+    // Nothing but the logins: one signs in again.
+    login(&app, &person.email, PASSWORD).await.is(200);
+    end(Uuid::from_u128(7)).await.refused(404, "not_found");
+
+    let close = |id: Uuid| app.post(&format!("/api/admin/users/{id}/deactivate")).by(&admin).send();
+    assert!(close(person.id).await.is(204).position() > 0);
+    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    close(person.id).await.is(204);
+    close(Uuid::from_u128(7)).await.refused(404, "not_found");
+    role(&app, &admin, &person, "auditor").await.refused(404, "not_found");
+    me(&app, &other.access).await.is(200);
+    let actor: Vec<String> = sqlx::query_scalar(
+        "SELECT metadata ->> 'actor' FROM events WHERE event_type = 'user_deactivated' AND aggregate_id = $1",
+    )
+    .bind(person.id.to_string())
+    .fetch_all(&db)
+    .await
+    .unwrap();
+    assert_eq!(actor, [admin.id.to_string()]);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_last_administrator_stays_one(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (admin, other) = (app.person().await, app.person().await);
+    grant(&app, &admin, "admin").await;
+    let last = |answer: Answer| answer.refused(409, "last_administrator");
+    last(role(&app, &admin, &admin, "user").await);
+    last(role(&app, &admin, &admin, "auditor").await);
+    last(app.post(&format!("/api/admin/users/{}/deactivate", admin.id)).by(&admin).send().await);
+    let close = || app.post("/api/users/me/deactivate").by(&admin).json(&json!({"password": PASSWORD})).send();
+    last(close().await);
+    let mut command = beside(&app);
+    let output =
+        command.args(["admin", "grant", "--email", &admin.email, "--role", "user"]).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("last administrator"), "{said}");
+    assert_eq!(me(&app, &admin.access).await.field("role"), "admin");
+
+    role(&app, &admin, &other, "admin").await.is(200);
+    role(&app, &admin, &admin, "user").await.is(200);
+    app.get("/api/admin/users").by(&admin).send().await.refused(403, "forbidden");
+    // Who is none any more may go.
+    close().await.is(204);
+    for wrong in ["root", "Admin", ""] {
+        role(&app, &other, &other, wrong).await.refused(400, "unknown_role");
+    }
+    app.end().await;
+}
+
+/// Two administrators who take the role from each other at the same moment: one of them stays.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let node = TestApp::with(&db, &[("ROLES", "api")]).await;
+    let (one, two) = (app.person().await, app.person().await);
+    grant(&app, &one, "admin").await;
+    for _ in 0..5 {
+        role(&app, &one, &two, "admin").await.is(200);
+        let (first, second) =
+            tokio::join!(role(&app, &one, &two, "user"), role(&node, &two, &one, "user"));
+        let mut statuses = [first.status, second.status];
+        statuses.sort_unstable();
+        // The loser finds itself the last one, or deposed before it was asked.
+        assert!(statuses == [200, 403] || statuses == [200, 409], "{statuses:?}");
+        let admins: Vec<Uuid> =
+            sqlx::query_scalar("SELECT user_id FROM administrators").fetch_all(&db).await.unwrap();
+        assert_eq!(admins.len(), 1);
+        if admins[0] == two.id {
+            role(&app, &two, &one, "admin").await.is(200);
+            role(&app, &one, &two, "user").await.is(200);
+        }
+    }
+    node.stop(PATIENCE).await;
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_grant_that_is_repeated_is_one_grant(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (admin, person) = (app.person().await, app.person().await);
+    grant(&app, &admin, "admin").await;
+    // By command once more, as by a script that was run twice.
+    grant(&app, &admin, "admin").await;
+    assert_eq!(changes(&app, &admin).await.len(), 1);
+    let give = |role: &str| {
+        app.put(&format!("/api/admin/users/{}/role", person.id))
+            .by(&admin)
+            .key("grant-1")
+            .json(&json!({"role": role}))
+            .send()
+    };
+    let first = give("auditor").await.is(200);
+    let again = give("auditor").await.is(200);
+    assert_eq!((first.value(), first.position()), (again.value(), again.position()));
+    give("admin").await.refused(422, "idempotency_key_reused");
+    assert_eq!(changes(&app, &person).await.len(), 1);
+    app.end().await;
+}

@@ -1,0 +1,68 @@
+//! Accounts in depth: logins of one's own, changes, wrong passwords, forgotten ones, administration, commands.
+
+mod admin;
+mod audit;
+mod commands;
+mod import;
+mod lockout;
+mod logins;
+mod mail;
+mod mail_server;
+mod many;
+mod profile;
+mod recovery;
+mod security_lines;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::support::app::{JWT_SECRET, MASTER_KEY, Person, TestApp};
+use crate::support::client::Answer;
+use crate::support::setting;
+
+/// The program, to be run beside this system on its database.
+fn beside(app: &TestApp) -> Command {
+    let url = setting("DATABASE_URL").unwrap();
+    let name = app.db.connect_options().get_database().unwrap().to_owned();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
+    command
+        .env("DATABASE_URL", format!("{}/{name}", url.rsplit_once('/').unwrap().0))
+        .env("MASTER_KEY", MASTER_KEY)
+        .env("JWT_SECRET_KEY", JWT_SECRET)
+        .env("DATABASE_POOL_SIZE", "4")
+        .kill_on_drop(true);
+    command
+}
+
+/// Makes somebody what they are to be, by command.
+async fn grant(app: &TestApp, person: &Person, role: &str) {
+    let mut command = beside(app);
+    command.args(["admin", "grant", "--email", &person.email, "--role", role]);
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn login(app: &TestApp, identifier: &str, password: &str) -> Answer {
+    app.post("/api/auth/login").json(&json!({"username": identifier, "password": password})).send().await
+}
+
+async fn me(app: &TestApp, access: &str) -> Answer {
+    app.get("/api/users/me").bearer(access).send().await
+}
+
+/// Types and payloads of the events of a user's own stream, from the second on.
+async fn changes(app: &TestApp, person: &Person) -> Vec<(String, Value)> {
+    sqlx::query_as(
+        "SELECT event_type, payload::jsonb - 'at' FROM events
+         WHERE aggregate_type = 'user' AND aggregate_id = $1 AND sequence > 1 ORDER BY sequence",
+    )
+    .bind(person.id.to_string())
+    .fetch_all(&app.db)
+    .await
+    .unwrap()
+}
+
+/// The names of those events only.
+async fn kinds(app: &TestApp, person: &Person) -> Vec<String> {
+    changes(app, person).await.into_iter().map(|(kind, _)| kind).collect()
+}

@@ -1,0 +1,205 @@
+//! Address and user name: changed, let go, taken by others.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use super::{changes, kinds, login, me};
+use crate::support::app::{PASSWORD, Person, TestApp};
+use crate::support::client::{Answer, Call};
+
+fn email(app: &TestApp, person: &Person, email: &str, password: &str) -> Call {
+    app.put("/api/users/me/email").by(person).json(&json!({"email": email, "password": password}))
+}
+
+fn username(app: &TestApp, person: &Person, username: &str) -> Call {
+    app.put("/api/users/me/username").by(person).json(&json!({"username": username}))
+}
+
+async fn register(app: &TestApp, email: &str, username: Option<&str>) -> Answer {
+    let body = json!({"email": email, "username": username, "password": PASSWORD});
+    app.post("/api/auth/register").json(&body).send().await
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn another_address_is_the_one_to_sign_in_with_and_the_old_one_is_free(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let answer = email(&app, &person, "New.One@mail.example", PASSWORD).send().await.is(200);
+    assert_eq!(answer.field("email"), "New.One@mail.example");
+    let position = answer.position();
+    assert!(position > 0);
+    assert_eq!(me(&app, &person.access).await.value(), answer.value());
+    login(&app, "new.one@mail.example", PASSWORD).await.is(200);
+    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    // Logins go on: it is the same person.
+    me(&app, &person.access).await.is(200);
+
+    register(&app, &person.email, None).await.is(201);
+    register(&app, "NEW.one@mail.example", None).await.refused(409, "email_taken");
+    let sealed = changes(&app, &person).await;
+    assert_eq!(sealed.len(), 1);
+    assert!(sealed[0].1["email"]["$sealed"].is_string(), "{sealed:?}");
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_changes_nothing(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let events = app.events().await;
+    let taken = other.email.to_uppercase();
+    email(&app, &person, &taken, PASSWORD).send().await.refused(409, "email_taken");
+    email(&app, &person, "nowhere", PASSWORD).send().await.refused(400, "invalid_value");
+    email(&app, &person, "free@mail.example", "not the password 1").send().await.refused(403, "wrong_password");
+    app.put("/api/users/me/email")
+        .by(&person)
+        .json(&json!({"email": "free@mail.example"}))
+        .send()
+        .await
+        .refused(422, "malformed_request");
+    app.put("/api/users/me/email")
+        .json(&json!({"email": "free@mail.example", "password": PASSWORD}))
+        .send()
+        .await
+        .refused(401, "invalid_token");
+    // The same once more is no change.
+    email(&app, &person, &person.email, PASSWORD).send().await.is(200);
+    assert_eq!(app.events().await, events);
+    register(&app, "free@mail.example", None).await.is(201);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn another_spelling_of_ones_own_address_keeps_the_claim(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let louder = person.email.to_uppercase();
+    let answer = email(&app, &person, &louder, PASSWORD).send().await.is(200);
+    assert_eq!(answer.field("email"), louder);
+    assert_eq!(kinds(&app, &person).await, ["email_changed"]);
+    register(&app, &person.email, None).await.refused(409, "email_taken");
+    login(&app, &person.email, PASSWORD).await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_change_that_is_repeated_under_its_key_is_one_change(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let change = || email(&app, &person, "moved@mail.example", PASSWORD).key("move-1").send();
+    let first = change().await.is(200);
+    let again = change().await.is(200);
+    assert_eq!((first.value(), first.position()), (again.value(), again.position()));
+    let other = email(&app, &person, "further@mail.example", PASSWORD).key("move-1").send().await;
+    other.refused(422, "idempotency_key_reused");
+    let rename = || username(&app, &person, "moved-on").key("name-1").send();
+    assert_eq!(rename().await.is(200).value(), rename().await.is(200).value());
+    assert_eq!(kinds(&app, &person).await, ["email_changed", "username_changed"]);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_name_is_changed_chosen_at_last_and_let_go(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let answer = username(&app, &person, "Zoë").send().await.is(200);
+    assert_eq!(answer.field("username"), "Zoë");
+    assert!(answer.position() > 0);
+    login(&app, "ZOE\u{308}", PASSWORD).await.is(200);
+    login(&app, &person.username, PASSWORD).await.refused(401, "invalid_credentials");
+
+    let nameless = register(&app, "nameless@mail.example", None).await.is(201);
+    let nameless = Person { access: nameless.field("access_token"), ..person.clone() };
+    username(&app, &nameless, "zoë").send().await.refused(409, "username_taken");
+    username(&app, &nameless, "a b").send().await.refused(400, "invalid_value");
+    // What the first one has let go.
+    username(&app, &nameless, &person.username).send().await.is(200);
+    let answer = login(&app, &person.username, PASSWORD).await.is(200).value();
+    assert_eq!(answer["user"]["email"], "nameless@mail.example");
+    app.end().await;
+}
+
+/// However many changes come at once: one address at the end, and claims of that one only.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn changes_at_once_leave_one_address_and_no_claim_over(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let change = |number: usize| username(&app, &person, &format!("name-{number}")).send();
+    let answers = futures::future::join_all((0..12).map(change)).await;
+    for answer in &answers {
+        assert!(answer.status == 200 || answer.status == 409 || answer.status == 503, "{}", answer.text);
+    }
+    let now = me(&app, &person.access).await.field("username");
+    let held: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(CASE event_type WHEN 'claim_taken' THEN 1 ELSE -1 END), 0) FROM events
+         WHERE aggregate_type = 'claim' AND aggregate_id LIKE 'username:%'",
+    )
+    .fetch_one(&db)
+    .await
+    .unwrap();
+    assert_eq!(held, 1);
+    login(&app, &now, PASSWORD).await.is(200);
+    app.end().await;
+}
+
+/// As with registration (R41): one address, fought for by changes and registrations, has one owner.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_address_that_many_want_goes_to_one(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let mut people = Vec::new();
+    for _ in 0..6 {
+        people.push(app.person().await);
+    }
+    let changes = people.iter().map(|person| email(&app, person, "wanted@mail.example", PASSWORD).send());
+    let registration = register(&app, "Wanted@mail.example", None);
+    let (answers, registered) = futures::future::join(futures::future::join_all(changes), registration).await;
+    let won = answers.iter().filter(|answer| answer.status == 200).count() + usize::from(registered.status == 201);
+    assert_eq!(won, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    app.end().await;
+}
+
+/// S21.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let extra = |mut body: Value| {
+        let more = json!({
+            "id": person.id, "user_id": uuid::Uuid::from_u128(7), "role": "admin", "is_active": false, "sender": "ai",
+            "status": "x", "created_at": "2000-01-01T00:00:00Z", "position": 1, "email_verified": true,
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let mut registration = extra(json!({"email": "extra@mail.example", "username": "extra", "password": PASSWORD}));
+    registration["id"] = json!(uuid::Uuid::from_u128(9));
+    let made = app.post("/api/auth/register").json(&registration).send().await.is(201).value();
+    assert_eq!((&made["is_active"], &made["user"]["role"]), (&json!(true), &json!("user")));
+    let made = Person {
+        id: made["id"].as_str().unwrap().parse().unwrap(),
+        access: made["access_token"].as_str().unwrap().to_owned(),
+        ..person.clone()
+    };
+    let (path, body) = ("/api/users/me/email", json!({"email": "x1@mail.example", "password": PASSWORD}));
+    app.put(path).by(&made).json(&extra(body)).send().await.is(200);
+    app.put("/api/users/me/username").by(&made).json(&extra(json!({"username": "x-1"}))).send().await.is(200);
+    let body = json!({"current_password": PASSWORD, "new_password": "battery staple 8"});
+    app.post("/api/auth/password").by(&made).json(&extra(body)).send().await.is(204);
+    let body = json!({"email": "x1@mail.example"});
+    app.post("/api/auth/password/forgot").json(&extra(body)).send().await.is(202);
+
+    let expected = [
+        ("email_changed", vec!["email", "type", "user_id"]),
+        ("username_changed", vec!["type", "user_id", "username"]),
+        ("password_changed", vec!["type", "user_id"]),
+    ];
+    for ((kind, payload), (name, fields)) in changes(&app, &made).await.iter().zip(expected) {
+        let keys: Vec<&str> = payload.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!((kind.as_str(), keys), (name, fields));
+        assert_eq!(payload["user_id"], json!(made.id));
+    }
+    let user = me(&app, &made.access).await.value();
+    assert_eq!((&user["role"], &user["is_active"]), (&json!("user"), &json!(true)));
+    app.end().await;
+}
