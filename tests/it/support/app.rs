@@ -314,6 +314,11 @@ impl TestApp {
         &self.built.app
     }
 
+    /// The line that names its providers.
+    pub(crate) fn described(&self) -> &str {
+        &self.built.provider
+    }
+
     /// Whether its relay waits for help.
     pub(crate) fn relay_is_stopped(&self) -> bool {
         self.built.relay.as_ref().unwrap().is_stopped()
