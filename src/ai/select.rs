@@ -105,7 +105,10 @@ pub fn from_settings(settings: AiSettings) -> Result<Chain, SettingsError> {
     for settings in services {
         let before = links.len();
         for (number, key) in settings.keys.iter().filter(|(_, key)| !key.is_blank()) {
-            links.push(Link { provider: provider(&settings, *number, key.clone(), limits)?, key: Some(*number) });
+            links.push(Link {
+                provider: provider(&settings, *number, key.clone(), limits)?,
+                key: Some(*number),
+            });
         }
         if links.len() > before {
             servers.push((settings.service.name, settings.model()));
@@ -188,7 +191,11 @@ mod tests {
         };
         assert_eq!(links(&chain), [("groq", Some(1)), ("openrouter", Some(1)), ("openrouter", Some(2))]);
         let described = chain.describe();
-        assert!(described.starts_with("AI: Groq Chat Completions at api.groq.com") && described.ends_with("(2 keys)"), "{described}");
+        assert!(
+            described.starts_with("AI: Groq Chat Completions at api.groq.com")
+                && described.ends_with("(2 keys)"),
+            "{described}"
+        );
         assert_eq!(links(&made(vec![second]).unwrap()), [("openrouter", Some(2))]);
     }
 

@@ -6,12 +6,8 @@ use serde_json::Value;
 use super::ProviderError;
 
 /// Every service that can be configured, in the order in which they are asked by default.
-pub static SERVICES: [&Service; 4] = [
-    &super::openai::SERVICE,
-    &super::openrouter::SERVICE,
-    &super::groq::SERVICE,
-    &super::gemini::SERVICE,
-];
+pub static SERVICES: [&Service; 4] =
+    [&super::openai::SERVICE, &super::openrouter::SERVICE, &super::groq::SERVICE, &super::gemini::SERVICE];
 
 /// The service of this name.
 #[must_use]

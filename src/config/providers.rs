@@ -54,7 +54,9 @@ pub struct ServiceConfig {
 
 impl PartialEq for ServiceConfig {
     fn eq(&self, other: &Self) -> bool {
-        let of = |one: &Self| (one.service.name, one.api, one.keys.clone(), one.base_url.clone(), one.model.clone());
+        let of = |one: &Self| {
+            (one.service.name, one.api, one.keys.clone(), one.base_url.clone(), one.model.clone())
+        };
         of(self).eq(&of(other))
     }
 }
@@ -149,7 +151,8 @@ fn service(reader: &mut Reader<'_>, service: &'static Service) -> Result<Service
     for (number, name) in (1..).zip(service.variables.keys) {
         match reader.secret(name) {
             Some(key) if is_sample_key(key.expose()) => {
-                reader.note(format!("{name} holds the placeholder of a sample file, so it counts as not set."));
+                reader
+                    .note(format!("{name} holds the placeholder of a sample file, so it counts as not set."));
             }
             Some(key) => keys.push((number, key)),
             None => {}
@@ -320,12 +323,17 @@ mod tests {
         let set = |order| read(&[&[("AI_PROVIDERS", order)], &ALL[..]].concat());
         let config = set("groq, openai").unwrap();
         assert_eq!(chain(&config), [("groq", vec![1]), ("openai", vec![1])]);
-        assert!(config.notes.iter().any(|note| note.starts_with("Gemini is not asked")), "{:?}", config.notes);
+        assert!(
+            config.notes.iter().any(|note| note.starts_with("Gemini is not asked")),
+            "{:?}",
+            config.notes
+        );
         assert_eq!(chain(&set("scripted").unwrap()), []);
         for bad in ["grok", "groq,groq", "groq,,openai", "openai,scripted"] {
             assert!(set(bad).unwrap_err().to_string().starts_with("AI_PROVIDERS is"), "{bad}");
         }
-        let refused = read(&[("AI_PROVIDERS", "openai,groq"), ("OPENAI_API_KEY", "k")]).unwrap_err().to_string();
+        let refused =
+            read(&[("AI_PROVIDERS", "openai,groq"), ("OPENAI_API_KEY", "k")]).unwrap_err().to_string();
         assert!(refused.starts_with("AI_SERVICES__GROQ_API_KEY is not set"), "{refused}");
     }
 
@@ -350,9 +358,15 @@ mod tests {
             (&[("PROVIDER_CONNECT_SECONDS", "0")][..], "PROVIDER_CONNECT_SECONDS"),
             (&[("PROVIDER_FIRST_BYTE_SECONDS", "151")], "PROVIDER_FIRST_BYTE_SECONDS"),
             (&[("PROVIDER_IDLE_SECONDS", "x")], "PROVIDER_IDLE_SECONDS"),
-            (&[("PROVIDER_TOTAL_SECONDS", "60"), ("REPLY_DEADLINE_SECONDS", "60")], "PROVIDER_TOTAL_SECONDS (60)"),
+            (
+                &[("PROVIDER_TOTAL_SECONDS", "60"), ("REPLY_DEADLINE_SECONDS", "60")],
+                "PROVIDER_TOTAL_SECONDS (60)",
+            ),
             (&[("PROVIDER_BACKOFF_MILLISECONDS", "1")], "PROVIDER_BACKOFF_MILLISECONDS"),
-            (&[("PROVIDER_WAIT_SECONDS", "30"), ("PROVIDER_WAITS_SECONDS", "20")], "PROVIDER_WAIT_SECONDS (30)"),
+            (
+                &[("PROVIDER_WAIT_SECONDS", "30"), ("PROVIDER_WAITS_SECONDS", "20")],
+                "PROVIDER_WAIT_SECONDS (30)",
+            ),
             (&[("CIRCUIT_FAILURES", "0")], "CIRCUIT_FAILURES"),
             (&[("CIRCUIT_PROBE_SECONDS", "301")], "CIRCUIT_PROBE_SECONDS"),
         ] {

@@ -25,9 +25,15 @@ pub async fn check(config: &Config, out: &mut impl Write) -> anyhow::Result<Exit
     let mut good = true;
     for choice in chain.all() {
         if choice.key().is_none() {
-            let keys: Vec<&str> =
-                service::SERVICES.iter().filter_map(|service| service.variables.keys.first().copied()).collect();
-            writeln!(out, "No provider has a key: the built-in script answers. Set one of {}.", keys.join(", "))?;
+            let keys: Vec<&str> = service::SERVICES
+                .iter()
+                .filter_map(|service| service.variables.keys.first().copied())
+                .collect();
+            writeln!(
+                out,
+                "No provider has a key: the built-in script answers. Set one of {}.",
+                keys.join(", ")
+            )?;
             continue;
         }
         let outcome = ask(&choice).await;

@@ -49,15 +49,10 @@ impl ReplyHandler {
         let (inner, wish) = (&self.inner, job.model.as_deref());
         let candidates = inner.chain.candidates(wish, job.reply.uuid());
         let settings = self.retries();
-        let most = usize::try_from(settings.max_attempts).unwrap_or(usize::MAX).saturating_add(candidates.len());
-        let next = policy::next(
-            &settings,
-            job.reply.uuid(),
-            &candidates,
-            tried,
-            Known::Recorded,
-            inner.clock.now(),
-        );
+        let most =
+            usize::try_from(settings.max_attempts).unwrap_or(usize::MAX).saturating_add(candidates.len());
+        let next =
+            policy::next(&settings, job.reply.uuid(), &candidates, tried, Known::Recorded, inner.clock.now());
         next.filter(|_| usize::try_from(attempt).unwrap_or(usize::MAX) < most)
             .and_then(|next| inner.chain.choose(next.place, wish))
             .ok_or_else(|| {

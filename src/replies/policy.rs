@@ -166,9 +166,9 @@ impl Look<'_> {
             Known::Told(asked) => asked.is_none_or(|asked| asked <= self.settings.longest),
             Known::Recorded => !failed.pause.is_zero(),
         };
-        let other_key = usable.iter().any(|one| {
-            one.provider == candidate.provider && one.opens_in.is_none() && !self.was_asked(one)
-        });
+        let other_key = usable
+            .iter()
+            .any(|one| one.provider == candidate.provider && one.opens_in.is_none() && !self.was_asked(one));
         let strangers = usable.iter().any(|one| !self.was_asked(one));
         if !grants || other_key || !strangers {
             return None;

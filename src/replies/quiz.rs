@@ -58,7 +58,8 @@ impl ReplyHandler {
             provider_reply_id: None,
         };
         let progressed = Progressed { text, first_token: None, calls };
-        let attempt = Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, tried: Vec::new() };
+        let attempt =
+            Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, tried: Vec::new() };
         self.complete(job, &attempt, completion, Instant::now(), progressed, stop).await
     }
 

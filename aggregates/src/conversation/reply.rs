@@ -186,9 +186,11 @@ mod tests {
 
     #[test]
     fn a_cost_follows_from_the_price_in_the_plan_and_the_tokens() {
-        let parameters = json!({"max_output_tokens": 500, "price": {"prompt": 150_000, "completion": 600_000}});
+        let parameters =
+            json!({"max_output_tokens": 500, "price": {"prompt": 150_000, "completion": 600_000}});
         let price = Price::of(&parameters).unwrap();
-        let cost = |prompt_tokens, completion_tokens| price.cost_micros(Usage { prompt_tokens, completion_tokens });
+        let cost =
+            |prompt_tokens, completion_tokens| price.cost_micros(Usage { prompt_tokens, completion_tokens });
         assert_eq!(cost(1_000, 100), Some(210));
         assert_eq!(cost(1, 0), Some(0));
         assert_eq!(cost(3, 1), Some(1), "to the nearest");

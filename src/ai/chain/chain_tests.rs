@@ -140,5 +140,8 @@ async fn what_lies_with_the_question_opens_no_circuit() {
         let choice = chain.choose(0, None).unwrap();
         choice.stream(prompt()).for_each(|_| async {}).await;
     }
-    assert_eq!(chain.standing()[0], ProviderStanding { provider: "openai", key: Some(1), open: false, trouble: None });
+    assert_eq!(
+        chain.standing()[0],
+        ProviderStanding { provider: "openai", key: Some(1), open: false, trouble: None }
+    );
 }

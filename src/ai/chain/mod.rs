@@ -129,7 +129,8 @@ impl Chain {
             let turn = reply.as_u128() % u128::try_from(places.len().max(1)).unwrap_or(1);
             places.rotate_left(usize::try_from(turn).unwrap_or(0));
         }
-        let serves = |provider: &str| self.catalogue.asked(provider, wish).is_some_and(|asked| asked.as_wished);
+        let serves =
+            |provider: &str| self.catalogue.asked(provider, wish).is_some_and(|asked| asked.as_wished);
         let (serving, others): (Vec<_>, Vec<_>) =
             providers.into_iter().partition(|(provider, _)| serves(provider));
         serving
@@ -155,8 +156,7 @@ impl Chain {
     /// The first one who may be called now.
     #[must_use]
     pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<Choice> {
-        let choices =
-            self.candidates(wish, reply).into_iter().filter_map(|one| self.choose(one.place, wish));
+        let choices = self.candidates(wish, reply).into_iter().filter_map(|one| self.choose(one.place, wish));
         choices.into_iter().find(Choice::admits)
     }
 

@@ -101,12 +101,13 @@ fn tokens_may_come_with_any_chunk_and_nonsense_is_none() {
 fn calls_come_whole_before_the_end() {
     let fragment = |fragment: Value| json!({"choices": [{"index": 0, "delta": {"tool_calls": [fragment]}}]});
     let got = read(&[
-        fragment(json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"a"}})),
+        fragment(
+            json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"a"}}),
+        ),
         fragment(json!({"index": 0, "function": {"arguments": "t\":1}"}})),
         finish("tool_calls"),
     ]);
-    let call =
-        ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments: json!({"at": 1}) };
+    let call = ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments: json!({"at": 1}) };
     assert_eq!(got[0], Ok(Piece::Call(call)));
     assert!(matches!(&got[1..], [Ok(Piece::End(_))]), "{got:?}");
     // What was begun and never finished is not called.
@@ -116,7 +117,8 @@ fn calls_come_whole_before_the_end() {
 
 #[test]
 fn a_refusal_is_text_and_what_nobody_asked_for_is_passed_over() {
-    let refusal = json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": null, "refusal": "no"}}]});
+    let refusal =
+        json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": null, "refusal": "no"}}]});
     assert_eq!(read(&[refusal]), [text("no")]);
     for chunk in [
         json!({}),

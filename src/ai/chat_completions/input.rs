@@ -6,10 +6,10 @@ use async_openai::types::chat::{
     ChatCompletionRequestMessage, ChatCompletionRequestMessageContentPartFile,
     ChatCompletionRequestMessageContentPartImage, ChatCompletionRequestMessageContentPartText,
     ChatCompletionRequestSystemMessage, ChatCompletionRequestSystemMessageContent,
-    ChatCompletionRequestToolMessage, ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage,
-    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart as Part,
-    ChatCompletionTool, ChatCompletionToolChoiceOption, ChatCompletionTools, FileObject, FunctionCall,
-    FunctionName, FunctionObject, ImageUrl,
+    ChatCompletionRequestToolMessage, ChatCompletionRequestToolMessageContent,
+    ChatCompletionRequestUserMessage, ChatCompletionRequestUserMessageContent,
+    ChatCompletionRequestUserMessageContentPart as Part, ChatCompletionTool, ChatCompletionToolChoiceOption,
+    ChatCompletionTools, FileObject, FunctionCall, FunctionName, FunctionObject, ImageUrl,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,8 +20,12 @@ use crate::ai::{Attached, Content, Role, Tool, Turn};
 const NO_DOCUMENT: &str = "(A document came with this message; it cannot be sent to this model.)";
 
 /// Instructions and turns as messages. `documents`: whether PDFs can be sent.
-pub(super) fn messages(system: String, turns: Vec<Turn>, documents: bool) -> Vec<ChatCompletionRequestMessage> {
-    let system = (!system.is_empty()).then(|| {
+pub(super) fn messages(
+    system: String,
+    turns: Vec<Turn>,
+    documents: bool,
+) -> Vec<ChatCompletionRequestMessage> {
+    let system = Some(system).filter(|system| !system.is_empty()).map(|system| {
         ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
             content: ChatCompletionRequestSystemMessageContent::Text(system),
             name: None,
@@ -41,10 +45,7 @@ fn of_turn(turn: Turn, documents: bool) -> Vec<ChatCompletionRequestMessage> {
                 let files = files.into_iter().map(|file| part(file, documents));
                 ChatCompletionRequestUserMessageContent::Array(said.into_iter().chain(files).collect())
             };
-            vec![ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
-                content,
-                name: None,
-            })]
+            vec![ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage { content, name: None })]
         }
         // Nobody but a person brings files.
         Turn::Said { role: Role::Assistant, text, files: _ } => {
@@ -105,7 +106,9 @@ pub(super) fn tool(tool: Tool) -> ChatCompletionTools {
 
 /// The tool that has to be called.
 pub(super) fn tool_choice(name: String) -> ChatCompletionToolChoiceOption {
-    ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice { function: FunctionName { name } })
+    ChatCompletionToolChoiceOption::Function(ChatCompletionNamedToolChoice {
+        function: FunctionName { name },
+    })
 }
 
 #[cfg(test)]

@@ -146,7 +146,9 @@ mod tests {
 
     fn table() -> ModelTable {
         let row = |name: &str, provider: &str, model: &str| {
-            format!(r#"{{"name": "{name}", "provider": "{provider}", "model": "{model}", "prompt_price": 1, "completion_price": 2}}"#)
+            format!(
+                r#"{{"name": "{name}", "provider": "{provider}", "model": "{model}", "prompt_price": 1, "completion_price": 2}}"#
+            )
         };
         let rows = [
             row("mini", "openai", "gpt-mini"),
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn allowed_names_narrow_the_table_and_may_stand_outside_of_it() {
-        let narrow = catalogue(&[("openai", "gpt-mini"), ("groq", "llama-70b")], Some(&["unlisted", "flash"]));
+        let narrow =
+            catalogue(&[("openai", "gpt-mini"), ("groq", "llama-70b")], Some(&["unlisted", "flash"]));
         assert_eq!(names(&narrow), ["mini", "llama", "unlisted", "flash"]);
         // Nobody in the chain has a row for either: the first one is asked, by that name, at no known price.
         for name in ["unlisted", "flash"] {

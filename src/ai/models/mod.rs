@@ -142,9 +142,7 @@ mod tests {
         let good = r#"[{"name": "fast", "provider": "groq", "model": "llama-3.1-8b-instant"}]"#;
         let table = ModelTable::parse(good).unwrap();
         assert_eq!((table.rows[0].price(), table.own), (None, true));
-        let row = |more: &str| {
-            format!(r#"[{{"name": "a", "provider": "groq", "model": "b"{more}}}]"#)
-        };
+        let row = |more: &str| format!(r#"[{{"name": "a", "provider": "groq", "model": "b"{more}}}]"#);
         for (text, says) in [
             ("{}".to_owned(), "expected a sequence"),
             (row(r#", "x": 1"#), "unknown field"),

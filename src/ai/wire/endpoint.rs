@@ -94,8 +94,7 @@ impl Endpoint {
     pub(in crate::ai) fn client(&self) -> (Client<Arc<dyn Config>>, Arc<Link>) {
         let link = Arc::new(Link::default());
         let transport = Transport::new(self.http.clone(), self.words, Arc::clone(&link));
-        let client =
-            Client::build(self.http.clone(), Arc::clone(&self.config)).with_http_service(transport);
+        let client = Client::build(self.http.clone(), Arc::clone(&self.config)).with_http_service(transport);
         (client, link)
     }
 

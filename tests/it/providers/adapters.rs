@@ -185,8 +185,7 @@ async fn a_call_of_a_tool_arrives_whole() {
         let pieces: Vec<_> = provider.stream(prompt()).map(|piece| piece.expect("a piece")).collect().await;
         let [Piece::Call(call), Piece::End(end)] = &pieces[..] else { panic!("{api:?}: {pieces:?}") };
         let arguments = json!({"at": {"x": [1, 2]}, "why": "so"});
-        let expected =
-            ToolCall { call_id: "call_test_1".to_owned(), name: "look".to_owned(), arguments };
+        let expected = ToolCall { call_id: "call_test_1".to_owned(), name: "look".to_owned(), arguments };
         assert_eq!((call, end.finish), (&expected, Finish::Stop));
     }
 }
@@ -374,7 +373,10 @@ async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
             assert_eq!(got, ("half".to_owned(), Err(ProviderError::Cut)), "{ending:?}");
         }
         let unfinished = ends(api).trim_end();
-        assert_eq!(call(api, raw("text/event-stream", &[unfinished.as_bytes()])).await.1, Err(ProviderError::Cut));
+        assert_eq!(
+            call(api, raw("text/event-stream", &[unfinished.as_bytes()])).await.1,
+            Err(ProviderError::Cut)
+        );
         // A mark for the end of the stream is no end of a reply.
         let marked = format!("{}data: [DONE]\n\n", says(api, "half"));
         let got = call(api, raw("text/event-stream", &[marked.as_bytes()])).await;
@@ -406,7 +408,8 @@ async fn an_answer_that_is_not_of_this_api_is_a_bad_response() {
     let whole = raw("application/json", &[br#"{"id": "resp_1", "status": "completed"}"#]);
     let line = raw("text/event-stream", &[b"data: {\"type\": \"response.output_te\n\n"]);
     let utf8 = raw("text/event-stream", &[b"data: {\"type\": \"\xff\xfe\"}\n\n"]);
-    for (act, api) in [page, whole, line, utf8].into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
+    for (act, api) in [page, whole, line, utf8].into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api)))
+    {
         let got = call(api, act.clone()).await;
         assert_eq!(got, (String::new(), Err(ProviderError::BadResponse)), "{act:?}");
     }

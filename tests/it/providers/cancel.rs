@@ -56,7 +56,9 @@ async fn brought_to(
     server.until(|log| log.requests.len() > before).await;
     match moment {
         Moment::Waiting => {
-            let failed = async || app.reply_events(&opening.reply()).await.contains(&"reply_attempt_failed".to_owned());
+            let failed = async || {
+                app.reply_events(&opening.reply()).await.contains(&"reply_attempt_failed".to_owned())
+            };
             app.until("the attempt has failed", failed).await;
         }
         Moment::Asked => {}
@@ -99,7 +101,11 @@ async fn a_cancelled_reply_ends_once_and_its_call_is_dropped(db: PgPool) {
         server.now([Act::reply(&["fine"])]);
         let shown = Shown::of(&app, &person, "Hello").await;
         let reply = shown.0["reply_id"].as_str().unwrap();
-        app.post(&format!("/api/replies/{reply}/cancel")).by(&person).send().await.refused(409, "reply_ended");
+        app.post(&format!("/api/replies/{reply}/cancel"))
+            .by(&person)
+            .send()
+            .await
+            .refused(409, "reply_ended");
         assert_eq!(app.reply_events(reply).await.last().unwrap(), "reply_completed");
         app.end().await;
     }

@@ -35,7 +35,10 @@ async fn what_is_wrong_with_a_key_is_said_plainly() {
         let url = server.base_url();
         let (content, said) = check(&[("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &url)]).await;
         assert_eq!(content, good, "{act:?}: {said}");
-        assert!(said.starts_with("OpenAI Responses API at 127.0.0.1:") && said.contains(says), "{act:?}: {said}");
+        assert!(
+            said.starts_with("OpenAI Responses API at 127.0.0.1:") && said.contains(says),
+            "{act:?}: {said}"
+        );
     }
 }
 
@@ -52,7 +55,13 @@ async fn every_key_is_tried_and_a_missing_one_is_named() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(!content && lines.len() == 2, "{said}");
     assert!(lines[0].contains("key 1: it works"), "{said}");
-    assert!(lines[1].contains("key 2: it does not accept the key: look at AI_SERVICES__OPEN_ROUTER_API_KEY_2."), "{said}");
+    assert!(
+        lines[1].contains("key 2: it does not accept the key: look at AI_SERVICES__OPEN_ROUTER_API_KEY_2."),
+        "{said}"
+    );
     let (content, said) = check(&[]).await;
-    assert!(content && said.starts_with("No provider has a key") && said.contains("OPENAI_API_KEY"), "{said}");
+    assert!(
+        content && said.starts_with("No provider has a key") && said.contains("OPENAI_API_KEY"),
+        "{said}"
+    );
 }

@@ -61,14 +61,18 @@ async fn a_model_is_asked_of_whoever_serves_it_at_its_price(db: PgPool) {
         let plan = &shown.attempts()[0]["plan"];
         assert_eq!((&plan["provider"], &plan["model"]), (&json!(provider), &json!(own)), "{model}");
         assert_eq!(shown.0["requested_model"], model);
-        assert_eq!(shown.0["usage"], json!({"tokens": 1010, "prompt_tokens": 1000, "completion_tokens": 10, "cost_micros": cost}));
+        assert_eq!(
+            shown.0["usage"],
+            json!({"tokens": 1010, "prompt_tokens": 1000, "completion_tokens": 10, "cost_micros": cost})
+        );
         let server = if provider == "openai" { &openai } else { &groq };
         assert_eq!(server.requests().last().unwrap().body["model"], own, "{model}");
     }
     let capped = groq.requests().iter().find(|request| request.body["model"] == "llama-70b").cloned();
     assert_eq!(capped.unwrap().body["max_completion_tokens"], 50, "no more than the model writes");
     // The cost stands in the answer to the message too, and follows from the events alone.
-    let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello", "model": "llama"})).send().await;
+    let answer =
+        app.post("/api/chat").by(&person).json(&json!({"message": "Hello", "model": "llama"})).send().await;
     assert_eq!(answer.is(200).value()["usage"]["cost_micros"], 500);
     let price: Value = sqlx::query_scalar(
         "SELECT payload::jsonb #> '{plan,parameters,price}' FROM events WHERE event_type = 'reply_begun'
@@ -99,7 +103,7 @@ async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
     let (openai, groq) = servers().await;
     let app = two(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
-    app.get("/api/models").send().await.refused(401, "unauthenticated");
+    app.get("/api/models").send().await.refused(401, "invalid_token");
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["small", "groq-own", "llama", "both"]);
     let expected = json!({

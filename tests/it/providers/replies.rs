@@ -67,7 +67,8 @@ async fn a_limit_is_waited_for_as_long_as_it_asks_and_others_go_on(db: PgPool, a
 
 async fn a_limit_that_does_not_pass_ends_the_reply_in_time(db: PgPool, api: &str) {
     let server = OpenAiServer::start([Act::limited("1")]).await;
-    let short = [("PROVIDER_WAIT_SECONDS", "1"), ("PROVIDER_WAITS_SECONDS", "3"), ("REPLY_MAX_ATTEMPTS", "9")];
+    let short =
+        [("PROVIDER_WAIT_SECONDS", "1"), ("PROVIDER_WAITS_SECONDS", "3"), ("REPLY_MAX_ATTEMPTS", "9")];
     let app = app_at(&db, &server, api, &short).await;
     let person = app.person().await;
     for wait in ["86400", "Fri, 31 Dec 9999 23:59:59 GMT"] {
@@ -78,7 +79,10 @@ async fn a_limit_that_does_not_pass_ends_the_reply_in_time(db: PgPool, api: &str
         // Each wait is cut to a second, and all together to three.
         assert_eq!(shown.pauses(), [Duration::from_secs(1); 3], "{wait}");
         let pauses = &server.pauses()[before..];
-        assert!(pauses.len() == 3 && pauses.iter().all(|pause| *pause >= Duration::from_secs(1)), "{pauses:?}");
+        assert!(
+            pauses.len() == 3 && pauses.iter().all(|pause| *pause >= Duration::from_secs(1)),
+            "{pauses:?}"
+        );
     }
     // What cannot be waited for is put off as if nothing had been asked.
     let app = restarted(app, &db, &server, api, &[]).await;
@@ -117,7 +121,11 @@ async fn a_provider_that_is_back_soon_costs_attempts_and_no_reply(db: PgPool, ap
     assert_eq!(shown.status(), "completed");
     assert_eq!(
         shown.asked(),
-        [("openai", 1, Some("provider_unavailable")), ("openai", 1, Some("provider_unavailable")), ("openai", 1, None)]
+        [
+            ("openai", 1, Some("provider_unavailable")),
+            ("openai", 1, Some("provider_unavailable")),
+            ("openai", 1, None)
+        ]
     );
     let last = &shown.attempts()[2];
     assert!(last["completed_at"].is_string() && last["plan"]["parameters"]["api"] == api, "{last}");

@@ -11,9 +11,6 @@ use crate::support::openai_server::{Act, OpenAiServer};
 const KEPT: usize = 64 * 1024;
 /// What all of it may take of memory at its height, the server and the clients included: they run in this process too.
 const GROWTH: usize = 64 << 20;
-/// How many such replies are written at once.
-const AT_ONCE: usize = 4;
-
 /// Memory of this process: now, and at its height so far, in bytes.
 fn memory() -> (usize, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -34,18 +31,18 @@ async fn huge_replies_are_cut_and_take_little(db: PgPool, api: &str) {
     let (before, _) = memory();
     // Pieces that come to 10 MiB soon, one piece of almost the size of an event, one beyond it, and very small ones. None of
     // these has an end.
-    for (bytes, kept) in [(50_000, KEPT), (900_000, KEPT), (1 << 20, 0), (1, KEPT)] {
+    let mut hung_up = 0;
+    for (bytes, kept, at_once) in [(50_000, KEPT, 4), (900_000, KEPT, 4), (1 << 20, 0, 4), (1, KEPT, 1)] {
         server.now([Act::Endless { bytes }]);
         let mut open = Vec::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             // Nobody reads these streams before their replies have ended.
             open.push(ask(&app, &person, &json!({"message": "Hello"})).await);
         }
         let over = "SELECT count(*) = 0 FROM pending_replies";
-        app.until("all have ended", async || {
-            sqlx::query_scalar(over).fetch_one(&db).await.unwrap_or(false)
-        })
-        .await;
+        app.until("all have ended", async || sqlx::query_scalar(over).fetch_one(&db).await.unwrap_or(false))
+            .await;
+        hung_up += at_once;
         for (reply, stream) in open {
             let shown = Shown::end(&app, &person, &reply, stream).await;
             assert_eq!(shown.outcome(), ("failed", Some("too_long")), "deltas of {bytes} bytes");
@@ -57,7 +54,7 @@ async fn huge_replies_are_cut_and_take_little(db: PgPool, api: &str) {
     let growth = highest.saturating_sub(before);
     assert!(growth < GROWTH, "{} MiB", growth >> 20);
     // Everything was hung up on.
-    server.until(|log| log.hung_up == 4 * AT_ONCE).await;
+    server.until(|log| log.hung_up == hung_up).await;
     app.end().await;
 }
 

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::project_all;
 use crate::events::{
-    ADA, TALK, attempt_failed, begun, begun_with, cancelled, completed, deleted, failed, message,
-    minute, plan, reply, requested, sent, started,
+    ADA, TALK, attempt_failed, begun, begun_with, cancelled, completed, deleted, failed, message, minute,
+    plan, reply, requested, sent, started,
 };
 use crate::support::Log;
 
@@ -138,7 +138,10 @@ async fn the_end_of_a_reply_is_that_of_its_last_attempt_unless_that_had_failed(p
     log.append(&[requested(2, None, 3), begun(2, 1, 4), attempt_failed(2, 1, 5), failed(2, None, 6)]).await;
     project_all(&log).await;
     let ended = row(&pool, 1).await.attempts;
-    assert_eq!((&ended[0]["failure"], &ended[0]["failed_at"]), (&json!("deadline"), &json!("2026-01-01T00:02:00Z")));
+    assert_eq!(
+        (&ended[0]["failure"], &ended[0]["failed_at"]),
+        (&json!("deadline"), &json!("2026-01-01T00:02:00Z"))
+    );
     let ended = row(&pool, 2).await;
     assert_eq!(ended.failure.as_deref(), Some("deadline"));
     assert_eq!(ended.attempts[0]["failure"], json!("rate_limited"));
@@ -149,7 +152,8 @@ async fn what_an_answer_cost_follows_from_its_own_events(pool: PgPool) {
     let log = Log::new(&pool);
     let at = |prompt: u64| json!({"price": {"prompt": prompt, "completion": 2_000_000}});
     log.append(&[started(TALK, None, 0), requested(1, None, 1), begun_with(1, 1, at(9_000_000), 1)]).await;
-    log.append(&[attempt_failed(1, 1, 2), begun_with(1, 2, at(1_000_000), 3), completed(1, 2, "answer", 4)]).await;
+    log.append(&[attempt_failed(1, 1, 2), begun_with(1, 2, at(1_000_000), 3), completed(1, 2, "answer", 4)])
+        .await;
     project_all(&log).await;
     // Three tokens read and five written, at the price of the attempt that brought the answer.
     assert_eq!(row(&pool, 1).await.cost_micros(), Some(13));
