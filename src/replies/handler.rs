@@ -30,7 +30,9 @@ use super::policy::Tried;
 use super::settings::ReplySettings;
 use super::tools;
 use super::traced;
-use crate::ai::{Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall};
+use crate::ai::{
+    Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
+};
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
