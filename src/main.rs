@@ -60,6 +60,8 @@ enum Command {
         #[command(subcommand)]
         action: maintenance::accounts::AccountsAction,
     },
+    /// Asks each configured AI provider for a word, and tells what is wrong with it or its key. Costs a few tokens.
+    Providers,
     /// Shows the effective configuration, without secrets.
     Config,
     /// Runs the private Postgres server alone, for psql, pg_dump and the like, until interrupted.
@@ -112,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
             Command::Tail(args) => Box::pin(maintenance::tail::tail(&config, &args, &mut out)).await,
             Command::Replay(args) => Box::pin(maintenance::tail::replay(&config, &args, &mut out)).await,
+            Command::Providers => Box::pin(maintenance::providers::check(&config, &mut out)).await,
             Command::Parked { action } => maintenance::parked::run(&config, action, &mut out).await,
             Command::Admin { action } => {
                 Box::pin(maintenance::accounts::admin(&config, action, &mut out)).await

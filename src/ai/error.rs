@@ -49,6 +49,12 @@ pub enum ProviderError {
     /// There is no such model, or not for this account.
     #[error("the provider does not know the model")]
     ModelUnknown,
+    /// The provider's filter refuses what was asked.
+    #[error("the provider's filter refused the question")]
+    ContentFilter,
+    /// The conversation does not fit into what the model reads.
+    #[error("the conversation is too long for the model")]
+    ContextTooLong,
     /// The provider refuses the request as it stands.
     #[error("the provider refused the request")]
     BadRequest,
@@ -81,6 +87,8 @@ impl ProviderError {
             | Self::KeyInvalid
             | Self::QuotaExceeded
             | Self::ModelUnknown
+            | Self::ContentFilter
+            | Self::ContextTooLong
             | Self::BadRequest
             | Self::BadResponse
             | Self::Unsupported
@@ -88,7 +96,38 @@ impl ProviderError {
         }
     }
 
-    /// The stable word for it, as recorded with a failed reply.
+    /// Whether another provider, or another key, may do better with the same question: what is wrong lies with this one.
+    #[must_use]
+    pub fn another_may_do_better(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::KeyMissing
+            | Self::KeyInvalid
+            | Self::QuotaExceeded
+            | Self::ModelUnknown
+            | Self::BadResponse
+            | Self::Unsupported
+            | Self::Cut => true,
+            Self::Timeout(kind) => *kind != TimeoutKind::Total,
+            Self::ContentFilter | Self::ContextTooLong | Self::BadRequest | Self::TooLong => false,
+        }
+    }
+
+    /// Whether it counts towards opening the provider's circuit: what is wrong would be wrong for every question.
+    #[must_use]
+    pub fn speaks_against_the_provider(&self) -> bool {
+        // A model that is unknown may be so for one wish only, and what one cannot do others are not asked for.
+        self.another_may_do_better() && !matches!(self, Self::ModelUnknown | Self::Unsupported)
+    }
+
+    /// Whether it stays as it is until somebody changes the configuration or pays.
+    #[must_use]
+    pub fn needs_somebody(&self) -> bool {
+        matches!(self, Self::KeyMissing | Self::KeyInvalid | Self::QuotaExceeded | Self::ModelUnknown)
+    }
+
+    /// The stable word for it, in logs and metrics. (What is recorded with a failed reply is coarser.)
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -99,8 +138,11 @@ impl ProviderError {
             Self::KeyInvalid => "key_invalid",
             Self::QuotaExceeded => "quota_exceeded",
             Self::ModelUnknown => "model_unknown",
+            Self::ContentFilter => "content_filter",
+            Self::ContextTooLong => "context_too_long",
             Self::BadRequest => "bad_request",
-            Self::BadResponse | Self::Cut => "bad_response",
+            Self::BadResponse => "bad_response",
+            Self::Cut => "cut",
             Self::Unsupported => "unsupported",
             Self::TooLong => "too_long",
         }
@@ -133,6 +175,8 @@ mod tests {
             ProviderError::KeyInvalid,
             ProviderError::QuotaExceeded,
             ProviderError::ModelUnknown,
+            ProviderError::ContentFilter,
+            ProviderError::ContextTooLong,
             ProviderError::BadRequest,
             ProviderError::BadResponse,
             ProviderError::Unsupported,
@@ -144,6 +188,32 @@ mod tests {
         for error in never {
             assert!(!error.is_retryable(), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_lies_with_the_question_is_asked_of_nobody_else_and_held_against_nobody() {
+        for error in [
+            ProviderError::ContentFilter,
+            ProviderError::ContextTooLong,
+            ProviderError::BadRequest,
+            ProviderError::TooLong,
+            ProviderError::Timeout(TimeoutKind::Total),
+        ] {
+            assert!(!error.another_may_do_better() && !error.speaks_against_the_provider(), "{error:?}");
+        }
+        for error in [
+            ProviderError::RateLimited { retry_after: None },
+            ProviderError::Unavailable { status: None },
+            ProviderError::Timeout(TimeoutKind::Connect),
+            ProviderError::KeyInvalid,
+            ProviderError::QuotaExceeded,
+            ProviderError::BadResponse,
+            ProviderError::Cut,
+        ] {
+            assert!(error.another_may_do_better() && error.speaks_against_the_provider(), "{error:?}");
+        }
+        assert!(ProviderError::ModelUnknown.another_may_do_better());
+        assert!(!ProviderError::ModelUnknown.speaks_against_the_provider());
     }
 
     #[test]

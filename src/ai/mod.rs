@@ -1,27 +1,41 @@
 //! AI providers: the one trait that the reply worker speaks, and everything behind it.
 //!
-//! [`openai`] calls OpenAI's Responses API, [`scripted`] is the built-in provider that answers without any
-//! AI, [`guard`] holds the rules that every provider's stream obeys (timeouts, size, control characters),
-//! [`select`] picks a provider at start-up. Called by the reply worker; nothing here touches the log.
+//! [`chain`] holds the configured providers in their order. Behind it: [`openai`] (the Responses API),
+//! `chat_completions` (the protocol of most others: [`openrouter`], [`groq`], [`gemini`], and whatever `OPENAI_BASE_URL`
+//! names), `wire` (what both protocols share), [`scripted`] (the built-in provider that answers without any AI), [`guard`]
+//! (the rules that every provider's stream obeys: timeouts, size, control characters). [`service`] lists the services,
+//! [`models`] the models with their prices, [`select`] makes the chain at start-up. Called by the reply worker; nothing
+//! here touches the log.
 
+pub mod chain;
+mod chat_completions;
 pub mod error;
+pub mod gemini;
+pub mod groq;
 pub mod guard;
+pub mod models;
 pub mod openai;
+pub mod openrouter;
 pub mod scripted;
 pub mod select;
+pub mod service;
 pub mod turns;
+mod wire;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use chain::{Candidate, Chain, Choice, CircuitSettings, ProviderStanding};
 pub use error::{ProviderError, TimeoutKind};
 pub use guard::{Guarded, Limits};
-pub use openai::{ApiKey, OpenAi, OpenAiSettings};
+pub use models::{Catalogue, ModelTable};
 pub use scripted::{Fault, FaultPlan, Scripted, ScriptedSettings};
-pub use select::{AiSettings, SettingsError, from_settings};
+pub use select::{AiSettings, ServiceSettings, SettingsError, from_settings};
+pub use service::{Api, SERVICES, Service};
 pub use turns::{Attached, Content, Tool, ToolCall, Turn};
+pub use wire::ApiKey;
 
 /// Who said a turn of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +147,7 @@ pub type Pieces = BoxStream<'static, Result<Piece, ProviderError>>;
 
 /// An AI provider.
 pub trait Provider: Send + Sync {
-    /// The provider's short name, as it stands in a reply's provenance: `openai`, `scripted`.
+    /// The provider's short name, as it stands in a reply's provenance: `openai`, `groq`, `scripted`.
     fn name(&self) -> &'static str;
 
     /// The model that is asked when a prompt names none.

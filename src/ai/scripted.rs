@@ -148,7 +148,8 @@ impl Provider for Scripted {
 
     fn describe(&self) -> String {
         format!(
-            "AI: built-in scripted provider ({MODEL}): repeats what it is told; set OPENAI_API_KEY for real replies"
+            "built-in scripted provider ({MODEL}): repeats what it is told; set OPENAI_API_KEY, or a key of another \
+             provider, for real replies"
         )
     }
 

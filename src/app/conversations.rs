@@ -49,6 +49,13 @@ impl NewMessage {
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
+
+    /// Wishes for a model.
+    #[must_use]
+    pub fn asking(mut self, model: Option<String>) -> Self {
+        self.reply.model = model;
+        self
+    }
 }
 
 /// A change of a conversation's title or marks; what is none stays.

@@ -8,7 +8,7 @@
 //! [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation · [`turns`]: what is done with it ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
-//! [`files`], [`uploads`]: what people bring ·
+//! [`files`], [`uploads`]: what people bring · [`models`]: what may be asked for ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`attempts`], [`seats`]: how often, and how many at a time · [`usage`]: what was used.
 
@@ -21,6 +21,7 @@ pub mod conversations;
 pub mod error;
 pub mod files;
 pub mod limits;
+pub mod models;
 pub mod profile;
 pub mod quizzes;
 pub mod recovery;
@@ -42,7 +43,7 @@ use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ai::Provider;
+use crate::ai::Chain;
 use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
@@ -107,8 +108,8 @@ pub struct Parts {
     pub limits: limits::MessageLimits,
     /// Starts quizzes.
     pub quizzes: Quizzes,
-    /// Writes down what was said.
-    pub provider: Arc<dyn Provider>,
+    /// The AI providers: which models there are, and who writes down what was said.
+    pub chain: Arc<Chain>,
     /// What can be set.
     pub settings: Settings,
     /// Tasks that outlive their request.
@@ -133,8 +134,6 @@ pub struct Settings {
     pub reply_deadline: Duration,
     /// How long a request waits for its reply before it is told to come back.
     pub reply_wait: Duration,
-    /// The models that may be asked for, besides the provider's own.
-    pub models: Vec<String>,
     /// The tools that a person may choose for an answer.
     pub tools: Vec<String>,
     /// Whether conversations get titles by themselves.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::App;
+use crate::ai::ProviderStanding;
 use crate::nats::Nats;
 
 /// How long a look at the database may take.
@@ -30,6 +31,8 @@ pub struct Standing {
     pub nats: Option<bool>,
     /// The relay of this process; none when it has none.
     pub relay: Option<RelayStanding>,
+    /// The AI providers as this process sees them. They are never a reason to be unhealthy: commands go on without them.
+    pub providers: Vec<ProviderStanding>,
 }
 
 /// How far this process' relay is.
@@ -75,7 +78,7 @@ impl App {
             .relay
             .as_ref()
             .map(|relay| RelayStanding { position: relay.position(), stopped: relay.is_stopped() });
-        Standing { settled, models, nats, relay }
+        Standing { settled, models, nats, relay, providers: self.parts.chain.standing() }
     }
 
     /// The read models that have not reached `position` yet, or have stepped back.

@@ -146,7 +146,7 @@ impl App {
     /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
     pub async fn transcribe(&self, actor: Actor, recording: Recording) -> Result<String, AppError> {
         self.count_work(actor).await?;
-        self.parts.provider.transcribe(recording).await.map_err(|error| match error {
+        self.parts.chain.transcribe(recording).await.map_err(|error| match error {
             ProviderError::Unsupported => AppError::new(
                 Kind::Invalid,
                 "transcription_unsupported",
@@ -157,16 +157,6 @@ impl App {
             }
             error => AppError::unavailable(error),
         })
-    }
-
-    /// Whether a model may be asked for.
-    pub(super) fn check_model(&self, model: Option<&str>) -> Result<(), AppError> {
-        match model {
-            Some(model) if self.parts.settings.models.iter().all(|known| known != model) => {
-                Err(AppError::new(Kind::Invalid, "unknown_model", "This model cannot be asked for here."))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether a tool may be chosen. What stands in the log is one of these names, never a person's words.

@@ -10,6 +10,7 @@ mod files;
 mod mail;
 mod nats;
 mod operation;
+mod providers;
 mod quizzes;
 mod reader;
 mod replies;
@@ -33,9 +34,10 @@ pub use files::{FilesConfig, FilesPlace, S3Config};
 pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};
+pub use providers::{ProvidersConfig, ServiceConfig};
 pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
-pub use replies::{Provider, RepliesConfig};
+pub use replies::RepliesConfig;
 pub use roles::{Role, Roles};
 pub use secret::{Kept, REDACTED, Secret, SecretKey};
 pub use sockets::SocketsConfig;
@@ -81,8 +83,10 @@ pub struct Config {
     pub quotas: QuotaConfig,
     /// How often callers may try and read; `None`: as often as they like.
     pub attempts: Option<AttemptLimits>,
-    /// Who writes the replies and how long that may take.
+    /// What replies are made of and how long that may take.
     pub replies: RepliesConfig,
+    /// Who writes them.
+    pub providers: ProvidersConfig,
     /// What quizzes ask.
     pub quizzes: QuizConfig,
     /// Logs.
@@ -171,6 +175,7 @@ impl Config {
         let attempts = AttemptLimits::read(&mut reader, rate_limits.is_some())?;
         let quotas = QuotaConfig::read(&mut reader)?;
         let replies = RepliesConfig::read(&mut reader)?;
+        let providers = ProvidersConfig::read(&mut reader, replies.deadline.as_secs())?;
         let quizzes = QuizConfig::read(&mut reader)?;
         let log = LogConfig::read(&mut reader, embedded, debug)?;
         let traces = TracesConfig::read(&mut reader)?;
@@ -202,6 +207,7 @@ impl Config {
             quotas,
             attempts,
             replies,
+            providers,
             quizzes,
             log,
             traces,

@@ -49,7 +49,7 @@ fn nothing_set_is_the_embedded_default() {
         config.web.cors,
         Cors::Origins(vec!["http://localhost:3000".into(), "http://127.0.0.1:3000".into()])
     );
-    assert!(matches!(config.replies.provider, Provider::Scripted(_)));
+    assert_eq!(config.providers.chain, []);
     assert_eq!(config.notes, Vec::<String>::new());
 }
 
@@ -118,6 +118,12 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ("PROVIDER_TRACEPARENT", "perhaps"),
+        ("AI_PROVIDERS", "somebody"),
+        ("AI_MODELS", "a b"),
+        ("AI_SERVICES__GROQ_BASE_URL", "api.groq.com"),
+        ("AI_SERVICES__OPEN_ROUTER_MODEL", "a model"),
+        ("MODELS_FILE", "/nowhere/models.json"),
+        ("CIRCUIT_FAILURES", "0"),
     ];
     for (name, value) in bad {
         let sentence = refused(&[(name, value)]);
@@ -263,12 +269,13 @@ fn the_level_names_of_other_languages_are_understood() {
 fn a_key_makes_openai_the_provider_unless_it_is_a_sample() {
     let config =
         read(&[("OPENAI_API_KEY", "sk-0815"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")]).unwrap();
-    let Provider::OpenAi { key, base_url, model } = config.replies.provider else { panic!() };
-    assert_eq!((key.expose(), base_url.as_deref()), ("sk-0815", Some("http://127.0.0.1:9/v1")));
-    assert_eq!(model, "gpt-4o-mini");
+    let [openai] = &config.providers.chain[..] else { panic!() };
+    assert_eq!((openai.service.name, openai.keys[0].1.expose()), ("openai", "sk-0815"));
+    assert_eq!(openai.base_url.as_deref(), Some("http://127.0.0.1:9/v1"));
+    assert_eq!(openai.model, "gpt-4o-mini");
     for sample in ["your-api-key-here", "sk-proj-your-actual-api-key-here", "your_openai_api_key"] {
         let config = read(&[("OPENAI_API_KEY", sample)]).unwrap();
-        assert!(matches!(config.replies.provider, Provider::Scripted(_)), "{sample}");
+        assert_eq!(config.providers.chain, [], "{sample}");
         assert!(config.notes[0].contains("OPENAI_API_KEY"), "{:?}", config.notes);
     }
 }
@@ -336,7 +343,7 @@ fn example() -> (BTreeSet<String>, BTreeMap<String, String>) {
         let line = line.strip_prefix('#').unwrap_or(line);
         if let Some((name, value)) = line.split_once('=')
             && !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
         {
             assert!(set.insert(name.to_owned(), value.to_owned()).is_none(), "{name} stands there twice");
         }

@@ -53,6 +53,23 @@ struct Health {
     /// The relay of this process; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<Relay>,
+    /// Who is asked for replies, in this order, as this process sees them.
+    providers: Vec<Provider>,
+}
+
+/// An AI provider with one of its keys.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Provider {
+    /// Its name.
+    name: &'static str,
+    /// The number of the key; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u32>,
+    /// `closed`, or `open`: it failed all the time and is not asked, but for a probe now and then.
+    circuit: &'static str,
+    /// The code of its last failure, if nothing has gone well since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'static str>,
 }
 
 /// The relay of this process.
@@ -103,6 +120,16 @@ async fn health(State(doors): State<Doors>) -> (StatusCode, Json<Health>) {
             .collect(),
         nats: standing.nats.map(|connected| if connected { "connected" } else { "disconnected" }),
         relay: standing.relay.map(|relay| Relay { position: relay.position, status: status(relay.stopped) }),
+        providers: standing
+            .providers
+            .iter()
+            .map(|one| Provider {
+                name: one.provider,
+                key: one.key,
+                circuit: if one.open { "open" } else { "closed" },
+                trouble: one.trouble,
+            })
+            .collect(),
     };
     (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
 }

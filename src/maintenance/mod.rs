@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod parked;
+pub mod providers;
 pub mod tail;
 
 use std::io::Write;

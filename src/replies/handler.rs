@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aggregates::Refusal;
-use aggregates::conversation::{
-    Conversation, ConversationCommand, ConversationError, FailureReason, ReplyPlan,
-};
+use aggregates::conversation::{Conversation, ConversationCommand, ConversationError, FailureReason};
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
@@ -24,13 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::attempt::Attempt;
 use super::context::tokens::Counter;
-use super::context::{self, Context, Material, Policy, Report, Unsendable};
+use super::context::{Context, Material, Policy, Unsendable};
 use super::material::Sources;
+use super::policy::Tried;
 use super::settings::ReplySettings;
 use super::tools;
 use super::traced;
-use crate::ai::{Completion, Parameters, Piece, Prompt, Provider, ProviderError, Purpose, Tool, ToolCall};
+use crate::ai::{
+    Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
+};
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
@@ -41,7 +43,7 @@ use crate::telemetry::trace::{self, spans};
 /// The read models that an attempt is made from.
 const MODELS: &[&str] = &["messages", "pending_replies"];
 /// How long an attempt waits for the messages it has to read.
-const CATCH_UP: Duration = Duration::from_secs(2);
+pub(super) const CATCH_UP: Duration = Duration::from_secs(2);
 /// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -104,8 +106,8 @@ pub struct WorkerParts {
     pub progress: Progress,
     /// Is told what is written.
     pub hub: Hub,
-    /// Is asked.
-    pub provider: Arc<dyn Provider>,
+    /// Are asked.
+    pub chain: Arc<Chain>,
     /// What can be set.
     pub settings: ReplySettings,
     /// Time and ids.
@@ -208,9 +210,10 @@ impl ReplyHandler {
             return Ok(Outcome::Retry(Duration::from_millis(20)));
         }
         let Some(material) = material? else { return Ok(Outcome::Retry(Duration::from_secs(1))) };
-        let attempt = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
-        let span = self.span(job, &owed, attempt, began).await;
-        let outcome = span.around(self.make(job, attempt, material, began, stop)).await;
+        let number = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
+        let tried = self.tried(job, number, stream).await?;
+        let span = self.span(job, &owed, number, began).await;
+        let outcome = span.around(self.make(job, number, tried, material, began, stop)).await;
         self.attempted(&span, &owed, &outcome);
         outcome
     }
@@ -219,34 +222,37 @@ impl ReplyHandler {
     async fn make(
         &self,
         job: &Job,
-        attempt: u32,
+        number: u32,
+        tried: Vec<Tried>,
         material: Material,
         began: Option<SystemTime>,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
         let inner = &self.inner;
-        if attempt > inner.settings.max_attempts {
-            // Attempts that ended with their process count too: nobody was there to record that they failed.
-            return self.fail(job, None, FailureReason::AttemptsExhausted, "").await;
-        }
+        let choice = match self.choose(job, number, &tried) {
+            Ok(choice) => choice,
+            // Nobody is left who could do better. Attempts that ended with their process count too: nobody was there to
+            // record that they failed.
+            Err(reason) => return self.fail(job, None, reason, "").await,
+        };
         if material.rows.iter().all(|row| row.id != job.message) {
             // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
             return Ok(Outcome::Retry(Duration::from_secs(1)));
         }
         let building = spans::context(began);
         let tools = if job.interactive { tools::offered(&inner.settings) } else { Vec::new() };
-        let model = job.model.as_deref().unwrap_or(inner.provider.model());
+        let model = choice.model();
         let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools);
         let mut context = match policy.build(job.message, &material) {
             Ok(context) => context,
             Err(Unsendable::Nothing) => return self.fail(job, None, FailureReason::Empty, "").await,
-            Err(Unsendable::TooLong(report)) => return self.too_long(job, attempt, &report).await,
+            Err(Unsendable::TooLong(report)) => return self.too_long(job, number, &choice, &report).await,
         };
-        if attempt == 1 {
+        if number == 1 {
             self.title(job, &context);
         }
         if let Some(asked) = self.wanted_quiz(job, &material.rows) {
-            return self.answer_with_quiz(job, attempt, asked, &context, stop).await;
+            return self.answer_with_quiz(job, number, asked, &context, stop).await;
         }
         drop(material);
         if let Err(error) = self.sources().fill(&mut context).await {
@@ -255,26 +261,30 @@ impl ReplyHandler {
         }
         building.built(context.turns.len(), context.file_hashes.len());
         drop(building);
-        let prompt = self.prompt(job, attempt, &mut context, tools);
-        let plan = self.plan(&prompt, &context);
+        // From here on it is sure that this one is asked, unless its circuit is open and another has the probe.
+        let admitted = choice.admits();
+        let prompt = choice.prompt(self.prompt(job, number, &mut context, tools));
+        let plan = self.plan(job, &choice, &prompt, &context, admitted);
+        let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), tried };
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
-        self.run(
-            job,
-            ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at: inner.clock.now() },
-        )
-        .await?;
-        inner.hub.begin(job.reply, attempt);
+        let at = inner.clock.now();
+        let begin = ConversationCommand::BeginReply { reply_id: job.reply, attempt: number, plan, at };
+        self.run(job, begin).await?;
+        inner.hub.begin(job.reply, number);
+        if !admitted {
+            return self.failed(job, &attempt, ProviderError::Unavailable { status: None }, "", stop).await;
+        }
         #[cfg(feature = "planted")]
         projections::dying::pass("begun");
 
         let started = Instant::now();
         let mut progressed = Progressed::default();
-        let call = self.call(job, &prompt);
-        let talk = call.around(self.speak(job, attempt, prompt, started, &mut progressed));
+        let call = self.call(job, &choice, &prompt);
+        let talk = call.around(self.speak(job, number, &choice, prompt, started, &mut progressed));
         let spoken = tokio::select! {
             spoken = talk => spoken,
-            _ = live.wait_for(|live| live.ended.is_some() || live.attempt > attempt) => Spoken::Superseded,
+            _ = live.wait_for(|live| live.ended.is_some() || live.attempt > number) => Spoken::Superseded,
             () = stop.cancelled() => Spoken::Stopped,
         };
         #[cfg(feature = "planted")]
@@ -286,10 +296,10 @@ impl ReplyHandler {
             Spoken::Superseded => Ok(Outcome::Done),
             Spoken::Stopped => Ok(Outcome::Retry(Duration::ZERO)),
             Spoken::Completed(completion) => {
-                record.around(self.complete(job, attempt, completion, started, progressed, stop)).await
+                record.around(self.complete(job, &attempt, completion, started, progressed, stop)).await
             }
             Spoken::Failed(error) => {
-                record.around(self.failed(job, attempt, error, &progressed.text, stop)).await
+                record.around(self.failed(job, &attempt, error, &progressed.text, stop)).await
             }
         }
     }
@@ -339,39 +349,6 @@ impl ReplyHandler {
         }
     }
 
-    fn plan(&self, prompt: &Prompt, context: &Context) -> ReplyPlan {
-        let inner = &self.inner;
-        let mut parameters = inner.provider.parameters(prompt);
-        parameters.insert("context".to_owned(), context.report.value());
-        ReplyPlan {
-            worker: inner.worker.clone(),
-            provider: inner.provider.name().to_owned(),
-            model: prompt.model.clone().unwrap_or_else(|| inner.provider.model().to_owned()),
-            parameters: parameters.into(),
-            prompt_versions: vec![context::VERSION.to_owned()],
-            input_message_ids: context.inputs.clone(),
-            file_hashes: context.file_hashes.clone(),
-        }
-    }
-
-    /// Ends the reply to what has no room in a prompt. The attempt is recorded with what was counted; nobody is asked.
-    async fn too_long(&self, job: &Job, attempt: u32, report: &Report) -> Result<Outcome, ExecuteError> {
-        let inner = &self.inner;
-        tracing::info!(reply.id = %job.reply, budget = report.budget, system = report.tokens.system, tools = report.tokens.tools, "what was asked has no room in a prompt");
-        let plan = ReplyPlan {
-            worker: inner.worker.clone(),
-            provider: inner.provider.name().to_owned(),
-            model: job.model.clone().unwrap_or_else(|| inner.provider.model().to_owned()),
-            parameters: serde_json::json!({ "context": report.value() }),
-            prompt_versions: vec![context::VERSION.to_owned()],
-            input_message_ids: Vec::new(),
-            file_hashes: Vec::new(),
-        };
-        let at = inner.clock.now();
-        self.run(job, ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at }).await?;
-        self.fail(job, Some(attempt), FailureReason::TooLong, "").await
-    }
-
     pub(super) fn margin(&self) -> Duration {
         MARGIN.min(self.inner.settings.deadline / 4)
     }
@@ -380,6 +357,7 @@ impl ReplyHandler {
         &self,
         job: &Job,
         attempt: u32,
+        choice: &Choice,
         prompt: Prompt,
         started: Instant,
         progressed: &mut Progressed,
@@ -389,7 +367,7 @@ impl ReplyHandler {
             .unwrap_or_default()
             .saturating_sub(self.margin());
         let talk = async {
-            let mut pieces = self.inner.provider.stream(prompt);
+            let mut pieces = choice.stream(prompt);
             while let Some(piece) = pieces.next().await {
                 match piece {
                     Ok(Piece::Text(text)) => {

@@ -2,10 +2,12 @@
 //!
 //! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
 //! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
-//! one attempt: what there is ([`material`]) → context ([`context`]) → `BeginReply` → provider → live feed → `record` (what it came to), with the tools that may be called
-//! (`tools`) and, beside it, a title (`title`), seen in traces as [`traced`] has it; [`sweeper`] ends what has
+//! one attempt: who is asked ([`policy`], `attempt`) → what there is ([`material`]) → context ([`context`]) → `BeginReply` → provider → live
+//! feed → `record` (what it came to), with the tools that may be called (`tools`) and, beside it, a title (`title`), seen in traces
+//! as [`traced`] has it; [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
+mod attempt;
 pub mod context;
 pub mod desk;
 pub mod handler;
@@ -13,6 +15,7 @@ pub mod jetstream;
 pub mod lease;
 pub mod material;
 pub mod parked;
+pub mod policy;
 pub mod queue;
 mod quiz;
 mod record;
@@ -23,6 +26,7 @@ pub mod tools;
 mod traced;
 
 pub use handler::{Job, Outcome, ReplyHandler, WorkerParts};
+pub use policy::RetrySettings;
 pub use settings::ReplySettings;
 
 use aggregates::Event;

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Attempt;
 use super::context::Context;
 use super::handler::{Job, Outcome, Progressed, ReplyHandler};
 use super::tools::START_QUIZ;
@@ -57,7 +58,9 @@ impl ReplyHandler {
             provider_reply_id: None,
         };
         let progressed = Progressed { text, first_token: None, calls };
-        self.complete(job, attempt, completion, Instant::now(), progressed, stop).await
+        let attempt =
+            Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, tried: Vec::new() };
+        self.complete(job, &attempt, completion, Instant::now(), progressed, stop).await
     }
 
     /// What is said, and what is brought.

@@ -13,21 +13,20 @@ use projections::log::Metadata;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Attempt;
 use super::handler::{Job, Outcome, Progressed, ReplyHandler};
+use super::policy::Failed;
 use super::tools::{self, Called};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::log::{ExecuteError, Intent};
 use crate::quizzes::NewQuiz;
-
-/// The longest pause before the next attempt, whatever a provider asks for.
-const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 impl ReplyHandler {
     /// Records a whole answer; an empty one is no answer.
     pub(super) async fn complete(
         &self,
         job: &Job,
-        attempt: u32,
+        attempt: &Attempt,
         completion: Completion,
         started: Instant,
         progressed: Progressed,
@@ -36,6 +35,10 @@ impl ReplyHandler {
         let (brought, quiz) = self.brought(job, progressed.calls);
         let text = match ReplyText::parse(&progressed.text) {
             Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
+            // The filter would stop the same question again.
+            _ if completion.finish == Finish::ContentFilter => {
+                return self.fail(job, Some(attempt.number), FailureReason::ContentFilter, "").await;
+            }
             _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
         };
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -45,7 +48,7 @@ impl ReplyHandler {
         });
         let command = ConversationCommand::RecordReply {
             reply_id: job.reply,
-            attempt,
+            attempt: attempt.number,
             text: Personal::Known(text),
             brought,
             finish: match completion.finish {
@@ -108,46 +111,45 @@ impl ReplyHandler {
     pub(super) async fn failed(
         &self,
         job: &Job,
-        attempt: u32,
+        attempt: &Attempt,
         error: ProviderError,
         text: &str,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
-        tracing::info!(reply.id = %job.reply, attempt, code = error.code(), "provider failed");
+        let (number, provider, key) = (attempt.number, &attempt.provider, attempt.key);
+        tracing::info!(reply.id = %job.reply, attempt = number, provider, key, code = error.code(), "provider failed");
         let reason = reason(&error);
-        if error.is_retryable() {
+        if error.is_retryable() || error.another_may_do_better() {
             self.retry_or_fail(job, attempt, reason, error.retry_after(), text, stop).await
         } else {
-            self.fail(job, Some(attempt), reason, text).await
+            self.fail(job, Some(number), reason, text).await
         }
     }
 
-    /// Puts the reply off, or ends it when this was the last attempt or no time is left.
+    /// Puts the reply off, or hands it to another provider; or ends it, when there is nobody left or no time.
     async fn retry_or_fail(
         &self,
         job: &Job,
-        attempt: u32,
+        attempt: &Attempt,
         reason: FailureReason,
         asked: Option<Duration>,
         text: &str,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
         let now = self.inner.clock.now();
-        let backoff = Duration::from_millis(500) * 2_u32.saturating_pow(attempt.min(6));
-        let pause = asked.unwrap_or(backoff).min(MAX_PAUSE);
-        let next = now + pause;
-        if attempt >= self.inner.settings.max_attempts || next + self.margin() >= job.deadline {
-            return self.fail(job, Some(attempt), reason, text).await;
-        }
+        let next = self.after(job, attempt, Failed { reason, at: now, pause: Duration::ZERO }, asked);
+        let Some(next) = next.filter(|next| now + next.wait + self.margin() < job.deadline) else {
+            return self.fail(job, Some(attempt.number), reason, text).await;
+        };
         let command = ConversationCommand::RetryReply {
             reply_id: job.reply,
-            attempt,
+            attempt: attempt.number,
             reason,
-            not_before: next,
+            not_before: now + next.wait,
             at: now,
         };
         self.record(job, command, None, stop).await?;
-        Ok(Outcome::Retry(pause))
+        Ok(Outcome::Retry(next.wait))
     }
 
     /// Ends the reply as failed, keeping what had come.
@@ -238,9 +240,10 @@ fn reason(error: &ProviderError) -> FailureReason {
         ProviderError::KeyInvalid => FailureReason::KeyInvalid,
         ProviderError::QuotaExceeded => FailureReason::QuotaExceeded,
         ProviderError::ModelUnknown => FailureReason::ModelUnknown,
+        ProviderError::ContentFilter => FailureReason::ContentFilter,
         ProviderError::BadRequest | ProviderError::BadResponse | ProviderError::Unsupported => {
             FailureReason::BadResponse
         }
-        ProviderError::TooLong => FailureReason::TooLong,
+        ProviderError::ContextTooLong | ProviderError::TooLong => FailureReason::TooLong,
     }
 }

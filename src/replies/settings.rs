@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::policy::RetrySettings;
 use crate::ai::Tool;
 
 /// Limits and texts of replies.
@@ -9,8 +10,8 @@ use crate::ai::Tool;
 pub struct ReplySettings {
     /// How many replies this process makes at once.
     pub concurrency: usize,
-    /// How many attempts a reply gets.
-    pub max_attempts: u32,
+    /// How often it is tried, and the pauses in between.
+    pub retries: RetrySettings,
     /// From the request to the end of a reply, whatever happens.
     pub deadline: Duration,
     /// Standing instructions to the provider; empty for none.
@@ -41,7 +42,7 @@ impl Default for ReplySettings {
     fn default() -> Self {
         Self {
             concurrency: 32,
-            max_attempts: 4,
+            retries: RetrySettings::default(),
             deadline: Duration::from_secs(180),
             system_prompt: "You are a helpful assistant.".to_owned(),
             history_turns: 20,

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use super::context::Context;
 use super::handler::{Job, ReplyHandler, Spoken};
 use super::traced;
-use crate::ai::{Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
+use crate::ai::{Choice, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
 use crate::telemetry::trace::{self, spans};
 
 /// What the provider is told.
@@ -65,8 +65,12 @@ impl ReplyHandler {
             attempt: 1,
             reply: job.reply.uuid(),
         };
-        let call = self.call(job, &prompt);
-        let (text, spoken) = call.around(self.ask(prompt)).await;
+        let Some(choice) = self.inner.chain.first(job.model.as_deref(), job.reply.uuid()) else {
+            return tracing::debug!("no title: no provider can be asked now");
+        };
+        let prompt = choice.prompt(prompt);
+        let call = self.call(job, &choice, &prompt);
+        let (text, spoken) = call.around(ask(&choice, prompt)).await;
         traced::said(&call, &spoken, None);
         drop(call);
         if let Spoken::Failed(error) = spoken {
@@ -79,21 +83,21 @@ impl ReplyHandler {
             tracing::debug!(%error, "a title was not recorded");
         }
     }
+}
 
-    /// What the provider says to this, and how it ended.
-    async fn ask(&self, prompt: Prompt) -> (String, Spoken) {
-        let mut pieces = self.inner.provider.stream(prompt);
-        let mut text = String::new();
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(Piece::Text(more)) => text.push_str(&more),
-                Ok(Piece::Call(_)) => {}
-                Ok(Piece::End(completion)) => return (text, Spoken::Completed(completion)),
-                Err(error) => return (text, Spoken::Failed(error)),
-            }
+/// What the provider says to this, and how it ended.
+async fn ask(choice: &Choice, prompt: Prompt) -> (String, Spoken) {
+    let mut pieces = choice.stream(prompt);
+    let mut text = String::new();
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(Piece::Text(more)) => text.push_str(&more),
+            Ok(Piece::Call(_)) => {}
+            Ok(Piece::End(completion)) => return (text, Spoken::Completed(completion)),
+            Err(error) => return (text, Spoken::Failed(error)),
         }
-        (text, Spoken::Failed(ProviderError::Cut))
     }
+    (text, Spoken::Failed(ProviderError::Cut))
 }
 
 /// A title out of what a model answered: its first line, without the quotes that some put around it.

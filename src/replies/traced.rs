@@ -6,7 +6,7 @@ use projections::pending_replies::query::{self, PendingReplyRow};
 
 use super::handler::{Job, Outcome, ReplyHandler, Spoken};
 use super::record::label;
-use crate::ai::{Finish, Parameters, Prompt};
+use crate::ai::{Choice, Finish, Parameters, Prompt};
 use crate::log::ExecuteError;
 use crate::telemetry::trace::{self, Span, spans};
 
@@ -56,11 +56,9 @@ impl ReplyHandler {
     }
 
     /// The span of a call of the provider.
-    pub(super) fn call(&self, job: &Job, prompt: &Prompt) -> Span {
-        let provider = &self.inner.provider;
-        let model = prompt.model.as_deref().unwrap_or_else(|| provider.model());
+    pub(super) fn call(&self, job: &Job, choice: &Choice, prompt: &Prompt) -> Span {
         let Parameters { max_output_tokens, temperature } = prompt.parameters;
-        spans::chat(provider.name(), model, job.conversation, max_output_tokens, temperature)
+        spans::chat(choice.provider(), choice.model(), job.conversation, max_output_tokens, temperature)
     }
 }
 

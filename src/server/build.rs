@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use super::database::Opened;
 use super::lag;
 use super::secrets::Secrets;
-use crate::ai::{self, AiSettings, ApiKey, Limits, Provider};
+use crate::ai::{self, AiSettings, ApiKey, Chain, ServiceSettings};
 use crate::app::accounts::AccountParts;
 use crate::app::attempts::Attempts;
 use crate::app::limits::{MessageLimits, Rates};
@@ -58,7 +58,7 @@ pub struct Built {
     pub files: FileStore,
     /// What removes those that no file has.
     pub sweep: FileSweep,
-    /// The provider, in one line.
+    /// The providers, in one line.
     pub provider: String,
     /// The mail server, in one line.
     pub mail: String,
@@ -159,10 +159,9 @@ pub async fn build_over(
     let resets = Resets::new(pool.clone());
     let post = config.mail.as_ref().map(Post::open).transpose()?;
     let outbox = Outbox::new(pool.clone());
-    let provider = provider(config)?;
+    let chain = Arc::new(chain(config)?);
     let quizzes = Quizzes::of(&config.quizzes)?;
-    let described = provider.describe();
-    let model = provider.model().to_owned();
+    let described = chain.describe();
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
     let holder = clock.id();
     let reply_settings = reply_settings(config);
@@ -172,7 +171,7 @@ pub async fn build_over(
         executor: executor.clone(),
         progress: progress.clone(),
         hub: hub.clone(),
-        provider: Arc::clone(&provider),
+        chain: Arc::clone(&chain),
         settings: reply_settings,
         clock: clock.clone(),
         worker: format!("{}-{holder}", crate::VERSION),
@@ -279,12 +278,11 @@ pub async fn build_over(
         attempts: Attempts::new(config.attempts),
         limits: MessageLimits::new(rates, quotas),
         quizzes,
-        provider,
+        chain,
         settings: Settings {
             access_lifetime: config.auth.access_lifetime,
             reply_deadline: config.replies.deadline,
             reply_wait: config.web.reply_wait,
-            models: config.replies.models.iter().cloned().chain([model]).collect(),
             titles: config.replies.titles,
             tools,
         },
@@ -325,7 +323,7 @@ fn reply_settings(config: &Config) -> ReplySettings {
     let defaults = ReplySettings::default();
     ReplySettings {
         concurrency: config.replies.concurrency,
-        max_attempts: config.replies.max_attempts,
+        retries: config.providers.retries,
         deadline: config.replies.deadline,
         system_prompt: config.replies.system_prompt.clone().unwrap_or(defaults.system_prompt),
         history_turns: usize::try_from(config.replies.history_turns).unwrap_or(defaults.history_turns),
@@ -343,19 +341,25 @@ fn client_tool(tool: &config::ClientTool) -> ai::Tool {
     ai::Tool { name, description, parameters }
 }
 
-fn provider(config: &Config) -> anyhow::Result<Arc<dyn Provider>> {
-    let limits = Limits { total: config.replies.provider_total, ..Limits::default() };
-    let settings = match &config.replies.provider {
-        config::Provider::OpenAi { key, base_url, model } => AiSettings {
-            openai_api_key: Some(ApiKey::new(key.expose())),
-            openai_base_url: base_url.clone(),
-            model: Some(model.clone()),
-            limits,
-            ..AiSettings::default()
-        },
-        config::Provider::Scripted(scripted) => {
-            AiSettings { limits, scripted: *scripted, ..AiSettings::default() }
-        }
+/// The AI providers as they are configured.
+///
+/// # Errors
+/// One plain sentence.
+pub fn chain(config: &Config) -> anyhow::Result<Chain> {
+    let providers = &config.providers;
+    let service = |one: &config::ServiceConfig| ServiceSettings {
+        service: one.service,
+        keys: one.keys.iter().map(|(number, key)| (*number, ApiKey::new(key.expose()))).collect(),
+        base_url: one.base_url.clone(),
+        api: one.api,
+        model: Some(one.model.clone()),
     };
-    Ok(ai::from_settings(settings)?)
+    Ok(ai::from_settings(AiSettings {
+        services: providers.chain.iter().map(service).collect(),
+        limits: providers.limits,
+        circuit: providers.circuit,
+        table: providers.models.clone(),
+        allowed: providers.allowed.clone(),
+        scripted: providers.scripted,
+    })?)
 }

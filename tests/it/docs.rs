@@ -97,7 +97,9 @@ fn the_configuration_table_holds_every_variable_with_its_default() {
     let example: BTreeMap<String, String> = read(".env.example")
         .lines()
         .filter_map(|line| line.trim_start_matches('#').split_once('='))
-        .filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'))
+        .filter(|(name, _)| {
+            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        })
         .map(|(name, value)| {
             let value = if value.is_empty() { "not set" } else { value };
             (name.to_owned(), value.to_owned())

@@ -20,7 +20,7 @@ pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQues
 pub use decide::{MAX_WAITING, decide};
 pub use error::ConversationError;
 pub use event::ConversationEvent;
-pub use reply::{FailureReason, FinishReason, ReplyPlan, Timings, Usage};
+pub use reply::{FailureReason, FinishReason, Price, ReplyPlan, Timings, Usage};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,8 @@ pub struct ReplyPlan {
     pub provider: String,
     /// The model asked for.
     pub model: String,
-    /// The parameters as sent (temperature, limits ...), no text among them.
+    /// The parameters as sent (temperature, limits ...), no text among them; beside them the number of the key, and the
+    /// [`Price`] where one is known.
     pub parameters: serde_json::Value,
     /// The versions of the prompts used.
     pub prompt_versions: Vec<String>,
@@ -32,6 +33,37 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens written.
     pub completion_tokens: u32,
+}
+
+/// What a provider charges, in millionths of a dollar for a million tokens. Stands as `price` among a plan's parameters, so
+/// that what a reply cost follows from its own events, whatever prices are configured later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// For a million tokens read.
+    pub prompt: u64,
+    /// For a million tokens written.
+    pub completion: u64,
+}
+
+impl Price {
+    /// The one that a plan's parameters name.
+    #[must_use]
+    pub fn of(parameters: &serde_json::Value) -> Option<Self> {
+        Self::deserialize(&parameters["price"]).ok()
+    }
+
+    /// What so many tokens cost, in millionths of a dollar, rounded to the nearest. None when no tokens were counted:
+    /// providers exist that do not say.
+    #[must_use]
+    pub fn cost_micros(self, usage: Usage) -> Option<u64> {
+        if usage == Usage::default() {
+            return None;
+        }
+        let part = |tokens: u32, price: u64| u128::from(tokens) * u128::from(price);
+        let millionths =
+            part(usage.prompt_tokens, self.prompt) + part(usage.completion_tokens, self.completion);
+        Some(u64::try_from((millionths + 500_000) / 1_000_000).unwrap_or(u64::MAX))
+    }
 }
 
 /// How long a reply took, in milliseconds from the call of the provider.
@@ -143,5 +175,37 @@ impl FailureReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::Internal => "internal",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cost_follows_from_the_price_in_the_plan_and_the_tokens() {
+        let parameters =
+            json!({"max_output_tokens": 500, "price": {"prompt": 150_000, "completion": 600_000}});
+        let price = Price::of(&parameters).unwrap();
+        let cost =
+            |prompt_tokens, completion_tokens| price.cost_micros(Usage { prompt_tokens, completion_tokens });
+        assert_eq!(cost(1_000, 100), Some(210));
+        assert_eq!(cost(1, 0), Some(0));
+        assert_eq!(cost(3, 1), Some(1), "to the nearest");
+        assert_eq!(cost(0, 0), None, "nobody counted");
+        let most = Price { prompt: u64::MAX, completion: u64::MAX };
+        let usage = Usage { prompt_tokens: u32::MAX, completion_tokens: u32::MAX };
+        assert_eq!(most.cost_micros(usage), Some(u64::MAX));
+    }
+
+    #[test]
+    fn without_a_whole_price_there_is_none() {
+        for parameters in [json!({}), json!({"price": null}), json!({"price": {"prompt": 1}}), json!(null)] {
+            assert_eq!(Price::of(&parameters), None, "{parameters}");
+        }
+        let negative = json!({"price": {"prompt": -1, "completion": 1}});
+        assert_eq!(Price::of(&negative), None);
     }
 }

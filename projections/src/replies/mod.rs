@@ -84,19 +84,20 @@ async fn apply(
         .bind(Json(json!([{"attempt": attempt, "begun_at": at, "plan": plan}])))
         .bind(position),
         ConversationEvent::ReplyAttemptFailed { reply_id, attempt, reason, not_before, at, .. } => {
-            // The attempt's own entry gets its end; attempts are counted from 1.
+            // The attempt's own entry gets its end.
             sqlx::query(
                 "UPDATE replies SET state = 'requested', position = $4, attempts = jsonb_set(attempts, $2,
                         coalesce(attempts #> $2, '{}') || $3)
                  WHERE reply_id = $1",
             )
             .bind(reply_id.uuid())
-            .bind(vec![attempt.saturating_sub(1).to_string()])
+            .bind(place(*attempt))
             .bind(Json(json!({"failed_at": at, "failure": reason, "next_not_before": not_before})))
             .bind(position)
         }
         ConversationEvent::ReplyCompleted {
             reply_id,
+            attempt,
             items,
             finish,
             usage,
@@ -107,7 +108,9 @@ async fn apply(
             ..
         } => sqlx::query(
             "UPDATE replies SET state = 'completed', finish = $2, usage = $3, timings = $4, model = $5,
-                    provider_reply_id = $6, ended_at = $7, position = $8, items = $9
+                    provider_reply_id = $6, ended_at = $7, position = $8, items = $9,
+                    attempts = CASE WHEN attempts #> $10 IS NULL THEN attempts
+                                    ELSE jsonb_set(attempts, $10, attempts #> $10 || $11) END
              WHERE reply_id = $1",
         )
         .bind(reply_id.uuid())
@@ -118,11 +121,15 @@ async fn apply(
         .bind(provider_reply_id.as_deref())
         .bind(*at)
         .bind(position)
-        .bind(Json(items)),
-        ConversationEvent::ReplyFailed { reply_id, reason, at, .. } => {
-            ended("failed", *reply_id, Some(*reason), *at, position)
+        .bind(Json(items))
+        .bind(place(*attempt))
+        .bind(Json(json!({"completed_at": at}))),
+        ConversationEvent::ReplyFailed { reply_id, attempt, reason, at, .. } => {
+            ended("failed", *reply_id, *attempt, Some(*reason), *at, position)
         }
-        ConversationEvent::ReplyCancelled { reply_id, at, .. } => ended("cancelled", *reply_id, None, *at, position),
+        ConversationEvent::ReplyCancelled { reply_id, attempt, at, .. } => {
+            ended("cancelled", *reply_id, *attempt, None, *at, position)
+        }
         ConversationEvent::ConversationDeleted { conversation_id, .. } => {
             // What is kept of a deleted conversation is in the log; the model forgets it like the others do.
             sqlx::query("DELETE FROM replies WHERE conversation_id = $1").bind(conversation_id.uuid())
@@ -149,19 +156,35 @@ async fn apply(
     Ok(())
 }
 
+/// Where an attempt stands in the list: they are counted from 1.
+fn place(attempt: u32) -> Vec<String> {
+    vec![attempt.saturating_sub(1).to_string()]
+}
+
+/// The end without an answer. It is also the end of the last attempt, unless that had failed before.
 fn ended<'q>(
     state: &'static str,
     reply: ReplyId,
+    attempt: u32,
     reason: Option<FailureReason>,
     at: DateTime<Utc>,
     position: i64,
 ) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    let end = match reason {
+        Some(reason) => json!({"failed_at": at, "failure": reason}),
+        None => json!({"cancelled_at": at}),
+    };
     sqlx::query(
-        "UPDATE replies SET state = $2, failure = $3, ended_at = $4, position = $5 WHERE reply_id = $1",
+        "UPDATE replies SET state = $2, failure = $3, ended_at = $4, position = $5,
+                attempts = CASE WHEN attempts #> $6 IS NULL OR attempts #> $6 ? 'failed_at' THEN attempts
+                                ELSE jsonb_set(attempts, $6, attempts #> $6 || $7) END
+         WHERE reply_id = $1",
     )
     .bind(reply.uuid())
     .bind(state)
     .bind(reason.map(FailureReason::as_str))
     .bind(at)
     .bind(position)
+    .bind(place(attempt))
+    .bind(Json(end))
 }

@@ -108,13 +108,18 @@ pub(crate) fn plan() -> ReplyPlan {
 }
 
 pub(crate) fn begun(n: u128, attempt: u32, at: i64) -> Event {
+    begun_with(n, attempt, plan().parameters, at)
+}
+
+/// The same with these parameters.
+pub(crate) fn begun_with(n: u128, attempt: u32, parameters: serde_json::Value, at: i64) -> Event {
     ConversationEvent::ReplyBegun {
         conversation_id: TALK,
         message_id: message(n),
         reply_id: reply(n),
         owner: ADA,
         attempt,
-        plan: plan(),
+        plan: ReplyPlan { parameters, ..plan() },
         at: minute(at),
     }
     .into()

@@ -1,44 +1,29 @@
 //! The Responses API's events, read leniently: only the fields that matter, from whatever else there is.
 
-use std::sync::Arc;
-
-use async_openai::types::stream::StreamResponse;
-use futures::{StreamExt, stream};
 use serde_json::Value;
 
-use super::transport::Link;
-use crate::ai::{Completion, Finish, Piece, Pieces, ProviderError, TokenUsage, ToolCall};
+use crate::ai::service::Words;
+use crate::ai::wire::errors::in_stream;
+use crate::ai::wire::{Out, Reader};
+use crate::ai::{Completion, Finish, Piece, ProviderError, TokenUsage, ToolCall};
 
-/// The provider's events as pieces; ends after the end or the first error.
-///
-/// `asked` is the model that was asked for, in case the answer does not name the one that answered.
-pub(super) fn pieces(mut events: StreamResponse<Value>, link: Arc<Link>, asked: String) -> Pieces {
-    let faults = Arc::clone(&link);
-    let pulled = stream::poll_fn(move |cx| {
-        let polled = events.poll_next_unpin(cx);
-        if polled.is_pending() {
-            link.ask();
-        }
-        polled
-    });
-    stream::unfold(Some((pulled, faults, asked)), |state| async move {
-        let (mut pulled, faults, asked) = state?;
-        match pulled.next().await {
-            Some(Ok(event)) => match read(event, &asked) {
-                more @ Ok(Piece::Text(_) | Piece::Call(_)) => Some((more, Some((pulled, faults, asked)))),
-                last => Some((last, None)),
-            },
-            // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
-            Some(Err(_)) => Some((Err(faults.fault().unwrap_or(ProviderError::BadResponse)), None)),
-            None => faults.fault().map(|fault| (Err(fault), None)),
-        }
-    })
-    .boxed()
+/// Reads the events of one reply.
+pub(super) struct Events {
+    /// The model that was asked for, in case the answer does not name the one that answered.
+    pub(super) asked: String,
+    /// The service's own words for errors.
+    pub(super) words: Words,
+}
+
+impl Reader for Events {
+    fn read(&mut self, event: Value, out: &mut Out) {
+        out.push_back(read(event, &self.asked, self.words));
+    }
 }
 
 /// One event as a piece. Empty text for everything that only shows that the provider is alive, also for
 /// events that nobody knows yet.
-fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
+fn read(event: Value, asked: &str, words: Words) -> Result<Piece, ProviderError> {
     let Value::Object(mut event) = event else { return Err(ProviderError::BadResponse) };
     let kind = match event.remove("type") {
         Some(Value::String(kind)) => kind,
@@ -60,11 +45,11 @@ fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
             let filtered = response["incomplete_details"]["reason"] == "content_filter";
             end(&response, if filtered { Finish::ContentFilter } else { Finish::Length }, asked)
         }
-        "response.failed" => Err(in_stream(&field("response")["error"])),
+        "response.failed" => Err(in_stream(words, &field("response")["error"])),
         _ => match field("error") {
-            error if error.is_object() => Err(in_stream(&error)),
+            error if error.is_object() => Err(in_stream(words, &error)),
             // The documented form has the code beside the type; the nested one is what is also sent.
-            _ if kind == "error" => Err(in_stream(&Value::Object(event))),
+            _ if kind == "error" => Err(in_stream(words, &Value::Object(event))),
             _ => Ok(Piece::Text(String::new())),
         },
     }
@@ -103,40 +88,16 @@ fn call(item: Value) -> Piece {
     })
 }
 
-/// The error of a stream that had begun well; without a known name it is the provider's own trouble.
-fn in_stream(error: &Value) -> ProviderError {
-    named_error(error).unwrap_or(ProviderError::Unavailable { status: None })
-}
-
-/// What the provider's error object means, by its code first, then by its type; `None` for words unknown
-/// and for numbers, which say nothing that the status does not. Its message is never looked at.
-pub(super) fn named_error(error: &Value) -> Option<ProviderError> {
-    let by_word = |word: &Value| match word.as_str()? {
-        "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
-            Some(ProviderError::QuotaExceeded)
-        }
-        "rate_limit_exceeded" | "rate_limit_error" | "too_many_requests" | "requests" | "tokens" => {
-            Some(ProviderError::RateLimited { retry_after: None })
-        }
-        "missing_api_key" => Some(ProviderError::KeyMissing),
-        "invalid_api_key" | "authentication_error" | "permission_error" | "account_deactivated" => {
-            Some(ProviderError::KeyInvalid)
-        }
-        "model_not_found" => Some(ProviderError::ModelUnknown),
-        "server_error" | "internal_error" | "overloaded_error" | "service_unavailable" => {
-            Some(ProviderError::Unavailable { status: None })
-        }
-        "context_length_exceeded" | "invalid_prompt" => Some(ProviderError::BadRequest),
-        _ => None,
-    };
-    by_word(&error["code"]).or_else(|| by_word(&error["type"]))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::ai::service::no_words;
+
+    fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
+        super::read(event, asked, no_words)
+    }
 
     fn text(text: &str) -> Result<Piece, ProviderError> {
         Ok(Piece::Text(text.to_owned()))
@@ -233,9 +194,9 @@ mod tests {
             (json!("invalid_api_key"), ProviderError::KeyInvalid),
             (json!("model_not_found"), ProviderError::ModelUnknown),
             (json!("server_error"), ProviderError::Unavailable { status: None }),
-            (json!("context_length_exceeded"), ProviderError::BadRequest),
+            (json!("context_length_exceeded"), ProviderError::ContextTooLong),
             (json!("of_the_future"), ProviderError::Unavailable { status: None }),
-            (json!(502), ProviderError::Unavailable { status: None }),
+            (json!(502), ProviderError::Unavailable { status: Some(502) }),
             (json!(null), ProviderError::Unavailable { status: None }),
         ];
         for (code, error) in expected {
@@ -249,16 +210,6 @@ mod tests {
                 assert_eq!(read(event.clone(), "m"), Err(error.clone()), "{event}");
             }
         }
-    }
-
-    #[test]
-    fn the_type_counts_where_the_code_says_nothing() {
-        let error = json!({"code": null, "type": "insufficient_quota"});
-        assert_eq!(named_error(&error), Some(ProviderError::QuotaExceeded));
-        let error = json!({"code": "model_not_found", "type": "requests"});
-        assert_eq!(named_error(&error), Some(ProviderError::ModelUnknown));
-        assert_eq!(named_error(&json!({})), None);
-        assert_eq!(named_error(&json!(null)), None);
     }
 
     #[test]

@@ -82,7 +82,8 @@ async fn send(
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };
-    doors.app.send(context, actor, conversation, NewMessage::text(body.message.as_str())).await
+    let message = NewMessage::text(body.message.as_str()).asking(body.model.clone());
+    doors.app.send(context, actor, conversation, message).await
 }
 
 async fn chat(

@@ -1,12 +1,13 @@
-//! The chat API: accounts and their administration, chat with streaming, history, quizzes, replies, and a WebSocket.
+//! The chat API: accounts and their administration, chat with streaming, history, models, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`chat`], [`history`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
+//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`chat`], [`history`], [`models`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
 
 pub mod account_wire;
 pub mod accounts;
 pub mod admin;
 pub mod chat;
 pub mod history;
+pub mod models;
 pub mod quizzes;
 pub mod replies;
 pub mod socket;
@@ -26,6 +27,7 @@ pub fn routes() -> ApiRouter<Doors> {
         .merge(admin::routes())
         .merge(chat::routes())
         .merge(history::routes())
+        .merge(models::routes())
         .merge(quizzes::routes())
         .merge(replies::routes())
         .merge(socket::routes())

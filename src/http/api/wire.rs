@@ -70,6 +70,9 @@ pub(super) struct ChatRequest {
     /// The conversation to go on with; none begins a new one.
     #[serde(default)]
     pub(super) session_id: Option<String>,
+    /// The model wished for: one of those at `/api/models`.
+    #[serde(default)]
+    pub(super) model: Option<String>,
 }
 
 /// A message and its answer; or, with 202, the ids by which to wait for it.
@@ -124,7 +127,7 @@ impl ChatAnswer {
             status: "completed",
             reply: Some(ended.answer.as_ref().and_then(|answer| answer.text.clone()).unwrap_or_default()),
             model: ended.reply.model.clone(),
-            usage: Some(UsageAnswer::of(ended.reply.usage.as_ref())),
+            usage: Some(UsageAnswer::of(&ended.reply)),
             finish_reason: ended.reply.finish.clone(),
             created_at: ended.reply.ended_at,
             ..Self::pending(sent)

@@ -44,6 +44,9 @@ pub enum ClientFrame {
         /// The conversation to go on with; none begins a new one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
+        /// The model wished for: one of those at `/api/models`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
     },
     /// Follow a reply, from the beginning or from the last id that has arrived.
     Follow {
@@ -136,7 +139,8 @@ mod tests {
     #[test]
     fn a_frame_without_a_type_is_a_message() {
         let sending = Sending::parse(r#"{"message": "hi", "session_id": "s", "other": 1}"#).unwrap();
-        let frame = ClientFrame::Message { message: "hi".to_owned(), session_id: Some("s".to_owned()) };
+        let (message, session_id) = ("hi".to_owned(), Some("s".to_owned()));
+        let frame = ClientFrame::Message { message, session_id, model: None };
         assert_eq!(sending, Sending { reference: None, key: None, frame });
     }
 

@@ -18,14 +18,18 @@ pub struct UsageAnswer {
     tokens: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// Millionths of a dollar, at the price that the attempt was begun with; null where no price is known.
+    cost_micros: Option<u64>,
 }
 
 impl UsageAnswer {
     /// What the read model kept of it.
-    pub fn of(usage: Option<&Value>) -> Self {
+    pub fn of(row: &ReplyRow) -> Self {
+        let usage = row.usage.as_ref();
         let count = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
         let (prompt_tokens, completion_tokens) = (count("prompt_tokens"), count("completion_tokens"));
-        Self { tokens: prompt_tokens + completion_tokens, prompt_tokens, completion_tokens }
+        let (tokens, cost_micros) = (prompt_tokens + completion_tokens, row.cost_micros());
+        Self { tokens, prompt_tokens, completion_tokens, cost_micros }
     }
 }
 
@@ -43,7 +47,9 @@ pub struct ReplyAnswer {
     requested_model: Option<String>,
     /// The model that really answered.
     model: Option<String>,
-    /// Every attempt with its plan: provider, model, parameters, prompt versions, input messages, file hashes.
+    /// Every attempt: when it began (`begun_at`), and when it ended (`completed_at`, `cancelled_at`, or `failed_at` with its
+    /// `failure` and `next_not_before`); and its plan: provider, model, parameters with the number of the key and the
+    /// price, prompt versions, input messages, file hashes.
     attempts: Value,
     finish_reason: Option<String>,
     /// Why it failed.
@@ -57,6 +63,7 @@ pub struct ReplyAnswer {
 
 impl From<ReplyRow> for ReplyAnswer {
     fn from(row: ReplyRow) -> Self {
+        let usage = UsageAnswer::of(&row);
         Self {
             reply_id: row.reply_id,
             session_id: row.conversation_id,
@@ -68,7 +75,7 @@ impl From<ReplyRow> for ReplyAnswer {
             attempts: row.attempts,
             finish_reason: row.finish,
             failure: row.failure,
-            usage: UsageAnswer::of(row.usage.as_ref()),
+            usage,
             timings: row.timings,
             provider_reply_id: row.provider_reply_id,
             requested_at: row.requested_at,

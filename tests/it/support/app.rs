@@ -45,7 +45,7 @@ pub(crate) struct TestApp {
     /// The owner's connections to the test's database.
     pub(crate) db: PgPool,
     /// What it runs with.
-    pub(crate) config: Config,
+    pub(crate) config: Box<Config>,
     built: Built,
     lifecycle: Lifecycle,
     address: SocketAddr,
@@ -95,7 +95,7 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let mut variables = environment(variables);
         variables.entry("FILES_URL".to_owned()).or_insert(format!("file://{}", folder.path().display()));
-        let config = Config::from_map(&variables).unwrap();
+        let config = Box::new(Config::from_map(&variables).unwrap());
         let database = Opened {
             embedded: None,
             application: options.clone(),
@@ -312,6 +312,11 @@ impl TestApp {
     /// The use cases.
     pub(crate) fn app(&self) -> &verbatim::app::App {
         &self.built.app
+    }
+
+    /// The line that names its providers.
+    pub(crate) fn described(&self) -> &str {
+        &self.built.provider
     }
 
     /// Whether its relay waits for help.

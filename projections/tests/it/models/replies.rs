@@ -1,15 +1,16 @@
 //! Replies and their provenance.
 
+use aggregates::conversation::FailureReason;
 use aggregates::ids::MessageId;
-use projections::replies::query::{ReplyRow, by_id};
+use projections::replies::query::{ReplyRow, attempts, by_id};
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::project_all;
 use crate::events::{
-    ADA, TALK, attempt_failed, begun, cancelled, completed, deleted, failed, message, minute, plan, reply,
-    requested, sent, started,
+    ADA, TALK, attempt_failed, begun, begun_with, cancelled, completed, deleted, failed, message, minute,
+    plan, reply, requested, sent, started,
 };
 use crate::support::Log;
 
@@ -72,8 +73,11 @@ async fn a_reply_shows_every_attempt_and_how_it_ended(pool: PgPool) {
 
     log.append(&[completed(1, 2, "answer", 4)]).await; // 7
     project_all(&log).await;
+    let mut last = again.attempts[1].clone();
+    last["completed_at"] = json!("2026-01-01T00:04:00Z");
     let ended = ReplyRow {
         state: "completed".to_owned(),
+        attempts: json!([again.attempts[0], last]),
         model: Some("scripted-1b".to_owned()),
         finish: Some("stop".to_owned()),
         usage: Some(json!({"prompt_tokens": 3, "completion_tokens": 5})),
@@ -85,6 +89,11 @@ async fn a_reply_shows_every_attempt_and_how_it_ended(pool: PgPool) {
     };
     assert_eq!(row(&pool, 1).await, ended);
     assert!(ended.has_ended());
+    assert_eq!(ended.cost_micros(), None, "no price was known");
+    let read = attempts(&pool, reply(1).uuid()).await.unwrap();
+    assert_eq!((read[0].failure, read[1].failure), (Some(FailureReason::RateLimited), None));
+    assert_eq!((read[0].next_not_before, &read[1].plan), (Some(minute(3)), &plan()));
+    assert_eq!(attempts(&pool, Uuid::nil()).await.unwrap(), []);
     assert_eq!(by_id(&pool, Uuid::from_u128(0xE7E), reply(1).uuid()).await.unwrap(), None, "somebody else's");
 }
 
@@ -112,11 +121,40 @@ async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool
             state: state("cancelled"),
             ended_at: Some(minute(5)),
             position: 6,
-            attempts: cancelled_row.attempts.clone(),
+            attempts: json!([{"attempt": 1, "begun_at": "2026-01-01T00:04:00Z", "plan": plan(),
+                              "cancelled_at": "2026-01-01T00:05:00Z"}]),
             ..asked(2, 4, None, 3)
         }
     );
     log.append(&[deleted(TALK, 6)]).await;
     project_all(&log).await;
     assert_eq!(by_id(&pool, ADA.uuid(), reply(1).uuid()).await.unwrap(), None);
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn the_end_of_a_reply_is_that_of_its_last_attempt_unless_that_had_failed(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0), requested(1, None, 1), begun(1, 1, 1), failed(1, None, 2)]).await;
+    log.append(&[requested(2, None, 3), begun(2, 1, 4), attempt_failed(2, 1, 5), failed(2, None, 6)]).await;
+    project_all(&log).await;
+    let ended = row(&pool, 1).await.attempts;
+    assert_eq!(
+        (&ended[0]["failure"], &ended[0]["failed_at"]),
+        (&json!("deadline"), &json!("2026-01-01T00:02:00Z"))
+    );
+    let ended = row(&pool, 2).await;
+    assert_eq!(ended.failure.as_deref(), Some("deadline"));
+    assert_eq!(ended.attempts[0]["failure"], json!("rate_limited"));
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_an_answer_cost_follows_from_its_own_events(pool: PgPool) {
+    let log = Log::new(&pool);
+    let at = |prompt: u64| json!({"price": {"prompt": prompt, "completion": 2_000_000}});
+    log.append(&[started(TALK, None, 0), requested(1, None, 1), begun_with(1, 1, at(9_000_000), 1)]).await;
+    log.append(&[attempt_failed(1, 1, 2), begun_with(1, 2, at(1_000_000), 3), completed(1, 2, "answer", 4)])
+        .await;
+    project_all(&log).await;
+    // Three tokens read and five written, at the price of the attempt that brought the answer.
+    assert_eq!(row(&pool, 1).await.cost_micros(), Some(13));
 }

@@ -126,9 +126,10 @@ async fn act(
     Ok(match sending.frame {
         // Answered before.
         ClientFrame::Ping {} => Done::with(ServerFrame::Pong { reference }),
-        ClientFrame::Message { message, session_id } => {
+        ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
-            let sent = app.send(context, actor, conversation, NewMessage::text(message)).await?;
+            let sent =
+                app.send(context, actor, conversation, NewMessage::text(message).asking(model)).await?;
             let from = Resume::default();
             Done {
                 answer: Some(ServerFrame::Accepted {

@@ -1,4 +1,4 @@
-//! Recordings written down by the provider's transcription endpoint.
+//! Recordings written down by a provider's transcription endpoint.
 
 use std::sync::Arc;
 
@@ -6,18 +6,21 @@ use async_openai::config::Config;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
-use super::events::named_error;
+use super::errors;
+use super::transport::error_in;
+use super::wait::retry_after;
+use crate::ai::service::Words;
 use crate::ai::{ProviderError, Recording};
 
-/// The model that listens.
-const MODEL: &str = "gpt-4o-mini-transcribe";
 /// The most bytes of an answer that are read.
 const MAX_ANSWER: usize = 1024 * 1024;
 
-/// Asks once.
+/// Asks `model` once.
 pub(super) async fn transcribe(
     http: reqwest::Client,
     endpoint: Arc<dyn Config>,
+    model: &'static str,
+    words: Words,
     recording: Recording,
 ) -> Result<String, ProviderError> {
     let Recording { audio, mime_type } = recording;
@@ -25,7 +28,7 @@ pub(super) async fn transcribe(
     let name = format!("audio.{}", mime_type.rsplit('/').next().unwrap_or("webm"));
     let part =
         Part::bytes(audio).file_name(name).mime_str(&mime_type).map_err(|_| ProviderError::BadRequest)?;
-    let form = Form::new().text("model", MODEL).text("response_format", "json").part("file", part);
+    let form = Form::new().text("model", model).text("response_format", "json").part("file", part);
     let mut response = http
         .post(endpoint.url("/audio/transcriptions"))
         .headers(endpoint.headers())
@@ -33,7 +36,7 @@ pub(super) async fn transcribe(
         .send()
         .await
         .map_err(|_| ProviderError::Unavailable { status: None })?;
-    let status = response.status();
+    let (status, wait) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| ProviderError::Cut)? {
         body.extend_from_slice(&chunk);
@@ -45,11 +48,9 @@ pub(super) async fn transcribe(
     if status.is_success() {
         return answer["text"].as_str().map(str::to_owned).ok_or(ProviderError::BadResponse);
     }
-    Err(named_error(&answer["error"]).unwrap_or(match status.as_u16() {
-        401 | 403 => ProviderError::KeyInvalid,
-        404 => ProviderError::Unsupported,
-        429 => ProviderError::RateLimited { retry_after: None },
-        400..500 => ProviderError::BadRequest,
-        status => ProviderError::Unavailable { status: Some(status) },
-    }))
+    Err(match status.as_u16() {
+        // Of this path it says that there is no such thing; of a model it says so by name.
+        404 => errors::named(&answer["error"]).unwrap_or(ProviderError::Unsupported),
+        status => errors::of_answer(words, status, wait, &error_in(answer)),
+    })
 }

@@ -21,14 +21,17 @@ pub(super) enum SseError {
 
 /// Cuts a body into events and passes on only the data of whole ones that are JSON.
 ///
-/// Lines end with `\n` or `\r\n`; an event's data lines are joined; names, ids, comments and an unfinished
-/// last event are dropped, as the Responses API repeats the name inside the data and uses neither of the
-/// others.
+/// Lines end with `\n` or `\r\n`; an event's data lines are joined; names, ids and an unfinished last event are
+/// dropped, as the Responses API repeats the name inside the data and Chat Completions has none. A comment, by which
+/// some say that they are still at it, becomes an empty event when nothing else came with it. `[DONE]` is passed on:
+/// async-openai ends the stream there.
 #[derive(Debug, Default)]
 pub(super) struct Framer {
     line: Vec<u8>,
     data: Vec<u8>,
     seen: usize,
+    /// A comment has come since the last frame.
+    commented: bool,
 }
 
 impl Framer {
@@ -46,7 +49,14 @@ impl Framer {
             self.end_line(&mut frames)?;
         }
         self.extend_line(bytes)?;
-        Ok((!frames.is_empty()).then_some(frames))
+        if frames.is_empty() && self.commented && self.data.is_empty() {
+            frames.extend_from_slice(b"data: {}\n\n");
+        }
+        if frames.is_empty() {
+            return Ok(None);
+        }
+        self.commented = false;
+        Ok(Some(frames))
     }
 
     fn extend_line(&mut self, bytes: &[u8]) -> Result<(), SseError> {
@@ -63,7 +73,9 @@ impl Framer {
             self.line.clear();
             return self.end_event(frames);
         }
-        if let Some(data) = line.strip_prefix(b"data:") {
+        if line.starts_with(b":") {
+            self.commented = true;
+        } else if let Some(data) = line.strip_prefix(b"data:") {
             // Between two parts of JSON a line break is white space, and inside a string JSON has none: so a
             // blank can stand for each.
             self.data.push(b' ');
@@ -75,8 +87,10 @@ impl Framer {
 
     fn end_event(&mut self, frames: &mut Vec<u8>) -> Result<(), SseError> {
         let data = self.data.trim_ascii();
-        if !data.is_empty() && data != b"[DONE]" {
-            serde_json::from_slice::<serde_json::Value>(data).map_err(|_| SseError::NotJson)?;
+        if !data.is_empty() {
+            if data != b"[DONE]" {
+                serde_json::from_slice::<serde_json::Value>(data).map_err(|_| SseError::NotJson)?;
+            }
             frames.extend_from_slice(b"data: ");
             frames.extend_from_slice(data);
             frames.extend_from_slice(b"\n\n");
@@ -104,7 +118,8 @@ mod tests {
     fn events_come_out_clean_however_the_bytes_are_cut() {
         let body = ": hello\r\nevent: a\r\nid: 1\r\ndata: {\"é\":1}\r\n\r\ndata:{\ndata: \"b\":2}\n\n\n\ndata: 3\n\ndata: 4";
         for step in 1..body.len() {
-            let got = framed(body.as_bytes(), step);
+            // A comment may or may not come with an event, by how the bytes are cut.
+            let got = framed(body.as_bytes(), step).map(|frames| frames.replace("data: {}\n\n", ""));
             assert_eq!(
                 got.as_deref(),
                 Ok("data: {\"é\":1}\n\ndata: {  \"b\":2}\n\ndata: 3\n\n"),
@@ -114,8 +129,23 @@ mod tests {
     }
 
     #[test]
-    fn an_end_marker_is_no_event() {
-        assert_eq!(framed(b"data: [DONE]\n\n", 3).as_deref(), Ok(""));
+    fn the_end_marker_is_passed_on() {
+        assert_eq!(framed(b"data: [DONE]\n\n", 3).as_deref(), Ok("data: [DONE]\n\n"));
+    }
+
+    #[test]
+    fn a_comment_alone_is_a_sign_of_life() {
+        let mut framer = Framer::default();
+        let mut push = |bytes: &[u8]| {
+            let frames = framer.push(bytes).unwrap();
+            frames.map(|frames| String::from_utf8(frames).unwrap())
+        };
+        assert_eq!(push(b": waiting\n\n").as_deref(), Some("data: {}\n\n"));
+        assert_eq!(push(b": wai"), None);
+        assert_eq!(push(b"ting\n").as_deref(), Some("data: {}\n\n"));
+        // Never in the middle of an event.
+        assert_eq!(push(b"data: 1\n: waiting\n"), None);
+        assert_eq!(push(b"\n").as_deref(), Some("data: 1\n\n"));
     }
 
     #[test]

@@ -3,19 +3,20 @@
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::events::named_error;
+use super::errors;
 use super::sse::{Framer, SseError};
+use super::wait::retry_after;
+use crate::ai::service::Words;
 use crate::ai::{ProviderError, TimeoutKind};
 use crate::telemetry::trace;
 
@@ -27,7 +28,7 @@ const MAX_ERROR_BYTES: usize = 16 * 1024;
 /// What one call's transport and its stream tell each other, past async-openai in the middle, whose errors
 /// carry only text.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(in crate::ai) struct Link {
     demand: Notify,
     fault: OnceLock<ProviderError>,
 }
@@ -39,7 +40,7 @@ impl Link {
     }
 
     /// What the transport found wrong.
-    pub(super) fn fault(&self) -> Option<ProviderError> {
+    pub(in crate::ai) fn fault(&self) -> Option<ProviderError> {
         self.fault.get().cloned()
     }
 
@@ -53,12 +54,13 @@ impl Link {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    words: Words,
     link: Arc<Link>,
 }
 
 impl Transport {
-    pub(super) fn new(http: reqwest::Client, link: Arc<Link>) -> Self {
-        Self { http, link }
+    pub(super) fn new(http: reqwest::Client, words: Words, link: Arc<Link>) -> Self {
+        Self { http, words, link }
     }
 
     async fn call_once(self, request: HttpRequestFactory) -> Result<Response, OpenAIError> {
@@ -71,7 +73,7 @@ impl Transport {
             request.headers_mut().insert(TRACEPARENT, traceparent);
         }
         let answer = match self.http.execute(request).await {
-            Ok(response) => accepted(response).await,
+            Ok(response) => accepted(response, self.words).await,
             Err(error) => Err(not_sent(&error)),
         };
         match answer {
@@ -128,7 +130,7 @@ fn on_demand(response: Response, link: Arc<Link>) -> Body {
 }
 
 /// The response if it is a stream of events, its error otherwise.
-async fn accepted(mut response: Response) -> Result<Response, ProviderError> {
+async fn accepted(mut response: Response, words: Words) -> Result<Response, ProviderError> {
     let status = response.status();
     if status.is_success() {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -136,28 +138,7 @@ async fn accepted(mut response: Response) -> Result<Response, ProviderError> {
         return if is_events { Ok(response) } else { Err(ProviderError::BadResponse) };
     }
     let error = error_object(&mut response).await;
-    let retry_after = retry_after(response.headers());
-    Err(match named_error(&error) {
-        Some(ProviderError::RateLimited { .. }) => ProviderError::RateLimited { retry_after },
-        Some(ProviderError::Unavailable { .. }) => {
-            ProviderError::Unavailable { status: Some(status.as_u16()) }
-        }
-        Some(error) => error,
-        None => by_status(status.as_u16(), retry_after),
-    })
-}
-
-/// The error that a status means when the body does not say it better.
-fn by_status(status: u16, retry_after: Option<Duration>) -> ProviderError {
-    match status {
-        401 | 403 => ProviderError::KeyInvalid,
-        402 => ProviderError::QuotaExceeded,
-        404 => ProviderError::ModelUnknown,
-        408 | 500..=599 => ProviderError::Unavailable { status: Some(status) },
-        429 => ProviderError::RateLimited { retry_after },
-        400..=499 => ProviderError::BadRequest,
-        _ => ProviderError::BadResponse,
-    }
+    Err(errors::of_answer(words, status.as_u16(), retry_after(response.headers()), &error))
 }
 
 /// The error object in the body of an error; null as far as there is none that can be read.
@@ -169,16 +150,15 @@ async fn error_object(response: &mut Response) -> Value {
             return Value::Null;
         }
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    body["error"].clone()
+    error_in(serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// How long the provider asks to wait: `retry-after-ms`, which OpenAI adds, or `Retry-After` in seconds. Its
-/// other form, a date, is not read: it would need the provider's clock to agree with ours.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u32>().ok();
-    let millis = headers.get("retry-after-ms").and_then(number).map(|ms| Duration::from_millis(ms.into()));
-    millis.or_else(|| headers.get(RETRY_AFTER).and_then(number).map(|secs| Duration::from_secs(secs.into())))
+/// The error object in an answer; some servers put it into a list of one.
+pub(super) fn error_in(mut body: Value) -> Value {
+    if let Some(first) = body.as_array_mut().and_then(|list| list.first_mut()) {
+        body = first.take();
+    }
+    body.get_mut("error").map(Value::take).unwrap_or_default()
 }
 
 /// Why no response came at all.
@@ -195,47 +175,18 @@ fn not_sent(error: &reqwest::Error) -> ProviderError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn wait(headers: &[(&'static str, &str)]) -> Option<Duration> {
-        let pair = |&(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
-        };
-        retry_after(&headers.iter().map(pair).collect())
-    }
-
     #[test]
-    fn a_readable_wait_is_taken_and_any_other_ignored() {
-        assert_eq!(wait(&[("retry-after", "2")]), Some(Duration::from_secs(2)));
-        assert_eq!(wait(&[("retry-after", "86400")]), Some(Duration::from_secs(86_400)));
-        assert_eq!(
-            wait(&[("retry-after-ms", "250"), ("retry-after", "1")]),
-            Some(Duration::from_millis(250))
-        );
-        assert_eq!(wait(&[("retry-after-ms", "x"), ("retry-after", "1")]), Some(Duration::from_secs(1)));
-        for bad in ["", "-1", "soon", "99999999999999999999", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(wait(&[("retry-after", bad)]), None, "{bad}");
+    fn the_error_object_is_found_in_every_form() {
+        let error = json!({"code": 400});
+        for body in [json!({"error": error}), json!([{"error": error}])] {
+            assert_eq!(error_in(body), error);
         }
-        assert_eq!(wait(&[]), None);
-    }
-
-    #[test]
-    fn a_status_without_a_readable_body_is_still_told_apart() {
-        let expected = [
-            (302, ProviderError::BadResponse),
-            (400, ProviderError::BadRequest),
-            (401, ProviderError::KeyInvalid),
-            (402, ProviderError::QuotaExceeded),
-            (403, ProviderError::KeyInvalid),
-            (404, ProviderError::ModelUnknown),
-            (408, ProviderError::Unavailable { status: Some(408) }),
-            (422, ProviderError::BadRequest),
-            (429, ProviderError::RateLimited { retry_after: None }),
-            (500, ProviderError::Unavailable { status: Some(500) }),
-            (503, ProviderError::Unavailable { status: Some(503) }),
-        ];
-        for (status, error) in expected {
-            assert_eq!(by_status(status, None), error, "{status}");
+        for body in [json!(null), json!([]), json!("error"), json!({"detail": 1}), json!([1])] {
+            assert_eq!(error_in(body.clone()), Value::Null, "{body}");
         }
     }
 }

@@ -1,0 +1,82 @@
+//! What must not stand in logs and errors: the conversation, the provider's words, the key.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use verbatim::ai::{Limits, Role, Turn};
+
+use super::{APIS, call, prompt, provider_at, raw};
+use crate::support::openai_server::{Act, ERROR_TEXT, Ending, KEY, OpenAiServer};
+
+/// Where a test's log lines go.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_line_of_any_level_shows_the_conversation_the_providers_words_or_the_key() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // For this thread, on which everything of this test runs.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::trace!("lines are seen");
+    let acts = [
+        Act::reply(&["canary"]),
+        Act::error(401, "invalid_api_key"),
+        Act::error(500, "server_error"),
+        Act::error(429, "insufficient_quota"),
+        Act::ending(&["canary"], Ending::Failed("server_error")),
+        raw("text/html", &[b"<p>canary"]),
+        raw("text/event-stream", &[b"data: {\"type\": \"canary\n\n"]),
+        raw("text/event-stream", &[b"data: {\"type\": \"canary\", \"delta\": \"\\ud800\"}\n\n"]),
+        raw("text/event-stream", &[b"data: {\"type\": \"canary\", \"delta\": \"\xff\"}\n\n"]),
+        raw(
+            "text/event-stream",
+            &[b"data: {\"type\": \"response.completed\", \"response\": \"canary\"}\n\n"],
+        ),
+        raw("text/event-stream", &[b"data: {\"choices\": \"canary\"}\n\n"]),
+    ];
+    for (act, api) in acts.into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
+        let server = OpenAiServer::start([act]).await;
+        let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
+        let mut prompt = prompt();
+        prompt.turns[0] = Turn::said(Role::User, "canary");
+        provider.stream(prompt).for_each(|_| async {}).await;
+        assert_eq!(server.requests().len(), 1);
+    }
+    let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = String::from_utf8_lossy(&lines);
+    assert!(lines.contains("lines are seen"));
+    assert!(!lines.contains("canary"), "{lines}");
+}
+
+#[tokio::test]
+async fn no_error_shows_the_providers_words_or_the_key() {
+    let acts = [
+        Act::error(500, "server_error"),
+        Act::error(400, "invalid_value"),
+        Act::ending(&["half"], Ending::Failed("server_error")),
+        raw("text/event-stream", &[format!("data: {ERROR_TEXT}\n\n").as_bytes()]),
+    ];
+    for (act, api) in acts.into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
+        let (_, end) = call(api, act).await;
+        let error = end.expect_err("an error");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

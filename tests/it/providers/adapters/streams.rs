@@ -1,0 +1,144 @@
+//! Streams that stop, break, never end, or are left.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use verbatim::ai::{Limits, Piece, ProviderError, TimeoutKind};
+
+use super::{APIS, call, ends, outcome, prompt, provider_at, raw, says};
+use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
+
+#[tokio::test]
+async fn silence_ends_in_a_timeout_and_hangs_up() {
+    let short = Duration::from_millis(100);
+    let first = Limits { first_byte: short, ..Limits::default() };
+    let idle = Limits { idle: short, ..Limits::default() };
+    let cases = [
+        (Act::HangBeforeHeaders, first, "", TimeoutKind::FirstByte),
+        (Act::SilentBody, first, "", TimeoutKind::FirstByte),
+        (Act::ending(&["half"], Ending::Silence), idle, "half", TimeoutKind::Idle),
+    ];
+    for ((act, limits, text, kind), api) in
+        cases.into_iter().flat_map(|case| APIS.map(|api| (case.clone(), api)))
+    {
+        let server = OpenAiServer::start([act.clone()]).await;
+        let got = outcome(&provider_at(api, &server.base_url(), KEY, limits)).await;
+        assert_eq!(got, (text.to_owned(), Err(ProviderError::Timeout(kind))), "{act:?}");
+        server.until(|log| log.hung_up == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
+    for api in APIS {
+        for ending in [Ending::Nothing, Ending::Reset] {
+            let got = call(api, Act::ending(&["half"], ending.clone())).await;
+            assert_eq!(got, ("half".to_owned(), Err(ProviderError::Cut)), "{ending:?}");
+        }
+        let unfinished = ends(api).trim_end();
+        assert_eq!(
+            call(api, raw("text/event-stream", &[unfinished.as_bytes()])).await.1,
+            Err(ProviderError::Cut)
+        );
+        // A mark for the end of the stream is no end of a reply.
+        let marked = format!("{}data: [DONE]\n\n", says(api, "half"));
+        let got = call(api, raw("text/event-stream", &[marked.as_bytes()])).await;
+        assert_eq!(got, ("half".to_owned(), Err(ProviderError::Cut)));
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_the_stream_is_named_and_what_was_said_is_kept() {
+    let cases = [
+        ("server_error", ProviderError::Unavailable { status: None }),
+        ("rate_limit_exceeded", ProviderError::RateLimited { retry_after: None }),
+        ("insufficient_quota", ProviderError::QuotaExceeded),
+    ];
+    for (code, error) in cases {
+        for (ending, api) in [Ending::Failed(code), Ending::Error(code)]
+            .into_iter()
+            .flat_map(|ending| APIS.map(|api| (ending.clone(), api)))
+        {
+            let got = call(api, Act::ending(&["half"], ending.clone())).await;
+            assert_eq!(got, ("half".to_owned(), Err(error.clone())), "{ending:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_of_this_api_is_a_bad_response() {
+    let page = raw("text/html", &[b"<!doctype html><title>Sign in to the network</title>"]);
+    let whole = raw("application/json", &[br#"{"id": "resp_1", "status": "completed"}"#]);
+    let line = raw("text/event-stream", &[b"data: {\"type\": \"response.output_te\n\n"]);
+    let utf8 = raw("text/event-stream", &[b"data: {\"type\": \"\xff\xfe\"}\n\n"]);
+    for (act, api) in [page, whole, line, utf8].into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api)))
+    {
+        let got = call(api, act.clone()).await;
+        assert_eq!(got, (String::new(), Err(ProviderError::BadResponse)), "{act:?}");
+    }
+    let shapes: [&[u8]; 2] = [
+        b"data: {\"type\": \"response.output_text.delta\", \"delta\": [1]}\n\n",
+        b"data: {\"choices\": [{\"delta\": {\"content\": [1]}}]}\n\n",
+    ];
+    for (api, shape) in APIS.into_iter().zip(shapes) {
+        assert_eq!(call(api, raw("text/event-stream", &[shape])).await.1, Err(ProviderError::BadResponse));
+    }
+}
+
+#[tokio::test]
+async fn too_long_a_reply_is_cut_at_the_limit_and_hung_up_on() {
+    // Many small pieces, some large ones, and single ones beyond what an event may have.
+    let cases = [(7, 64 * 1024), (50_000, 64 * 1024), (900_000, 64 * 1024), (2 << 20, 0)];
+    for ((bytes, kept), api) in cases.into_iter().flat_map(|case| APIS.map(|api| (case, api))) {
+        let server = OpenAiServer::start([Act::Endless { bytes }]).await;
+        let (text, end) = outcome(&provider_at(api, &server.base_url(), KEY, Limits::default())).await;
+        assert_eq!((text.len(), end), (kept, Err(ProviderError::TooLong)), "deltas of {bytes} bytes");
+        server.until(|log| log.hung_up == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_holds_the_provider_back() {
+    // Only what fits into the sockets' buffers and the HTTP client's may be taken meanwhile.
+    const BOUND: usize = 32 << 20;
+    for api in APIS {
+        let server = OpenAiServer::start([Act::Endless { bytes: 10 }]).await;
+        let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
+        assert!(matches!(pieces.next().await, Some(Ok(Piece::Text(_)))));
+        let mut log = server.log();
+        let quiet = Duration::from_millis(300);
+        while let Ok(changed) = tokio::time::timeout(quiet, log.changed()).await {
+            changed.expect("the server runs");
+            let sent = log.borrow_and_update().sent;
+            assert!(sent < BOUND, "{sent} bytes were taken though nobody reads");
+        }
+        assert!(matches!(pieces.next().await, Some(Ok(Piece::Text(_)))), "it goes on when reading does");
+    }
+}
+
+#[tokio::test]
+async fn dropping_the_stream_hangs_up_at_any_moment() {
+    let acts = [Act::HangBeforeHeaders, Act::SilentBody, Act::ending(&["half"], Ending::Silence)];
+    for (act, api) in acts.into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
+        let server = OpenAiServer::start([act.clone()]).await;
+        let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
+        let log = tokio::select! {
+            log = server.until(|log| log.requests.len() == 1) => log,
+            () = async { while pieces.next().await.is_some() {} } => panic!("{act:?} has no end"),
+        };
+        assert_eq!(log.hung_up, 0, "{act:?}");
+        drop(pieces);
+        server.until(|log| log.hung_up == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_never_polled_sends_nothing() {
+    for api in APIS {
+        let server = OpenAiServer::start([Act::reply(&["ok"])]).await;
+        let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
+        drop(provider.stream(prompt()));
+        outcome(&provider).await.1.expect("a reply");
+        assert_eq!(server.requests().len(), 1);
+    }
+}

@@ -1,0 +1,122 @@
+//! AI providers, against a server on loopback that is told how to fail: the adapters by themselves, and through the whole
+//! worker.
+
+mod adapters;
+mod cancel;
+mod chain;
+mod check;
+mod circuit;
+mod models;
+mod replies;
+mod size;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::support::app::{Person, TestApp};
+use crate::support::client::{Event, Sse};
+use crate::support::openai_server::{ERROR_TEXT, KEY, KEY_2, OpenAiServer};
+
+/// An app whose only provider is this server, in this protocol; short pauses, no titles.
+async fn app_at(db: &PgPool, server: &OpenAiServer, api: &str, more: &[(&str, &str)]) -> TestApp {
+    let url = server.base_url();
+    let usual = [
+        ("OPENAI_API_KEY", KEY),
+        ("OPENAI_BASE_URL", url.as_str()),
+        ("OPENAI_API", api),
+        ("CHAT_TITLES", "off"),
+        ("PROVIDER_BACKOFF_MILLISECONDS", "20"),
+    ];
+    TestApp::with(db, &[&usual[..], more].concat()).await
+}
+
+/// A reply as `/api/replies/{id}` shows it when it has ended.
+struct Shown(Value);
+
+impl Shown {
+    /// Sends a message in a new conversation and waits for the end of its reply.
+    async fn of(app: &TestApp, person: &Person, message: &str) -> Self {
+        Self::to(app, person, &json!({"message": message})).await
+    }
+
+    /// The same with this body.
+    async fn to(app: &TestApp, person: &Person, body: &Value) -> Self {
+        let (reply, stream) = ask(app, person, body).await;
+        Self::end(app, person, &reply, stream).await
+    }
+
+    /// The reply at the end of its stream.
+    async fn end(app: &TestApp, person: &Person, reply: &str, stream: Sse) -> Self {
+        let events = stream.rest().await;
+        assert!(events.last().is_some_and(Event::is_end), "{events:?}");
+        let shown = app.get(&format!("/api/replies/{reply}")).by(person).send().await.is(200).value();
+        assert!(!shown["ended_at"].is_null(), "{shown}");
+        Self(shown)
+    }
+
+    fn status(&self) -> &str {
+        self.0["status"].as_str().unwrap()
+    }
+
+    /// Status, and why it failed.
+    fn outcome(&self) -> (&str, Option<&str>) {
+        (self.status(), self.0["failure"].as_str())
+    }
+
+    fn attempts(&self) -> &[Value] {
+        self.0["attempts"].as_array().unwrap()
+    }
+
+    /// Who was asked in each attempt, with which key, and why it failed.
+    fn asked(&self) -> Vec<(&str, u64, Option<&str>)> {
+        self.attempts()
+            .iter()
+            .map(|attempt| {
+                let plan = &attempt["plan"];
+                let key = plan["parameters"]["key"].as_u64().unwrap();
+                (plan["provider"].as_str().unwrap(), key, attempt["failure"].as_str())
+            })
+            .collect()
+    }
+
+    /// The pause that was decided on after each failed attempt but the last.
+    fn pauses(&self) -> Vec<Duration> {
+        let between = |attempt: &Value| {
+            let until = time(&attempt["next_not_before"])?;
+            (until - time(&attempt["failed_at"])?).to_std().ok()
+        };
+        self.attempts().iter().filter_map(between).collect()
+    }
+}
+
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    value.as_str()?.parse().ok()
+}
+
+/// Sends a message; gives the reply's id, and its stream.
+async fn ask(app: &TestApp, person: &Person, body: &Value) -> (String, Sse) {
+    let mut stream = app.post("/api/chat/stream").by(person).json(body).stream().await;
+    let opening = stream.next().await.unwrap();
+    (opening.reply(), stream)
+}
+
+/// The text that was kept of a reply.
+async fn text(app: &TestApp, person: &Person, reply: &Shown) -> String {
+    let path = format!("/api/history/{}", reply.0["session_id"].as_str().unwrap());
+    let history = app.get(&path).by(person).send().await.is(200).value();
+    let items = history["items"].as_array().unwrap();
+    let answer = items.iter().find(|item| item["message_id"] == reply.0["message_id"]);
+    answer.and_then(|answer| answer["text"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Nothing in the log shows a key or what a provider said in an error.
+async fn nothing_leaked(app: &TestApp) {
+    let everything = "SELECT string_agg(payload::text || metadata::text, '') FROM events";
+    let events: String = sqlx::query_scalar(everything).fetch_one(&app.db).await.unwrap();
+    for secret in [KEY, KEY_2, ERROR_TEXT, "canary"] {
+        assert!(!events.contains(secret), "{secret} stands in the log");
+    }
+}
