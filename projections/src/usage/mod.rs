@@ -8,7 +8,7 @@ pub mod query;
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::{ConversationEvent, ReplyPlan, Usage as Tokens};
+use aggregates::conversation::{ConversationEvent, Price, ReplyPlan, Usage as Tokens};
 use aggregates::ids::{ReplyId, UserId};
 use chrono::NaiveDate;
 use sqlx::PgConnection;
@@ -19,31 +19,6 @@ use crate::runner::{Applied, Projection};
 /// Writes the tables `usage_days`, `usage_models` and `usage_begun`.
 #[derive(Debug)]
 pub struct Usage;
-
-/// What a million tokens of a model cost, in millionths of a dollar, as it stood in the plan of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-pub struct Price {
-    /// For what is sent.
-    pub prompt_micros_per_million: u64,
-    /// For what is answered.
-    pub completion_micros_per_million: u64,
-}
-
-impl Price {
-    /// The price that an attempt was made at, where one was known.
-    #[must_use]
-    pub fn of(plan: &ReplyPlan) -> Option<Self> {
-        serde_json::from_value(plan.parameters.get("price")?.clone()).ok()
-    }
-
-    /// What these tokens cost, in millionths of a dollar, rounded up.
-    #[must_use]
-    pub fn of_tokens(self, tokens: Tokens) -> u64 {
-        let cost = u128::from(self.prompt_micros_per_million) * u128::from(tokens.prompt_tokens)
-            + u128::from(self.completion_micros_per_million) * u128::from(tokens.completion_tokens);
-        u64::try_from(cost.div_ceil(1_000_000)).unwrap_or(u64::MAX)
-    }
-}
 
 impl Projection for Usage {
     fn name(&self) -> &'static str {
@@ -95,7 +70,7 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
         ConversationEvent::ReplyBegun { reply_id, plan, .. } => begun(connection, *reply_id, plan).await?,
         ConversationEvent::ReplyCompleted { reply_id, owner, usage, model, at, .. } => {
             let price = ended(connection, *reply_id).await?;
-            let cost = price.map_or(0, |price| price.of_tokens(*usage));
+            let cost = price.and_then(|price| price.cost_micros(*usage)).unwrap_or(0);
             completed(connection, (*owner, at.date_naive(), model), *usage, cost).await?;
         }
         ConversationEvent::ReplyFailed { reply_id, .. }
@@ -127,15 +102,15 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
 
 /// Remembers the price of an attempt until its reply ends.
 async fn begun(connection: &mut PgConnection, reply: ReplyId, plan: &ReplyPlan) -> Result<(), sqlx::Error> {
-    let price = Price::of(plan);
+    let price = Price::of(&plan.parameters);
     sqlx::query(
         "INSERT INTO usage_begun (reply_id, prompt_price, completion_price) VALUES ($1, $2, $3)
          ON CONFLICT (reply_id) DO UPDATE
              SET prompt_price = excluded.prompt_price, completion_price = excluded.completion_price",
     )
     .bind(reply.uuid())
-    .bind(price.map(|price| whole(price.prompt_micros_per_million)))
-    .bind(price.map(|price| whole(price.completion_micros_per_million)))
+    .bind(price.map(|price| whole(price.prompt)))
+    .bind(price.map(|price| whole(price.completion)))
     .execute(connection)
     .await?;
     Ok(())
@@ -150,10 +125,7 @@ async fn ended(connection: &mut PgConnection, reply: ReplyId) -> Result<Option<P
     .fetch_optional(connection)
     .await?;
     Ok(prices.and_then(|(prompt, completion)| {
-        Some(Price {
-            prompt_micros_per_million: u64::try_from(prompt?).ok()?,
-            completion_micros_per_million: u64::try_from(completion?).ok()?,
-        })
+        Some(Price { prompt: u64::try_from(prompt?).ok()?, completion: u64::try_from(completion?).ok()? })
     }))
 }
 
@@ -184,20 +156,4 @@ async fn completed(
 
 fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_cost_what_the_price_says_rounded_up() {
-        let price = Price { prompt_micros_per_million: 150_000, completion_micros_per_million: 600_000 };
-        let cost =
-            |prompt_tokens, completion_tokens| price.of_tokens(Tokens { prompt_tokens, completion_tokens });
-        assert_eq!(cost(1_000_000, 1_000_000), 750_000);
-        assert_eq!(cost(1, 0), 1);
-        assert_eq!(cost(0, 0), 0);
-        assert_eq!(cost(u32::MAX, u32::MAX), 3_221_225_472);
-    }
 }

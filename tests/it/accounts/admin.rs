@@ -45,7 +45,11 @@ async fn administration_is_for_administrators_and_reading_the_log_for_auditors(d
         if for_auditors { drop(answer.is(200)) } else { answer.refused(403, "forbidden") }
     }
     // Whether somebody is there is not told either.
-    app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7))).by(&user).send().await.refused(403, "forbidden");
+    app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7)))
+        .by(&user)
+        .send()
+        .await
+        .refused(403, "forbidden");
     assert_eq!(app.events().await, events);
     me(&app, &about.access).await.is(200);
     app.end().await;
@@ -92,7 +96,10 @@ async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
         app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.is(200).value()
     };
     let all = page("").await;
-    assert_eq!((all["items"].as_array().unwrap().len(), &all["has_more"], &all["after"]), (5, &json!(false), &Value::Null));
+    assert_eq!(
+        (all["items"].as_array().unwrap().len(), &all["has_more"], &all["after"]),
+        (5, &json!(false), &Value::Null)
+    );
     let mut seen = Vec::new();
     let mut query = "?limit=2".to_owned();
     loop {
@@ -109,7 +116,10 @@ async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
         assert_eq!((&item["email"], &item["username"]), (&json!(person.email), &json!(person.username)));
     }
     let one = app.get(&format!("/api/admin/users/{}", people[2].id)).by(&admin).send().await.is(200).value();
-    assert_eq!((&one["live_logins"], &one["role"], &one["is_active"]), (&json!(2), &json!("user"), &json!(true)));
+    assert_eq!(
+        (&one["live_logins"], &one["role"], &one["is_active"]),
+        (&json!(2), &json!("user"), &json!(true))
+    );
     assert!(!one.to_string().contains("argon2"), "{one}");
 
     for (query, status, code) in [
@@ -167,7 +177,8 @@ async fn the_last_administrator_stays_one(db: PgPool) {
     last(role(&app, &admin, &admin, "user").await);
     last(role(&app, &admin, &admin, "auditor").await);
     last(app.post(&format!("/api/admin/users/{}/deactivate", admin.id)).by(&admin).send().await);
-    let close = || app.post("/api/users/me/deactivate").by(&admin).json(&json!({"password": PASSWORD})).send();
+    let close =
+        || app.post("/api/users/me/deactivate").by(&admin).json(&json!({"password": PASSWORD})).send();
     last(close().await);
     let mut command = beside(&app);
     let output =
@@ -196,8 +207,7 @@ async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
     grant(&app, &one, "admin").await;
     for _ in 0..5 {
         role(&app, &one, &two, "admin").await.is(200);
-        let (first, second) =
-            tokio::join!(role(&app, &one, &two, "user"), role(&node, &two, &one, "user"));
+        let (first, second) = tokio::join!(role(&app, &one, &two, "user"), role(&node, &two, &one, "user"));
         let mut statuses = [first.status, second.status];
         statuses.sort_unstable();
         // The loser finds itself the last one, or deposed before it was asked.

@@ -46,7 +46,10 @@ async fn the_log_is_read_part_by_part_without_what_people_wrote(db: PgPool) {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
         let sent = all.iter().find(|event| event["type"] == "verbatim.message.sent.v1").unwrap();
-        assert_eq!((&sent["actor"], &sent["surface"], &sent["specversion"]), (&json!(person.id), &json!("api"), &json!("1.0")));
+        assert_eq!(
+            (&sent["actor"], &sent["surface"], &sent["specversion"]),
+            (&json!(person.id), &json!("api"), &json!("1.0"))
+        );
         let granted = all.iter().find(|event| event["type"] == "verbatim.user.role_granted.v1").unwrap();
         assert_eq!((&granted["data"]["role"], &granted["surface"]), (&json!("auditor"), &json!("command")));
         let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();

@@ -37,7 +37,11 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
 
     let output = place.run_with(&["admin", "grant", "--email", "Ada@Mail.example", "--role", "admin"]);
     let id = ada["id"].as_str().unwrap();
-    assert!(output.status.success() && said(&output).contains(&format!("{id} is admin")), "{}", said(&output));
+    assert!(
+        output.status.success() && said(&output).contains(&format!("{id} is admin")),
+        "{}",
+        said(&output)
+    );
     // The running process counts it at once.
     assert_eq!(users(&base, &token).await, 200);
     assert!(node.stop().await.success());
@@ -47,7 +51,11 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     let output = place.run_with(&["admin", "grant", "--email", "ada@mail.example", "--role", "admin"]);
     assert!(output.status.success() && said(&output).contains("was already admin"), "{}", said(&output));
     let output = place.run_with(&["admin", "grant", "--email", "ada@mail.example", "--role", "root"]);
-    assert!(!output.status.success() && said(&output).contains("user, auditor or admin"), "{}", said(&output));
+    assert!(
+        !output.status.success() && said(&output).contains("user, auditor or admin"),
+        "{}",
+        said(&output)
+    );
 
     // What was done without it is there when it comes back.
     let (node, base, _) = place.start(&client, SOON).await.unwrap();
@@ -56,7 +64,10 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     let eve: Value = answer.json().await.unwrap();
     assert_eq!(eve["user"]["role"], "auditor");
     let lines = place.said();
-    assert!(lines.iter().any(|line| line.contains("nobody is sent a password reset")), "it says that mail is missing");
+    assert!(
+        lines.iter().any(|line| line.contains("nobody is sent a password reset")),
+        "it says that mail is missing"
+    );
     for line in lines {
         assert!(!line.contains("@mail.example") && !line.contains("correct horse"), "{line}");
     }

@@ -81,7 +81,10 @@ async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
     let mut lines = lines;
     lines[1] = json!({"email": "two@mail.example", "password_hash": hashed("old password 2")}).to_string();
     let output = import(&app, &lines, &[]).await;
-    assert!(out(&output).contains("1 accounts were made (0 of them without a password), 3 were registered already"));
+    assert!(
+        out(&output)
+            .contains("1 accounts were made (0 of them without a password), 3 were registered already")
+    );
     login(&app, "two@mail.example", "old password 2").await.is(200);
     app.end().await;
 }
@@ -91,12 +94,16 @@ async fn an_account_without_a_usable_hash_gets_its_password_by_mail(db: PgPool) 
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let lines = [
-        json!({"email": "one@mail.example", "password_hash": "pbkdf2_sha256$870000$salt$aGFzaA=="}).to_string(),
+        json!({"email": "one@mail.example", "password_hash": "pbkdf2_sha256$870000$salt$aGFzaA=="})
+            .to_string(),
         json!({"email": "two@mail.example"}).to_string(),
     ];
     let output = import(&app, &lines, &["--without-password"]).await;
     let said = out(&output);
-    assert!(output.status.success() && said.contains("2 accounts were made (2 of them without a password)"), "{said}");
+    assert!(
+        output.status.success() && said.contains("2 accounts were made (2 of them without a password)"),
+        "{said}"
+    );
     for password in ["", "pbkdf2_sha256$870000$salt$aGFzaA==", PASSWORD] {
         login(&app, "one@mail.example", password).await.refused(401, "invalid_credentials");
     }

@@ -98,7 +98,8 @@ async fn what_is_not_registered_is_counted_and_locked_in_the_same_way(db: PgPool
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut answers = Vec::new();
-    for identifier in [person.email.as_str(), "nobody@mail.example", person.username.as_str(), "nobody-here"] {
+    for identifier in [person.email.as_str(), "nobody@mail.example", person.username.as_str(), "nobody-here"]
+    {
         let wrong = fail(&app, identifier, 10).await;
         let then = login(&app, identifier, PASSWORD).await;
         locked(&then, 60);
@@ -109,7 +110,10 @@ async fn what_is_not_registered_is_counted_and_locked_in_the_same_way(db: PgPool
     let kept: Vec<String> =
         sqlx::query_scalar("SELECT account FROM sign_in_failures").fetch_all(&db).await.unwrap();
     assert_eq!(kept.len(), 4);
-    assert!(kept.iter().all(|account| !account.contains("nobody") && !account.contains("person")), "{kept:?}");
+    assert!(
+        kept.iter().all(|account| !account.contains("nobody") && !account.contains("person")),
+        "{kept:?}"
+    );
     app.end().await;
 }
 
@@ -182,8 +186,7 @@ async fn passwords_that_are_asked_for_again_are_counted_apart(db: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_figures_can_be_set(db: PgPool) {
-    let variables =
-        [("LOCKOUT_FAILURES", "3"), ("LOCKOUT_SECONDS", "600"), ("LOCKOUT_MAX_SECONDS", "700")];
+    let variables = [("LOCKOUT_FAILURES", "3"), ("LOCKOUT_SECONDS", "600"), ("LOCKOUT_MAX_SECONDS", "700")];
     let app = TestApp::with(&db, &variables).await;
     let person: Person = app.person().await;
     fail(&app, &person.email, 3).await.refused(401, "invalid_credentials");

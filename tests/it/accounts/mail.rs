@@ -62,7 +62,8 @@ async fn a_mail_has_a_proper_head(db: PgPool) {
 async fn mail_goes_encrypted_and_with_a_password_to_a_server_that_is_trusted(db: PgPool) {
     for (tls, scheme, query) in [("starttls", "smtp", "?tls=required"), ("smtps", "smtps", "")] {
         let server =
-            MailServer::with(json!({"tls": tls, "user": "chat@verbatim.example", "password": "p@ss:1"})).await;
+            MailServer::with(json!({"tls": tls, "user": "chat@verbatim.example", "password": "p@ss:1"}))
+                .await;
         let folder = tempfile::tempdir().unwrap();
         let roots = folder.path().join("roots.pem");
         std::fs::write(&roots, server.certificate()).unwrap();
@@ -142,7 +143,8 @@ async fn what_was_promised_is_sent_by_whoever_comes_next(db: PgPool) {
     let person = app.person().await;
     forgot(&app, &person.email).await;
     // Nothing in it that could be read: no address, no token.
-    let row: String = sqlx::query_scalar("SELECT to_json(m)::text FROM mails m").fetch_one(&db).await.unwrap();
+    let row: String =
+        sqlx::query_scalar("SELECT to_json(m)::text FROM mails m").fetch_one(&db).await.unwrap();
     assert!(!row.contains("person") && !row.contains("vpr_") && !row.contains("mail.example"), "{row}");
     app.stop(PATIENCE).await;
     assert_eq!(server.tried(), 0);

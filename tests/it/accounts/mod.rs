@@ -35,7 +35,7 @@ fn beside(app: &TestApp) -> Command {
 }
 
 /// Makes somebody what they are to be, by command.
-async fn grant(app: &TestApp, person: &Person, role: &str) {
+pub(crate) async fn grant(app: &TestApp, person: &Person, role: &str) {
     let mut command = beside(app);
     command.args(["admin", "grant", "--email", &person.email, "--role", role]);
     let output = command.output().await.unwrap();

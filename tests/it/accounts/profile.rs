@@ -51,7 +51,10 @@ async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_ch
     let taken = other.email.to_uppercase();
     email(&app, &person, &taken, PASSWORD).send().await.refused(409, "email_taken");
     email(&app, &person, "nowhere", PASSWORD).send().await.refused(400, "invalid_value");
-    email(&app, &person, "free@mail.example", "not the password 1").send().await.refused(403, "wrong_password");
+    email(&app, &person, "free@mail.example", "not the password 1")
+        .send()
+        .await
+        .refused(403, "wrong_password");
     app.put("/api/users/me/email")
         .by(&person)
         .json(&json!({"email": "free@mail.example"}))
@@ -154,7 +157,8 @@ async fn one_address_that_many_want_goes_to_one(db: PgPool) {
     let changes = people.iter().map(|person| email(&app, person, "wanted@mail.example", PASSWORD).send());
     let registration = register(&app, "Wanted@mail.example", None);
     let (answers, registered) = futures::future::join(futures::future::join_all(changes), registration).await;
-    let won = answers.iter().filter(|answer| answer.status == 200).count() + usize::from(registered.status == 201);
+    let won =
+        answers.iter().filter(|answer| answer.status == 200).count() + usize::from(registered.status == 201);
     assert_eq!(won, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
     app.end().await;
 }
@@ -172,7 +176,8 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
-    let mut registration = extra(json!({"email": "extra@mail.example", "username": "extra", "password": PASSWORD}));
+    let mut registration =
+        extra(json!({"email": "extra@mail.example", "username": "extra", "password": PASSWORD}));
     registration["id"] = json!(uuid::Uuid::from_u128(9));
     let made = app.post("/api/auth/register").json(&registration).send().await.is(201).value();
     assert_eq!((&made["is_active"], &made["user"]["role"]), (&json!(true), &json!("user")));

@@ -87,7 +87,10 @@ async fn asking_tells_nothing(db: PgPool) {
         .refused(400, "invalid_value");
     // One row for each address that was asked for, of the same shape.
     let rows: Vec<(String, bool, bool)> =
-        sqlx::query_as("SELECT kind, user_id IS NULL, claim LIKE 'email:%' FROM mails").fetch_all(&db).await.unwrap();
+        sqlx::query_as("SELECT kind, user_id IS NULL, claim LIKE 'email:%' FROM mails")
+            .fetch_all(&db)
+            .await
+            .unwrap();
     assert_eq!(rows, vec![("password_reset".to_owned(), true, true); 3]);
     app.end().await;
 
@@ -106,7 +109,9 @@ async fn a_token_that_is_not_good_is_refused_whatever_is_wrong_with_it(db: PgPoo
     let token = mailed(&app, &server, &person).await;
     let made_up = format!("vpr_{}", "A".repeat(43));
     // S5: no other kind of token is taken for one.
-    for wrong in ["", "x", "vpr_", &made_up, &token[..46], &format!("{token} "), &person.refresh, &person.access] {
+    for wrong in
+        ["", "x", "vpr_", &made_up, &token[..46], &format!("{token} "), &person.refresh, &person.access]
+    {
         reset(&app, wrong, NEW).send().await.refused(401, "invalid_token");
     }
     // A password that breaks the rule uses nothing up.
@@ -224,7 +229,10 @@ async fn a_forged_host_does_not_reach_the_link(db: PgPool) {
     let server = MailServer::start().await;
     for (public, link) in [
         (None, None),
-        (Some("https://chat.verbatim.example"), Some("https://chat.verbatim.example/password-reset?token=vpr_")),
+        (
+            Some("https://chat.verbatim.example"),
+            Some("https://chat.verbatim.example/password-reset?token=vpr_"),
+        ),
     ] {
         let more: Vec<(&str, &str)> = public.map(|url| ("PUBLIC_URL", url)).into_iter().collect();
         let app = with_mail(&db, &server, &more).await;
@@ -263,7 +271,10 @@ async fn the_page_of_the_link_replaces_the_password(db: PgPool) {
         let page = open().await.is(200);
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
         assert!(page.header("content-security-policy").starts_with("default-src 'none'; form-action 'self'"));
-        assert_eq!((page.header("referrer-policy"), page.header("cache-control")), ("no-referrer", "no-store"));
+        assert_eq!(
+            (page.header("referrer-policy"), page.header("cache-control")),
+            ("no-referrer", "no-store")
+        );
         assert!(page.text.contains(&token) && !page.text.contains("<script"), "{}", page.text);
     }
     for wrong in ["", "?token=", "?token=x", "?token=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"] {
@@ -274,7 +285,11 @@ async fn the_page_of_the_link_replaces_the_password(db: PgPool) {
         app.post("/password-reset").form(&[("token", &token), ("password", password)]).send()
     };
     let refused = send("short1").await.is(400);
-    assert!(refused.text.contains("at least 8 characters") && refused.text.contains(&token), "{}", refused.text);
+    assert!(
+        refused.text.contains("at least 8 characters") && refused.text.contains(&token),
+        "{}",
+        refused.text
+    );
     let done = send(NEW).await.is(200);
     assert!(done.text.contains("The password was changed") && !done.text.contains(&token), "{}", done.text);
     login(&app, &person.email, NEW).await.is(200);

@@ -70,7 +70,8 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     assert_eq!(call("POST", "/api/auth/password", Some(&ada_token), body).await.0, 204);
     // Roles.
     assert_eq!(call("GET", "/api/audit/events", Some(&ada_token), Value::Null).await.0, 403);
-    let granted = place.run_with(&["admin", "grant", "--email", "canary-new@mail.example", "--role", "admin"]);
+    let granted =
+        place.run_with(&["admin", "grant", "--email", "canary-new@mail.example", "--role", "admin"]);
     assert!(granted.status.success());
     assert_eq!(call("GET", "/api/audit/events", Some(&ada_token), Value::Null).await.0, 200);
     let user = format!("/api/admin/users/{}", text(&eve, "id"));
@@ -87,7 +88,12 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     let mut said = place.said();
     said.extend(String::from_utf8(granted.stderr).unwrap().lines().map(str::to_owned));
     let secrets = [
-        "canary", access.as_str(), refresh.as_str(), token.as_str(), ada_token.as_str(), "somebody asked for a new password",
+        "canary",
+        access.as_str(),
+        refresh.as_str(),
+        token.as_str(),
+        ada_token.as_str(),
+        "somebody asked for a new password",
     ];
     for line in &said {
         let told = line.to_lowercase();
@@ -102,8 +108,19 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
         .collect();
     let events: BTreeSet<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     let expected = [
-        "access_denied", "account_closed", "email_changed", "log_read", "logins_ended", "password_changed", "password_reset",
-        "proof_refused", "refresh_token_reused", "reset_issued", "role_granted", "sign_in_refused", "sign_ins_locked",
+        "access_denied",
+        "account_closed",
+        "email_changed",
+        "log_read",
+        "logins_ended",
+        "password_changed",
+        "password_reset",
+        "proof_refused",
+        "refresh_token_reused",
+        "reset_issued",
+        "role_granted",
+        "sign_in_refused",
+        "sign_ins_locked",
     ];
     assert_eq!(events, expected.into());
     // Two lines about one account are seen to be about one account; somebody and nobody look the same.

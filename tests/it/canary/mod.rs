@@ -25,7 +25,15 @@ const MARK: &str = "cnry7";
 const MASTER_KEY: &str = "7f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
 /// The read models: here, and only here, text stands in plain.
 const MODELS: [&str; 9] = [
-    "users", "conversations", "messages", "items", "files", "widget_state", "replies", "pending_replies", "usage",
+    "users",
+    "conversations",
+    "messages",
+    "items",
+    "files",
+    "widget_state",
+    "replies",
+    "pending_replies",
+    "usage",
 ];
 
 /// What is looked for. A text may have been changed to lower or upper case on its way.
@@ -75,10 +83,11 @@ async fn overheard(nats: &NatsServer) -> Arc<Mutex<Vec<Vec<u8>>>> {
 
 /// The tables that hold a canary.
 async fn tables(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<String> {
-    let names: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-        .fetch_all(&mut *connection)
-        .await
-        .unwrap();
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
     assert!(names.len() > 15, "{names:?}");
     let mut found = BTreeSet::new();
     for name in names {
@@ -99,7 +108,10 @@ fn acts() -> Vec<Act> {
         Act::Raw { kind: "text/html", parts: vec![format!("<p>{MARK}-page</p>").into_bytes()] },
         Act::Raw {
             kind: "text/event-stream",
-            parts: vec![format!("data: {{\"type\": \"{MARK}-event\", \"{MARK}\": 1}}\n\ndata: {MARK}\n\n").into_bytes()],
+            parts: vec![
+                format!("data: {{\"type\": \"{MARK}-event\", \"{MARK}\": 1}}\n\ndata: {MARK}\n\n")
+                    .into_bytes(),
+            ],
         },
         // One of these may go to a title, which takes no notice of it.
         asks(),
@@ -117,13 +129,15 @@ fn asks() -> Act {
         });
         json!({"type": "response.output_item.done", "item": item})
     };
-    let question = json!({"questions": [{"id": "a", "question": format!("{MARK}-question?"), "options": [MARK, "b"]}]});
+    let question =
+        json!({"questions": [{"id": "a", "question": format!("{MARK}-question?"), "options": [MARK, "b"]}]});
     let events = [
         call("ask_user", question),
         call(&format!("{MARK}-tool"), json!({MARK: MARK})),
         json!({"type": "response.completed", "response": {"id": "resp_1", "model": "m"}}),
     ];
-    let part = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()).into_bytes();
+    let part =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()).into_bytes();
     Act::Raw { kind: "text/event-stream", parts: events.iter().map(part).collect() }
 }
 
@@ -169,7 +183,9 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     // A projection that cannot write what somebody wrote, and says why.
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
     connection
-        .execute(format!("ALTER TABLE messages ADD CHECK (text NOT LIKE '%{MARK}-poison%') NOT VALID").as_str())
+        .execute(
+            format!("ALTER TABLE messages ADD CHECK (text NOT LIKE '%{MARK}-poison%') NOT VALID").as_str(),
+        )
         .await
         .unwrap();
     usage.poison().await;
@@ -205,7 +221,9 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let sent = collector.bodies();
     assert!(clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
     let names: BTreeSet<String> = collector.spans().into_iter().map(|span| span.name).collect();
-    for name in ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"] {
+    for name in
+        ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"]
+    {
         assert!(names.contains(name), "no span {name}: {names:?}");
     }
     assert!(names.iter().any(|name| name.starts_with("_OTHER ")), "{names:?}");

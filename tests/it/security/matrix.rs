@@ -1,13 +1,14 @@
 //! Every operation of the description against everybody who may ask: its owner, somebody else, nobody, and a person whose
 //! account is closed. An operation without a row here fails the test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::server::database::MIGRATOR;
 
+use crate::accounts::grant;
 use crate::support::app::{PASSWORD, Person, TestApp};
 use crate::support::client::{Answer, Call};
 
@@ -20,6 +21,8 @@ enum Who {
     SignedIn,
     /// The owner of the thing that the path names; to everybody else it does not exist.
     Owner(Thing),
+    /// Whoever has one of these roles; others who are signed in are told that they may not.
+    Role(&'static [&'static str]),
     /// Whoever has the signed link; tested with the links.
     Link,
 }
@@ -31,10 +34,14 @@ enum Thing {
     Reply,
     Quiz,
     File,
+    Login,
 }
 
 /// An operation: its id, who may do it, and a body with which it succeeds for them.
 type Row = (&'static str, Who, Option<fn(&Person) -> Value>);
+
+const ADMINS: &[&str] = &["admin"];
+const AUDITORS: &[&str] = &["admin", "auditor"];
 
 const ROWS: &[Row] = &[
     ("root", Who::Everybody, None),
@@ -56,6 +63,27 @@ const ROWS: &[Row] = &[
         Some(|_| json!({"current_password": PASSWORD, "new_password": "another horse 8"})),
     ),
     ("deactivate", Who::SignedIn, Some(|_| json!({"password": PASSWORD}))),
+    (
+        "change_username",
+        Who::SignedIn,
+        Some(|person| json!({"username": format!("{}-x", person.username), "password": PASSWORD})),
+    ),
+    (
+        "change_email",
+        Who::SignedIn,
+        Some(|person| json!({"email": format!("x{}", person.email), "password": PASSWORD})),
+    ),
+    ("logins", Who::SignedIn, None),
+    ("end_other_logins", Who::SignedIn, None),
+    ("end_login", Who::Owner(Thing::Login), None),
+    ("models", Who::SignedIn, None),
+    ("forgot_password", Who::Everybody, Some(|person| json!({"email": person.email}))),
+    ("admin_users", Who::Role(ADMINS), None),
+    ("admin_user", Who::Role(ADMINS), None),
+    ("grant_role", Who::Role(ADMINS), Some(|_| json!({"role": "auditor"}))),
+    ("admin_deactivate", Who::Role(ADMINS), None),
+    ("admin_end_logins", Who::Role(ADMINS), None),
+    ("audit_events", Who::Role(AUDITORS), None),
     ("chat", Who::SignedIn, Some(|_| json!({"message": "Hello"}))),
     ("chat_stream", Who::SignedIn, Some(|_| json!({"message": "Hello"}))),
     ("chat_socket_ticket", Who::SignedIn, None),
@@ -82,6 +110,8 @@ const ELSEWHERE: &[Row] = &[
     ("chat_socket", Who::SignedIn, None),
     // tests/it/api/files: a form with a file.
     ("store_file", Who::SignedIn, None),
+    // tests/it/accounts/recovery.rs: a token out of a mail.
+    ("reset_password", Who::Everybody, Some(|_| json!({"token": "x", "password": PASSWORD}))),
     // tests/it/api/chat.rs: a reply that has not ended yet.
     ("cancel_reply", Who::Owner(Thing::Reply), None),
     // tests/it/api/quizzes.rs: the question that is open.
@@ -126,6 +156,10 @@ async fn thing(app: &TestApp, person: &Person, thing: Thing) -> String {
         Thing::Quiz => {
             app.post("/api/quizzes").by(person).json(&json!({})).send().await.is(201).field("quiz_id")
         }
+        Thing::Login => {
+            let logins = app.get("/api/auth/logins").by(person).send().await.is(200).value();
+            logins["items"][0]["id"].as_str().unwrap().to_owned()
+        }
         Thing::File => {
             let note = [("file", Some("note.txt"), Some("text/plain"), b"a note".as_slice())];
             app.post("/files").by(person).parts(&note).send().await.is(200).field("id")
@@ -155,6 +189,12 @@ async fn every_operation_is_closed_to_everybody_but_those_it_is_for(db: PgPool) 
     let rows: BTreeSet<&str> = ROWS.iter().chain(ELSEWHERE).map(|(id, ..)| *id).collect();
     assert_eq!(ids, rows, "every operation has a row here, and every row an operation");
 
+    let mut people = BTreeMap::new();
+    for role in ["user", "auditor", "admin"] {
+        let person = app.person().await;
+        grant(&app, &person, role).await;
+        people.insert(role, person);
+    }
     let (other, gone) = (app.person().await, app.person().await);
     app.post("/api/users/me/deactivate").by(&gone).json(&json!({"password": PASSWORD})).send().await.is(204);
     for (id, who, body) in ROWS.iter().chain(ELSEWHERE).copied() {
@@ -163,6 +203,33 @@ async fn every_operation_is_closed_to_everybody_but_those_it_is_for(db: PgPool) 
         let owner = app.person().await;
         match who {
             Who::Link => {}
+            Who::Role(roles) => {
+                for call in [operation.call(&app, UNKNOWN), operation.call(&app, UNKNOWN).by(&gone)] {
+                    assert_unauthenticated(&with_body(call, body, &owner).send().await, id);
+                }
+                let target = owner.id.to_string();
+                let events = app.events().await;
+                for role in ["user", "auditor", "admin"] {
+                    let person = &people[role];
+                    let answer =
+                        with_body(operation.call(&app, &target).by(person), body, person).send().await;
+                    if roles.contains(&role) {
+                        assert!(
+                            (200..300).contains(&answer.status),
+                            "{id}: {} {}",
+                            answer.status,
+                            answer.text
+                        );
+                    } else {
+                        answer.refused(403, "forbidden");
+                        assert_eq!(app.events().await, events, "{id}: nothing came of it");
+                    }
+                }
+            }
+            Who::Everybody if elsewhere => {
+                let answer = with_body(operation.call(&app, UNKNOWN), body, &owner).send().await;
+                assert!((400..500).contains(&answer.status), "{id}: {} {}", answer.status, answer.text);
+            }
             Who::Everybody => {
                 let answer = with_body(operation.call(&app, UNKNOWN), body, &owner).send().await;
                 assert!((200..300).contains(&answer.status), "{id}: {} {}", answer.status, answer.text);

@@ -14,7 +14,7 @@ use crate::support::Log;
 fn priced(mut event: Event, prompt: u64, completion: u64) -> Event {
     if let Event::Conversation(ConversationEvent::ReplyBegun { plan, .. }) = &mut event {
         plan.parameters = json!({
-            "price": {"prompt_micros_per_million": prompt, "completion_micros_per_million": completion},
+            "price": {"prompt": prompt, "completion": completion},
         });
     }
     event
