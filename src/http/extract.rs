@@ -429,7 +429,10 @@ mod tests {
         for (error, told) in [
             (parse_json::<Body>(br#"{"number": "hunter2"}"#).unwrap_err(), "invalid type, expected u32"),
             (parse_json::<Nothing>(br#"{"hunter2": 1}"#).unwrap_err(), "unknown field"),
-            (parse_json::<One>(br#""hunter2 `A`, expected B""#).unwrap_err(), "unknown variant, expected `A`"),
+            (
+                parse_json::<One>(br#""hunter2 `A`, expected B""#).unwrap_err(),
+                "unknown variant, expected `A`",
+            ),
         ] {
             let error = error.error();
             assert!(!error.detail.contains("hunter2"), "{}", error.detail);

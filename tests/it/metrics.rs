@@ -26,7 +26,8 @@ fn told(text: &str) -> Told {
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let metric = told.entry(name.to_owned()).or_default();
         // Values come from short lists: none holds a quote or a comma.
-        for (label, value) in labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('=')) {
+        for (label, value) in labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='))
+        {
             metric.entry(label.to_owned()).or_default().insert(value.trim_matches('"').to_owned());
         }
     }
@@ -131,7 +132,10 @@ fn alerts() -> Vec<(String, String, String)> {
         .skip(1)
         .map(|rule| {
             let name = rule.lines().next().unwrap().trim().to_owned();
-            assert!(["page", "ticket"].iter().any(|word| rule.contains(&format!("severity: {word}"))), "{name}");
+            assert!(
+                ["page", "ticket"].iter().any(|word| rule.contains(&format!("severity: {word}"))),
+                "{name}"
+            );
             (name, field(rule, "expr:"), field(rule, "runbook:"))
         })
         .collect()
@@ -169,9 +173,13 @@ async fn running() -> String {
     let mut text = String::new();
     let whole = within(SOON, async || {
         text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
-        ["verbatim_log_floor_age_seconds", "verbatim_parked_messages", "verbatim_pending_replies_oldest_seconds"]
-            .iter()
-            .all(|name| text.contains(name))
+        [
+            "verbatim_log_floor_age_seconds",
+            "verbatim_parked_messages",
+            "verbatim_pending_replies_oldest_seconds",
+        ]
+        .iter()
+        .all(|name| text.contains(name))
             && text.contains("verbatim_relay_position")
     });
     assert!(whole.await, "{text}");
@@ -198,7 +206,8 @@ async fn the_dashboard_and_the_alerts_ask_for_what_a_running_program_tells() {
     // And whatever is told is documented.
     let documented = read("README.md");
     for name in told.keys() {
-        let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let bare =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(
             documented.contains(&format!("| `{bare}` |")) || documented.contains(&format!("| `{name}` |")),
             "{name} is not documented"
@@ -209,7 +218,11 @@ async fn the_dashboard_and_the_alerts_ask_for_what_a_running_program_tells() {
 #[test]
 fn alerts_lead_to_what_is_to_be_done() {
     let anchor = |heading: &str| {
-        let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+        let kept = heading
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .collect::<String>();
         kept.replace(' ', "-")
     };
     let mut names = BTreeSet::new();
@@ -225,7 +238,9 @@ fn alerts_lead_to_what_is_to_be_done() {
 
 #[test]
 fn an_expression_over_what_nobody_tells_is_found() {
-    let told = told("verbatim_a_total{reason=\"full\"} 1\nverbatim_b_bucket{route=\"/\",le=\"0.1\"} 2\nverbatim_c 0\n");
+    let told = told(
+        "verbatim_a_total{reason=\"full\"} 1\nverbatim_b_bucket{route=\"/\",le=\"0.1\"} 2\nverbatim_c 0\n",
+    );
     for good in [
         "sum(rate(verbatim_a_total{reason=\"full\"}[5m])) > 0",
         "histogram_quantile(0.9, sum by (le, route) (rate(verbatim_b_bucket{instance=~\"$instance\"}[5m])))",

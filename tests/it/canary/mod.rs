@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use tokio::task::JoinSet;
 
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
@@ -25,7 +26,15 @@ const MARK: &str = "cnry7";
 const MASTER_KEY: &str = "7f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
 /// The read models: here, and only here, text stands in plain.
 const MODELS: [&str; 9] = [
-    "users", "conversations", "messages", "items", "files", "widget_state", "replies", "pending_replies", "usage",
+    "users",
+    "conversations",
+    "messages",
+    "items",
+    "files",
+    "widget_state",
+    "replies",
+    "pending_replies",
+    "usage",
 ];
 
 /// What is looked for. A text may have been changed to lower or upper case on its way.
@@ -56,29 +65,41 @@ fn clean<'a>(place: &str, needles: &Needles, hay: impl IntoIterator<Item = &'a [
 }
 
 /// Everything that passes through NATS, from now on: subject, headers, payload.
-async fn overheard(nats: &NatsServer) -> Arc<Mutex<Vec<Vec<u8>>>> {
-    let client = nats.client().await;
-    let mut all = client.subscribe(">").await.unwrap();
-    client.flush().await.unwrap();
-    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-    let kept = Arc::clone(&heard);
-    tokio::spawn(async move {
-        while let Some(message) = all.next().await {
-            let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
-            bytes.extend_from_slice(&message.payload);
-            kept.lock().unwrap().push(bytes);
-        }
-        drop(client);
-    });
-    heard
+struct Overheard {
+    messages: Arc<Mutex<Vec<Vec<u8>>>>,
+    _listening: JoinSet<()>,
+}
+
+impl Overheard {
+    async fn from(nats: &NatsServer) -> Self {
+        let client = nats.client().await;
+        let mut all = client.subscribe(">").await.unwrap();
+        client.flush().await.unwrap();
+        let messages: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let (kept, mut listening) = (Arc::clone(&messages), JoinSet::new());
+        listening.spawn(async move {
+            while let Some(message) = all.next().await {
+                let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
+                bytes.extend_from_slice(&message.payload);
+                kept.lock().unwrap().push(bytes);
+            }
+            drop(client);
+        });
+        Self { messages, _listening: listening }
+    }
+
+    fn messages(&self) -> Vec<Vec<u8>> {
+        self.messages.lock().unwrap().clone()
+    }
 }
 
 /// The tables that hold a canary.
 async fn tables(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<String> {
-    let names: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
-        .fetch_all(&mut *connection)
-        .await
-        .unwrap();
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
     assert!(names.len() > 15, "{names:?}");
     let mut found = BTreeSet::new();
     for name in names {
@@ -99,7 +120,10 @@ fn acts() -> Vec<Act> {
         Act::Raw { kind: "text/html", parts: vec![format!("<p>{MARK}-page</p>").into_bytes()] },
         Act::Raw {
             kind: "text/event-stream",
-            parts: vec![format!("data: {{\"type\": \"{MARK}-event\", \"{MARK}\": 1}}\n\ndata: {MARK}\n\n").into_bytes()],
+            parts: vec![
+                format!("data: {{\"type\": \"{MARK}-event\", \"{MARK}\": 1}}\n\ndata: {MARK}\n\n")
+                    .into_bytes(),
+            ],
         },
         // One of these may go to a title, which takes no notice of it.
         asks(),
@@ -117,13 +141,15 @@ fn asks() -> Act {
         });
         json!({"type": "response.output_item.done", "item": item})
     };
-    let question = json!({"questions": [{"id": "a", "question": format!("{MARK}-question?"), "options": [MARK, "b"]}]});
+    let question =
+        json!({"questions": [{"id": "a", "question": format!("{MARK}-question?"), "options": [MARK, "b"]}]});
     let events = [
         call("ask_user", question),
         call(&format!("{MARK}-tool"), json!({MARK: MARK})),
         json!({"type": "response.completed", "response": {"id": "resp_1", "model": "m"}}),
     ];
-    let part = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()).into_bytes();
+    let part =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()).into_bytes();
     Act::Raw { kind: "text/event-stream", parts: events.iter().map(part).collect() }
 }
 
@@ -131,7 +157,7 @@ fn asks() -> Act {
 async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
-    let heard = overheard(&nats).await;
+    let heard = Overheard::from(&nats).await;
     let mut place = Place::new(Form::Server, Some("panic")).await;
     let database = {
         use sqlx::ConnectOptions as _;
@@ -169,7 +195,9 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     // A projection that cannot write what somebody wrote, and says why.
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
     connection
-        .execute(format!("ALTER TABLE messages ADD CHECK (text NOT LIKE '%{MARK}-poison%') NOT VALID").as_str())
+        .execute(
+            format!("ALTER TABLE messages ADD CHECK (text NOT LIKE '%{MARK}-poison%') NOT VALID").as_str(),
+        )
         .await
         .unwrap();
     usage.poison().await;
@@ -205,7 +233,9 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let sent = collector.bodies();
     assert!(clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
     let names: BTreeSet<String> = collector.spans().into_iter().map(|span| span.name).collect();
-    for name in ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"] {
+    for name in
+        ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"]
+    {
         assert!(names.contains(name), "no span {name}: {names:?}");
     }
     assert!(names.iter().any(|name| name.starts_with("_OTHER ")), "{names:?}");
@@ -213,7 +243,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     assert!(metrics.contains("verbatim_panics_total 1"), "the panic is counted");
 
     // What it tells others.
-    let heard = heard.lock().unwrap().clone();
+    let heard = heard.messages();
     let messages = clean("messages in NATS", &needles, heard.iter().map(Vec::as_slice));
     assert!(messages > 50, "only {messages} messages were overheard");
     let live = heard.iter().filter(|message| message.starts_with(b"verbatim.live")).count();

@@ -127,7 +127,9 @@ impl<'a> Usage<'a> {
         self.get(&format!("/api/history?after={MARK}&limit={MARK}")).await;
         // The same key with something else.
         let call = self.call(Method::POST, "/api/chat").key(&format!("{MARK}-key"));
-        self.sent(call.json(&json!({"message": format!("{MARK}-other")}))).await.refused(422, "idempotency_key_reused");
+        self.sent(call.json(&json!({"message": format!("{MARK}-other")})))
+            .await
+            .refused(422, "idempotency_key_reused");
         for body in [
             format!("{{\"message\": \"{MARK}\"").into_bytes(),
             format!("{{\"{MARK}\": \"{MARK}\"}}").into_bytes(),
@@ -138,7 +140,8 @@ impl<'a> Usage<'a> {
             [MARK.as_bytes(), b"\xff"].concat(),
         ] {
             for path in ["/api/chat", "/api/chat/stream"] {
-                let answer = self.sent(self.call(Method::POST, path).body("application/json", body.clone())).await;
+                let answer =
+                    self.sent(self.call(Method::POST, path).body("application/json", body.clone())).await;
                 assert!(answer.status >= 400, "{path}: {}", answer.text);
             }
         }
@@ -169,15 +172,20 @@ impl<'a> Usage<'a> {
         let second = self.post("/auth/signup", &other).await;
         assert!(second.status < 300, "{}", second.text);
         self.secrets.lock().unwrap().push(second.field("access_token"));
-        let signed_in = self.post("/api/auth/login", &json!({"email": email, "password": PASSWORD})).await.is(200);
+        let signed_in =
+            self.post("/api/auth/login", &json!({"email": email, "password": PASSWORD})).await.is(200);
         self.sign_in(&signed_in);
-        let refreshed =
-            self.post("/api/auth/refresh", &json!({"refresh_token": signed_in.field("refresh_token")})).await.is(200);
+        let refreshed = self
+            .post("/api/auth/refresh", &json!({"refresh_token": signed_in.field("refresh_token")}))
+            .await
+            .is(200);
         self.sign_in(&refreshed);
         for token in [format!("{MARK}-token"), format!("{}{MARK}", refreshed.field("refresh_token"))] {
             assert_eq!(self.post("/api/auth/refresh", &json!({"refresh_token": token})).await.status, 401);
         }
-        for bearer in [MARK.to_owned(), format!("{}x", refreshed.field("access_token")), format!("a.{MARK}.b")] {
+        for bearer in
+            [MARK.to_owned(), format!("{}x", refreshed.field("access_token")), format!("a.{MARK}.b")]
+        {
             let call = Call::new(self.http.get(format!("{}/api/auth/me", self.base))).bearer(&bearer);
             assert_eq!(self.sent(call).await.status, 401);
         }
@@ -191,20 +199,26 @@ impl<'a> Usage<'a> {
         self.secrets.lock().unwrap().push(ticket.clone());
         let address = self.base.strip_prefix("http://").unwrap();
         let token = self.token.lock().unwrap().clone();
-        for query in [format!("?ticket={MARK}"), format!("?token={MARK}"), format!("?token={token}&after={MARK}")] {
+        for query in
+            [format!("?ticket={MARK}"), format!("?token={MARK}"), format!("?token={token}&after={MARK}")]
+        {
             let (status, body) = client::open(address, &query, &[]).await.err().expect("a refusal");
             self.refusals.lock().unwrap().push(format!("{status} {body}"));
         }
         drop(client::open(address, &format!("?token={token}"), &[]).await.unwrap());
         let mut socket = client::open(address, &format!("?ticket={ticket}"), &[]).await.unwrap();
-        socket.send(json!({"type": "message", "message": format!("{MARK}-text"), "ref": "sent", "key": MARK})).await;
+        socket
+            .send(json!({"type": "message", "message": format!("{MARK}-text"), "ref": "sent", "key": MARK}))
+            .await;
         let mut session = None;
         loop {
             let frame = socket.next().await.expect("the socket stays open");
             let text = |name: &str| frame[name].as_str().map(str::to_owned);
             session = session.or_else(|| text("session_id"));
             if frame["type"].as_str().is_some_and(|kind| {
-                ["reply.done", "reply.failed", "reply.cancelled"].iter().any(|end| kind == *end || kind == end.replace('.', "_"))
+                ["reply.done", "reply.failed", "reply.cancelled"]
+                    .iter()
+                    .any(|end| kind == *end || kind == end.replace('.', "_"))
             }) {
                 break;
             }
@@ -249,7 +263,10 @@ impl<'a> Usage<'a> {
             self.sent(self.call(Method::POST, "/files").parts(&parts)).await;
         }
         let announced = self
-            .kit("attachments.create", json!({"name": format!("{MARK}-two.txt"), "size": 20, "mime_type": "text/plain"}))
+            .kit(
+                "attachments.create",
+                json!({"name": format!("{MARK}-two.txt"), "size": 20, "mime_type": "text/plain"}),
+            )
             .await;
         if let Some(url) = announced.value()["upload_descriptor"]["url"].as_str() {
             // Whoever has the link may bring the content: its signature is as good as a token.
@@ -281,23 +298,33 @@ impl<'a> Usage<'a> {
             })
         };
         // A first answer is asked for a title as well.
-        let created = self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
+        let created =
+            self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
         let first = created.text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned();
         let thread: Value = serde_json::from_str(&first).unwrap();
         let thread = thread["thread"]["id"].as_str().unwrap();
         let more = json!({"thread_id": thread, "input": input(format!("a quiz about {MARK}, please"))});
         self.kit("threads.add_user_message", more).await.is(200);
         self.kit("threads.update", json!({"thread_id": thread, "title": format!("{MARK}-title")})).await;
-        let items = self.kit("items.list", json!({"thread_id": thread, "limit": 50, "order": "asc"})).await.is(200);
+        let items =
+            self.kit("items.list", json!({"thread_id": thread, "limit": 50, "order": "asc"})).await.is(200);
         let items = items.value()["data"].as_array().unwrap().clone();
         for item in &items {
-            let (id, action) = (&item["id"], json!({"type": MARK, "payload": {MARK: MARK, "questionId": MARK}}));
-            self.kit("items.feedback", json!({"thread_id": thread, "item_ids": [id], "kind": "negative"})).await;
-            self.kit("threads.custom_action", json!({"thread_id": thread, "item_id": id, "action": action})).await;
+            let (id, action) =
+                (&item["id"], json!({"type": MARK, "payload": {MARK: MARK, "questionId": MARK}}));
+            self.kit("items.feedback", json!({"thread_id": thread, "item_ids": [id], "kind": "negative"}))
+                .await;
+            self.kit("threads.custom_action", json!({"thread_id": thread, "item_id": id, "action": action}))
+                .await;
             let answers = json!({"status": "answered", "answers": {MARK: {"values": [MARK]}}});
-            self.kit("threads.add_structured_input", json!({"thread_id": thread, "item_id": id, "input": answers})).await;
+            self.kit(
+                "threads.add_structured_input",
+                json!({"thread_id": thread, "item_id": id, "input": answers}),
+            )
+            .await;
         }
-        self.kit("threads.add_client_tool_output", json!({"thread_id": thread, "result": {MARK: MARK}})).await;
+        self.kit("threads.add_client_tool_output", json!({"thread_id": thread, "result": {MARK: MARK}}))
+            .await;
         // Every request of the protocol with a canary for each of its words.
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/chatkit/golden/request");
         let mut kinds = 0;
@@ -342,7 +369,9 @@ impl<'a> Usage<'a> {
                 for value in [MARK, "01960000-0000-7000-8000-000000000001"] {
                     let filled: String = path
                         .split('/')
-                        .map(|part| if part.starts_with('{') { "01960000-0000-7000-8000-000000000001" } else { part })
+                        .map(|part| {
+                            if part.starts_with('{') { "01960000-0000-7000-8000-000000000001" } else { part }
+                        })
                         .collect::<Vec<_>>()
                         .join("/");
                     let body = json!({
@@ -350,7 +379,12 @@ impl<'a> Usage<'a> {
                         "email": MARK, "username": MARK, "session_id": value, "topic": MARK, "name": MARK, "query": MARK,
                     });
                     let call = self
-                        .call(method.clone(), &format!("{filled}?{MARK}={MARK}&q={MARK}&after={value}&expires=1&signature={MARK}"))
+                        .call(
+                            method.clone(),
+                            &format!(
+                                "{filled}?{MARK}={MARK}&q={MARK}&after={value}&expires=1&signature={MARK}"
+                            ),
+                        )
                         .header("verbatim-position", MARK)
                         .header("accept-language", MARK)
                         .header("user-agent", MARK)
@@ -378,7 +412,8 @@ impl<'a> Usage<'a> {
     /// Sends a message that the read model refuses.
     pub(super) async fn poison(&self) {
         // Its answer is not waited for: without the model there is none.
-        let call = self.call(Method::POST, "/api/chat/stream").json(&json!({"message": format!("{MARK}-poison")}));
+        let call =
+            self.call(Method::POST, "/api/chat/stream").json(&json!({"message": format!("{MARK}-poison")}));
         let answer = call.open().await;
         assert_eq!(answer.status(), 200);
         let asked = self.provider.requests().len();

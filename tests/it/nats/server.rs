@@ -101,7 +101,8 @@ impl NatsServer {
             Admits::Everybody => async_nats::connect(self.url()).await,
             Admits::Documented => self.connect_as("relay").await,
             Admits::One(user, password) => {
-                let options = async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone());
+                let options =
+                    async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone());
                 options.connect(format!("nats://127.0.0.1:{}", self.port)).await
             }
         }
