@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use aggregates::conversation::FailureReason;
 use serde_json::Value;
 use verbatim::config::Config;
+use verbatim::telemetry::trace::attributes::Attribute;
 
 use program::Program;
 use tour::take_tour;
@@ -299,6 +300,15 @@ fn the_tests_that_security_names_exist() {
     for name in named {
         assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
     }
+}
+
+#[test]
+fn everything_that_a_span_may_say_is_documented() {
+    let document = read("docs/operations/traces.md");
+    let rows = rows(section(&document, "## What a span may say"));
+    let told: BTreeSet<&str> = rows.iter().flat_map(|cells| quoted(&cells[0])).collect();
+    let known: BTreeSet<&str> = Attribute::ALL.iter().map(|attribute| attribute.name()).collect();
+    assert_eq!(told, known);
 }
 
 /// Every document: the top level's and those in `docs`.

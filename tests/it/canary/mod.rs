@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use tokio::task::JoinSet;
 
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
@@ -64,21 +65,32 @@ fn clean<'a>(place: &str, needles: &Needles, hay: impl IntoIterator<Item = &'a [
 }
 
 /// Everything that passes through NATS, from now on: subject, headers, payload.
-async fn overheard(nats: &NatsServer) -> Arc<Mutex<Vec<Vec<u8>>>> {
-    let client = nats.client().await;
-    let mut all = client.subscribe(">").await.unwrap();
-    client.flush().await.unwrap();
-    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-    let kept = Arc::clone(&heard);
-    tokio::spawn(async move {
-        while let Some(message) = all.next().await {
-            let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
-            bytes.extend_from_slice(&message.payload);
-            kept.lock().unwrap().push(bytes);
-        }
-        drop(client);
-    });
-    heard
+struct Overheard {
+    messages: Arc<Mutex<Vec<Vec<u8>>>>,
+    _listening: JoinSet<()>,
+}
+
+impl Overheard {
+    async fn from(nats: &NatsServer) -> Self {
+        let client = nats.client().await;
+        let mut all = client.subscribe(">").await.unwrap();
+        client.flush().await.unwrap();
+        let messages: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let (kept, mut listening) = (Arc::clone(&messages), JoinSet::new());
+        listening.spawn(async move {
+            while let Some(message) = all.next().await {
+                let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
+                bytes.extend_from_slice(&message.payload);
+                kept.lock().unwrap().push(bytes);
+            }
+            drop(client);
+        });
+        Self { messages, _listening: listening }
+    }
+
+    fn messages(&self) -> Vec<Vec<u8>> {
+        self.messages.lock().unwrap().clone()
+    }
 }
 
 /// The tables that hold a canary.
@@ -145,7 +157,7 @@ fn asks() -> Act {
 async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
-    let heard = overheard(&nats).await;
+    let heard = Overheard::from(&nats).await;
     let mut place = Place::new(Form::Server, Some("panic")).await;
     let database = {
         use sqlx::ConnectOptions as _;
@@ -231,7 +243,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     assert!(metrics.contains("verbatim_panics_total 1"), "the panic is counted");
 
     // What it tells others.
-    let heard = heard.lock().unwrap().clone();
+    let heard = heard.messages();
     let messages = clean("messages in NATS", &needles, heard.iter().map(Vec::as_slice));
     assert!(messages > 50, "only {messages} messages were overheard");
     let live = heard.iter().filter(|message| message.starts_with(b"verbatim.live")).count();
