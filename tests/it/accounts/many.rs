@@ -52,13 +52,11 @@ async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back()
     }
     looks.sort_unstable();
     let p99 = looks[(looks.len() * 99).div_ceil(100) - 1];
-    println!("{taken} signed in, {busy} told to come back; {} looks, p99 {p99:?}", looks.len());
     // Two run, thirty-two wait.
     assert!(taken >= 30, "{taken}");
     assert!(p99 < HEALTH, "{p99:?}");
     if let Some(before) = before {
         let grown = most.saturating_sub(before);
-        println!("grown by {} KiB", grown / 1024);
         assert!(grown < GROWTH, "{grown}");
     }
     // And then it goes on as if nothing had been.
