@@ -80,6 +80,11 @@ pub struct Acted {
 }
 
 impl App {
+    /// What there are questions about.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.parts.quizzes.bank().topics().map(|topic| topic.name.as_str())
+    }
+
     /// Begins a quiz, in a new conversation when none is named.
     ///
     /// # Errors

@@ -1,32 +1,59 @@
 //! Formats of accounts that doors share: sign-in, tokens, the user.
 
+use aggregates::values::{EmailAddress, Username};
 use chrono::{DateTime, Utc};
 use projections::users::query::UserRow;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::accounts::SignedIn;
+use crate::auth::passwords::{MAX_CHARS, MIN_CHARS};
 
 /// A sign-in, as JSON or as a form.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(transform = one_name)]
 pub(super) struct LoginRequest {
     /// E-mail address or user name.
     #[serde(alias = "email")]
+    #[schemars(length(min = Username::MIN_CHARS, max = EmailAddress::MAX_BYTES), extend("format" = "login-name"))]
     pub(super) username: String,
     /// Password.
     pub(super) password: String,
+}
+
+/// Tells that the name may be called `email` as well, and has to be there once.
+fn one_name(schema: &mut Schema) {
+    if let Some(Value::Object(properties)) = schema.ensure_object().get_mut("properties")
+        && let Some(name) = properties.get("username").cloned()
+    {
+        properties.insert("email".to_owned(), name);
+    }
+    schema.insert("required".to_owned(), json!(["password"]));
+    schema.insert("oneOf".to_owned(), json!([{"required": ["username"]}, {"required": ["email"]}]));
 }
 
 /// A new account.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct RegisterRequest {
     /// E-mail address.
+    #[schemars(email, length(max = EmailAddress::MAX_BYTES))]
     pub(super) email: String,
-    /// User name: 3 to 32 letters, digits, dots, dashes, underscores.
+    /// User name: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
+    #[schemars(length(min = Username::MIN_CHARS, max = Username::MAX_CHARS), extend("format" = "user-name"))]
     pub(super) username: Option<String>,
-    /// Password: 8 to 128 characters, with a letter and a digit.
+    /// Password: 8 to 128 characters, with a letter and a digit; not one of the most common ones, nor the address.
+    #[schemars(transform = new_password)]
     pub(super) password: String,
+}
+
+/// The rule for new passwords, as far as a schema can tell it.
+pub(super) fn new_password(schema: &mut Schema) {
+    schema.insert("format".to_owned(), json!("password"));
+    schema.insert("minLength".to_owned(), json!(MIN_CHARS));
+    schema.insert("maxLength".to_owned(), json!(MAX_CHARS));
+    schema.insert("pattern".to_owned(), json!("[A-Za-z][^\\u0000]*[0-9]|[0-9][^\\u0000]*[A-Za-z]"));
 }
 
 /// A user.
@@ -60,6 +87,7 @@ pub(super) struct TokenAnswer {
     access_token: String,
     refresh_token: String,
     /// Always `bearer`.
+    #[schemars(extend("const" = "bearer"))]
     token_type: &'static str,
     /// Seconds until the access token ends.
     expires_in: u64,

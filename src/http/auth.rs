@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 
 use super::Doors;
+use super::docs::failures::refuses;
 use super::error::ApiError;
 use crate::app::administration::Role;
 use crate::app::sockets::Admission;
@@ -15,6 +16,10 @@ use crate::auth::device;
 
 /// Name of the scheme in the API description.
 pub const SCHEME: &str = "bearer";
+/// Names there of the two further ways to open a socket.
+pub const QUERY_TOKEN: &str = "token";
+/// See [`QUERY_TOKEN`].
+pub const QUERY_TICKET: &str = "ticket";
 
 /// A signed-in person. Every route that takes this is closed to everybody else.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +125,7 @@ impl OperationInput for Admitted {
 
 impl OperationInput for SignedIn {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        refuses(operation, &[401]);
         operation.security.push([(SCHEME.to_owned(), Vec::new())].into_iter().collect());
     }
 }

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::docs::failures::refuses;
 use super::request_id;
 use crate::app::{AppError, Kind};
 
@@ -26,7 +27,7 @@ pub struct ErrorBody {
     /// Id of the request, as in `X-Request-Id`.
     pub request_id: String,
     /// The fields that are wrong, where that is known.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
@@ -149,7 +150,10 @@ impl OperationOutput for ApiError {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<u16>, ApiResponse)> {
-        Self::operation_response(ctx, operation).map(|response| (None, response)).into_iter().collect()
+        // For the schema's sake: the answers themselves refer to the description's components.
+        let _ = Self::operation_response(ctx, operation);
+        refuses(operation, &[500, 503]);
+        Vec::new()
     }
 }
 

@@ -11,12 +11,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::docs::failures::refuses;
 use super::error::{ApiError, FieldError};
+use super::object::Object;
 use super::request_id;
 use super::{Doors, HttpSettings};
 use crate::app::{AppError, Kind, RequestContext};
@@ -25,6 +27,10 @@ use crate::app::{AppError, Kind, RequestContext};
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest idempotency key, in characters.
 const MAX_KEY: usize = 255;
+/// The header that carries such a key.
+pub(super) const KEY: &str = "Idempotency-Key";
+/// With which statuses a request may be refused that has a body to be read.
+pub(super) const BODY_FAILURES: [u16; 4] = [400, 408, 413, 422];
 
 /// A command with a JSON body: the body, and what is known of the request.
 #[derive(Debug)]
@@ -47,14 +53,15 @@ impl<T: DeserializeOwned> FromRequest<Doors> for Command<T> {
             return Err(not_json());
         }
         let context = context(&parts, &bytes, doors)?;
-        Ok(Self { context, body: parse_json(&bytes)? })
+        Ok(Self { context, body: parse_body(&bytes)? })
     }
 }
 
 impl<T: JsonSchema> OperationInput for Command<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Json::<T>::operation_input(ctx, operation);
-        document_key(ctx, operation);
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
     }
 }
 
@@ -98,7 +105,7 @@ impl<T: DeserializeOwned> FromRequest<Doors> for KeyedFormCommand<T> {
 impl<T: JsonSchema> OperationInput for KeyedFormCommand<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         FormCommand::<T>::operation_input(ctx, operation);
-        document_key(ctx, operation);
+        document_key(operation);
     }
 }
 
@@ -108,7 +115,7 @@ fn parse_either<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, A
         Some("application/x-www-form-urlencoded") => {
             serde_urlencoded::from_bytes(bytes).map_err(|error| unprocessable(".", &error.to_string()))
         }
-        Some(media) if media == "application/json" || media.ends_with("+json") => parse_json(bytes),
+        Some(media) if media == "application/json" || media.ends_with("+json") => parse_body(bytes),
         _ => Err(not_json()),
     }
 }
@@ -121,6 +128,7 @@ impl<T: JsonSchema> OperationInput for FormCommand<T> {
         {
             body.content.insert("application/x-www-form-urlencoded".to_owned(), content);
         }
+        refuses(operation, &BODY_FAILURES);
     }
 }
 
@@ -142,8 +150,9 @@ impl FromRequest<Doors> for Bare {
 }
 
 impl OperationInput for Bare {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        document_key(ctx, operation);
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
     }
 }
 
@@ -165,6 +174,7 @@ impl<T: DeserializeOwned> FromRequestParts<Doors> for Query<T> {
 impl<T: JsonSchema> OperationInput for Query<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::extract::Query::<T>::operation_input(ctx, operation);
+        refuses(operation, &[422]);
     }
 }
 
@@ -187,15 +197,16 @@ impl FromRequestParts<Doors> for PathId {
 
 impl OperationInput for PathId {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let schema = ctx.schema.subschema_for::<Uuid>();
-        add(
-            operation,
-            Parameter::Path {
-                parameter_data: data("id", "Id of the thing, a UUID.", true, schema),
-                style: aide::openapi::PathStyle::Simple,
-            },
-        );
+        document_id(operation, "Id of the thing, a UUID.", ctx.schema.subschema_for::<Uuid>());
     }
+}
+
+/// Documents the id in a path.
+pub(super) fn document_id(operation: &mut Operation, description: &str, schema: schemars::Schema) {
+    let parameter_data = data("id", description, true, schema);
+    let style = aide::openapi::PathStyle::Simple;
+    operation.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style }));
+    refuses(operation, &[404]);
 }
 
 async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum::body::Bytes, ApiError> {
@@ -292,7 +303,12 @@ pub(super) fn invalid_key() -> ApiError {
     .into()
 }
 
-/// Parses a JSON body. U+0000 is refused, because no JSON column of the database can hold it.
+/// Parses a JSON body, which has to be an object.
+fn parse_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
+    parse_json(bytes).map(|Object(value)| value)
+}
+
+/// Parses a JSON text. U+0000 is refused, because no JSON column of the database can hold it.
 pub(super) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     if has_nul(bytes) {
         return Err(AppError::new(
@@ -359,26 +375,22 @@ pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
     ApiError::from(error).with_errors(vec![FieldError { field: field.to_owned(), message }])
 }
 
-pub(super) fn document_key(ctx: &mut GenContext, operation: &mut Operation) {
+pub(super) fn document_key(operation: &mut Operation) {
     let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
                        another body is refused with 422.";
-    document_header(ctx, operation, "Idempotency-Key", description);
+    let schema =
+        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"});
+    operation.parameters.push(header_parameter(KEY, description, schema));
 }
 
-/// Documents an optional header of a request.
-pub(super) fn document_header(
-    ctx: &mut GenContext,
-    operation: &mut Operation,
+/// An optional header of a request, described.
+pub(super) fn header_parameter(
     name: &str,
     description: &str,
-) {
-    let schema = ctx.schema.subschema_for::<String>();
+    schema: schemars::Schema,
+) -> ReferenceOr<Parameter> {
     let parameter_data = data(name, description, false, schema);
-    add(operation, Parameter::Header { parameter_data, style: HeaderStyle::Simple });
-}
-
-fn add(operation: &mut Operation, parameter: Parameter) {
-    operation.parameters.push(ReferenceOr::Item(parameter));
+    ReferenceOr::Item(Parameter::Header { parameter_data, style: HeaderStyle::Simple })
 }
 
 fn data(name: &str, description: &str, required: bool, json_schema: schemars::Schema) -> ParameterData {
@@ -454,6 +466,7 @@ mod tests {
             "",
             "{",
             "[]",
+            "[\"a\"]",
             "null",
             "{}",
             r#"{"text":1}"#,
@@ -463,8 +476,8 @@ mod tests {
             r#"{"text":1e400}"#,
             &deep,
         ] {
-            assert!(parse_json::<Body>(text.as_bytes()).is_err(), "{text:.40}");
+            assert!(parse_body::<Body>(text.as_bytes()).is_err(), "{text:.40}");
         }
-        assert!(parse_json::<Body>(b"{\"text\":\"\xff\"}").is_err());
+        assert!(parse_body::<Body>(b"{\"text\":\"\xff\"}").is_err());
     }
 }

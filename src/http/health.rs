@@ -23,7 +23,12 @@ pub fn routes() -> ApiRouter<Doors> {
                     .response::<503, Json<Health>>()
             }),
         )
-        .api_route("/livez", get_with(livez, |op| op.id("livez").tag("service").summary("The process runs")))
+        .api_route(
+            "/livez",
+            get_with(livez, |op| {
+                op.id("livez").tag("service").summary("The process runs").response::<200, Json<Life>>()
+            }),
+        )
         .api_route(
             "/readyz",
             get_with(readyz, |op| {
@@ -40,6 +45,7 @@ pub fn routes() -> ApiRouter<Doors> {
 #[derive(Debug, Serialize, JsonSchema)]
 struct Health {
     /// `healthy` or `unhealthy`.
+    #[schemars(extend("enum" = ["healthy", "unhealthy"]))]
     status: &'static str,
     /// `connected` or `disconnected`.
     database: &'static str,
@@ -138,14 +144,23 @@ fn status(stopped: bool) -> &'static str {
     if stopped { "stopped" } else { "running" }
 }
 
-async fn livez() -> Json<serde_json::Value> {
-    Json(serde_json::json!({"status": "alive"}))
+/// That it lives.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Life {
+    /// Always `alive`.
+    #[schemars(extend("const" = "alive"))]
+    status: &'static str,
+}
+
+async fn livez() -> Json<Life> {
+    Json(Life { status: "alive" })
 }
 
 /// Whether requests can be served.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Readiness {
     /// `ready` or `not_ready`.
+    #[schemars(extend("enum" = ["ready", "not_ready"]))]
     status: &'static str,
     /// What is missing.
     missing: Vec<String>,

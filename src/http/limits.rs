@@ -48,6 +48,11 @@ pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -
     response
 }
 
+/// Whether attempts at this route are counted.
+pub(super) fn is_attempt(path: &str) -> bool {
+    ATTEMPTS.iter().any(|(route, _)| *route == path)
+}
+
 fn attempt(request: &Request) -> Option<Attempt> {
     if request.method() != Method::POST {
         return None;

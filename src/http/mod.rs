@@ -19,6 +19,7 @@ pub mod frames;
 pub mod health;
 pub mod layers;
 pub mod limits;
+mod object;
 pub mod request_id;
 pub mod reset_page;
 pub mod root;
@@ -81,6 +82,7 @@ pub fn router(doors: Doors) -> Router {
         .merge(root::routes())
         .merge(health::routes())
         .finish_api(&mut api);
+    docs::complete(&mut api, &doors);
     around(router.merge(docs::routes(api)).merge(reset_page::routes()), doors)
 }
 

@@ -17,11 +17,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
+use schemars::json_schema;
 use serde::Serialize;
 
 use super::Doors;
+use super::docs::failures::refuses;
 use super::error::ApiError;
-use super::extract::document_header;
+use super::extract::header_parameter;
 use super::frames::{Deleted, Delta, Restart, event_id, parse_event_id};
 use crate::app::sockets::Presence;
 use crate::live::stream::Ended;
@@ -69,9 +71,12 @@ impl FromRequestParts<Doors> for LastEventId {
 }
 
 impl OperationInput for LastEventId {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let description = "The id of the last event that has arrived: the stream goes on after it.";
-        document_header(ctx, operation, "Last-Event-ID", description);
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        let description = "The id of the last event of this stream that has arrived: it goes on after it.";
+        let schema =
+            json_schema!({"type": "string", "maxLength": 128, "pattern": "^[0-9a-f-]{36}:[0-9]+:[0-9]+$"});
+        operation.parameters.push(header_parameter("Last-Event-ID", description, schema));
+        refuses(operation, &[400]);
     }
 }
 

@@ -8,6 +8,7 @@ mod backup;
 #[cfg(feature = "planted")]
 mod canary;
 mod chatkit;
+mod clients;
 mod docs;
 mod embedded;
 mod faults;

@@ -15,6 +15,7 @@ use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::answer::{Answer, Done};
 use crate::http::auth::{Device, SignedIn};
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, FormCommand, KeyedFormCommand, PathId};
 
@@ -29,6 +30,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("register")
                     .tag(TAG)
                     .summary("Make an account and sign in")
+                    .with(refused(&[409]))
                     .response::<201, Json<RegisterAnswer>>()
             }),
         )
@@ -38,6 +40,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("login")
                     .tag(TAG)
                     .summary("Sign in with an e-mail address or a user name")
+                    .with(refused(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )
@@ -51,6 +54,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                         "A refresh token is good once. If the answer was lost, the old one may be sent again as long as its \
                          successor is unused; any other reuse ends the login.",
                     )
+                    .with(refused(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )
@@ -61,7 +65,10 @@ pub(super) fn routes() -> ApiRouter<Doors> {
         .api_route(
             "/api/auth/password",
             post_with(change_password, |op| {
-                op.id("change_password").tag(TAG).summary("Replace the password; every other login ends")
+                op.id("change_password")
+                    .tag(TAG)
+                    .summary("Replace the password; every other login ends")
+                    .with(refused(&[403]))
             }),
         )
         .api_route(
@@ -134,7 +141,10 @@ pub(super) fn routes() -> ApiRouter<Doors> {
         .api_route(
             "/api/users/me/deactivate",
             post_with(deactivate, |op| {
-                op.id("deactivate").tag(TAG).summary("Close the account; every login ends")
+                op.id("deactivate")
+                    .tag(TAG)
+                    .summary("Close the account; every login ends")
+                    .with(refused(&[403]))
             }),
         )
 }

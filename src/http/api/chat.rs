@@ -18,6 +18,7 @@ use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
 use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, PathId};
 use crate::http::frames::EndFrame;
@@ -41,12 +42,14 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                         "Waits for the answer for a bounded time; then 202, with `Location` naming where to wait on. One \
                          reply at a time is made in a conversation: a message sent meanwhile is kept and answered after.",
                     )
+                    .with(refused(&[404, 409, 429]))
                     .response::<200, Json<ChatAnswer>>()
                     .response::<202, Json<ChatAnswer>>()
             }),
         )
         .api_route("/api/chat/stream", post_with(stream, |op| {
             stream_docs(op.id("chat_stream").summary("Send a message and get its answer as it is written"))
+                .with(refused(&[404, 409, 429]))
         }))
         .api_route(
             "/api/chat/stream/{id}",

@@ -12,14 +12,15 @@ use crate::app::{AppError, Kind};
 use crate::http::Doors;
 use crate::http::answer::{Answer, Done};
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, Command, PathId, Query};
 
 const TAG: &str = "history";
 /// The largest page.
-const MAX_PAGE: i64 = 100;
+pub(super) const MAX_PAGE: i64 = 100;
 /// The last page number that is looked for.
-const MAX_PAGE_NUMBER: i64 = 1_000_000;
+pub(super) const MAX_PAGE_NUMBER: i64 = 1_000_000;
 
 /// The routes.
 pub(super) fn routes() -> ApiRouter<Doors> {
@@ -48,6 +49,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("change_conversation")
                     .tag(TAG)
                     .summary("Rename, pin or archive a conversation")
+                    .with(refused(&[409]))
                     .response::<200, Json<SessionItem>>()
             })
             .delete_with(delete, |op| {

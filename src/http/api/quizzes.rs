@@ -5,8 +5,9 @@ use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
 use axum::Json;
 use axum::extract::State;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::AppError;
@@ -14,6 +15,7 @@ use crate::app::quizzes::{AnswerStatus, QuizAction, QuizView};
 use crate::http::Doors;
 use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Command, PathId, unprocessable};
 
@@ -32,6 +34,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                         "In the named conversation, or in a new one. `Location` names the quiz. An unknown topic is refused \
                          with the names of those there are.",
                     )
+                    .with(refused(&[404, 409, 429]))
                     .response::<201, Json<QuizAnswer>>()
             }),
         )
@@ -56,6 +59,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                          counts what was right at the first try. An action that names a question that is not open, or a try \
                          that was made already, changes nothing and is answered with `stale`.",
                     )
+                    .with(refused(&[409]))
                     .response::<200, Json<ActionAnswer>>()
             }),
         )
@@ -64,14 +68,16 @@ pub(super) fn routes() -> ApiRouter<Doors> {
 /// A new quiz.
 #[derive(Deserialize, JsonSchema)]
 struct StartRequest {
-    /// What it is to be about; any of the topics when left out.
+    /// What it is to be about, by a topic's name, title or alias, in whatever spelling; any of the topics when left out.
     topic: Option<String>,
     /// The conversation it is to stand in; a new one when left out.
+    #[schemars(extend("format" = "uuid"))]
     session_id: Option<String>,
 }
 
 /// What is done to a quiz.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(transform = answers_need_an_answer)]
 struct ActionRequest {
     /// What is done.
     #[schemars(extend("enum" = KINDS))]
@@ -82,7 +88,17 @@ struct ActionRequest {
     answer: Option<String>,
     /// For `mcq.submit`: which try this is, from 1 (`attempts` of the question plus one). Protects from a card that is out
     /// of date; without it, it is the next try.
+    #[schemars(range(max = u32::MAX))]
     attempt: Option<u32>,
+}
+
+/// Two of the actions need the value of a choice.
+fn answers_need_an_answer(schema: &mut Schema) {
+    let answer = json!({"required": ["answer"], "properties": {
+        "type": {"enum": ["mcq.select", "mcq.submit"]}, "answer": {"type": "string"},
+    }});
+    let other = json!({"properties": {"type": {"enum": ["mcq.clear", "mcq.next", "mcq.finish"]}}});
+    schema.insert("anyOf".to_owned(), json!([answer, other]));
 }
 
 const KINDS: [&str; 5] = ["mcq.select", "mcq.submit", "mcq.clear", "mcq.next", "mcq.finish"];

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::http::Doors;
 use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, PathId, Query};
 use crate::http::frames::ReplyAnswer;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("cancel_reply")
                     .tag(TAG)
                     .summary("Cancel a reply; what has come so far is kept")
+                    .with(refused(&[409]))
                     .response::<200, Json<ReplyAnswer>>()
             }),
         )

@@ -1,15 +1,18 @@
 //! The formats of this door.
 
+use aggregates::values::{MessageText, Title};
 use chrono::{DateTime, Utc};
 use projections::conversations::query::ConversationRow;
 use projections::messages::query::MessageRow;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::history::{MAX_PAGE, MAX_PAGE_NUMBER};
 use crate::app::accounts::SignedIn;
 use crate::app::conversations::Sent;
-use crate::http::accounts::TokenAnswer;
+use crate::http::accounts::{TokenAnswer, new_password};
 use crate::http::frames::UsageAnswer;
 use crate::live::stream::Ended;
 
@@ -25,7 +28,8 @@ pub(super) struct RefreshRequest {
 pub(super) struct PasswordRequest {
     /// The present one.
     pub(super) current_password: String,
-    /// The new one.
+    /// The new one: the rule is that of registration.
+    #[schemars(transform = new_password)]
     pub(super) new_password: String,
 }
 
@@ -65,10 +69,12 @@ impl From<SignedIn> for RegisterAnswer {
 /// A message to be answered.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ChatRequest {
-    /// The text: 1 to 32,000 characters.
+    /// The text: 1 to 32,000 characters, not only white space.
+    #[schemars(length(min = 1, max = MessageText::MAX_CHARS), regex(pattern = r"\S"))]
     pub(super) message: String,
     /// The conversation to go on with; none begins a new one.
     #[serde(default)]
+    #[schemars(extend("format" = "uuid"))]
     pub(super) session_id: Option<String>,
     /// The model wished for: one of those at `/api/models`.
     #[serde(default)]
@@ -79,6 +85,7 @@ pub(super) struct ChatRequest {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ChatAnswer {
     /// `completed`, or `pending`.
+    #[schemars(extend("enum" = ["completed", "pending"]))]
     status: &'static str,
     /// Id of the answer; known before it is there.
     message_id: Uuid,
@@ -181,9 +188,11 @@ impl From<ConversationRow> for SessionItem {
 pub(super) struct HistoryQuery {
     /// From 1.
     #[serde(default = "first_page")]
+    #[schemars(range(min = 1, max = MAX_PAGE_NUMBER))]
     pub(super) page: i64,
     /// 1 to 100.
     #[serde(default = "default_page_size")]
+    #[schemars(range(min = 1, max = MAX_PAGE))]
     pub(super) per_page: i64,
     /// Those in the archive instead of those that are not.
     #[serde(default)]
@@ -212,6 +221,7 @@ pub(super) struct HistoryPage {
 pub(super) struct MessagesQuery {
     /// 1 to 100.
     #[serde(default = "default_messages")]
+    #[schemars(range(min = 1, max = MAX_PAGE))]
     pub(super) limit: i64,
     /// Those before this cursor; the newest when none is given.
     pub(super) before: Option<i64>,
@@ -236,8 +246,10 @@ pub(super) struct MessagesPage {
 pub(super) struct MessageItem {
     message_id: Uuid,
     /// `user` or `assistant`.
+    #[schemars(extend("enum" = ["user", "assistant"]))]
     role: String,
     /// `complete`, or what became of the answer: `cancelled`, `failed`.
+    #[schemars(extend("enum" = ["complete", "cancelled", "failed"]))]
     status: String,
     /// None when it was erased.
     text: Option<String>,
@@ -262,11 +274,20 @@ impl From<MessageRow> for MessageItem {
     }
 }
 
-/// A change of a conversation; what is left out stays.
+/// A change of a conversation; what is left out, or null, stays. Something has to be named.
 #[derive(Deserialize, JsonSchema)]
+#[schemars(transform = names_something)]
 pub(super) struct ChangeRequest {
-    /// New title: 1 to 200 characters.
+    /// New title: 1 to 200 characters, no control characters.
+    #[schemars(length(min = 1, max = Title::MAX_CHARS), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub(super) title: Option<String>,
     pub(super) pinned: Option<bool>,
     pub(super) archived: Option<bool>,
+}
+
+/// A change has to name something.
+fn names_something(schema: &mut Schema) {
+    let named = [("title", "string"), ("pinned", "boolean"), ("archived", "boolean")];
+    let ways = named.map(|(name, kind)| json!({"required": [name], "properties": {name: {"type": kind}}}));
+    schema.insert("anyOf".to_owned(), json!(ways));
 }

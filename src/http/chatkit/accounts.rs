@@ -11,6 +11,7 @@ use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::answer::Answer;
 use crate::http::auth::{Device, SignedIn};
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{FormCommand, KeyedFormCommand};
 
@@ -26,6 +27,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Make an account and sign in")
                     .description("An address that is registered already is answered with 400 here.")
+                    .with(refused(&[409]))
                     .response::<201, Json<TokenAnswer>>()
             }),
         )
@@ -35,6 +37,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("sign_in")
                     .tag(TAG)
                     .summary("Sign in with an e-mail address or a user name")
+                    .with(refused(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )

@@ -4,7 +4,7 @@
 use aggregates::ids::UserId;
 use aide::OperationInput;
 use aide::generate::GenContext;
-use aide::openapi::{MediaType, Operation, ReferenceOr, RequestBody, SchemaObject};
+use aide::openapi::{Encoding, MediaType, Operation, ReferenceOr, RequestBody, SchemaObject};
 use axum::RequestExt as _;
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
@@ -18,9 +18,11 @@ use schemars::json_schema;
 use crate::app::uploads::Upload;
 use crate::app::{AppError, RequestContext};
 use crate::files::IncomingError;
+use crate::files::kind::FileKind;
 use crate::http::Doors;
+use crate::http::docs::failures::refuses;
 use crate::http::error::ApiError;
-use crate::http::extract::{self, BODY_PATIENCE, document_key, media_type, unprocessable};
+use crate::http::extract::{self, BODY_FAILURES, BODY_PATIENCE, document_key, media_type, unprocessable};
 
 /// How much a form may have beside the file itself, in bytes.
 const FORM: u64 = 16 * 1024;
@@ -49,7 +51,7 @@ impl FromRequest<Doors> for Unread {
 }
 
 impl OperationInput for Unread {
-    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
         let form = json_schema!({
             "type": "object",
             "properties": {"file": {"type": "string", "format": "binary", "description": "The file, with its name and type."}},
@@ -57,11 +59,22 @@ impl OperationInput for Unread {
             "additionalProperties": false
         });
         let schema = SchemaObject { json_schema: form, example: None, external_docs: None };
-        let media = MediaType { schema: Some(schema), ..MediaType::default() };
+        let types: Vec<&str> = FileKind::ALL.into_iter().map(FileKind::mime).collect();
+        let encoding = Encoding {
+            content_type: Some(types.join(", ")),
+            headers: Default::default(),
+            style: None,
+            explode: false,
+            allow_reserved: false,
+            extensions: Default::default(),
+        };
+        let encoding = [(PART.to_owned(), encoding)].into_iter().collect();
+        let media = MediaType { schema: Some(schema), encoding, ..MediaType::default() };
         let content = [(MULTIPART.to_owned(), media)].into_iter().collect();
         let body = RequestBody { content, required: true, ..RequestBody::default() };
         operation.request_body = Some(ReferenceOr::Item(body));
-        document_key(ctx, operation);
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
     }
 }
 

@@ -9,15 +9,17 @@ use aide::openapi::Operation;
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
+use schemars::JsonSchema;
 
 use super::attachment::Base;
-use super::wire::ChatKitRequest;
+use super::wire::{Attachment, ChatKitRequest, Page, Thread, ThreadItem, Transcription};
 use super::{queries, runs};
 use crate::app::{Actor, RequestContext};
 use crate::http::Doors;
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::{refused, refuses};
 use crate::http::error::ApiError;
-use crate::http::extract::{context, document_key, read_up_to, too_large};
+use crate::http::extract::{BODY_FAILURES, context, document_key, read_up_to, too_large};
 use crate::http::layers::wait_for_position;
 
 /// The largest body of a request that brings a recording, in bytes; every other request keeps to the usual limit.
@@ -30,6 +32,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
         post_with(chatkit, |op| {
             op.id("chatkit")
                 .tag("chatkit")
+                .with(refused(&[404, 409, 415, 429]))
                 .summary("Everything that a ChatKit front end asks")
                 .description(
                     "The request's `type` says what is asked. `threads.create`, `threads.add_user_message`, \
@@ -37,15 +40,39 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                      `threads.custom_action` are answered with a stream of events, each one `data:` line of JSON; all \
                      others with one JSON document. To hang up on a stream cancels the answer, with what was read of it kept.",
                 )
-                .response_with::<200, (), _>(|response| {
+                .response_with::<200, Json<Document>, _>(|response| {
                     let mut response = response.description("A document, or a stream of events.");
-                    for media in ["application/json", "text/event-stream"] {
-                        response.inner().content.insert(media.to_owned(), aide::openapi::MediaType::default());
-                    }
+                    let stream = aide::openapi::MediaType::default();
+                    response.inner().content.insert("text/event-stream".to_owned(), stream);
                     response
                 })
         }),
     )
+}
+
+/// The documents that requests are answered with.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used: each answer is written where it is made")]
+enum Document {
+    /// `threads.get_by_id`, `threads.update`.
+    Thread(Box<Thread>),
+    /// `threads.list`.
+    Threads(Page<Thread>),
+    /// `items.list`.
+    Items(Page<ThreadItem>),
+    /// `attachments.create`.
+    Attachment(Attachment),
+    /// `input.transcribe`.
+    Transcription(Transcription),
+    /// `threads.sync_custom_action`, where something has changed.
+    Updated {
+        /// The item as it is now.
+        updated_item: Box<ThreadItem>,
+    },
+    /// Everything else.
+    #[schemars(extend("maxProperties" = 0))]
+    Nothing {},
 }
 
 /// Who asks, and on which way.
@@ -90,7 +117,8 @@ impl FromRequest<Doors> for Call {
 impl OperationInput for Call {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Json::<ChatKitRequest>::operation_input(ctx, operation);
-        document_key(ctx, operation);
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
     }
 }
 

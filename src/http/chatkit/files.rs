@@ -3,7 +3,7 @@
 use aggregates::ids::FileId;
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with, put_with};
-use aide::openapi::MediaType;
+use aide::openapi::{MediaType, ReferenceOr, SchemaObject};
 use aide::transform::TransformOperation;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
@@ -13,19 +13,20 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, http};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use projections::files::query::FileRow;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 
 use super::attachment::{Base, attachment, parse_id};
 use super::body::{Brought, Unread};
-use super::wire::Attachment;
+use super::wire::{Attachment, IdKind};
 use crate::app::AppError;
 use crate::auth::links::Signature;
 use crate::files::picture::preview_mime;
 use crate::http::Doors;
 use crate::http::auth::SignedIn;
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
-use crate::http::extract::{Bare, PathId, Query, unprocessable};
+use crate::http::extract::{Bare, Query, document_id, unprocessable};
 use crate::http::layers::POSITION;
 
 const TAG: &str = "files";
@@ -47,6 +48,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                         "A form with one part, `file`, with its name and type. Taken are PNG, JPEG, GIF and WebP images, PDF, and \
                          text (plain, Markdown, CSV, JSON); name, type and content have to agree.",
                     )
+                    .with(refused(&[415, 429, 507]))
                     .response::<200, Json<Attachment>>()
             }),
         )
@@ -65,6 +67,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("delete_file")
                     .tag(TAG)
                     .summary("Delete a file that was not sent")
+                    .with(refused(&[409]))
                     .response_with::<204, (), _>(|response| response.description("Deleted."))
             })),
         )
@@ -72,18 +75,25 @@ pub(super) fn routes() -> ApiRouter<Doors> {
             "/files/{id}/preview",
             get_with(preview, |op| {
                 let op = op.id("file_preview").tag(TAG).summary("A small copy of an image, for whoever has its link");
-                binary(op, "image/*")
+                binary(op, "image/*").with(refused(&[403]))
             }),
         )
 }
 
-fn filling(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn filling(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
+    if let Some(ReferenceOr::Item(body)) = &mut op.inner_mut().request_body {
+        let bytes = json_schema!({"type": "string", "format": "binary"});
+        let schema = SchemaObject { json_schema: bytes, example: None, external_docs: None };
+        let media = MediaType { schema: Some(schema), ..MediaType::default() };
+        body.content.insert("application/octet-stream".to_owned(), media);
+    }
     op.tag(TAG)
         .summary("Bring the content of a file that was announced")
         .description(
-            "The address comes with the announcement, and is good for ten minutes. The body is the content itself, or a form \
-             with one part, `file`. The same content again changes nothing.",
+            "The address comes with the announcement, and is good for ten minutes. The body is the content itself, under its own type \
+             or as `application/octet-stream`, or a form with one part, `file`. The same content again changes nothing.",
         )
+        .with(refused(&[403, 409, 415, 429, 507]))
         .response::<200, Json<Attachment>>()
 }
 
@@ -101,6 +111,7 @@ struct LinkQuery {
     /// Until when it is good, in seconds since the epoch.
     expires: i64,
     /// The signature.
+    #[schemars(length(min = 1, max = 256))]
     signature: String,
 }
 
@@ -125,8 +136,10 @@ impl FromRequestParts<Doors> for PathFile {
 }
 
 impl aide::OperationInput for PathFile {
-    fn operation_input(ctx: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
-        PathId::operation_input(ctx, operation);
+    fn operation_input(_: &mut aide::generate::GenContext, operation: &mut aide::openapi::Operation) {
+        let mut schema = json_schema!({"type": "string"});
+        IdKind::Attachment.describe(&mut schema);
+        document_id(operation, "Id of the file, `atc_` and 32 digits, or the UUID in it.", schema);
     }
 }
 

@@ -43,6 +43,7 @@ pub struct ReplyAnswer {
     /// Id of the answer, whether it is there or not.
     message_id: Uuid,
     /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
+    #[schemars(extend("enum" = ["requested", "begun", "completed", "failed", "cancelled"]))]
     status: String,
     requested_model: Option<String>,
     /// The model that really answered.

@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 
 use super::Doors;
 use super::auth::{self, bearer};
+use super::docs::failures::refuses;
 use super::error::ApiError;
 use super::extract::Query;
 use super::layers::CorsRule;
@@ -46,13 +47,22 @@ const WRITE_BUFFER: usize = 1024 * 1024;
 const MAX_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 /// How a socket is opened.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
 struct Opening {
     /// An access token, for clients that cannot set a header and have no ticket.
     token: Option<String>,
     /// A ticket.
     ticket: Option<String>,
     /// The position of the last item that has arrived: what came after it is sent first.
+    after: Option<i64>,
+}
+
+/// What the API's description tells of [`Opening`] as parameters; the rest it tells as ways to be let in.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Place {
+    /// The position of the last item that has arrived: what came after it is sent first.
+    #[schemars(range(min = 0))]
     after: Option<i64>,
 }
 
@@ -99,8 +109,12 @@ impl FromRequestParts<Doors> for Knock {
 
 impl OperationInput for Knock {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        axum::extract::Query::<Opening>::operation_input(ctx, operation);
+        Query::<Place>::operation_input(ctx, operation);
+        refuses(operation, &[400, 403, 426, 429]);
         auth::SignedIn::operation_input(ctx, operation);
+        for scheme in [auth::QUERY_TOKEN, auth::QUERY_TICKET] {
+            operation.security.push([(scheme.to_owned(), Vec::new())].into_iter().collect());
+        }
     }
 }
 

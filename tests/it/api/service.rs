@@ -118,7 +118,7 @@ async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
             let responses = operation["responses"].as_object().unwrap();
             let good = |status: &String| status.starts_with('2') || status == "101";
             assert!(responses.keys().any(good), "{method} {path}: {responses:?}");
-            let secured = operation["security"] == json!([{"bearer": []}]);
+            let secured = operation["security"][0] == json!({"bearer": []});
             listed.insert((method.clone(), path.clone()), secured);
         }
     }

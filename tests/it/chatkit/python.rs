@@ -1,6 +1,5 @@
 //! The package that clients and servers of this protocol are written with takes everything that is sent here.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -9,14 +8,12 @@ use tokio::process::Command;
 
 use super::examples::golden_values;
 use crate::support::app::PATIENCE;
-use crate::support::setting;
+use crate::support::{python, root};
 
 /// Holds values, each with a kind and a name, against the package's types; gives whether it took them, and what it said.
 pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let python = setting("TEST_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
-    let mut child = Command::new(python)
-        .arg(root.join("tests/it/chatkit/python/parse.py"))
+    let mut child = Command::new(python())
+        .arg(root().join("tests/it/chatkit/python/parse.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -43,6 +43,13 @@ impl IdKind {
         format!("{}_{}", self.prefix(), id.simple())
     }
 
+    /// Tells in a schema what such ids look like.
+    pub fn describe(self, schema: &mut schemars::Schema) {
+        let (prefix, digit) = (self.prefix(), "[0-9a-f]");
+        let uuid = format!("{digit}{{8}}(-{digit}{{4}}){{3}}-{digit}{{12}}");
+        schema.insert("pattern".to_owned(), format!("^({prefix}_{digit}{{32}}|{uuid})$").into());
+    }
+
     /// The UUID of an id that a client names: as [`IdKind::write`] wrote it, or a plain hyphenated UUID. None for
     /// everything else, which therefore names nothing.
     #[must_use]

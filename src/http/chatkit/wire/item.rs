@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::request::or_default;
+use super::request::{MAX_ANSWERS, MAX_NAME, MAX_TEXT, or_default};
 use super::schema::tagged;
 use super::task::{EntitySource, FileSource, Task, UrlSource, Workflow};
 use super::time::Timestamp;
+use crate::http::object::object_or_null;
 use crate::widgets::Widget;
 
 /// One item of a thread.
@@ -103,21 +104,26 @@ pub enum UserContent {
     /// Text.
     InputText {
         /// The text.
+        #[schemars(length(max = MAX_TEXT))]
         text: String,
     },
     /// Something that the page knows, named in the text.
     InputTag {
         /// Its id, as the page knows it.
+        #[schemars(length(max = MAX_NAME))]
         id: String,
         /// How it is named in the text.
+        #[schemars(length(max = MAX_NAME))]
         text: String,
         /// What the page gave with it.
         data: Map<String, Value>,
         /// Its group.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(max = MAX_NAME))]
         group: Option<String>,
         /// Whether it can be clicked.
         #[serde(default, deserialize_with = "or_default")]
+        #[schemars(with = "Option<bool>")]
         interactive: bool,
     },
 }
@@ -126,10 +132,11 @@ pub enum UserContent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InferenceOptions {
     /// The tool to be used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     pub tool_choice: Option<ToolChoice>,
     /// The model to be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_NAME))]
     pub model: Option<String>,
 }
 
@@ -137,6 +144,7 @@ pub struct InferenceOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolChoice {
     /// Its id.
+    #[schemars(length(max = MAX_NAME))]
     pub id: String,
 }
 
@@ -314,9 +322,11 @@ pub struct InputOption {
 pub struct InputAnswer {
     /// The texts.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<Vec<String>>", length(max = MAX_ANSWERS), inner(length(max = MAX_TEXT)))]
     pub values: Vec<String>,
     /// Whether it was passed over.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<bool>")]
     pub skipped: bool,
 }
 

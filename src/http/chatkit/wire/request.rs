@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use aggregates::values::{FileName, Title};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::ids::IdKind;
 use super::item::{InferenceOptions, InputAnswer, UserContent};
 use crate::app::{AppError, Kind};
 use crate::http::error::{ApiError, FieldError};
 use crate::http::extract::{parse_json, parse_part, unprocessable};
+use crate::http::object::{named_objects, object, objects};
 
 mod limits;
 
@@ -77,6 +80,7 @@ pub enum ChatKitRequest {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct CreateThread {
     /// Its first message.
+    #[serde(deserialize_with = "object")]
     pub input: UserMessageInput,
 }
 
@@ -84,8 +88,10 @@ pub struct CreateThread {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddUserMessage {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The message.
+    #[serde(deserialize_with = "object")]
     pub input: UserMessageInput,
 }
 
@@ -93,13 +99,18 @@ pub struct AddUserMessage {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct UserMessageInput {
     /// Its parts.
+    #[serde(deserialize_with = "objects")]
+    #[schemars(length(max = MAX_PARTS))]
     pub content: Vec<UserContent>,
-    /// Ids of the files that come with it.
+    /// Ids of the files that come with it, each once.
+    #[schemars(length(max = MAX_ATTACHMENTS), extend("uniqueItems" = true))]
     pub attachments: Vec<String>,
     /// How it is to be answered.
+    #[serde(deserialize_with = "object")]
     pub inference_options: InferenceOptions,
     /// What it refers to.
     #[serde(default)]
+    #[schemars(length(max = MAX_TEXT))]
     pub quoted_text: Option<String>,
 }
 
@@ -107,6 +118,7 @@ pub struct UserMessageInput {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddClientToolOutput {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// What came of it; null too is something.
     pub result: Value,
@@ -116,10 +128,13 @@ pub struct AddClientToolOutput {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddStructuredInput {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The item.
+    #[schemars(transform = item_id)]
     pub item_id: String,
     /// The answers.
+    #[serde(deserialize_with = "object")]
     pub input: StructuredInputSubmission,
 }
 
@@ -128,9 +143,11 @@ pub struct AddStructuredInput {
 pub struct StructuredInputSubmission {
     /// Whether they are answered at all.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<SubmissionStatus>")]
     pub status: SubmissionStatus,
     /// The answers, by the ids of the questions.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "named_objects")]
+    #[schemars(with = "Option<BTreeMap<String, InputAnswer>>", extend("maxProperties" = MAX_ANSWERS, "propertyNames" = {"maxLength": MAX_NAME}))]
     pub answers: BTreeMap<String, InputAnswer>,
 }
 
@@ -149,8 +166,10 @@ pub enum SubmissionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RetryAfterItem {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The message.
+    #[schemars(transform = item_id)]
     pub item_id: String,
 }
 
@@ -158,11 +177,14 @@ pub struct RetryAfterItem {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct CustomAction {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The item with the widget, where it was one.
     #[serde(default)]
+    #[schemars(transform = item_id)]
     pub item_id: Option<String>,
     /// What was done.
+    #[serde(deserialize_with = "object")]
     pub action: Action,
 }
 
@@ -171,6 +193,7 @@ pub struct CustomAction {
 pub struct Action {
     /// Its name.
     #[serde(rename = "type")]
+    #[schemars(length(max = MAX_NAME))]
     pub name: String,
     /// What came with it.
     #[serde(default)]
@@ -181,6 +204,7 @@ pub struct Action {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct GetThread {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
 }
 
@@ -189,9 +213,11 @@ pub struct GetThread {
 pub struct ListThreads {
     /// How many, at most.
     #[serde(default)]
+    #[schemars(with = "Option<u64>")]
     pub limit: PageLimit,
     /// In which order.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<Order>")]
     pub order: Order,
     /// Those behind this cursor.
     #[serde(default)]
@@ -202,8 +228,10 @@ pub struct ListThreads {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct UpdateThread {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// Its title; may be empty.
+    /// Its title, at most 200 characters without control characters; may be empty.
+    #[schemars(length(max = Title::MAX_CHARS), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub title: String,
 }
 
@@ -211,6 +239,7 @@ pub struct UpdateThread {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeleteThread {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
 }
 
@@ -218,12 +247,15 @@ pub struct DeleteThread {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ListItems {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// How many, at most.
     #[serde(default)]
+    #[schemars(with = "Option<u64>")]
     pub limit: PageLimit,
     /// In which order.
     #[serde(default, deserialize_with = "or_default")]
+    #[schemars(with = "Option<Order>")]
     pub order: Order,
     /// Those behind this cursor.
     #[serde(default)]
@@ -234,8 +266,10 @@ pub struct ListItems {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Feedback {
     /// The thread.
+    #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The items; may be none.
+    #[schemars(length(max = MAX_FEEDBACK))]
     pub item_ids: Vec<String>,
     /// What the person thinks.
     pub kind: FeedbackKind,
@@ -255,10 +289,13 @@ pub enum FeedbackKind {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct CreateAttachment {
     /// Its name.
+    #[schemars(length(min = 1, max = FileName::MAX_CHARS))]
     pub name: String,
     /// How long it is, in bytes.
+    #[schemars(range(min = 1))]
     pub size: u64,
-    /// What it holds.
+    /// What it holds: a type that is taken, and that the name does not contradict.
+    #[schemars(length(max = MAX_NAME))]
     pub mime_type: String,
 }
 
@@ -273,8 +310,10 @@ pub struct DeleteAttachment {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Transcribe {
     /// The recording.
+    #[schemars(length(min = 1), extend("contentEncoding" = "base64"))]
     pub audio_base64: String,
-    /// What kind of recording.
+    /// What kind of recording, possibly with its codec.
+    #[schemars(length(max = MAX_NAME), regex(pattern = r"^audio/(webm|mp4|ogg|mpeg|wav|x-wav)(;.*)?$"))]
     pub mime_type: String,
 }
 
@@ -287,6 +326,16 @@ pub enum Order {
     /// The newest first.
     #[default]
     Desc,
+}
+
+/// Tells what the id of a thread looks like.
+fn thread_id(schema: &mut Schema) {
+    IdKind::Thread.describe(schema);
+}
+
+/// Tells what the id of an item looks like: of a message, or of what a message may be answered with.
+fn item_id(schema: &mut Schema) {
+    schema.insert("maxLength".to_owned(), 64.into());
 }
 
 /// Reads a field for which null says the same as absence.

@@ -1,0 +1,1 @@
+//! The collection of requests in `docs/postman`.

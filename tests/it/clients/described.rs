@@ -1,0 +1,199 @@
+//! Schemathesis: requests are made out of the API's description, right ones and wrong ones, one by one and in walks, and every
+//! answer is held against it.
+//!
+//! `SCHEMATHESIS_EXAMPLES=200 cargo nextest run clients::described` looks longer; `SCHEMATHESIS_SEED` makes the same choices
+//! again. What it is told about this API stands in `schemathesis`: settings, and ids of things that are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::{here, python, run, said};
+use crate::kill::process::{Form, Place, SOON};
+use crate::support::setting;
+
+/// How many requests of each kind are made for each operation.
+const EXAMPLES: u32 = 25;
+/// How long a run may take at that count.
+const BOUND: Duration = Duration::from_secs(240);
+/// The two people who must not see each other's things.
+const PEOPLE: &str = r#"
+[auth.wfc]
+path = "${SCHEMATHESIS_USERS}"
+user = "owner"
+peers = ["owner", "stranger"]
+"#;
+
+/// An operation of the description.
+struct Operation {
+    name: String,
+    /// Whether one has to be signed in.
+    closed: bool,
+    /// Whether it succeeds by an upgrade, which this tool cannot ask for.
+    upgrade: bool,
+}
+
+fn operations(description: &Value) -> Vec<Operation> {
+    let paths = description["paths"].as_object().unwrap().values();
+    paths
+        .flat_map(|item| item.as_object().unwrap().values())
+        .map(|operation| Operation {
+            name: operation["operationId"].as_str().unwrap().to_owned(),
+            closed: operation.get("security").is_some(),
+            upgrade: operation["responses"].get("101").is_some(),
+        })
+        .collect()
+}
+
+/// Each operation with the statuses it was answered with. Requests at `/chatkit` are told apart: `chatkit:threads.list`.
+fn answered(path: &Path) -> BTreeMap<String, BTreeSet<u16>> {
+    let mut answered: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let (name, status) = line.split_once(' ').unwrap();
+        answered.entry(name.to_owned()).or_default().insert(status.parse().unwrap());
+    }
+    answered
+}
+
+fn has_succeeded(statuses: &BTreeSet<u16>) -> bool {
+    statuses.range(200..300).next().is_some()
+}
+
+/// The program, its description, and two people.
+struct Service {
+    base: String,
+    description: Value,
+    tokens: [String; 2],
+}
+
+impl Service {
+    async fn of(base: String, http: &reqwest::Client) -> Self {
+        let description = http.get(format!("{base}/openapi.json")).send().await.unwrap();
+        let register = async |name: &str| -> String {
+            let account = json!({"email": format!("{name}@mail.example"), "password": "correct horse 1"});
+            let made = http.post(format!("{base}/api/auth/register")).json(&account).send().await.unwrap();
+            let made: Value = made.json().await.unwrap();
+            made["access_token"].as_str().unwrap().to_owned()
+        };
+        let tokens = [register("owner").await, register("stranger").await];
+        Self { description: description.json().await.unwrap(), tokens, base }
+    }
+
+    /// Lets the tool look at all of it.
+    async fn look(&self, folder: &Path, signed_in: bool, phases: &str, examples: u32, seed: u32) {
+        let mut settings = std::fs::read_to_string(here("schemathesis/schemathesis.toml")).unwrap();
+        if signed_in {
+            settings.push_str(PEOPLE);
+        }
+        let [owner, stranger] = &self.tokens;
+        let user = |name: &str, token: &str| json!({"name": name, "fixedHeaders": [{"name": "Authorization", "value": format!("Bearer {token}")}]});
+        let users = json!({"auth": [user("owner", owner), user("stranger", stranger)]});
+        let path = |name: &str| folder.join(name);
+        std::fs::write(path("schemathesis.toml"), settings).unwrap();
+        std::fs::write(path("users.json"), users.to_string()).unwrap();
+        let bound = BOUND * examples.div_ceil(EXAMPLES);
+        let output = run(
+            Command::new(python())
+                .args(["-m", "schemathesis.cli"])
+                .arg("--config-file")
+                .arg(path("schemathesis.toml"))
+                .arg("run")
+                .arg(format!("{}/openapi.json", self.base))
+                .args([
+                    "--phases",
+                    phases,
+                    "--mode",
+                    "all",
+                    "--checks",
+                    "all",
+                    "--no-color",
+                    "--workers",
+                    "1",
+                ])
+                .args(["--max-examples", &examples.to_string(), "--seed", &seed.to_string()])
+                .env("SCHEMATHESIS_HOOKS", here("schemathesis/hooks.py"))
+                .env("SCHEMATHESIS_USERS", path("users.json"))
+                .env("SCHEMATHESIS_ANSWERED", path("answered"))
+                .env("SCHEMATHESIS_API", &self.base)
+                .env("SCHEMATHESIS_OWNER", owner)
+                .env("SCHEMATHESIS_SIGNED_IN", if signed_in { "yes" } else { "no" })
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .current_dir(folder),
+            bound,
+        )
+        .await;
+        assert!(output.status.success(), "SCHEMATHESIS_SEED={seed}\n{}", said(&output));
+    }
+}
+
+async fn place() -> Place {
+    let mut place = Place::new(Form::Server, None).await;
+    place.set("SCRIPTED_WORDS_PER_SECOND", "1000".to_owned());
+    place
+}
+
+fn number(name: &str) -> Option<u32> {
+    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
+fn seed() -> u32 {
+    let seed = number("SCHEMATHESIS_SEED").unwrap_or_else(rand::random);
+    eprintln!("SCHEMATHESIS_SEED={seed}");
+    seed
+}
+
+#[tokio::test]
+async fn every_answer_is_as_described_and_every_operation_succeeds() {
+    let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
+    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let service = Service::of(base, &http).await;
+    let folder = tempfile::tempdir().unwrap();
+    let examples = number("SCHEMATHESIS_EXAMPLES").unwrap_or(EXAMPLES);
+    service.look(folder.path(), true, "examples,coverage,fuzzing,stateful", examples, seed).await;
+
+    let answered = answered(&folder.path().join("answered"));
+    for operation in operations(&service.description) {
+        if operation.upgrade {
+            continue;
+        }
+        let requests = format!("{}:", operation.name);
+        let has_succeeded = answered.iter().any(|(name, statuses)| {
+            (*name == operation.name || name.starts_with(&requests)) && has_succeeded(statuses)
+        });
+        assert!(has_succeeded, "{} never succeeded: {answered:?}", operation.name);
+    }
+    // What waits for a tool of the page, or for an ear, finds neither here.
+    let refused = ["chatkit:threads.add_client_tool_output"];
+    for (name, statuses) in answered.iter().filter(|(name, _)| name.starts_with("chatkit:")) {
+        assert_eq!(has_succeeded(statuses), !refused.contains(&name.as_str()), "{name}: {statuses:?}");
+    }
+    assert!(node.stop().await.success());
+    place.remove().await;
+}
+
+#[tokio::test]
+async fn nothing_that_is_closed_opens_without_a_token() {
+    let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
+    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let service = Service::of(base, &http).await;
+    let folder = tempfile::tempdir().unwrap();
+    service.look(folder.path(), false, "coverage,fuzzing", 5, seed).await;
+
+    let answered = answered(&folder.path().join("answered"));
+    for operation in operations(&service.description) {
+        let requests = format!("{}:", operation.name);
+        let of_it =
+            answered.iter().filter(|(name, _)| **name == operation.name || name.starts_with(&requests));
+        let statuses: BTreeSet<u16> = of_it.flat_map(|(_, statuses)| statuses).copied().collect();
+        assert!(!statuses.is_empty(), "{} was not asked", operation.name);
+        if operation.closed {
+            assert!(statuses.contains(&401) && !has_succeeded(&statuses), "{}: {statuses:?}", operation.name);
+        }
+    }
+    assert!(node.stop().await.success());
+    place.remove().await;
+}

@@ -1,0 +1,411 @@
+"""What schemathesis has to be told about this API.
+
+Its requests are made out of the description alone. So that they reach something, ids of things that are there take the place of
+made-up ones where a request is meant to be good; accounts that a request would close are made for it. What was answered is
+written down, so that the test can tell whether each operation succeeded at least once.
+"""
+
+import itertools
+import json
+import os
+import struct
+import unicodedata
+import zlib
+
+import requests
+import schemathesis
+from hypothesis import strategies as st
+
+API = os.environ["SCHEMATHESIS_API"]
+# Whose things are put into requests.
+OWNER = os.environ["SCHEMATHESIS_OWNER"]
+# Whether requests carry the owner's token.
+SIGNED_IN = os.environ["SCHEMATHESIS_SIGNED_IN"] == "yes"
+# Where it is written down what was answered.
+ANSWERED = os.environ["SCHEMATHESIS_ANSWERED"]
+PASSWORD = "correct horse 1"
+
+numbers = itertools.count(1)
+session = requests.Session()
+
+
+def ask(method, path, token=OWNER, **more):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    answer = session.request(method, API + path, headers=headers, timeout=20, **more)
+    answer.raise_for_status()
+    return answer
+
+
+# Formats of this API. A schema cannot tell which letters a name may have.
+
+LETTERS = st.characters(categories=["Lu", "Ll", "Lo", "Nd"], codec="utf-8") | st.sampled_from("._-")
+
+
+def is_name(text):
+    """A name is compared in its unified form, which has to keep to the rule as well."""
+    unified = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return 3 <= len(unified) <= 32 and all(c.isalnum() or c in "._-" for c in unified)
+
+
+NAMES = st.text(LETTERS, min_size=3, max_size=32).filter(is_name)
+PASSWORDS = st.builds(
+    lambda text, letter, digit, cut: (text[:cut] + letter + digit + text[cut:])[:128],
+    st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=6, max_size=126),
+    st.sampled_from("abcxyzABCXYZ"),
+    st.sampled_from("0123456789"),
+    st.integers(0, 120),
+)
+
+schemathesis.openapi.format("user-name", NAMES)
+schemathesis.openapi.format("login-name", NAMES | st.emails().filter(lambda address: len(address) <= 254))
+schemathesis.openapi.format("password", PASSWORDS)
+
+
+# Things that are there.
+
+
+def person():
+    """A new account, signed in."""
+    body = {"email": f"made-{next(numbers)}-{os.getpid()}@mail.example", "password": PASSWORD}
+    return ask("POST", "/api/auth/register", token=None, json=body).json()
+
+
+def say(text="hello"):
+    return ask("POST", "/api/chat", json={"message": text}).json()
+
+
+def slow_reply():
+    """A reply that is being written."""
+    body = {"message": "a " * 200}
+    stream = ask("POST", "/api/chat/stream", json=body, stream=True)
+    for line in stream.iter_lines():
+        if line.startswith(b"id: "):
+            stream.close()
+            return line[4:].split(b":")[0].decode()
+    raise AssertionError("a stream without ids")
+
+
+def chatkit(kind, params, token=OWNER):
+    return ask("POST", "/chatkit", token=token, json={"type": kind, "params": params})
+
+
+def note():
+    parts = {"file": ("note.txt", NOTE, "text/plain")}
+    return ask("POST", "/files", files=parts).json()["id"]
+
+
+def image():
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    pixel = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+    return ask("POST", "/files", files={"file": ("dot.png", pixel, "image/png")}).json()
+
+
+def announced(size):
+    """Where the content of a new file of this size is to be brought: id, query."""
+    params = {"name": "note.txt", "size": size, "mime_type": "text/plain"}
+    link = chatkit("attachments.create", params).json()["upload_descriptor"]["url"]
+    path, query = link.split("?")
+    return path.split("/")[-2], dict(pair.split("=") for pair in query.split("&"))
+
+
+class World:
+    """What is made once."""
+
+    def __getattr__(self, name):
+        value = {
+            "chat": say,
+            "quiz": lambda: ask("POST", "/api/quizzes", json={"topic": "rust"}).json(),
+            "note": note,
+            "image": image,
+            "account": person,
+        }[name]()
+        setattr(self, name, value)
+        return value
+
+
+world = World()
+
+
+# What is put into good requests, by the operation's id.
+
+
+def into_path(name):
+    def feed(case):
+        case.path_parameters["id"] = name()
+
+    return feed
+
+
+def conversation():
+    return world.chat["session_id"]
+
+
+def into_chat(case):
+    if case.body.get("session_id"):
+        case.body["session_id"] = conversation()
+
+
+def into_login(case):
+    name = "username" if "username" in case.body else "email"
+    if next(numbers) % 4 == 0:
+        case.body[name], case.body["password"] = world.account["email"], PASSWORD
+
+
+def into_registration(case):
+    local, _, domain = case.body["email"].rpartition("@")
+    if len(local) < 50 and len(case.body["email"]) < 240:
+        case.body["email"] = f"{next(numbers)}.{local}@{domain}"
+    if len(case.body.get("username") or "") > 16:
+        case.body["username"] = f"{next(numbers)}{case.body['username']}"[:32]
+
+
+def into_refresh(case):
+    if next(numbers) % 4 == 0:
+        case.body["refresh_token"] = person()["refresh_token"]
+
+
+def as_somebody_new(case):
+    if not SIGNED_IN:
+        return
+    case.headers["Authorization"] = f"Bearer {person()['access_token']}"
+    for field in ("password", "current_password"):
+        if isinstance(case.body, dict) and field in case.body:
+            case.body[field] = PASSWORD
+
+
+def into_resumed(case):
+    case.path_parameters["id"] = world.chat["reply_id"]
+    if "Last-Event-ID" in case.headers:
+        case.headers["Last-Event-ID"] = f"{world.chat['reply_id']}:1:0"
+
+
+def into_quiz(case):
+    if case.body.get("topic") is not None:
+        case.body["topic"] = "web"
+    if not in_stateful(case):
+        into_chat(case)
+
+
+def into_action(case):
+    case.path_parameters["id"] = world.quiz["quiz_id"]
+    question = world.quiz["question"]
+    case.body["question_id"] = question["id"]
+    if case.body.get("answer") is not None:
+        case.body["answer"] = question["options"][0]["value"]
+
+
+NOTE = "low water"
+
+
+def into_file(case):
+    case.body = {"file": NOTE}
+    case.multipart_content_types = {"file": "text/plain"}
+
+
+def into_announced(case):
+    if case.media_type == "multipart/form-data":
+        into_file(case)
+    else:
+        case.body = NOTE.encode()
+    case.path_parameters["id"], case.query = announced(len(NOTE))
+
+
+def into_preview(case):
+    path, query = world.image["preview_url"].split("?")
+    case.path_parameters["id"] = path.split("/")[-2]
+    case.query = dict(pair.split("=") for pair in query.split("&"))
+
+
+FEEDS = {
+    "login": into_login,
+    "sign_in": into_login,
+    "register": into_registration,
+    "sign_up": into_registration,
+    "refresh": into_refresh,
+    "logout": as_somebody_new,
+    "change_password": as_somebody_new,
+    "deactivate": as_somebody_new,
+    "chat": into_chat,
+    "chat_stream": into_chat,
+    "resume_stream": into_resumed,
+    "messages": into_path(conversation),
+    "change_conversation": into_path(conversation),
+    "delete_conversation": into_path(lambda: say()["session_id"]),
+    "reply": into_path(lambda: world.chat["reply_id"]),
+    "cancel_reply": into_path(slow_reply),
+    "start_quiz": into_quiz,
+    "quiz": into_path(lambda: world.quiz["quiz_id"]),
+    "act_on_quiz": into_action,
+    "store_file": into_file,
+    "fill_file": into_announced,
+    "put_file": into_announced,
+    "file": into_path(lambda: world.note),
+    "file_preview": into_preview,
+    "delete_file": into_path(note),
+}
+
+
+# The sixteen requests of the one operation.
+
+
+def message(text="hello"):
+    content = [{"type": "input_text", "text": text}]
+    return {"content": content, "attachments": [], "inference_options": {}}
+
+
+def events(answer):
+    lines = answer.text.split("\n")
+    return [json.loads(line[len("data: ") :]) for line in lines if line.startswith("data: ")]
+
+
+def thread(text="hello"):
+    """A thread with this message: its id, and what was sent of it."""
+    told = events(chatkit("threads.create", {"input": message(text)}))
+    return told[0]["thread"]["id"], told
+
+
+def item(told, kind):
+    """The id of the first item of a kind."""
+    items = (event["item"] for event in told if "item" in event)
+    return next(item["id"] for item in items if item["type"] == kind)
+
+
+def asked():
+    form = '{"questions":[{"question":"Sail or steam?","options":["sail","steam"]}]}'
+    there, told = thread(f"call ask_user {form}")
+    return there, item(told, "structured_input")
+
+
+class Threads:
+    def __getattr__(self, name):
+        value = {"plain": thread, "quiz": lambda: thread("quiz me on rust")}[name]()
+        setattr(self, name, value)
+        return value
+
+
+threads = Threads()
+
+
+def good_message(params):
+    if not any(part.get("text", "").strip() for part in params["input"]["content"]):
+        params["input"] = message()
+    params["input"]["attachments"] = []
+    params["input"]["inference_options"] = {}
+
+
+def in_thread(params):
+    params["thread_id"] = threads.plain[0]
+    if params.get("after") is not None:
+        params["after"] = item(threads.plain[1], "user_message")
+
+
+def at_card(params):
+    params["thread_id"], told = threads.quiz
+    params["item_id"] = item(told, "widget")
+
+
+def add_message(params):
+    in_thread(params)
+    good_message(params)
+
+
+def answer_questions(params):
+    params["thread_id"], params["item_id"] = asked()
+    params["input"] = {"answers": {"question-1": {"values": ["sail"]}}}
+
+
+def retry(params):
+    params["thread_id"], told = thread()
+    params["item_id"] = item(told, "user_message")
+
+
+def give_feedback(params):
+    in_thread(params)
+    params["item_ids"] = [item(threads.plain[1], "assistant_message")]
+
+
+def announce(params):
+    params["name"], params["mime_type"] = "note.txt", "text/plain"
+
+
+CHATKIT = {
+    "threads.create": good_message,
+    "threads.add_user_message": add_message,
+    "threads.add_client_tool_output": in_thread,
+    "threads.add_structured_input": answer_questions,
+    "threads.retry_after_item": retry,
+    "threads.custom_action": at_card,
+    "threads.sync_custom_action": at_card,
+    "threads.get_by_id": in_thread,
+    "threads.list": lambda params: params.update(after=threads.plain[0]) if params.get("after") is not None else None,
+    "threads.update": in_thread,
+    "threads.delete": lambda params: params.update(thread_id=thread()[0]),
+    "items.list": in_thread,
+    "items.feedback": give_feedback,
+    "attachments.create": announce,
+    "attachments.delete": lambda params: params.update(attachment_id=note()),
+}
+
+
+def into_chatkit(case):
+    feed = CHATKIT.get(case.body.get("type"))
+    if feed:
+        feed(case.body["params"])
+
+
+FEEDS["chatkit"] = into_chatkit
+
+# These name nothing that an earlier step of a walk has made.
+ALWAYS = ("login", "sign_in", "register", "sign_up", "refresh", "store_file", "start_quiz")
+# Whoever these are called by is signed in no longer.
+LAST_WORDS = ("logout", "change_password", "deactivate")
+
+
+def in_stateful(case):
+    return case.meta.phase.name == "stateful"
+
+
+def whole(value):
+    """JSON Schema takes 5.0 for an integer; this API does not, as no client writes one so."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [whole(part) for part in value]
+    if isinstance(value, dict):
+        return {name: whole(part) for name, part in value.items()}
+    return value
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    operation = case.operation.definition.raw.get("operationId")
+    if operation in LAST_WORDS and OWNER in str((case.headers or {}).get("Authorization")):
+        as_somebody_new(case)
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if isinstance(case.body, dict):
+        case.body = whole(case.body)
+    # A key that was used with another body is refused, as it should be: each good request has one of its own.
+    if "Idempotency-Key" in (case.headers or {}):
+        key = case.headers["Idempotency-Key"]
+        case.headers["Idempotency-Key"] = f"{next(numbers):012}{key}"[: max(12, len(key))]
+    # To wait for a position that is still to come takes its time: enough that some do.
+    if "Verbatim-Position" in (case.headers or {}) and next(numbers) % 8:
+        case.headers["Verbatim-Position"] = "1"
+    # In walks, links and earlier answers give the ids.
+    if operation in FEEDS and (operation in ALWAYS or not in_stateful(case)):
+        FEEDS[operation](case)
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    if case.method != case.operation.method.upper():
+        return
+    operation = case.operation.definition.raw.get("operationId")
+    if operation == "chatkit" and isinstance(case.body, dict) and str(case.body.get("type")) in CHATKIT:
+        operation = f"{operation}:{case.body['type']}"
+    with open(ANSWERED, "a", encoding="utf-8") as file:
+        file.write(f"{operation} {response.status_code}\n")
