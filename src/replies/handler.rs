@@ -242,7 +242,8 @@ impl ReplyHandler {
         let building = spans::context(began);
         let tools = if job.interactive { tools::offered(&inner.settings) } else { Vec::new() };
         let model = choice.model();
-        let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools);
+        let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools)
+            .within(choice.context_window());
         let mut context = match policy.build(job.message, &material) {
             Ok(context) => context,
             Err(Unsendable::Nothing) => return self.fail(job, None, FailureReason::Empty, "").await,

@@ -39,6 +39,11 @@ impl ReplyHandler {
             _ if completion.finish == Finish::ContentFilter => {
                 return self.fail(job, Some(attempt.number), FailureReason::ContentFilter, "").await;
             }
+            // A model that thinks before it writes has thought as long as the reply may be, and would again, at the same cost.
+            _ if completion.finish == Finish::Length => {
+                tracing::warn!(reply.id = %job.reply, model = label(&completion.model), "all of MAX_OUTPUT_TOKENS was used before a word was written");
+                return self.fail(job, Some(attempt.number), FailureReason::Empty, "").await;
+            }
             _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
         };
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::*;
-use crate::ai::{Completion, Finish, Parameters, Piece, Purpose};
+use crate::ai::{Completion, Finish, Parameters, Piece, Purpose, TokenUsage};
 
 /// A provider that says one thing.
 struct Fake {
@@ -32,11 +32,13 @@ impl Provider for Fake {
     fn stream(&self, prompt: Prompt) -> Pieces {
         let end = Completion {
             finish: Finish::Stop,
-            usage: None,
+            usage: Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }),
             model: prompt.model.unwrap_or_default(),
             provider_reply_id: None,
         };
-        stream::iter([self.says.clone().map(|()| Piece::End(end))]).boxed()
+        let said = self.says.clone().map(|()| Piece::Text("Hi".to_owned()));
+        let end = self.says.is_ok().then_some(Ok(Piece::End(end)));
+        stream::iter([said].into_iter().chain(end)).boxed()
     }
 }
 
@@ -144,4 +146,29 @@ async fn what_lies_with_the_question_opens_no_circuit() {
         chain.standing()[0],
         ProviderStanding { provider: "openai", key: Some(1), open: false, trouble: None }
     );
+}
+
+#[test]
+fn calls_are_counted_by_provider_and_nothing_that_was_said_is_a_label() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        let chain = chain(&[("openai", 1, fails()), ("groq", 2, Ok(()))]);
+        for place in [0, 0, 1] {
+            let choice = chain.choose(place, None).unwrap();
+            let _pieces: Vec<_> =
+                futures::executor::block_on_stream(choice.stream(choice.prompt(prompt()))).collect();
+        }
+    });
+    let shown = handle.render();
+    for line in [
+        "verbatim_provider_failures_total{provider=\"openai\",code=\"provider_unavailable\"} 2",
+        "verbatim_provider_circuit_open{provider=\"openai\",key=\"1\"} 1",
+        "verbatim_provider_circuit_open{provider=\"groq\",key=\"2\"} 0",
+        "verbatim_provider_answers_total{provider=\"groq\"} 1",
+        "verbatim_provider_tokens_total{provider=\"groq\",kind=\"completion\"} 4",
+        "verbatim_provider_first_token_seconds_count{provider=\"groq\"} 1",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
 }

@@ -210,6 +210,12 @@ impl Choice {
         &self.model
     }
 
+    /// How many tokens the model reads and writes in all, where the table of models says so.
+    #[must_use]
+    pub fn context_window(&self) -> Option<u32> {
+        self.row.as_ref().and_then(|row| row.context_window)
+    }
+
     /// One line: who would be asked, and where.
     #[must_use]
     pub fn describe(&self) -> String {

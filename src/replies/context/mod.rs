@@ -128,6 +128,15 @@ impl<'a> Policy<'a> {
         Self { settings, counter, tools, budget: settings.context_tokens.min(window) }
     }
 
+    /// The same for a model of which the operator says that it reads and writes so many tokens in all.
+    #[must_use]
+    pub fn within(self, window: Option<u32>) -> Self {
+        let answer = usize::try_from(self.settings.max_output_tokens).unwrap_or(usize::MAX);
+        let window = window.and_then(|window| usize::try_from(window).ok());
+        let budget = window.map_or(self.budget, |window| self.budget.min(window.saturating_sub(answer)));
+        Self { budget, ..self }
+    }
+
     /// Makes the context of the reply to `asked`: a message, or an item that was answered.
     ///
     /// # Errors

@@ -219,3 +219,19 @@ async fn health_and_the_first_line_name_who_is_configured_and_never_a_key(db: Pg
     assert!(!line.contains(KEY) && !health.text.contains(KEY));
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn speech_is_written_down_by_the_first_who_can(db: PgPool) {
+    let text = Act::Raw { kind: "application/json", parts: vec![b"{\"text\": \"Good morning\"}".to_vec()] };
+    let providers = Providers::start(down(), [down(), down()], text).await;
+    let app = providers.app(&db, &[]).await;
+    let person = app.person().await;
+    let body = json!({"type": "input.transcribe", "params": {"audio_base64": "YXVkaW8=", "mime_type": "audio/webm"}});
+    let heard = app.post("/chatkit").by(&person).json(&body).send().await.is(200).value();
+    assert_eq!(heard, json!({"text": "Good morning"}));
+    let sent = |server: &OpenAiServer| server.requests()[0].body.as_str().unwrap().to_owned();
+    assert!(sent(&providers.openai).contains("gpt-4o-mini-transcribe"), "the first in the chain was down");
+    assert!(sent(&providers.groq).contains("whisper-large-v3-turbo"));
+    assert!(providers.openrouter.requests().is_empty(), "it has no model for that");
+    app.end().await;
+}

@@ -297,6 +297,9 @@ async fn every_odd_end_has_its_outcome(db: PgPool, api: &str) {
     // Stopped by the filter before a word: the same question would be stopped again.
     let shown = outcome(Act::ending(&[], Ending::Incomplete("content_filter"))).await;
     assert_eq!((shown.outcome(), shown.attempts().len()), (("failed", Some("content_filter")), 1));
+    // All of its length was used up before a word: so it would be again.
+    let shown = outcome(Act::ending(&[], Ending::Incomplete("max_output_tokens"))).await;
+    assert_eq!((shown.outcome(), shown.attempts().len()), (("failed", Some("empty")), 1));
     let shown = outcome(Act::ending(&["all"], Ending::Twice)).await;
     assert_eq!((shown.status(), shown.attempts().len()), ("completed", 1));
     // Nobody counted, or counted nonsense: no tokens, and no cost that would look like one.

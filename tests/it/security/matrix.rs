@@ -88,6 +88,7 @@ const ROWS: &[Row] = &[
     ("chat_stream", Who::SignedIn, Some(|_| json!({"message": "Hello"}))),
     ("chat_socket_ticket", Who::SignedIn, None),
     ("history", Who::SignedIn, None),
+    ("models", Who::SignedIn, None),
     ("usage", Who::SignedIn, None),
     ("start_quiz", Who::SignedIn, Some(|_| json!({}))),
     ("chatkit", Who::SignedIn, Some(|_| json!({"type": "threads.list", "params": {}}))),

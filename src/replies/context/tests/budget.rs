@@ -119,6 +119,12 @@ fn a_model_with_a_small_window_has_a_smaller_budget() {
     assert_eq!(budget("gpt-4"), 8_000);
     assert_eq!(budget("gpt-4o"), 16_000);
     assert_eq!(budget("unheard-of"), 16_000);
+    let policy = Policy::new(&settings, Counter::of("unheard-of"), "unheard-of", &[]);
+    let within = |window| policy.within(window).budget;
+    assert_eq!(
+        [within(None), within(Some(4_192)), within(Some(1_000_000)), within(Some(1))],
+        [16_000, 4_000, 16_000, 0]
+    );
 }
 
 /// Everything of a prompt, counted again from what is sent and not from what the policy says.
