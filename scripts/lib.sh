@@ -145,14 +145,15 @@ newest_nats() {
 
 # Makes a Python environment in the folder $1 with what tests need, and prints its interpreter.
 need_python() {
-    if ! [ -x "$1/bin/python3" ] || ! "$1/bin/python3" -c 'import aiosmtpd, chatkit, cryptography, nats' 2>/dev/null; then
+    if ! [ -x "$1/bin/python3" ] || ! "$1/bin/python3" -c 'import aiosmtpd, chatkit, cryptography, nats, requests, schemathesis, websocket' 2>/dev/null; then
         if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
             if has apt-get; then apt_install python3 python3-venv; elif has dnf; then dnf_install python3; fi
         fi
         python3 -m venv "$1" >&2 || die "python3 cannot make an environment: install python3-venv"
         "$1/bin/python3" -m pip install -q --disable-pip-version-check \
-            aiosmtpd==1.4.6 cryptography nats-py==2.16.0 openai-chatkit==1.6.5 >&2 ||
-            die "aiosmtpd, cryptography, nats-py and openai-chatkit cannot be installed from the Python registry"
+            aiosmtpd==1.4.6 cryptography nats-py==2.16.0 openai-chatkit==1.6.5 requests schemathesis==4.32.5 \
+            websocket-client==1.9.2 >&2 ||
+            die "the Python packages that tests need cannot be installed from the Python registry"
     fi
     printf '%s\n' "$1/bin/python3"
 }

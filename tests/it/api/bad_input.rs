@@ -277,7 +277,8 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_message_has_one_to_32000_characters(db: PgPool) {
-    let app = TestApp::start(&db).await;
+    // What is the most in tokens, too.
+    let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "200000")]).await;
     let person = app.person().await;
     let session = app.session(&person).await;
     let events = app.events().await;
