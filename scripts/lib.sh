@@ -145,17 +145,41 @@ newest_nats() {
 
 # Makes a Python environment in the folder $1 with what tests need, and prints its interpreter.
 need_python() {
-    if ! [ -x "$1/bin/python3" ] || ! "$1/bin/python3" -c 'import aiosmtpd, chatkit, cryptography, nats, requests, schemathesis, websocket' 2>/dev/null; then
+    if ! [ -x "$1/bin/python3" ] || ! cat tests/it/requirements.txt tests/it/constraints.txt | cmp -s - "$1/installed"; then
         if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
             if has apt-get; then apt_install python3 python3-venv; elif has dnf; then dnf_install python3; fi
         fi
         python3 -m venv "$1" >&2 || die "python3 cannot make an environment: install python3-venv"
         "$1/bin/python3" -m pip install -q --disable-pip-version-check \
-            aiosmtpd==1.4.6 cryptography nats-py==2.16.0 openai-chatkit==1.6.5 requests schemathesis==4.32.5 \
-            websocket-client==1.9.2 >&2 ||
-            die "the Python packages that tests need cannot be installed from the Python registry"
+            -r tests/it/requirements.txt -c tests/it/constraints.txt >&2 ||
+            die "the packages of tests/it/requirements.txt cannot be installed from the Python registry"
+        cat tests/it/requirements.txt tests/it/constraints.txt >"$1/installed"
     fi
     printf '%s\n' "$1/bin/python3"
+}
+
+# Installs newman, which runs collections of requests, in the folder $1, and prints its program. Needs Node.js 16 or newer.
+need_newman() {
+    locked=tests/it/clients/newman/package-lock.json
+    if ! [ -f "$1/node_modules/newman/bin/newman.js" ] || ! cmp -s "$locked" "$1/installed"; then
+        if ! has node || ! has npm; then
+            if has apt-get; then
+                apt_install nodejs npm
+            elif has dnf; then
+                dnf_install nodejs npm
+            elif has brew; then
+                brew install node >&2
+            else
+                die "no Node.js was found: install it, with npm"
+            fi
+        fi
+        mkdir -p "$1"
+        cp tests/it/clients/newman/package.json "$locked" "$1"
+        (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
+            die "newman cannot be installed from the npm registry"
+        cp "$locked" "$1/installed"
+    fi
+    printf '%s\n' "$1/node_modules/newman/bin/newman.js"
 }
 
 # Installs a C compiler and Rust when there are none.

@@ -38,14 +38,27 @@ fn one_name(schema: &mut Schema) {
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct RegisterRequest {
     /// E-mail address.
-    #[schemars(email, length(max = EmailAddress::MAX_BYTES))]
+    #[schemars(transform = email_address)]
     pub(super) email: String,
     /// User name: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
-    #[schemars(length(min = Username::MIN_CHARS, max = Username::MAX_CHARS), extend("format" = "user-name"))]
+    #[schemars(transform = user_name)]
     pub(super) username: Option<String>,
     /// Password: 8 to 128 characters, with a letter and a digit; not one of the most common ones, nor the address.
     #[schemars(transform = new_password)]
     pub(super) password: String,
+}
+
+/// The rule for addresses, as far as a schema can tell it.
+pub(super) fn email_address(schema: &mut Schema) {
+    schema.insert("format".to_owned(), json!("email"));
+    schema.insert("maxLength".to_owned(), json!(EmailAddress::MAX_BYTES));
+}
+
+/// The rule for user names, as far as a schema can tell it.
+pub(super) fn user_name(schema: &mut Schema) {
+    schema.insert("format".to_owned(), json!("user-name"));
+    schema.insert("minLength".to_owned(), json!(Username::MIN_CHARS));
+    schema.insert("maxLength".to_owned(), json!(Username::MAX_CHARS));
 }
 
 /// The rule for new passwords, as far as a schema can tell it.

@@ -79,6 +79,7 @@ impl FromRequestParts<Doors> for Administrator {
 impl OperationInput for Administrator {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         SignedIn::operation_input(ctx, operation);
+        refuses(operation, &[403]);
     }
 }
 
@@ -99,6 +100,7 @@ impl FromRequestParts<Doors> for Auditor {
 impl OperationInput for Auditor {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         SignedIn::operation_input(ctx, operation);
+        refuses(operation, &[403]);
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the documents say, held against the program: their commands are run, their lists are compared with the code.
 
+mod calls;
+mod collection;
 mod frames;
-mod program;
+pub(crate) mod program;
 mod tour;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +14,16 @@ use serde_json::Value;
 use verbatim::config::Config;
 use verbatim::telemetry::trace::attributes::Attribute;
 
+use calls::Done;
 use program::Program;
 use tour::take_tour;
+
+use crate::support::setting;
+
+/// The document with an example of every operation.
+const EXAMPLES: &str = "docs/API_EXAMPLES.md";
+/// The same examples as a collection of requests.
+pub(crate) const COLLECTION: &str = "docs/postman/chatbot_api.postman_collection.json";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -23,21 +33,9 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Method and path of each endpoint that the program describes.
-fn described(program: &Program) -> BTreeSet<String> {
-    let description: Value = serde_json::from_str(&program.shell("curl -fsS $API/openapi.json")).unwrap();
-    let paths = description["paths"].as_object().unwrap();
-    let methods = ["get", "post", "put", "patch", "delete"];
-    paths
-        .iter()
-        .flat_map(|(path, item)| {
-            item.as_object()
-                .unwrap()
-                .keys()
-                .filter(|key| methods.contains(&key.as_str()))
-                .map(move |method| format!("{} {path}", method.to_uppercase()))
-        })
-        .collect()
+/// How the program describes its API.
+fn described(program: &Program) -> Value {
+    serde_json::from_str(&program.shell("curl -fsS $API/openapi.json")).unwrap()
 }
 
 /// What stands in backquotes in a text.
@@ -49,7 +47,10 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
     let program = Program::start();
     take_tour(&program, "README.md");
-    take_tour(&program, "docs/API_EXAMPLES.md");
+    let done = take_tour(&program, EXAMPLES);
+    let description = described(&program);
+    program.stop();
+    let operations = collection::operations(&description);
 
     let document = read("docs/API_EXAMPLES.md");
     let documented: BTreeSet<String> = document
@@ -57,8 +58,22 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
         .filter(|line| line.starts_with("### `"))
         .flat_map(|line| quoted(line).map(str::to_owned))
         .collect();
-    assert_eq!(documented, described(&program));
-    program.stop();
+    let all: BTreeSet<String> = operations.keys().cloned().collect();
+    assert_eq!(documented, all);
+    let calls = done.iter().filter_map(|one| match one {
+        Done::Call(call) => call.operation(operations.keys()),
+        Done::Command { .. } => None,
+    });
+    let called: BTreeSet<&str> = calls.collect();
+    let uncalled: Vec<&String> = all.iter().filter(|operation| !called.contains(operation.as_str())).collect();
+    assert!(uncalled.is_empty(), "{EXAMPLES} shows no command for {uncalled:?}");
+
+    let made = collection::collection(&done, &tour::tour(EXAMPLES), &description);
+    let text = format!("{}\n", serde_json::to_string_pretty(&made).unwrap());
+    if setting("UPDATE_DOCS").is_some() {
+        std::fs::write(root().join(COLLECTION), &text).unwrap();
+    }
+    assert!(read(COLLECTION) == text, "{COLLECTION} is out of date: run this test with UPDATE_DOCS=1");
 }
 
 /// The cells of each row of the tables in a text, without the heads.

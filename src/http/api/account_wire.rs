@@ -8,15 +8,20 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::Actor;
-use crate::app::administration::ManagedUser;
+use crate::app::administration::{ManagedUser, Role};
 use crate::app::audit::{AuditPage, AuditedEvent};
 use crate::auth::logins::LoginRow;
+use crate::http::accounts::{email_address, new_password, user_name};
 use crate::relay::envelope::CloudEvent;
+
+/// What people may do besides their own things.
+const ROLES: [&str; 3] = [Role::User.as_str(), Role::Auditor.as_str(), Role::Admin.as_str()];
 
 /// Whose password was forgotten.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ForgotRequest {
     /// The account's e-mail address.
+    #[schemars(transform = email_address)]
     pub(super) email: String,
 }
 
@@ -38,7 +43,8 @@ impl Default for ForgotAnswer {
 pub(super) struct ResetRequest {
     /// The token, as it stood in the mail.
     pub(super) token: String,
-    /// The new password: 8 to 128 characters, with a letter and a digit.
+    /// The new password: the rule is that of registration.
+    #[schemars(transform = new_password)]
     pub(super) password: String,
 }
 
@@ -46,6 +52,7 @@ pub(super) struct ResetRequest {
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct EmailRequest {
     /// The address from now on.
+    #[schemars(transform = email_address)]
     pub(super) email: String,
     /// The present password.
     pub(super) password: String,
@@ -54,7 +61,8 @@ pub(super) struct EmailRequest {
 /// Another user name.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct UsernameRequest {
-    /// The name from now on: 3 to 32 letters, digits, dots, dashes, underscores.
+    /// The name from now on: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
+    #[schemars(transform = user_name)]
     pub(super) username: String,
 }
 
@@ -100,6 +108,7 @@ pub(super) struct UsersQuery {
     pub(super) after: Option<Uuid>,
     /// 1 to 100.
     #[serde(default = "default_users")]
+    #[schemars(range(min = 1, max = 100))]
     pub(super) limit: i64,
 }
 
@@ -123,6 +132,7 @@ pub(super) struct UserItem {
     username: Option<String>,
     email: Option<String>,
     /// `user`, `auditor` or `admin`.
+    #[schemars(extend("enum" = ROLES))]
     role: String,
     is_active: bool,
     created_at: DateTime<Utc>,
@@ -162,6 +172,7 @@ impl From<ManagedUser> for UserAnswer {
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct RoleRequest {
     /// `user`, `auditor` or `admin`.
+    #[schemars(extend("enum" = ROLES))]
     pub(super) role: String,
 }
 
@@ -170,9 +181,11 @@ pub(super) struct RoleRequest {
 pub(super) struct EventsQuery {
     /// Those behind this position.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub(super) after: i64,
     /// How many of the log are looked at: 1 to 500.
     #[serde(default = "default_events")]
+    #[schemars(range(min = 1, max = 500))]
     pub(super) limit: i64,
 }
 

@@ -68,7 +68,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("change_password")
                     .tag(TAG)
                     .summary("Replace the password; every other login ends")
-                    .with(refused(&[403]))
+                    .with(refused(&[403, 429]))
             }),
         )
         .api_route(
@@ -90,6 +90,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("reset_password")
                     .tag(TAG)
                     .summary("Replace a forgotten password with the token of a mail; every login ends")
+                    .with(refused(&[401]))
             }),
         )
         .api_route(
@@ -125,6 +126,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Go by another e-mail address")
                     .description("The old address is told by mail, and is free for others from now on.")
+                    .with(refused(&[403, 409, 429]))
                     .response::<200, Json<User>>()
             }),
         )
@@ -135,6 +137,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Sign in under another user name")
                     .description("The old name is free for others from now on.")
+                    .with(refused(&[409]))
                     .response::<200, Json<User>>()
             }),
         )
@@ -144,7 +147,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("deactivate")
                     .tag(TAG)
                     .summary("Close the account; every login ends")
-                    .with(refused(&[403]))
+                    .with(refused(&[403, 409, 429]))
             }),
         )
 }

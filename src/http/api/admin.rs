@@ -12,6 +12,7 @@ use super::account_wire::{
 use crate::http::Doors;
 use crate::http::answer::{Answer, Done};
 use crate::http::auth::{Administrator, Auditor};
+use crate::http::docs::failures::refused;
 use crate::http::error::ApiError;
 use crate::http::extract::{Bare, Command, PathId, Query};
 
@@ -39,13 +40,17 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Settle what a user may do besides their own things")
                     .description("The last administrator stays one.")
+                    .with(refused(&[409]))
                     .response::<200, Json<UserItem>>()
             }),
         )
         .api_route(
             "/api/admin/users/{id}/deactivate",
             post_with(deactivate, |op| {
-                op.id("admin_deactivate").tag(TAG).summary("Close somebody's account; every login ends")
+                op.id("admin_deactivate")
+                    .tag(TAG)
+                    .summary("Close somebody's account; every login ends")
+                    .with(refused(&[409]))
             }),
         )
         .api_route(

@@ -62,24 +62,38 @@ fn has_succeeded(statuses: &BTreeSet<u16>) -> bool {
     statuses.range(200..300).next().is_some()
 }
 
-/// The program, its description, and two people.
+/// The program, its description, two people, and tokens with which others may replace their passwords.
 struct Service {
     base: String,
     description: Value,
-    tokens: [String; 2],
+    /// Ids and access tokens: of an administrator, and of somebody.
+    people: [(String, String); 2],
+    resets: Vec<String>,
 }
 
 impl Service {
-    async fn of(base: String, http: &reqwest::Client) -> Self {
+    async fn of(place: &Place, base: String, http: &reqwest::Client) -> Self {
         let description = http.get(format!("{base}/openapi.json")).send().await.unwrap();
-        let register = async |name: &str| -> String {
+        let register = async |name: &str| {
             let account = json!({"email": format!("{name}@mail.example"), "password": "correct horse 1"});
             let made = http.post(format!("{base}/api/auth/register")).json(&account).send().await.unwrap();
             let made: Value = made.json().await.unwrap();
-            made["access_token"].as_str().unwrap().to_owned()
+            let field = |name: &str| made[name].as_str().unwrap().to_owned();
+            (field("id"), field("access_token"))
         };
-        let tokens = [register("owner").await, register("stranger").await];
-        Self { description: description.json().await.unwrap(), tokens, base }
+        let people = [register("owner").await, register("stranger").await];
+        let command = |arguments: &[&str]| {
+            let output = place.run_with(arguments);
+            assert!(output.status.success(), "{}", said(&output));
+            String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
+        };
+        command(&["admin", "grant", "--email", "owner@mail.example", "--role", "admin"]);
+        let mut resets = Vec::new();
+        for name in ["forgetful", "careless", "hasty"] {
+            register(name).await;
+            resets.push(command(&["accounts", "reset", "--email", &format!("{name}@mail.example")]));
+        }
+        Self { description: description.json().await.unwrap(), people, resets, base }
     }
 
     /// Lets the tool look at all of it.
@@ -88,7 +102,7 @@ impl Service {
         if signed_in {
             settings.push_str(PEOPLE);
         }
-        let [owner, stranger] = &self.tokens;
+        let [(owner_id, owner), (stranger_id, stranger)] = &self.people;
         let user = |name: &str, token: &str| json!({"name": name, "fixedHeaders": [{"name": "Authorization", "value": format!("Bearer {token}")}]});
         let users = json!({"auth": [user("owner", owner), user("stranger", stranger)]});
         let path = |name: &str| folder.join(name);
@@ -119,6 +133,8 @@ impl Service {
                 .env("SCHEMATHESIS_ANSWERED", path("answered"))
                 .env("SCHEMATHESIS_API", &self.base)
                 .env("SCHEMATHESIS_OWNER", owner)
+                .env("SCHEMATHESIS_CARRIERS", format!("{owner_id},{stranger_id}"))
+                .env("SCHEMATHESIS_RESETS", self.resets.join(","))
                 .env("SCHEMATHESIS_SIGNED_IN", if signed_in { "yes" } else { "no" })
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .current_dir(folder),
@@ -150,7 +166,7 @@ fn seed() -> u32 {
 async fn every_answer_is_as_described_and_every_operation_succeeds() {
     let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
     let (node, base, _) = place.start(&http, SOON).await.unwrap();
-    let service = Service::of(base, &http).await;
+    let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
     let examples = number("SCHEMATHESIS_EXAMPLES").unwrap_or(EXAMPLES);
     service.look(folder.path(), true, "examples,coverage,fuzzing,stateful", examples, seed).await;
@@ -179,7 +195,7 @@ async fn every_answer_is_as_described_and_every_operation_succeeds() {
 async fn nothing_that_is_closed_opens_without_a_token() {
     let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
     let (node, base, _) = place.start(&http, SOON).await.unwrap();
-    let service = Service::of(base, &http).await;
+    let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
     service.look(folder.path(), false, "coverage,fuzzing", 5, seed).await;
 

@@ -8,6 +8,11 @@ use std::thread::JoinHandle;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::calls::{self, Done};
+
+/// Where programs are looked for.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
+
 /// The running program, with a private server and a data folder of its own.
 pub(crate) struct Program {
     child: Child,
@@ -25,7 +30,7 @@ impl Program {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_verbatim"))
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin")
+            .env("PATH", PATH)
             .env("DATA_DIR", folder.path().join("data"))
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
@@ -58,22 +63,41 @@ impl Program {
     /// Runs a shell script in the program's folder; `API` is the program's address, `VERBATIM` the program itself, whose data
     /// folder is `data` there, as by default.
     pub(crate) fn shell(&self, script: &str) -> String {
+        self.recorded(script).0
+    }
+
+    /// The same; gives also what the script had done.
+    pub(super) fn recorded(&self, script: &str) -> (String, Vec<Done>) {
+        let path = |name: &str| self.folder.path().join(name);
         // Nothing that hangs may hang the tests.
-        std::fs::write(self.folder.path().join(".curlrc"), "max-time = 60\n").unwrap();
+        std::fs::write(path(".curlrc"), "max-time = 60\n").unwrap();
+        std::fs::create_dir_all(path("bin")).unwrap();
+        for (name, text) in [("bin/curl", calls::CURL), ("bin/verbatim", calls::OPERATOR)] {
+            std::fs::write(path(name), text).unwrap();
+            std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let calls = tempfile::tempdir().unwrap();
         let output = Command::new("sh")
             .args(["-eu", "-c", script])
             .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin")
+            .env("PATH", format!("{}:{PATH}", path("bin").display()))
             .env("HOME", self.folder.path())
             .env("API", &self.address)
-            .env("VERBATIM", env!("CARGO_BIN_EXE_verbatim"))
+            .env("CALLS", calls.path())
+            .env("VERBATIM", path("bin/verbatim"))
+            .env("PROGRAM", env!("CARGO_BIN_EXE_verbatim"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-        out.into_owned()
+        (out.into_owned(), calls::read(calls.path()))
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Asks it to end, and checks that it ends in order.

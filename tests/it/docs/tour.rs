@@ -1,5 +1,6 @@
 //! The tours: commands that a document shows, run one after the other in one shell.
 
+use super::calls::Done;
 use super::program::Program;
 use super::read;
 
@@ -7,21 +8,32 @@ use super::read;
 const CUT: &str = "=8<= end of block =8<=";
 
 /// One step of a tour: commands, and what they print.
-struct Step {
+pub(super) struct Step {
+    /// The chapter it stands in.
+    pub(super) folder: String,
     commands: String,
     expected: String,
 }
 
 /// The steps between the tour's marks: each `sh` block with the `text` block after it.
-fn tour(document: &str) -> Vec<Step> {
+pub(super) fn tour(document: &str) -> Vec<Step> {
     let text = read(document);
     let (_, rest) = text.split_once("<!-- tour -->\n").expect("no tour");
     let (tour, _) = rest.split_once("<!-- end of tour -->").expect("the tour has no end");
     let mut steps: Vec<Step> = Vec::new();
-    for block in tour.split("\n```").skip(1).step_by(2) {
+    let mut folder = "";
+    for (index, block) in tour.split("\n```").enumerate() {
+        if index % 2 == 0 {
+            folder = block.lines().filter_map(|line| line.strip_prefix("## ")).last().unwrap_or(folder);
+            continue;
+        }
         let (language, content) = block.split_once('\n').unwrap();
         match language {
-            "sh" => steps.push(Step { commands: content.to_owned(), expected: String::new() }),
+            "sh" => steps.push(Step {
+                folder: folder.to_owned(),
+                commands: content.to_owned(),
+                expected: String::new(),
+            }),
             "text" => content.clone_into(&mut steps.last_mut().unwrap().expected),
             other => panic!("{document}: a block of {other} in the tour"),
         }
@@ -46,12 +58,15 @@ fn is_as_shown(shown: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Runs the commands of a document and compares what they print with what it shows.
-pub(super) fn take_tour(program: &Program, document: &str) {
+/// Runs the commands of a document and compares what they print with what it shows. Gives what they had done.
+pub(super) fn take_tour(program: &Program, document: &str) -> Vec<Done> {
     let steps = tour(document);
-    let script: String =
-        steps.iter().map(|step| format!("{}\nprintf '%s' '{CUT}'\n", step.commands)).collect();
-    let output = program.shell(&script);
+    let script: String = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| format!("export STEP={index}\n{}\nprintf '%s' '{CUT}'\n", step.commands))
+        .collect();
+    let (output, done) = program.recorded(&script);
     let outputs: Vec<&str> = output.split(CUT).collect();
     assert_eq!(outputs.len(), steps.len() + 1);
     for (step, output) in steps.iter().zip(outputs) {
@@ -62,6 +77,7 @@ pub(super) fn take_tour(program: &Program, document: &str) {
             step.expected
         );
     }
+    done
 }
 
 #[test]

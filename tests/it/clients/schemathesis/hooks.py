@@ -17,8 +17,12 @@ import schemathesis
 from hypothesis import strategies as st
 
 API = os.environ["SCHEMATHESIS_API"]
-# Whose things are put into requests.
+# Whose things are put into requests: an administrator.
 OWNER = os.environ["SCHEMATHESIS_OWNER"]
+# Those who carry the run: nothing may be done to their accounts.
+CARRIERS = os.environ["SCHEMATHESIS_CARRIERS"].split(",")
+# Tokens that replace passwords, each of another account.
+RESETS = os.environ["SCHEMATHESIS_RESETS"].split(",")
 # Whether requests carry the owner's token.
 SIGNED_IN = os.environ["SCHEMATHESIS_SIGNED_IN"] == "yes"
 # Where it is written down what was answered.
@@ -176,6 +180,28 @@ def as_somebody_new(case):
             case.body[field] = PASSWORD
 
 
+def into_reset(case):
+    if RESETS and next(numbers) % 4 == 0:
+        case.body["token"] = RESETS.pop()
+
+
+def into_login_of_ones_own(case):
+    as_somebody_new(case)
+    if SIGNED_IN:
+        token = case.headers["Authorization"].split(" ")[1]
+        case.path_parameters["id"] = ask("GET", "/api/auth/logins", token=token).json()["items"][0]["id"]
+
+
+def into_new_address(case):
+    into_registration(case)
+    as_somebody_new(case)
+
+
+def into_new_name(case):
+    case.body["username"] = f"{next(numbers)}{case.body['username']}"[:32]
+    as_somebody_new(case)
+
+
 def into_resumed(case):
     case.path_parameters["id"] = world.chat["reply_id"]
     if "Last-Event-ID" in case.headers:
@@ -225,6 +251,15 @@ FEEDS = {
     "register": into_registration,
     "sign_up": into_registration,
     "refresh": into_refresh,
+    "reset_password": into_reset,
+    "change_email": into_new_address,
+    "change_username": into_new_name,
+    "end_login": into_login_of_ones_own,
+    "end_other_logins": as_somebody_new,
+    "admin_user": into_path(lambda: world.account["id"]),
+    "grant_role": into_path(lambda: person()["id"]),
+    "admin_deactivate": into_path(lambda: person()["id"]),
+    "admin_end_logins": into_path(lambda: person()["id"]),
     "logout": as_somebody_new,
     "change_password": as_somebody_new,
     "deactivate": as_somebody_new,
@@ -359,9 +394,22 @@ def into_chatkit(case):
 FEEDS["chatkit"] = into_chatkit
 
 # These name nothing that an earlier step of a walk has made.
-ALWAYS = ("login", "sign_in", "register", "sign_up", "refresh", "store_file", "start_quiz")
-# Whoever these are called by is signed in no longer.
-LAST_WORDS = ("logout", "change_password", "deactivate")
+ALWAYS = (
+    "login",
+    "sign_in",
+    "register",
+    "sign_up",
+    "refresh",
+    "reset_password",
+    "change_email",
+    "change_username",
+    "store_file",
+    "start_quiz",
+)
+# Whoever these are called by is signed in no longer, or cannot prove who it is for a while.
+LAST_WORDS = ("logout", "change_password", "change_email", "deactivate", "end_login", "end_other_logins")
+# These do something to whom they name.
+TO_SOMEBODY = ("grant_role", "admin_deactivate", "admin_end_logins")
 
 
 def in_stateful(case):
@@ -384,6 +432,8 @@ def before_call(context, case, kwargs):
     operation = case.operation.definition.raw.get("operationId")
     if operation in LAST_WORDS and OWNER in str((case.headers or {}).get("Authorization")):
         as_somebody_new(case)
+    if operation in TO_SOMEBODY and (case.path_parameters or {}).get("id") in CARRIERS:
+        case.path_parameters["id"] = person()["id"]
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if isinstance(case.body, dict):
