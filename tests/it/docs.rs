@@ -65,7 +65,8 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
         Done::Command { .. } => None,
     });
     let called: BTreeSet<&str> = calls.collect();
-    let uncalled: Vec<&String> = all.iter().filter(|operation| !called.contains(operation.as_str())).collect();
+    let uncalled: Vec<&String> =
+        all.iter().filter(|operation| !called.contains(operation.as_str())).collect();
     assert!(uncalled.is_empty(), "{EXAMPLES} shows no command for {uncalled:?}");
 
     let made = collection::collection(&done, &tour::tour(EXAMPLES), &description);

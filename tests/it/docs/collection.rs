@@ -65,10 +65,9 @@ pub(super) fn operations(described: &Value) -> BTreeMap<String, Value> {
     paths
         .iter()
         .flat_map(|(path, item)| {
-            item.as_object()
-                .unwrap()
-                .iter()
-                .map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation.clone()))
+            item.as_object().unwrap().iter().map(move |(method, operation)| {
+                (format!("{} {path}", method.to_uppercase()), operation.clone())
+            })
         })
         .collect()
 }
@@ -136,7 +135,8 @@ fn item(call: &Call, at: usize, name: &str, description: &str, values: &Values) 
     if values.is_first(at) {
         let lines = ["// Addresses and names that nobody has yet.", "const run = Date.now().toString(36);"];
         let saves = checks::save("run", "run");
-        scripts.push(script("prerequest", lines.iter().map(|line| (*line).to_owned()).chain(saves).collect()));
+        scripts
+            .push(script("prerequest", lines.iter().map(|line| (*line).to_owned()).chain(saves).collect()));
     }
     let saves = values.saved(at).flat_map(|saved| checks::saving(&saved.name, &saved.place));
     let checks = if is_upgrade { checks::no_upgrade() } else { checks::of(call) };

@@ -35,10 +35,13 @@ pub(super) fn of(call: &Call) -> Vec<String> {
             }
             lines.extend(test("the answer has its shape", shape));
         }
-        _ if !call.media.is_empty() => lines.extend(test("the answer has its type", [format!(
-            "pm.expect(pm.response.headers.get('Content-Type')).to.include({});",
-            quoted(&call.media)
-        )])),
+        _ if !call.media.is_empty() => lines.extend(test(
+            "the answer has its type",
+            [format!(
+                "pm.expect(pm.response.headers.get('Content-Type')).to.include({});",
+                quoted(&call.media)
+            )],
+        )),
         _ => {}
     }
     lines
@@ -47,9 +50,10 @@ pub(super) fn of(call: &Call) -> Vec<String> {
 /// What is checked where a request for an upgrade asks for none.
 pub(super) fn no_upgrade() -> Vec<String> {
     let mut lines = status(426);
-    lines.extend(test("the answer has its shape", [
-        "pm.expect(pm.response.json().code).to.eql(\"upgrade_required\");".to_owned(),
-    ]));
+    lines.extend(test(
+        "the answer has its shape",
+        ["pm.expect(pm.response.json().code).to.eql(\"upgrade_required\");".to_owned()],
+    ));
     lines
 }
 

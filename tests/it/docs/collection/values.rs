@@ -58,7 +58,12 @@ impl Values {
         let mut used: BTreeMap<String, usize> = BTreeMap::new();
         for (at, one) in done.iter().enumerate() {
             if let Done::Call(call) = one {
-                used.extend(wanted(call).into_iter().filter(|value| known.contains_key(value)).map(|value| (value, at)));
+                used.extend(
+                    wanted(call)
+                        .into_iter()
+                        .filter(|value| known.contains_key(value))
+                        .map(|value| (value, at)),
+                );
             }
             for leaf in leaves(one, &names[at]) {
                 known.entry(leaf.value.clone()).or_insert((at, leaf));
@@ -77,7 +82,11 @@ impl Values {
             let until = match used.get(value) {
                 Some(until) => *until,
                 // Whoever has signed in is signed in, also where the examples go on otherwise.
-                None if leaf.place == "body.access_token" && busy.get("access_token").is_none_or(|until| until < at) => 0,
+                None if leaf.place == "body.access_token"
+                    && busy.get("access_token").is_none_or(|until| until < at) =>
+                {
+                    0
+                }
                 None => continue,
             };
             let numbered = (2..).map(|number| format!("{}_{number}", leaf.name));
@@ -138,7 +147,11 @@ impl Values {
     }
 
     fn person(&self, name: &str) -> String {
-        if self.people.contains(&name.to_lowercase()) { format!("{name}-{{{{run}}}}") } else { name.to_owned() }
+        if self.people.contains(&name.to_lowercase()) {
+            format!("{name}-{{{{run}}}}")
+        } else {
+            name.to_owned()
+        }
     }
 
     /// The value of a parameter of an address: also numbers, where the answer calls them so.
@@ -151,7 +164,8 @@ impl Values {
 
     /// The variable that is a whole address, when an answer gave it.
     pub(super) fn whole_address(&self, target: &str, _at: usize) -> Option<String> {
-        let address = self.names.iter().find(|(value, _)| value.starts_with("http") && value.ends_with(target))?;
+        let address =
+            self.names.iter().find(|(value, _)| value.starts_with("http") && value.ends_with(target))?;
         Some(format!("{{{{{}}}}}", address.1))
     }
 }
@@ -194,7 +208,9 @@ fn wanted(call: &Call) -> Vec<String> {
         .collect();
     wanted.extend(call.json().iter().flat_map(short_ids).map(|(_, value)| value));
     let query = call.target.split_once('?').map_or("", |(_, query)| query);
-    wanted.extend(query.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| numbered(key, value)));
+    wanted.extend(
+        query.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| numbered(key, value)),
+    );
     let address = call.header("host").map(|host| format!("http://{host}{}", call.target));
     wanted.extend(address);
     wanted
@@ -242,7 +258,12 @@ fn leaves(one: &Done, name: &str) -> Vec<Leaf> {
                 Value::Number(number) => numbered(key, &number.to_string()),
                 _ => return,
             };
-            let leaf = Leaf { key: key.to_owned(), name: variable(key, place, owner), place: place.to_owned(), value };
+            let leaf = Leaf {
+                key: key.to_owned(),
+                name: variable(key, place, owner),
+                place: place.to_owned(),
+                value,
+            };
             if leaf.key.is_empty() || !is_needed(&leaf) {
                 return;
             }
@@ -289,7 +310,8 @@ fn finder(events: &[Value], index: usize) -> Option<String> {
 
 /// The variable for a field: its own name, where that says enough.
 fn variable(key: &str, place: &str, owner: &str) -> String {
-    let parents = place.split(['.', '[']).filter(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    let parents =
+        place.split(['.', '[']).filter(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
     let parent = parents.rev().nth(1).filter(|parent| !["item", "items", "data", "body"].contains(parent));
     match key {
         "id" => format!("{}_id", parent.unwrap_or(owner)),
