@@ -220,9 +220,18 @@ impl<'a> Usage<'a> {
     /// Another address and another name.
     async fn profile(&self) {
         for (path, body) in [
-            ("/api/users/me/email", json!({"email": format!("{MARK}-third@mail.example"), "password": PASSWORD})),
-            ("/api/users/me/email", json!({"email": format!("{MARK}-second@mail.example"), "password": PASSWORD})),
-            ("/api/users/me/email", json!({"email": format!("{MARK}-fourth@mail.example"), "password": MARK})),
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-third@mail.example"), "password": PASSWORD}),
+            ),
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-second@mail.example"), "password": PASSWORD}),
+            ),
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-fourth@mail.example"), "password": MARK}),
+            ),
             ("/api/users/me/username", json!({"username": format!("{MARK}-third")})),
             ("/api/users/me/username", json!({"username": format!("{MARK}-second")})),
         ] {
@@ -230,7 +239,8 @@ impl<'a> Usage<'a> {
         }
         assert!(self.get("/api/auth/me").await.is(200).text.contains(&format!("{MARK}-third")));
         // Whoever had the old address is told.
-        let told = async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
+        let told =
+            async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
         assert!(within(SOON, told).await, "the old address was not told");
     }
 
