@@ -72,6 +72,13 @@ enum WriteError {
 impl Mailer {
     /// Sends until `stop`. What is being sent then is given up; somebody sends it again.
     pub async fn run(self, stop: CancellationToken) {
+        // There from the start, so that an alert can see the first one rise.
+        for kind in MailKind::ALL {
+            for outcome in ["sent", "put_off", "given_up", "needless"] {
+                metrics::counter!("verbatim_mails_total", "kind" => kind.as_str(), "outcome" => outcome)
+                    .increment(0);
+            }
+        }
         loop {
             let sent = tokio::select! {
                 sent = self.send_due() => sent,

@@ -16,7 +16,7 @@ const BUCKETS: [f64; 16] =
 
 /// Counters without labels that stand at 0 from the start: one that appears with its first count has no rise that an alert
 /// could see.
-const COUNTERS: [&str; 18] = [
+const COUNTERS: [&str; 17] = [
     "verbatim_append_conflicts_total",
     "verbatim_appends_parted_total",
     "verbatim_chatkit_hang_ups_total",
@@ -33,17 +33,21 @@ const COUNTERS: [&str; 18] = [
     "verbatim_relay_published_total",
     "verbatim_slow_clients_cut_total",
     "verbatim_spans_exported_total",
-    "verbatim_throttled_total",
     "verbatim_tool_calls_refused_total",
 ];
 
 /// The same with one label, whose values are known.
-const LABELLED: [(&str, &str, &[&str]); 5] = [
+const LABELLED: [(&str, &str, &[&str]); 6] = [
     ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
     ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
     ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
-    ("verbatim_sign_ins_total", "outcome", &["accepted", "refused"]),
+    ("verbatim_sign_ins_total", "outcome", &["accepted", "refused", "locked"]),
     ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),
+    (
+        "verbatim_throttled_total",
+        "policy",
+        &["rate", "messages", "tokens", "at_once", "reads", "sign_in", "register", "refresh", "reset"],
+    ),
 ];
 
 /// Starts counting. None when another recorder is installed already.

@@ -9,6 +9,7 @@ use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::NatsServer;
 use crate::sockets::client;
+use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
 /// What a metric is told with: its labels, with the values that were met.
 type Told = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
@@ -146,6 +147,17 @@ async fn running() -> String {
     let nats = NatsServer::start().await;
     let mut place = Place::new(Form::Server, None).await;
     place.set("NATS_URL", nats.url());
+    // The provider fails once and answers from then on; no mail server is there.
+    let provider =
+        OpenAiServer::start([Act::error(500, "server_error"), Act::reply(&["Good", " morning"])]).await;
+    for (name, value) in [
+        ("OPENAI_API_KEY", KEY.to_owned()),
+        ("OPENAI_BASE_URL", provider.base_url()),
+        ("SMTP_URL", "smtp://127.0.0.1:1".to_owned()),
+        ("MAIL_FROM", "chat@verbatim.example".to_owned()),
+    ] {
+        place.set(name, value);
+    }
     place.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
     place.set("REPLY_WAIT_SECONDS", "20".to_owned());
     let http = http();
@@ -164,6 +176,9 @@ async fn running() -> String {
     let account = json!({"email": "ada@mail.example", "username": "ada", "password": "correct horse 7"});
     let signed_up: Value = serde_json::from_str(&post("/api/auth/register", "", account).await).unwrap();
     let token = signed_up["access_token"].as_str().unwrap();
+    let wrong = json!({"email": "ada@mail.example", "password": "wrong horse 7"}).to_string();
+    let call = http.post(format!("{base}/api/auth/login")).header("content-type", "application/json");
+    assert_eq!(call.body(wrong).send().await.unwrap().status(), 401);
     post("/api/chat", token, json!({"message": "Good morning"})).await;
     post("/api/chat/stream", token, json!({"message": "Good morning"})).await;
     let bearer = format!("Bearer {token}");

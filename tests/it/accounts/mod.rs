@@ -7,7 +7,7 @@ mod import;
 mod lockout;
 mod logins;
 mod mail;
-mod mail_server;
+pub(crate) mod mail_server;
 mod many;
 mod profile;
 mod recovery;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::task::JoinSet;
 
+use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::NatsServer;
@@ -158,6 +159,8 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
     let heard = Overheard::from(&nats).await;
+    let (mail_user, mail_password) = (format!("{MARK}-mail-user"), format!("{MARK}-smtp-password"));
+    let mail = MailServer::with(json!({"user": mail_user, "password": mail_password})).await;
     let mut place = Place::new(Form::Server, Some("panic")).await;
     let database = {
         use sqlx::ConnectOptions as _;
@@ -174,7 +177,13 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         ("PROVIDER_TRACEPARENT", "on".to_owned()),
         ("OPENAI_API_KEY", KEY.to_owned()),
         ("OPENAI_BASE_URL", provider.base_url()),
-        ("AI_MODELS", "another-model".to_owned()),
+        ("AI_PROVIDERS", "openai".to_owned()),
+        ("AI_SERVICES__GROQ_API_KEY", format!("{MARK}-groq")),
+        ("AI_SERVICES__OPEN_ROUTER_API_KEY_1", format!("{MARK}-router")),
+        ("AI_SERVICES__GEMINI_API_KEY", format!("{MARK}-gemini")),
+        ("SMTP_URL", mail.url("smtp", &format!("{mail_user}:{mail_password}@"))),
+        ("MAIL_FROM", "chat@verbatim.example".to_owned()),
+        ("EMAIL__GMAIL_APP_PASSWORD", format!("{MARK}-mail-password")),
         ("SYSTEM_PROMPT", format!("{MARK}-prompt")),
         ("JWT_SECRET_KEY", format!("{MARK}-jwt-secret-of-more-than-32-characters")),
         ("MASTER_KEY", MASTER_KEY.to_owned()),
@@ -188,7 +197,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         place.set(name, value);
     }
     let (node, base, _) = place.start(&http(), SOON).await.unwrap();
-    let usage = Usage::new(&base, &provider).await;
+    let usage = Usage::new(&base, &provider, &mail).await;
     usage.everything().await;
     let broken = usage.panic().await;
 

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use verbatim::planted::PANIC;
 
 use super::MARK;
+use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
+use crate::kill::process::{SOON, within};
 use crate::sockets::client;
 use crate::support::client::{Answer, Call};
 use crate::support::openai_server::OpenAiServer;
@@ -22,6 +24,7 @@ pub(super) struct Usage<'a> {
     http: reqwest::Client,
     base: String,
     provider: &'a OpenAiServer,
+    mail: &'a MailServer,
     token: Mutex<String>,
     /// Tokens, tickets and signatures that were given out.
     secrets: Mutex<Vec<String>>,
@@ -29,11 +32,12 @@ pub(super) struct Usage<'a> {
 }
 
 impl<'a> Usage<'a> {
-    pub(super) async fn new(base: &str, provider: &'a OpenAiServer) -> Self {
+    pub(super) async fn new(base: &str, provider: &'a OpenAiServer, mail: &'a MailServer) -> Self {
         let usage = Self {
             http: http(),
             base: base.to_owned(),
             provider,
+            mail,
             token: Mutex::default(),
             secrets: Mutex::default(),
             refusals: Mutex::default(),
@@ -192,6 +196,52 @@ impl<'a> Usage<'a> {
         assert!(self.get("/api/auth/me").await.is(200).text.contains(MARK));
         let change = json!({"old_password": MARK, "new_password": format!("{MARK}-password-2"), "current_password": MARK});
         assert!(self.post("/api/auth/password", &change).await.status >= 400);
+        self.recovery().await;
+        self.profile().await;
+    }
+
+    /// A new password by mail, for the second account.
+    async fn recovery(&self) {
+        for email in [format!("{MARK}-second@mail.example"), format!("{MARK}-nobody@mail.example")] {
+            self.post("/api/auth/password/forgot", &json!({"email": email})).await.is(202);
+        }
+        assert!(within(SOON, async || !self.mail.mails().is_empty()).await, "no mail came");
+        let token = self.mail.mails()[0].token();
+        self.secrets.lock().unwrap().push(token.clone());
+        for (token, password) in [(MARK, PASSWORD), (token.as_str(), MARK)] {
+            let body = json!({"token": token, "password": password, "new_password": password});
+            assert!(self.post("/api/auth/password/reset", &body).await.status >= 400);
+        }
+        let password = format!("{MARK}-password-3");
+        let body = json!({"token": token, "password": password, "new_password": password});
+        self.post("/api/auth/password/reset", &body).await;
+    }
+
+    /// Another address and another name.
+    async fn profile(&self) {
+        for (path, body) in [
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-third@mail.example"), "password": PASSWORD}),
+            ),
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-second@mail.example"), "password": PASSWORD}),
+            ),
+            (
+                "/api/users/me/email",
+                json!({"email": format!("{MARK}-fourth@mail.example"), "password": MARK}),
+            ),
+            ("/api/users/me/username", json!({"username": format!("{MARK}-third")})),
+            ("/api/users/me/username", json!({"username": format!("{MARK}-second")})),
+        ] {
+            self.sent(self.call(Method::PUT, path).json(&body)).await;
+        }
+        assert!(self.get("/api/auth/me").await.is(200).text.contains(&format!("{MARK}-third")));
+        // Whoever had the old address is told.
+        let told =
+            async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
+        assert!(within(SOON, told).await, "the old address was not told");
     }
 
     async fn socket(&self) {
