@@ -216,7 +216,10 @@ async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db:
     app.person().await;
     app.caught_up().await;
     let mut held = db.begin().await.unwrap();
-    sqlx::query("SELECT FROM checkpoints WHERE projection = 'users' FOR UPDATE").execute(&mut *held).await.unwrap();
+    sqlx::query("SELECT FROM checkpoints WHERE projection = 'users' FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
     let made = register(&app, "new@mail.example", None).await.is(201);
     let access = made.field("access_token");
     for answer in [login(&app, "new@mail.example", PASSWORD).await, me(&app, &access).await] {
