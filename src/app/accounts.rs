@@ -275,12 +275,26 @@ impl App {
         Ok(self.admit(token).await?.actor)
     }
 
-    /// A user's profile.
+    /// A user's profile. One who was registered a moment ago, by a command or at another process, may not be in the read
+    /// model yet: that is waited for.
     ///
     /// # Errors
-    /// `NotFound`, or the database's.
+    /// `NotFound`; `Unavailable` when it was waited for in vain; the database's.
     pub async fn user(&self, user: UserId) -> Result<UserRow, AppError> {
-        users::query::by_id(&self.parts.pool, user.uuid()).await?.ok_or_else(AppError::not_found)
+        let parts = &self.parts;
+        if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
+            return Ok(row);
+        }
+        let head = parts.reader.last_settled().await.map_err(AppError::unavailable)?;
+        self.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
+        if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
+            return Ok(row);
+        }
+        // Somebody whom the log knows is not "not there" because a projection stands still.
+        match parts.executor.state::<User>(&user.to_string()).await?.id() {
+            Some(_) => Err(AppError::unavailable(anyhow::anyhow!("the users are behind the log"))),
+            None => Err(AppError::not_found()),
+        }
     }
 
     /// The profile of somebody whose account is known to be there, though the read model may not have it yet: it may have been

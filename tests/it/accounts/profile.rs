@@ -208,3 +208,27 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
     assert_eq!((&user["role"], &user["is_active"]), (&json!("user"), &json!(true)));
     app.end().await;
 }
+
+/// Whoever was registered a moment ago, at another process or by a command, is no stranger because a read model lags.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    app.person().await;
+    app.caught_up().await;
+    let mut held = db.begin().await.unwrap();
+    sqlx::query("SELECT FROM checkpoints WHERE projection = 'users' FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let made = register(&app, "new@mail.example", None).await.is(201);
+    let access = made.field("access_token");
+    for answer in [login(&app, "new@mail.example", PASSWORD).await, me(&app, &access).await] {
+        answer.refused(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    held.rollback().await.unwrap();
+    app.caught_up().await;
+    login(&app, "new@mail.example", PASSWORD).await.is(200);
+    me(&app, &access).await.is(200);
+    app.end().await;
+}
