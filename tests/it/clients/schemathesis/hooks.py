@@ -171,10 +171,12 @@ def into_refresh(case):
         case.body["refresh_token"] = person()["refresh_token"]
 
 
-def as_somebody_new(case):
-    if not SIGNED_IN:
-        return
-    case.headers["Authorization"] = f"Bearer {person()['access_token']}"
+def by_somebody_new(case):
+    if SIGNED_IN:
+        case.headers["Authorization"] = f"Bearer {person()['access_token']}"
+
+
+def with_right_password(case):
     for field in ("password", "current_password"):
         if isinstance(case.body, dict) and field in case.body:
             case.body[field] = PASSWORD
@@ -186,7 +188,6 @@ def into_reset(case):
 
 
 def into_login_of_ones_own(case):
-    as_somebody_new(case)
     if SIGNED_IN:
         token = case.headers["Authorization"].split(" ")[1]
         case.path_parameters["id"] = ask("GET", "/api/auth/logins", token=token).json()["items"][0]["id"]
@@ -194,12 +195,11 @@ def into_login_of_ones_own(case):
 
 def into_new_address(case):
     into_registration(case)
-    as_somebody_new(case)
+    with_right_password(case)
 
 
 def into_new_name(case):
     case.body["username"] = f"{next(numbers)}{case.body['username']}"[:32]
-    as_somebody_new(case)
 
 
 def into_resumed(case):
@@ -255,14 +255,12 @@ FEEDS = {
     "change_email": into_new_address,
     "change_username": into_new_name,
     "end_login": into_login_of_ones_own,
-    "end_other_logins": as_somebody_new,
     "admin_user": into_path(lambda: world.account["id"]),
     "grant_role": into_path(lambda: person()["id"]),
     "admin_deactivate": into_path(lambda: person()["id"]),
     "admin_end_logins": into_path(lambda: person()["id"]),
-    "logout": as_somebody_new,
-    "change_password": as_somebody_new,
-    "deactivate": as_somebody_new,
+    "change_password": with_right_password,
+    "deactivate": with_right_password,
     "chat": into_chat,
     "chat_stream": into_chat,
     "resume_stream": into_resumed,
@@ -431,7 +429,7 @@ def whole(value):
 def before_call(context, case, kwargs):
     operation = case.operation.definition.raw.get("operationId")
     if operation in LAST_WORDS and OWNER in str((case.headers or {}).get("Authorization")):
-        as_somebody_new(case)
+        by_somebody_new(case)
     if operation in TO_SOMEBODY and (case.path_parameters or {}).get("id") in CARRIERS:
         case.path_parameters["id"] = person()["id"]
     if case.meta is None or not case.meta.generation.mode.is_positive:
