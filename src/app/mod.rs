@@ -5,12 +5,14 @@
 //!
 //! [`accounts`]: registration, sign-in, logins · [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation · [`turns`]: what is done with it ·
+//! [`branches`]: other replies, edited messages, and going from branch to branch ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
 //! need · [`limits`], [`seats`]: how often, and how many at a time.
 
 pub mod accounts;
+pub mod branches;
 pub mod context;
 pub mod conversations;
 pub mod error;

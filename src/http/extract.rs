@@ -16,6 +16,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+mod branches;
+
+pub use branches::{Lenient, PathBranch, PathMessage, Wanted};
+
 use super::error::{ApiError, FieldError};
 use super::request_id;
 use super::{Doors, HttpSettings};

@@ -1,8 +1,9 @@
 //! The chat API: accounts, chat with streaming, history, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] holds its formats; [`accounts`], [`chat`], [`history`], [`quizzes`], [`replies`] and [`socket`] its routes.
+//! [`wire`] holds its formats; [`accounts`], [`branches`], [`chat`], [`history`], [`quizzes`], [`replies`] and [`socket`] its routes.
 
 pub mod accounts;
+pub mod branches;
 pub mod chat;
 pub mod history;
 pub mod quizzes;
@@ -20,6 +21,7 @@ use super::extract::Surface;
 pub fn routes() -> ApiRouter<Doors> {
     ApiRouter::new()
         .merge(accounts::routes())
+        .merge(branches::routes())
         .merge(chat::routes())
         .merge(history::routes())
         .merge(quizzes::routes())
