@@ -26,7 +26,7 @@ async fn rebuilt(log: &Log, projection: &dyn Projection) -> Result<RebuildReport
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
     let log = Log::new(&pool);
-    let mut random = StdRng::seed_from_u64(20);
+    let mut random = StdRng::seed_from_u64(31);
     let mut given = Vec::new();
     let running = log.run(models::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
