@@ -1,5 +1,6 @@
 //! What holds for every aggregate whatever it is asked: checked with random lists of commands.
 
+mod branches;
 mod files;
 mod items;
 mod laws;

@@ -93,6 +93,15 @@ impl AppError {
         Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
     }
 
+    /// Something of a branch is meant that is not the active one.
+    pub fn other_branch() -> Self {
+        Self::new(
+            Kind::Conflict,
+            "branch_not_active",
+            "This stands on another branch of the conversation; go to that branch first.",
+        )
+    }
+
     /// Something was answered that waits for no answer, or does not any more.
     pub fn not_pending() -> Self {
         Self::new(Kind::Conflict, "not_pending", "This does not wait for an answer.")
@@ -310,6 +319,19 @@ impl From<ConversationError> for AppError {
             | ConversationError::UnknownReply
             | ConversationError::UnknownItem => Self::not_found(),
             ConversationError::NotPending => Self::not_pending(),
+            ConversationError::OtherBranch => Self::other_branch(),
+            // As a conversation that does not exist.
+            ConversationError::UnknownBranch => Self::not_found(),
+            ConversationError::RepliesOwed => Self::new(
+                Kind::Conflict,
+                "replies_owed",
+                "Replies are being made on this branch; wait for them or cancel them first.",
+            ),
+            ConversationError::TooManyBranches { limit } => Self::new(
+                Kind::Conflict,
+                "too_many_branches",
+                format!("A conversation can have at most {limit} branches."),
+            ),
             ConversationError::TooManyWaiting { limit } => Self::new(
                 Kind::Conflict,
                 "too_many_waiting",

@@ -7,6 +7,7 @@
 //! [`recovery`]: forgotten passwords · [`administration`]: what others do with accounts · [`audit`]: reading the log ·
 //! [`conversations`]: messages, titles, marks, history ·
 //! [`threads`]: everything that stands in a conversation · [`turns`]: what is done with it ·
+//! [`branches`]: other replies, edited messages, and going from branch to branch ·
 //! [`quizzes`]: quizzes, from the first question to the score ·
 //! [`files`], [`uploads`]: what people bring · [`models`]: what may be asked for ·
 //! [`replies`]: following, awaiting and cancelling a reply, its provenance · [`sockets`]: what open streams and sockets
@@ -16,6 +17,7 @@ pub mod accounts;
 pub mod administration;
 pub mod attempts;
 pub mod audit;
+pub mod branches;
 pub mod context;
 pub mod conversations;
 pub mod error;

@@ -1,5 +1,5 @@
-//! What a person does with what stands in a conversation: going back, answering what an answer asked, feedback, and
-//! stopping by hanging up.
+//! What a person does with what stands in a conversation: answering what an answer asked, feedback, and stopping by hanging
+//! up.
 
 use aggregates::conversation::{Conversation, ConversationCommand, ConversationEvent};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
@@ -30,41 +30,6 @@ pub struct Answers {
 }
 
 impl App {
-    /// Goes back to a message of the actor's and asks for another reply to it. What stands after it is left behind.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` when it is no message of a person's; `Throttled`; those of the log.
-    pub async fn ask_again(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        conversation: ConversationId,
-        message: MessageId,
-        reply: WantedReply,
-    ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
-            return Ok(sent);
-        }
-        let row = self.item(actor, conversation, message).await?;
-        let Entry::Message { model, .. } = row.entry else {
-            return Err(AppError::new(
-                Kind::Invalid,
-                "not_a_message",
-                "Only one's own message can be asked again.",
-            ));
-        };
-        let (at, deadline) = self.now_and_deadline();
-        let command = ConversationCommand::AskAgain {
-            by: actor.user,
-            message_id: message,
-            message_position: row.position,
-            reply: WantedReply { model: reply.model.or(model), ..reply },
-            at,
-            deadline,
-        };
-        self.ask(request, actor, conversation, message, command).await
-    }
-
     /// Tells what the page's tool came to: the newest thing in the conversation must be a call that waits.
     ///
     /// # Errors
@@ -94,7 +59,7 @@ impl App {
             at,
             deadline,
         };
-        self.ask(request, actor, conversation, item, command).await
+        self.ask(request, actor, conversation, item, Asking::of(command)).await
     }
 
     /// Answers the questions of an item that waits, or skips them. Questions without an answer count as skipped; of several
@@ -133,7 +98,7 @@ impl App {
             at,
             deadline,
         };
-        self.ask(request, actor, conversation, item, command).await
+        self.ask(request, actor, conversation, item, Asking::of(command)).await
     }
 
     /// Records what a person thinks of items of a conversation.
@@ -218,25 +183,27 @@ impl App {
     }
 
     /// Carries out a command that asks for a reply to `asker`.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         request: &RequestContext,
         actor: Actor,
         conversation: ConversationId,
         asker: MessageId,
-        command: ConversationCommand,
+        asking: Asking,
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        // The request for the reply has to be the last event of all.
+        let intent = (asking.beside)(intent)
+            .then::<Conversation>(conversation, asking.command)
             .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
         let outcome = self.run_as_message(request, actor, conversation.uuid(), intent).await?;
         self.sent(conversation, asker, outcome).await
     }
 
     /// What the same request with its key came to before.
-    async fn asked_before(
+    pub(super) async fn asked_before(
         &self,
         request: &RequestContext,
         actor: Actor,
@@ -285,9 +252,30 @@ impl App {
         }))
     }
 
-    fn now_and_deadline(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+    pub(super) fn now_and_deadline(&self) -> (DateTime<Utc>, DateTime<Utc>) {
         let now = self.parts.clock.now();
         (now, now + self.parts.settings.reply_deadline)
+    }
+}
+
+/// A command that asks for a reply, and what is written with it.
+pub(super) struct Asking {
+    command: ConversationCommand,
+    beside: Box<dyn FnOnce(Intent) -> Intent + Send>,
+}
+
+impl Asking {
+    /// A command alone.
+    pub(super) fn of(command: ConversationCommand) -> Self {
+        Self::with(command, |intent| intent)
+    }
+
+    /// A command, and what is added to the intent before it.
+    pub(super) fn with(
+        command: ConversationCommand,
+        beside: impl FnOnce(Intent) -> Intent + Send + 'static,
+    ) -> Self {
+        Self { command, beside: Box::new(beside) }
     }
 }
 

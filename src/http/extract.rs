@@ -16,6 +16,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+mod branches;
+
+pub use branches::{Lenient, PathBranch, PathMessage, Wanted};
+
 use super::docs::failures::refuses;
 use super::error::{ApiError, FieldError};
 use super::object::Object;
@@ -203,7 +207,12 @@ impl OperationInput for PathId {
 
 /// Documents the id in a path.
 pub(super) fn document_id(operation: &mut Operation, description: &str, schema: schemars::Schema) {
-    let parameter_data = data("id", description, true, schema);
+    document_path(operation, "id", description, schema);
+}
+
+/// Documents a part of a path.
+fn document_path(operation: &mut Operation, name: &str, description: &str, schema: schemars::Schema) {
+    let parameter_data = data(name, description, true, schema);
     let style = aide::openapi::PathStyle::Simple;
     operation.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style }));
     refuses(operation, &[404]);

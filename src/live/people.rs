@@ -32,12 +32,25 @@ pub enum Item {
     Message(MessageRow),
     /// The owner has read so far.
     Read(ReadMark),
-    /// What stood after a message was left behind.
+    /// What stood after a message is not on the active branch any more.
     Rewound {
         /// In which conversation.
         conversation: Uuid,
-        /// The message that stays, with everything before it.
+        /// The message that stays, with everything before it; or that goes too.
         message: MessageId,
+        /// Whether another message takes its place.
+        edited: bool,
+        /// The branch that began; none from a process of an older version.
+        branch: Option<u32>,
+        /// Place of the event in the log.
+        position: i64,
+    },
+    /// The conversation goes on with another branch.
+    Switched {
+        /// Which conversation.
+        conversation: Uuid,
+        /// The branch.
+        branch: u32,
         /// Place of the event in the log.
         position: i64,
     },
@@ -60,7 +73,7 @@ impl Item {
         match self {
             Self::Message(row) => Some(row.position),
             Self::Read(mark) => Some(mark.position),
-            Self::Rewound { position, .. } => Some(*position),
+            Self::Rewound { position, .. } | Self::Switched { position, .. } => Some(*position),
             Self::Writing { .. } | Self::Typing(_) => None,
         }
     }
@@ -234,7 +247,15 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
             position,
         })],
         E::ConversationRewound { message_id, .. } => {
-            vec![Item::Rewound { conversation, message: *message_id, position }]
+            let message = *message_id;
+            vec![Item::Rewound { conversation, message, edited: false, branch: None, position }]
+        }
+        E::BranchBegun { branch, message_id, edited, .. } => {
+            let (message, branch) = (*message_id, Some(*branch));
+            vec![Item::Rewound { conversation, message, edited: *edited, branch, position }]
+        }
+        E::BranchSwitched { branch, .. } => {
+            vec![Item::Switched { conversation, branch: *branch, position }]
         }
         E::ReplyBegun { reply_id, .. } => vec![writing(reply_id, true)],
         // It says nothing: what it brought is shown where that can be shown.

@@ -14,7 +14,7 @@ use super::stored::Stored;
 
 /// Names the shape of the aggregates' states. To be raised when one changes its shape or its meaning: snapshots with
 /// another value are ignored and made again.
-pub const CODE_VERSION: &str = "3";
+pub const CODE_VERSION: &str = "4";
 
 /// A snapshot is due when a stream has grown by so many events since the last one.
 pub const EVERY: i64 = 500;

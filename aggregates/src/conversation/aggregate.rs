@@ -11,6 +11,7 @@ use cqrs_es::event_sink::EventSink;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
+use super::branches::Branches;
 use super::{ConversationCommand, ConversationError, ConversationEvent, decide};
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 
@@ -36,12 +37,12 @@ pub(super) struct Started {
     pub(super) replies: RedBlackTreeMapSync<ReplyId, Entry>,
     /// The replies owed, in the order of their messages. Only the first one may be worked on.
     pub(super) queue: VecDeque<OpenReply>,
-    /// Items that wait for an answer.
-    pub(super) pending: Vec<Pending>,
+    /// Items that wait for an answer, on whichever branch, by their numbers.
+    pub(super) pending: RedBlackTreeMapSync<u32, Pending>,
     /// The number that the next message or item gets.
     pub(super) next: u32,
-    /// Numbers of messages and items that were left behind: from and to, both included, in order.
-    pub(super) left: Vec<(u32, u32)>,
+    /// The branches.
+    pub(super) branches: Branches,
 }
 
 /// What is known of a reply, and of the message or item that asked for it.
@@ -50,6 +51,8 @@ pub(super) struct Entry {
     pub(super) state: ReplyState,
     /// Number of the message or item, in the order in which they came.
     pub(super) number: u32,
+    /// The branch that it stands on of its own.
+    pub(super) branch: u32,
     /// Whether an item asked, not a person's message.
     pub(super) item: bool,
     /// How often it was asked again; counted at the first reply only.
@@ -61,7 +64,6 @@ pub(super) struct Entry {
 pub(super) struct Pending {
     pub(super) item_id: MessageId,
     pub(super) kind: PendingKind,
-    pub(super) number: u32,
 }
 
 /// What an item waits for.
@@ -197,6 +199,25 @@ impl Conversation {
         asked.then(|| ReplyId::again(asker, entry.rounds))
     }
 
+    /// The branch that it goes on with.
+    #[must_use]
+    pub fn active_branch(&self) -> u32 {
+        self.started.as_ref().map_or(0, |started| started.branches.active())
+    }
+
+    /// How many branches it has.
+    #[must_use]
+    pub fn branches(&self) -> usize {
+        self.started.as_ref().map_or(0, |started| started.branches.count())
+    }
+
+    /// Whether a message, or an item that a reply can be asked for, stands on the path of the active branch.
+    #[must_use]
+    pub fn shows(&self, asker: MessageId) -> bool {
+        let shown = |started: &Started| started.entry(asker).is_some_and(|entry| started.is_shown(entry));
+        self.started.as_ref().is_some_and(shown)
+    }
+
     /// Whether it has a title.
     #[must_use]
     pub fn is_titled(&self) -> bool {
@@ -223,8 +244,8 @@ impl Conversation {
             };
             started.replies.size() * (ENTRY + NODE)
                 + started.queue.capacity() * size_of::<OpenReply>()
-                + started.pending.capacity() * size_of::<Pending>()
-                + started.left.capacity() * size_of::<(u32, u32)>()
+                + started.pending.size() * (size_of::<(u32, Pending)>() + 2 * size_of::<usize>() + NODE)
+                + started.branches.approximate_bytes()
                 + started.queue.iter().map(texts).sum::<usize>()
         };
         size_of::<Self>() + self.started.as_ref().map_or(0, started)
@@ -236,8 +257,11 @@ impl Conversation {
 }
 
 impl Started {
-    /// Takes the reply out of the queue and remembers its end.
-    fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32) {
+    /// Takes the reply out of the queue and remembers its end, and whether anything came of it.
+    fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32, stands: bool) {
+        if stands {
+            self.branches.follow();
+        }
         self.queue.retain(|open| open.reply_id != reply_id);
         self.set(reply_id, ReplyState::Ended { ending, attempt });
     }
@@ -252,14 +276,23 @@ impl Started {
     fn enter(&mut self, asker: MessageId, item: bool) -> u32 {
         let number = self.next;
         self.next = number.saturating_add(1);
-        let entry = Entry { state: ReplyState::NotAsked, number, item, rounds: 0 };
+        let branch = self.branches.active();
+        let entry = Entry { state: ReplyState::NotAsked, number, branch, item, rounds: 0 };
         self.replies.insert_mut(ReplyId::of(asker), entry);
+        self.branches.enter(number);
         number
     }
 
     fn wait_for(&mut self, item_id: MessageId, kind: PendingKind) {
         let number = self.enter(item_id, true);
-        self.pending.push(Pending { item_id, kind, number });
+        self.pending.insert_mut(number, Pending { item_id, kind });
+    }
+
+    /// An item waits no more.
+    fn waited(&mut self, item_id: MessageId) {
+        if let Some(entry) = self.entry(item_id) {
+            self.pending.remove_mut(&entry.number);
+        }
     }
 
     /// What is known of a message or item.
@@ -267,15 +300,9 @@ impl Started {
         self.replies.get(&ReplyId::of(asker)).copied()
     }
 
-    /// Whether the message or item with that number was left behind.
-    pub(super) fn is_left(&self, number: u32) -> bool {
-        self.left.iter().any(|(from, to)| (*from..=*to).contains(&number))
-    }
-
-    /// Whether nothing stands after the message or item with that number.
-    pub(super) fn is_newest(&self, number: u32) -> bool {
-        let after = number.saturating_add(1);
-        after >= self.next || self.left.iter().any(|(from, to)| *from <= after && *to == self.next - 1)
+    /// Whether a message or item stands on the path of the active branch.
+    pub(super) fn is_shown(&self, entry: Entry) -> bool {
+        self.branches.shows(entry.branch, entry.number)
     }
 
     fn requested(&mut self, asker: MessageId, reply_id: ReplyId) {
@@ -289,15 +316,16 @@ impl Started {
         }
     }
 
-    fn rewind(&mut self, message: MessageId) {
+    /// A branch began at a message, as `fork_position` says.
+    fn branch(&mut self, message: MessageId, edited: bool, fork_position: i64) {
         let Some(entry) = self.entry(message) else { return };
-        self.pending.retain(|pending| pending.number <= entry.number);
-        let from = entry.number.saturating_add(1);
-        if from < self.next {
-            // What was left before and stands within is within now.
-            self.left.retain(|(other, _)| *other < from);
-            self.left.push((from, self.next - 1));
-        }
+        let from = if edited {
+            // Where the fork is that of a branch that begins with the message, its position is not before the message.
+            self.branches.before(entry, fork_position.saturating_add(1))
+        } else {
+            Branches::behind(entry, fork_position)
+        };
+        self.branches.begin(from);
     }
 
     fn open_mut(&mut self, reply_id: ReplyId) -> Option<&mut OpenReply> {
@@ -307,15 +335,22 @@ impl Started {
     fn apply(&mut self, event: ConversationEvent) {
         use ConversationEvent as E;
         match event {
-            // A stream starts once; what is shown, noted or thought is no business of the decisions.
-            E::ConversationStarted { .. } | E::WidgetShown { .. } | E::FeedbackGiven { .. } => {}
+            // A stream starts once; what is thought is no business of the decisions.
+            E::ConversationStarted { .. } | E::FeedbackGiven { .. } => {}
+            E::WidgetShown { .. } => self.branches.follow(),
             E::ConversationRenamed { .. } => self.titled = true,
-            E::ConversationRewound { message_id, .. } => self.rewind(message_id),
+            E::ConversationRewound { message_id, message_position, .. } => {
+                self.branch(message_id, false, message_position);
+            }
+            E::BranchBegun { message_id, edited, fork_position, .. } => {
+                self.branch(message_id, edited, fork_position);
+            }
+            E::BranchSwitched { branch, .. } => self.branches.go_to(branch),
             E::ClientToolCalled { item_id, .. } => self.wait_for(item_id, PendingKind::ClientTool),
             E::InputRequested { item_id, .. } => self.wait_for(item_id, PendingKind::Input),
             E::ClientToolAnswered { item_id, .. }
             | E::ClientToolDropped { item_id, .. }
-            | E::InputAnswered { item_id, .. } => self.pending.retain(|pending| pending.item_id != item_id),
+            | E::InputAnswered { item_id, .. } => self.waited(item_id),
             E::NoteAdded { item_id, .. } => {
                 self.enter(item_id, true);
             }
@@ -355,13 +390,13 @@ impl Started {
                 }
             }
             E::ReplyCompleted { reply_id, attempt, .. } => {
-                self.end(reply_id, ReplyEnding::Completed, attempt);
+                self.end(reply_id, ReplyEnding::Completed, attempt, true);
             }
-            E::ReplyFailed { reply_id, attempt, .. } => {
-                self.end(reply_id, ReplyEnding::Failed, attempt);
+            E::ReplyFailed { reply_id, attempt, text, .. } => {
+                self.end(reply_id, ReplyEnding::Failed, attempt, text.is_some());
             }
-            E::ReplyCancelled { reply_id, attempt, .. } => {
-                self.end(reply_id, ReplyEnding::Cancelled, attempt);
+            E::ReplyCancelled { reply_id, attempt, text, .. } => {
+                self.end(reply_id, ReplyEnding::Cancelled, attempt, text.is_some());
             }
         }
     }
@@ -400,9 +435,9 @@ impl Aggregate for Conversation {
                 titled: title.is_some(),
                 replies: RedBlackTreeMapSync::new_sync(),
                 queue: VecDeque::new(),
-                pending: Vec::new(),
+                pending: RedBlackTreeMapSync::new_sync(),
                 next: 0,
-                left: Vec::new(),
+                branches: Branches::default(),
             });
         }
     }

@@ -22,6 +22,17 @@ pub struct WantedReply {
     pub interactive: bool,
 }
 
+/// A message and where it stands on its path. None of that ever changes, so it holds whenever it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its position in the log.
+    pub position: i64,
+    /// How many messages and answers stand before it.
+    pub before: u32,
+}
+
 /// A wish concerning one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationCommand {
@@ -172,21 +183,49 @@ pub enum ConversationCommand {
         /// When.
         at: DateTime<Utc>,
     },
-    /// Go back to a message of a person's and ask for another reply to it. What stands after it is left behind, replies
-    /// that are owed for it are cancelled. While such a reply waits to be begun and nothing stands after, it adds nothing.
+    /// Ask for another reply to a message of a person's on the active path. What stands behind it stays on its branch, and
+    /// another one begins; replies that are owed to it and to what stands behind are cancelled. While such a reply waits to be
+    /// begun and nothing stands behind, it adds nothing.
     AskAgain {
         /// Who.
         by: UserId,
-        /// The message to go back to.
-        message_id: MessageId,
-        /// That message's position in the log.
-        message_position: i64,
+        /// The message.
+        place: Place,
         /// The reply wished for.
         reply: WantedReply,
         /// When.
         at: DateTime<Utc>,
         /// Until when the reply must have ended.
         deadline: DateTime<Utc>,
+    },
+    /// Put another message in the place of a person's on the active path, on a branch that begins with it, and ask for a reply.
+    /// Replies that are owed to the old one and to what stands behind are cancelled. A repeated id adds nothing.
+    EditMessage {
+        /// Who.
+        by: UserId,
+        /// The message that it takes the place of.
+        place: Place,
+        /// The new message's id.
+        message_id: MessageId,
+        /// What it says.
+        text: Personal<MessageText>,
+        /// What is sent with it.
+        enclosed: Enclosed,
+        /// The reply wished for.
+        reply: WantedReply,
+        /// When.
+        at: DateTime<Utc>,
+        /// Until when the reply must have ended.
+        deadline: DateTime<Utc>,
+    },
+    /// Go on with another branch. Refused while replies are owed.
+    SwitchBranch {
+        /// Who.
+        by: UserId,
+        /// The branch.
+        branch: u32,
+        /// When.
+        at: DateTime<Utc>,
     },
     /// Tell what a call of a tool of the page came to, and ask for a reply. Other calls that wait are dropped.
     AnswerClientTool {

@@ -178,9 +178,13 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             }));
             Ok(events)
         }
-        Command::AskAgain { by, message_id, message_position, reply, at, deadline } => {
-            started.ask_again(by, message_id, message_position, (reply, deadline), at)
+        Command::AskAgain { by, place, reply, at, deadline } => {
+            started.ask_again(by, place, (reply, deadline), at)
         }
+        Command::EditMessage { by, place, message_id, text, enclosed, reply, at, deadline } => {
+            started.edit(by, place, (message_id, text, enclosed), (reply, deadline), at)
+        }
+        Command::SwitchBranch { by, branch, at } => started.switch(by, branch, at),
         Command::AnswerClientTool { by, item_id, output, reply, at, deadline } => {
             started.answer_client_tool(by, item_id, output, (reply, deadline), at)
         }
@@ -307,15 +311,25 @@ impl Started {
         &self,
         message_id: MessageId,
         reply_id: ReplyId,
-        (wanted, deadline): (WantedReply, DateTime<Utc>),
+        wanted: (WantedReply, DateTime<Utc>),
         at: DateTime<Utc>,
     ) -> Result<Event, Error> {
         if self.queue.len() >= MAX_WAITING {
             return Err(Error::TooManyWaiting { limit: MAX_WAITING });
         }
+        Ok(self.requested_event(message_id, reply_id, wanted, at))
+    }
+
+    pub(super) fn requested_event(
+        &self,
+        message_id: MessageId,
+        reply_id: ReplyId,
+        (wanted, deadline): (WantedReply, DateTime<Utc>),
+        at: DateTime<Utc>,
+    ) -> Event {
         let WantedReply { model, interactive } = wanted;
         let (conversation_id, owner) = (self.id, self.owner);
-        Ok(Event::ReplyRequested {
+        Event::ReplyRequested {
             conversation_id,
             message_id,
             reply_id,
@@ -324,6 +338,6 @@ impl Started {
             interactive,
             deadline,
             at,
-        })
+        }
     }
 }

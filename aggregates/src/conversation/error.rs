@@ -29,9 +29,24 @@ pub enum ConversationError {
     /// No message of this conversation asked for that reply.
     #[error("the reply is not known")]
     UnknownReply,
-    /// The item is not known, or the message is not in the conversation any more.
+    /// The item is not known, or is no message where one is needed.
     #[error("the item is not known")]
     UnknownItem,
+    /// The message or item stands on a branch that is not active.
+    #[error("that stands on another branch of the conversation")]
+    OtherBranch,
+    /// The conversation has no such branch.
+    #[error("the branch is not known")]
+    UnknownBranch,
+    /// Replies are owed on the active branch.
+    #[error("replies are owed on the active branch")]
+    RepliesOwed,
+    /// There are too many branches already.
+    #[error("a conversation may have at most {limit} branches")]
+    TooManyBranches {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The item waits for nothing: it was dropped, or never did.
     #[error("the item waits for nothing")]
     NotPending,

@@ -234,7 +234,8 @@ pub enum ConversationEvent {
         /// When.
         at: DateTime<Utc>,
     },
-    /// What stands after a message was left behind: the conversation goes on from there. The log keeps it.
+    /// What stands after a message was left behind: another branch began there. Not written any more; [`Self::BranchBegun`]
+    /// is. The branch gets the next number, and forks from the one that the message stands on.
     ConversationRewound {
         /// In which conversation.
         conversation_id: ConversationId,
@@ -244,6 +245,38 @@ pub enum ConversationEvent {
         message_id: MessageId,
         /// Position of that message in the log.
         message_position: i64,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Another branch began, and is the active one: what comes next stands on it. What the others hold stays there.
+    BranchBegun {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The branch's number; they are counted from 0, which is the first.
+        branch: u32,
+        /// The branch that it forks from, and shares the beginning with.
+        parent: u32,
+        /// The message at which it forks: that gets another reply, or another message takes its place.
+        message_id: MessageId,
+        /// Whether another message takes its place.
+        edited: bool,
+        /// It shares what stands on the parent's path up to this position in the log.
+        fork_position: i64,
+        /// How many messages and answers that are.
+        messages: u32,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The conversation goes on with another branch, as that stands.
+    BranchSwitched {
+        /// In which conversation.
+        conversation_id: ConversationId,
+        /// Its owner.
+        owner: UserId,
+        /// The branch that is the active one now.
+        branch: u32,
         /// When.
         at: DateTime<Utc>,
     },

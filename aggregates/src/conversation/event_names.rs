@@ -25,6 +25,8 @@ impl ConversationEvent {
         ("reply_failed", 1),
         ("reply_cancelled", 1),
         ("conversation_rewound", 1),
+        ("branch_begun", 1),
+        ("branch_switched", 1),
         ("client_tool_called", 1),
         ("client_tool_answered", 1),
         ("client_tool_dropped", 1),
@@ -55,6 +57,8 @@ impl ConversationEvent {
             Self::ReplyFailed { .. } => "reply_failed",
             Self::ReplyCancelled { .. } => "reply_cancelled",
             Self::ConversationRewound { .. } => "conversation_rewound",
+            Self::BranchBegun { .. } => "branch_begun",
+            Self::BranchSwitched { .. } => "branch_switched",
             Self::ClientToolCalled { .. } => "client_tool_called",
             Self::ClientToolAnswered { .. } => "client_tool_answered",
             Self::ClientToolDropped { .. } => "client_tool_dropped",
@@ -86,6 +90,8 @@ impl ConversationEvent {
             | Self::ReplyFailed { at, .. }
             | Self::ReplyCancelled { at, .. }
             | Self::ConversationRewound { at, .. }
+            | Self::BranchBegun { at, .. }
+            | Self::BranchSwitched { at, .. }
             | Self::ClientToolCalled { at, .. }
             | Self::ClientToolAnswered { at, .. }
             | Self::ClientToolDropped { at, .. }
@@ -117,6 +123,8 @@ impl ConversationEvent {
             | Self::ReplyFailed { conversation_id, .. }
             | Self::ReplyCancelled { conversation_id, .. }
             | Self::ConversationRewound { conversation_id, .. }
+            | Self::BranchBegun { conversation_id, .. }
+            | Self::BranchSwitched { conversation_id, .. }
             | Self::ClientToolCalled { conversation_id, .. }
             | Self::ClientToolAnswered { conversation_id, .. }
             | Self::ClientToolDropped { conversation_id, .. }
@@ -148,6 +156,8 @@ impl ConversationEvent {
             | Self::ReplyFailed { owner, .. }
             | Self::ReplyCancelled { owner, .. }
             | Self::ConversationRewound { owner, .. }
+            | Self::BranchBegun { owner, .. }
+            | Self::BranchSwitched { owner, .. }
             | Self::ClientToolCalled { owner, .. }
             | Self::ClientToolAnswered { owner, .. }
             | Self::ClientToolDropped { owner, .. }

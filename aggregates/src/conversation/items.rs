@@ -1,13 +1,11 @@
-//! Decisions about what stands in a conversation besides messages and answers, and about going back.
+//! Decisions about what stands in a conversation besides messages and answers.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::aggregate::{PendingKind, Started};
 use super::decide::Decision;
-use super::{
-    Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, ReplyState, WantedReply,
-};
+use super::{Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, WantedReply};
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 
@@ -50,50 +48,6 @@ impl Started {
         }
     }
 
-    /// Back to a message, and another reply to it.
-    pub(super) fn ask_again(
-        &self,
-        by: UserId,
-        message_id: MessageId,
-        message_position: i64,
-        wanted: Wanted,
-        at: DateTime<Utc>,
-    ) -> Decision {
-        self.alive_for(by)?;
-        let entry = self.entry(message_id).filter(|entry| !entry.item && !self.is_left(entry.number));
-        let Some(entry) = entry else { return Err(Error::UnknownItem) };
-        let latest = ReplyId::again(message_id, entry.rounds);
-        if self.is_newest(entry.number)
-            && self.queue.iter().any(|open| open.reply_id == latest && open.attempt == 0)
-        {
-            return Ok(Vec::new());
-        }
-        // Replies to what is left behind, and to the message itself, are of no use any more.
-        let number = |asker: MessageId| self.entry(asker).map_or(0, |entry| entry.number);
-        let (after, before): (Vec<_>, Vec<_>) =
-            self.queue.iter().partition(|open| number(open.message_id) >= entry.number);
-        if before.len() >= super::MAX_WAITING {
-            return Err(Error::TooManyWaiting { limit: super::MAX_WAITING });
-        }
-        let (conversation_id, owner) = (self.id, self.owner);
-        let mut events: Vec<Event> = after.into_iter().map(|open| self.cancelled(open, None, at)).collect();
-        events.push(Event::ConversationRewound { conversation_id, owner, message_id, message_position, at });
-        let asked = entry.rounds > 0 || entry.state != ReplyState::NotAsked;
-        let round = if asked { entry.rounds.saturating_add(1) } else { 0 };
-        let (WantedReply { model, interactive }, deadline) = wanted;
-        events.push(Event::ReplyRequested {
-            conversation_id,
-            message_id,
-            reply_id: ReplyId::again(message_id, round),
-            owner,
-            model,
-            interactive,
-            deadline,
-            at,
-        });
-        Ok(events)
-    }
-
     pub(super) fn answer_client_tool(
         &self,
         by: UserId,
@@ -108,8 +62,9 @@ impl Started {
         let mut events = vec![Event::ClientToolAnswered { conversation_id, owner, item_id, output, at }];
         let others = self
             .pending
-            .iter()
-            .filter(|pending| pending.kind == PendingKind::ClientTool && pending.item_id != item_id);
+            .values()
+            .filter(|pending| pending.kind == PendingKind::ClientTool && pending.item_id != item_id)
+            .filter(|pending| self.entry(pending.item_id).is_some_and(|entry| self.is_shown(entry)));
         events.extend(others.map(|pending| Event::ClientToolDropped {
             conversation_id,
             owner,
@@ -140,11 +95,12 @@ impl Started {
     /// Whether the item still waits for that. One that was answered does not: what was answered is not kept here, so nobody
     /// can say that it was the same.
     fn check_pending(&self, item_id: MessageId, kind: PendingKind) -> Result<(), Error> {
-        let known = self.entry(item_id).is_some_and(|entry| entry.item && !self.is_left(entry.number));
-        if !known {
-            return Err(Error::UnknownItem);
+        let entry = self.entry(item_id).filter(|entry| entry.item).ok_or(Error::UnknownItem)?;
+        let waits = self.pending.get(&entry.number).is_some_and(|pending| pending.kind == kind);
+        match (waits, self.is_shown(entry)) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Error::OtherBranch),
+            (false, _) => Err(Error::NotPending),
         }
-        let waits = self.pending.iter().any(|pending| pending.item_id == item_id && pending.kind == kind);
-        if waits { Ok(()) } else { Err(Error::NotPending) }
     }
 }

@@ -1,10 +1,11 @@
 //! A conversation: the messages of one person and the replies they ask for.
 //!
 //! It owns who may write (its owner), in which order replies are made (one at a time, in the order of the
-//! messages), which attempt at a reply is the valid one, and that every reply has exactly one end. It does not own
+//! messages), which attempt at a reply is the valid one, that every reply has exactly one end, and what stands on which branch. It does not own
 //! when a reply is tried (the queue does) nor what the provider is sent (the context policy does).
 
 mod aggregate;
+mod branches;
 mod command;
 mod content;
 mod decide;
@@ -15,7 +16,8 @@ mod items;
 mod reply;
 
 pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
-pub use command::{ConversationCommand, WantedReply};
+pub use branches::MAX_BRANCHES;
+pub use command::{ConversationCommand, Place, WantedReply};
 pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict};
 pub use decide::{MAX_WAITING, decide};
 pub use error::ConversationError;

@@ -3,6 +3,7 @@
 //! The makers here are shared by the files below, one for each part of a conversation's life.
 
 mod attempts;
+mod branches;
 mod endings;
 mod items;
 mod keeping;
@@ -189,6 +190,64 @@ fn asked(more: impl IntoIterator<Item = Event>) -> Vec<Event> {
     [started(), sent(1), requested(1)].into_iter().chain(more).collect()
 }
 
+fn item(n: u128) -> MessageId {
+    message(100 + n)
+}
+
+fn called(n: u128) -> Event {
+    Event::ClientToolCalled {
+        conversation_id: talk(),
+        owner: ada(),
+        item_id: item(n),
+        reply_id: reply(1),
+        call_id: "call-1".to_owned(),
+        name: "look".to_owned(),
+        arguments: Personal::Known(json!({"at": "sky"})),
+        at: at(4),
+    }
+}
+
+fn questions() -> Personal<Vec<InputQuestion>> {
+    Personal::Known(vec![InputQuestion {
+        id: "q".to_owned(),
+        question: "Which?".to_owned(),
+        form: InputForm::Choice { options: vec!["a".to_owned(), "b".to_owned()], multiple: false },
+    }])
+}
+
+fn input_requested(n: u128) -> Event {
+    Event::InputRequested {
+        conversation_id: talk(),
+        owner: ada(),
+        item_id: item(n),
+        reply_id: reply(1),
+        questions: questions(),
+        at: at(4),
+    }
+}
+
+/// A reply asked for by an interactive asker.
+fn asked_by(asker: MessageId, reply_id: ReplyId, second: i64, deadline: i64) -> Event {
+    Event::ReplyRequested {
+        conversation_id: talk(),
+        message_id: asker,
+        reply_id,
+        owner: ada(),
+        model: None,
+        interactive: true,
+        deadline: at(deadline),
+        at: at(second),
+    }
+}
+
+fn answered() -> Vec<Event> {
+    asked([begun(1, 1, "w"), completed(1, 1)])
+}
+
+fn tool_waiting() -> Vec<Event> {
+    asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), called(1)])
+}
+
 // What is wished.
 
 fn start(by: UserId) -> Command {
@@ -284,15 +343,35 @@ fn wanted() -> WantedReply {
     WantedReply { model: None, interactive: true }
 }
 
+/// The `n`th message, at position ten times `n`, with `before` messages and answers before it.
+fn place(n: u128, before: u32) -> Place {
+    Place { message_id: message(n), position: i64::try_from(n).unwrap() * 10, before }
+}
+
 fn ask_again(by: UserId, n: u128) -> Command {
-    Command::AskAgain {
+    ask_again_at(by, n, 0)
+}
+
+fn ask_again_at(by: UserId, n: u128, before: u32) -> Command {
+    Command::AskAgain { by, place: place(n, before), reply: wanted(), at: at(20), deadline: at(200) }
+}
+
+/// The `n`th message becomes the `new`th.
+fn edit(by: UserId, n: u128, before: u32, new: u128) -> Command {
+    Command::EditMessage {
         by,
-        message_id: message(n),
-        message_position: 100,
+        place: place(n, before),
+        message_id: message(new),
+        text: text("hello"),
+        enclosed: Enclosed::default(),
         reply: wanted(),
         at: at(20),
         deadline: at(200),
     }
+}
+
+fn switch(by: UserId, branch: u32) -> Command {
+    Command::SwitchBranch { by, branch, at: at(30) }
 }
 
 fn tool_output(by: UserId, n: u128) -> Command {
@@ -358,6 +437,8 @@ fn owners(by: UserId) -> Vec<Command> {
         send,
         cancel(1, by),
         ask_again(by, 1),
+        edit(by, 1, 0, 2),
+        switch(by, 0),
         tool_output(by, 1),
         input_answer(by, 1),
         note(by, 1),

@@ -10,7 +10,9 @@ use proptest::test_runner::TestRunner;
 
 use super::files::file_command;
 use super::quizzes::{keeps_its_secrets, questions_in_turn, quiz_command};
-use super::strategies::{claim_command, conversation_command, life_with_items, user_command};
+use super::strategies::{
+    claim_command, conversation_command, life_with_branches, life_with_items, user_command,
+};
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
 use crate::file::{self, File, FileEvent};
@@ -278,6 +280,8 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
             | E::ConversationRead { .. }
             | E::MessageSent { .. }
             | E::ConversationRewound { .. }
+            | E::BranchBegun { .. }
+            | E::BranchSwitched { .. }
             | E::ClientToolCalled { .. }
             | E::ClientToolAnswered { .. }
             | E::ClientToolDropped { .. }
@@ -339,10 +343,16 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
 
     let (mut events, mut refusals) =
         reached::<Conversation>(conversation::decide, lists(conversation_command()));
-    // Items come late in a conversation's life: lists that begin with an answer that brings some get there.
-    let (of_items, more) = reached::<Conversation>(conversation::decide, life_with_items());
-    events.extend(of_items);
-    refusals.extend(more);
+    // Items and branches come late in a conversation's life: lists that begin with some get there.
+    for (of_them, more) in [
+        reached::<Conversation>(conversation::decide, life_with_items()),
+        reached::<Conversation>(conversation::decide, life_with_branches()),
+    ] {
+        events.extend(of_them);
+        refusals.extend(more);
+    }
+    // Nothing that can be wished for leads to it any more.
+    events.insert("conversation_rewound".to_owned());
     assert_eq!(events, listed(ConversationEvent::TYPES));
     assert_eq!(
         refusals,
@@ -354,9 +364,12 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Conversation(NotPending",
             "Conversation(NotStarted",
             "Conversation(NotYourTurn",
+            "Conversation(OtherBranch",
+            "Conversation(RepliesOwed",
             "Conversation(ReplyEnded",
             "Conversation(StaleAttempt",
             "Conversation(TooManyWaiting",
+            "Conversation(UnknownBranch",
             "Conversation(UnknownItem",
             "Conversation(UnknownReply",
         ])

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::items::{answers, brought, enclosed, item, json_value, note};
 use crate::claim::ClaimCommand;
 use crate::conversation::{
-    ConversationCommand, Enclosed, FailureReason, FinishReason, ReplyPlan, Timings, Usage, Verdict,
+    ConversationCommand, Enclosed, FailureReason, FinishReason, Place, ReplyPlan, Timings, Usage, Verdict,
     WantedReply,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
@@ -36,6 +36,14 @@ fn reply() -> impl Strategy<Value = ReplyId> {
     let minted = 0x0190_0000_0000_7000_8000_0000_0000_0000;
     prop_oneof![5 => 0_u128..3, 1 => 0_u128..15]
         .prop_map(move |n| ReplyId::of(MessageId::new(Uuid::from_u128(minted + n))))
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    (message(), 1_i64..99, 0_u32..9).prop_map(|(message_id, position, before)| Place {
+        message_id,
+        position,
+        before,
+    })
 }
 
 fn attempt() -> impl Strategy<Value = u32> {
@@ -168,11 +176,14 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         ),
         2 => (reply(), user(), prop::option::of(reply_text()), prop::option::of((note(), personal("[a-z]{1,9}"))), at())
             .prop_map(|(reply_id, by, text, note, at)| C::CancelReply { reply_id, by, text, note, at }),
-        1 => (user(), message(), 1_i64..99, wanted(), at(), at()).prop_map(
-            |(by, message_id, message_position, reply, at, deadline)| C::AskAgain {
-                by, message_id, message_position, reply, at, deadline
+        2 => (user(), place(), wanted(), at(), at())
+            .prop_map(|(by, place, reply, at, deadline)| C::AskAgain { by, place, reply, at, deadline }),
+        2 => (user(), place(), message(), message_text(), enclosed(), wanted(), at(), at()).prop_map(
+            |(by, place, message_id, text, enclosed, reply, at, deadline)| C::EditMessage {
+                by, place, message_id, text, enclosed, reply, at, deadline
             }
         ),
+        3 => (user(), 0_u32..4, at()).prop_map(|(by, branch, at)| C::SwitchBranch { by, branch, at }),
         12 => (user(), item(), json_value(), wanted(), at(), at()).prop_map(
             |(by, item_id, output, reply, at, deadline)| C::AnswerClientTool { by, item_id, output, reply, at, deadline }
         ),
@@ -223,6 +234,43 @@ pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand
         ]
     });
     (begun, prop::collection::vec(conversation_command(), 0..80)).prop_map(|(mut begun, more)| {
+        begun.extend(more);
+        begun
+    })
+}
+
+/// A conversation with two branches on which nothing is owed, and what may be done with that.
+pub(super) fn life_with_branches() -> impl Strategy<Value = Vec<ConversationCommand>> {
+    use ConversationCommand as C;
+    let begun = at().prop_map(|at| {
+        let by = UserId::new(Uuid::from_u128(1));
+        let message =
+            |n: u128| MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + n));
+        vec![
+            C::Start { id: ConversationId::new(Uuid::from_u128(7)), by, title: None, at },
+            C::Send {
+                message_id: message(0),
+                by,
+                text: Personal::Erased,
+                enclosed: Enclosed::default(),
+                reply: None,
+                at,
+                deadline: at,
+            },
+            C::EditMessage {
+                by,
+                place: Place { message_id: message(0), position: 2, before: 0 },
+                message_id: message(1),
+                text: Personal::Erased,
+                enclosed: Enclosed::default(),
+                reply: WantedReply::default(),
+                at,
+                deadline: at,
+            },
+            C::CancelReply { reply_id: ReplyId::of(message(1)), by, text: None, note: None, at },
+        ]
+    });
+    (begun, prop::collection::vec(conversation_command(), 0..30)).prop_map(|(mut begun, more)| {
         begun.extend(more);
         begun
     })

@@ -2,7 +2,10 @@
 //!
 //! Events of a batch are folded to one change per conversation first, so that a busy conversation costs one row
 //! update a batch.
+//!
+//! What is counted and shown is the path of the active branch (`branches`).
 
+mod branches;
 pub mod query;
 
 use std::collections::BTreeMap;
@@ -21,7 +24,7 @@ use crate::runner::{Applied, Projection};
 /// How much of a message a list shows, in characters.
 const EXCERPT: usize = 200;
 
-/// Writes the table `conversations`.
+/// Writes the tables `conversations` and `conversation_branches`.
 #[derive(Debug)]
 pub struct Conversations;
 
@@ -54,7 +57,7 @@ impl Projection for Conversations {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["conversations"]
+        &["conversations", "conversation_branches"]
     }
 
     fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
@@ -62,6 +65,11 @@ impl Projection for Conversations {
             let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
             for recorded in events {
                 match &recorded.event {
+                    Event::Conversation(event) if branches::concerns(event) => {
+                        // Rare. What it keeps and brings back has to be in the rows.
+                        write(connection, &std::mem::take(&mut changes)).await?;
+                        branches::apply(connection, recorded.position, event).await?;
+                    }
                     Event::Conversation(event) => {
                         changes.entry(event.conversation_id()).or_default().fold(recorded.position, event);
                     }
@@ -86,8 +94,6 @@ struct Change {
     updated_at: Option<DateTime<Utc>>,
     /// The last message read, and the position of the event that says so.
     read: Option<(Uuid, i64)>,
-    /// Position of the last event that left something behind.
-    rewound: Option<i64>,
 }
 
 impl Change {
@@ -113,7 +119,6 @@ impl Change {
             ConversationEvent::ConversationRead { message_id, .. } => {
                 self.read = Some((message_id.uuid(), position));
             }
-            ConversationEvent::ConversationRewound { .. } => self.rewound = Some(position),
             ConversationEvent::ConversationDeleted { .. } => self.deleted = true,
             ConversationEvent::MessageSent { text, at, .. } => {
                 self.message(text.as_ref().known().map(|text| text.as_str()), *at);
@@ -140,7 +145,11 @@ impl Change {
             | ConversationEvent::InputAnswered { .. }
             | ConversationEvent::WidgetShown { .. }
             | ConversationEvent::NoteAdded { .. }
-            | ConversationEvent::FeedbackGiven { .. } => {}
+            | ConversationEvent::FeedbackGiven { .. }
+            // Elsewhere.
+            | ConversationEvent::ConversationRewound { .. }
+            | ConversationEvent::BranchBegun { .. }
+            | ConversationEvent::BranchSwitched { .. } => {}
         }
     }
 
@@ -185,10 +194,12 @@ async fn write(
     }
     changed.write(connection).await?;
     if !deleted.is_empty() {
-        sqlx::query("DELETE FROM conversations WHERE conversation_id = ANY($1)")
-            .bind(&deleted)
-            .execute(&mut *connection)
-            .await?;
+        for statement in [
+            "DELETE FROM conversations WHERE conversation_id = ANY($1)",
+            "DELETE FROM conversation_branches WHERE conversation_id = ANY($1)",
+        ] {
+            sqlx::query(statement).bind(&deleted).execute(&mut *connection).await?;
+        }
     }
     Ok(())
 }
@@ -207,7 +218,6 @@ struct Changed {
     updated: Vec<Option<DateTime<Utc>>>,
     read_to: Vec<Option<Uuid>>,
     read_marked: Vec<Option<i64>>,
-    rewound: Vec<Option<i64>>,
 }
 
 impl Changed {
@@ -223,7 +233,6 @@ impl Changed {
         self.updated.push(change.updated_at);
         self.read_to.push(change.read.map(|(message, _)| message));
         self.read_marked.push(change.read.map(|(_, position)| position));
-        self.rewound.push(change.rewound);
     }
 
     async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -239,13 +248,10 @@ impl Changed {
                  last_message = CASE WHEN n.set_last THEN n.last ELSE c.last_message END,
                  updated_at = coalesce(n.updated, c.updated_at),
                  read_to = coalesce(n.read_to, c.read_to),
-                 read_marked = coalesce(n.read_marked, c.read_marked),
-                 rewound_at = coalesce(n.rewound, c.rewound_at)
+                 read_marked = coalesce(n.read_marked, c.read_marked)
              FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bool[],
-                         $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[],
-                         $12::bigint[])
-                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked,
-                       rewound)
+                         $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[])
+                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked)
              WHERE c.conversation_id = n.id",
         )
         .bind(self.ids)
@@ -259,7 +265,6 @@ impl Changed {
         .bind(self.updated)
         .bind(self.read_to)
         .bind(self.read_marked)
-        .bind(self.rewound)
         .execute(connection)
         .await?;
         Ok(())

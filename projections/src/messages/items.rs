@@ -1,5 +1,5 @@
 //! The writing side of items: calls of the page's tools, questions to the person, widgets, quizzes and notes; and what
-//! going back and feedback do to messages and items.
+//! feedback does to messages and items.
 
 use aggregates::Event;
 use aggregates::conversation::{ConversationEvent, Enclosed};
@@ -148,23 +148,6 @@ async fn of_conversation(
             }
             Ok(())
         }
-        ConversationEvent::ConversationRewound { message_position, .. } => {
-            // What came after going back may be in this batch already.
-            for statement in [
-                "UPDATE messages SET left_at = $3
-                 WHERE conversation_id = $1 AND position > $2 AND position < $3 AND left_at IS NULL",
-                "UPDATE items SET left_at = $3
-                 WHERE conversation_id = $1 AND position > $2 AND position < $3 AND left_at IS NULL",
-            ] {
-                sqlx::query(statement)
-                    .bind(conversation)
-                    .bind(message_position)
-                    .bind(position)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Ok(())
-        }
         ConversationEvent::ConversationStarted { .. }
         | ConversationEvent::ConversationRenamed { .. }
         | ConversationEvent::ConversationPinned { .. }
@@ -179,14 +162,18 @@ async fn of_conversation(
         | ConversationEvent::ReplyAttemptFailed { .. }
         | ConversationEvent::ReplyCompleted { .. }
         | ConversationEvent::ReplyFailed { .. }
-        | ConversationEvent::ReplyCancelled { .. } => Ok(()),
+        | ConversationEvent::ReplyCancelled { .. }
+        | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. } => Ok(()),
     }
 }
 
 async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO items (item_id, conversation_id, position, kind, status, reply_id, content, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO items (item_id, conversation_id, position, kind, status, reply_id, content, created_at, branch)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                 coalesce((SELECT branch FROM branches WHERE conversation_id = $2 AND active), 0))",
     )
     .bind(item.item_id)
     .bind(item.conversation)

@@ -1,11 +1,16 @@
-//! The messages of each conversation, answers included, and the items between them, in the order of the log.
+//! The messages of each conversation, answers included, and the items between them, in the order of the log; and the branches
+//! that they stand on.
 //!
-//! One projection for both: a page of a conversation shows them together, and a reader must not see the one without the
+//! One projection for all: a page of a conversation shows them together, and a reader must not see the one without the
 //! other.
 
+mod branches;
 mod items;
 pub mod query;
 pub mod thread;
+pub mod tree;
+
+pub(crate) use branches::number;
 
 use std::sync::Arc;
 
@@ -21,7 +26,7 @@ use uuid::Uuid;
 use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
 
-/// Writes the table `messages`.
+/// Writes the tables `messages`, `items` and `branches`.
 #[derive(Debug)]
 pub struct Messages;
 
@@ -41,6 +46,8 @@ impl Projection for Messages {
                     | ConversationEvent::ReplyCancelled { .. }
                     | ConversationEvent::ConversationDeleted { .. }
                     | ConversationEvent::ConversationRewound { .. }
+                    | ConversationEvent::BranchBegun { .. }
+                    | ConversationEvent::BranchSwitched { .. }
                     | ConversationEvent::ClientToolCalled { .. }
                     | ConversationEvent::ClientToolAnswered { .. }
                     | ConversationEvent::ClientToolDropped { .. }
@@ -54,7 +61,7 @@ impl Projection for Messages {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["messages", "items"]
+        &["messages", "items", "branches", "asked_again"]
     }
 
     fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
@@ -74,17 +81,22 @@ impl Projection for Messages {
             asked.write(connection).await?;
             // Rare, and each by itself: what they change may be of this batch.
             for recorded in events {
+                if let Event::Conversation(event) = &recorded.event {
+                    branches::apply(connection, recorded.position, event).await?;
+                }
                 items::apply(connection, recorded).await?;
             }
             if !deleted.is_empty() {
-                sqlx::query("DELETE FROM messages WHERE conversation_id = ANY($1)")
-                    .bind(&deleted)
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query("DELETE FROM items WHERE conversation_id = ANY($1)")
-                    .bind(&deleted)
-                    .execute(&mut *connection)
-                    .await?;
+                // By both indexes: there is none of all rows of a conversation.
+                for statement in [
+                    "DELETE FROM messages WHERE conversation_id = ANY($1) AND left_at IS NULL",
+                    "DELETE FROM messages WHERE conversation_id = ANY($1) AND left_at IS NOT NULL",
+                    "DELETE FROM items WHERE conversation_id = ANY($1) AND left_at IS NULL",
+                    "DELETE FROM items WHERE conversation_id = ANY($1) AND left_at IS NOT NULL",
+                ] {
+                    sqlx::query(statement).bind(&deleted).execute(&mut *connection).await?;
+                }
+                branches::forget(connection, &deleted).await?;
             }
             Ok(())
         })
@@ -113,6 +125,9 @@ fn fold(
             enclosed: items::enclosed(enclosed),
             at: *at,
         }),
+        // In its turn among the branches.
+        ConversationEvent::ReplyRequested { message_id, reply_id, .. }
+            if branches::is_again(*message_id, *reply_id) => {}
         ConversationEvent::ReplyRequested { message_id, reply_id, model, .. } => {
             // The row may be of this batch or of an earlier one. An item that asks has none.
             if !new.set_reply(message_id.uuid(), reply_id.uuid(), model.as_deref()) {
@@ -155,6 +170,8 @@ fn fold(
         | ConversationEvent::ReplyFailed { text: None, .. }
         | ConversationEvent::ReplyCancelled { text: None, .. }
         | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. }
         | ConversationEvent::ClientToolCalled { .. }
         | ConversationEvent::ClientToolAnswered { .. }
         | ConversationEvent::ClientToolDropped { .. }
@@ -296,10 +313,14 @@ impl NewRows {
         }
         sqlx::query(
             "INSERT INTO messages (message_id, conversation_id, position, role, status, text, reply_id, in_reply_to,
-                                   model, created_at, files, composed, tool_choice, wished_model)
-             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                                  $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::jsonb[],
-                                  $13::text[], $14::text[])",
+                                   model, created_at, files, composed, tool_choice, wished_model, branch)
+             SELECT n.*, coalesce(b.branch, 0)
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                         $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::jsonb[],
+                         $13::text[], $14::text[])
+                  AS n(message, conversation, position, role, status, text, reply, in_reply_to, model, at, files, composed,
+                       tool_choice, wished_model)
+             LEFT JOIN branches AS b ON b.conversation_id = n.conversation AND b.active",
         )
         .bind(self.message_ids)
         .bind(self.conversations)

@@ -106,6 +106,8 @@ async fn apply(
         | ConversationEvent::ConversationDeleted { .. }
         | ConversationEvent::MessageSent { .. }
         | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. }
         | ConversationEvent::ClientToolCalled { .. }
         | ConversationEvent::ClientToolAnswered { .. }
         | ConversationEvent::ClientToolDropped { .. }

@@ -143,6 +143,8 @@ async fn apply(
         | ConversationEvent::ConversationRead { .. }
         | ConversationEvent::MessageSent { .. }
         | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. }
         | ConversationEvent::ClientToolCalled { .. }
         | ConversationEvent::ClientToolAnswered { .. }
         | ConversationEvent::ClientToolDropped { .. }

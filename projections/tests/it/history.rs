@@ -2,7 +2,7 @@
 
 use aggregates::conversation::{
     Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason,
-    FinishReason, InputAnswer, InputForm, InputQuestion, Timings, Usage, Verdict, WantedReply, decide,
+    FinishReason, InputAnswer, InputForm, InputQuestion, Place, Timings, Usage, Verdict, WantedReply, decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
@@ -29,8 +29,23 @@ pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
         } else {
             any_command(random, &state, &mut messages, &mut items, i64::try_from(step).unwrap())
         };
-        // What the domain refuses is no event.
-        let Ok(events) = decide(&state, command) else { continue };
+        // What the domain refuses is no event. Now and then somebody goes back as it was once recorded.
+        let going_back =
+            messages.last().filter(|message| state.shows(**message) && random.random_ratio(1, 40));
+        let events = match going_back {
+            Some(_) if state.is_deleted() => continue,
+            Some(message_id) => vec![ConversationEvent::ConversationRewound {
+                conversation_id: id,
+                owner: ADA,
+                message_id: *message_id,
+                message_position: random.random_range(1..2_000),
+                at: minute(i64::try_from(step).unwrap()),
+            }],
+            None => match decide(&state, command) {
+                Ok(events) => events,
+                Err(_) => continue,
+            },
+        };
         for event in &events {
             state.apply(event.clone());
         }
@@ -57,13 +72,21 @@ fn any_command(
     let partial = random.random_bool(0.5).then(|| answer("as far as it came"));
     let (reply, deadline) = (WantedReply { model: None, interactive: true }, minute(step + 3));
     let item_id = items.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
-    match random.random_range(0..136) {
-        100..104 => {
-            let message_id = messages.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
-            // Wherever the log may stand by then.
-            let message_position = random.random_range(1..2_000);
-            Command::AskAgain { by: ADA, message_id, message_position, reply, at, deadline }
+    match random.random_range(0..150) {
+        100..104 => Command::AskAgain { by: ADA, place: place(random, messages), reply, at, deadline },
+        136..142 => {
+            let place = place(random, messages);
+            let message_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
+            messages.push(message_id);
+            let text = Personal::Known(MessageText::parse(&format!("instead at {step}")).unwrap());
+            let enclosed = Enclosed::default();
+            Command::EditMessage { by: ADA, place, message_id, text, enclosed, reply, at, deadline }
         }
+        142..150 => Command::SwitchBranch {
+            by: ADA,
+            branch: random.random_range(0..u32::try_from(state.branches()).unwrap().max(1)),
+            at,
+        },
         104..114 => {
             let output = Personal::Known(json!({"came to": step}));
             Command::AnswerClientTool { by: ADA, item_id, output, reply, at, deadline }
@@ -132,16 +155,29 @@ fn any_command(
     }
 }
 
+/// Some message, wherever the log may stand by then.
+fn place(random: &mut StdRng, messages: &[MessageId]) -> Place {
+    let back = random.random_range(0..3);
+    let message_id = messages.iter().rev().nth(back).copied().unwrap_or(MessageId::new(Uuid::nil()));
+    Place { message_id, position: random.random_range(1..2_000), before: random.random_range(0..9) }
+}
+
 /// What an answer brings; often nothing.
 fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
     let item_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
+    let call = |item_id| Brought::ClientToolCall {
+        item_id,
+        call_id: "call-1".to_owned(),
+        name: "look".to_owned(),
+        arguments: Personal::Known(json!({"at": "sky"})),
+    };
     let item = match random.random_range(0..5) {
-        0 => Brought::ClientToolCall {
-            item_id,
-            call_id: "call-1".to_owned(),
-            name: "look".to_owned(),
-            arguments: Personal::Known(json!({"at": "sky"})),
-        },
+        0 if random.random() => {
+            let other = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
+            items.extend([item_id, other]);
+            return vec![call(item_id), call(other)];
+        }
+        0 => call(item_id),
         1 => {
             let form = InputForm::Freeform { description: None };
             let question = InputQuestion { id: "q".to_owned(), question: "Why?".to_owned(), form };

@@ -14,6 +14,7 @@ use super::replies::{cancelled, ended_badly};
 use super::wire::{ChatAnswer, ChatRequest};
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
+use crate::app::sockets::Presence;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
 use crate::http::answer::Answer;
@@ -59,7 +60,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
         )
 }
 
-fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
+pub(super) fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
     op.tag(TAG).description(
         "Server-sent events: `message` (ids of what was sent), `reply.delta` {reply_id, attempt, offset, text}, \
          `reply.restart` {reply_id, attempt} (what came so far is void), and one end: `reply.done`, `reply.failed` or \
@@ -95,6 +96,15 @@ async fn chat(
     command: Command<ChatRequest>,
 ) -> Result<Answer<ChatAnswer>, ApiError> {
     let sent = send(&doors, &command.context, actor, &command.body).await?;
+    answered(&doors, actor, &sent).await
+}
+
+/// The answer to a message that was taken, once it is there; or, when that takes long, where to wait for it.
+pub(super) async fn answered(
+    doors: &Doors,
+    actor: Actor,
+    sent: &Sent,
+) -> Result<Answer<ChatAnswer>, ApiError> {
     let ended = match doors.app.await_reply(actor, sent.reply, sent.position).await {
         // The conversation was deleted meanwhile, and the reply cancelled with it. The message was taken all the same.
         Err(error) if error.kind == Kind::NotFound => return Err(cancelled()),
@@ -102,12 +112,12 @@ async fn chat(
     };
     match ended {
         Some(ended) if ended.reply.state == "completed" => {
-            Ok(Answer::ok(ChatAnswer::completed(&sent, &ended)).at(Some(ended.reply.position)))
+            Ok(Answer::ok(ChatAnswer::completed(sent, &ended)).at(Some(ended.reply.position)))
         }
         Some(ended) => Err(ended_badly(&ended)),
         None => {
             let location = format!("/api/replies/{}?wait=true", sent.reply);
-            Ok(Answer::accepted(ChatAnswer::pending(&sent), location).at(sent.position))
+            Ok(Answer::accepted(ChatAnswer::pending(sent), location).at(sent.position))
         }
     }
 }
@@ -119,6 +129,11 @@ async fn stream(
 ) -> Result<Response, ApiError> {
     let presence = doors.app.open(actor, Opened::Stream)?;
     let sent = send(&doors, &command.context, actor, &command.body).await?;
+    Ok(streamed(&doors, actor, presence, &sent))
+}
+
+/// The answer to a message that was taken, as it is written.
+pub(super) fn streamed(doors: &Doors, actor: Actor, presence: Presence, sent: &Sent) -> Response {
     let follower = doors.app.follow(actor, sent.reply, Resume::default(), sent.position);
     let opening = json!({
         "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
@@ -128,7 +143,7 @@ async fn stream(
     if let Some(position) = sent.position {
         response.headers_mut().insert(POSITION, HeaderValue::from(position));
     }
-    Ok(response)
+    response
 }
 
 async fn resume(

@@ -41,7 +41,8 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Messages of a conversation, oldest first")
                     .description(
-                        "The newest page without `before`; each page names the cursor of the one before it.",
+                        "The newest page without `before`; each page names the cursor of the one before it. Those on the path of \
+                         the active branch, or of the one that `branch` names.",
                     )
                     .response::<200, Json<MessagesPage>>()
             })
@@ -85,7 +86,13 @@ async fn messages(
 ) -> Result<Answer<MessagesPage>, ApiError> {
     between("limit", query.limit, MAX_PAGE)?;
     let limit = usize::try_from(query.limit).unwrap_or_default();
-    let mut rows = doors.app.messages(actor, ConversationId::new(id), query.before, query.limit).await?;
+    let (app, conversation) = (&doors.app, ConversationId::new(id));
+    let mut rows = match query.branch {
+        None => app.messages(actor, conversation, query.before, query.limit).await?,
+        Some(branch) => {
+            app.messages_of_branch(actor, conversation, branch, query.before, query.limit).await?
+        }
+    };
     let has_more = rows.len() > limit;
     rows.truncate(limit);
     let before = rows.last().filter(|_| has_more).map(|row| row.position);

@@ -1,10 +1,12 @@
 //! The chat API: accounts and their administration, chat with streaming, history, models, quizzes, replies, and a WebSocket.
 //!
-//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`chat`], [`history`], [`models`], [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
+//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`branches`], [`chat`], [`history`], [`models`],
+//! [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
 
 pub mod account_wire;
 pub mod accounts;
 pub mod admin;
+pub mod branches;
 pub mod chat;
 pub mod history;
 pub mod models;
@@ -25,6 +27,7 @@ pub fn routes() -> ApiRouter<Doors> {
     ApiRouter::new()
         .merge(accounts::routes())
         .merge(admin::routes())
+        .merge(branches::routes())
         .merge(chat::routes())
         .merge(history::routes())
         .merge(models::routes())

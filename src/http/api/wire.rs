@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::history::{MAX_PAGE, MAX_PAGE_NUMBER};
 use crate::app::accounts::SignedIn;
+use crate::app::branches::Branch;
 use crate::app::conversations::Sent;
 use crate::http::accounts::{TokenAnswer, new_password};
 use crate::http::frames::UsageAnswer;
@@ -225,6 +226,8 @@ pub(super) struct MessagesQuery {
     pub(super) limit: i64,
     /// Those before this cursor; the newest when none is given.
     pub(super) before: Option<i64>,
+    /// Those on the path of this branch; of the active one when none is given.
+    pub(super) branch: Option<u32>,
 }
 
 fn default_messages() -> i64 {
@@ -272,6 +275,79 @@ impl From<MessageRow> for MessageItem {
             created_at: row.created_at,
         }
     }
+}
+
+/// Another reply that is wished for.
+#[derive(Default, Deserialize, JsonSchema)]
+pub(super) struct RegenerateRequest {
+    /// The model to ask, one of those that may be named; else the one that was asked before.
+    #[serde(default)]
+    pub(super) model: Option<String>,
+}
+
+/// A message in the place of another one.
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct EditRequest {
+    /// The text: 1 to 32,000 characters; may be empty where files were sent with the message.
+    pub(super) message: String,
+    /// The model to ask, one of those that may be named; else the one that was asked before.
+    #[serde(default)]
+    pub(super) model: Option<String>,
+}
+
+/// A branch of a conversation.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BranchItem {
+    /// Its number; the first is 0.
+    branch: u32,
+    /// The branch that it forks from; none for the first.
+    parent: Option<u32>,
+    /// The last message that it shares with that; none when it shares nothing.
+    forked_after: Option<Uuid>,
+    /// The message that another one takes the place of; none when a message got another reply.
+    replaces: Option<Uuid>,
+    /// The first message, or answer, of its own; none when it has none yet.
+    first_message_id: Option<Uuid>,
+    /// Whose that is: `user` or `assistant`.
+    first_role: Option<String>,
+    /// The reply that it asked for, or is.
+    first_reply_id: Option<Uuid>,
+    /// The beginning of the last message on its path, answers included.
+    last_message: Option<String>,
+    /// How many messages and answers are on its path.
+    message_count: i64,
+    /// When it began; of the first one, when the conversation did.
+    created_at: Option<DateTime<Utc>>,
+    /// Whether the conversation goes on with it.
+    active: bool,
+}
+
+impl From<Branch> for BranchItem {
+    fn from(row: Branch) -> Self {
+        let number = |branch: i32| u32::try_from(branch).unwrap_or_default();
+        Self {
+            branch: number(row.branch),
+            parent: row.parent.map(number),
+            forked_after: row.forked_after,
+            replaces: row.message_id.filter(|_| row.edited),
+            first_message_id: row.first_id,
+            first_role: row.first_role,
+            first_reply_id: row.first_reply_id,
+            last_message: row.last_message,
+            message_count: row.message_count,
+            created_at: row.created_at,
+            active: row.active,
+        }
+    }
+}
+
+/// The branches of a conversation, the oldest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BranchesAnswer {
+    pub(super) session_id: Uuid,
+    /// The number of the active one.
+    pub(super) active: u32,
+    pub(super) items: Vec<BranchItem>,
 }
 
 /// A change of a conversation; what is left out, or null, stays. Something has to be named.

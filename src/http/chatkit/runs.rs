@@ -17,6 +17,7 @@ use super::wire::request::{
 use super::wire::{
     ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
 };
+use crate::app::branches::Again;
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::seats::Opened;
 use crate::app::threads::{Enclosed, InputAnswer, WantedReply};
@@ -93,7 +94,8 @@ pub(super) async fn retry(asking: Asking, params: RetryAfterItem) -> Result<Resp
     let named = is_named(&asking, thread).await?;
     let item = item_id(&params.item_id).ok_or_else(AppError::not_found)?;
     let app = &asking.doors.app;
-    let sent = app.ask_again(&asking.context, asking.actor, thread, item, interactive(None)).await?;
+    let sent =
+        app.ask_again(&asking.context, asking.actor, thread, Again::Message(item), interactive(None)).await?;
     Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
 }
 

@@ -61,6 +61,35 @@ pub enum ClientFrame {
         /// The reply.
         reply_id: String,
     },
+    /// Ask for another reply to a message, and follow it. What stands after the message stays on its branch.
+    Regenerate {
+        /// The conversation.
+        session_id: String,
+        /// The message, or its answer.
+        message_id: String,
+        /// The model to ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+    },
+    /// Put another text in the place of a message, on a branch of its own, and follow the reply.
+    Edit {
+        /// The conversation.
+        session_id: String,
+        /// The message whose place it takes.
+        message_id: String,
+        /// The text: 1 to 32,000 characters.
+        message: String,
+        /// The model to ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+    },
+    /// Go on with another branch.
+    Switch {
+        /// The conversation.
+        session_id: String,
+        /// The branch's number.
+        branch: u32,
+    },
     /// Note that a conversation was read, up to and with a message.
     Read {
         /// The conversation.
@@ -91,6 +120,9 @@ impl ClientFrame {
             Self::Message { .. } => "message",
             Self::Follow { .. } => "follow",
             Self::Cancel { .. } => "cancel",
+            Self::Regenerate { .. } => "regenerate",
+            Self::Edit { .. } => "edit",
+            Self::Switch { .. } => "switch",
             Self::Read { .. } => "read",
             Self::Typing { .. } => "typing",
             Self::Auth { .. } => "auth",

@@ -184,15 +184,31 @@ pub enum ServerFrame {
         /// The last message that was read.
         message_id: Uuid,
     },
-    /// The person went back to a message: what stood after it is shown no more.
+    /// Another branch began at a message: what stood after it is not on the path any more.
     #[serde(rename = "rewound")]
     Rewound {
         /// Place of that in the log.
         position: i64,
         /// The conversation.
         session_id: Uuid,
-        /// The message that stays, with everything before it.
+        /// The message that stays, with everything before it; with `edited` it goes too.
         message_id: Uuid,
+        /// Whether another message takes its place.
+        #[serde(default)]
+        edited: bool,
+        /// The branch that began, and is the active one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        branch: Option<u32>,
+    },
+    /// The person went on with another branch: the conversation is to be loaded from the history.
+    #[serde(rename = "switched")]
+    Switched {
+        /// Place of that in the log.
+        position: i64,
+        /// The conversation.
+        session_id: Uuid,
+        /// The branch that is the active one now.
+        branch: u32,
     },
     /// Somebody writes, or has stopped.
     #[serde(rename = "typing")]
@@ -243,8 +259,15 @@ impl ServerFrame {
             Item::Read(ReadMark { conversation_id, message_id, position }) => {
                 Self::Read { position: *position, session_id: *conversation_id, message_id: *message_id }
             }
-            Item::Rewound { conversation, message, position } => {
-                Self::Rewound { position: *position, session_id: *conversation, message_id: message.uuid() }
+            Item::Rewound { conversation, message, edited, branch, position } => Self::Rewound {
+                position: *position,
+                session_id: *conversation,
+                message_id: message.uuid(),
+                edited: *edited,
+                branch: *branch,
+            },
+            Item::Switched { conversation, branch, position } => {
+                Self::Switched { position: *position, session_id: *conversation, branch: *branch }
             }
             Item::Writing { conversation, reply, writing } => Self::Typing {
                 session_id: *conversation,

@@ -38,6 +38,7 @@ macro_rules! about_a_conversation {
 
         pub(super) fn schemas(into: &mut Vec<KindSchema>) {
             into.extend([$(schema::<$kind>()),+, schema::<Sent>(), schema::<Rewound>(), schema::<Feedback>()]);
+            into.extend([schema::<BranchBegun>(), schema::<BranchSwitched>()]);
         }
     };
 }
@@ -78,7 +79,7 @@ impl PublicData for Sent {
     const NAME: &'static str = "message.sent";
 }
 
-/// A person went back to a message; what stood after it is shown no more.
+/// A person went back to a message; what stood after it is shown no more. In old logs only: now it is `branch.begun`.
 #[derive(Serialize, JsonSchema)]
 struct Rewound {
     /// The conversation.
@@ -93,6 +94,46 @@ struct Rewound {
 
 impl PublicData for Rewound {
     const NAME: &'static str = "conversation.rewound";
+}
+
+/// Another branch of a conversation began: a message gets another reply, or another one takes its place. It is the active one.
+#[derive(Serialize, JsonSchema)]
+struct BranchBegun {
+    /// The conversation.
+    conversation_id: Uuid,
+    /// Whose it is.
+    owner: Uuid,
+    /// The branch's number; the first branch of a conversation is 0.
+    branch: u32,
+    /// The branch that it forks from, whose beginning it shares.
+    parent: u32,
+    /// The message at which it forks.
+    message_id: Uuid,
+    /// Whether another message takes its place.
+    edited: bool,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl PublicData for BranchBegun {
+    const NAME: &'static str = "branch.begun";
+}
+
+/// A person went on with another branch of a conversation.
+#[derive(Serialize, JsonSchema)]
+struct BranchSwitched {
+    /// The conversation.
+    conversation_id: Uuid,
+    /// Whose it is.
+    owner: Uuid,
+    /// The branch that is the active one now.
+    branch: u32,
+    /// When.
+    at: DateTime<Utc>,
+}
+
+impl PublicData for BranchSwitched {
+    const NAME: &'static str = "branch.switched";
 }
 
 /// A person said what they think of messages, answers or other items.
@@ -138,6 +179,32 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
                 conversation_id: conversation_id.uuid(),
                 owner: owner.uuid(),
                 message_id: message_id.uuid(),
+                at: *at,
+            })
+        }
+        ConversationEvent::BranchBegun {
+            conversation_id,
+            owner,
+            branch,
+            parent,
+            message_id,
+            edited,
+            at,
+            ..
+        } => PublicEvent::new(BranchBegun {
+            conversation_id: conversation_id.uuid(),
+            owner: owner.uuid(),
+            branch: *branch,
+            parent: *parent,
+            message_id: message_id.uuid(),
+            edited: *edited,
+            at: *at,
+        }),
+        ConversationEvent::BranchSwitched { conversation_id, owner, branch, at } => {
+            PublicEvent::new(BranchSwitched {
+                conversation_id: conversation_id.uuid(),
+                owner: owner.uuid(),
+                branch: *branch,
                 at: *at,
             })
         }

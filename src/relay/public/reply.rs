@@ -251,6 +251,8 @@ pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
         | ConversationEvent::ConversationDeleted { .. }
         | ConversationEvent::MessageSent { .. }
         | ConversationEvent::ConversationRewound { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. }
         | ConversationEvent::ClientToolCalled { .. }
         | ConversationEvent::ClientToolAnswered { .. }
         | ConversationEvent::ClientToolDropped { .. }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bad_input;
+mod branches;
 mod chat;
 mod erasure;
 mod faults;

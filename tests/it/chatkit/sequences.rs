@@ -131,7 +131,7 @@ async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
         history["items"].as_array().unwrap().iter().map(|item| item["text"].as_str().unwrap()).collect();
     assert_eq!(texts, ["First", answer_of(&again)]);
     assert_eq!(count(&app, "reply_completed").await, completed + 1, "the log keeps both");
-    assert_eq!(count(&app, "conversation_rewound").await, 1);
+    assert_eq!(count(&app, "branch_begun").await, 1);
     // Once more, of a thread where something follows again.
     kit.add(&thread, "Third").await;
     let retry = json!({"thread_id": thread, "item_id": first});

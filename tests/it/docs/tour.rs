@@ -24,7 +24,7 @@ pub(super) fn tour(document: &str) -> Vec<Step> {
     let mut folder = "";
     for (index, block) in tour.split("\n```").enumerate() {
         if index % 2 == 0 {
-            folder = block.lines().filter_map(|line| line.strip_prefix("## ")).last().unwrap_or(folder);
+            folder = block.lines().filter_map(|line| line.strip_prefix("## ")).next_back().unwrap_or(folder);
             continue;
         }
         let (language, content) = block.split_once('\n').unwrap();

@@ -31,6 +31,8 @@ enum Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thing {
     Session,
+    /// A message, after the session that it stands in.
+    Message,
     Reply,
     Quiz,
     File,
@@ -88,13 +90,16 @@ const ROWS: &[Row] = &[
     ("chat_stream", Who::SignedIn, Some(|_| json!({"message": "Hello"}))),
     ("chat_socket_ticket", Who::SignedIn, None),
     ("history", Who::SignedIn, None),
-    ("models", Who::SignedIn, None),
     ("usage", Who::SignedIn, None),
     ("start_quiz", Who::SignedIn, Some(|_| json!({}))),
     ("chatkit", Who::SignedIn, Some(|_| json!({"type": "threads.list", "params": {}}))),
     ("messages", Who::Owner(Thing::Session), None),
     ("change_conversation", Who::Owner(Thing::Session), Some(|_| json!({"title": "Mine"}))),
     ("delete_conversation", Who::Owner(Thing::Session), None),
+    ("regenerate", Who::Owner(Thing::Message), None),
+    ("edit_message", Who::Owner(Thing::Message), Some(|_| json!({"message": "Goodbye"}))),
+    ("branches", Who::Owner(Thing::Session), None),
+    ("activate_branch", Who::Owner(Thing::Session), None),
     ("reply", Who::Owner(Thing::Reply), None),
     ("resume_stream", Who::Owner(Thing::Reply), None),
     ("quiz", Who::Owner(Thing::Quiz), None),
@@ -131,7 +136,9 @@ struct Operation {
 
 impl Operation {
     fn call(&self, app: &TestApp, id: &str) -> Call {
-        app.call(self.method.clone(), &self.path.replace("{id}", id))
+        let (id, message) = id.split_once(' ').unwrap_or((id, id));
+        let path = self.path.replace("{id}", id).replace("{message_id}", message).replace("{branch}", "0");
+        app.call(self.method.clone(), &path)
     }
 }
 
@@ -153,6 +160,10 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
 async fn thing(app: &TestApp, person: &Person, thing: Thing) -> String {
     match thing {
         Thing::Session => app.session(person).await,
+        Thing::Message => {
+            let said = app.say(person, None, "Hello").await;
+            format!("{} {}", said["session_id"].as_str().unwrap(), said["user_message_id"].as_str().unwrap())
+        }
         Thing::Reply => app.say(person, None, "Hello").await["reply_id"].as_str().unwrap().to_owned(),
         Thing::Quiz => {
             app.post("/api/quizzes").by(person).json(&json!({})).send().await.is(201).field("quiz_id")

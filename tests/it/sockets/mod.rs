@@ -1,6 +1,7 @@
 //! WebSockets, over real ones: who is let in, what is said and told, what is refused, and how they end.
 
 mod bounds;
+mod branches;
 pub(crate) mod client;
 mod cut;
 mod doors;

@@ -1,23 +1,6 @@
-//! Going back, calls of the page's tools, questions to the person, notes and feedback.
+//! Calls of the page's tools, questions to the person, notes and feedback.
 
 use super::*;
-
-fn item(n: u128) -> MessageId {
-    message(100 + n)
-}
-
-fn called(n: u128) -> Event {
-    Event::ClientToolCalled {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(n),
-        reply_id: reply(1),
-        call_id: "call-1".to_owned(),
-        name: "look".to_owned(),
-        arguments: Personal::Known(json!({"at": "sky"})),
-        at: at(4),
-    }
-}
 
 fn call(n: u128) -> Brought {
     Brought::ClientToolCall {
@@ -26,69 +9,6 @@ fn call(n: u128) -> Brought {
         name: "look".to_owned(),
         arguments: Personal::Known(json!({"at": "sky"})),
     }
-}
-
-fn questions() -> Personal<Vec<InputQuestion>> {
-    Personal::Known(vec![InputQuestion {
-        id: "q".to_owned(),
-        question: "Which?".to_owned(),
-        form: InputForm::Choice { options: vec!["a".to_owned(), "b".to_owned()], multiple: false },
-    }])
-}
-
-fn input_requested(n: u128) -> Event {
-    Event::InputRequested {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(n),
-        reply_id: reply(1),
-        questions: questions(),
-        at: at(4),
-    }
-}
-
-/// A reply asked for by an interactive asker.
-fn asked_by(asker: MessageId, reply_id: ReplyId, second: i64, deadline: i64) -> Event {
-    Event::ReplyRequested {
-        conversation_id: talk(),
-        message_id: asker,
-        reply_id,
-        owner: ada(),
-        model: None,
-        interactive: true,
-        deadline: at(deadline),
-        at: at(second),
-    }
-}
-
-fn rewound(n: u128) -> Event {
-    Event::ConversationRewound {
-        conversation_id: talk(),
-        owner: ada(),
-        message_id: message(n),
-        message_position: 100,
-        at: at(20),
-    }
-}
-
-fn cancelled_again(n: u128, reply_id: ReplyId, attempt: u32) -> Event {
-    Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id,
-        owner: ada(),
-        attempt,
-        text: None,
-        at: at(20),
-    }
-}
-
-fn answered() -> Vec<Event> {
-    asked([begun(1, 1, "w"), completed(1, 1)])
-}
-
-fn tool_waiting() -> Vec<Event> {
-    asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), called(1)])
 }
 
 #[test]
@@ -129,103 +49,6 @@ fn what_an_answer_brings_needs_an_id_of_its_own() {
         given(asked([begun(1, 1, "w")]))
             .when(record_with(1, 1, brought))
             .then_expect_error(Error::MessageIdTaken);
-    }
-}
-
-#[test]
-fn asking_again_leaves_what_stands_after_and_asks_for_another_reply() {
-    given(answered())
-        .when(ask_again(ada(), 1))
-        .then_expect_events(vec![rewound(1), asked_by(message(1), ReplyId::again(message(1), 1), 20, 200)]);
-}
-
-#[test]
-fn asking_again_cancels_what_is_owed_for_it_and_after_it_and_nothing_before() {
-    let events = vec![
-        started(),
-        sent(1),
-        requested(1),
-        sent(2),
-        requested(2),
-        sent(3),
-        requested(3),
-        begun(1, 1, "w"),
-    ];
-    given(events).when(ask_again(ada(), 2)).then_expect_events(vec![
-        cancelled_again(2, reply(2), 0),
-        cancelled_again(3, reply(3), 0),
-        rewound(2),
-        asked_by(message(2), ReplyId::again(message(2), 1), 20, 200),
-    ]);
-}
-
-#[test]
-fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
-    let again = ReplyId::again(message(1), 1);
-    let asked_again = [rewound(1), asked_by(message(1), again, 20, 200)];
-    let waiting = [answered(), asked_again.to_vec()].concat();
-    given(waiting.clone()).when(ask_again(ada(), 1)).then_expect_events(vec![]);
-    let begun = Event::ReplyBegun {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: again,
-        owner: ada(),
-        attempt: 1,
-        plan: plan("w"),
-        at: at(21),
-    };
-    given([waiting, vec![begun]].concat()).when(ask_again(ada(), 1)).then_expect_events(vec![
-        cancelled_again(1, again, 1),
-        rewound(1),
-        asked_by(message(1), ReplyId::again(message(1), 2), 20, 200),
-    ]);
-}
-
-#[test]
-fn a_message_that_asked_for_nothing_is_asked_for_its_first_reply() {
-    given(vec![started(), sent(1)])
-        .when(ask_again(ada(), 1))
-        .then_expect_events(vec![rewound(1), asked_by(message(1), reply(1), 20, 200)]);
-}
-
-#[test]
-fn what_was_left_behind_can_be_neither_asked_again_nor_answered() {
-    let left = [tool_waiting(), vec![sent(2), rewound(1)]].concat();
-    given(left.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::UnknownItem);
-    given(left).when(tool_output(ada(), 101)).then_expect_error(Error::UnknownItem);
-}
-
-#[test]
-fn what_comes_after_going_back_is_in_the_conversation() {
-    let again = ReplyId::again(message(1), 1);
-    let events = [
-        answered(),
-        vec![
-            sent(2),
-            requested(2),
-            cancelled(2, 0),
-            rewound(1),
-            asked_by(message(1), again, 20, 200),
-            sent(3),
-        ],
-    ]
-    .concat();
-    given(events).when(ask_again(ada(), 3)).then_expect_events(vec![
-        Event::ConversationRewound {
-            conversation_id: talk(),
-            owner: ada(),
-            message_id: message(3),
-            message_position: 100,
-            at: at(20),
-        },
-        asked_by(message(3), reply(3), 20, 200),
-    ]);
-}
-
-#[test]
-fn nothing_but_a_message_of_the_conversation_can_be_asked_again() {
-    for n in [9, 101] {
-        given(tool_waiting()).when(ask_again(ada(), n)).then_expect_error(Error::UnknownItem);
     }
 }
 
@@ -299,7 +122,7 @@ fn a_note_is_added_once_and_is_no_message() {
     given(answered()).when(note(ada(), 105)).then_expect_events(vec![added.clone()]);
     given([answered(), vec![added.clone()]].concat()).when(note(ada(), 105)).then_expect_events(vec![]);
     given([answered(), vec![added]].concat())
-        .when(ask_again(ada(), 105))
+        .when(ask_again_at(ada(), 105, 100))
         .then_expect_error(Error::UnknownItem);
 }
 

@@ -1,5 +1,6 @@
 //! Each read model: these events, those rows.
 
+mod branches;
 mod conversations;
 mod files;
 mod messages;

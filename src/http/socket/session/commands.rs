@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::{
     ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Running, Sending, ServerFrame, Session, ends, request_id,
 };
-use crate::app::conversations::NewMessage;
+use crate::app::branches::Again;
+use crate::app::conversations::{NewMessage, Sent};
 use crate::app::sockets::Admission;
+use crate::app::threads::WantedReply;
 use crate::app::{Actor, App, AppError, Kind, RequestContext};
 use crate::http::extract::{invalid_key, is_key};
 use crate::http::frames::{ClientFrame, parse_event_id};
@@ -32,6 +34,22 @@ struct Follow {
 impl Done {
     fn with(answer: ServerFrame) -> Self {
         Self { answer: Some(answer), follow: None, admitted: None }
+    }
+
+    /// A message was taken, or an old one again: its reply is followed.
+    fn sent(reference: Option<String>, sent: &Sent) -> Self {
+        Self {
+            answer: Some(ServerFrame::Accepted {
+                reference,
+                position: sent.position,
+                session_id: Some(sent.conversation.uuid()),
+                user_message_id: Some(sent.message.uuid()),
+                message_id: Some(sent.answer.uuid()),
+                reply_id: Some(sent.reply.uuid()),
+            }),
+            follow: Some(Follow { reply: sent.reply, from: Resume::default(), asked: sent.position }),
+            admitted: None,
+        }
     }
 
     /// The command came to no end of its own.
@@ -87,7 +105,7 @@ impl Session {
             return Some(invalid_key());
         }
         let follows = match &sending.frame {
-            ClientFrame::Message { .. } => true,
+            ClientFrame::Message { .. } | ClientFrame::Regenerate { .. } | ClientFrame::Edit { .. } => true,
             // One that is followed already takes no other place.
             ClientFrame::Follow { reply_id, .. } => {
                 id(reply_id).is_ok_and(|reply| !self.followed.contains_key(&ReplyId::new(reply)))
@@ -128,21 +146,33 @@ async fn act(
         ClientFrame::Ping {} => Done::with(ServerFrame::Pong { reference }),
         ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
-            let sent =
-                app.send(context, actor, conversation, NewMessage::text(message).asking(model)).await?;
-            let from = Resume::default();
-            Done {
-                answer: Some(ServerFrame::Accepted {
-                    reference,
-                    position: sent.position,
-                    session_id: Some(sent.conversation.uuid()),
-                    user_message_id: Some(sent.message.uuid()),
-                    message_id: Some(sent.answer.uuid()),
-                    reply_id: Some(sent.reply.uuid()),
-                }),
-                follow: Some(Follow { reply: sent.reply, from, asked: sent.position }),
-                admitted: None,
-            }
+            let message = NewMessage::text(message).asking(model);
+            let sent = app.send(context, actor, conversation, message).await?;
+            Done::sent(reference, &sent)
+        }
+        ClientFrame::Regenerate { session_id, message_id, model } => {
+            let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
+            let (session, message) = (ConversationId::new(session), Again::MessageOrAnswer(message));
+            let wanted = WantedReply { model, interactive: false };
+            Done::sent(reference, &app.ask_again(context, actor, session, message, wanted).await?)
+        }
+        ClientFrame::Edit { session_id, message_id, message, model } => {
+            let (session, edited) = (ConversationId::new(id(&session_id)?), MessageId::new(id(&message_id)?));
+            let wanted = WantedReply { model, interactive: false };
+            Done::sent(reference, &app.edit(context, actor, session, edited, &message, wanted).await?)
+        }
+        ClientFrame::Switch { session_id, branch } => {
+            let session = id(&session_id)?;
+            let (_, position) =
+                app.switch_branch(context, actor, ConversationId::new(session), branch).await?;
+            Done::with(ServerFrame::Accepted {
+                reference,
+                position,
+                session_id: Some(session),
+                user_message_id: None,
+                message_id: None,
+                reply_id: None,
+            })
         }
         ClientFrame::Follow { reply_id, after } => {
             let reply = ReplyId::new(id(&reply_id)?);

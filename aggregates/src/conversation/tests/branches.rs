@@ -1,0 +1,332 @@
+//! Other replies, edited messages, and going from branch to branch.
+
+use super::*;
+
+/// Branch `branch` begins at the `n`th message.
+fn begun_branch(branch: u32, parent: u32, n: u128, messages: u32) -> Event {
+    Event::BranchBegun {
+        conversation_id: talk(),
+        owner: ada(),
+        branch,
+        parent,
+        message_id: message(n),
+        edited: false,
+        fork_position: i64::try_from(n).unwrap() * 10,
+        messages,
+        at: at(20),
+    }
+}
+
+/// Branch `branch` begins in the place of the `n`th message.
+fn begun_before(branch: u32, parent: u32, n: u128, fork_position: i64, messages: u32) -> Event {
+    Event::BranchBegun {
+        conversation_id: talk(),
+        owner: ada(),
+        branch,
+        parent,
+        message_id: message(n),
+        edited: true,
+        fork_position,
+        messages,
+        at: at(20),
+    }
+}
+
+fn switched(branch: u32) -> Event {
+    Event::BranchSwitched { conversation_id: talk(), owner: ada(), branch, at: at(30) }
+}
+
+/// As logs have it that were written before there were branches.
+fn rewound(n: u128) -> Event {
+    Event::ConversationRewound {
+        conversation_id: talk(),
+        owner: ada(),
+        message_id: message(n),
+        message_position: i64::try_from(n).unwrap() * 10,
+        at: at(20),
+    }
+}
+
+fn cancelled_again(n: u128, reply_id: ReplyId, attempt: u32) -> Event {
+    Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(n),
+        reply_id,
+        owner: ada(),
+        attempt,
+        text: None,
+        at: at(20),
+    }
+}
+
+fn again(n: u128, round: u32) -> Event {
+    asked_by(message(n), ReplyId::again(message(n), round), 20, 200)
+}
+
+fn edited(n: u128) -> Vec<Event> {
+    let sent = Event::MessageSent {
+        conversation_id: talk(),
+        message_id: message(n),
+        author: ada(),
+        text: text("hello"),
+        enclosed: Enclosed::default(),
+        at: at(20),
+    };
+    vec![sent, asked_by(message(n), reply(n), 20, 200)]
+}
+
+/// Two messages with their answers.
+fn two_turns() -> Vec<Event> {
+    [answered(), vec![sent(2), requested(2), begun(2, 1, "w"), completed(2, 1)]].concat()
+}
+
+fn after(events: impl IntoIterator<Item = Event>) -> Conversation {
+    use cqrs_es::Aggregate as _;
+    let mut state = Conversation::default();
+    events.into_iter().for_each(|event| state.apply(event));
+    state
+}
+
+fn shown(state: &Conversation, messages: &[u128]) -> Vec<u128> {
+    messages.iter().copied().filter(|n| state.shows(message(*n))).collect()
+}
+
+#[test]
+fn another_reply_begins_a_branch_behind_the_message() {
+    given(answered())
+        .when(ask_again_at(ada(), 1, 0))
+        .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
+    given(two_turns())
+        .when(ask_again_at(ada(), 1, 0))
+        .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
+    given(two_turns())
+        .when(ask_again_at(ada(), 2, 2))
+        .then_expect_events(vec![begun_branch(1, 0, 2, 3), again(2, 1)]);
+}
+
+#[test]
+fn no_branch_begins_where_nothing_stands_behind_the_message() {
+    given(vec![started(), sent(1)]).when(ask_again(ada(), 1)).then_expect_events(vec![asked_by(
+        message(1),
+        reply(1),
+        20,
+        200,
+    )]);
+    given(asked([failed(1, 0)])).when(ask_again(ada(), 1)).then_expect_events(vec![again(1, 1)]);
+    given(asked([begun(1, 1, "w")]))
+        .when(ask_again(ada(), 1))
+        .then_expect_events(vec![cancelled_again(1, reply(1), 1), again(1, 1)]);
+    // What was kept of an answer stands there.
+    let partly = Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(1),
+        reply_id: reply(1),
+        owner: ada(),
+        attempt: 1,
+        text: Some(answer("h")),
+        at: at(6),
+    };
+    given(asked([begun(1, 1, "w"), partly]))
+        .when(ask_again(ada(), 1))
+        .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
+}
+
+#[test]
+fn another_reply_cancels_what_is_owed_for_the_message_and_behind_it_and_nothing_before() {
+    let events = vec![
+        started(),
+        sent(1),
+        requested(1),
+        sent(2),
+        requested(2),
+        sent(3),
+        requested(3),
+        begun(1, 1, "w"),
+    ];
+    given(events).when(ask_again_at(ada(), 2, 1)).then_expect_events(vec![
+        cancelled_again(2, reply(2), 0),
+        cancelled_again(3, reply(3), 0),
+        begun_branch(1, 0, 2, 2),
+        again(2, 1),
+    ]);
+}
+
+#[test]
+fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
+    let waiting = [answered(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
+    given(waiting.clone()).when(ask_again(ada(), 1)).then_expect_events(vec![]);
+    let begun = Event::ReplyBegun {
+        conversation_id: talk(),
+        message_id: message(1),
+        reply_id: ReplyId::again(message(1), 1),
+        owner: ada(),
+        attempt: 1,
+        plan: plan("w"),
+        at: at(21),
+    };
+    given([waiting, vec![begun]].concat())
+        .when(ask_again(ada(), 1))
+        .then_expect_events(vec![cancelled_again(1, ReplyId::again(message(1), 1), 1), again(1, 2)]);
+}
+
+#[test]
+fn another_message_begins_a_branch_in_the_place_of_one() {
+    let expected = [vec![begun_before(1, 0, 2, 19, 2)], edited(3)].concat();
+    given(two_turns()).when(edit(ada(), 2, 2, 3)).then_expect_events(expected.clone());
+    given([two_turns(), expected.clone()].concat()).when(edit(ada(), 2, 2, 3)).then_expect_events(vec![]);
+    // What is owed to the old one is cancelled.
+    let expected = [vec![cancelled_again(1, reply(1), 0), begun_before(1, 0, 1, 9, 0)], edited(2)].concat();
+    given(asked([])).when(edit(ada(), 1, 0, 2)).then_expect_events(expected);
+}
+
+#[test]
+fn a_message_edited_twice_has_its_branches_side_by_side() {
+    let once = [two_turns(), vec![begun_before(1, 0, 2, 19, 2)], edited(3)].concat();
+    let first = cancelled_again(3, reply(3), 0);
+    let expected = [vec![first, begun_before(2, 0, 3, 19, 2)], edited(4)].concat();
+    given(once).when(edit(ada(), 3, 2, 4)).then_expect_events(expected);
+}
+
+#[test]
+fn an_edited_message_needs_an_id_of_its_own() {
+    given(tool_waiting()).when(edit(ada(), 1, 0, 101)).then_expect_error(Error::MessageIdTaken);
+    given([two_turns(), vec![sent(3)]].concat())
+        .when(edit(ada(), 2, 2, 3))
+        .then_expect_error(Error::MessageIdTaken);
+    let derived = Command::EditMessage {
+        by: ada(),
+        place: place(1, 0),
+        message_id: MessageId::answering(reply(7)),
+        text: text("hello"),
+        enclosed: Enclosed::default(),
+        reply: wanted(),
+        at: at(20),
+        deadline: at(200),
+    };
+    given(answered()).when(derived).then_expect_error(Error::MessageIdTaken);
+}
+
+#[test]
+fn a_branch_is_gone_to_and_back_from_and_goes_on_where_it_stood() {
+    let forked = [two_turns(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
+    given(forked.clone()).when(switch(ada(), 0)).then_expect_error(Error::RepliesOwed);
+    let ended = Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(1),
+        reply_id: ReplyId::again(message(1), 1),
+        owner: ada(),
+        attempt: 0,
+        text: None,
+        at: at(21),
+    };
+    let ended = [forked, vec![ended, sent(3)]].concat();
+    given(ended.clone()).when(switch(ada(), 1)).then_expect_events(vec![]);
+    given(ended.clone()).when(switch(ada(), 2)).then_expect_error(Error::UnknownBranch);
+    given(ended.clone()).when(switch(ada(), 0)).then_expect_events(vec![switched(0)]);
+    assert_eq!(shown(&after(ended.clone()), &[1, 2, 3]), [1, 3]);
+    let back = [ended, vec![switched(0)]].concat();
+    assert_eq!(shown(&after(back.clone()), &[1, 2, 3]), [1, 2]);
+    let on = [back, vec![sent(4)]].concat();
+    assert_eq!(shown(&after(on.clone()), &[1, 2, 3, 4]), [1, 2, 4]);
+    // A branch off the old one knows nothing of the other.
+    given(on.clone())
+        .when(edit(ada(), 4, 4, 5))
+        .then_expect_events([vec![begun_before(2, 0, 4, 39, 4)], edited(5)].concat());
+    assert_eq!(shown(&after([on, vec![switched(1)]].concat()), &[1, 2, 3, 4]), [1, 3]);
+}
+
+#[test]
+fn what_stands_on_another_branch_can_be_neither_asked_again_nor_edited_nor_answered_until_it_is_active() {
+    let waiting = [tool_waiting(), vec![sent(2), begun_branch(1, 0, 1, 1)]].concat();
+    given(waiting.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::OtherBranch);
+    given(waiting.clone()).when(edit(ada(), 2, 2, 3)).then_expect_error(Error::OtherBranch);
+    given(waiting.clone()).when(tool_output(ada(), 101)).then_expect_error(Error::OtherBranch);
+    let back = [waiting, vec![switched(0)]].concat();
+    given(back).when(tool_output(ada(), 101)).then_expect_events(vec![
+        Event::ClientToolAnswered {
+            conversation_id: talk(),
+            owner: ada(),
+            item_id: item(1),
+            output: Personal::Known(json!({"celsius": 3})),
+            at: at(21),
+        },
+        asked_by(item(1), ReplyId::of(item(1)), 21, 201),
+    ]);
+}
+
+#[test]
+fn an_answered_call_drops_those_of_its_own_path_only() {
+    let other = Event::ClientToolCalled {
+        conversation_id: talk(),
+        owner: ada(),
+        item_id: item(2),
+        reply_id: ReplyId::again(message(1), 1),
+        call_id: "call-2".to_owned(),
+        name: "look".to_owned(),
+        arguments: Personal::Known(json!({})),
+        at: at(21),
+    };
+    let both = [tool_waiting(), vec![begun_branch(1, 0, 1, 1), other]].concat();
+    given(both.clone()).when(tool_output(ada(), 102)).then_expect_events(vec![
+        Event::ClientToolAnswered {
+            conversation_id: talk(),
+            owner: ada(),
+            item_id: item(2),
+            output: Personal::Known(json!({"celsius": 3})),
+            at: at(21),
+        },
+        asked_by(item(2), ReplyId::of(item(2)), 21, 201),
+    ]);
+}
+
+#[test]
+fn what_an_old_log_left_behind_is_a_branch_that_can_be_gone_to() {
+    let old = [two_turns(), vec![rewound(1), again(1, 1), sent(3)]].concat();
+    let state = after(old.clone());
+    assert_eq!((state.active_branch(), state.branches()), (1, 2));
+    assert_eq!(shown(&state, &[1, 2, 3]), [1, 3]);
+    given(old.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::OtherBranch);
+    let ended = Event::ReplyCancelled {
+        conversation_id: talk(),
+        message_id: message(1),
+        reply_id: ReplyId::again(message(1), 1),
+        owner: ada(),
+        attempt: 0,
+        text: None,
+        at: at(21),
+    };
+    let ended = [old, vec![ended]].concat();
+    given(ended.clone()).when(switch(ada(), 0)).then_expect_events(vec![switched(0)]);
+    assert_eq!(shown(&after([ended.clone(), vec![switched(0)]].concat()), &[1, 2, 3]), [1, 2]);
+    // Twice to the same message: side by side.
+    let twice = after([ended, vec![rewound(1)]].concat());
+    assert_eq!((twice.active_branch(), shown(&twice, &[1, 2, 3])), (2, vec![1]));
+}
+
+#[test]
+fn nothing_but_a_message_of_the_conversation_can_be_asked_again() {
+    for n in [9, 101] {
+        given(tool_waiting()).when(ask_again(ada(), n)).then_expect_error(Error::UnknownItem);
+        given(tool_waiting()).when(edit(ada(), n, 0, 5)).then_expect_error(Error::UnknownItem);
+    }
+}
+
+#[test]
+fn there_is_an_end_to_branches() {
+    let branches = (1..u32::try_from(MAX_BRANCHES).unwrap()).map(|branch| begun_branch(branch, 0, 1, 1));
+    let full: Vec<Event> = answered().into_iter().chain(branches).chain([sent(2)]).collect();
+    let limit = MAX_BRANCHES;
+    given(full.clone()).when(edit(ada(), 2, 1, 3)).then_expect_error(Error::TooManyBranches { limit });
+    given(full.clone()).when(ask_again(ada(), 1)).then_expect_error(Error::TooManyBranches { limit });
+    given(full).when(switch(ada(), 998)).then_expect_events(vec![switched(998)]);
+}
+
+#[test]
+fn clones_share_the_branches() {
+    let state = after(answered().into_iter().chain((1..500).map(|branch| begun_branch(branch, 0, 1, 1))));
+    assert_eq!(state.branches(), 500);
+    let weight = state.approximate_bytes();
+    assert!(weight < 64 * 1024, "{weight}");
+    let written = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<Conversation>(&written).unwrap(), state);
+}

@@ -1,0 +1,371 @@
+//! Branches against a reader of the log who knows only what the events say: rows in order, each on the branch that was active
+//! when it came, and for each branch where it forks.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use cqrs_es::Aggregate as _;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::conversation::{
+    Brought, Conversation, ConversationCommand as Command, ConversationError, ConversationEvent as Event,
+    Enclosed, FinishReason, Place, ReplyPlan, Timings, Usage, WantedReply, decide,
+};
+use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
+use crate::personal::Personal;
+use crate::values::{MessageText, ReplyText};
+
+/// Something that is done, with choices that are made among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Send,
+    /// The reply whose turn it is ends, with an answer that brings so many calls.
+    Answer(u8),
+    /// It ends with nothing, or with some text that was kept.
+    Stop(bool),
+    Again(prop::sample::Index),
+    Edit(prop::sample::Index),
+    Switch(prop::sample::Index),
+    /// The newest call that waits is answered.
+    Tool,
+    Note,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    use prop::sample::Index;
+    prop_oneof![
+        5 => Just(Step::Send),
+        8 => (0_u8..3).prop_map(Step::Answer),
+        2 => any::<bool>().prop_map(Step::Stop),
+        3 => any::<Index>().prop_map(Step::Again),
+        3 => any::<Index>().prop_map(Step::Edit),
+        4 => any::<Index>().prop_map(Step::Switch),
+        2 => Just(Step::Tool),
+        1 => Just(Step::Note),
+    ]
+}
+
+/// One thing that stands somewhere.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    id: MessageId,
+    position: i64,
+    branch: u32,
+    /// Whether it counts as a message: a person's, or an answer.
+    message: bool,
+    /// Whether it is a person's.
+    persons: bool,
+    /// What it answers, or came of.
+    of: Option<MessageId>,
+}
+
+/// What a reader of the log knows.
+#[derive(Default)]
+struct Reader {
+    rows: Vec<Row>,
+    /// Parent and position of the fork, by branch.
+    forks: BTreeMap<u32, (u32, i64)>,
+    active: u32,
+    position: i64,
+    askers: BTreeMap<ReplyId, MessageId>,
+}
+
+impl Reader {
+    fn row(&mut self, id: MessageId, message: bool, persons: bool, of: Option<MessageId>) {
+        let (position, branch) = (self.position, self.active);
+        self.rows.push(Row { id, position, branch, message, persons, of });
+    }
+
+    fn read(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        self.position += 7;
+        match event {
+            Event::MessageSent { message_id, .. } => self.row(*message_id, true, true, None),
+            Event::ReplyRequested { message_id, reply_id, .. } => {
+                self.askers.insert(*reply_id, *message_id);
+            }
+            Event::ReplyCompleted { reply_id, answer_id, .. } => {
+                self.row(*answer_id, true, false, self.askers.get(reply_id).copied());
+            }
+            Event::ReplyCancelled { reply_id, text: Some(_), .. } => {
+                let of = self.askers.get(reply_id).copied();
+                self.row(MessageId::answering(*reply_id), true, false, of);
+            }
+            Event::ClientToolCalled { item_id, reply_id, .. } => {
+                self.row(*item_id, false, false, self.askers.get(reply_id).copied());
+            }
+            Event::NoteAdded { item_id, .. } => self.row(*item_id, false, false, None),
+            Event::BranchBegun { branch, parent, fork_position, messages, message_id, edited, .. } => {
+                let before = self.path(self.active);
+                prop_assert_eq!(*branch as usize, self.forks.len() + 1, "numbers without a gap");
+                self.forks.insert(*branch, (*parent, *fork_position));
+                self.active = *branch;
+                // It shares what stands before the message, and the message when that is not replaced.
+                let kept = self.path(*branch);
+                let at = before.iter().position(|row| row.id == *message_id);
+                let at = at.expect("it forks at a message of the active path");
+                let shared = if *edited { &before[..at] } else { &before[..=at] };
+                prop_assert_eq!(kept.as_slice(), shared);
+                let counted = kept.iter().filter(|row| row.message).count();
+                prop_assert_eq!(*messages as usize, counted);
+            }
+            Event::BranchSwitched { branch, .. } => self.active = *branch,
+            Event::ConversationStarted { .. }
+            | Event::ConversationRenamed { .. }
+            | Event::ConversationPinned { .. }
+            | Event::ConversationUnpinned { .. }
+            | Event::ConversationArchived { .. }
+            | Event::ConversationUnarchived { .. }
+            | Event::ConversationRead { .. }
+            | Event::ConversationDeleted { .. }
+            | Event::ReplyBegun { .. }
+            | Event::ReplyAttemptFailed { .. }
+            | Event::ReplyFailed { .. }
+            | Event::ReplyCancelled { text: None, .. }
+            | Event::ConversationRewound { .. }
+            | Event::ClientToolAnswered { .. }
+            | Event::ClientToolDropped { .. }
+            | Event::InputRequested { .. }
+            | Event::InputAnswered { .. }
+            | Event::WidgetShown { .. }
+            | Event::FeedbackGiven { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// What stands on the path of a branch.
+    fn path(&self, branch: u32) -> Vec<Row> {
+        let on = |row: &&Row| {
+            let (mut at, mut upto) = (branch, i64::MAX);
+            loop {
+                if row.branch == at {
+                    return row.position <= upto;
+                }
+                let Some((parent, fork)) = self.forks.get(&at) else { return false };
+                upto = upto.min(*fork);
+                at = *parent;
+            }
+        };
+        self.rows.iter().filter(on).cloned().collect()
+    }
+
+    fn branches(&self) -> u32 {
+        u32::try_from(self.forks.len()).unwrap() + 1
+    }
+}
+
+/// A conversation and its reader.
+struct Life {
+    state: Conversation,
+    reader: Reader,
+    ids: u128,
+}
+
+fn me() -> UserId {
+    UserId::new(Uuid::from_u128(1))
+}
+
+fn text() -> Personal<MessageText> {
+    Personal::Known(MessageText::parse("hello").unwrap())
+}
+
+fn answer() -> Personal<ReplyText> {
+    Personal::Known(ReplyText::parse("hi").unwrap())
+}
+
+impl Life {
+    fn new() -> Self {
+        let mut life = Self { state: Conversation::default(), reader: Reader::default(), ids: 0 };
+        let id = ConversationId::new(Uuid::from_u128(7));
+        let at = DateTime::from_timestamp(0, 0).unwrap();
+        life.run(Command::Start { id, by: me(), title: None, at }).unwrap().unwrap();
+        life
+    }
+
+    fn id(&mut self) -> MessageId {
+        self.ids += 1;
+        MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + self.ids))
+    }
+
+    fn run(&mut self, command: Command) -> Result<Result<Vec<Event>, ConversationError>, TestCaseError> {
+        let decided = decide(&self.state, command);
+        if let Ok(events) = &decided {
+            for event in events {
+                self.state.apply(event.clone());
+                self.reader.read(event)?;
+            }
+        }
+        Ok(decided)
+    }
+
+    /// A person's message on the active path, and where it stands.
+    fn place(&self, choice: &prop::sample::Index) -> Option<Place> {
+        let path = self.reader.path(self.reader.active);
+        let persons: Vec<usize> = (0..path.len()).filter(|n| path[*n].persons).collect();
+        let at = *persons.get(choice.index(persons.len().max(1)))?;
+        let before = path[..at].iter().filter(|row| row.message).count();
+        let before = u32::try_from(before).unwrap();
+        Some(Place { message_id: path[at].id, position: path[at].position, before })
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let (by, at) = (me(), DateTime::from_timestamp(0, 0).unwrap());
+        let (deadline, reply) = (at, WantedReply::default());
+        let open = self.state.open_reply().map(|open| (open.reply_id, open.attempt));
+        let command = match step {
+            Step::Send => Command::Send {
+                message_id: self.id(),
+                by,
+                text: text(),
+                enclosed: Enclosed::default(),
+                reply: Some(reply),
+                at,
+                deadline,
+            },
+            Step::Answer(calls) => {
+                let Some((reply_id, attempt)) = open else { return Ok(()) };
+                let plan = ReplyPlan {
+                    worker: "w".to_owned(),
+                    provider: String::new(),
+                    model: String::new(),
+                    parameters: serde_json::Value::Null,
+                    prompt_versions: Vec::new(),
+                    input_message_ids: Vec::new(),
+                    file_hashes: Vec::new(),
+                };
+                self.run(Command::BeginReply { reply_id, attempt: attempt + 1, plan, at })?.unwrap();
+                let call = |item_id| Brought::ClientToolCall {
+                    item_id,
+                    call_id: "c".to_owned(),
+                    name: "look".to_owned(),
+                    arguments: Personal::Erased,
+                };
+                Command::RecordReply {
+                    reply_id,
+                    attempt: attempt + 1,
+                    text: answer(),
+                    brought: (0..*calls).map(|_| call(self.id())).collect(),
+                    finish: FinishReason::Stop,
+                    usage: Usage::default(),
+                    timings: Timings::default(),
+                    model: String::new(),
+                    provider_reply_id: None,
+                    at,
+                }
+            }
+            Step::Stop(kept) => {
+                let Some((reply_id, _)) = open else { return Ok(()) };
+                Command::CancelReply { reply_id, by, text: kept.then(answer), note: None, at }
+            }
+            Step::Again(choice) => {
+                let Some(place) = self.place(choice) else { return Ok(()) };
+                Command::AskAgain { by, place, reply, at, deadline }
+            }
+            Step::Edit(choice) => {
+                let Some(place) = self.place(choice) else { return Ok(()) };
+                let (message_id, text, enclosed) = (self.id(), text(), Enclosed::default());
+                Command::EditMessage { by, place, message_id, text, enclosed, reply, at, deadline }
+            }
+            Step::Switch(choice) => {
+                let branch = u32::try_from(choice.index(self.reader.branches() as usize)).unwrap();
+                let owed = self.state.owed().count() > 0;
+                let decided = self.run(Command::SwitchBranch { by, branch, at })?;
+                let refused = owed && branch != self.reader.active;
+                prop_assert_eq!(decided.is_err(), refused, "{:?}", decided);
+                return Ok(());
+            }
+            Step::Tool => {
+                let path = self.reader.path(self.reader.active);
+                let Some(item) = path.iter().rev().find(|row| !row.message) else { return Ok(()) };
+                let (item_id, output) = (item.id, Personal::Erased);
+                // It may be a note, or have been answered or dropped: then nothing happens.
+                let command = Command::AnswerClientTool { by, item_id, output, reply, at, deadline };
+                let decided = self.run(command)?;
+                prop_assert!(!matches!(decided, Err(ConversationError::OtherBranch)), "{:?}", decided);
+                return Ok(());
+            }
+            Step::Note => Command::AddNote { by, item_id: self.id(), note: Personal::Erased, at },
+        };
+        let decided = self.run(command)?;
+        let full = matches!(decided, Err(ConversationError::TooManyWaiting { .. }));
+        prop_assert!(decided.is_ok() || full, "{:?}: {:?}", step, decided);
+        Ok(())
+    }
+}
+
+/// Every path, by its branch.
+fn paths(reader: &Reader) -> Vec<Vec<Row>> {
+    (0..reader.branches()).map(|branch| reader.path(branch)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_nothing_is_lost_from_any_branch(steps in prop::collection::vec(step(), 0..70)) {
+        let mut life = Life::new();
+        for step in &steps {
+            let before = paths(&life.reader);
+            let (active, rows) = (life.reader.active as usize, life.reader.rows.len());
+            life.step(step)?;
+            let after = paths(&life.reader);
+
+            // What stood on a branch stands there, in its order; only the active one grows, at its end.
+            for (branch, old) in before.iter().enumerate() {
+                prop_assert!(after[branch].starts_with(old), "{:?}", step);
+                let grew = after[branch].len() > old.len();
+                prop_assert!(!grew || branch == active || branch == life.reader.active as usize, "{:?}", step);
+            }
+            // Every row came once, and is on the path of its own branch, and on no path of a branch that forked before it.
+            prop_assert!(life.reader.rows.len() >= rows);
+            for row in &life.reader.rows {
+                prop_assert!(after[row.branch as usize].contains(row));
+                for (branch, path) in after.iter().enumerate().filter(|(_, path)| path.contains(row)) {
+                    let from = life.reader.forks.get(&u32::try_from(branch).unwrap());
+                    prop_assert!(branch == row.branch as usize || from.is_some_and(|(_, fork)| row.position <= *fork));
+                    prop_assert_eq!(path.iter().filter(|other| other.id == row.id).count(), 1);
+                }
+            }
+            // The conversation shows what its reader finds on the active path.
+            prop_assert_eq!(life.state.active_branch(), life.reader.active);
+            prop_assert_eq!(life.state.branches(), life.reader.branches() as usize);
+            let path = &after[life.reader.active as usize];
+            for row in life.reader.rows.iter().filter(|row| row.persons || !row.message) {
+                prop_assert_eq!(life.state.shows(row.id), path.contains(row), "{:?}", row);
+            }
+            // No hole: an answer and a call stand behind what they came of.
+            for path in &after {
+                for (at, row) in path.iter().enumerate() {
+                    let Some(of) = row.of else { continue };
+                    prop_assert!(path[..at].iter().any(|other| other.id == of), "{:?} without {:?}", row, of);
+                }
+            }
+            // What is owed was asked for on the active path.
+            for open in life.state.owed() {
+                prop_assert!(life.state.shows(open.message_id));
+            }
+        }
+    }
+
+    #[test]
+    fn going_to_a_branch_and_back_shows_the_same(
+        steps in prop::collection::vec(step(), 0..50), choice in any::<prop::sample::Index>(),
+    ) {
+        let mut life = Life::new();
+        for step in &steps {
+            life.step(step)?;
+        }
+        while life.state.open_reply().is_some() {
+            life.step(&Step::Answer(0))?;
+        }
+        let (here, before) = (life.reader.active, life.state.clone());
+        let path = life.reader.path(here);
+        let there = u32::try_from(choice.index(life.reader.branches() as usize)).unwrap();
+        let at = DateTime::from_timestamp(0, 0).unwrap();
+        for branch in [there, here] {
+            life.run(Command::SwitchBranch { by: me(), branch, at })?.unwrap();
+        }
+        prop_assert_eq!(life.reader.path(life.reader.active), path);
+        prop_assert_eq!(life.state, before);
+    }
+}

@@ -1,0 +1,195 @@
+//! Queries on the branches of conversations.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgExecutor};
+use uuid::Uuid;
+
+use super::branches::{number, on_path};
+use super::query::MessageRow;
+
+/// How much of a message a list shows, in characters.
+const EXCERPT: i32 = 200;
+
+/// A branch of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct BranchRow {
+    /// Its number; the first is 0.
+    pub branch: i32,
+    /// The branch that it forks from.
+    pub parent: Option<i32>,
+    /// The last thing that it shares with that; none when it shares nothing.
+    pub forked_after: Option<Uuid>,
+    /// The message at which it forks.
+    pub message_id: Option<Uuid>,
+    /// Whether another message takes that one's place.
+    pub edited: bool,
+    /// The first message or answer that is its own.
+    pub first_id: Option<Uuid>,
+    /// Whose that is: `user` or `assistant`.
+    pub first_role: Option<String>,
+    /// The reply that that message asked for, or is.
+    pub first_reply_id: Option<Uuid>,
+    /// The beginning of the newest message or answer on its path.
+    pub last_message: Option<String>,
+    /// How many messages and answers are on its path.
+    pub message_count: i64,
+    /// When it began; none for the first.
+    pub created_at: Option<DateTime<Utc>>,
+    /// Whether the conversation goes on with it.
+    pub active: bool,
+}
+
+/// The branches of a conversation, the oldest first; at least one. The caller knows whose the conversation is.
+///
+/// # Errors
+/// Those of the database.
+pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<Vec<BranchRow>, sqlx::Error> {
+    // By both indexes each time: there is none of all rows of a conversation.
+    sqlx::query_as(
+        "WITH own AS (
+             SELECT branch, count(*), min(position) AS first, max(position) AS last FROM (
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND left_at IS NULL
+                 UNION ALL
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND left_at IS NOT NULL) AS all_of_it
+             GROUP BY branch
+         ), known AS (
+             SELECT branch, parent, forked_after, message_id, edited, shared, created_at, active
+             FROM branches WHERE conversation_id = $1
+             UNION ALL
+             SELECT 0, NULL, NULL, NULL, false, 0, NULL, true
+             WHERE NOT EXISTS (SELECT FROM branches WHERE conversation_id = $1)
+         )
+         SELECT b.branch, b.parent, b.forked_after, b.message_id, b.edited, f.message_id AS first_id, f.role AS first_role,
+                f.reply_id AS first_reply_id, left(coalesce(l.text, s.text), $2) AS last_message,
+                b.shared + coalesce(own.count, 0) AS message_count, b.created_at, b.active
+         FROM known AS b LEFT JOIN own USING (branch)
+             LEFT JOIN LATERAL (
+                 SELECT message_id, role, reply_id FROM messages
+                 WHERE conversation_id = $1 AND position = own.first AND left_at IS NULL
+                 UNION ALL
+                 SELECT message_id, role, reply_id FROM messages
+                 WHERE conversation_id = $1 AND position = own.first AND left_at IS NOT NULL) AS f ON true
+             LEFT JOIN LATERAL (
+                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND left_at IS NULL
+                 UNION ALL
+                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND left_at IS NOT NULL) AS l
+                 ON true
+             LEFT JOIN messages AS s ON own.last IS NULL AND s.message_id = b.forked_after
+         ORDER BY b.branch",
+    )
+    .bind(conversation)
+    .bind(EXCERPT)
+    .fetch_all(pool)
+    .await
+}
+
+/// At most `limit` messages on the path of a branch before `position`, newest first, if the conversation is the owner's. None
+/// when it is not, and none when it has no such branch.
+///
+/// # Errors
+/// Those of the database.
+pub async fn page(
+    pool: impl PgExecutor<'_>,
+    owner: Uuid,
+    (conversation, branch): (Uuid, u32),
+    position: i64,
+    limit: i64,
+) -> Result<Vec<MessageRow>, sqlx::Error> {
+    let rows = sqlx::query(on_path!(
+        "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text, m.reply_id, m.in_reply_to, m.model,
+                m.created_at
+         FROM path CROSS JOIN LATERAL (
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND left_at IS NULL
+                  AND branch = path.branch AND position <= path.upto ORDER BY position DESC LIMIT $4)
+             UNION ALL
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND left_at IS NOT NULL
+                  AND branch = path.branch AND position <= path.upto ORDER BY position DESC LIMIT $4)) AS m
+         WHERE EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $5)
+         ORDER BY m.position DESC LIMIT $4"
+    ))
+    .bind(conversation)
+    .bind(number(branch))
+    .bind(position)
+    .bind(limit)
+    .bind(owner)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(MessageRow::from_row).collect()
+}
+
+/// Whether a branch is the active one; branch 0 is when there is no other.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_active(
+    pool: impl PgExecutor<'_>,
+    conversation: Uuid,
+    branch: u32,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT coalesce((SELECT branch FROM branches WHERE conversation_id = $1 AND active), 0) = $2",
+    )
+    .bind(conversation)
+    .bind(number(branch))
+    .fetch_one(pool)
+    .await
+}
+
+/// Whether a conversation has a branch; the first one it has in any case.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_known(
+    pool: impl PgExecutor<'_>,
+    conversation: Uuid,
+    branch: u32,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT $2 = 0 OR EXISTS (SELECT FROM branches WHERE conversation_id = $1 AND branch = $2)",
+    )
+    .bind(conversation)
+    .bind(number(branch))
+    .fetch_one(pool)
+    .await
+}
+
+/// Where a message that is shown stands: its position, and how many messages and answers stand before it. None when it is not
+/// shown.
+///
+/// # Errors
+/// Those of the database.
+pub async fn place(
+    pool: impl PgExecutor<'_>,
+    conversation: Uuid,
+    message: Uuid,
+) -> Result<Option<(i64, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT m.position, (SELECT count(*) FROM messages AS b
+                             WHERE b.conversation_id = $1 AND b.position < m.position AND b.left_at IS NULL)
+         FROM messages AS m WHERE m.message_id = $2 AND m.conversation_id = $1 AND m.left_at IS NULL",
+    )
+    .bind(conversation)
+    .bind(message)
+    .fetch_optional(pool)
+    .await
+}
+
+/// Whether something stands on a branch of a conversation that is not active, and is not a note.
+///
+/// # Errors
+/// Those of the database.
+pub async fn stands_elsewhere(
+    pool: impl PgExecutor<'_>,
+    conversation: Uuid,
+    id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM messages WHERE message_id = $2 AND conversation_id = $1 AND left_at IS NOT NULL)
+             OR EXISTS (SELECT FROM items WHERE item_id = $2 AND conversation_id = $1 AND left_at IS NOT NULL
+                                              AND kind <> 'note')",
+    )
+    .bind(conversation)
+    .bind(id)
+    .fetch_one(pool)
+    .await
+}

@@ -1,0 +1,427 @@
+//! Branches: what is shown, what stands on the others, and what the list counts.
+
+use std::collections::BTreeMap;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::{MessageId, ReplyId};
+use projections::conversations::query as list;
+use projections::messages::query::{before, of_owner};
+use projections::messages::thread;
+use projections::messages::tree::{self, BranchRow};
+use projections::models;
+use projections::rebuild::rebuild;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::project_all;
+use crate::events::{ADA, TALK, begun, completed, deleted, message, minute, reply, requested, sent, started};
+use crate::history::history;
+use crate::support::{Log, MIGRATOR, rows_of};
+
+fn begun_branch(branch: u32, parent: u32, n: u128, edited: bool, fork: i64, messages: u32, at: i64) -> Event {
+    ConversationEvent::BranchBegun {
+        conversation_id: TALK,
+        owner: ADA,
+        branch,
+        parent,
+        message_id: message(n),
+        edited,
+        fork_position: fork,
+        messages,
+        at: minute(at),
+    }
+    .into()
+}
+
+fn switched(branch: u32, at: i64) -> Event {
+    ConversationEvent::BranchSwitched { conversation_id: TALK, owner: ADA, branch, at: minute(at) }.into()
+}
+
+fn rewound(n: u128, position: i64, at: i64) -> Event {
+    ConversationEvent::ConversationRewound {
+        conversation_id: TALK,
+        owner: ADA,
+        message_id: message(n),
+        message_position: position,
+        at: minute(at),
+    }
+    .into()
+}
+
+fn note(n: u128, at: i64) -> Event {
+    ConversationEvent::NoteAdded {
+        conversation_id: TALK,
+        owner: ADA,
+        item_id: message(100 + n),
+        note: aggregates::Personal::Known("note".to_owned()),
+        at: minute(at),
+    }
+    .into()
+}
+
+/// Another answer to the `n`th message.
+fn answered_again(n: u128, round: u32, text: &str, at: i64) -> Vec<Event> {
+    let again = |event: Event| {
+        let Event::Conversation(mut event) = event else { panic!("an event of a conversation") };
+        let id = ReplyId::again(message(n), round);
+        match &mut event {
+            ConversationEvent::ReplyRequested { reply_id, .. }
+            | ConversationEvent::ReplyBegun { reply_id, .. } => *reply_id = id,
+            ConversationEvent::ReplyCompleted { reply_id, answer_id, .. } => {
+                (*reply_id, *answer_id) = (id, MessageId::answering(id));
+            }
+            other => panic!("{other:?}"),
+        }
+        Event::from(event)
+    };
+    [requested(n, None, at), begun(n, 1, at), completed(n, 1, text, at)].map(again).to_vec()
+}
+
+fn turn(n: u128, question: &str, answer: &str, at: i64) -> Vec<Event> {
+    vec![sent(TALK, n, question, at), requested(n, None, at), begun(n, 1, at), completed(n, 1, answer, at)]
+}
+
+/// The texts that are shown, oldest first.
+async fn shown(pool: &PgPool) -> Vec<String> {
+    let mut rows = before(pool, TALK.uuid(), i64::MAX, 100).await.unwrap();
+    rows.reverse();
+    rows.into_iter().map(|row| row.text.unwrap()).collect()
+}
+
+/// The texts on the path of a branch, oldest first, read in pages of two.
+async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
+    let (mut texts, mut position) = (Vec::new(), i64::MAX);
+    loop {
+        let page = tree::page(pool, ADA.uuid(), (TALK.uuid(), branch), position, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        position = last.position;
+        texts.extend(page.into_iter().map(|row| row.text.unwrap()));
+    }
+    texts.reverse();
+    texts
+}
+
+async fn listed(pool: &PgPool) -> (i64, Option<String>) {
+    let row = list::by_id(pool, ADA.uuid(), TALK.uuid()).await.unwrap().unwrap();
+    (row.message_count, row.last_message)
+}
+
+fn first_branch(count: i64, last: &str, active: bool) -> BranchRow {
+    BranchRow {
+        branch: 0,
+        parent: None,
+        forked_after: None,
+        message_id: None,
+        edited: false,
+        first_id: Some(message(1).uuid()),
+        first_role: Some("user".to_owned()),
+        first_reply_id: Some(reply(1).uuid()),
+        last_message: Some(last.to_owned()),
+        message_count: count,
+        created_at: None,
+        active,
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0)]).await; // 1
+    log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
+    log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
+    log.append(&[note(1, 3)]).await; // 10
+    project_all(&log).await;
+    assert_eq!(tree::branches(&pool, TALK.uuid()).await.unwrap(), [first_branch(4, "a2", true)]);
+    assert!(tree::is_active(&pool, TALK.uuid(), 0).await.unwrap());
+
+    // q1 gets another answer, and the conversation goes on from there.
+    log.append(&[begun_branch(1, 0, 1, false, 2, 1, 4)]).await; // 11
+    project_all(&log).await;
+    assert_eq!((shown(&pool).await, listed(&pool).await), (vec!["q1".to_owned()], (1, None)));
+    log.append(&answered_again(1, 1, "b1", 5)).await;
+    log.append(&turn(3, "q3", "a3", 6)).await;
+    project_all(&log).await;
+    let (old, new) = (["q1", "a1", "q2", "a2"], ["q1", "b1", "q3", "a3"]);
+    assert_eq!(shown(&pool).await, new);
+    assert_eq!(
+        (on_branch(&pool, 0).await, on_branch(&pool, 1).await),
+        (old.map(str::to_owned).to_vec(), new.map(str::to_owned).to_vec())
+    );
+    assert_eq!(listed(&pool).await, (4, Some("a3".to_owned())));
+    let again = ReplyId::again(message(1), 1);
+    let second = BranchRow {
+        branch: 1,
+        parent: Some(0),
+        forked_after: Some(message(1).uuid()),
+        message_id: Some(message(1).uuid()),
+        edited: false,
+        first_id: Some(MessageId::answering(again).uuid()),
+        first_role: Some("assistant".to_owned()),
+        first_reply_id: Some(again.uuid()),
+        last_message: Some("a3".to_owned()),
+        message_count: 4,
+        created_at: Some(minute(4)),
+        active: true,
+    };
+    let branches = async || tree::branches(&pool, TALK.uuid()).await.unwrap();
+    // The message that both share names the reply that it was asked for here.
+    let shared = BranchRow { first_reply_id: Some(again.uuid()), ..first_branch(4, "a2", false) };
+    assert_eq!(branches().await, [shared, second.clone()]);
+    assert!(of_owner(&pool, ADA.uuid(), TALK.uuid(), message(2).uuid()).await.unwrap().is_none());
+    for (n, elsewhere) in [(1, false), (2, true), (9, false), (101, false)] {
+        let found = tree::stands_elsewhere(&pool, TALK.uuid(), message(n).uuid()).await.unwrap();
+        assert_eq!(found, elsewhere, "{n}");
+    }
+    assert_eq!(tree::place(&pool, TALK.uuid(), message(2).uuid()).await.unwrap(), None);
+    let third = tree::place(&pool, TALK.uuid(), message(3).uuid()).await.unwrap();
+    assert_eq!(third.map(|(_, before)| before), Some(2));
+
+    // Back to the first one, which goes on where it stood: with its note, for the model.
+    log.append(&[switched(0, 7)]).await;
+    project_all(&log).await;
+    assert_eq!(
+        (shown(&pool).await, listed(&pool).await),
+        (old.map(str::to_owned).to_vec(), (4, Some("a2".to_owned())))
+    );
+    let told = thread::newest(&pool, TALK.uuid(), 10).await.unwrap();
+    assert_eq!(told.len(), 5, "four messages and the note");
+    log.append(&turn(4, "q4", "a4", 8)).await;
+    project_all(&log).await;
+    assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
+    assert_eq!(on_branch(&pool, 1).await, new);
+    assert_eq!(branches().await, [first_branch(6, "a4", true), BranchRow { active: false, ..second }]);
+    for (branch, active) in [(0, true), (1, false), (2, false)] {
+        assert_eq!(tree::is_active(&pool, TALK.uuid(), branch).await.unwrap(), active, "{branch}");
+        assert_eq!(tree::is_known(&pool, TALK.uuid(), branch).await.unwrap(), branch < 2, "{branch}");
+    }
+
+    // There, and back: the same.
+    log.append(&[switched(1, 9)]).await;
+    log.append(&[switched(0, 10)]).await;
+    project_all(&log).await;
+    assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
+    assert_eq!(listed(&pool).await, (6, Some("a4".to_owned())));
+
+    // Nobody else's, and no branch that is not there.
+    for (owner, branch) in [(Uuid::nil(), 1), (ADA.uuid(), 2)] {
+        assert_eq!(tree::page(&pool, owner, (TALK.uuid(), branch), i64::MAX, 9).await.unwrap(), []);
+    }
+    log.append(&[deleted(TALK, 20)]).await;
+    project_all(&log).await;
+    for table in ["messages", "items", "branches", "asked_again", "conversations", "conversation_branches"] {
+        assert_eq!(rows_of(&pool, table).await, [""; 0], "{table}");
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn an_edited_message_stands_in_the_place_of_the_old_one_on_a_branch_of_a_branch(pool: PgPool) {
+    let log = Log::new(&pool);
+    // All in one batch.
+    log.append(&[started(TALK, None, 0)]).await; // 1
+    log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
+    log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
+    log.append(&[begun_branch(1, 0, 1, false, 2, 1, 3)]).await; // 10
+    log.append(&answered_again(1, 1, "b1", 4)).await; // 11..=13
+    log.append(&turn(3, "q3", "a3", 5)).await; // 14..=17
+    log.append(&[begun_branch(2, 1, 3, true, 13, 2, 6)]).await; // 18
+    log.append(&turn(4, "q3'", "a3'", 6)).await; // 19..=22
+    // The first message of all.
+    log.append(&[begun_branch(3, 0, 1, true, 1, 0, 7)]).await; // 23
+    log.append(&turn(5, "q1'", "a1'", 7)).await; // 24..=27
+    project_all(&log).await;
+    let paths: [&[&str]; 4] =
+        [&["q1", "a1", "q2", "a2"], &["q1", "b1", "q3", "a3"], &["q1", "b1", "q3'", "a3'"], &["q1'", "a1'"]];
+    for (branch, path) in (0..).zip(paths) {
+        assert_eq!(on_branch(&pool, branch).await, path, "{branch}");
+    }
+    assert_eq!(
+        (shown(&pool).await, listed(&pool).await),
+        (vec!["q1'".to_owned(), "a1'".to_owned()], (2, Some("a1'".to_owned())))
+    );
+    let rows = tree::branches(&pool, TALK.uuid()).await.unwrap();
+    let forks: Vec<_> =
+        rows.iter().map(|row| (row.parent, row.forked_after, row.edited, row.message_count)).collect();
+    let b1 = MessageId::answering(ReplyId::again(message(1), 1)).uuid();
+    assert_eq!(
+        forks,
+        [
+            (None, None, false, 4),
+            (Some(0), Some(message(1).uuid()), false, 4),
+            (Some(1), Some(b1), true, 4),
+            (Some(0), None, true, 2),
+        ]
+    );
+    for (branch, path) in (0..4).zip(paths) {
+        log.append(&[switched(branch, 10)]).await;
+        project_all(&log).await;
+        assert_eq!(shown(&pool).await, path, "{branch}");
+        assert_eq!(listed(&pool).await, (path.len() as i64, path.last().map(|text| (*text).to_owned())));
+    }
+}
+
+/// A log as it was written before there were branches, with two that were left behind.
+async fn old_log(log: &Log) {
+    log.append(&[started(TALK, None, 0)]).await; // 1
+    log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
+    log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
+    log.append(&[note(1, 2)]).await; // 10
+    log.append(&[rewound(1, 2, 3)]).await; // 11
+    log.append(&answered_again(1, 1, "b1", 3)).await; // 12..=14
+    log.append(&turn(3, "q3", "a3", 4)).await; // 15..=18
+    log.append(&[rewound(3, 15, 5)]).await; // 19
+    log.append(&answered_again(3, 1, "b3", 5)).await; // 20..=22
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_was_left_behind_before_there_were_branches_can_be_gone_to(pool: PgPool) {
+    let log = Log::new(&pool);
+    old_log(&log).await;
+    project_all(&log).await;
+    assert_eq!(shown(&pool).await, ["q1", "b1", "q3", "b3"]);
+    assert_eq!(on_branch(&pool, 0).await, ["q1", "a1", "q2", "a2"]);
+    assert_eq!(on_branch(&pool, 1).await, ["q1", "b1", "q3", "a3"]);
+    assert_eq!(listed(&pool).await, (8, Some("b3".to_owned())), "as it always was");
+    log.append(&[switched(0, 9)]).await;
+    project_all(&log).await;
+    assert_eq!(
+        (shown(&pool).await, listed(&pool).await.1),
+        (["q1", "a1", "q2", "a2"].map(str::to_owned).to_vec(), Some("a2".to_owned()))
+    );
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn rows_that_were_there_before_become_those_of_a_replay(pool: PgPool) {
+    let log = Log::new(&pool);
+    old_log(&log).await;
+    project_all(&log).await;
+    // As the version before had left them.
+    for statement in [
+        "DELETE FROM branches",
+        "DELETE FROM conversation_branches",
+        "DELETE FROM asked_again",
+        "UPDATE messages SET branch = 0",
+        "UPDATE items SET branch = 0",
+        "UPDATE conversations SET branch = 0",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    let migration = MIGRATOR.iter().find(|migration| migration.description == "branches").unwrap();
+    let (_, after) = migration.sql.split_once("-- Logs that were written before:").unwrap();
+    let (moved, _) = after.split_once("-- end").unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::raw_sql(&format!("--{moved}")).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(on_branch(&pool, 1).await, ["q1", "b1", "q3", "a3"]);
+    for projection in models::all() {
+        let report =
+            rebuild(&pool.connect_options(), &log.reader, projection.as_ref(), |_, _| {}).await.unwrap();
+        assert!(report.equal, "{}: {report:?}", projection.name());
+    }
+}
+
+/// What stands in each conversation, as the log alone tells it: for every branch the ids of its messages.
+#[derive(Default)]
+struct Told {
+    rows: Vec<(Uuid, i64, u32)>,
+    forks: BTreeMap<u32, (u32, i64)>,
+    active: u32,
+}
+
+impl Told {
+    fn read(&mut self, position: i64, event: &ConversationEvent) {
+        use ConversationEvent as E;
+        let (fork, row) = match event {
+            E::MessageSent { message_id, .. } => (None, Some(message_id.uuid())),
+            E::ReplyCompleted { answer_id, text, items, .. } => {
+                let silent = text.as_ref().known().is_some_and(|text| text.as_str().is_empty());
+                (None, (!silent || items.is_empty()).then(|| answer_id.uuid()))
+            }
+            E::ReplyFailed { reply_id, text: Some(_), .. }
+            | E::ReplyCancelled { reply_id, text: Some(_), .. } => {
+                (None, Some(MessageId::answering(*reply_id).uuid()))
+            }
+            E::BranchBegun { branch, parent, fork_position, .. } => {
+                (Some((*branch, *parent, *fork_position)), None)
+            }
+            E::ConversationRewound { message_id, message_position, .. } => {
+                let of = self.rows.iter().find(|(id, ..)| *id == message_id.uuid());
+                let next = u32::try_from(self.forks.len()).unwrap() + 1;
+                (Some((next, of.map_or(0, |(.., branch)| *branch), *message_position)), None)
+            }
+            E::BranchSwitched { branch, .. } => {
+                self.active = *branch;
+                (None, None)
+            }
+            _ => (None, None),
+        };
+        if let Some((branch, parent, fork)) = fork {
+            self.forks.insert(branch, (parent, fork.min(position - 1)));
+            self.active = branch;
+        }
+        self.rows.extend(row.map(|id| (id, position, self.active)));
+    }
+
+    fn path(&self, branch: u32) -> Vec<Uuid> {
+        let on = |(_, position, of): &&(Uuid, i64, u32)| {
+            let (mut at, mut upto) = (branch, i64::MAX);
+            while at != *of {
+                let Some((parent, fork)) = self.forks.get(&at) else { return false };
+                (at, upto) = (*parent, upto.min(*fork));
+            }
+            *position <= upto
+        };
+        self.rows.iter().filter(on).map(|(id, ..)| *id).collect()
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
+    let log = Log::new(&pool);
+    let seed: u64 = rand::rng().random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let running = log.run(models::all());
+    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let mut end = 0;
+    for _ in 0..20 {
+        for events in history(&mut random, 120) {
+            let positions = log.append(&events).await;
+            for (event, position) in events.iter().zip(&positions) {
+                let Event::Conversation(event) = event else { continue };
+                let conversation = event.conversation_id().uuid();
+                if matches!(event, ConversationEvent::ConversationDeleted { .. }) {
+                    told.remove(&conversation);
+                } else {
+                    told.entry(conversation).or_default().read(*position, event);
+                }
+                end = *position;
+            }
+        }
+    }
+    running.reach(end).await;
+    running.stop().await;
+    let mut branches = 0;
+    for (conversation, told) in &told {
+        let (count, active) = (u32::try_from(told.forks.len()).unwrap() + 1, told.active);
+        assert!(tree::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
+        for branch in 0..count {
+            let mut page =
+                tree::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000).await.unwrap();
+            page.reverse();
+            let ids: Vec<Uuid> = page.iter().map(|row| row.message_id).collect();
+            assert_eq!(ids, told.path(branch), "seed {seed}, branch {branch} of {conversation}");
+            branches += 1;
+        }
+        let mut shown = before(&pool, *conversation, i64::MAX, 1_000).await.unwrap();
+        shown.reverse();
+        let ids: Vec<Uuid> = shown.iter().map(|row| row.message_id).collect();
+        assert_eq!(ids, told.path(active), "seed {seed}");
+        let counted: Vec<i64> =
+            tree::branches(&pool, *conversation).await.unwrap().iter().map(|row| row.message_count).collect();
+        let expected: Vec<i64> = (0..count).map(|branch| told.path(branch).len() as i64).collect();
+        assert_eq!(counted, expected, "seed {seed}");
+    }
+    assert!(branches > 20, "seed {seed}: {branches} branches are too few to tell anything");
+}

@@ -1,0 +1,226 @@
+//! Branches of a conversation: another reply, an edited message, going from one branch to another, and what stands on each.
+
+use aggregates::Personal;
+use aggregates::conversation::{Conversation, ConversationCommand, Place};
+use aggregates::ids::{ConversationId, MessageId};
+use aggregates::values::MessageText;
+use projections::messages::query::MessageRow;
+use projections::messages::thread::{self, Entry, ThreadRow};
+use projections::messages::tree::{self, BranchRow};
+use projections::models;
+use serde_json::json;
+
+use super::conversations::Sent;
+use super::files::attaching;
+use super::threads::{Composed, Enclosed, Part, WantedReply};
+use super::turns::Asking;
+use super::{Actor, App, AppError, Kind, RequestContext};
+use crate::log::Intent;
+
+/// A branch of a conversation, as it is shown.
+pub type Branch = BranchRow;
+
+/// Which message is to be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// This message of the actor's. For doors that know of no branches: what stands on another one is not found.
+    Message(MessageId),
+    /// This one, or the one that this answer answers.
+    MessageOrAnswer(MessageId),
+}
+
+impl App {
+    /// Asks for another reply to a message of the actor's. What stands after it stays on its branch; where nothing does, no
+    /// branch begins.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when it is no message of a person's, or for the model; `Conflict` when it stands on another branch,
+    /// or there are too many; `Throttled`; those of the log.
+    pub async fn ask_again(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        message: Again,
+        reply: WantedReply,
+    ) -> Result<Sent, AppError> {
+        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+            return Ok(sent);
+        }
+        self.check_model(reply.model.as_deref())?;
+        let mut row = match message {
+            Again::Message(named) => self.item(actor, conversation, named).await?,
+            Again::MessageOrAnswer(named) => self.on_path(actor, conversation, named).await?,
+        };
+        if let (Again::MessageOrAnswer(_), Entry::Answer { in_reply_to: Some(asker), .. }) =
+            (message, &row.entry)
+        {
+            row = self.on_path(actor, conversation, MessageId::new(*asker)).await?;
+        }
+        let Entry::Message { model, .. } = &row.entry else {
+            return Err(AppError::new(
+                Kind::Invalid,
+                "not_a_message",
+                "Only one's own message can be asked again.",
+            ));
+        };
+        let (at, deadline) = self.now_and_deadline();
+        let place = self.place(&row).await?;
+        let reply = WantedReply { model: reply.model.or_else(|| model.clone()), ..reply };
+        let command = ConversationCommand::AskAgain { by: actor.user, place, reply, at, deadline };
+        self.ask(request, actor, conversation, place.message_id, Asking::of(command)).await
+    }
+
+    /// Puts another text in the place of a message of the actor's, on a branch that begins with it, and asks for a reply. What was
+    /// sent with the old one, files, a quote, the tool that was chosen, goes with the new one.
+    ///
+    /// # Errors
+    /// As for [`App::ask_again`], and `Invalid` text.
+    pub async fn edit(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        message: MessageId,
+        text: &str,
+        reply: WantedReply,
+    ) -> Result<Sent, AppError> {
+        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+            return Ok(sent);
+        }
+        self.check_model(reply.model.as_deref())?;
+        let row = self.on_path(actor, conversation, message).await?;
+        let place = self.place(&row).await?;
+        let Entry::Message { composed, files, tool_choice, model, .. } = row.entry else {
+            return Err(AppError::new(
+                Kind::Invalid,
+                "not_a_message",
+                "Only one's own message can be edited.",
+            ));
+        };
+        let parsed = match text {
+            "" if !files.is_empty() => MessageText::none(),
+            text => MessageText::parse(text)?,
+        };
+        let composed = composed.and_then(|composed| composed.quoted).map(|quoted| {
+            let parts = vec![Part::Text { text: text.to_owned() }];
+            Personal::Known(Composed { parts, quoted: Some(quoted) })
+        });
+        let files: Vec<_> = files.into_iter().map(Into::into).collect();
+        let new = MessageId::new(self.parts.clock.id());
+        let (at, deadline) = self.now_and_deadline();
+        let attached = files.clone();
+        let command = ConversationCommand::EditMessage {
+            by: actor.user,
+            place,
+            message_id: new,
+            text: Personal::Known(parsed),
+            enclosed: Enclosed { files, composed, tool_choice },
+            reply: WantedReply { model: reply.model.or(model), ..reply },
+            at,
+            deadline,
+        };
+        let beside = move |intent| attaching(intent, &attached, actor.user, conversation, new, at);
+        self.ask(request, actor, conversation, new, Asking::with(command, beside)).await
+    }
+
+    /// Goes on with another branch.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while replies are owed; those of the log.
+    pub async fn switch_branch(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        branch: u32,
+    ) -> Result<(Branch, Option<i64>), AppError> {
+        let parts = &self.parts;
+        let command = ConversationCommand::SwitchBranch { by: actor.user, branch, at: parts.clock.now() };
+        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .then::<Conversation>(conversation, command)
+            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(intent).await?;
+        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        let found = self.branches(actor, conversation).await;
+        let found = found.map_err(|error| self.unseen(error, outcome.position))?;
+        let shown = found.into_iter().find(|row| u32::try_from(row.branch) == Ok(branch));
+        let row = shown.ok_or_else(|| self.unseen(AppError::not_found(), outcome.position))?;
+        Ok((row, outcome.position))
+    }
+
+    /// The branches of a conversation of the actor's, the oldest first; at least one.
+    ///
+    /// # Errors
+    /// `NotFound`; the database's.
+    pub async fn branches(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+    ) -> Result<Vec<Branch>, AppError> {
+        let row = self.conversation(actor, conversation).await?;
+        let mut branches = tree::branches(&self.parts.pool, conversation.uuid()).await?;
+        if let Some(first) = branches.first_mut() {
+            first.created_at.get_or_insert(row.created_at);
+        }
+        Ok(branches)
+    }
+
+    /// Messages on the path of a branch before a position, newest first; one more than `limit` when there are more.
+    ///
+    /// # Errors
+    /// `NotFound` for the conversation or the branch; the database's.
+    pub async fn messages_of_branch(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        branch: u32,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<MessageRow>, AppError> {
+        #[cfg(feature = "planted")]
+        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        let (owner, id, before) = (actor.user.uuid(), conversation.uuid(), before.unwrap_or(i64::MAX));
+        let pool = &self.parts.pool;
+        if tree::is_active(pool, id, branch).await? {
+            return self.messages(actor, conversation, Some(before), limit).await;
+        }
+        let page = tree::page(pool, owner, (id, branch), before, limit + 1).await?;
+        if page.is_empty() {
+            // Nothing there, or nothing that this person may know of.
+            self.conversation(actor, conversation).await?;
+            if !tree::is_known(pool, id, branch).await? {
+                return Err(AppError::not_found());
+            }
+        }
+        Ok(page)
+    }
+
+    /// Something that stands on the path of the active branch.
+    async fn on_path(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        id: MessageId,
+    ) -> Result<ThreadRow, AppError> {
+        self.conversation(actor, conversation).await?;
+        let pool = &self.parts.pool;
+        let rows = thread::by_ids(pool, conversation.uuid(), &[id.uuid()]).await?;
+        if let Some(row) = rows.into_iter().find(|row| !row.is_hidden()) {
+            return Ok(row);
+        }
+        Err(if tree::stands_elsewhere(pool, conversation.uuid(), id.uuid()).await? {
+            AppError::other_branch()
+        } else {
+            AppError::not_found()
+        })
+    }
+
+    /// Where a message stands.
+    async fn place(&self, row: &ThreadRow) -> Result<Place, AppError> {
+        let found = tree::place(&self.parts.pool, row.conversation_id, row.id).await?;
+        let (position, before) = found.ok_or_else(AppError::other_branch)?;
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        Ok(Place { message_id: MessageId::new(row.id), position, before })
+    }
+}

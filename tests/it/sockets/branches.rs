@@ -1,0 +1,93 @@
+//! Branches over sockets: asking again, editing, going to another branch; and what the person's other sockets are told.
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::server::database::MIGRATOR;
+
+use super::client::{Socket, kind, text};
+use crate::support::app::TestApp;
+
+const OF_REPLIES: &[&str] = &["typing", "reply.delta", "reply.done", "message"];
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let first = app.say(&person, None, "one").await;
+    let (session, message) = (&first["session_id"], &first["user_message_id"]);
+    app.say(&person, session.as_str(), "two").await;
+    app.caught_up().await;
+    let (mut here, mut there) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
+
+    // Another answer: the frame before its text tells every socket what to take away.
+    here.send(
+        json!({"type": "regenerate", "ref": "r1", "key": "k1", "session_id": session, "message_id": message}),
+    )
+    .await;
+    let accepted = here.next_of("accepted", &["rewound", "typing", "message"]).await;
+    assert_eq!((&accepted["ref"], &accepted["user_message_id"]), (&json!("r1"), message));
+    assert!(accepted["position"].as_i64().unwrap() > 0);
+    let frames = here.until_the_end(&accepted["reply_id"]).await;
+    assert!(text(&frames).contains("You said: \"one\" Turns seen: 1"), "{frames:?}");
+    let rewound = there.next_of("rewound", &[]).await;
+    let names = ["session_id", "message_id", "edited", "branch"];
+    let told = |frame: &Value| Value::from(names.map(|name| frame[name].clone()).to_vec());
+    assert_eq!(told(&rewound), json!([session, message, false, 1]));
+    let answer = there.next_of("message", OF_REPLIES).await;
+    assert_eq!(answer["message_id"], accepted["message_id"]);
+
+    // Another message in the place of the first.
+    here.send(
+        json!({"type": "edit", "ref": "e1", "session_id": session, "message_id": message, "message": "eins"}),
+    )
+    .await;
+    let accepted = here.next_of("accepted", &["rewound", "typing", "message"]).await;
+    here.until_the_end(&accepted["reply_id"]).await;
+    let rewound = there.next_of("rewound", OF_REPLIES).await;
+    assert_eq!(told(&rewound), json!([session, message, true, 2]));
+    let edited = there.next_of("message", OF_REPLIES).await;
+    assert_eq!((&edited["text"], &edited["role"]), (&json!("eins"), &json!("user")));
+    assert_eq!(edited["message_id"], accepted["user_message_id"]);
+    there.next_of("message", OF_REPLIES).await;
+
+    // And back to where it began.
+    here.send(json!({"type": "switch", "ref": "s1", "session_id": session, "branch": 0})).await;
+    let accepted = here.next_of("accepted", &["switched", "typing", "message"]).await;
+    let switched = there.next_of("switched", &["typing"]).await;
+    assert_eq!((&switched["session_id"], &switched["branch"]), (session, &json!(0)));
+    assert_eq!(switched["position"], accepted["position"]);
+    let path = format!("/api/history/{}", session.as_str().unwrap());
+    let position = switched["position"].to_string();
+    let page = app.get(&path).by(&person).header("verbatim-position", &position).send().await.is(200).value();
+    assert_eq!(page["items"].as_array().unwrap().len(), 4);
+
+    // Whoever was away meanwhile is told to look again.
+    let after = there.hello["position"].as_i64().unwrap();
+    let mut back = Socket::since(&app, &person, &format!("?after={after}")).await;
+    assert_eq!(kind(&back.next().await.unwrap()), "reset");
+
+    // What is wrong is an error frame, and the socket stays.
+    for (frame, status, code) in [
+        (json!({"type": "switch", "session_id": session, "branch": 9}), 404, "not_found"),
+        (json!({"type": "switch", "session_id": "x", "branch": 0}), 404, "not_found"),
+        (json!({"type": "switch", "session_id": session, "branch": -1}), 422, ""),
+        (
+            json!({"type": "edit", "session_id": session, "message_id": edited["message_id"], "message": "x"}),
+            409,
+            "branch_not_active",
+        ),
+        (json!({"type": "regenerate", "session_id": session, "message_id": session}), 404, "not_found"),
+        (json!({"type": "edit", "session_id": session, "message_id": message, "message": ""}), 400, ""),
+    ] {
+        back.send(frame.clone()).await;
+        let error = back.next_of("error", &[]).await;
+        assert_eq!(error["status"], status, "{frame}: {error}");
+        assert!(code.is_empty() || error["code"] == code, "{frame}: {error}");
+    }
+    let other = app.person().await;
+    let mut stranger = Socket::of(&app, &other).await;
+    stranger.send(json!({"type": "switch", "session_id": session, "branch": 1})).await;
+    assert_eq!(stranger.next_of("error", &[]).await["status"], 404);
+    drop((here, there, back, stranger));
+    app.end().await;
+}
