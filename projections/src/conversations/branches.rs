@@ -40,37 +40,12 @@ pub(super) async fn apply(
     .bind(conversation)
     .execute(&mut *connection)
     .await?;
-    match event {
-        ConversationEvent::BranchBegun { branch, messages, .. } => {
-            begin(connection, conversation, position, number(*branch), *messages).await
-        }
-        ConversationEvent::BranchSwitched { branch, .. } => {
-            sqlx::query(
-                "UPDATE conversations AS c
-                 SET branch = b.branch, message_count = b.message_count, last_message = b.last_message, rewound_at = $3
-                 FROM conversation_branches AS b
-                 WHERE c.conversation_id = $1 AND b.conversation_id = $1 AND b.branch = $2",
-            )
-            .bind(conversation)
-            .bind(number(*branch))
-            .bind(position)
-            .execute(connection)
-            .await?;
-            Ok(())
-        }
-        _ => {
-            // One of those that name no branch: it is the next one.
-            sqlx::query(
-                "UPDATE conversations SET rewound_at = $2,
-                     branch = (SELECT max(branch) + 1 FROM conversation_branches WHERE conversation_id = $1)
-                 WHERE conversation_id = $1",
-            )
-            .bind(conversation)
-            .bind(position)
-            .execute(connection)
-            .await?;
-            Ok(())
-        }
+    if let ConversationEvent::BranchBegun { branch, messages, .. } = event {
+        begin(connection, conversation, position, number(*branch), *messages).await
+    } else if let ConversationEvent::BranchSwitched { branch, .. } = event {
+        switch(connection, conversation, position, number(*branch)).await
+    } else {
+        rewind(connection, conversation, position).await
     }
 }
 
@@ -88,6 +63,40 @@ async fn begin(
     .bind(conversation)
     .bind(branch)
     .bind(i64::from(messages))
+    .bind(position)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn switch(
+    connection: &mut PgConnection,
+    conversation: Uuid,
+    position: i64,
+    branch: i32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE conversations AS c
+         SET branch = b.branch, message_count = b.message_count, last_message = b.last_message, rewound_at = $3
+         FROM conversation_branches AS b
+         WHERE c.conversation_id = $1 AND b.conversation_id = $1 AND b.branch = $2",
+    )
+    .bind(conversation)
+    .bind(branch)
+    .bind(position)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// As old logs tell of a branch that begins: without its number, which is the next one.
+async fn rewind(connection: &mut PgConnection, conversation: Uuid, position: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE conversations SET rewound_at = $2,
+             branch = (SELECT max(branch) + 1 FROM conversation_branches WHERE conversation_id = $1)
+         WHERE conversation_id = $1",
+    )
+    .bind(conversation)
     .bind(position)
     .execute(connection)
     .await?;

@@ -88,8 +88,8 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
         | ConversationEvent::MessageSent { .. }
         | ConversationEvent::ReplyAttemptFailed { .. }
         | ConversationEvent::ConversationRewound { .. }
-            | ConversationEvent::BranchBegun { .. }
-            | ConversationEvent::BranchSwitched { .. }
+        | ConversationEvent::BranchBegun { .. }
+        | ConversationEvent::BranchSwitched { .. }
         | ConversationEvent::ClientToolCalled { .. }
         | ConversationEvent::ClientToolAnswered { .. }
         | ConversationEvent::ClientToolDropped { .. }
