@@ -356,7 +356,7 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
     assert_eq!(app.events().await, before);
     // A body that is no JSON.
     let plain = app.post(&talk.path(&format!("/messages/{one}/regenerate"))).by(&person);
-    plain.body("text/plain", b"{}".to_vec()).send().await.is(415);
+    plain.body("text/plain", b"{}".to_vec()).send().await.is(422);
     app.end().await;
 }
 
