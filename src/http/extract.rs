@@ -4,25 +4,27 @@ use std::time::Duration;
 
 use aide::OperationInput;
 use aide::generate::GenContext;
-use aide::openapi::{
-    HeaderStyle, Operation, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
-};
+use aide::openapi::{Operation, ReferenceOr};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
-use schemars::{JsonSchema, json_schema};
-use serde::Deserialize;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 mod branches;
+mod described;
+mod json;
 
 pub use branches::{Lenient, PathBranch, PathMessage, Wanted};
+use described::document_path;
+pub(super) use described::{document_id, document_key, header_parameter};
+use json::{not_json, parse_body};
+pub(super) use json::{parse_json, parse_part, unprocessable};
 
 use super::docs::failures::refuses;
-use super::error::{ApiError, FieldError};
-use super::object::Object;
+use super::error::ApiError;
 use super::request_id;
 use super::{Doors, HttpSettings};
 use crate::app::{AppError, Kind, RequestContext};
@@ -205,19 +207,6 @@ impl OperationInput for PathId {
     }
 }
 
-/// Documents the id in a path.
-pub(super) fn document_id(operation: &mut Operation, description: &str, schema: schemars::Schema) {
-    document_path(operation, "id", description, schema);
-}
-
-/// Documents a part of a path.
-fn document_path(operation: &mut Operation, name: &str, description: &str, schema: schemars::Schema) {
-    let parameter_data = data(name, description, true, schema);
-    let style = aide::openapi::PathStyle::Simple;
-    operation.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style }));
-    refuses(operation, &[404]);
-}
-
 async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum::body::Bytes, ApiError> {
     read_up_to(parts, body, settings.max_body_bytes).await
 }
@@ -310,183 +299,4 @@ pub(super) fn invalid_key() -> ApiError {
         "The Idempotency-Key must have 1 to 255 visible ASCII characters, and stand there once.",
     )
     .into()
-}
-
-/// Parses a JSON body, which has to be an object.
-fn parse_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
-    parse_json(bytes).map(|Object(value)| value)
-}
-
-/// Parses a JSON text. U+0000 is refused, because no JSON column of the database can hold it.
-pub(super) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
-    if has_nul(bytes) {
-        return Err(AppError::new(
-            Kind::Invalid,
-            "invalid_character",
-            "The character U+0000 is not allowed.",
-        )
-        .into());
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| unprocessable(&error.path().to_string(), &error.inner().to_string()))?;
-    deserializer.end().map_err(|error| unprocessable(".", &error.to_string()))?;
-    Ok(value)
-}
-
-/// Parses a part of a body that [`parse_json`] has read; refusals name their field from the body's top on.
-pub(super) fn parse_part<'a, T: Deserialize<'a>>(place: &str, json: &'a str) -> Result<T, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
-        let message = error.inner().to_string();
-        // Lines and columns would be the part's.
-        unprocessable(&field, message.split(" at line ").next().unwrap_or_default())
-    })
-}
-
-/// Whether JSON text holds an escaped U+0000 (a raw one is no JSON anyway).
-fn has_nul(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
-        let escape = &rest[at + 1..];
-        if escape.starts_with(b"u0000") {
-            return true;
-        }
-        rest = escape.get(1..).unwrap_or_default();
-    }
-    false
-}
-
-fn not_json() -> ApiError {
-    unprocessable("Content-Type", "must be application/json")
-}
-
-/// A malformed request. The message says what was expected, and does not repeat what was sent.
-pub(super) fn unprocessable(field: &str, message: &str) -> ApiError {
-    let what = match message.split_once(' ') {
-        // `unknown variant` and `unknown field`, with what was sent in backquotes.
-        Some(("unknown", _)) => message.split_once(" `").map(|(what, _)| what),
-        Some(("invalid", _)) => message.split_once(": ").map(|(what, _)| what),
-        _ => None,
-    };
-    let message = match (what, message.rsplit_once(", expected ")) {
-        (Some(what), Some((_, expected))) => format!("{what}, expected {expected}"),
-        (Some(what), None) => what.to_owned(),
-        (None, _) => message.to_owned(),
-    };
-    let error = AppError::new(
-        Kind::Unprocessable,
-        "malformed_request",
-        format!("The request is malformed: {message}."),
-    );
-    ApiError::from(error).with_errors(vec![FieldError { field: field.to_owned(), message }])
-}
-
-pub(super) fn document_key(operation: &mut Operation) {
-    let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
-                       another body is refused with 422.";
-    let schema =
-        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"});
-    operation.parameters.push(header_parameter(KEY, description, schema));
-}
-
-/// An optional header of a request, described.
-pub(super) fn header_parameter(
-    name: &str,
-    description: &str,
-    schema: schemars::Schema,
-) -> ReferenceOr<Parameter> {
-    let parameter_data = data(name, description, false, schema);
-    ReferenceOr::Item(Parameter::Header { parameter_data, style: HeaderStyle::Simple })
-}
-
-fn data(name: &str, description: &str, required: bool, json_schema: schemars::Schema) -> ParameterData {
-    ParameterData {
-        name: name.to_owned(),
-        description: Some(description.to_owned()),
-        required,
-        deprecated: None,
-        format: ParameterSchemaOrContent::Schema(SchemaObject {
-            json_schema,
-            example: None,
-            external_docs: None,
-        }),
-        example: None,
-        examples: Default::default(),
-        explode: None,
-        extensions: Default::default(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_escaped_nul_is_found_and_an_escaped_backslash_before_u0000_is_text() {
-        assert!(has_nul(br#"{"a":"x\u0000"}"#));
-        assert!(has_nul(br#"{"a":"\\\u0000"}"#));
-        assert!(!has_nul(br#"{"a":"\\u0000"}"#));
-        assert!(!has_nul(br#"{"a":"\n"}"#));
-        assert!(!has_nul(br"\"));
-    }
-
-    #[test]
-    fn a_refusal_does_not_repeat_what_was_sent() {
-        #[derive(serde::Deserialize, Debug)]
-        struct Body {
-            #[expect(dead_code, reason = "only its type matters here")]
-            number: u32,
-        }
-        #[derive(serde::Deserialize, Debug)]
-        #[serde(deny_unknown_fields)]
-        struct Nothing {}
-        #[derive(serde::Deserialize, Debug)]
-        enum One {
-            A,
-        }
-        for (error, told) in [
-            (parse_json::<Body>(br#"{"number": "hunter2"}"#).unwrap_err(), "invalid type, expected u32"),
-            (parse_json::<Nothing>(br#"{"hunter2": 1}"#).unwrap_err(), "unknown field"),
-            (
-                parse_json::<One>(br#""hunter2 `A`, expected B""#).unwrap_err(),
-                "unknown variant, expected `A`",
-            ),
-        ] {
-            let error = error.error();
-            assert!(!error.detail.contains("hunter2"), "{}", error.detail);
-            assert!(error.detail.contains(told), "{}", error.detail);
-            assert_eq!(error.kind, Kind::Unprocessable);
-        }
-        assert!(matches!(parse_json::<One>(b"\"A\"").unwrap(), One::A));
-    }
-
-    #[test]
-    fn malformed_json_of_every_kind_is_refused() {
-        #[derive(serde::Deserialize, Debug)]
-        struct Body {
-            #[expect(dead_code, reason = "only its type matters here")]
-            text: String,
-        }
-        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        for text in [
-            "",
-            "{",
-            "[]",
-            "[\"a\"]",
-            "null",
-            "{}",
-            r#"{"text":1}"#,
-            r#"{"text":"a","text":"b"}"#,
-            r#"{"text":"\ud800"}"#,
-            r#"{"text":"a"} x"#,
-            r#"{"text":1e400}"#,
-            &deep,
-        ] {
-            assert!(parse_body::<Body>(text.as_bytes()).is_err(), "{text:.40}");
-        }
-        assert!(parse_body::<Body>(b"{\"text\":\"\xff\"}").is_err());
-    }
 }
