@@ -4,7 +4,7 @@ use aide::OperationOutput;
 use aide::generate::GenContext;
 use aide::openapi::{Operation, Response as ApiResponse};
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -67,13 +67,18 @@ impl<T: Serialize> IntoResponse for Answer<T> {
             Ok(body) => (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => ApiError::from(AppError::internal(error)).into_response(),
         };
-        if let Some(position) = self.position {
-            response.headers_mut().insert(POSITION, HeaderValue::from(position));
-        }
-        if let Some(location) = self.location.and_then(|location| HeaderValue::from_str(&location).ok()) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
+        set_place(response.headers_mut(), self.location, self.position);
         response
+    }
+}
+
+/// Tells where what was done is to be found, and its position.
+pub(super) fn set_place(headers: &mut HeaderMap, location: Option<String>, position: Option<i64>) {
+    if let Some(position) = position {
+        headers.insert(POSITION, HeaderValue::from(position));
+    }
+    if let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) {
+        headers.insert(header::LOCATION, location);
     }
 }
 

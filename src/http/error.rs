@@ -1,4 +1,4 @@
-//! Failures as answers: `{"detail", "code", "request_id", "errors"?}`, whatever went wrong.
+//! Failures as answers: `{"detail", "code", "request_id", "errors"?, "kept"?}`, whatever went wrong.
 //!
 //! 400: a rule is broken by a well-formed body. 401: token missing or bad. 403: not permitted. 404: not there, or not
 //! the asker's. 409: contradicts what is there. 413, 414, 431: too large. 415: a type of file that is not taken. 422: malformed, missing or mistyped. 429 and
@@ -12,7 +12,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use uuid::Uuid;
 
+use super::answer::set_place;
 use super::docs::failures::refuses;
 use super::request_id;
 use crate::app::{AppError, Kind};
@@ -29,6 +31,23 @@ pub struct ErrorBody {
     /// The fields that are wrong, where that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What was kept all the same, where a command was carried out and what it led to failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<Kept>>,
+}
+
+/// A message that was kept although its reply ended without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Kept {
+    /// The conversation.
+    pub session_id: Uuid,
+    /// The message that was sent.
+    pub user_message_id: Uuid,
+    /// Its reply, for its provenance; also in `Location`.
+    pub reply_id: Uuid,
+    /// Position of what is known of it, as in `Verbatim-Position`.
+    #[serde(skip)]
+    pub position: Option<i64>,
 }
 
 /// One field that is wrong.
@@ -46,18 +65,26 @@ pub struct ApiError {
     status: StatusCode,
     error: AppError,
     errors: Vec<FieldError>,
+    kept: Option<Box<Kept>>,
 }
 
 impl ApiError {
     /// A failure that only HTTP knows, with its own status.
     pub fn http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, error: AppError::new(Kind::Invalid, code, detail), errors: Vec::new() }
+        Self { status, error: AppError::new(Kind::Invalid, code, detail), errors: Vec::new(), kept: None }
     }
 
     /// Names the fields that are wrong.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
+        self
+    }
+
+    /// Names what was kept.
+    #[must_use]
+    pub fn with_kept(mut self, kept: Kept) -> Self {
+        self.kept = Some(Box::new(kept));
         self
     }
 
@@ -113,7 +140,7 @@ pub fn status(kind: Kind) -> StatusCode {
 
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
-        Self { status: status(error.kind), error, errors: Vec::new() }
+        Self { status: status(error.kind), error, errors: Vec::new(), kept: None }
     }
 }
 
@@ -121,12 +148,14 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.report();
         let retry_after = self.retry_after();
-        let Self { status, error, errors } = self;
+        let Self { status, error, errors, kept } = self;
+        let place = kept.as_ref().map(|kept| (format!("/api/replies/{}", kept.reply_id), kept.position));
         let body = ErrorBody {
             detail: error.detail,
             code: error.code.to_owned(),
             request_id: request_id::current(),
             errors,
+            kept,
         };
         let mut response = (status, Json(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -134,6 +163,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((location, position)) = place {
+            set_place(response.headers_mut(), Some(location), position);
         }
         response
     }

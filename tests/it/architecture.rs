@@ -132,7 +132,7 @@ fn doors_touch_no_sql_no_events_and_no_write_side() {
 }
 
 /// Folders beside the doors that all of them use.
-const SHARED: [&str; 3] = ["docs", "frames", "socket"];
+const SHARED: [&str; 4] = ["docs", "extract", "frames", "socket"];
 
 #[test]
 fn no_door_knows_another_door() {

@@ -139,7 +139,8 @@ impl LogReader {
         if !self.is_naive() {
             // Positions that follow one another without a hole are settled: each has its event, so no open append can
             // still bring another. This is nearly always so, and costs no look at who writes.
-            let settled = rows.iter().zip(position + 1..).take_while(|(row, next)| row.position == *next);
+            let settled =
+                rows.iter().zip(position.saturating_add(1)..).take_while(|(row, next)| row.position == *next);
             let settled = settled.count();
             if settled == 0 && !rows.is_empty() {
                 rows = self.rows(SETTLED, position, limit).await?;

@@ -44,7 +44,7 @@ pub struct BranchRow {
 /// # Errors
 /// Those of the database.
 pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<Vec<BranchRow>, sqlx::Error> {
-    // By both indexes each time: there is none of all rows of a conversation.
+    // By both indexes each time: there is none of all rows of a conversation. A row's own reply is the one on the active path.
     sqlx::query_as(
         "WITH own AS (
              SELECT branch, count(*), min(position) AS first, max(position) AS last FROM (
@@ -60,7 +60,9 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
              WHERE NOT EXISTS (SELECT FROM branches WHERE conversation_id = $1)
          )
          SELECT b.branch, b.parent, b.forked_after, b.message_id, b.edited, f.message_id AS first_id, f.role AS first_role,
-                f.reply_id AS first_reply_id, left(coalesce(l.text, s.text), $2) AS last_message,
+                coalesce((SELECT a.reply_id FROM asked_again AS a
+                          WHERE a.message_id = f.message_id AND a.branch = b.branch ORDER BY a.position DESC LIMIT 1),
+                         f.reply_id) AS first_reply_id, left(coalesce(l.text, s.text), $2) AS last_message,
                 b.shared + coalesce(own.count, 0) AS message_count, b.created_at, b.active
          FROM known AS b LEFT JOIN own USING (branch)
              LEFT JOIN LATERAL (
@@ -96,8 +98,10 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<MessageRow>, sqlx::Error> {
     let rows = sqlx::query(on_path!(
-        "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text, m.reply_id, m.in_reply_to, m.model,
-                m.created_at
+        "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text,
+                coalesce((SELECT a.reply_id FROM asked_again AS a JOIN path AS p ON p.branch = a.branch AND a.position <= p.upto
+                          WHERE a.message_id = m.message_id ORDER BY a.position DESC LIMIT 1),
+                         m.reply_id) AS reply_id, m.in_reply_to, m.model, m.created_at
          FROM path CROSS JOIN LATERAL (
              (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND left_at IS NULL
                   AND branch = path.branch AND position <= path.upto ORDER BY position DESC LIMIT $4)

@@ -114,7 +114,7 @@ pub(super) async fn answered(
         Some(ended) if ended.reply.state == "completed" => {
             Ok(Answer::ok(ChatAnswer::completed(sent, &ended)).at(Some(ended.reply.position)))
         }
-        Some(ended) => Err(ended_badly(&ended)),
+        Some(ended) => Err(ended_badly(sent, &ended)),
         None => {
             let location = format!("/api/replies/{}?wait=true", sent.reply);
             Ok(Answer::accepted(ChatAnswer::pending(sent), location).at(sent.position))

@@ -9,11 +9,12 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::app::conversations::Sent;
 use crate::http::Doors;
 use crate::http::answer::Answer;
 use crate::http::auth::SignedIn;
 use crate::http::docs::failures::refused;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Kept};
 use crate::http::extract::{Bare, PathId, Query};
 use crate::http::frames::ReplyAnswer;
 use crate::live::stream::Ended;
@@ -84,17 +85,24 @@ async fn cancel(
     Ok(Answer::ok(row.into()).at(position))
 }
 
-/// A reply that ended without an answer, as the answer to the request that waited for it.
-pub(super) fn ended_badly(ended: &Ended) -> ApiError {
-    if ended.reply.state == "cancelled" {
-        return cancelled();
-    }
-    let reason = ended.reply.failure.as_deref().unwrap_or("internal");
-    ApiError::http(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "reply_failed",
-        format!("The message was kept, but the AI provider gave no answer ({reason})."),
-    )
+/// A reply that ended without an answer, as the answer to the request that waited for it. What was kept is named.
+pub(super) fn ended_badly(sent: &Sent, ended: &Ended) -> ApiError {
+    let error = if ended.reply.state == "cancelled" {
+        cancelled()
+    } else {
+        let reason = ended.reply.failure.as_deref().unwrap_or("internal");
+        ApiError::http(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reply_failed",
+            format!("The message was kept, but the AI provider gave no answer ({reason})."),
+        )
+    };
+    error.with_kept(Kept {
+        session_id: sent.conversation.uuid(),
+        user_message_id: sent.message.uuid(),
+        reply_id: sent.reply.uuid(),
+        position: Some(ended.reply.position),
+    })
 }
 
 /// A reply that was cancelled, as the answer to the request that waited for it.

@@ -67,6 +67,9 @@ impl From<SignedIn> for RegisterAnswer {
     }
 }
 
+/// The longest name of a model, in characters: longer ones are in no table of models.
+const MAX_MODEL_CHARS: usize = 200;
+
 /// A message to be answered.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ChatRequest {
@@ -79,6 +82,7 @@ pub(super) struct ChatRequest {
     pub(super) session_id: Option<String>,
     /// The model wished for: one of those at `/api/models`.
     #[serde(default)]
+    #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
 }
 
@@ -282,6 +286,7 @@ impl From<MessageRow> for MessageItem {
 pub(super) struct RegenerateRequest {
     /// The model to ask, one of those that may be named; else the one that was asked before.
     #[serde(default)]
+    #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
 }
 
@@ -292,6 +297,7 @@ pub(super) struct EditRequest {
     pub(super) message: String,
     /// The model to ask, one of those that may be named; else the one that was asked before.
     #[serde(default)]
+    #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
 }
 

@@ -110,6 +110,7 @@ async fn another_answer_begins_a_branch_and_nothing_is_lost(db: PgPool) {
     }
     assert_eq!((&new["first_message_id"], &new["first_role"]), (&again["message_id"], &json!("assistant")));
     assert_eq!(new["first_reply_id"], again["reply_id"]);
+    assert_eq!(old["first_reply_id"], said[0]["reply_id"]);
     assert!(new["last_message"].as_str().unwrap().contains("three"));
     assert!(old["last_message"].as_str().unwrap().contains("two"));
 

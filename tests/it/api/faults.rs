@@ -47,6 +47,10 @@ async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: u
     let page = newest(&app, &person).await;
     let items = page["items"].as_array().unwrap();
     assert_eq!((&items[0]["role"], &items[0]["text"]), (&json!("user"), &json!("Hello")));
+    let named = json!({"session_id": page["session_id"], "user_message_id": items[0]["message_id"], "reply_id": items[0]["reply_id"]});
+    assert_eq!(answer.value()["kept"], named, "whoever waited can go on from there");
+    assert_eq!(answer.header("location"), format!("/api/replies/{}", items[0]["reply_id"].as_str().unwrap()));
+    assert!(answer.position() > 0);
     assert_eq!(items.len(), if kept { 2 } else { 1 }, "{page}");
     if kept {
         assert_eq!((&items[1]["role"], &items[1]["status"]), (&json!("assistant"), &json!("failed")));

@@ -1,8 +1,8 @@
 //! Schemathesis: requests are made out of the API's description, right ones and wrong ones, one by one and in walks, and every
 //! answer is held against it.
 //!
-//! `SCHEMATHESIS_EXAMPLES=200 cargo nextest run clients::described` looks longer; `SCHEMATHESIS_SEED` makes the same choices
-//! again. What it is told about this API stands in `schemathesis`: settings, and ids of things that are there.
+//! `SCHEMATHESIS_EXAMPLES=200 SCHEMATHESIS_SEED=7 cargo nextest run clients::described` looks longer and elsewhere: the seed makes
+//! the choices. What it is told about this API stands in `schemathesis`: settings, and ids of things that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +16,9 @@ use crate::kill::process::{Form, Place, SOON};
 use crate::support::setting;
 
 /// How many requests of each kind are made for each operation.
-const EXAMPLES: u32 = 25;
+const EXAMPLES: u32 = 10;
+/// What makes the choices when nobody says otherwise: always the same, so that the outcome depends on the code alone.
+const SEED: u32 = 7;
 /// How long a run may take at that count.
 const BOUND: Duration = Duration::from_secs(240);
 /// The two people who must not see each other's things.
@@ -155,11 +157,8 @@ fn number(name: &str) -> Option<u32> {
     setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 fn seed() -> u32 {
-    let seed = number("SCHEMATHESIS_SEED").unwrap_or_else(rand::random);
-    eprintln!("SCHEMATHESIS_SEED={seed}");
-    seed
+    number("SCHEMATHESIS_SEED").unwrap_or(SEED)
 }
 
 #[tokio::test]

@@ -104,6 +104,12 @@ async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
     texts
 }
 
+/// The reply that the oldest message on the path of a branch names.
+async fn asked_of(pool: &PgPool, branch: u32) -> Uuid {
+    let page = tree::page(pool, ADA.uuid(), (TALK.uuid(), branch), i64::MAX, 100).await.unwrap();
+    page.last().unwrap().reply_id.unwrap()
+}
+
 async fn listed(pool: &PgPool) -> (i64, Option<String>) {
     let row = list::by_id(pool, ADA.uuid(), TALK.uuid()).await.unwrap().unwrap();
     (row.message_count, row.last_message)
@@ -167,9 +173,10 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
         active: true,
     };
     let branches = async || tree::branches(&pool, TALK.uuid()).await.unwrap();
-    // The message that both share names the reply that it was asked for here.
-    let shared = BranchRow { first_reply_id: Some(again.uuid()), ..first_branch(4, "a2", false) };
-    assert_eq!(branches().await, [shared, second.clone()]);
+    // The message that both share names on each the reply that it was asked for there.
+    assert_eq!(branches().await, [first_branch(4, "a2", false), second.clone()]);
+    let replies = [reply(1).uuid(), again.uuid()];
+    assert_eq!([asked_of(&pool, 0).await, asked_of(&pool, 1).await], replies);
     assert!(of_owner(&pool, ADA.uuid(), TALK.uuid(), message(2).uuid()).await.unwrap().is_none());
     for (n, elsewhere) in [(1, false), (2, true), (9, false), (101, false)] {
         let found = tree::stands_elsewhere(&pool, TALK.uuid(), message(n).uuid()).await.unwrap();
@@ -192,6 +199,7 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
     project_all(&log).await;
     assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
     assert_eq!(on_branch(&pool, 1).await, new);
+    assert_eq!([asked_of(&pool, 0).await, asked_of(&pool, 1).await], replies);
     assert_eq!(branches().await, [first_branch(6, "a4", true), BranchRow { active: false, ..second }]);
     for (branch, active) in [(0, true), (1, false), (2, false)] {
         assert_eq!(tree::is_active(&pool, TALK.uuid(), branch).await.unwrap(), active, "{branch}");

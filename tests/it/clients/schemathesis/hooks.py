@@ -125,6 +125,7 @@ class World:
             "note": note,
             "image": image,
             "account": person,
+            "model": lambda: ask("GET", "/api/models").json()["models"][0]["name"],
         }[name]()
         setattr(self, name, value)
         return value
@@ -150,6 +151,23 @@ def conversation():
 def into_chat(case):
     if case.body.get("session_id"):
         case.body["session_id"] = conversation()
+    with_a_model(case)
+
+
+def with_a_model(case):
+    if isinstance(case.body, dict) and case.body.get("model") is not None:
+        case.body["model"] = world.model
+
+
+def into_message(case):
+    """Each message is edited or asked again once: after that it may stand on another branch."""
+    said = say()
+    case.path_parameters.update(id=said["session_id"], message_id=said["user_message_id"])
+    with_a_model(case)
+
+
+def into_branch(case):
+    case.path_parameters.update(id=conversation(), branch=0)
 
 
 def into_login(case):
@@ -266,6 +284,10 @@ FEEDS = {
     "resume_stream": into_resumed,
     "messages": into_path(conversation),
     "change_conversation": into_path(conversation),
+    "regenerate": into_message,
+    "edit_message": into_message,
+    "branches": into_path(conversation),
+    "activate_branch": into_branch,
     "delete_conversation": into_path(lambda: say()["session_id"]),
     "reply": into_path(lambda: world.chat["reply_id"]),
     "cancel_reply": into_path(slow_reply),

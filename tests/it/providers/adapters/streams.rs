@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use verbatim::ai::{Limits, Piece, ProviderError, TimeoutKind};
 
 use super::{APIS, call, ends, outcome, prompt, provider_at, raw, says};
@@ -10,7 +11,8 @@ use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
 #[tokio::test]
 async fn silence_ends_in_a_timeout_and_hangs_up() {
-    let short = Duration::from_millis(100);
+    // Long enough for a request to arrive at a busy machine: one that has not begun is not hung up on.
+    let short = Duration::from_secs(1);
     let first = Limits { first_byte: short, ..Limits::default() };
     let idle = Limits { idle: short, ..Limits::default() };
     let cases = [
@@ -18,14 +20,14 @@ async fn silence_ends_in_a_timeout_and_hangs_up() {
         (Act::SilentBody, first, "", TimeoutKind::FirstByte),
         (Act::ending(&["half"], Ending::Silence), idle, "half", TimeoutKind::Idle),
     ];
-    for ((act, limits, text, kind), api) in
-        cases.into_iter().flat_map(|case| APIS.map(|api| (case.clone(), api)))
-    {
+    let cases = cases.into_iter().flat_map(|case| APIS.map(|api| (case.clone(), api)));
+    join_all(cases.map(async |((act, limits, text, kind), api)| {
         let server = OpenAiServer::start([act.clone()]).await;
         let got = outcome(&provider_at(api, &server.base_url(), KEY, limits)).await;
         assert_eq!(got, (text.to_owned(), Err(ProviderError::Timeout(kind))), "{act:?}");
         server.until(|log| log.hung_up == 1).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
