@@ -294,6 +294,7 @@ pub(super) struct RegenerateRequest {
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct EditRequest {
     /// The text: 1 to 32,000 characters; may be empty where files were sent with the message.
+    #[schemars(length(max = MessageText::MAX_CHARS))]
     pub(super) message: String,
     /// The model to ask, one of those that may be named; else the one that was asked before.
     #[serde(default)]

@@ -170,7 +170,9 @@ impl Answer {
         assert!(self.status >= 400, "{} is no refusal", self.status);
         assert!(object["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
         assert_eq!(object["request_id"], self.header("x-request-id"), "{body}");
-        let known = ["detail", "code", "request_id", "errors"];
+        let known = ["detail", "code", "request_id", "errors", "kept"];
+        let has_kept = ["reply_failed", "reply_cancelled"].contains(&object["code"].as_str().unwrap());
+        assert!(has_kept || !object.contains_key("kept"), "{body}");
         assert!(object.keys().all(|name| known.contains(&name.as_str())), "{body}");
         if let Some(errors) = object.get("errors") {
             for error in errors.as_array().unwrap() {
