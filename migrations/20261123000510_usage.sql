@@ -14,7 +14,8 @@ CREATE TABLE usage_models (
     replies           bigint NOT NULL,
     prompt_tokens     bigint NOT NULL,
     completion_tokens bigint NOT NULL,
-    cost_micros       bigint NOT NULL,
+    -- NULL: no price was known.
+    cost_micros       bigint,
     PRIMARY KEY (user_id, day, model)
 );
 

@@ -23,6 +23,8 @@ pub struct ServiceSettings {
     pub keys: Vec<(u32, ApiKey)>,
     /// Where it is; in its usual place when not set.
     pub base_url: Option<String>,
+    /// Whether that may be plain http to another machine.
+    pub plain_http: bool,
     /// Which protocol it speaks.
     pub api: Api,
     /// The model to ask for when nobody wishes for one; the service's usual one when not set.
@@ -32,7 +34,14 @@ pub struct ServiceSettings {
 impl ServiceSettings {
     /// A service with one key and nothing else set.
     pub fn new(service: &'static Service, key: ApiKey) -> Self {
-        Self { service, keys: vec![(1, key)], base_url: None, api: service.api, model: None }
+        Self {
+            service,
+            keys: vec![(1, key)],
+            base_url: None,
+            plain_http: false,
+            api: service.api,
+            model: None,
+        }
     }
 
     fn model(&self) -> String {
@@ -80,7 +89,9 @@ pub enum SettingsError {
         variable: &'static str,
     },
     /// The base URL would send the key in the open.
-    #[error("{variable} must begin with https:// (http:// is allowed to this machine only)")]
+    #[error(
+        "{variable} must begin with https:// (http:// is taken to this machine; to others with AI_PLAIN_HTTP=true, where nobody else is on the way)"
+    )]
     BaseUrlInsecure {
         /// Where the URL is.
         variable: &'static str,
@@ -137,6 +148,7 @@ fn provider(
         api_key,
         key_variable: keys.get(place).or(keys.first()).copied().unwrap_or_default(),
         base_url: settings.base_url.clone().filter(|url| !url.trim().is_empty()),
+        plain_http: settings.plain_http,
         connect: limits.connect,
     };
     Ok(match settings.api {
@@ -224,6 +236,8 @@ mod tests {
         router.keys.truncate(1);
         router.base_url = Some("http://models.example/v1".to_owned());
         let variable = "AI_SERVICES__OPEN_ROUTER_BASE_URL";
-        assert_eq!(made(vec![router]).err(), Some(SettingsError::BaseUrlInsecure { variable }));
+        assert_eq!(made(vec![router.clone()]).err(), Some(SettingsError::BaseUrlInsecure { variable }));
+        router.plain_http = true;
+        assert!(made(vec![router]).unwrap().describe().contains("at models.example"));
     }
 }

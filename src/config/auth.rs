@@ -150,7 +150,8 @@ fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<Secret
         return Err(ConfigError::Missing {
             name: "JWT_SECRET_KEY",
             when: "when DATABASE_URL is set",
-            expected: "at least 32 random characters, for example the output of `openssl rand -hex 32`",
+            expected: "at least 32 random characters, for example the output of `openssl rand -hex 32` \
+                       (SECRET_KEY and SECURITY__JWT_SECRET are other names for it)",
         });
     };
     check_strength(name, secret.expose())?;

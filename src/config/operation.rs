@@ -132,7 +132,7 @@ impl AttemptLimits {
     pub(super) fn read(reader: &mut Reader<'_>, on: bool) -> Result<Option<Self>, ConfigError> {
         let limits = Self {
             sign_ins: reader.count("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", 30, 1..=100_000)?,
-            registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 5, 1..=100_000)?,
+            registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 20, 1..=100_000)?,
             refreshes: reader.count("REFRESH_LIMIT_ADDRESS_PER_MINUTE", 120, 1..=100_000)?,
             resets: reader.count("RESET_LIMIT_ADDRESS_PER_HOUR", 10, 1..=100_000)?,
             reads: reader.count("READ_LIMIT_USER_PER_MINUTE", 600, 1..=1_000_000)?,

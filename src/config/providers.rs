@@ -21,6 +21,8 @@ const SCRIPTED: &str = "scripted";
 pub struct ProvidersConfig {
     /// `AI_PROVIDERS`: who is asked, in this order; nobody: the built-in script answers.
     pub chain: Vec<ServiceConfig>,
+    /// `AI_PLAIN_HTTP`: whether a base URL may be plain http to another machine than this one.
+    pub plain_http: bool,
     /// How the built-in script behaves, for trying out and tests.
     pub scripted: ScriptedSettings,
     /// `PROVIDER_CONNECT_SECONDS`, `PROVIDER_FIRST_BYTE_SECONDS`, `PROVIDER_IDLE_SECONDS`, `PROVIDER_TOTAL_SECONDS`: how
@@ -77,6 +79,7 @@ impl ProvidersConfig {
         };
         Ok(Self {
             chain,
+            plain_http: reader.flag("AI_PLAIN_HTTP", false)?,
             scripted,
             limits: limits(reader, deadline)?,
             retries: retries(reader)?,

@@ -351,6 +351,7 @@ pub fn chain(config: &Config) -> anyhow::Result<Chain> {
         service: one.service,
         keys: one.keys.iter().map(|(number, key)| (*number, ApiKey::new(key.expose()))).collect(),
         base_url: one.base_url.clone(),
+        plain_http: providers.plain_http,
         api: one.api,
         model: Some(one.model.clone()),
     };

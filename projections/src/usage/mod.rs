@@ -70,7 +70,7 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
         ConversationEvent::ReplyBegun { reply_id, plan, .. } => begun(connection, *reply_id, plan).await?,
         ConversationEvent::ReplyCompleted { reply_id, owner, usage, model, at, .. } => {
             let price = ended(connection, *reply_id).await?;
-            let cost = price.and_then(|price| price.cost_micros(*usage)).unwrap_or(0);
+            let cost = price.and_then(|price| price.cost_micros(*usage));
             completed(connection, (*owner, at.date_naive(), model), *usage, cost).await?;
         }
         ConversationEvent::ReplyFailed { reply_id, .. }
@@ -135,7 +135,7 @@ async fn completed(
     connection: &mut PgConnection,
     (owner, day, model): (UserId, NaiveDate, &str),
     tokens: Tokens,
-    cost: u64,
+    cost: Option<u64>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO usage_models AS u (user_id, day, model, replies, prompt_tokens, completion_tokens, cost_micros)
@@ -143,14 +143,14 @@ async fn completed(
          ON CONFLICT (user_id, day, model) DO UPDATE SET replies = u.replies + 1,
              prompt_tokens = u.prompt_tokens + excluded.prompt_tokens,
              completion_tokens = u.completion_tokens + excluded.completion_tokens,
-             cost_micros = u.cost_micros + excluded.cost_micros",
+             cost_micros = coalesce(u.cost_micros + excluded.cost_micros, u.cost_micros, excluded.cost_micros)",
     )
     .bind(owner.uuid())
     .bind(day)
     .bind(model)
     .bind(i64::from(tokens.prompt_tokens))
     .bind(i64::from(tokens.completion_tokens))
-    .bind(whole(cost))
+    .bind(cost.map(whole))
     .execute(connection)
     .await?;
     Ok(())

@@ -19,8 +19,8 @@ pub struct UsageRow {
     pub prompt_tokens: i64,
     /// Tokens that it answered.
     pub completion_tokens: i64,
-    /// What that cost, in millionths of a dollar, as far as prices were known.
-    pub cost_micros: i64,
+    /// What that cost, in millionths of a dollar, as far as prices were known; none when none was.
+    pub cost_micros: Option<i64>,
 }
 
 /// What `user` has used since `from`, the newest day first, models by name.
@@ -35,7 +35,7 @@ pub async fn since(
     sqlx::query_as(
         "SELECT day, coalesce(d.messages, 0) AS messages, m.model, coalesce(m.replies, 0) AS replies,
                 coalesce(m.prompt_tokens, 0) AS prompt_tokens, coalesce(m.completion_tokens, 0) AS completion_tokens,
-                coalesce(m.cost_micros, 0) AS cost_micros
+                m.cost_micros
          FROM (SELECT * FROM usage_days WHERE user_id = $1 AND day >= $2) AS d
          FULL JOIN (SELECT * FROM usage_models WHERE user_id = $1 AND day >= $2) AS m USING (day)
          ORDER BY day DESC, m.model",

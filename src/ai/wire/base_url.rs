@@ -1,4 +1,5 @@
-//! Base URLs: https, or plain http to this machine only, so that no key travels in the open.
+//! Base URLs: https, or plain http to this machine, so that no key travels in the open; and to others where whoever runs the
+//! service says that nobody else is on the way.
 
 use std::net::IpAddr;
 
@@ -13,13 +14,13 @@ pub(super) struct BaseUrl {
     pub(super) url: String,
     /// Host and port, for people to read.
     pub(super) host: String,
-    /// It is plain http to this machine.
-    pub(super) loopback: bool,
+    /// It is plain http.
+    pub(super) plain: bool,
 }
 
 impl BaseUrl {
-    /// Reads one; `variable` is where it was configured.
-    pub(super) fn parse(text: &str, variable: &'static str) -> Result<Self, SettingsError> {
+    /// Reads one; `variable` is where it was configured, `plain_http` whether plain http is taken to any machine.
+    pub(super) fn parse(text: &str, variable: &'static str, plain_http: bool) -> Result<Self, SettingsError> {
         let malformed = SettingsError::BaseUrlMalformed { variable };
         let url = Url::parse(text.trim()).map_err(|_| malformed.clone())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(malformed.clone())?;
@@ -27,14 +28,14 @@ impl BaseUrl {
         if has_user || url.query().is_some() || url.fragment().is_some() {
             return Err(malformed);
         }
-        let loopback = match url.scheme() {
+        let plain = match url.scheme() {
             "https" => false,
-            "http" if is_loopback(host) => true,
+            "http" if plain_http || is_loopback(host) => true,
             "http" => return Err(SettingsError::BaseUrlInsecure { variable }),
             _ => return Err(malformed),
         };
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), host, loopback })
+        Ok(Self { url: url.as_str().trim_end_matches('/').to_owned(), host, plain })
     }
 }
 
@@ -57,15 +58,16 @@ mod tests {
             ("http://[::1]:1/v1", "http://[::1]:1/v1", "[::1]:1", true),
             ("http://localhost:11434/v1", "http://localhost:11434/v1", "localhost:11434", true),
         ];
-        for (text, url, host, loopback) in good {
-            let expected = BaseUrl { url: url.to_owned(), host: host.to_owned(), loopback };
-            assert_eq!(BaseUrl::parse(text, "X"), Ok(expected), "{text}");
+        for (text, url, host, plain) in good {
+            let expected = BaseUrl { url: url.to_owned(), host: host.to_owned(), plain };
+            assert_eq!(BaseUrl::parse(text, "X", false), Ok(expected), "{text}");
         }
         let insecure = Err(SettingsError::BaseUrlInsecure { variable: "X" });
         for text in
             ["http://api.openai.com/v1", "http://10.0.0.1", "http://localhost.example.test", "http://[::2]"]
         {
-            assert_eq!(BaseUrl::parse(text, "X"), insecure, "{text}");
+            assert_eq!(BaseUrl::parse(text, "X", false), insecure, "{text}");
+            assert!(BaseUrl::parse(text, "X", true).unwrap().plain, "{text}");
         }
         let malformed = Err(SettingsError::BaseUrlMalformed { variable: "X" });
         for text in [
@@ -76,7 +78,7 @@ mod tests {
             "https://a.test?x",
             "https://a.test#x",
         ] {
-            assert_eq!(BaseUrl::parse(text, "X"), malformed, "{text}");
+            assert_eq!(BaseUrl::parse(text, "X", true), malformed, "{text}");
         }
     }
 }

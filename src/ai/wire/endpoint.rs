@@ -26,6 +26,8 @@ pub(in crate::ai) struct EndpointSettings {
     pub(in crate::ai) key_variable: &'static str,
     /// The API's base URL with its version; the service's own when `None`.
     pub(in crate::ai) base_url: Option<String>,
+    /// Whether plain http is taken to other machines too.
+    pub(in crate::ai) plain_http: bool,
     /// Until a connection stands.
     pub(in crate::ai) connect: Duration,
 }
@@ -50,17 +52,17 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// Makes the client; nothing is sent yet.
     pub(in crate::ai) fn try_new(settings: EndpointSettings) -> Result<Self, SettingsError> {
-        let EndpointSettings { service, api_key, key_variable, base_url, connect } = settings;
+        let EndpointSettings { service, api_key, key_variable, base_url, plain_http, connect } = settings;
         let base = base_url.as_deref().unwrap_or(service.base_url);
-        let base = BaseUrl::parse(base, service.variables.base_url)?;
+        let base = BaseUrl::parse(base, service.variables.base_url, plain_http)?;
         let key = api_key.checked(key_variable)?;
         // A redirect would carry the conversation (and, within the host, the key) to where nobody configured.
         let mut http = reqwest::Client::builder()
             .connect_timeout(connect)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        if base.loopback {
-            // A proxy would see the key of a plain connection, and could not reach this machine's loopback.
+        if base.plain {
+            // A proxy would see the key of a plain connection, and could not reach this machine's loopback or a network of ours.
             http = http.no_proxy();
         } else {
             http = http.https_only(true);

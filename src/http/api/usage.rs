@@ -116,8 +116,8 @@ struct ModelAnswer {
     tokens: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
-    /// In millionths of a dollar, as far as prices are known.
-    cost_micros: i64,
+    /// In millionths of a dollar, as far as prices were known; null when none was.
+    cost_micros: Option<i64>,
 }
 
 async fn usage(

@@ -231,6 +231,7 @@ pub(super) struct MessagesQuery {
     /// Those before this cursor; the newest when none is given.
     pub(super) before: Option<i64>,
     /// Those on the path of this branch; of the active one when none is given.
+    #[schemars(range(max = u32::MAX))]
     pub(super) branch: Option<u32>,
 }
 

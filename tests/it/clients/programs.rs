@@ -1,6 +1,8 @@
 //! Small programs written to the documentation of APIs that this one stands in for. Each knows nothing of us, prints what it saw,
 //! and ends with an error where something is not as it was promised.
 
+use std::ffi::OsStr;
+
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
@@ -8,20 +10,28 @@ use verbatim::server::database::MIGRATOR;
 
 use super::{here, python, run, said};
 use crate::support::app::{PATIENCE, TestApp};
+use crate::support::root;
 
-/// Lets a program talk with a new system; gives what it saw.
-async fn saw(db: &PgPool, program: &str) -> Value {
+/// Lets a program talk with a new system; gives what it printed.
+async fn ran(db: &PgPool, program: &[&OsStr]) -> String {
     // At a pace at which a reply comes in pieces.
     let app = TestApp::with(db, &[("SCRIPTED_WORDS_PER_SECOND", "100")]).await;
     let mut command = Command::new(python());
     command
-        .arg(here("programs").join(program))
+        .args(program)
         .env("CHAT_API", format!("http://{}", app.address()))
+        .env("API", format!("http://{}", app.address()))
         .env("NO_PROXY", "*");
     let output = run(&mut command, PATIENCE).await;
     assert!(output.status.success(), "{}", said(&output));
     app.end().await;
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Lets a program of this folder talk with a new system; gives what it saw.
+async fn saw(db: &PgPool, program: &str) -> Value {
+    let printed = ran(db, &[here("programs").join(program).as_os_str()]).await;
+    serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }
 
 /// Whether a field is as it was promised.
@@ -112,6 +122,32 @@ async fn a_client_of_the_chat_api_runs_unchanged(db: PgPool) {
         assert_eq!(refused[0], status, "{what}: {refused}");
         assert!(refused[1].is_string(), "{what}: {refused}");
     }
+}
+
+/// As it was published with the API that this one stands in for; only where its requests go is not as it says.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_published_example_runs_unchanged(db: PgPool) {
+    let (elsewhere, example) = (here("programs/elsewhere.py"), here("programs/as_published.py"));
+    let printed = ran(&db, &[elsewhere.as_os_str(), example.as_os_str()]).await;
+    for field in [
+        "'message_id': '",
+        "'reply': '",
+        "'model': 'scripted-echo-1'",
+        "'usage': {'tokens': ",
+        "'created_at': '",
+    ] {
+        assert!(printed.contains(field), "no {field} in {printed}");
+    }
+}
+
+/// The client that docs/API_EXAMPLES.md shows.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_client_that_the_documents_show_runs(db: PgPool) {
+    let document = std::fs::read_to_string(root().join("docs/API_EXAMPLES.md")).unwrap();
+    let (_, rest) = document.split_once("```python\n").unwrap();
+    let (program, _) = rest.split_once("```").unwrap();
+    let printed = ran(&db, &["-c".as_ref(), program.as_ref()]).await;
+    assert_eq!(printed.matches("Turns seen").count(), 2, "{printed}");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

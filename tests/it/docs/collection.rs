@@ -48,7 +48,8 @@ pub(super) fn collection(done: &[Done], steps: &[Step], described: &Value) -> Va
         "info": {
             "name": "ChatBot API",
             "description": "Every operation of the API, in the order of docs/API_EXAMPLES.md, out of which this file is made. \
-                Run from the top: each request saves what later ones need. `base_url` is where the service is.",
+                Run from the top: each request saves what later ones need. `base_url` is where the service is. The requests of the last \
+                folder need what whoever runs the service does beforehand, as their descriptions say.",
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "variable": [

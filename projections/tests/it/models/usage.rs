@@ -51,9 +51,10 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
         replies: 1,
         prompt_tokens: prompt,
         completion_tokens: completion,
-        cost_micros: prompt + 2 * completion,
+        cost_micros: Some(prompt + 2 * completion),
     };
-    let next = UsageRow { day: minute(NEXT_DAY).date_naive(), messages: 1, cost_micros: 0, ..first.clone() };
+    let next =
+        UsageRow { day: minute(NEXT_DAY).date_naive(), messages: 1, cost_micros: None, ..first.clone() };
     let expected = vec![next.clone(), first];
     assert_eq!(since(&pool, ADA.uuid(), day).await.unwrap(), expected);
     assert_eq!(since(&pool, ADA.uuid(), next.day).await.unwrap(), [next]);

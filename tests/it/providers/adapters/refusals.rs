@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::net::TcpListener;
-use verbatim::ai::{Limits, ProviderError};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+use verbatim::ai::{Limits, ProviderError, TimeoutKind};
 
 use super::{APIS, call, outcome, provider_at};
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
@@ -92,5 +93,25 @@ async fn nobody_listening_is_unavailable() {
     for api in APIS {
         let got = outcome(&provider_at(api, &base_url, KEY, Limits::default())).await;
         assert_eq!(got, (String::new(), Err(ProviderError::Unavailable { status: None })));
+    }
+}
+
+/// A machine that is there and takes no connection any more.
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_ends_in_a_timeout() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    // Nobody takes them, so that the queue is full, and what comes then is not answered.
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+    }
+    assert!((1..16).contains(&waiting.len()));
+    let limits = Limits { connect: Duration::from_millis(300), ..Limits::default() };
+    for api in APIS {
+        let got = outcome(&provider_at(api, &format!("http://{address}/v1"), KEY, limits)).await;
+        assert_eq!(got, (String::new(), Err(ProviderError::Timeout(TimeoutKind::Connect))));
     }
 }
