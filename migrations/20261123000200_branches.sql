@@ -2,17 +2,21 @@
 
 ALTER TABLE messages ADD COLUMN branch integer NOT NULL DEFAULT 0;
 ALTER TABLE items ADD COLUMN branch integer NOT NULL DEFAULT 0;
--- Of what it is not on the path of the active branch: position of the event that took it off. NULL: it is on it, and shown.
-COMMENT ON COLUMN messages.left_at IS 'not on the path of the active branch, since the event at this position';
-COMMENT ON COLUMN items.left_at IS 'not on the path of the active branch, since the event at this position';
+-- Whether it is not on the path of the active branch. Since when does not matter, and would depend on how events fall into batches.
+ALTER TABLE messages ADD COLUMN elsewhere boolean NOT NULL DEFAULT false;
+ALTER TABLE items ADD COLUMN elsewhere boolean NOT NULL DEFAULT false;
+UPDATE messages SET elsewhere = true WHERE left_at IS NOT NULL;
+UPDATE items SET elsewhere = true WHERE left_at IS NOT NULL;
+ALTER TABLE messages DROP COLUMN left_at;
+ALTER TABLE items DROP COLUMN left_at;
 
--- Every row is in one of two: pages of what is shown do not wade through what is not.
+-- Every row is in one of two: pages of what is shown do not wade through what is not. A path has a range of each of its branches.
 DROP INDEX messages_by_conversation;
-CREATE INDEX messages_shown ON messages (conversation_id, position) WHERE left_at IS NULL;
-CREATE INDEX messages_left ON messages (conversation_id, position) WHERE left_at IS NOT NULL;
+CREATE INDEX messages_shown ON messages (conversation_id, position) WHERE NOT elsewhere;
+CREATE INDEX messages_elsewhere ON messages (conversation_id, branch, position) WHERE elsewhere;
 DROP INDEX items_by_conversation;
-CREATE INDEX items_shown ON items (conversation_id, position) WHERE left_at IS NULL;
-CREATE INDEX items_left ON items (conversation_id, position) WHERE left_at IS NOT NULL;
+CREATE INDEX items_shown ON items (conversation_id, position) WHERE NOT elsewhere;
+CREATE INDEX items_elsewhere ON items (conversation_id, branch, position) WHERE elsewhere;
 
 -- Of conversations that have more than one branch.
 CREATE TABLE branches (
@@ -79,10 +83,12 @@ INSERT INTO branches (conversation_id, branch, edited, shared, active)
 INSERT INTO branches (conversation_id, branch, parent, fork_position, message_id, edited, forked_after, shared, position,
                       created_at, active)
     SELECT r.conversation_id, r.branch, m.branch, r.fork_position, r.message_id, false, r.message_id,
-           -- What stood up to there was either there already when it was left, or is there still.
+           -- What stood up to there, and had not been left behind by an earlier one.
            (SELECT count(*) FROM messages AS s
             WHERE s.conversation_id = r.conversation_id AND s.position <= r.fork_position
-                AND coalesce(s.left_at >= r.position, true)),
+                AND NOT EXISTS (SELECT FROM rewound AS e
+                                WHERE e.conversation_id = r.conversation_id AND e.position < r.position
+                                    AND s.position > e.fork_position AND s.position < e.position)),
            r.position, r.at,
            r.branch = (SELECT max(last.branch) FROM rewound AS last WHERE last.conversation_id = r.conversation_id)
     FROM rewound AS r JOIN messages AS m USING (message_id);

@@ -155,7 +155,7 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
     if !counted {
         let missed = messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await?;
         // What was left behind is among what the client shows: it has to look again.
-        if missed > MOST_MISSED || conversations::query::rewound_since(&pool, user, after, until).await? {
+        if missed > MOST_MISSED || conversations::query::rewound_since(&pool, user, after).await? {
             return Ok(Page::TooMuch);
         }
     }

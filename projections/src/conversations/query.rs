@@ -145,24 +145,17 @@ pub async fn read_since(
     .await
 }
 
-/// Whether something was left behind in a conversation of this owner after the position `after`, up to `until`.
+/// Whether a conversation of this owner has gone to another branch after the position `after`. Only the last time is kept, so what
+/// happened up to another position cannot be asked for: a later one would hide it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn rewound_since(
-    pool: impl PgExecutor<'_>,
-    owner: Uuid,
-    after: i64,
-    until: i64,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM conversations WHERE owner = $1 AND rewound_at > $2 AND rewound_at <= $3)",
-    )
-    .bind(owner)
-    .bind(after)
-    .bind(until)
-    .fetch_one(pool)
-    .await
+pub async fn rewound_since(pool: impl PgExecutor<'_>, owner: Uuid, after: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM conversations WHERE owner = $1 AND rewound_at > $2)")
+        .bind(owner)
+        .bind(after)
+        .fetch_one(pool)
+        .await
 }
 
 /// Reads single conversations, those that are wanted at the same moment in one statement. Cheap to clone.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::branches::Standing;
 use crate::log::Recorded;
 
 /// What was sent with a message, as it stands in the message's row.
@@ -46,6 +47,8 @@ fn storable(value: Value) -> Value {
 struct NewItem<'a> {
     item_id: Uuid,
     conversation: Uuid,
+    /// None: the one that the rows say.
+    branch: Option<i32>,
     kind: &'static str,
     status: &'static str,
     reply_id: Option<Uuid>,
@@ -54,13 +57,18 @@ struct NewItem<'a> {
 }
 
 /// Writes what one event does to items; nothing for most events.
-pub(super) async fn apply(connection: &mut PgConnection, recorded: &Recorded) -> Result<(), sqlx::Error> {
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    recorded: &Recorded,
+    standing: &Standing,
+) -> Result<(), sqlx::Error> {
     match &recorded.event {
-        Event::Conversation(event) => of_conversation(connection, recorded.position, event).await,
+        Event::Conversation(event) => of_conversation(connection, recorded.position, event, standing).await,
         Event::Quiz(QuizEvent::QuizStarted { quiz_id, conversation_id, at, .. }) => {
             let item = NewItem {
                 item_id: quiz_id.uuid(),
                 conversation: conversation_id.uuid(),
+                branch: standing.branch_of(conversation_id.uuid()),
                 kind: "quiz",
                 status: "shown",
                 reply_id: None,
@@ -86,11 +94,13 @@ async fn of_conversation(
     connection: &mut PgConnection,
     position: i64,
     event: &ConversationEvent,
+    standing: &Standing,
 ) -> Result<(), sqlx::Error> {
     let conversation = event.conversation_id().uuid();
     let new = |item_id: Uuid, kind, status, reply_id: Option<Uuid>, content, at| NewItem {
         item_id,
         conversation,
+        branch: standing.branch_of(conversation),
         kind,
         status,
         reply_id,
@@ -173,7 +183,7 @@ async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>)
     sqlx::query(
         "INSERT INTO items (item_id, conversation_id, position, kind, status, reply_id, content, created_at, branch)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-                 coalesce((SELECT branch FROM branches WHERE conversation_id = $2 AND active), 0))",
+                 coalesce($9, (SELECT branch FROM branches WHERE conversation_id = $2 AND active), 0))",
     )
     .bind(item.item_id)
     .bind(item.conversation)
@@ -183,6 +193,7 @@ async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>)
     .bind(item.reply_id)
     .bind(storable(item.content))
     .bind(item.at)
+    .bind(item.branch)
     .execute(connection)
     .await?;
     Ok(())

@@ -6,6 +6,7 @@
 
 mod branches;
 mod items;
+mod marks;
 pub mod query;
 pub mod thread;
 pub mod tree;
@@ -68,36 +69,24 @@ impl Projection for Messages {
         Box::pin(async move {
             let mut new = NewRows::default();
             let mut asked = Asked::default();
-            let mut deleted = Vec::new();
+            let mut standing = branches::Standing::default();
+            let mut deleted = Deleted::default();
             for recorded in events {
-                match &recorded.event {
-                    Event::Conversation(event) => {
-                        fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
+                if let Event::Conversation(event) = &recorded.event {
+                    if branches::reads_rows(event) {
+                        std::mem::take(&mut new).write(connection).await?;
+                        std::mem::take(&mut asked).write(connection).await?;
                     }
-                    Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
+                    new.branch = standing.branch_of(event.conversation_id().uuid());
+                    fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
+                    standing.apply(connection, recorded.position, event).await?;
                 }
+                items::apply(connection, recorded, &standing).await?;
             }
             new.write(connection).await?;
             asked.write(connection).await?;
-            // Rare, and each by itself: what they change may be of this batch.
-            for recorded in events {
-                if let Event::Conversation(event) = &recorded.event {
-                    branches::apply(connection, recorded.position, event).await?;
-                }
-                items::apply(connection, recorded).await?;
-            }
-            if !deleted.is_empty() {
-                // By both indexes: there is none of all rows of a conversation.
-                for statement in [
-                    "DELETE FROM messages WHERE conversation_id = ANY($1) AND left_at IS NULL",
-                    "DELETE FROM messages WHERE conversation_id = ANY($1) AND left_at IS NOT NULL",
-                    "DELETE FROM items WHERE conversation_id = ANY($1) AND left_at IS NULL",
-                    "DELETE FROM items WHERE conversation_id = ANY($1) AND left_at IS NOT NULL",
-                ] {
-                    sqlx::query(statement).bind(&deleted).execute(&mut *connection).await?;
-                }
-                branches::forget(connection, &deleted).await?;
-            }
+            standing.write(connection).await?;
+            deleted.write(connection).await?;
             Ok(())
         })
     }
@@ -108,7 +97,7 @@ fn fold(
     event: &ConversationEvent,
     new: &mut NewRows,
     asked: &mut Asked,
-    deleted: &mut Vec<Uuid>,
+    deleted: &mut Deleted,
 ) {
     let conversation = event.conversation_id().uuid();
     match event {
@@ -157,7 +146,10 @@ fn fold(
                 ..answer(conversation, position, *message_id, *reply_id, *at)
             });
         }
-        ConversationEvent::ConversationDeleted { .. } => deleted.push(conversation),
+        ConversationEvent::ConversationDeleted { .. } => {
+            deleted.conversations.push(conversation);
+            deleted.positions.push(position);
+        }
         ConversationEvent::ConversationStarted { .. }
         | ConversationEvent::ConversationRenamed { .. }
         | ConversationEvent::ConversationPinned { .. }
@@ -257,9 +249,46 @@ impl Asked {
     }
 }
 
+/// Conversations that were deleted, and the positions of the events that say so.
+#[derive(Default)]
+struct Deleted {
+    conversations: Vec<Uuid>,
+    positions: Vec<i64>,
+}
+
+impl Deleted {
+    async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.conversations.is_empty() {
+            return Ok(());
+        }
+        // By both indexes: there is none of all rows of a conversation. A quiz that was begun at the same moment may come after
+        // the deletion, of this batch or of the next one.
+        for statement in [
+            "DELETE FROM messages AS m USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
+             WHERE m.conversation_id = d.id AND m.position < d.position AND NOT m.elsewhere",
+            "DELETE FROM messages AS m USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
+             WHERE m.conversation_id = d.id AND m.position < d.position AND m.elsewhere",
+            "DELETE FROM items AS i USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
+             WHERE i.conversation_id = d.id AND i.position < d.position AND NOT i.elsewhere",
+            "DELETE FROM items AS i USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
+             WHERE i.conversation_id = d.id AND i.position < d.position AND i.elsewhere",
+        ] {
+            sqlx::query(statement)
+                .bind(&self.conversations)
+                .bind(&self.positions)
+                .execute(&mut *connection)
+                .await?;
+        }
+        branches::forget(connection, &self.conversations).await
+    }
+}
+
 /// The new rows of a batch, column by column, for one statement.
 #[derive(Default)]
 struct NewRows {
+    /// The branch of the next row; none: the one that the rows say.
+    branch: Option<i32>,
+    branches: Vec<Option<i32>>,
     message_ids: Vec<Uuid>,
     conversations: Vec<Uuid>,
     positions: Vec<i64>,
@@ -279,6 +308,7 @@ struct NewRows {
 
 impl NewRows {
     fn push(&mut self, row: NewRow) {
+        self.branches.push(self.branch);
         self.message_ids.push(row.message_id);
         self.conversations.push(row.conversation);
         self.positions.push(row.position);
@@ -314,12 +344,13 @@ impl NewRows {
         sqlx::query(
             "INSERT INTO messages (message_id, conversation_id, position, role, status, text, reply_id, in_reply_to,
                                    model, created_at, files, composed, tool_choice, wished_model, branch)
-             SELECT n.*, coalesce(b.branch, 0)
+             SELECT n.message, n.conversation, n.position, n.role, n.status, n.text, n.reply, n.in_reply_to, n.model, n.at, n.files,
+                    n.composed, n.tool_choice, n.wished_model, coalesce(n.branch, b.branch, 0)
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
                          $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::jsonb[],
-                         $13::text[], $14::text[])
+                         $13::text[], $14::text[], $15::integer[])
                   AS n(message, conversation, position, role, status, text, reply, in_reply_to, model, at, files, composed,
-                       tool_choice, wished_model)
+                       tool_choice, wished_model, branch)
              LEFT JOIN branches AS b ON b.conversation_id = n.conversation AND b.active",
         )
         .bind(self.message_ids)
@@ -336,6 +367,7 @@ impl NewRows {
         .bind(self.composed)
         .bind(self.tool_choices)
         .bind(self.wished_models)
+        .bind(self.branches)
         .execute(connection)
         .await?;
         Ok(())

@@ -163,12 +163,12 @@ macro_rules! thread {
                  (SELECT message_id AS id, conversation_id, position, role AS kind, status, text, reply_id, in_reply_to,
                          files, composed, tool_choice, wished_model, NULL::jsonb AS content, feedback, created_at,
                          NULL::bigint AS answered_at
-                  FROM messages WHERE left_at IS NULL AND ",
+                  FROM messages WHERE NOT elsewhere AND ",
             $messages,
             ") UNION ALL
                  (SELECT item_id, conversation_id, position, kind, status, NULL, reply_id, NULL, NULL, NULL, NULL, NULL,
                          content, feedback, created_at, answered_at
-                  FROM items WHERE left_at IS NULL AND status <> 'dropped' AND ",
+                  FROM items WHERE NOT elsewhere AND status <> 'dropped' AND ",
             $items,
             ")) AS t LEFT JOIN widget_state AS w ON t.kind = 'quiz' AND w.quiz_id = t.id ",
             $after

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
-use super::branches::{number, on_path};
+use super::branches::number;
+use super::marks::on_path;
 use super::query::MessageRow;
 
 /// How much of a message a list shows, in characters.
@@ -48,9 +49,9 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
     sqlx::query_as(
         "WITH own AS (
              SELECT branch, count(*), min(position) AS first, max(position) AS last FROM (
-                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND left_at IS NULL
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND NOT elsewhere
                  UNION ALL
-                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND left_at IS NOT NULL) AS all_of_it
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND elsewhere) AS all_of_it
              GROUP BY branch
          ), known AS (
              SELECT branch, parent, forked_after, message_id, edited, shared, created_at, active
@@ -67,14 +68,14 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
          FROM known AS b LEFT JOIN own USING (branch)
              LEFT JOIN LATERAL (
                  SELECT message_id, role, reply_id FROM messages
-                 WHERE conversation_id = $1 AND position = own.first AND left_at IS NULL
+                 WHERE conversation_id = $1 AND position = own.first AND NOT elsewhere
                  UNION ALL
                  SELECT message_id, role, reply_id FROM messages
-                 WHERE conversation_id = $1 AND position = own.first AND left_at IS NOT NULL) AS f ON true
+                 WHERE conversation_id = $1 AND branch = b.branch AND position = own.first AND elsewhere) AS f ON true
              LEFT JOIN LATERAL (
-                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND left_at IS NULL
+                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND NOT elsewhere
                  UNION ALL
-                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND left_at IS NOT NULL) AS l
+                 SELECT text FROM messages WHERE conversation_id = $1 AND branch = b.branch AND position = own.last AND elsewhere) AS l
                  ON true
              LEFT JOIN messages AS s ON own.last IS NULL AND s.message_id = b.forked_after
          ORDER BY b.branch",
@@ -103,11 +104,13 @@ pub async fn page(
                           WHERE a.message_id = m.message_id ORDER BY a.position DESC LIMIT 1),
                          m.reply_id) AS reply_id, m.in_reply_to, m.model, m.created_at
          FROM path CROSS JOIN LATERAL (
-             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND left_at IS NULL
-                  AND branch = path.branch AND position <= path.upto ORDER BY position DESC LIMIT $4)
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND NOT elsewhere
+                  AND branch = path.branch AND position > path.since AND position <= path.upto
+                  ORDER BY position DESC LIMIT $4)
              UNION ALL
-             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND left_at IS NOT NULL
-                  AND branch = path.branch AND position <= path.upto ORDER BY position DESC LIMIT $4)) AS m
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND elsewhere
+                  AND branch = path.branch AND position > path.since AND position <= path.upto
+                  ORDER BY position DESC LIMIT $4)) AS m
          WHERE EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $5)
          ORDER BY m.position DESC LIMIT $4"
     ))
@@ -169,8 +172,8 @@ pub async fn place(
 ) -> Result<Option<(i64, i64)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT m.position, (SELECT count(*) FROM messages AS b
-                             WHERE b.conversation_id = $1 AND b.position < m.position AND b.left_at IS NULL)
-         FROM messages AS m WHERE m.message_id = $2 AND m.conversation_id = $1 AND m.left_at IS NULL",
+                             WHERE b.conversation_id = $1 AND b.position < m.position AND NOT b.elsewhere)
+         FROM messages AS m WHERE m.message_id = $2 AND m.conversation_id = $1 AND NOT m.elsewhere",
     )
     .bind(conversation)
     .bind(message)
@@ -188,8 +191,8 @@ pub async fn stands_elsewhere(
     id: Uuid,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM messages WHERE message_id = $2 AND conversation_id = $1 AND left_at IS NOT NULL)
-             OR EXISTS (SELECT FROM items WHERE item_id = $2 AND conversation_id = $1 AND left_at IS NOT NULL
+        "SELECT EXISTS (SELECT FROM messages WHERE message_id = $2 AND conversation_id = $1 AND elsewhere)
+             OR EXISTS (SELECT FROM items WHERE item_id = $2 AND conversation_id = $1 AND elsewhere
                                               AND kind <> 'note')",
     )
     .bind(conversation)

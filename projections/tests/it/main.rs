@@ -7,6 +7,7 @@
 
 mod append_keys;
 mod append_rules;
+mod batches;
 mod events;
 mod file_history;
 mod floor;

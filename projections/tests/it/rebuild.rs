@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aggregates::Event;
-use projections::log::LogReader;
 use projections::models;
 use projections::rebuild::{RebuildError, RebuildReport, rebuild};
 use projections::runner::Projection;
@@ -15,7 +14,7 @@ use crate::events::{ADA, TALK, registered, sent, started};
 use crate::file_history::files;
 use crate::history::{history, missing_kinds, quiz_history};
 use crate::probe::{GATE, Probe};
-use crate::support::{Log, SOON, rows_of, until};
+use crate::support::{Log, SOON, read_all, rows_of, until};
 
 const HISTORIES: u64 = 16;
 
@@ -96,17 +95,6 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
             assert_eq!(rows_of(&mut *transaction, table).await, *live, "{table}, one by one");
         }
         transaction.rollback().await.unwrap();
-    }
-}
-
-async fn read_all(reader: &LogReader) -> Vec<Arc<projections::log::Recorded>> {
-    let mut all: Vec<Arc<projections::log::Recorded>> = Vec::new();
-    loop {
-        let more = reader.read_after(all.last().map_or(0, |event| event.position), 500).await.unwrap();
-        if more.is_empty() {
-            return all;
-        }
-        all.extend(more);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::Event;
 use projections::log::codec::has_personal;
-use projections::log::{KeyRow, LogReader, MasterKey, Sealer, Tail, Vault, personal_context};
+use projections::log::{KeyRow, LogReader, MasterKey, Recorded, Sealer, Tail, Vault, personal_context};
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
 use serde_json::{Value, json};
@@ -274,6 +274,18 @@ pub(crate) async fn until(pool: &PgPool, condition: &str) {
 
 pub(crate) fn vault(pool: &PgPool, master: &[u8; 32]) -> Vault {
     Vault::new(pool.clone(), MasterKey::new(master).unwrap())
+}
+
+/// The whole log.
+pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<Recorded>> {
+    let mut all: Vec<Arc<Recorded>> = Vec::new();
+    loop {
+        let more = reader.read_after(all.last().map_or(0, |event| event.position), 500).await.unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
 }
 
 /// The SQLSTATE that the database refused with.

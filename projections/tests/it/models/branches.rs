@@ -6,7 +6,7 @@ use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
 use projections::conversations::query as list;
-use projections::messages::query::{before, of_owner};
+use projections::messages::query::{before, by_id, of_owner};
 use projections::messages::thread;
 use projections::messages::tree::{self, BranchRow};
 use projections::models;
@@ -206,10 +206,13 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
         assert_eq!(tree::is_known(&pool, TALK.uuid(), branch).await.unwrap(), branch < 2, "{branch}");
     }
 
-    // There, and back: the same.
-    log.append(&[switched(1, 9)]).await;
-    log.append(&[switched(0, 10)]).await;
+    // There, and back: the same. Whoever comes back to a place in between has missed the first of them, whatever came after it.
+    let there = log.append(&[switched(1, 9)]).await[0];
+    let back = log.append(&[switched(0, 10)]).await[0];
     project_all(&log).await;
+    for (after, missed) in [(there - 1, true), (there, true), (back, false)] {
+        assert_eq!(list::rewound_since(&pool, ADA.uuid(), after).await.unwrap(), missed, "{after}");
+    }
     assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
     assert_eq!(listed(&pool).await, (6, Some("a4".to_owned())));
 
@@ -267,6 +270,34 @@ async fn an_edited_message_stands_in_the_place_of_the_old_one_on_a_branch_of_a_b
         project_all(&log).await;
         assert_eq!(shown(&pool).await, path, "{branch}");
         assert_eq!(listed(&pool).await, (path.len() as i64, path.last().map(|text| (*text).to_owned())));
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn a_shared_message_names_the_reply_of_the_path_that_is_shown_however_one_came_to_it(pool: PgPool) {
+    let log = Log::new(&pool);
+    log.append(&[started(TALK, None, 0)]).await; // 1
+    log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
+    log.append(&[begun_branch(1, 0, 1, false, 2, 1, 2)]).await; // 6
+    // Another answer, which comes to nothing, and another message, which is edited: the new one forks from the first branch.
+    log.append(&answered_again(1, 1, "b1", 3)[..2]).await; // 7, 8
+    log.append(&turn(2, "q2", "a2", 4)).await; // 9..=12
+    project_all(&log).await;
+    let named = async || by_id(&pool, message(1).uuid()).await.unwrap().unwrap().reply_id.unwrap();
+    let (first, again) = (reply(1).uuid(), ReplyId::again(message(1), 1).uuid());
+    assert_eq!(named().await, again);
+    log.append(&[begun_branch(2, 0, 2, true, 2, 1, 5)]).await; // 13
+    log.append(&turn(3, "q2'", "a2'", 6)).await;
+    project_all(&log).await;
+    assert_eq!(named().await, first, "nobody asked again on this path");
+    assert_eq!(
+        [asked_of(&pool, 0).await, asked_of(&pool, 1).await, asked_of(&pool, 2).await],
+        [first, again, first]
+    );
+    for (branch, reply) in [(1, again), (2, first), (0, first), (1, again)] {
+        log.append(&[switched(branch, 7)]).await;
+        project_all(&log).await;
+        assert_eq!(named().await, reply, "{branch}");
     }
 }
 
