@@ -124,10 +124,11 @@ impl App {
         self.ask(request, actor, conversation, new, Asking::with(command, beside)).await
     }
 
-    /// Goes on with another branch.
+    /// Goes on with another branch. Counts like a message among the person's, because all that is shown changes; it asks for no
+    /// reply, so no quota counts it.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while replies are owed; those of the log.
+    /// `NotFound`; `Conflict` while replies are owed; `Throttled`; those of the log.
     pub async fn switch_branch(
         &self,
         request: &RequestContext,
@@ -140,7 +141,7 @@ impl App {
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
             .then::<Conversation>(conversation, command)
             .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
+        let outcome = self.run_as_work(request, actor, intent).await?;
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
         let found = self.branches(actor, conversation).await;
         let found = found.map_err(|error| self.unseen(error, outcome.position))?;

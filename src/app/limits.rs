@@ -190,8 +190,33 @@ impl App {
         session: Uuid,
         intent: Intent,
     ) -> Result<Outcome, AppError> {
+        let charge = self.parts.limits.message(actor.user, session, request.surface);
+        self.run_charged(request, actor, charge, intent).await
+    }
+
+    /// Carries out what costs `actor` as much work as a message and asks for no reply. It counts for no conversation and no
+    /// channel, so that whoever does much of it can still say something.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the log.
+    pub(super) async fn run_as_work(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
+        let charge = self.parts.limits.work(actor.user);
+        self.run_charged(request, actor, charge, intent).await
+    }
+
+    async fn run_charged(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        charge: Charge,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
         let limits = &self.parts.limits;
-        let charge = limits.message(actor.user, session, request.surface);
         if let Some(overdrawn) = limits.known(&charge) {
             // A repetition costs nothing, and must not be refused what the first one was given.
             let key = request.key_of(actor.user);

@@ -65,8 +65,11 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                 op.id("activate_branch")
                     .tag(TAG)
                     .summary("Go on with another branch")
-                    .description("409 `replies_owed` while replies are being made on the active one.")
-                    .with(refused(&[409]))
+                    .description(
+                        "409 `replies_owed` while replies are being made on the active one. Counts among the messages a minute of \
+                         a user.",
+                    )
+                    .with(refused(&[409, 429]))
                     .response::<200, Json<BranchItem>>()
             }),
         )

@@ -386,3 +386,40 @@ async fn commands_with_a_key_happen_once_and_reads_see_them(db: PgPool) {
     assert_eq!(talk.branches().await["active"], 1);
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn going_to_branches_counts_like_messages_and_a_repetition_costs_nothing(db: PgPool) {
+    let limits = [
+        ("RATE_LIMITS", "on"),
+        ("RATE_LIMIT_USER_PER_MINUTE", "6"),
+        ("RATE_LIMIT_SESSION_PER_MINUTE", "3"),
+        ("QUOTA_MESSAGES_PER_DAY", "20"),
+    ];
+    let app = TestApp::with(&db, &limits).await;
+    let person = app.person().await;
+    let (talk, said) = Talk::with(&app, &person, &["one"]).await; // 1
+    talk.edit(&said[0]["user_message_id"], "two").await; // 2
+    let go = async |branch: u32, key: &str| {
+        let path = talk.path(&format!("/branches/{branch}/activate"));
+        app.post(&path).by(&person).key(key).send().await
+    };
+    let first = go(0, "k1").await; // 3
+    assert_eq!(first.header("ratelimit-policy"), "\"user\";q=6;w=60");
+    for _ in 0..5 {
+        go(0, "k1").await.is(200);
+    }
+    // More than the conversation's messages may be: they are none.
+    go(1, "k2").await.is(200); // 4
+    go(0, "k3").await.is(200); // 5
+    go(1, "k4").await.is(200); // 6
+    for _ in 0..2 {
+        let refused = go(0, "k5").await;
+        refused.refused(429, "rate_limited");
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
+    }
+    go(0, "k1").await.is(200);
+    assert_eq!(talk.branches().await["active"], 1, "what was refused did not happen");
+    let usage = app.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(usage["messages"]["remaining"], 18, "two of today's messages: {usage}");
+    app.end().await;
+}

@@ -91,3 +91,24 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
     drop((here, there, back, stranger));
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_socket_that_goes_to_and_fro_is_told_to_wait(db: PgPool) {
+    let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("RATE_LIMIT_USER_PER_MINUTE", "3")]).await;
+    let person = app.person().await;
+    let said = app.say(&person, None, "one").await;
+    let (session, message) = (&said["session_id"], &said["user_message_id"]);
+    let mut socket = Socket::of(&app, &person).await;
+    let edit = json!({"type": "edit", "session_id": session, "message_id": message, "message": "eins"});
+    socket.send(edit).await;
+    let accepted = socket.next_of("accepted", &["rewound", "typing", "message"]).await;
+    socket.until_the_end(&accepted["reply_id"]).await;
+    let shown = ["accepted", "switched", "typing", "message", "rewound"];
+    for branch in [0, 1] {
+        socket.send(json!({"type": "switch", "session_id": session, "branch": branch})).await;
+    }
+    let error = socket.next_of("error", &shown).await;
+    assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");
+    drop(socket);
+    app.end().await;
+}
