@@ -1,9 +1,9 @@
 //! Branches of a conversation: another reply, an edited message, going from one branch to another, and what stands on each.
 
 use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand, Place};
+use aggregates::conversation::{Conversation, ConversationCommand, Place, SoFar};
 use aggregates::ids::{ConversationId, MessageId};
-use aggregates::values::MessageText;
+use aggregates::values::{MessageText, ReplyText};
 use projections::messages::query::MessageRow;
 use projections::messages::thread::{self, Entry, ThreadRow};
 use projections::messages::tree::{self, BranchRow};
@@ -67,7 +67,8 @@ impl App {
         let (at, deadline) = self.now_and_deadline();
         let place = self.place(&row).await?;
         let reply = WantedReply { model: reply.model.or_else(|| model.clone()), ..reply };
-        let command = ConversationCommand::AskAgain { by: actor.user, place, reply, at, deadline };
+        let so_far = self.so_far(conversation).await?;
+        let command = ConversationCommand::AskAgain { by: actor.user, place, so_far, reply, at, deadline };
         self.ask(request, actor, conversation, place.message_id, Asking::of(command)).await
     }
 
@@ -116,6 +117,7 @@ impl App {
             message_id: new,
             text: Personal::Known(parsed),
             enclosed: Enclosed { files, composed, tool_choice },
+            so_far: self.so_far(conversation).await?,
             reply: WantedReply { model: reply.model.or(model), ..reply },
             at,
             deadline,
@@ -195,6 +197,24 @@ impl App {
             }
         }
         Ok(page)
+    }
+
+    /// What has been written of the replies that a conversation owes: whoever asks for something else has read it.
+    async fn so_far(&self, conversation: ConversationId) -> Result<Vec<SoFar>, AppError> {
+        let parts = &self.parts;
+        let state: Conversation = parts.executor.state(&conversation.to_string()).await?;
+        let begun: Vec<_> = state.owed().filter(|open| open.attempt > 0).map(|open| open.reply_id).collect();
+        let mut so_far = Vec::new();
+        // One is written at a time; the others wait.
+        for reply_id in begun {
+            let text = parts.hub.text(reply_id).await;
+            if let Ok(text) = ReplyText::parse(&text)
+                && !text.as_str().trim().is_empty()
+            {
+                so_far.push(SoFar { reply_id, text: Personal::Known(text) });
+            }
+        }
+        Ok(so_far)
     }
 
     /// Something that stands on the path of the active branch.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::{Entry, Started};
 use super::decide::Decision;
 use super::{
-    ConversationError as Error, ConversationEvent as Event, Enclosed, Place, ReplyState, WantedReply,
+    ConversationError as Error, ConversationEvent as Event, Enclosed, Place, ReplyState, SoFar, WantedReply,
 };
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -165,8 +165,22 @@ impl Started {
         if self.is_shown(entry) { Ok(entry) } else { Err(Error::OtherBranch) }
     }
 
-    /// Another reply to a message. What stands behind it stays on its branch.
-    pub(super) fn ask_again(&self, by: UserId, place: Place, wanted: Wanted, at: DateTime<Utc>) -> Decision {
+    /// Whether a message or item stands on the active branch itself, or is the last one on its path.
+    pub(super) fn ends_or_goes_on(&self, asker: MessageId) -> bool {
+        self.entry(asker).is_some_and(|entry| {
+            entry.branch == self.branches.active() || self.branches.ends_with(entry.number)
+        })
+    }
+
+    /// Another reply to a message. What stands behind it stays on its branch, and so does what had come of replies that are owed.
+    pub(super) fn ask_again(
+        &self,
+        by: UserId,
+        place: Place,
+        so_far: Vec<SoFar>,
+        wanted: Wanted,
+        at: DateTime<Utc>,
+    ) -> Decision {
         self.alive_for(by)?;
         let Place { message_id, position, before } = place;
         let entry = self.shown_message(message_id)?;
@@ -175,8 +189,9 @@ impl Started {
         if newest && self.queue.iter().any(|open| open.reply_id == latest && open.attempt == 0) {
             return Ok(Vec::new());
         }
-        let mut events = self.cancel_from(entry.number, at)?;
-        if !newest {
+        let mut events = self.cancel_from(entry.number, so_far, at)?;
+        let said = events.iter().any(|event| matches!(event, Event::ReplyCancelled { text: Some(_), .. }));
+        if !newest || said {
             let from = Branches::behind(entry, position);
             let messages = before.saturating_add(1);
             events.push(self.begun(from, message_id, false, messages, at)?);
@@ -193,6 +208,7 @@ impl Started {
         by: UserId,
         place: Place,
         (message_id, text, enclosed): (MessageId, Personal<MessageText>, Enclosed),
+        so_far: Vec<SoFar>,
         wanted: Wanted,
         at: DateTime<Utc>,
     ) -> Decision {
@@ -206,7 +222,7 @@ impl Started {
             return Err(Error::MessageIdTaken);
         }
         let entry = self.shown_message(place.message_id)?;
-        let mut events = self.cancel_from(entry.number, at)?;
+        let mut events = self.cancel_from(entry.number, so_far, at)?;
         let from = self.branches.before(entry, place.position);
         events.push(self.begun(from, place.message_id, true, place.before, at)?);
         let conversation_id = self.id;
@@ -230,15 +246,20 @@ impl Started {
         Ok(vec![Event::BranchSwitched { conversation_id, owner, branch, at }])
     }
 
-    /// The ends of what is owed to the message with that number and to what stands behind it, if there is room for a reply then.
-    fn cancel_from(&self, number: u32, at: DateTime<Utc>) -> Decision {
+    /// The ends of what is owed to the message with that number and to what stands behind it, each with what had come of it, if
+    /// there is room for a reply then.
+    fn cancel_from(&self, number: u32, mut so_far: Vec<SoFar>, at: DateTime<Utc>) -> Decision {
         let of = |asker: MessageId| self.entry(asker).map_or(0, |entry| entry.number);
         let (after, before): (Vec<_>, Vec<_>) =
             self.queue.iter().partition(|open| of(open.message_id) >= number);
         if before.len() >= super::MAX_WAITING {
             return Err(Error::TooManyWaiting { limit: super::MAX_WAITING });
         }
-        Ok(after.into_iter().map(|open| self.cancelled(open, None, at)).collect())
+        let mut text = |reply_id: ReplyId| {
+            let found = so_far.iter().position(|so_far| so_far.reply_id == reply_id)?;
+            Some(so_far.swap_remove(found).text)
+        };
+        Ok(after.into_iter().map(|open| self.cancelled(open, text(open.reply_id), at)).collect())
     }
 
     fn begun(

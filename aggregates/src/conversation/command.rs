@@ -33,6 +33,15 @@ pub struct Place {
     pub before: u32,
 }
 
+/// What has come of a reply that is being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoFar {
+    /// Which.
+    pub reply_id: ReplyId,
+    /// What has come.
+    pub text: Personal<ReplyText>,
+}
+
 /// A wish concerning one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationCommand {
@@ -191,6 +200,8 @@ pub enum ConversationCommand {
         by: UserId,
         /// The message.
         place: Place,
+        /// What had come until then of replies that are owed. What is cancelled keeps it, and it stands behind its message.
+        so_far: Vec<SoFar>,
         /// The reply wished for.
         reply: WantedReply,
         /// When.
@@ -211,6 +222,8 @@ pub enum ConversationCommand {
         text: Personal<MessageText>,
         /// What is sent with it.
         enclosed: Enclosed,
+        /// What had come until then of replies that are owed.
+        so_far: Vec<SoFar>,
         /// The reply wished for.
         reply: WantedReply,
         /// When.

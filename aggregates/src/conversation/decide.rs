@@ -168,7 +168,10 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             let same = |ending, _| ending == ReplyEnding::Cancelled;
             let Some(open) = started.owed(reply_id, same)? else { return Ok(Vec::new()) };
             let mut events = vec![started.cancelled(open, text, at)];
-            let note = note.filter(|(item_id, _)| started.entry(*item_id).is_none());
+            // Where a message was edited meanwhile that came after this one, the note would say of the new one's answer what
+            // was said of this one's.
+            let told = started.ends_or_goes_on(open.message_id);
+            let note = note.filter(|(item_id, _)| told && started.entry(*item_id).is_none());
             events.extend(note.map(|(item_id, note)| Event::NoteAdded {
                 conversation_id,
                 owner,
@@ -178,11 +181,11 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             }));
             Ok(events)
         }
-        Command::AskAgain { by, place, reply, at, deadline } => {
-            started.ask_again(by, place, (reply, deadline), at)
+        Command::AskAgain { by, place, so_far, reply, at, deadline } => {
+            started.ask_again(by, place, so_far, (reply, deadline), at)
         }
-        Command::EditMessage { by, place, message_id, text, enclosed, reply, at, deadline } => {
-            started.edit(by, place, (message_id, text, enclosed), (reply, deadline), at)
+        Command::EditMessage { by, place, message_id, text, enclosed, so_far, reply, at, deadline } => {
+            started.edit(by, place, (message_id, text, enclosed), so_far, (reply, deadline), at)
         }
         Command::SwitchBranch { by, branch, at } => started.switch(by, branch, at),
         Command::AnswerClientTool { by, item_id, output, reply, at, deadline } => {

@@ -17,7 +17,7 @@ mod reply;
 
 pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
 pub use branches::MAX_BRANCHES;
-pub use command::{ConversationCommand, Place, WantedReply};
+pub use command::{ConversationCommand, Place, SoFar, WantedReply};
 pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict};
 pub use decide::{MAX_WAITING, decide};
 pub use error::ConversationError;

@@ -353,17 +353,32 @@ fn ask_again(by: UserId, n: u128) -> Command {
 }
 
 fn ask_again_at(by: UserId, n: u128, before: u32) -> Command {
-    Command::AskAgain { by, place: place(n, before), reply: wanted(), at: at(20), deadline: at(200) }
+    ask_again_with(by, n, before, Vec::new())
+}
+
+fn ask_again_with(by: UserId, n: u128, before: u32, so_far: Vec<SoFar>) -> Command {
+    let place = place(n, before);
+    Command::AskAgain { by, place, so_far, reply: wanted(), at: at(20), deadline: at(200) }
+}
+
+/// What has come of a reply that is being written.
+fn so_far(reply_id: ReplyId) -> SoFar {
+    SoFar { reply_id, text: answer("so f") }
 }
 
 /// The `n`th message becomes the `new`th.
 fn edit(by: UserId, n: u128, before: u32, new: u128) -> Command {
+    edit_with(by, n, before, new, Vec::new())
+}
+
+fn edit_with(by: UserId, n: u128, before: u32, new: u128, so_far: Vec<SoFar>) -> Command {
     Command::EditMessage {
         by,
         place: place(n, before),
         message_id: message(new),
         text: text("hello"),
         enclosed: Enclosed::default(),
+        so_far,
         reply: wanted(),
         at: at(20),
         deadline: at(200),

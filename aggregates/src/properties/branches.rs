@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::conversation::{
     Brought, Conversation, ConversationCommand as Command, ConversationError, ConversationEvent as Event,
-    Enclosed, FinishReason, Place, ReplyPlan, Timings, Usage, WantedReply, decide,
+    Enclosed, FinishReason, Place, ReplyPlan, SoFar, Timings, Usage, WantedReply, decide,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -24,8 +24,9 @@ enum Step {
     Answer(u8),
     /// It ends with nothing, or with some text that was kept.
     Stop(bool),
-    Again(prop::sample::Index),
-    Edit(prop::sample::Index),
+    /// With some text of the reply that is being written, or none.
+    Again(prop::sample::Index, bool),
+    Edit(prop::sample::Index, bool),
     Switch(prop::sample::Index),
     /// The newest call that waits is answered.
     Tool,
@@ -38,8 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Send),
         8 => (0_u8..3).prop_map(Step::Answer),
         2 => any::<bool>().prop_map(Step::Stop),
-        3 => any::<Index>().prop_map(Step::Again),
-        3 => any::<Index>().prop_map(Step::Edit),
+        3 => any::<(Index, bool)>().prop_map(|(choice, said)| Step::Again(choice, said)),
+        3 => any::<(Index, bool)>().prop_map(|(choice, said)| Step::Edit(choice, said)),
         4 => any::<Index>().prop_map(Step::Switch),
         2 => Just(Step::Tool),
         1 => Just(Step::Note),
@@ -212,6 +213,10 @@ impl Life {
         let (by, at) = (me(), DateTime::from_timestamp(0, 0).unwrap());
         let (deadline, reply) = (at, WantedReply::default());
         let open = self.state.open_reply().map(|open| (open.reply_id, open.attempt));
+        let so_far = |said: bool| -> Vec<SoFar> {
+            let open = open.filter(|_| said);
+            open.map(|(reply_id, _)| SoFar { reply_id, text: answer() }).into_iter().collect()
+        };
         let command = match step {
             Step::Send => Command::Send {
                 message_id: self.id(),
@@ -257,14 +262,16 @@ impl Life {
                 let Some((reply_id, _)) = open else { return Ok(()) };
                 Command::CancelReply { reply_id, by, text: kept.then(answer), note: None, at }
             }
-            Step::Again(choice) => {
+            Step::Again(choice, said) => {
                 let Some(place) = self.place(choice) else { return Ok(()) };
-                Command::AskAgain { by, place, reply, at, deadline }
+                let so_far = so_far(*said);
+                Command::AskAgain { by, place, so_far, reply, at, deadline }
             }
-            Step::Edit(choice) => {
+            Step::Edit(choice, said) => {
                 let Some(place) = self.place(choice) else { return Ok(()) };
                 let (message_id, text, enclosed) = (self.id(), text(), Enclosed::default());
-                Command::EditMessage { by, place, message_id, text, enclosed, reply, at, deadline }
+                let so_far = so_far(*said);
+                Command::EditMessage { by, place, message_id, text, enclosed, so_far, reply, at, deadline }
             }
             Step::Switch(choice) => {
                 let branch = u32::try_from(choice.index(self.reader.branches() as usize)).unwrap();

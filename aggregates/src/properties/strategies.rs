@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::items::{answers, brought, enclosed, item, json_value, note};
 use crate::claim::ClaimCommand;
 use crate::conversation::{
-    ConversationCommand, Enclosed, FailureReason, FinishReason, Place, ReplyPlan, Timings, Usage, Verdict,
-    WantedReply,
+    ConversationCommand, Enclosed, FailureReason, FinishReason, Place, ReplyPlan, SoFar, Timings, Usage,
+    Verdict, WantedReply,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -66,6 +66,11 @@ fn message_text() -> impl Strategy<Value = Personal<MessageText>> {
 
 fn reply_text() -> impl Strategy<Value = Personal<ReplyText>> {
     personal(any::<String>().prop_filter_map("not a reply", |text| ReplyText::parse(&text).ok()))
+}
+
+fn so_far() -> impl Strategy<Value = Vec<SoFar>> {
+    let one = (reply(), reply_text()).prop_map(|(reply_id, text)| SoFar { reply_id, text });
+    prop::collection::vec(one, 0..3)
 }
 
 fn reason() -> impl Strategy<Value = FailureReason> {
@@ -176,11 +181,12 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         ),
         2 => (reply(), user(), prop::option::of(reply_text()), prop::option::of((note(), personal("[a-z]{1,9}"))), at())
             .prop_map(|(reply_id, by, text, note, at)| C::CancelReply { reply_id, by, text, note, at }),
-        2 => (user(), place(), wanted(), at(), at())
-            .prop_map(|(by, place, reply, at, deadline)| C::AskAgain { by, place, reply, at, deadline }),
-        2 => (user(), place(), message(), message_text(), enclosed(), wanted(), at(), at()).prop_map(
-            |(by, place, message_id, text, enclosed, reply, at, deadline)| C::EditMessage {
-                by, place, message_id, text, enclosed, reply, at, deadline
+        2 => (user(), place(), so_far(), wanted(), at(), at()).prop_map(
+            |(by, place, so_far, reply, at, deadline)| C::AskAgain { by, place, so_far, reply, at, deadline }
+        ),
+        2 => (user(), place(), message(), message_text(), enclosed(), so_far(), wanted(), at(), at()).prop_map(
+            |(by, place, message_id, text, enclosed, so_far, reply, at, deadline)| C::EditMessage {
+                by, place, message_id, text, enclosed, so_far, reply, at, deadline
             }
         ),
         3 => (user(), 0_u32..4, at()).prop_map(|(by, branch, at)| C::SwitchBranch { by, branch, at }),
@@ -263,6 +269,7 @@ pub(super) fn life_with_branches() -> impl Strategy<Value = Vec<ConversationComm
                 message_id: message(1),
                 text: Personal::Erased,
                 enclosed: Enclosed::default(),
+                so_far: Vec::new(),
                 reply: WantedReply::default(),
                 at,
                 deadline: at,

@@ -2,11 +2,12 @@
 
 use aggregates::conversation::{
     Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason,
-    FinishReason, InputAnswer, InputForm, InputQuestion, Place, Timings, Usage, Verdict, WantedReply, decide,
+    FinishReason, InputAnswer, InputForm, InputQuestion, Place, SoFar, Timings, Usage, Verdict, WantedReply,
+    decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
-use aggregates::values::MessageText;
+use aggregates::values::{MessageText, ReplyText};
 use aggregates::{Event, Personal};
 use cqrs_es::Aggregate as _;
 use rand::Rng;
@@ -73,14 +74,22 @@ fn any_command(
     let (reply, deadline) = (WantedReply { model: None, interactive: true }, minute(step + 3));
     let item_id = items.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
     match random.random_range(0..150) {
-        100..104 => Command::AskAgain { by: ADA, place: place(random, messages), reply, at, deadline },
+        100..104 => Command::AskAgain {
+            by: ADA,
+            place: place(random, messages),
+            so_far: so_far(state, partial),
+            reply,
+            at,
+            deadline,
+        },
         136..142 => {
             let place = place(random, messages);
             let message_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
             messages.push(message_id);
             let text = Personal::Known(MessageText::parse(&format!("instead at {step}")).unwrap());
             let enclosed = Enclosed::default();
-            Command::EditMessage { by: ADA, place, message_id, text, enclosed, reply, at, deadline }
+            let so_far = so_far(state, partial);
+            Command::EditMessage { by: ADA, place, message_id, text, enclosed, so_far, reply, at, deadline }
         }
         142..150 => Command::SwitchBranch {
             by: ADA,
@@ -153,6 +162,12 @@ fn any_command(
         },
         _ => Command::Delete { by: ADA, at },
     }
+}
+
+/// What has come of the reply whose turn it is.
+fn so_far(state: &Conversation, partial: Option<Personal<ReplyText>>) -> Vec<SoFar> {
+    let open = state.open_reply().zip(partial);
+    open.map(|(open, text)| SoFar { reply_id: open.reply_id, text }).into_iter().collect()
 }
 
 /// Some message, wherever the log may stand by then.

@@ -289,6 +289,47 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+async fn what_was_read_of_an_answer_is_kept_when_something_else_is_asked_for(db: PgPool) {
+    let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "2")];
+    let app = TestApp::with(&db, &slow).await;
+    let person = app.person().await;
+    let send =
+        async |path: &str, body: Value| app.post(path).by(&person).json(&body).send().await.is(202).value();
+    let first = send("/api/chat", json!({"message": "one"})).await;
+    let (session, message) = (text(&first, "session_id"), text(&first, "user_message_id"));
+    // What somebody has read of a reply that is being written.
+    let read = async |asked: &Value| {
+        let path = format!("/api/chat/stream/{}", text(asked, "reply_id"));
+        let mut stream = app.get(&path).by(&person).stream().await;
+        loop {
+            let event = stream.next().await.unwrap();
+            if event.name == "reply.delta" {
+                return event.text().to_owned();
+            }
+        }
+    };
+    let stands = async |branch: u32| {
+        let path = format!("/api/history/{session}?branch={branch}");
+        app.get(&path).by(&person).send().await.is(200).value()["items"].as_array().unwrap().clone()
+    };
+    let words = read(&first).await;
+    let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
+    let more_words = read(&again).await;
+    let edited =
+        send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
+    for (branch, asked, words) in [(0, &first, words), (1, &again, more_words)] {
+        let items = stands(branch).await;
+        assert_eq!(items.len(), 2, "{items:?}");
+        assert_eq!((&items[1]["status"], &items[1]["reply_id"]), (&json!("cancelled"), &asked["reply_id"]));
+        let kept = items[1]["text"].as_str().unwrap();
+        assert!(!words.is_empty() && kept.starts_with(&words), "{kept:?} is what was read: {words:?}");
+    }
+    let path = format!("/api/replies/{}/cancel", text(&edited, "reply_id"));
+    app.post(&path).by(&person).send().await.is(200);
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
 async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);

@@ -151,6 +151,88 @@ fn another_reply_cancels_what_is_owed_for_the_message_and_behind_it_and_nothing_
     ]);
 }
 
+fn cancelled_with(n: u128, reply_id: ReplyId, attempt: u32, said: &str) -> Event {
+    let Event::ReplyCancelled { conversation_id, message_id, owner, at, .. } =
+        cancelled_again(n, reply_id, attempt)
+    else {
+        panic!("it is one");
+    };
+    let text = Some(answer(said));
+    Event::ReplyCancelled { conversation_id, message_id, reply_id, owner, attempt, text, at }
+}
+
+#[test]
+fn what_was_read_of_an_answer_is_kept_and_another_reply_begins_a_branch_then() {
+    given(asked([begun(1, 1, "w")]))
+        .when(ask_again_with(ada(), 1, 0, vec![so_far(reply(1))]))
+        .then_expect_events(vec![
+            cancelled_with(1, reply(1), 1, "so f"),
+            begun_branch(1, 0, 1, 1),
+            again(1, 1),
+        ]);
+    let expected = [vec![cancelled_with(1, reply(1), 1, "so f"), begun_before(1, 0, 1, 9, 0)], edited(2)];
+    given(asked([begun(1, 1, "w")]))
+        .when(edit_with(ada(), 1, 0, 2, vec![so_far(reply(1))]))
+        .then_expect_events(expected.concat());
+}
+
+#[test]
+fn only_what_is_cancelled_is_kept_each_text_with_its_reply() {
+    let two = [asked([begun(1, 1, "w")]), vec![sent(2), requested(2)]].concat();
+    let known = vec![so_far(reply(9)), so_far(reply(2)), so_far(reply(1))];
+    // The first one goes on: it is before what is asked again.
+    given(two.clone()).when(ask_again_with(ada(), 2, 1, known.clone())).then_expect_events(vec![]);
+    given(two.clone()).when(edit_with(ada(), 2, 1, 3, known.clone())).then_expect_events(
+        [vec![cancelled_with(2, reply(2), 0, "so f"), begun_before(1, 0, 2, 19, 1)], edited(3)].concat(),
+    );
+    given(two).when(edit_with(ada(), 1, 0, 3, known[2..].to_vec())).then_expect_events(
+        [
+            vec![
+                cancelled_with(1, reply(1), 1, "so f"),
+                cancelled_again(2, reply(2), 0),
+                begun_before(1, 0, 1, 9, 0),
+            ],
+            edited(3),
+        ]
+        .concat(),
+    );
+    // What has ended meanwhile has its own text.
+    given(answered())
+        .when(ask_again_with(ada(), 1, 0, vec![so_far(reply(1))]))
+        .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
+}
+
+#[test]
+fn an_earlier_answer_that_is_stopped_after_an_edit_tells_the_model_nothing_of_the_new_message() {
+    let stop = || Command::CancelReply {
+        reply_id: reply(1),
+        by: ada(),
+        text: Some(answer("so f")),
+        note: Some((item(8), Personal::Known("stopped".to_owned()))),
+        at: at(20),
+    };
+    let note = Event::NoteAdded {
+        conversation_id: talk(),
+        owner: ada(),
+        item_id: item(8),
+        note: Personal::Known("stopped".to_owned()),
+        at: at(20),
+    };
+    let kept = cancelled_with(1, reply(1), 1, "so f");
+    let two = [asked([begun(1, 1, "w")]), vec![sent(2), requested(2)]].concat();
+    given(two.clone()).when(stop()).then_expect_events(vec![kept.clone(), note.clone()]);
+    let cancelled = cancelled_again(2, reply(2), 0);
+    let edited = [two, vec![cancelled, begun_before(1, 0, 2, 19, 1)], edited(3)].concat();
+    given(edited).when(stop()).then_expect_events(vec![kept]);
+    // The last message of a path is one that it may share.
+    let again_running = [answered(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
+    let reply_id = ReplyId::again(message(1), 1);
+    let Command::CancelReply { by, text, note: told, at, .. } = stop() else { panic!("it is one") };
+    given(again_running)
+        .when(Command::CancelReply { reply_id, by, text, note: told, at })
+        .then_expect_events(vec![cancelled_with(1, reply_id, 0, "so f"), note]);
+}
+
 #[test]
 fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
     let waiting = [answered(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
@@ -199,6 +281,7 @@ fn an_edited_message_needs_an_id_of_its_own() {
         message_id: MessageId::answering(reply(7)),
         text: text("hello"),
         enclosed: Enclosed::default(),
+        so_far: Vec::new(),
         reply: wanted(),
         at: at(20),
         deadline: at(200),
