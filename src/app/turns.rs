@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::conversations::{Sent, stored_id};
 use super::threads::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
 use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::log::{Intent, Outcome};
+use crate::log::{Intent, Outcome, Witness};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
 const STOPPED: &str =
@@ -194,12 +194,15 @@ impl App {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let witness = Witness::default();
         // The request for the reply has to be the last event of all.
         let intent = (asking.beside)(intent)
-            .then::<Conversation>(conversation, asking.command)
-            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}));
+            .then_witnessed::<Conversation>(conversation, asking.command, &witness)
+            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}))
+            .telling("reply_id", &witness, move |seen| json!(seen.after.latest_reply(asker)));
         let outcome = self.run_as_message(request, actor, conversation.uuid(), intent).await?;
-        self.sent(conversation, asker, outcome).await
+        let reply = witness.seen().and_then(|seen| seen.after.latest_reply(asker));
+        self.sent(conversation, asker, reply, outcome).await
     }
 
     /// What the same request with its key came to before.
@@ -213,21 +216,27 @@ impl App {
         let Some(outcome) = self.parts.executor.repeated(&key).await? else { return Ok(None) };
         let stored = outcome.replayed.clone().unwrap_or_default();
         let asker = MessageId::new(stored_id(&stored, "message_id")?);
-        self.sent(conversation, asker, outcome).await.map(Some)
+        self.sent(conversation, asker, None, outcome).await.map(Some)
     }
 
     async fn sent(
         &self,
         conversation: ConversationId,
         asker: MessageId,
+        decided: Option<ReplyId>,
         outcome: Outcome,
     ) -> Result<Sent, AppError> {
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
         let replayed = outcome.replayed.is_some();
-        let reply = match outcome.position {
-            // The request for the reply is the last event of its command.
-            Some(position) if replayed => self.requested_at(position).await?,
-            _ => {
+        let reply = match (&outcome.replayed, outcome.position) {
+            (None, _) => decided,
+            // A key's answer is what was decided then, which may have added nothing.
+            (Some(stored), _) if stored.get("reply_id").is_some() => {
+                Some(ReplyId::new(stored_id(stored, "reply_id")?))
+            }
+            // Keys of the version before do not tell it. The request for the reply is the last event of its command.
+            (Some(_), Some(position)) => self.requested_at(position).await?,
+            (Some(_), None) => {
                 let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
                 state.latest_reply(asker)
             }

@@ -65,7 +65,7 @@ impl Executor {
             .collect();
         let metadata =
             serde_json::to_string(&intent.metadata).map_err(|error| ExecuteError::Internal(error.into()))?;
-        let appending = Appending { key: intent.key.clone(), checks, events, metadata, beside, charge };
+        let appending = Appending { key: intent.decided_key(), checks, events, metadata, beside, charge };
         #[cfg(feature = "planted")]
         if intent.metadata.surface == "api"
             && intent.beside.is_empty()

@@ -11,8 +11,13 @@ use super::charge::Charge;
 use super::command_key::CommandKey;
 use super::stored::Stored;
 use super::unit::{Unit, UnitError};
-use super::witness::Witness;
+use super::witness::{Seen, Witness};
 use crate::mail::MailKind;
+
+/// Gives a name and what was decided.
+trait Tell: Fn() -> (&'static str, Option<Value>) + Send + Sync {}
+
+impl<F: Fn() -> (&'static str, Option<Value>) + Send + Sync> Tell for F {}
 
 /// Commands to aggregates with everything that has to be written together with their events.
 pub struct Intent {
@@ -22,13 +27,23 @@ pub struct Intent {
     pub(super) steps: Vec<Box<dyn Step>>,
     pub(super) beside: Vec<Value>,
     pub(super) key: Option<(CommandKey, Value)>,
+    /// What a repetition is told besides, known when the commands are decided.
+    told: Vec<Box<dyn Tell>>,
     pub(super) charge: Option<Charge>,
 }
 
 impl Intent {
     /// An intent without commands yet.
     pub fn new(author: Uuid, metadata: Metadata) -> Self {
-        Self { author, metadata, steps: Vec::new(), beside: Vec::new(), key: None, charge: None }
+        Self {
+            author,
+            metadata,
+            steps: Vec::new(),
+            beside: Vec::new(),
+            key: None,
+            told: Vec::new(),
+            charge: None,
+        }
     }
 
     /// Adds a command. Commands to the same aggregate see the events of those before them.
@@ -76,6 +91,32 @@ impl Intent {
     pub fn keyed(mut self, key: Option<CommandKey>, result: Value) -> Self {
         self.key = key.map(|key| (key, result));
         self
+    }
+
+    /// Has a repetition told under `name` what the command of `witness` came to, as it was decided then; ids and status only.
+    #[must_use]
+    pub fn telling<A>(
+        mut self,
+        name: &'static str,
+        witness: &Witness<A>,
+        tell: impl Fn(&Seen<A>) -> Value + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Send + 'static,
+    {
+        let witness = witness.clone();
+        self.told.push(Box::new(move || (name, witness.look(&tell))));
+        self
+    }
+
+    /// The key and what its repetition is answered with, once the commands are decided.
+    pub(super) fn decided_key(&self) -> Option<(CommandKey, Value)> {
+        let (key, mut result) = self.key.clone()?;
+        if let Some(result) = result.as_object_mut() {
+            let told = self.told.iter().map(|tell| tell());
+            result.extend(told.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        }
+        Some((key, result))
     }
 }
 

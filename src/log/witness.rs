@@ -22,6 +22,11 @@ impl<A> Witness<A> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Something of what was seen, which is there to be seen once more.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Seen<A>) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(at)
+    }
+
     pub(super) fn saw(&self, before: A, after: A) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Seen { before, after });
     }

@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// The path of branch $2 of conversation $1: branches, and after and up to which position each belongs to it. A branch's rows come
-/// after its beginning, and those that it shares before: the ranges of a path are apart from each other.
+/// after its beginning, and those that it shares before: the ranges of a path are apart from each other. Each branch is
+/// looked up by itself: a join might read all branches for each one of a path.
 macro_rules! on_path {
     ($statement:literal) => {
         concat!(
@@ -15,7 +16,8 @@ macro_rules! on_path {
                  UNION ALL
                  SELECT b.branch, b.parent, b.fork_position, coalesce(b.position, 0),
                         least(path.upto, path.fork_position)
-                 FROM path JOIN branches AS b ON b.conversation_id = $1 AND b.branch = path.parent
+                 FROM path CROSS JOIN LATERAL (
+                     SELECT * FROM branches WHERE conversation_id = $1 AND branch = path.parent LIMIT 1) AS b
              ) ",
             $statement
         )

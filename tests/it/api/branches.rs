@@ -464,3 +464,37 @@ async fn going_to_branches_counts_like_messages_and_a_repetition_costs_nothing(d
     assert_eq!(usage["messages"]["remaining"], 18, "two of today's messages: {usage}");
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_key_that_added_nothing_goes_on_telling_what_it_told(db: PgPool) {
+    let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "2")];
+    let app = TestApp::with(&db, &slow).await;
+    let person = app.person().await;
+    let send = async |body: Value| app.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
+    let busy = send(json!({"message": "one"})).await;
+    let session = text(&busy, "session_id");
+    // Behind it in the same conversation: its turn has not come.
+    let waiting = send(json!({"message": "two", "session_id": session})).await;
+    let path = format!("/api/history/{session}/messages/{}/regenerate", text(&waiting, "user_message_id"));
+    let again = async |key: &str| {
+        app.post(&path).by(&person).key(key).send().await.is(202).value()["reply_id"].clone()
+    };
+    let cancel = async |reply: &Value| {
+        let path = format!("/api/replies/{}/cancel", reply.as_str().unwrap());
+        app.post(&path).by(&person).send().await.is(200);
+    };
+    assert_eq!(again("k1").await, waiting["reply_id"], "it has not begun: nothing is added");
+    cancel(&waiting["reply_id"]).await;
+    let other = again("k2").await;
+    assert_ne!(other, waiting["reply_id"]);
+    let repeated = app.post(&path).by(&person).key("k1").send().await.value();
+    assert_eq!(
+        repeated["reply_id"], waiting["reply_id"],
+        "as it was told, although it has ended since: {repeated}"
+    );
+    assert_eq!(again("k2").await, other);
+    for reply in [&other, &busy["reply_id"]] {
+        cancel(reply).await;
+    }
+    app.end().await;
+}
