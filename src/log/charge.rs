@@ -56,30 +56,46 @@ pub struct Left {
     pub reset: Duration,
 }
 
+/// Name of the quota of messages on a day, as the database tells it.
+pub const MESSAGES_PER_DAY: &str = "messages_per_day";
+/// Name of the quota of tokens on a day.
+pub const TOKENS_PER_DAY: &str = "tokens_per_day";
+/// Name of the bound on replies that are owed at once.
+pub const REPLIES_AT_ONCE: &str = "replies_at_once";
+
 /// A charge that was refused: nothing was written and nothing taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the allowance is used up: {policy}")]
 pub struct Overdrawn {
-    /// The rate's name, or `messages_per_day`, `tokens_per_day`, `replies_at_once`.
+    /// The rate's name, or [`MESSAGES_PER_DAY`], [`TOKENS_PER_DAY`], [`REPLIES_AT_ONCE`].
     pub policy: String,
     /// After how long it is worth trying again.
     pub wait: Duration,
     /// What may be had.
     pub bound: u64,
+    /// The conversations that it does not hold for.
+    pub except: Vec<String>,
 }
 
 impl Overdrawn {
-    /// From the detail of the database's error: `[policy, seconds, bound]`.
-    pub(super) fn parse(detail: &str) -> Option<Self> {
-        let (policy, wait, bound): (String, f64, f64) = serde_json::from_str(detail).ok()?;
-        let wait = Duration::try_from_secs_f64(wait.max(0.0)).ok()?;
+    /// What refuses replies, in the order in which it is looked at.
+    pub(super) const OF_REPLIES: [&'static str; 3] = [REPLIES_AT_ONCE, MESSAGES_PER_DAY, TOKENS_PER_DAY];
+
+    /// As the database tells it: `[policy, seconds, bound, conversations]`, the last where there are any.
+    pub(super) fn parse(refused: &Value) -> Option<Self> {
+        let policy = refused.get(0)?.as_str()?.to_owned();
+        let wait = Duration::try_from_secs_f64(refused.get(1)?.as_f64()?.max(0.0)).ok()?;
+        let bound = refused.get(2)?.as_f64()?;
+        let except = refused.get(3).and_then(Value::as_array).map_or_else(Vec::new, |owed| {
+            owed.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+        });
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "bounds are whole, positive and far below 2^53"
         )]
         let bound = bound.max(0.0) as u64;
-        Some(Self { policy, wait, bound })
+        Some(Self { policy, wait, bound, except })
     }
 }
 
@@ -133,6 +149,19 @@ impl Charged {
     }
 }
 
+impl Charged {
+    /// The conversations in which replies are owed from now on.
+    pub(super) fn opens(&self) -> Vec<&str> {
+        let opens = self.entries["opens"].as_array();
+        opens.map_or_else(Vec::new, |opens| opens.iter().filter_map(|open| open[1].as_str()).collect())
+    }
+
+    /// Whether replies end.
+    pub(super) fn ends(&self) -> bool {
+        self.entries.get("ends").is_some()
+    }
+}
+
 impl Charge {
     fn rates(&self) -> Option<(String, Value)> {
         let rates: Vec<Value> = self.rates.iter().map(|rate| json!([rate.name, rate.per_minute])).collect();
@@ -145,25 +174,22 @@ impl Charge {
     /// `Ok(Err(_))` when it is refused; else the database's.
     pub async fn take(&self, pool: &WarmPool) -> Result<Result<Vec<Left>, Overdrawn>, sqlx::Error> {
         let entries: serde_json::Map<String, Value> = self.rates().into_iter().collect();
-        let taken: Result<Json<Value>, sqlx::Error> = sqlx::query_scalar("SELECT allowance_take($1, $2)")
-            .bind(self.user)
-            .bind(Json(entries))
-            .fetch_one(pool)
-            .await;
-        match taken {
-            Ok(Json(rest)) => Ok(Ok(left(&rest))),
-            Err(error) => overdrawn(&error).map(Err).ok_or(error),
-        }
+        let (rest, refused): (Option<Json<Value>>, Option<Json<Value>>) =
+            sqlx::query_as("SELECT rest, refused FROM allowance_take($1, $2)")
+                .bind(self.user)
+                .bind(Json(entries))
+                .fetch_one(pool)
+                .await?;
+        Ok(match refused {
+            Some(Json(refused)) => Err(refusal(&refused)?),
+            None => Ok(rest.map_or_else(Vec::new, |Json(rest)| left(&rest))),
+        })
     }
 }
 
-/// The refusal in a database's error, if it is one.
-pub(super) fn overdrawn(error: &sqlx::Error) -> Option<Overdrawn> {
-    let error = error.as_database_error()?;
-    if error.code()? != "VB009" {
-        return None;
-    }
-    Overdrawn::parse(error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.detail()?)
+/// The refusal that the database tells; one that cannot be read is a defect of ours.
+pub(super) fn refusal(refused: &Value) -> Result<Overdrawn, sqlx::Error> {
+    Overdrawn::parse(refused).ok_or_else(|| sqlx::Error::Decode(format!("no refusal: {refused}").into()))
 }
 
 /// What is left, as the database tells it.
@@ -258,13 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_read_from_the_detail_of_the_database() {
-        let refused = Overdrawn::parse("[\"user\", 12.5, 30]").unwrap();
-        assert_eq!(
-            refused,
-            Overdrawn { policy: "user".to_owned(), wait: Duration::from_millis(12_500), bound: 30 }
-        );
-        assert_eq!(Overdrawn::parse("too often"), None);
+    fn refusals_and_rests_are_read_as_the_database_tells_them() {
+        let refused = Overdrawn::parse(&json!(["user", 12.5, 30])).unwrap();
+        let wait = Duration::from_millis(12_500);
+        assert_eq!(refused, Overdrawn { policy: "user".to_owned(), wait, bound: 30, except: Vec::new() });
+        let refused = Overdrawn::parse(&json!(["replies_at_once", 5, 2, ["a", "b"]])).unwrap();
+        assert_eq!(refused.except, ["a", "b"]);
+        assert_eq!(Overdrawn::parse(&json!("too often")), None);
         let rest = left(&json!([[0, 29, 60], [1, 9, 61]]));
         assert_eq!(rest[1], Left { rate: 1, rest: 9, reset: Duration::from_secs(61) });
     }

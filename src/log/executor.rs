@@ -19,6 +19,7 @@ use super::charge::{Charge, Left, Overdrawn};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::Intent;
 use super::load::{LoadError, Loader, soon};
+use super::refusals::Refusals;
 use super::stored::Stored;
 use super::unit::{Stream, Unit, UnitError, decide_all};
 use super::writer::Writer;
@@ -83,6 +84,7 @@ pub struct Executor {
     pub(super) background: TaskTracker,
     /// Whether allowances are charged.
     pub(super) charging: bool,
+    pub(super) refusals: Refusals,
 }
 
 /// How one try ended.
@@ -112,6 +114,7 @@ impl Executor {
             tail,
             background,
             charging: false,
+            refusals: Refusals::default(),
         }
     }
 
@@ -131,7 +134,15 @@ impl Executor {
             return Ok(Vec::new());
         }
         let taken = charge.take(&self.pool).await;
-        taken.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(ExecuteError::Overdrawn)
+        taken.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(|overdrawn| {
+            self.refusals.remember(charge.user, &overdrawn);
+            ExecuteError::Overdrawn(overdrawn)
+        })
+    }
+
+    /// What was refused a while ago.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Carries an intent out.

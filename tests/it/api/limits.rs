@@ -138,11 +138,49 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     assert!((1..=86_400).contains(&seconds), "until midnight: {seconds}");
     assert_eq!(app.events().await, events);
     send(&app, &app.person().await, None).await.is(200);
-    // The next day is another one.
+    // The next day is another one: a node that remembers no refusal lets it through at once.
     sqlx::query("UPDATE allowances SET day = day - 1").execute(&db).await.unwrap();
-    send(&app, &person, None).await.is(200);
+    let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
+    send(&other, &person, None).await.is(200);
     assert_eq!(allowance(&app, &person).await.0, 1);
+    other.stop(PATIENCE).await;
     app.end().await;
+}
+
+/// Where the sequence of positions stands.
+async fn drawn(db: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT last_value FROM events_position_seq").fetch_one(db).await.unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_before_it(db: PgPool) {
+    let quota = [("QUOTA_MESSAGES_PER_DAY", "3"), AT_ONCE];
+    let (one, two) = (TestApp::with(&db, &quota).await, TestApp::with(&db, &quota).await);
+    let person = one.person().await;
+    let body = json!({"message": "Hello"});
+    let keyed =
+        async |app: &TestApp, key: &str| app.post("/api/chat").by(&person).key(key).json(&body).send().await;
+    let nodes = [&one, &two];
+    let answers = join_all((0..20).map(|number| send(nodes[number % 2], &person, None))).await;
+    let kept = answers.iter().filter(|answer| is_taken(answer)).count();
+    assert_eq!(kept, 3, "exactly, however parallel");
+    sqlx::query("UPDATE allowances SET messages = 2").execute(&db).await.unwrap();
+    let third = TestApp::with(&db, &quota).await;
+    let first = taken(&keyed(&third, "one").await);
+    one.until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
+    let before = drawn(&db).await;
+    for app in [&one, &two, &third] {
+        for answer in join_all((0..10).map(|_| send(app, &person, None))).await {
+            answer.refused(429, "quota_exceeded");
+        }
+        keyed(app, "another").await.refused(429, "quota_exceeded");
+        assert_eq!(taken(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
+    }
+    assert_eq!(drawn(&db).await, before, "no refusal drew a position");
+    assert_eq!(allowance(&one, &person).await.0, 3);
+    third.stop(PATIENCE).await;
+    two.stop(PATIENCE).await;
+    one.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
