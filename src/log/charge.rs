@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use projections::log::codec::PERSONAL;
 use projections::warm_pool::WarmPool;
 
 /// A policy of a rate, under the name that counts: messages with the same name share one count.
@@ -109,28 +110,38 @@ pub struct Charged {
 }
 
 impl Charged {
-    /// The charge of a command that led to `events` (type and payload); none when nothing is taken.
+    /// The charge of a command that led to `events` (type and payload); none when nothing is taken or settled. Without `charge`
+    /// nothing is taken; what replies come to is settled all the same, because another process may have reserved it.
     pub(super) fn of<'a>(
         charge: Option<&Charge>,
         events: impl Iterator<Item = (&'a str, &'a Value)>,
     ) -> Option<Self> {
         let mut user = charge.map(|charge| charge.user);
-        let (mut opens, mut ends) = (Vec::new(), Vec::new());
+        let owner = |payload: &Value| payload["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok());
+        let (mut opens, mut holds, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (event_type, payload) in events {
             match event_type {
                 "reply_requested" if charge.is_some() => {
                     opens.push(json!([payload["reply_id"], payload["conversation_id"], until(payload)]));
                 }
+                "reply_begun" => {
+                    if let Some(tokens) = sent(payload) {
+                        user = user.or_else(|| owner(payload));
+                        holds.push(json!([payload["reply_id"], tokens]));
+                    }
+                }
                 "reply_completed" | "reply_failed" | "reply_cancelled" => {
-                    user = user
-                        .or_else(|| payload["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok()));
-                    ends.push(json!([payload["reply_id"], spent(event_type, payload)]));
+                    user = user.or_else(|| owner(payload));
+                    ends.push(spent(event_type, payload));
                 }
                 _ => {}
             }
         }
         let user = user?;
         let mut entries = serde_json::Map::new();
+        if !holds.is_empty() {
+            entries.insert("holds".to_owned(), holds.into());
+        }
         if !ends.is_empty() {
             entries.insert("ends".to_owned(), ends.into());
         }
@@ -212,20 +223,41 @@ fn until(payload: &Value) -> i64 {
     deadline.map_or(0, |deadline| deadline.timestamp()).saturating_add(BEYOND)
 }
 
-/// The tokens that a reply took: what the provider said; null (as many as were reserved) when it was asked and nobody can
-/// say what that came to; 0 when it was never asked, or failed.
+/// The tokens that an attempt is about to send to a provider, as its plan counts them; none where no provider is asked.
+fn sent(begun: &Value) -> Option<u64> {
+    let parameters = &begun["plan"]["parameters"];
+    if parameters["circuit"] == "open" {
+        return None;
+    }
+    parameters["context"]["tokens"]["all"].as_u64()
+}
+
+/// What a reply took, as an entry of `ends`. What the provider said, where it said something. Where it was asked and nobody
+/// can say what that came to: as many tokens as were reserved, at least those that were sent, and those of the text that
+/// came. Nothing when it was never asked, or failed before a word came.
 fn spent(event_type: &str, payload: &Value) -> Value {
+    let reply = &payload["reply_id"];
+    let unknown = || json!([reply, null, estimated(payload)]);
     match event_type {
         "reply_completed" => {
             let count = |name: &str| payload["usage"][name].as_u64().unwrap_or(0);
             match count("prompt_tokens").saturating_add(count("completion_tokens")) {
-                0 => Value::Null,
-                tokens => tokens.into(),
+                0 => unknown(),
+                tokens => json!([reply, tokens]),
             }
         }
-        "reply_cancelled" if payload["attempt"].as_u64().unwrap_or(0) > 0 => Value::Null,
-        _ => 0.into(),
+        "reply_cancelled" if payload["attempt"].as_u64().unwrap_or(0) > 0 => unknown(),
+        "reply_failed" if !payload["text"].is_null() => unknown(),
+        _ => json!([reply, 0]),
     }
+}
+
+/// About how many tokens the text of an answer is. Models write some four letters in a token, and fewer of scripts whose
+/// letters take more bytes.
+fn estimated(payload: &Value) -> u64 {
+    const BYTES: u64 = 4;
+    let text = payload["text"][PERSONAL].as_str().unwrap_or_default();
+    u64::try_from(text.len()).unwrap_or(u64::MAX).div_ceil(BYTES)
 }
 
 #[cfg(test)]
@@ -258,21 +290,35 @@ mod tests {
     fn ends_settle_what_is_known_and_else_what_was_reserved() {
         let owner = Uuid::from_u128(7);
         let usage = |prompt: u32, completion: u32| json!({"reply_id": "r", "owner": owner, "usage": {"prompt_tokens": prompt, "completion_tokens": completion}});
-        let ended = |attempt: u32| json!({"reply_id": "r", "owner": owner, "attempt": attempt});
-        for (event_type, payload, tokens) in [
-            ("reply_completed", usage(3, 4), json!(7)),
-            ("reply_completed", usage(0, 0), Value::Null),
-            ("reply_cancelled", ended(1), Value::Null),
-            ("reply_cancelled", ended(0), json!(0)),
-            ("reply_failed", ended(4), json!(0)),
+        let ended = |attempt: u32, text: Value| json!({"reply_id": "r", "owner": owner, "attempt": attempt, "text": text});
+        let text = || json!({"$personal": "In May, aft"});
+        for (event_type, payload, end) in [
+            ("reply_completed", usage(3, 4), json!(["r", 7])),
+            ("reply_completed", usage(0, 0), json!(["r", null, 0])),
+            ("reply_cancelled", ended(1, Value::Null), json!(["r", null, 0])),
+            ("reply_cancelled", ended(1, text()), json!(["r", null, 3])),
+            ("reply_cancelled", ended(0, Value::Null), json!(["r", 0])),
+            ("reply_failed", ended(4, Value::Null), json!(["r", 0])),
+            ("reply_failed", ended(4, text()), json!(["r", null, 3])),
         ] {
             let charged = Charged::of(None, [(event_type, &payload)].into_iter()).unwrap();
-            assert_eq!(
-                charged,
-                Charged { user: owner, entries: json!({"ends": [["r", tokens]]}) },
-                "{payload}"
-            );
+            assert_eq!(charged, Charged { user: owner, entries: json!({"ends": [end]}) }, "{payload}");
         }
+    }
+
+    #[test]
+    fn an_attempt_holds_what_it_is_about_to_send() {
+        let owner = Uuid::from_u128(7);
+        let begun =
+            |parameters: Value| json!({"reply_id": "r", "owner": owner, "plan": {"parameters": parameters}});
+        let of = |payload: &Value| Charged::of(None, [("reply_begun", payload)].into_iter());
+        let context = json!({"tokens": {"system": 20, "all": 5_928}});
+        assert_eq!(
+            of(&begun(json!({"context": context}))),
+            Some(Charged { user: owner, entries: json!({"holds": [["r", 5_928]]}) })
+        );
+        assert_eq!(of(&begun(json!({"context": context, "circuit": "open"}))), None, "nobody is asked");
+        assert_eq!(of(&begun(json!({}))), None);
     }
 
     #[test]

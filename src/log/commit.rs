@@ -26,7 +26,7 @@ impl Executor {
         let mut events = Vec::new();
         let mut beside = intent.beside.clone();
         let mut streams = streams;
-        let charge = self.charging.then(|| Charged::of(intent.charge.as_ref(), decided(&streams))).flatten();
+        let charge = Charged::of(intent.charge.as_ref().filter(|_| self.charging), decided(&streams));
         let user = charge.as_ref().map(|charge| charge.user);
         let ends = charge.as_ref().is_some_and(Charged::ends);
         if let Some(overdrawn) = charge.as_ref().and_then(|charge| self.refusals.of_replies(charge)) {

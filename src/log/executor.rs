@@ -82,7 +82,7 @@ pub struct Executor {
     pub(super) cache: StateCache,
     pub(super) tail: Tail,
     pub(super) background: TaskTracker,
-    /// Whether allowances are charged.
+    /// Whether commands take from allowances.
     pub(super) charging: bool,
     pub(super) refusals: Refusals,
 }
@@ -118,7 +118,8 @@ impl Executor {
         }
     }
 
-    /// The same, charging allowances: without it every charge is passed over.
+    /// The same, taking from allowances what commands cost. Without it nothing is taken; the ends of replies settle what was
+    /// reserved for them all the same: it may be another process that has the limits.
     #[must_use]
     pub fn charging(mut self, charging: bool) -> Self {
         self.charging = charging;

@@ -232,6 +232,96 @@ async fn tokens_are_reserved_for_a_reply_and_settled_at_its_end(db: PgPool) {
     app.end().await;
 }
 
+/// What was sent to the provider is charged, however late the reply is cancelled, and so is the text that came.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: PgPool) {
+    let quota = [("QUOTA_TOKENS_PER_DAY", "100000"), ("QUOTA_RESERVED_TOKENS", "100")];
+    let hanging = TestApp::with(&db, &[quota[0], quota[1], AT_ONCE, ("SCRIPTED_FAULT", "hang")]).await;
+    let person = hanging.person().await;
+    let body = json!({"message": "Words that count. ".repeat(300)});
+    let sent = async |reply: &str| -> i64 {
+        sqlx::query_scalar(
+            "SELECT sum((payload #>> '{plan,parameters,context,tokens,all}')::bigint)::bigint FROM events
+             WHERE event_type = 'reply_begun' AND payload ->> 'reply_id' = $1 AND payload ->> 'attempt' = '1'",
+        )
+        .bind(reply)
+        .fetch_one(&db)
+        .await
+        .unwrap()
+    };
+    let answer = hanging.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
+    let reply = answer["reply_id"].as_str().unwrap();
+    hanging
+        .until("the reply is begun", async || {
+            hanging.reply_events(reply).await.contains(&"reply_begun".to_owned())
+        })
+        .await;
+    let sent_first = sent(reply).await;
+    assert!(sent_first > 900, "{sent_first}");
+    let usage = hanging.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(usage["tokens"]["reserved"], sent_first, "{usage}");
+    hanging.post(&format!("/api/replies/{reply}/cancel")).by(&person).send().await.is(200);
+    let usage = hanging.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(
+        (&usage["tokens"]["used"], &usage["tokens"]["reserved"]),
+        (&json!(sent_first), &json!(0)),
+        "{usage}"
+    );
+    hanging.end().await;
+
+    for (fault, text) in [("cut", true), ("empty", false)] {
+        let faulty = [("SCRIPTED_FAULT", fault), ("REPLY_MAX_ATTEMPTS", "1"), ("REPLY_WAIT_SECONDS", "20")];
+        let app = TestApp::with(&db, &[&quota[..], &faulty].concat()).await;
+        let person = app.person().await;
+        app.post("/api/chat").by(&person).json(&body).send().await.is(500);
+        let reply: String = sqlx::query_scalar(
+            "SELECT payload ->> 'reply_id' FROM events WHERE event_type = 'reply_failed' ORDER BY position DESC LIMIT 1",
+        )
+        .fetch_one(&db)
+        .await
+        .unwrap();
+        let (_, tokens, open) = allowance(&app, &person).await;
+        assert_eq!(open, json!({}));
+        if text {
+            assert!(tokens > sent(&reply).await, "what was sent, and what came: {tokens}");
+        } else {
+            assert_eq!(tokens, 0, "nothing came");
+        }
+        app.end().await;
+    }
+}
+
+/// Whoever ends a reply settles it, also where no limits are configured.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
+    let quota = [
+        ("QUOTA_TOKENS_PER_DAY", "100000"),
+        ("QUOTA_RESERVED_TOKENS", "4000"),
+        ("REPLIES_AT_ONCE_PER_USER", "1"),
+        ("ROLES", "api,project"),
+        ("REPLY_WAIT_SECONDS", "20"),
+    ];
+    let none = [("RATE_LIMITS", "off"), ("QUOTA_TOKENS_PER_DAY", "0"), ("REPLIES_AT_ONCE_PER_USER", "0")];
+    let serves = TestApp::with(&db, &quota).await;
+    let writes = TestApp::with(&db, &none).await;
+    let person = serves.person().await;
+    let mut took = 0;
+    for _ in 0..3 {
+        // Each in a conversation of its own.
+        let answer = send(&serves, &person, None).await.is(200).value();
+        took += answer["usage"]["tokens"].as_i64().unwrap();
+        assert!(took > 0, "{answer}");
+        let (_, tokens, open) = allowance(&serves, &person).await;
+        assert_eq!((tokens, open), (took, json!({})));
+    }
+    // A node without limits makes no rows.
+    send(&writes, &writes.person().await, None).await;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM allowances").fetch_one(&db).await.unwrap();
+    assert_eq!(rows, 1);
+    writes.stop(PATIENCE).await;
+    serves.end().await;
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn replies_are_owed_in_so_many_conversations_at_once(db: PgPool) {
     let variables = [("REPLIES_AT_ONCE_PER_USER", "2"), AT_ONCE, ("SCRIPTED_FAULT", "hang")];

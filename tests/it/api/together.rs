@@ -134,7 +134,7 @@ async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
                 assert_eq!((positions.len(), left.len()), (1, usize::from(stream < 5)), "{stream}");
             }
             Err(AppendError::Overdrawn(overdrawn)) => {
-                assert_eq!((overdrawn.policy.as_str(), stream < 5), ("user", true))
+                assert_eq!((overdrawn.policy.as_str(), stream < 5), ("user", true));
             }
             other => panic!("{other:?}"),
         }
