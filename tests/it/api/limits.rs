@@ -301,7 +301,7 @@ async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
         ("ROLES", "api,project"),
         ("REPLY_WAIT_SECONDS", "20"),
     ];
-    let none = [("RATE_LIMITS", "off"), ("QUOTA_TOKENS_PER_DAY", "0"), ("REPLIES_AT_ONCE_PER_USER", "0")];
+    let none = [("RATE_LIMITS", "off"), ("QUOTA_MESSAGES_PER_DAY", "0"), ("QUOTA_TOKENS_PER_DAY", "0"), ("REPLIES_AT_ONCE_PER_USER", "0")];
     let serves = TestApp::with(&db, &quota).await;
     let writes = TestApp::with(&db, &none).await;
     let person = serves.person().await;
