@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::server::database::MIGRATOR;
 
+use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 use crate::support::client::Answer;
 
@@ -424,6 +425,63 @@ async fn reads_have_a_limit_of_their_own(db: PgPool) {
     app.get("/api/history").by(&other).send().await.is(200);
     send(&app, &person, None).await.is(200);
     app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn reads_through_chatkit_are_reads(db: PgPool) {
+    let limits = [("RATE_LIMITS", "on"), ("READ_LIMIT_USER_PER_MINUTE", "4"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")];
+    let app = TestApp::with(&db, &limits).await;
+    let person = app.person().await;
+    let ask = async |kind: &str, params: Value| {
+        app.post("/chatkit").by(&person).json(&json!({"type": kind, "params": params})).send().await
+    };
+    let nowhere = Uuid::from_u128(7);
+    ask("threads.list", json!({})).await.is(200);
+    ask("threads.get_by_id", json!({"thread_id": nowhere})).await.is(404);
+    ask("items.list", json!({"thread_id": nowhere})).await.is(404);
+    app.get("/api/history").by(&person).send().await.is(200);
+    ask("threads.list", json!({})).await.refused(429, "rate_limited");
+    // What changes something has its own count.
+    for status in [404, 404, 429] {
+        let answer = ask("threads.update", json!({"thread_id": nowhere, "title": "x"})).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
+    let limits = [("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "4"), ("REPLY_WAIT_SECONDS", "20")];
+    let app = TestApp::with(&db, &limits).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let session = taken(&send(&app, &person, None).await)["session_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/history/{session}");
+    let rename = async |title: &str| {
+        app.call(Method::PATCH, &path).by(&person).json(&json!({"title": title})).send().await
+    };
+    for title in ["one", "two", "three"] {
+        rename(title).await.is(200);
+    }
+    let events = app.events().await;
+    let refused = rename("four").await;
+    refused.refused(429, "rate_limited");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    send(&app, &person, Some(&session)).await.refused(429, "rate_limited");
+    let mut socket = Socket::of(&app, &person).await;
+    socket.send(json!({"type": "read", "session_id": session, "message_id": Uuid::from_u128(7)})).await;
+    let error = socket.next_of("error", &["event"]).await;
+    assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");
+    assert_eq!(app.events().await, events);
+    // Queries and other people are let through.
+    app.get(&path).by(&person).send().await.is(200);
+    send(&app, &other, None).await.is(200);
+    app.end().await;
+    let without = TestApp::with(&db, &[limits[0], ("COMMAND_LIMIT_USER_PER_MINUTE", "0")]).await;
+    for number in 0..20 {
+        let title = json!({"title": format!("{number}")});
+        without.call(Method::PATCH, &path).by(&person).json(&title).send().await.is(200);
+    }
+    without.end().await;
 }
 
 /// What is charged is charged in the append's own transaction: a refused command costs nothing.
