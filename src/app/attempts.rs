@@ -1,7 +1,8 @@
-//! How often those may try who are not signed in, by the address they come from; and how often a person may read.
+//! How often those may try who are not signed in, by the address they come from; and how often a person may ask for something.
 //!
 //! Attempts are counted in the database, one count for all nodes. What is counted under is a keyed hash of the address: the
-//! table holds no addresses. Reads are many and cheap, so each node counts them for itself.
+//! table holds no addresses. Reads and commands are many and cheap, so each node counts them for itself; what costs a
+//! provider's money is counted with the message, see [`super::limits`].
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use super::error::{AppError, Kind};
 use super::{Actor, App};
 use crate::config::AttemptLimits;
 
-/// After so many reads, counts that nobody has used for a while are forgotten.
+/// After so many requests, counts that nobody has used for a while are forgotten.
 const FORGET_EVERY: usize = 10_000;
 /// Most refusals remembered; of more, the database is asked each time.
 const MOST_REFUSALS: u64 = 100_000;
@@ -48,25 +49,51 @@ impl Attempt {
     }
 }
 
-/// The limits on attempts and reads.
+/// The limits on attempts, reads and commands.
 pub struct Attempts {
     limits: Option<AttemptLimits>,
     refused: Cache<String, Instant>,
-    reads: Option<DefaultKeyedRateLimiter<UserId>>,
+    reads: PerUser,
+    commands: PerUser,
+}
+
+/// How often each person may do something in a minute, as this process counts it.
+struct PerUser {
+    /// None: as often as one likes.
+    limiter: Option<DefaultKeyedRateLimiter<UserId>>,
     counted: AtomicUsize,
+    policy: &'static str,
+}
+
+impl PerUser {
+    /// So often; 0: as often as one likes.
+    fn new(policy: &'static str, per_minute: u32) -> Self {
+        let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
+        Self { limiter: quota.map(RateLimiter::keyed), counted: AtomicUsize::new(0), policy }
+    }
+
+    fn count(&self, user: UserId) -> Result<(), AppError> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            limiter.retain_recent();
+        }
+        limiter.check_key(&user).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            metrics::counter!("verbatim_throttled_total", "policy" => self.policy).increment(1);
+            AppError::new(Kind::Throttled, "rate_limited", "Too many requests; please wait a moment.")
+                .after(wait.max(Duration::from_secs(1)))
+        })
+    }
 }
 
 impl Attempts {
     /// These limits; none: no limits.
     pub fn new(limits: Option<AttemptLimits>) -> Self {
-        let quota = |limits: AttemptLimits| {
-            Quota::per_minute(NonZeroU32::new(limits.reads).unwrap_or(NonZeroU32::MIN))
-        };
         Self {
             limits,
             refused: Cache::builder().max_capacity(MOST_REFUSALS).build(),
-            reads: limits.map(|limits| RateLimiter::keyed(quota(limits))),
-            counted: AtomicUsize::new(0),
+            reads: PerUser::new("reads", limits.map_or(0, |limits| limits.reads)),
+            commands: PerUser::new("commands", limits.map_or(0, |limits| limits.commands)),
         }
     }
 
@@ -122,17 +149,15 @@ impl App {
     /// # Errors
     /// `Throttled`.
     pub fn count_read(&self, actor: Actor) -> Result<(), AppError> {
-        let attempts = &self.parts.attempts;
-        let Some(reads) = &attempts.reads else { return Ok(()) };
-        if attempts.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            reads.retain_recent();
-        }
-        reads.check_key(&actor.user).map_err(|refused| {
-            let wait = refused.wait_time_from(DefaultClock::default().now());
-            metrics::counter!("verbatim_throttled_total", "policy" => "reads").increment(1);
-            AppError::new(Kind::Throttled, "rate_limited", "Too many requests; please wait a moment.")
-                .after(wait.max(Duration::from_secs(1)))
-        })
+        self.parts.attempts.reads.count(actor.user)
+    }
+
+    /// Counts whatever else the actor asks for, before it is looked at.
+    ///
+    /// # Errors
+    /// `Throttled`.
+    pub fn count_command(&self, actor: Actor) -> Result<(), AppError> {
+        self.parts.attempts.commands.count(actor.user)
     }
 }
 

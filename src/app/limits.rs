@@ -3,20 +3,17 @@
 //! [`crate::log::charge`].
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aggregates::ids::UserId;
-use moka::sync::Cache;
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
 use super::{Actor, App, RequestContext};
-use crate::log::{Charge, ExecuteError, Intent, Left, Outcome, Overdrawn, Quotas, Rate};
-
-/// Most refusals remembered; of more, the database is asked each time.
-const MOST_REFUSALS: u64 = 100_000;
-/// How long a refusal is remembered at most, before the database is asked again.
-const REMEMBERED: Duration = Duration::from_secs(60);
+use crate::log::{
+    Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
+    TOKENS_PER_DAY,
+};
 
 /// Messages a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +31,12 @@ pub struct Rates {
 pub struct MessageLimits {
     rates: Option<Rates>,
     quotas: Quotas,
-    /// Who was refused what, until when and with what: whoever goes on asking costs the database nothing.
-    refused: Cache<(Uuid, String), (Instant, Overdrawn)>,
 }
 
 impl MessageLimits {
     /// These limits.
     pub fn new(rates: Option<Rates>, quotas: Quotas) -> Self {
-        let refused = Cache::builder().max_capacity(MOST_REFUSALS).time_to_live(REMEMBERED).build();
-        Self { rates, quotas, refused }
+        Self { rates, quotas }
     }
 
     /// Whether there is anything to count.
@@ -74,41 +68,28 @@ impl MessageLimits {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
         Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
     }
+}
 
-    /// The refusal that still holds for one of the charge's rates.
-    fn known(&self, charge: &Charge) -> Option<Overdrawn> {
-        let now = Instant::now();
-        charge.rates.iter().find_map(|rate| {
-            let (until, overdrawn) = self.refused.get(&(charge.user, rate.name.clone()))?;
-            let wait = until.checked_duration_since(now)?;
-            Some(Overdrawn { wait, ..overdrawn })
-        })
-    }
-
-    /// The failure to tell, remembered.
-    fn refuse(&self, charge: &Charge, overdrawn: Overdrawn) -> AppError {
-        if charge.rates.iter().any(|rate| rate.name == overdrawn.policy) {
-            let key = (charge.user, overdrawn.policy.clone());
-            self.refused.insert(key, (Instant::now() + overdrawn.wait, overdrawn.clone()));
-        }
-        note_refused(charge, &overdrawn);
-        throttled(&overdrawn)
-    }
+/// The failure to tell.
+fn refuse(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
+    note_refused(charge, overdrawn);
+    throttled(overdrawn)
 }
 
 /// A refusal as the use cases tell it.
 fn throttled(overdrawn: &Overdrawn) -> AppError {
     let bound = overdrawn.bound;
     let (policy, error) = match overdrawn.policy.as_str() {
-        "messages_per_day" => {
+        MESSAGES_PER_DAY => {
             let detail = format!("Your {bound} messages of today are used up.");
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
-        "tokens_per_day" => {
-            let detail = format!("Your {bound} tokens of today are used up.");
+        TOKENS_PER_DAY => {
+            let detail =
+                format!("Your {bound} tokens of today are used up or set aside for replies under way.");
             ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
-        "replies_at_once" => {
+        REPLIES_AT_ONCE => {
             let detail =
                 format!("Answers are awaited in {bound} of your conversations; please wait for one.");
             ("at_once", AppError::new(Kind::Throttled, "too_many_replies", detail))
@@ -216,13 +197,12 @@ impl App {
         charge: Charge,
         intent: Intent,
     ) -> Result<Outcome, AppError> {
-        let limits = &self.parts.limits;
-        if let Some(overdrawn) = limits.known(&charge) {
+        if let Some(overdrawn) = self.parts.executor.refusals().of_rates(&charge) {
             // A repetition costs nothing, and must not be refused what the first one was given.
             let key = request.key_of(actor.user);
             return match self.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(limits.refuse(&charge, overdrawn)),
+                None => Err(refuse(&charge, &overdrawn)),
             };
         }
         match self.parts.executor.run(intent.charged(Some(charge.clone()))).await {
@@ -230,7 +210,7 @@ impl App {
                 note_left(&charge, &outcome.left);
                 Ok(outcome)
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(limits.refuse(&charge, overdrawn)),
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
             Err(error) => Err(error.into()),
         }
     }
@@ -250,15 +230,15 @@ impl App {
         if charge.rates.is_empty() {
             return Ok(());
         }
-        if let Some(overdrawn) = limits.known(&charge) {
-            return Err(limits.refuse(&charge, overdrawn));
+        if let Some(overdrawn) = self.parts.executor.refusals().of_rates(&charge) {
+            return Err(refuse(&charge, &overdrawn));
         }
         match self.parts.executor.charge(&charge).await {
             Ok(left) => {
                 note_left(&charge, &left);
                 Ok(())
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(limits.refuse(&charge, overdrawn)),
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
             Err(error) => Err(error.into()),
         }
     }

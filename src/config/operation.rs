@@ -125,6 +125,8 @@ pub struct AttemptLimits {
     pub resets: u32,
     /// `READ_LIMIT_USER_PER_MINUTE`: queries of one person, at one node.
     pub reads: u32,
+    /// `COMMAND_LIMIT_USER_PER_MINUTE`: what else one person asks for, at one node; 0: any number.
+    pub commands: u32,
 }
 
 impl AttemptLimits {
@@ -136,6 +138,7 @@ impl AttemptLimits {
             refreshes: reader.count("REFRESH_LIMIT_ADDRESS_PER_MINUTE", 120, 1..=100_000)?,
             resets: reader.count("RESET_LIMIT_ADDRESS_PER_HOUR", 10, 1..=100_000)?,
             reads: reader.count("READ_LIMIT_USER_PER_MINUTE", 600, 1..=1_000_000)?,
+            commands: reader.count("COMMAND_LIMIT_USER_PER_MINUTE", 600, 0..=1_000_000)?,
         };
         Ok(on.then_some(limits))
     }

@@ -33,6 +33,8 @@ impl FromRequestParts<Doors> for SignedIn {
         let actor = doors.app.authenticate(token).await?;
         if parts.method.is_safe() {
             doors.app.count_read(actor)?;
+        } else {
+            doors.app.count_command(actor)?;
         }
         Ok(Self(actor))
     }
@@ -49,7 +51,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
 }
 
-/// A signed-in person, and until when.
+/// A signed-in person, and until when. What is asked for is not counted here: a socket's frames are counted one by one, and
+/// what `/chatkit` is asked stands in the body.
 #[derive(Debug, Clone, Copy)]
 pub struct Admitted(pub Admission);
 

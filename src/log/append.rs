@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
-use super::charge::{Charged, Left, Overdrawn, left, overdrawn};
+use super::charge::{Charged, Left, Overdrawn, left, refusal};
 use super::command_key::{CommandKey, StoredKey};
 
 /// An event ready to be written: sealed and serialised.
@@ -58,13 +58,10 @@ pub struct Appending {
 }
 
 impl Appending {
-    /// Whose append it is, as far as locks are concerned: the owner of its key, or who is charged. Appends of one transaction
-    /// stand in this order, so that two transactions never wait for each other.
-    pub(super) fn order(&self) -> (String, &str) {
-        let key = self.key.as_ref().map(|(key, _)| key);
-        let charged = self.charge.as_ref().map(|charge| charge.user.to_string());
-        let owner = charged.or_else(|| key.map(|key| key.owner.clone())).unwrap_or_default();
-        (owner, key.map_or("", |key| key.key.as_str()))
+    /// The lock of its key. Appends of one transaction stand in this order, so that two transactions never wait for each
+    /// other's keys; those who are charged are locked before any key, in an order of their own.
+    pub(super) fn order(&self) -> Option<(&str, &str)> {
+        self.key.as_ref().map(|(key, _)| (key.owner.as_str(), key.key.as_str()))
     }
 }
 
@@ -127,10 +124,6 @@ impl From<sqlx::Error> for AppendError {
             // VB001: the expected-sequence check; 40001 and 40P01: serialisation failure and deadlock.
             "VB001" | "40001" | "40P01" => Self::Conflict,
             "VB006" => Self::CredentialChanged,
-            "VB009" => match overdrawn(&error) {
-                Some(overdrawn) => Self::Overdrawn(overdrawn),
-                None => Self::Rejected(error),
-            },
             "VB007" => Self::Condition(Condition::LastAdministrator),
             "VB008" => Self::Condition(Condition::ResetSpent),
             "23505" if database.constraint().is_some_and(|name| RACES.contains(&name)) => Self::Conflict,
@@ -155,7 +148,7 @@ pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<
     let Appending { key, checks, events, metadata, beside, charge } = appending;
     let key = key.as_ref();
     let row: AppendRow = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest
+        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
          FROM append_charged($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(key.map(|(key, _)| key.owner.as_str()))
@@ -180,8 +173,8 @@ pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<
     row.outcome()
 }
 
-/// Writes several, none of which has rows beside the log, in one transaction; outcomes in their order. An error means
-/// that none was written (or, for `Unavailable`, that nobody knows).
+/// Writes several, none of which has rows beside the log, in one transaction; outcomes in their order. One that its allowance
+/// refuses leaves the others alone. An error means that none was written (or, for `Unavailable`, that nobody knows).
 ///
 /// # Errors
 /// See [`AppendError`].
@@ -195,7 +188,7 @@ pub async fn append_together(
     let charges = || appendings.iter().map(|appending| appending.charge.as_ref());
     let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
     let rows: Vec<AppendRow> = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest
+        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
          FROM append_together_charged($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(keys().map(|key| key.map(|(key, _)| key.owner.as_str())).collect::<Vec<_>>())
@@ -228,10 +221,14 @@ struct AppendRow {
     stored_result: Option<Value>,
     positions: Vec<i64>,
     rest: Option<Json<Value>>,
+    refused: Option<Json<Value>>,
 }
 
 impl AppendRow {
     fn outcome(self) -> Result<Appended, AppendError> {
+        if let Some(Json(refused)) = self.refused {
+            return Err(refusal(&refused).map_or_else(AppendError::Rejected, AppendError::Overdrawn));
+        }
         if !self.replayed {
             let left = self.rest.map_or_else(Vec::new, |Json(rest)| left(&rest));
             return Ok(Appended::Recorded { positions: self.positions, left });

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use projections::log::codec::PERSONAL;
 use projections::warm_pool::WarmPool;
 
 /// A policy of a rate, under the name that counts: messages with the same name share one count.
@@ -56,30 +57,46 @@ pub struct Left {
     pub reset: Duration,
 }
 
+/// Name of the quota of messages on a day, as the database tells it.
+pub const MESSAGES_PER_DAY: &str = "messages_per_day";
+/// Name of the quota of tokens on a day.
+pub const TOKENS_PER_DAY: &str = "tokens_per_day";
+/// Name of the bound on replies that are owed at once.
+pub const REPLIES_AT_ONCE: &str = "replies_at_once";
+
 /// A charge that was refused: nothing was written and nothing taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the allowance is used up: {policy}")]
 pub struct Overdrawn {
-    /// The rate's name, or `messages_per_day`, `tokens_per_day`, `replies_at_once`.
+    /// The rate's name, or [`MESSAGES_PER_DAY`], [`TOKENS_PER_DAY`], [`REPLIES_AT_ONCE`].
     pub policy: String,
     /// After how long it is worth trying again.
     pub wait: Duration,
     /// What may be had.
     pub bound: u64,
+    /// The conversations that it does not hold for.
+    pub except: Vec<String>,
 }
 
 impl Overdrawn {
-    /// From the detail of the database's error: `[policy, seconds, bound]`.
-    pub(super) fn parse(detail: &str) -> Option<Self> {
-        let (policy, wait, bound): (String, f64, f64) = serde_json::from_str(detail).ok()?;
-        let wait = Duration::try_from_secs_f64(wait.max(0.0)).ok()?;
+    /// What refuses replies, in the order in which it is looked at.
+    pub(super) const OF_REPLIES: [&'static str; 3] = [REPLIES_AT_ONCE, MESSAGES_PER_DAY, TOKENS_PER_DAY];
+
+    /// As the database tells it: `[policy, seconds, bound, conversations]`, the last where there are any.
+    pub(super) fn parse(refused: &Value) -> Option<Self> {
+        let policy = refused.get(0)?.as_str()?.to_owned();
+        let wait = Duration::try_from_secs_f64(refused.get(1)?.as_f64()?.max(0.0)).ok()?;
+        let bound = refused.get(2)?.as_f64()?;
+        let except = refused.get(3).and_then(Value::as_array).map_or_else(Vec::new, |owed| {
+            owed.iter().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+        });
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "bounds are whole, positive and far below 2^53"
         )]
         let bound = bound.max(0.0) as u64;
-        Some(Self { policy, wait, bound })
+        Some(Self { policy, wait, bound, except })
     }
 }
 
@@ -93,28 +110,38 @@ pub struct Charged {
 }
 
 impl Charged {
-    /// The charge of a command that led to `events` (type and payload); none when nothing is taken.
+    /// The charge of a command that led to `events` (type and payload); none when nothing is taken or settled. Without `charge`
+    /// nothing is taken; what replies come to is settled all the same, because another process may have reserved it.
     pub(super) fn of<'a>(
         charge: Option<&Charge>,
         events: impl Iterator<Item = (&'a str, &'a Value)>,
     ) -> Option<Self> {
         let mut user = charge.map(|charge| charge.user);
-        let (mut opens, mut ends) = (Vec::new(), Vec::new());
+        let owner = |payload: &Value| payload["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok());
+        let (mut opens, mut holds, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (event_type, payload) in events {
             match event_type {
                 "reply_requested" if charge.is_some() => {
                     opens.push(json!([payload["reply_id"], payload["conversation_id"], until(payload)]));
                 }
+                "reply_begun" => {
+                    if let Some(tokens) = sent(payload) {
+                        user = user.or_else(|| owner(payload));
+                        holds.push(json!([payload["reply_id"], tokens]));
+                    }
+                }
                 "reply_completed" | "reply_failed" | "reply_cancelled" => {
-                    user = user
-                        .or_else(|| payload["owner"].as_str().and_then(|owner| Uuid::parse_str(owner).ok()));
-                    ends.push(json!([payload["reply_id"], spent(event_type, payload)]));
+                    user = user.or_else(|| owner(payload));
+                    ends.push(spent(event_type, payload));
                 }
                 _ => {}
             }
         }
         let user = user?;
         let mut entries = serde_json::Map::new();
+        if !holds.is_empty() {
+            entries.insert("holds".to_owned(), holds.into());
+        }
         if !ends.is_empty() {
             entries.insert("ends".to_owned(), ends.into());
         }
@@ -133,6 +160,19 @@ impl Charged {
     }
 }
 
+impl Charged {
+    /// The conversations in which replies are owed from now on.
+    pub(super) fn opens(&self) -> Vec<&str> {
+        let opens = self.entries["opens"].as_array();
+        opens.map_or_else(Vec::new, |opens| opens.iter().filter_map(|open| open[1].as_str()).collect())
+    }
+
+    /// Whether replies end.
+    pub(super) fn ends(&self) -> bool {
+        self.entries.get("ends").is_some()
+    }
+}
+
 impl Charge {
     fn rates(&self) -> Option<(String, Value)> {
         let rates: Vec<Value> = self.rates.iter().map(|rate| json!([rate.name, rate.per_minute])).collect();
@@ -145,25 +185,22 @@ impl Charge {
     /// `Ok(Err(_))` when it is refused; else the database's.
     pub async fn take(&self, pool: &WarmPool) -> Result<Result<Vec<Left>, Overdrawn>, sqlx::Error> {
         let entries: serde_json::Map<String, Value> = self.rates().into_iter().collect();
-        let taken: Result<Json<Value>, sqlx::Error> = sqlx::query_scalar("SELECT allowance_take($1, $2)")
-            .bind(self.user)
-            .bind(Json(entries))
-            .fetch_one(pool)
-            .await;
-        match taken {
-            Ok(Json(rest)) => Ok(Ok(left(&rest))),
-            Err(error) => overdrawn(&error).map(Err).ok_or(error),
-        }
+        let (rest, refused): (Option<Json<Value>>, Option<Json<Value>>) =
+            sqlx::query_as("SELECT rest, refused FROM allowance_take($1, $2)")
+                .bind(self.user)
+                .bind(Json(entries))
+                .fetch_one(pool)
+                .await?;
+        Ok(match refused {
+            Some(Json(refused)) => Err(refusal(&refused)?),
+            None => Ok(rest.map_or_else(Vec::new, |Json(rest)| left(&rest))),
+        })
     }
 }
 
-/// The refusal in a database's error, if it is one.
-pub(super) fn overdrawn(error: &sqlx::Error) -> Option<Overdrawn> {
-    let error = error.as_database_error()?;
-    if error.code()? != "VB009" {
-        return None;
-    }
-    Overdrawn::parse(error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.detail()?)
+/// The refusal that the database tells; one that cannot be read is a defect of ours.
+pub(super) fn refusal(refused: &Value) -> Result<Overdrawn, sqlx::Error> {
+    Overdrawn::parse(refused).ok_or_else(|| sqlx::Error::Decode(format!("no refusal: {refused}").into()))
 }
 
 /// What is left, as the database tells it.
@@ -186,20 +223,41 @@ fn until(payload: &Value) -> i64 {
     deadline.map_or(0, |deadline| deadline.timestamp()).saturating_add(BEYOND)
 }
 
-/// The tokens that a reply took: what the provider said; null (as many as were reserved) when it was asked and nobody can
-/// say what that came to; 0 when it was never asked, or failed.
+/// The tokens that an attempt is about to send to a provider, as its plan counts them; none where no provider is asked.
+fn sent(begun: &Value) -> Option<u64> {
+    let parameters = &begun["plan"]["parameters"];
+    if parameters["circuit"] == "open" {
+        return None;
+    }
+    parameters["context"]["tokens"]["all"].as_u64()
+}
+
+/// What a reply took, as an entry of `ends`. What the provider said, where it said something. Where it was asked and nobody
+/// can say what that came to: as many tokens as were reserved, at least those that were sent, and those of the text that
+/// came. Nothing when it was never asked, or failed before a word came.
 fn spent(event_type: &str, payload: &Value) -> Value {
+    let reply = &payload["reply_id"];
+    let unknown = || json!([reply, null, estimated(payload)]);
     match event_type {
         "reply_completed" => {
             let count = |name: &str| payload["usage"][name].as_u64().unwrap_or(0);
             match count("prompt_tokens").saturating_add(count("completion_tokens")) {
-                0 => Value::Null,
-                tokens => tokens.into(),
+                0 => unknown(),
+                tokens => json!([reply, tokens]),
             }
         }
-        "reply_cancelled" if payload["attempt"].as_u64().unwrap_or(0) > 0 => Value::Null,
-        _ => 0.into(),
+        "reply_cancelled" if payload["attempt"].as_u64().unwrap_or(0) > 0 => unknown(),
+        "reply_failed" if !payload["text"].is_null() => unknown(),
+        _ => json!([reply, 0]),
     }
+}
+
+/// About how many tokens the text of an answer is. Models write some four letters in a token, and fewer of scripts whose
+/// letters take more bytes.
+fn estimated(payload: &Value) -> u64 {
+    const BYTES: u64 = 4;
+    let text = payload["text"][PERSONAL].as_str().unwrap_or_default();
+    u64::try_from(text.len()).unwrap_or(u64::MAX).div_ceil(BYTES)
 }
 
 #[cfg(test)]
@@ -232,21 +290,35 @@ mod tests {
     fn ends_settle_what_is_known_and_else_what_was_reserved() {
         let owner = Uuid::from_u128(7);
         let usage = |prompt: u32, completion: u32| json!({"reply_id": "r", "owner": owner, "usage": {"prompt_tokens": prompt, "completion_tokens": completion}});
-        let ended = |attempt: u32| json!({"reply_id": "r", "owner": owner, "attempt": attempt});
-        for (event_type, payload, tokens) in [
-            ("reply_completed", usage(3, 4), json!(7)),
-            ("reply_completed", usage(0, 0), Value::Null),
-            ("reply_cancelled", ended(1), Value::Null),
-            ("reply_cancelled", ended(0), json!(0)),
-            ("reply_failed", ended(4), json!(0)),
+        let ended = |attempt: u32, text: Value| json!({"reply_id": "r", "owner": owner, "attempt": attempt, "text": text});
+        let text = || json!({"$personal": "In May, aft"});
+        for (event_type, payload, end) in [
+            ("reply_completed", usage(3, 4), json!(["r", 7])),
+            ("reply_completed", usage(0, 0), json!(["r", null, 0])),
+            ("reply_cancelled", ended(1, Value::Null), json!(["r", null, 0])),
+            ("reply_cancelled", ended(1, text()), json!(["r", null, 3])),
+            ("reply_cancelled", ended(0, Value::Null), json!(["r", 0])),
+            ("reply_failed", ended(4, Value::Null), json!(["r", 0])),
+            ("reply_failed", ended(4, text()), json!(["r", null, 3])),
         ] {
             let charged = Charged::of(None, [(event_type, &payload)].into_iter()).unwrap();
-            assert_eq!(
-                charged,
-                Charged { user: owner, entries: json!({"ends": [["r", tokens]]}) },
-                "{payload}"
-            );
+            assert_eq!(charged, Charged { user: owner, entries: json!({"ends": [end]}) }, "{payload}");
         }
+    }
+
+    #[test]
+    fn an_attempt_holds_what_it_is_about_to_send() {
+        let owner = Uuid::from_u128(7);
+        let begun =
+            |parameters: Value| json!({"reply_id": "r", "owner": owner, "plan": {"parameters": parameters}});
+        let of = |payload: &Value| Charged::of(None, [("reply_begun", payload)].into_iter());
+        let context = json!({"tokens": {"system": 20, "all": 5_928}});
+        assert_eq!(
+            of(&begun(json!({"context": context}))),
+            Some(Charged { user: owner, entries: json!({"holds": [["r", 5_928]]}) })
+        );
+        assert_eq!(of(&begun(json!({"context": context, "circuit": "open"}))), None, "nobody is asked");
+        assert_eq!(of(&begun(json!({}))), None);
     }
 
     #[test]
@@ -258,13 +330,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_read_from_the_detail_of_the_database() {
-        let refused = Overdrawn::parse("[\"user\", 12.5, 30]").unwrap();
-        assert_eq!(
-            refused,
-            Overdrawn { policy: "user".to_owned(), wait: Duration::from_millis(12_500), bound: 30 }
-        );
-        assert_eq!(Overdrawn::parse("too often"), None);
+    fn refusals_and_rests_are_read_as_the_database_tells_them() {
+        let refused = Overdrawn::parse(&json!(["user", 12.5, 30])).unwrap();
+        let wait = Duration::from_millis(12_500);
+        assert_eq!(refused, Overdrawn { policy: "user".to_owned(), wait, bound: 30, except: Vec::new() });
+        let refused = Overdrawn::parse(&json!(["replies_at_once", 5, 2, ["a", "b"]])).unwrap();
+        assert_eq!(refused.except, ["a", "b"]);
+        assert_eq!(Overdrawn::parse(&json!("too often")), None);
         let rest = left(&json!([[0, 29, 60], [1, 9, 61]]));
         assert_eq!(rest[1], Left { rate: 1, rest: 9, reset: Duration::from_secs(61) });
     }

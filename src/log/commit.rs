@@ -26,7 +26,12 @@ impl Executor {
         let mut events = Vec::new();
         let mut beside = intent.beside.clone();
         let mut streams = streams;
-        let charge = self.charging.then(|| Charged::of(intent.charge.as_ref(), decided(&streams))).flatten();
+        let charge = Charged::of(intent.charge.as_ref().filter(|_| self.charging), decided(&streams));
+        let user = charge.as_ref().map(|charge| charge.user);
+        let ends = charge.as_ref().is_some_and(Charged::ends);
+        if let Some(overdrawn) = charge.as_ref().and_then(|charge| self.refusals.of_replies(charge)) {
+            return Err(ExecuteError::Overdrawn(overdrawn));
+        }
         for (index, stream) in streams.iter_mut().enumerate() {
             if stream.events.iter().any(|(_, _, payload)| has_personal(payload)) {
                 let known = sealings.first().map(|(_, sealing)| sealing);
@@ -85,13 +90,21 @@ impl Executor {
                 if intent.metadata.surface == "api" {
                     projections::dying::pass("committed");
                 }
+                if let Some(user) = user.filter(|_| ends) {
+                    self.refusals.ended(user);
+                }
                 self.committed(streams, &appending.events, sealings);
                 Ok(Try::Done(Outcome { position: positions.last().copied(), replayed: None, left }))
             }
             Ok(Appended::Replayed(stored)) => Ok(Try::Replayed(stored)),
             Err(AppendError::Conflict) => Ok(Try::Conflict),
             Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
-            Err(AppendError::Overdrawn(overdrawn)) => Err(ExecuteError::Overdrawn(overdrawn)),
+            Err(AppendError::Overdrawn(overdrawn)) => {
+                if let Some(user) = user {
+                    self.refusals.remember(user, &overdrawn);
+                }
+                Err(ExecuteError::Overdrawn(overdrawn))
+            }
             Err(AppendError::Condition(condition)) => Err(ExecuteError::Condition(condition)),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),

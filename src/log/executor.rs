@@ -19,6 +19,7 @@ use super::charge::{Charge, Left, Overdrawn};
 use super::command_key::{self, CommandKey, StoredKey};
 use super::intent::Intent;
 use super::load::{LoadError, Loader, soon};
+use super::refusals::Refusals;
 use super::stored::Stored;
 use super::unit::{Stream, Unit, UnitError, decide_all};
 use super::writer::Writer;
@@ -81,8 +82,9 @@ pub struct Executor {
     pub(super) cache: StateCache,
     pub(super) tail: Tail,
     pub(super) background: TaskTracker,
-    /// Whether allowances are charged.
+    /// Whether commands take from allowances.
     pub(super) charging: bool,
+    pub(super) refusals: Refusals,
 }
 
 /// How one try ended.
@@ -112,10 +114,12 @@ impl Executor {
             tail,
             background,
             charging: false,
+            refusals: Refusals::default(),
         }
     }
 
-    /// The same, charging allowances: without it every charge is passed over.
+    /// The same, taking from allowances what commands cost. Without it nothing is taken; the ends of replies settle what was
+    /// reserved for them all the same: it may be another process that has the limits.
     #[must_use]
     pub fn charging(mut self, charging: bool) -> Self {
         self.charging = charging;
@@ -131,7 +135,15 @@ impl Executor {
             return Ok(Vec::new());
         }
         let taken = charge.take(&self.pool).await;
-        taken.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(ExecuteError::Overdrawn)
+        taken.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(|overdrawn| {
+            self.refusals.remember(charge.user, &overdrawn);
+            ExecuteError::Overdrawn(overdrawn)
+        })
+    }
+
+    /// What was refused a while ago.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Carries an intent out.

@@ -5,7 +5,7 @@
 //! * [`writer`]: appends that come at the same moment go together;
 //! * [`cache`] and [`snapshot`]: what keeps loading cheap;
 //! * [`command_key`]: idempotency keys;
-//! * [`charge`]: what a command takes from a person's allowance;
+//! * [`charge`]: what a command takes from a person's allowance; [`refusals`]: what was refused of late;
 //! * [`Witness`]: the state around a command, for who answers from it.
 //!
 //! Use cases call [`Executor::run`] and read states, and use nothing else here.
@@ -20,13 +20,14 @@ pub mod intent;
 pub mod load;
 #[cfg(feature = "planted")]
 mod planted;
+pub mod refusals;
 pub mod snapshot;
 pub mod stored;
 mod unit;
 mod witness;
 pub mod writer;
 
-pub use charge::{Charge, Left, Overdrawn, Quotas, Rate};
+pub use charge::{Charge, Left, MESSAGES_PER_DAY, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate, TOKENS_PER_DAY};
 pub use command_key::CommandKey;
 pub use executor::{ExecuteError, Executor, Outcome};
 pub use intent::{Beside, Intent};

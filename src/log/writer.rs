@@ -51,9 +51,9 @@ async fn write_all(pool: WarmPool, appendings: Vec<Arc<Appending>>) -> Vec<Resul
     if let [only] = appendings.as_slice() {
         return vec![append(&pool, only).await];
     }
-    // Two transactions that hold the same keys or allowances must not wait for each other.
+    // Two transactions that hold the same keys must not wait for each other.
     let mut order: Vec<usize> = (0..appendings.len()).collect();
-    order.sort_by_cached_key(|index| appendings[*index].order());
+    order.sort_by(|one, other| appendings[*one].order().cmp(&appendings[*other].order()));
     let sorted: Vec<_> = order.iter().map(|index| Arc::clone(&appendings[*index])).collect();
     match append_together(&pool, &sorted).await {
         Ok(outcomes) => {

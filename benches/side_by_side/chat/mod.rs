@@ -9,11 +9,12 @@ use super::machine::{Database, NAME, Secrets, Server, migrate};
 use super::report::Report;
 
 /// Limits that are counted and never reached, and the same not counted at all.
-const COUNTED: [(&str, &str); 7] = [
+const COUNTED: [(&str, &str); 8] = [
     ("RATE_LIMITS", "on"),
     ("RATE_LIMIT_USER_PER_MINUTE", "100000"),
     ("RATE_LIMIT_SESSION_PER_MINUTE", "100000"),
     ("RATE_LIMIT_CHANNEL_PER_MINUTE", "100000"),
+    ("COMMAND_LIMIT_USER_PER_MINUTE", "0"),
     ("QUOTA_MESSAGES_PER_DAY", "1000000000"),
     ("QUOTA_TOKENS_PER_DAY", "1000000000000"),
     ("REPLIES_AT_ONCE_PER_USER", "10000"),

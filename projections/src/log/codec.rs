@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::vault::{DataKey, Sealing, Vault, VaultError};
 
-const PERSONAL: &str = "$personal";
+/// Marks personal text that is not sealed: the only name of its object.
+pub const PERSONAL: &str = "$personal";
 const SEALED: &str = "$sealed";
 const ERASED: &str = "$erased";
 

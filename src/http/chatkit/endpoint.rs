@@ -16,7 +16,7 @@ use super::wire::{Attachment, ChatKitRequest, Page, Thread, ThreadItem, Transcri
 use super::{queries, runs};
 use crate::app::{Actor, RequestContext};
 use crate::http::Doors;
-use crate::http::auth::SignedIn;
+use crate::http::auth::Admitted;
 use crate::http::docs::failures::{refused, refuses};
 use crate::http::error::ApiError;
 use crate::http::extract::{BODY_FAILURES, context, document_key, read_up_to, too_large};
@@ -103,10 +103,7 @@ impl FromRequest<Doors> for Call {
             return Err(too_large(usual));
         }
         // A position that a query names is waited for; this protocol asks with POST.
-        if matches!(
-            request,
-            ChatKitRequest::GetThread(_) | ChatKitRequest::ListThreads(_) | ChatKitRequest::ListItems(_)
-        ) {
+        if is_query(&request) {
             wait_for_position(doors, &parts.headers).await?;
         }
         let base = Base::of(doors, &parts.headers);
@@ -122,12 +119,26 @@ impl OperationInput for Call {
     }
 }
 
+/// Whether it only reads.
+const fn is_query(request: &ChatKitRequest) -> bool {
+    matches!(
+        request,
+        ChatKitRequest::GetThread(_) | ChatKitRequest::ListThreads(_) | ChatKitRequest::ListItems(_)
+    )
+}
+
 async fn chatkit(
     State(doors): State<Doors>,
-    SignedIn(actor): SignedIn,
+    Admitted(admission): Admitted,
     call: Call,
 ) -> Result<Response, ApiError> {
     let Call { context, base, request } = call;
+    let actor = admission.actor;
+    if is_query(&request) {
+        doors.app.count_read(actor)?;
+    } else {
+        doors.app.count_command(actor)?;
+    }
     let asking = Asking { doors, actor, context, base };
     tracing::debug!(chatkit.request = request.name(), "asked");
     match request {

@@ -101,7 +101,7 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Operation) {
         operation.parameters.push(header_parameter("Verbatim-Position", description, schema));
         refuses(operation, &[400]);
     }
-    if limits::is_attempt(path) || is_query && !operation.security.is_empty() {
+    if limits::is_attempt(path) || !operation.security.is_empty() {
         refuses(operation, &[429]);
     }
     if is_command(operation) {

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::server::database::MIGRATOR;
 
+use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 use crate::support::client::Answer;
 
@@ -138,11 +139,49 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     assert!((1..=86_400).contains(&seconds), "until midnight: {seconds}");
     assert_eq!(app.events().await, events);
     send(&app, &app.person().await, None).await.is(200);
-    // The next day is another one.
+    // The next day is another one: a node that remembers no refusal lets it through at once.
     sqlx::query("UPDATE allowances SET day = day - 1").execute(&db).await.unwrap();
-    send(&app, &person, None).await.is(200);
+    let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
+    send(&other, &person, None).await.is(200);
     assert_eq!(allowance(&app, &person).await.0, 1);
+    other.stop(PATIENCE).await;
     app.end().await;
+}
+
+/// Where the sequence of positions stands.
+async fn drawn(db: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT last_value FROM events_position_seq").fetch_one(db).await.unwrap()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_before_it(db: PgPool) {
+    let quota = [("QUOTA_MESSAGES_PER_DAY", "3"), AT_ONCE];
+    let (one, two) = (TestApp::with(&db, &quota).await, TestApp::with(&db, &quota).await);
+    let person = one.person().await;
+    let body = json!({"message": "Hello"});
+    let keyed =
+        async |app: &TestApp, key: &str| app.post("/api/chat").by(&person).key(key).json(&body).send().await;
+    let nodes = [&one, &two];
+    let answers = join_all((0..20).map(|number| send(nodes[number % 2], &person, None))).await;
+    let kept = answers.iter().filter(|answer| is_taken(answer)).count();
+    assert_eq!(kept, 3, "exactly, however parallel");
+    sqlx::query("UPDATE allowances SET messages = 2").execute(&db).await.unwrap();
+    let third = TestApp::with(&db, &quota).await;
+    let first = taken(&keyed(&third, "one").await);
+    one.until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
+    let before = drawn(&db).await;
+    for app in [&one, &two, &third] {
+        for answer in join_all((0..10).map(|_| send(app, &person, None))).await {
+            answer.refused(429, "quota_exceeded");
+        }
+        keyed(app, "another").await.refused(429, "quota_exceeded");
+        assert_eq!(taken(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
+    }
+    assert_eq!(drawn(&db).await, before, "no refusal drew a position");
+    assert_eq!(allowance(&one, &person).await.0, 3);
+    third.stop(PATIENCE).await;
+    two.stop(PATIENCE).await;
+    one.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -192,6 +231,101 @@ async fn tokens_are_reserved_for_a_reply_and_settled_at_its_end(db: PgPool) {
     let model = &usage["days"][0]["models"][0];
     assert_eq!((&model["replies"], &model["tokens"]), (&json!(1), &json!(took)), "{usage}");
     app.end().await;
+}
+
+/// What was sent to the provider is charged, however late the reply is cancelled, and so is the text that came.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: PgPool) {
+    let quota = [("QUOTA_TOKENS_PER_DAY", "100000"), ("QUOTA_RESERVED_TOKENS", "100")];
+    let hanging = TestApp::with(&db, &[quota[0], quota[1], AT_ONCE, ("SCRIPTED_FAULT", "hang")]).await;
+    let person = hanging.person().await;
+    let body = json!({"message": "Words that count. ".repeat(300)});
+    let sent = async |reply: &str| -> i64 {
+        sqlx::query_scalar(
+            "SELECT sum((payload #>> '{plan,parameters,context,tokens,all}')::bigint)::bigint FROM events
+             WHERE event_type = 'reply_begun' AND payload ->> 'reply_id' = $1 AND payload ->> 'attempt' = '1'",
+        )
+        .bind(reply)
+        .fetch_one(&db)
+        .await
+        .unwrap()
+    };
+    let answer = hanging.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
+    let reply = answer["reply_id"].as_str().unwrap();
+    hanging
+        .until("the reply is begun", async || {
+            hanging.reply_events(reply).await.contains(&"reply_begun".to_owned())
+        })
+        .await;
+    let sent_first = sent(reply).await;
+    assert!(sent_first > 900, "{sent_first}");
+    let usage = hanging.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(usage["tokens"]["reserved"], sent_first, "{usage}");
+    hanging.post(&format!("/api/replies/{reply}/cancel")).by(&person).send().await.is(200);
+    let usage = hanging.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(
+        (&usage["tokens"]["used"], &usage["tokens"]["reserved"]),
+        (&json!(sent_first), &json!(0)),
+        "{usage}"
+    );
+    hanging.end().await;
+
+    for (fault, text) in [("cut", true), ("empty", false)] {
+        let faulty = [("SCRIPTED_FAULT", fault), ("REPLY_MAX_ATTEMPTS", "1"), ("REPLY_WAIT_SECONDS", "20")];
+        let app = TestApp::with(&db, &[&quota[..], &faulty].concat()).await;
+        let person = app.person().await;
+        app.post("/api/chat").by(&person).json(&body).send().await.is(500);
+        let reply: String = sqlx::query_scalar(
+            "SELECT payload ->> 'reply_id' FROM events WHERE event_type = 'reply_failed' ORDER BY position DESC LIMIT 1",
+        )
+        .fetch_one(&db)
+        .await
+        .unwrap();
+        let (_, tokens, open) = allowance(&app, &person).await;
+        assert_eq!(open, json!({}));
+        if text {
+            assert!(tokens > sent(&reply).await, "what was sent, and what came: {tokens}");
+        } else {
+            assert_eq!(tokens, 0, "nothing came");
+        }
+        app.end().await;
+    }
+}
+
+/// Whoever ends a reply settles it, also where no limits are configured.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
+    let quota = [
+        ("QUOTA_TOKENS_PER_DAY", "100000"),
+        ("QUOTA_RESERVED_TOKENS", "4000"),
+        ("REPLIES_AT_ONCE_PER_USER", "1"),
+        ("ROLES", "api,project"),
+        ("REPLY_WAIT_SECONDS", "20"),
+    ];
+    let none = [
+        ("RATE_LIMITS", "off"),
+        ("QUOTA_MESSAGES_PER_DAY", "0"),
+        ("QUOTA_TOKENS_PER_DAY", "0"),
+        ("REPLIES_AT_ONCE_PER_USER", "0"),
+    ];
+    let serves = TestApp::with(&db, &quota).await;
+    let writes = TestApp::with(&db, &none).await;
+    let person = serves.person().await;
+    let mut took = 0;
+    for _ in 0..3 {
+        // Each in a conversation of its own.
+        let answer = send(&serves, &person, None).await.is(200).value();
+        took += answer["usage"]["tokens"].as_i64().unwrap();
+        assert!(took > 0, "{answer}");
+        let (_, tokens, open) = allowance(&serves, &person).await;
+        assert_eq!((tokens, open), (took, json!({})));
+    }
+    // A node without limits makes no rows.
+    send(&writes, &writes.person().await, None).await;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM allowances").fetch_one(&db).await.unwrap();
+    assert_eq!(rows, 1);
+    writes.stop(PATIENCE).await;
+    serves.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -296,6 +430,65 @@ async fn reads_have_a_limit_of_their_own(db: PgPool) {
     app.get("/api/history").by(&other).send().await.is(200);
     send(&app, &person, None).await.is(200);
     app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn reads_through_chatkit_are_reads(db: PgPool) {
+    let limits =
+        [("RATE_LIMITS", "on"), ("READ_LIMIT_USER_PER_MINUTE", "4"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")];
+    let app = TestApp::with(&db, &limits).await;
+    let person = app.person().await;
+    let ask = async |kind: &str, params: Value| {
+        app.post("/chatkit").by(&person).json(&json!({"type": kind, "params": params})).send().await
+    };
+    let nowhere = Uuid::from_u128(7);
+    ask("threads.list", json!({})).await.is(200);
+    ask("threads.get_by_id", json!({"thread_id": nowhere})).await.is(404);
+    ask("items.list", json!({"thread_id": nowhere})).await.is(404);
+    app.get("/api/history").by(&person).send().await.is(200);
+    ask("threads.list", json!({})).await.refused(429, "rate_limited");
+    // What changes something has its own count.
+    for status in [404, 404, 429] {
+        let answer = ask("threads.update", json!({"thread_id": nowhere, "title": "x"})).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    app.end().await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
+    let limits =
+        [("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "4"), ("REPLY_WAIT_SECONDS", "20")];
+    let app = TestApp::with(&db, &limits).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let session = taken(&send(&app, &person, None).await)["session_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/history/{session}");
+    let rename = async |title: &str| {
+        app.call(Method::PATCH, &path).by(&person).json(&json!({"title": title})).send().await
+    };
+    for title in ["one", "two", "three"] {
+        rename(title).await.is(200);
+    }
+    let events = app.events().await;
+    let refused = rename("four").await;
+    refused.refused(429, "rate_limited");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    send(&app, &person, Some(&session)).await.refused(429, "rate_limited");
+    let mut socket = Socket::of(&app, &person).await;
+    socket.send(json!({"type": "read", "session_id": session, "message_id": Uuid::from_u128(7)})).await;
+    let error = socket.next_of("error", &["event"]).await;
+    assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");
+    assert_eq!(app.events().await, events);
+    // Queries and other people are let through.
+    app.get(&path).by(&person).send().await.is(200);
+    send(&app, &other, None).await.is(200);
+    app.end().await;
+    let without = TestApp::with(&db, &[limits[0], ("COMMAND_LIMIT_USER_PER_MINUTE", "0")]).await;
+    for number in 0..20 {
+        let title = json!({"title": format!("{number}")});
+        without.call(Method::PATCH, &path).by(&person).json(&title).send().await.is(200);
+    }
+    without.end().await;
 }
 
 /// What is charged is charged in the append's own transaction: a refused command costs nothing.

@@ -1,6 +1,7 @@
 //! The API over real sockets, one file per subject.
 
 mod accounts;
+mod allowances;
 mod bad_input;
 mod branches;
 mod chat;

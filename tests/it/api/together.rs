@@ -6,8 +6,10 @@ use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 use verbatim::log::CommandKey;
 use verbatim::log::append::{AppendError, Appended, Appending, Check, NewEvent};
+use verbatim::log::charge::Charged;
 use verbatim::log::writer::Writer;
 
 use verbatim::server::database::MIGRATOR;
@@ -112,4 +114,53 @@ async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db:
     }
     let written: i64 = sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&db).await.unwrap();
     assert_eq!(written, 2);
+}
+
+/// What an allowance refuses is left out of its group, and the others are not parted.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
+    let writer = writer(&db);
+    let user = Uuid::from_u128(7);
+    let charged = |stream: usize, key: Option<&str>| {
+        let entries = json!({"rates": [["user", 3]]});
+        Appending { charge: Some(Charged { user, entries }), ..pin(stream, 0, key) }
+    };
+    let appendings =
+        (0..10).map(|stream| if stream < 5 { charged(stream, None) } else { pin(stream, 0, None) });
+    let outcomes = write_all(&writer, appendings.collect()).await;
+    for (stream, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(Appended::Recorded { positions, left }) => {
+                assert_eq!((positions.len(), left.len()), (1, usize::from(stream < 5)), "{stream}");
+            }
+            Err(AppendError::Overdrawn(overdrawn)) => {
+                assert_eq!((overdrawn.policy.as_str(), stream < 5), ("user", true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 8);
+    // The first one finds nobody under way and goes alone.
+    assert!(transactions(&db).await <= 2, "{}", transactions(&db).await);
+    let head: i64 =
+        sqlx::query_scalar("SELECT last_value FROM events_position_seq").fetch_one(&db).await.unwrap();
+    assert_eq!(head, 8, "nothing was drawn for those refused");
+
+    // A key that was used goes before a refusal, in a group and alone, and is charged nothing.
+    let other = Uuid::from_u128(8);
+    let keyed = |key: &str| {
+        let entries = json!({"rates": [["user", 1]]});
+        Appending { charge: Some(Charged { user: other, entries }), ..pin(20, 0, Some(key)) }
+    };
+    let kept = writer.write(Arc::new(keyed("a"))).await;
+    assert!(matches!(kept, Ok(Appended::Recorded { .. })), "{kept:?}");
+    for outcomes in [
+        write_all(&writer, vec![keyed("a")]).await,
+        write_all(&writer, vec![pin(30, 0, None), keyed("a"), keyed("b")]).await,
+    ] {
+        let replayed = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Appended::Replayed(_)))).count();
+        let refused =
+            outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::Overdrawn(_)))).count();
+        assert_eq!((replayed, refused), (1, usize::from(outcomes.len() > 1)), "{outcomes:?}");
+    }
 }

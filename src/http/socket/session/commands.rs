@@ -104,6 +104,16 @@ impl Session {
         if sending.key.as_deref().is_some_and(|key| !is_key(key)) {
             return Some(invalid_key());
         }
+        let actor = self.admission.actor;
+        let counted = match &sending.frame {
+            ClientFrame::Follow { .. } => self.app.count_read(actor),
+            // Kept nowhere, and bounded by the frames that a socket may send.
+            ClientFrame::Typing { .. } | ClientFrame::Ping {} => Ok(()),
+            _ => self.app.count_command(actor),
+        };
+        if let Err(error) = counted {
+            return Some(error.into());
+        }
         let follows = match &sending.frame {
             ClientFrame::Message { .. } | ClientFrame::Regenerate { .. } | ClientFrame::Edit { .. } => true,
             // One that is followed already takes no other place.
