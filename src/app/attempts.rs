@@ -15,6 +15,7 @@ use moka::sync::Cache;
 use projections::warm_pool::WarmPool;
 
 use super::error::{AppError, Kind};
+use super::limits::Policy;
 use super::{Actor, App};
 use crate::config::AttemptLimits;
 
@@ -109,6 +110,13 @@ impl Attempts {
 }
 
 impl App {
+    /// What an attempt that was refused is told of the limit: how many in which time, and when it is worth trying again.
+    pub fn attempt_policy(&self, attempt: Attempt, refused: &AppError) -> Option<Policy> {
+        let (quota, seconds) = Attempts::bound(self.parts.attempts.limits?, attempt);
+        let window = Duration::from_secs(seconds.into());
+        Some(Policy { name: "address", quota, window, rest: 0, reset: refused.retry_after? })
+    }
+
     /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]).
     ///
     /// # Errors

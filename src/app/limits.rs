@@ -106,15 +106,20 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
 /// One policy as the answer's headers tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// `user`, `session` or `channel`.
+    /// `user`, `session` or `channel`; `address` of attempts.
     pub name: &'static str,
-    /// How many in a minute.
+    /// How many in a window.
     pub quota: u32,
+    /// The window.
+    pub window: Duration,
     /// How many more now.
     pub rest: u64,
     /// After how long all of it is there again; after a refusal: after how long one is.
     pub reset: Duration,
 }
+
+/// The window of each rate of messages.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The policies' names, in the order in which a message is charged for them.
 const POLICIES: [&str; 3] = ["user", "session", "channel"];
@@ -144,7 +149,7 @@ fn note_left(charge: &Charge, left: &[Left]) {
     let policy = |left: &Left| {
         let rate = charge.rates.get(left.rate)?;
         let name = POLICIES.get(left.rate)?;
-        Some(Policy { name, quota: rate.per_minute, rest: left.rest, reset: left.reset })
+        Some(Policy { name, quota: rate.per_minute, window: MINUTE, rest: left.rest, reset: left.reset })
     };
     note(left.iter().filter_map(policy).collect());
 }
@@ -153,7 +158,13 @@ fn note_refused(charge: &Charge, overdrawn: &Overdrawn) {
     let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
     note(
         refused
-            .map(|(rate, name)| Policy { name, quota: rate.per_minute, rest: 0, reset: overdrawn.wait })
+            .map(|(rate, name)| Policy {
+                name,
+                quota: rate.per_minute,
+                window: MINUTE,
+                rest: 0,
+                reset: overdrawn.wait,
+            })
             .into_iter()
             .collect(),
     );

@@ -16,8 +16,6 @@ use crate::app::limits::{NOTED, Noted, Policy};
 /// Headers of the IETF's draft on rate limits for HTTP.
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// The window of every policy.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// The routes of all doors that are open to everybody and worth trying often.
 const ATTEMPTS: [(&str, Attempt); 7] = [
@@ -39,7 +37,10 @@ pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -
         };
         let client = doors.settings.proxies.client(peer.ip(), request.headers());
         if let Err(error) = doors.app.count_attempt(attempt, &client::bucket(client)).await {
-            return ApiError::from(error).into_response();
+            let policy = doors.app.attempt_policy(attempt, &error);
+            let mut response = ApiError::from(error).into_response();
+            tell(response.headers_mut(), policy.as_slice());
+            return response;
         }
     }
     let noted = Noted::default();
@@ -66,7 +67,8 @@ fn tell(headers: &mut HeaderMap, policies: &[Policy]) {
         return;
     }
     let list = |one: fn(&Policy) -> String| policies.iter().map(one).collect::<Vec<_>>().join(", ");
-    let quota = list(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, WINDOW.as_secs()));
+    let quota =
+        list(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, policy.window.as_secs()));
     let rest = list(|policy| format!("\"{}\";r={};t={}", policy.name, policy.rest, seconds(policy.reset)));
     for (name, text) in [(RATE_LIMIT_POLICY, quota), (RATE_LIMIT, rest)] {
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -86,8 +88,11 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_in_two_headers() {
-        let policy =
-            |name, quota, rest, reset| Policy { name, quota, rest, reset: Duration::from_millis(reset) };
+        let window = Duration::from_secs(60);
+        let policy = |name, quota, rest, reset| {
+            let reset = Duration::from_millis(reset);
+            Policy { name, quota, window, rest, reset }
+        };
         let mut headers = HeaderMap::new();
         tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"user\";q=30;w=60, \"session\";q=10;w=60");

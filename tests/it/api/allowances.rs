@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use verbatim::log::CommandKey;
 use verbatim::log::append::{AppendError, Appended, Appending, append_together};
@@ -80,8 +80,7 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
         appending(Some("b"), Some(SECOND)),
         appending(Some("c"), Some(FIRST)),
     ];
-    let mut waits = JoinSet::new();
-    waits.spawn({
+    let waits = TaskTracker::new().spawn({
         let db = db.clone();
         async move { group(&db, appendings).await }
     });
@@ -96,7 +95,7 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
     let kept = append_together(&mut other, &[appending(Some("a"), None)]).await.expect("the key is free");
     assert!(matches!(kept[..], [Ok(Appended::Recorded { .. })]), "{kept:?}");
     held.commit().await.unwrap();
-    let outcomes = waits.join_next().await.unwrap().unwrap().unwrap();
+    let outcomes = waits.await.unwrap().unwrap();
     assert!(matches!(outcomes[0], Ok(Appended::Replayed(_))), "{outcomes:?}");
     assert!(
         matches!(outcomes[1..], [Ok(Appended::Recorded { .. }), Ok(Appended::Recorded { .. })]),
@@ -161,15 +160,14 @@ async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
     sqlx::query("SELECT FROM attempts FOR UPDATE").execute(&mut *held).await.unwrap();
-    let mut waits = JoinSet::new();
-    waits.spawn({
+    let waits = TaskTracker::new().spawn({
         let db = db.clone();
         async move { attempt(&db, 5.0).await }
     });
     waiting(&db, 1).await;
     sqlx::query(&format!("UPDATE attempts SET begun = {NOW}, taken = 5")).execute(&mut *held).await.unwrap();
     held.commit().await.unwrap();
-    assert!(!waits.join_next().await.unwrap().unwrap(), "the window is full");
+    assert!(!waits.await.unwrap(), "the window is full");
     let taken: f64 = sqlx::query_scalar("SELECT taken FROM attempts").fetch_one(&db).await.unwrap();
     assert!((taken - 5.0).abs() < f64::EPSILON, "{taken}");
 }

@@ -38,6 +38,20 @@ async fn allowance(app: &TestApp, person: &Person) -> (i64, i64, Value) {
         .unwrap()
 }
 
+/// Ends `two` and then `one`, when neither has work under way: a node that ends looks whether any session is left in a
+/// transaction.
+async fn end_both(two: TestApp, one: TestApp) {
+    one.until("all replies have ended", async || {
+        let owed: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(&one.db).await.unwrap();
+        owed == 0
+    })
+    .await;
+    one.caught_up().await;
+    two.stop(PATIENCE).await;
+    one.end().await;
+}
+
 /// S36: two nodes together let through what one does.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn two_nodes_share_one_count(db: PgPool) {
@@ -79,8 +93,7 @@ async fn two_nodes_share_one_count(db: PgPool) {
     let session = taken(&send(&one, &other, None).await)["session_id"].as_str().unwrap().to_owned();
     let answers = join_all((0..8).map(|number| send(nodes[number % 2], &other, Some(&session)))).await;
     assert_eq!(answers.iter().filter(|answer| is_taken(answer)).count(), 3, "the first one began it");
-    two.stop(PATIENCE).await;
-    one.end().await;
+    end_both(two, one).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -144,8 +157,7 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
     send(&other, &person, None).await.is(200);
     assert_eq!(allowance(&app, &person).await.0, 1);
-    other.stop(PATIENCE).await;
-    app.end().await;
+    end_both(other, app).await;
 }
 
 /// Where the sequence of positions stands.
@@ -179,9 +191,9 @@ async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_befor
     }
     assert_eq!(drawn(&db).await, before, "no refusal drew a position");
     assert_eq!(allowance(&one, &person).await.0, 3);
+    one.caught_up().await;
     third.stop(PATIENCE).await;
-    two.stop(PATIENCE).await;
-    one.end().await;
+    end_both(two, one).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -324,8 +336,7 @@ async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
     send(&writes, &writes.person().await, None).await;
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM allowances").fetch_one(&db).await.unwrap();
     assert_eq!(rows, 1);
-    writes.stop(PATIENCE).await;
-    serves.end().await;
+    end_both(writes, serves).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -368,6 +379,8 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     refused.refused(429, "too_many_attempts");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((60..=5400).contains(&seconds), "{seconds}");
+    assert_eq!(refused.header("ratelimit-policy"), "\"address\";q=2;w=3600");
+    assert_eq!(refused.header("ratelimit"), format!("\"address\";r=0;t={seconds}"));
 
     let body = json!({"email": person.email, "password": PASSWORD});
     let answers = join_all((0..20).map(|number| {
