@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use aggregates::quiz::ANSWERS_AS;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -242,7 +243,7 @@ fn spent(event_type: &str, payload: &Value) -> Value {
         "reply_completed" => {
             let count = |name: &str| payload["usage"][name].as_u64().unwrap_or(0);
             match count("prompt_tokens").saturating_add(count("completion_tokens")) {
-                0 => unknown(),
+                0 if payload["model"] != ANSWERS_AS => unknown(),
                 tokens => json!([reply, tokens]),
             }
         }
@@ -291,10 +292,14 @@ mod tests {
         let owner = Uuid::from_u128(7);
         let usage = |prompt: u32, completion: u32| json!({"reply_id": "r", "owner": owner, "usage": {"prompt_tokens": prompt, "completion_tokens": completion}});
         let ended = |attempt: u32, text: Value| json!({"reply_id": "r", "owner": owner, "attempt": attempt, "text": text});
+        // No provider was asked.
+        let mut quiz = usage(0, 0);
+        quiz["model"] = json!(ANSWERS_AS);
         let text = || json!({"$personal": "In May, aft"});
         for (event_type, payload, end) in [
             ("reply_completed", usage(3, 4), json!(["r", 7])),
             ("reply_completed", usage(0, 0), json!(["r", null, 0])),
+            ("reply_completed", quiz, json!(["r", 0])),
             ("reply_cancelled", ended(1, Value::Null), json!(["r", null, 0])),
             ("reply_cancelled", ended(1, text()), json!(["r", null, 3])),
             ("reply_cancelled", ended(0, Value::Null), json!(["r", 0])),

@@ -1,6 +1,7 @@
 //! A message that asks for a quiz is answered without a provider: the answer says so, and brings the quiz.
 
 use aggregates::conversation::{ConversationCommand, ReplyPlan};
+use aggregates::quiz::ANSWERS_AS;
 use projections::messages::thread::{Entry, ThreadRow};
 use serde_json::json;
 use tokio::time::Instant;
@@ -16,7 +17,6 @@ use crate::quizzes::Asked;
 
 /// Who answers, as the provenance says it.
 const PROVIDER: &str = "built-in";
-const MODEL: &str = "quiz-1";
 
 impl ReplyHandler {
     /// The quiz that the asked message asks for.
@@ -39,7 +39,7 @@ impl ReplyHandler {
         let plan = ReplyPlan {
             worker: inner.worker.clone(),
             provider: PROVIDER.to_owned(),
-            model: MODEL.to_owned(),
+            model: ANSWERS_AS.to_owned(),
             parameters: json!({}),
             prompt_versions: Vec::new(),
             input_message_ids: context.inputs.last().copied().into_iter().collect(),
@@ -54,7 +54,7 @@ impl ReplyHandler {
         let completion = Completion {
             finish: Finish::Stop,
             usage: Some(TokenUsage { prompt_tokens: 0, completion_tokens: 0 }),
-            model: MODEL.to_owned(),
+            model: ANSWERS_AS.to_owned(),
             provider_reply_id: None,
         };
         let progressed = Progressed { text, first_token: None, calls };
@@ -85,7 +85,7 @@ impl ReplyHandler {
             None => "Here is a quiz.".to_owned(),
         };
         let arguments = topic.map_or_else(|| json!({}), |topic| json!({"topic": topic.name}));
-        let call = ToolCall { call_id: MODEL.to_owned(), name: START_QUIZ.to_owned(), arguments };
+        let call = ToolCall { call_id: ANSWERS_AS.to_owned(), name: START_QUIZ.to_owned(), arguments };
         (text, vec![call])
     }
 }

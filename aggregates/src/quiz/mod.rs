@@ -17,5 +17,8 @@ pub use error::{QuestionFault, QuizError};
 pub use event::{Choice, Question, QuizEvent};
 pub use view::{AnswerStatus, Answered, QuestionView, QuizView};
 
+/// The model that an answer names which brings a quiz and was made without a provider.
+pub const ANSWERS_AS: &str = "quiz-1";
+
 #[cfg(test)]
 mod tests;
