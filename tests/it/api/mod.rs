@@ -2,6 +2,7 @@
 
 mod accounts;
 mod allowances;
+mod attempts;
 mod bad_input;
 mod branches;
 mod chat;
@@ -15,6 +16,7 @@ mod logins;
 mod openai;
 mod positions;
 mod quizzes;
+mod quotas;
 mod sealed;
 mod service;
 mod snapshots;
