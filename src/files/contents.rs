@@ -36,12 +36,12 @@ pub enum Content {
         /// Whether the text goes on.
         cut: bool,
     },
-    /// An image; [`bytes`] reads it.
+    /// An image; [`bytes()`] reads it.
     Image {
         /// How many pixels across and down, where that is known.
         pixels: Option<(u32, u32)>,
     },
-    /// A PDF document; [`bytes`] reads it.
+    /// A PDF document; [`bytes()`] reads it.
     Pdf,
     /// A text of which nothing more may be taken.
     TooMuch,

@@ -4,7 +4,7 @@
 //! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
 //! one attempt: who is asked ([`policy`], `attempt`) → what there is ([`material`]) → context ([`context`]) → `BeginReply` → provider → live
 //! feed → `record` (what it came to), with the tools that may be called (`tools`) and, beside it, a title (`title`), seen in traces
-//! as [`traced`] has it; [`sweeper`] ends what has
+//! as `traced` has it; [`sweeper`] ends what has
 //! run out of time. The handler does not know how its job came to it.
 
 mod attempt;

@@ -1,7 +1,7 @@
 //! Tokens as the models count them, and what a model can read.
 //!
 //! The vocabulary is that of the model asked: `o200k` from gpt-4o on, `cl100k` before. Models of other families have vocabularies
-//! of their own; for those `o200k` counts, and a quarter is added ([`FACTOR_OTHERS`]), because a vocabulary that knows fewer words
+//! of their own; for those `o200k` counts, and a quarter is added (`FACTOR_OTHERS`), because a vocabulary that knows fewer words
 //! needs more tokens. A vocabulary is loaded when the first prompt needs it, once for the process, and stays.
 
 use std::time::Instant;
