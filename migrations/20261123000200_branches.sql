@@ -5,8 +5,6 @@ ALTER TABLE items ADD COLUMN branch integer NOT NULL DEFAULT 0;
 -- Whether it is not on the path of the active branch. Since when does not matter, and would depend on how events fall into batches.
 ALTER TABLE messages ADD COLUMN elsewhere boolean NOT NULL DEFAULT false;
 ALTER TABLE items ADD COLUMN elsewhere boolean NOT NULL DEFAULT false;
-UPDATE messages SET elsewhere = true WHERE left_at IS NOT NULL;
-UPDATE items SET elsewhere = true WHERE left_at IS NOT NULL;
 ALTER TABLE messages DROP COLUMN left_at;
 ALTER TABLE items DROP COLUMN left_at;
 
@@ -62,61 +60,17 @@ CREATE TABLE conversation_branches (
     PRIMARY KEY (conversation_id, branch)
 );
 
--- Logs that were written before: what was left behind stands on branches too. Going back began a branch each time.
-CREATE TEMPORARY TABLE rewound ON COMMIT DROP AS
-    SELECT c.conversation_id, e.position, (e.payload ->> 'message_id')::uuid AS message_id,
-           (e.payload ->> 'message_position')::bigint AS fork_position, (e.payload ->> 'at')::timestamptz AS at,
-           row_number() OVER (PARTITION BY c.conversation_id ORDER BY e.position)::integer AS branch
-    FROM conversations AS c JOIN events AS e ON e.aggregate_type = 'conversation'
-        AND e.aggregate_id = c.conversation_id::text AND e.event_type = 'conversation_rewound'
-    WHERE c.rewound_at IS NOT NULL
-        AND e.position <= (SELECT position FROM checkpoints WHERE projection = 'messages');
--- begin: what stands where
-UPDATE messages AS m SET branch = (SELECT count(*) FROM rewound AS r
-                                   WHERE r.conversation_id = m.conversation_id AND r.position < m.position)
-WHERE m.conversation_id IN (SELECT conversation_id FROM rewound);
-UPDATE items AS i SET branch = (SELECT count(*) FROM rewound AS r
-                                WHERE r.conversation_id = i.conversation_id AND r.position < i.position)
-WHERE i.conversation_id IN (SELECT conversation_id FROM rewound);
-INSERT INTO branches (conversation_id, branch, edited, shared, active)
-    SELECT DISTINCT conversation_id, 0, false, 0, false FROM rewound;
-INSERT INTO branches (conversation_id, branch, parent, fork_position, message_id, edited, forked_after, shared, position,
-                      created_at, active)
-    SELECT r.conversation_id, r.branch, m.branch, r.fork_position, r.message_id, false, r.message_id,
-           -- What stood up to there, and had not been left behind by an earlier one.
-           (SELECT count(*) FROM messages AS s
-            WHERE s.conversation_id = r.conversation_id AND s.position <= r.fork_position
-                AND NOT EXISTS (SELECT FROM rewound AS e
-                                WHERE e.conversation_id = r.conversation_id AND e.position < r.position
-                                    AND s.position > e.fork_position AND s.position < e.position)),
-           r.position, r.at,
-           r.branch = (SELECT max(last.branch) FROM rewound AS last WHERE last.conversation_id = r.conversation_id)
-    FROM rewound AS r JOIN messages AS m USING (message_id);
-INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
-    SELECT conversation_id, message_id, CASE WHEN round = 1 THEN sent_at ELSE position END,
-           CASE WHEN round = 1 THEN sent_on
-                ELSE (SELECT count(*) FROM rewound AS r
-                      WHERE r.conversation_id = asked.conversation_id AND r.position < asked.position) END,
-           reply_id, model
-    FROM (SELECT m.conversation_id, m.message_id, m.position AS sent_at, m.branch AS sent_on, e.position,
-                 (e.payload ->> 'reply_id')::uuid AS reply_id, e.payload ->> 'model' AS model,
-                 row_number() OVER (PARTITION BY m.message_id ORDER BY e.position) AS round,
-                 count(*) OVER (PARTITION BY m.message_id) AS rounds
-          FROM (SELECT DISTINCT conversation_id FROM rewound) AS c
-              JOIN events AS e ON e.aggregate_type = 'conversation' AND e.aggregate_id = c.conversation_id::text
-                  AND e.event_type = 'reply_requested'
-                  AND e.position <= (SELECT position FROM checkpoints WHERE projection = 'messages')
-              JOIN messages AS m ON m.message_id = (e.payload ->> 'message_id')::uuid) AS asked
-    WHERE rounds > 1;
-INSERT INTO conversation_branches (conversation_id, branch, message_count, last_message)
-    SELECT r.conversation_id, r.branch - 1,
-           (SELECT count(*) FROM messages AS m WHERE m.conversation_id = r.conversation_id AND m.position < r.position),
-           (SELECT left(m.text, 200) FROM messages AS m WHERE m.conversation_id = r.conversation_id AND m.position < r.position
-            ORDER BY m.position DESC LIMIT 1)
-    FROM rewound AS r;
-UPDATE conversations AS c SET branch = (SELECT max(r.branch) FROM rewound AS r WHERE r.conversation_id = c.conversation_id)
-WHERE c.conversation_id IN (SELECT conversation_id FROM rewound);
--- end
+-- Logs that were written before: what going back left behind stands on branches too. Where anybody went back, both models are
+-- made anew from the log, from the next start on.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM events WHERE event_type = 'conversation_rewound') THEN
+        DELETE FROM messages;
+        DELETE FROM items;
+        DELETE FROM conversations;
+        UPDATE checkpoints SET position = 0 WHERE projection IN ('conversations', 'messages');
+    END IF;
+END $$;
 
 DO $$
 BEGIN

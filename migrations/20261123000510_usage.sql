@@ -14,8 +14,7 @@ CREATE TABLE usage_models (
     replies           bigint NOT NULL,
     prompt_tokens     bigint NOT NULL,
     completion_tokens bigint NOT NULL,
-    -- NULL: no price was known.
-    cost_micros       bigint,
+    cost_micros       bigint NOT NULL,
     PRIMARY KEY (user_id, day, model)
 );
 

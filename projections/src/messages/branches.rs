@@ -37,6 +37,8 @@ pub(super) struct Standing {
     active: BTreeMap<Uuid, i32>,
     /// The conversations in which a message was asked again.
     asked_again: BTreeSet<Uuid>,
+    /// The conversations that have ended. Their rows go; what still comes stands on no branch that was.
+    deleted: BTreeSet<Uuid>,
 }
 
 /// Whether an event reads or changes rows of messages that came before it, which have to be written by then.
@@ -84,7 +86,7 @@ pub(crate) fn number(branch: u32) -> i32 {
 impl Standing {
     /// The branch on which the next row of a conversation stands; none: the one that the rows say.
     pub(super) fn branch_of(&self, conversation: Uuid) -> Option<i32> {
-        self.active.get(&conversation).copied()
+        if self.deleted.contains(&conversation) { Some(0) } else { self.active.get(&conversation).copied() }
     }
 
     /// Takes in what an event does to the branches of its conversation; nothing for most events.
@@ -130,8 +132,9 @@ impl Standing {
                 asked_again(connection, (position, active), (*message_id, *reply_id), model.as_deref()).await
             }
             ConversationEvent::ConversationDeleted { .. } => {
-                // What comes after it stands on no branch that was.
-                self.active.insert(conversation, 0);
+                self.active.remove(&conversation);
+                self.asked_again.remove(&conversation);
+                self.deleted.insert(conversation);
                 Ok(())
             }
             ConversationEvent::ConversationStarted { .. }

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
 
-use crate::events::{ADA, minute};
+use crate::events::{ADA, TALK, deleted, minute, sent, started};
 use crate::history::{history, quiz_history};
 use crate::support::{Log, read_all, rows_of};
 
@@ -80,6 +80,22 @@ async fn rows_after(
     }
     transaction.rollback().await.unwrap();
     rows
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn what_comes_after_the_end_of_a_conversation_stands_the_same_wherever_batches_end(pool: PgPool) {
+    let log = Log::new(&pool);
+    let mut random = StdRng::seed_from_u64(1);
+    // A quiz that was begun while its conversation was deleted.
+    log.append(&[started(TALK, None, 0), sent(TALK, 1, "Hello", 0)]).await;
+    log.append(&[deleted(TALK, 1)]).await;
+    log.append(&quiz_history(&mut random, TALK, 1)[0]).await;
+    let events = read_all(&log.reader).await;
+    for projection in models::all() {
+        let whole = rows_after(&pool, projection.as_ref(), &events, || BATCH).await;
+        let single = rows_after(&pool, projection.as_ref(), &events, || 1).await;
+        assert_eq!(single, whole, "{}", projection.name());
+    }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]

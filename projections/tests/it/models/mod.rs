@@ -4,6 +4,7 @@ mod branches;
 mod conversations;
 mod files;
 mod messages;
+mod paths;
 mod pending_replies;
 mod replies;
 mod usage;

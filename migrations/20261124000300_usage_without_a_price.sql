@@ -1,0 +1,2 @@
+-- NULL: no price was known.
+ALTER TABLE usage_models ALTER COLUMN cost_micros DROP NOT NULL;

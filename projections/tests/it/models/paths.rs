@@ -1,0 +1,122 @@
+//! The path of every branch, against what the log alone tells.
+
+use std::collections::BTreeMap;
+
+use aggregates::Event;
+use aggregates::conversation::ConversationEvent;
+use aggregates::ids::MessageId;
+use projections::messages::query::before;
+use projections::messages::tree;
+use projections::models;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::events::ADA;
+use crate::history::history;
+use crate::support::Log;
+
+/// What stands in each conversation, as the log alone tells it: for every branch the ids of its messages.
+#[derive(Default)]
+struct Told {
+    rows: Vec<(Uuid, i64, u32)>,
+    forks: BTreeMap<u32, (u32, i64)>,
+    active: u32,
+}
+
+impl Told {
+    fn read(&mut self, position: i64, event: &ConversationEvent) {
+        use ConversationEvent as E;
+        let (fork, row) = match event {
+            E::MessageSent { message_id, .. } => (None, Some(message_id.uuid())),
+            E::ReplyCompleted { answer_id, text, items, .. } => {
+                let silent = text.as_ref().known().is_some_and(|text| text.as_str().is_empty());
+                (None, (!silent || items.is_empty()).then(|| answer_id.uuid()))
+            }
+            E::ReplyFailed { reply_id, text: Some(_), .. }
+            | E::ReplyCancelled { reply_id, text: Some(_), .. } => {
+                (None, Some(MessageId::answering(*reply_id).uuid()))
+            }
+            E::BranchBegun { branch, parent, fork_position, .. } => {
+                (Some((*branch, *parent, *fork_position)), None)
+            }
+            E::ConversationRewound { message_id, message_position, .. } => {
+                let of = self.rows.iter().find(|(id, ..)| *id == message_id.uuid());
+                let next = u32::try_from(self.forks.len()).unwrap() + 1;
+                (Some((next, of.map_or(0, |(.., branch)| *branch), *message_position)), None)
+            }
+            E::BranchSwitched { branch, .. } => {
+                self.active = *branch;
+                (None, None)
+            }
+            _ => (None, None),
+        };
+        if let Some((branch, parent, fork)) = fork {
+            self.forks.insert(branch, (parent, fork.min(position - 1)));
+            self.active = branch;
+        }
+        self.rows.extend(row.map(|id| (id, position, self.active)));
+    }
+
+    fn path(&self, branch: u32) -> Vec<Uuid> {
+        let on = |(_, position, of): &&(Uuid, i64, u32)| {
+            let (mut at, mut upto) = (branch, i64::MAX);
+            while at != *of {
+                let Some((parent, fork)) = self.forks.get(&at) else { return false };
+                (at, upto) = (*parent, upto.min(*fork));
+            }
+            *position <= upto
+        };
+        self.rows.iter().filter(on).map(|(id, ..)| *id).collect()
+    }
+}
+
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
+    let log = Log::new(&pool);
+    let seed: u64 = rand::rng().random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let running = log.run(models::all());
+    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let mut end = 0;
+    for _ in 0..20 {
+        for events in history(&mut random, 120) {
+            let positions = log.append(&events).await;
+            for (event, position) in events.iter().zip(&positions) {
+                let Event::Conversation(event) = event else { continue };
+                let conversation = event.conversation_id().uuid();
+                if matches!(event, ConversationEvent::ConversationDeleted { .. }) {
+                    told.remove(&conversation);
+                } else {
+                    told.entry(conversation).or_default().read(*position, event);
+                }
+                end = *position;
+            }
+        }
+    }
+    running.reach(end).await;
+    running.stop().await;
+    let mut branches = 0;
+    for (conversation, told) in &told {
+        let (count, active) = (u32::try_from(told.forks.len()).unwrap() + 1, told.active);
+        assert!(tree::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
+        for branch in 0..count {
+            let mut page =
+                tree::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000).await.unwrap();
+            page.reverse();
+            let ids: Vec<Uuid> = page.iter().map(|row| row.message_id).collect();
+            assert_eq!(ids, told.path(branch), "seed {seed}, branch {branch} of {conversation}");
+            branches += 1;
+        }
+        let mut shown = before(&pool, *conversation, i64::MAX, 1_000).await.unwrap();
+        shown.reverse();
+        let ids: Vec<Uuid> = shown.iter().map(|row| row.message_id).collect();
+        assert_eq!(ids, told.path(active), "seed {seed}");
+        let counted: Vec<i64> =
+            tree::branches(&pool, *conversation).await.unwrap().iter().map(|row| row.message_count).collect();
+        let expected: Vec<i64> = (0..count).map(|branch| told.path(branch).len() as i64).collect();
+        assert_eq!(counted, expected, "seed {seed}");
+    }
+    assert!(branches > 20, "seed {seed}: {branches} branches are too few to tell anything");
+}
