@@ -13,7 +13,7 @@ use projections::users::query::UserRow;
 use projections::{models, users};
 use serde_json::json;
 
-use super::{Actor, App, AppError, Kind, RequestContext};
+use super::{Actor, App, AppError, RequestContext};
 use crate::auth::lockout::Settled;
 use crate::auth::logins::{EndReason, LoginRow};
 use crate::auth::passwords::{PasswordError, Verdict};
@@ -208,7 +208,7 @@ impl App {
         }
         let tokens = self.start_login(user, credential.epoch, device.as_deref()).await?;
         metrics::counter!("verbatim_sign_ins_total", "outcome" => "accepted").increment(1);
-        Ok(SignedIn { user: self.known(user).await?, tokens, position: None })
+        Ok(SignedIn { user: self.user(user).await?, tokens, position: None })
     }
 
     /// Exchanges a refresh token for new tokens.
@@ -222,7 +222,7 @@ impl App {
         match parts.logins.rotate(&presented, &fresh).await? {
             Rotation::Rotated { login, user, again: _ } => {
                 let tokens = self.tokens(user, login, &fresh, parts.clock.now())?;
-                Ok(SignedIn { user: self.known(user).await?, tokens, position: None })
+                Ok(SignedIn { user: self.user(user).await?, tokens, position: None })
             }
             Rotation::Reuse { .. } | Rotation::Expired { .. } | Rotation::Unknown => {
                 Err(AppError::invalid_token())
@@ -294,19 +294,6 @@ impl App {
         match parts.executor.state::<User>(&user.to_string()).await?.id() {
             Some(_) => Err(AppError::unavailable(anyhow::anyhow!("the users are behind the log"))),
             None => Err(AppError::not_found()),
-        }
-    }
-
-    /// The profile of somebody whose account is known to be there, though the read model may not have it yet: it may have been
-    /// made at another process a moment ago.
-    async fn known(&self, user: UserId) -> Result<UserRow, AppError> {
-        match self.user(user).await {
-            Err(error) if error.kind == Kind::NotFound => {
-                let head = self.parts.reader.last_settled().await.map_err(AppError::unavailable)?;
-                self.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
-                self.user(user).await
-            }
-            found => found,
         }
     }
 

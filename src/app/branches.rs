@@ -186,7 +186,11 @@ impl App {
         let (owner, id, before) = (actor.user.uuid(), conversation.uuid(), before.unwrap_or(i64::MAX));
         let pool = &self.parts.pool;
         if tree::is_active(pool, id, branch).await? {
-            return self.messages(actor, conversation, Some(before), limit).await;
+            let page = self.messages(actor, conversation, Some(before), limit).await?;
+            // Somebody may have switched to another one meanwhile, and the page be of that.
+            if tree::is_active(pool, id, branch).await? {
+                return Ok(page);
+            }
         }
         let page = tree::page(pool, owner, (id, branch), before, limit + 1).await?;
         if page.is_empty() {

@@ -103,10 +103,22 @@ pub struct QuotaConfig {
 
 impl QuotaConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
+        let tokens_per_day = reader.number("QUOTA_TOKENS_PER_DAY", 1_000_000, 0..=1_000_000_000_000)?;
+        let reserved_tokens = reader.number("QUOTA_RESERVED_TOKENS", 2_000, 0..=1_000_000)?;
+        // Else the first message of a day would be too much for it.
+        if tokens_per_day > 0 && reserved_tokens > tokens_per_day {
+            return Err(ConfigError::Order {
+                name: "QUOTA_RESERVED_TOKENS",
+                value: reserved_tokens,
+                relation: "at most",
+                other: "QUOTA_TOKENS_PER_DAY",
+                limit: tokens_per_day,
+            });
+        }
         Ok(Self {
             messages_per_day: reader.number("QUOTA_MESSAGES_PER_DAY", 1_000, 0..=1_000_000_000)?,
-            tokens_per_day: reader.number("QUOTA_TOKENS_PER_DAY", 1_000_000, 0..=1_000_000_000_000)?,
-            reserved_tokens: reader.number("QUOTA_RESERVED_TOKENS", 2_000, 0..=1_000_000)?,
+            tokens_per_day,
+            reserved_tokens,
             at_once: reader.count("REPLIES_AT_ONCE_PER_USER", 3, 0..=10_000)?,
         })
     }
@@ -134,7 +146,7 @@ impl AttemptLimits {
     pub(super) fn read(reader: &mut Reader<'_>, on: bool) -> Result<Option<Self>, ConfigError> {
         let limits = Self {
             sign_ins: reader.count("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", 30, 1..=100_000)?,
-            registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 20, 1..=100_000)?,
+            registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 5, 1..=100_000)?,
             refreshes: reader.count("REFRESH_LIMIT_ADDRESS_PER_MINUTE", 120, 1..=100_000)?,
             resets: reader.count("RESET_LIMIT_ADDRESS_PER_HOUR", 10, 1..=100_000)?,
             reads: reader.count("READ_LIMIT_USER_PER_MINUTE", 600, 1..=1_000_000)?,

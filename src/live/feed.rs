@@ -154,8 +154,7 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
     progress.wait(MODELS, until, CATCH_UP).await;
     if !counted {
         let missed = messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await?;
-        // What was left behind is among what the client shows: it has to look again.
-        if missed > MOST_MISSED || conversations::query::rewound_since(&pool, user, after).await? {
+        if missed > MOST_MISSED {
             return Ok(Page::TooMuch);
         }
     }
@@ -164,6 +163,10 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
     // What is remembered of how far they are may be a moment behind a crash of the database; this was read with the rows.
     if stands < until {
         return Ok(Page::Behind);
+    }
+    // What was left behind is among what the client shows: it has to look again. Only now, when nothing up to there is still to come.
+    if !counted && conversations::query::rewound_since(&pool, user, after).await? {
+        return Ok(Page::TooMuch);
     }
     // Without any, there is nothing more.
     let end = rows.last().map_or(until, |row| row.position);

@@ -58,6 +58,9 @@ impl Refusals {
         }
         Overdrawn::OF_REPLIES.iter().find_map(|policy| {
             let known = self.known(charged.user, policy)?;
+            if charged.ends() && is_lifted_by_ends(&known) {
+                return None;
+            }
             conversations.iter().all(|one| !known.except.iter().any(|owed| owed == one)).then_some(known)
         })
     }
@@ -127,6 +130,18 @@ mod tests {
             refusals.ended(user);
             assert_eq!(refusals.of_replies(&opening(user, "c")).is_some(), stays, "{seconds}");
         }
+    }
+
+    #[test]
+    fn what_ends_a_reply_itself_is_held_against_no_reply() {
+        let (refusals, user) = (Refusals::default(), Uuid::from_u128(1));
+        let entries = json!({"opens": [["next", "c", 0]], "ends": [["reply", null, 0]]});
+        let instead = Charged { user, entries };
+        refusals.remember(user, &overdrawn(TOKENS_PER_DAY, 5, &[]));
+        refusals.remember(user, &overdrawn(REPLIES_AT_ONCE, 5, &["a"]));
+        assert_eq!(refusals.of_replies(&instead), None, "it gives back what it takes");
+        refusals.remember(user, &overdrawn(TOKENS_PER_DAY, 4_000, &[]));
+        assert!(refusals.of_replies(&instead).is_some(), "what is used is not given back");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod event;
 mod event_names;
 mod items;
 mod reply;
+mod view;
 
 pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
 pub use branches::MAX_BRANCHES;
