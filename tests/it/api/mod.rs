@@ -4,6 +4,7 @@ mod accounts;
 mod allowances;
 mod attempts;
 mod bad_input;
+mod branch_commands;
 mod branches;
 mod chat;
 mod erasure;

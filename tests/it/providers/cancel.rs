@@ -13,7 +13,7 @@ use crate::support::app::{Person, TestApp};
 use crate::support::client::Sse;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// How soon the provider's call has to be dropped.
+/// How soon the provider's call has to be dropped. The tests that hold it to that run alone (`.config/nextest.toml`).
 const DROPPED: Duration = Duration::from_secs(2);
 /// Both protocols.
 const APIS: [&str; 2] = ["responses", "chat_completions"];
@@ -175,7 +175,7 @@ async fn a_slow_reply_is_made_once_although_its_message_waits_long(db: PgPool) {
         ("OPENAI_API_KEY", KEY),
         ("OPENAI_BASE_URL", url.0.as_str()),
         ("NATS_URL", url.1.as_str()),
-        ("PROVIDER_IDLE_SECONDS", "1"),
+        ("PROVIDER_IDLE_SECONDS", "5"),
         ("CHAT_TITLES", "off"),
     ];
     let one = TestApp::with(&db, &variables).await;

@@ -405,6 +405,7 @@ CHATKIT = {
     "items.feedback": give_feedback,
     "attachments.create": announce,
     "attachments.delete": lambda params: params.update(attachment_id=note()),
+    "input.transcribe": lambda params: None,
 }
 
 

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use verbatim::ai::{Api, Completion, Finish, Limits, Parameters, Piece, Prompt, TokenUsage, ToolCall};
 
 use super::{APIS, call, call_within, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, MODEL, OpenAiServer};
+
+/// An idle limit that no pause comes near, on a machine with much else to do, and that the whole outlasts several times.
+const IDLE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(125);
+const PIECES: usize = 20;
 
 #[tokio::test]
 async fn a_reply_streams_in_and_ends_with_what_it_cost() {
@@ -114,12 +120,10 @@ async fn each_piece_arrives_when_it_is_said() {
 
 #[tokio::test]
 async fn a_slow_but_steady_reply_outlives_the_idle_limit_many_times() {
-    let deltas: Vec<String> = (0..20).map(|number| format!("{number} ")).collect();
-    let limits = Limits { idle: Duration::from_millis(150), ..Limits::default() };
-    for api in APIS {
-        let pause = Duration::from_millis(15);
-        let slow = Act::Reply { deltas: deltas.clone(), pause, ending: Ending::Completed };
-        let (text, end) = call_within(api, slow, limits).await;
+    let deltas: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
+    let limits = Limits { idle: IDLE, ..Limits::default() };
+    let slow = Act::Reply { deltas: deltas.clone(), pause: PAUSE, ending: Ending::Completed };
+    for (text, end) in join_all(APIS.map(|api| call_within(api, slow.clone(), limits))).await {
         assert_eq!(text, deltas.concat());
         assert!(end.is_ok(), "{end:?}");
     }
@@ -127,12 +131,10 @@ async fn a_slow_but_steady_reply_outlives_the_idle_limit_many_times() {
 
 #[tokio::test]
 async fn a_provider_that_says_it_is_still_at_it_is_waited_for() {
-    let short = Duration::from_millis(150);
-    let limits = Limits { first_byte: short, idle: short, ..Limits::default() };
-    for api in APIS {
-        let act = Act::Comments { count: 20, pause: Duration::from_millis(20) };
-        let (text, end) = call_within(api, act, limits).await;
-        assert_eq!((text.as_str(), end.is_ok()), ("late", true), "{api:?}");
+    let limits = Limits { first_byte: IDLE, idle: IDLE, ..Limits::default() };
+    let act = Act::Comments { count: PIECES, pause: PAUSE };
+    for (text, end) in join_all(APIS.map(|api| call_within(api, act.clone(), limits))).await {
+        assert_eq!((text.as_str(), end.is_ok()), ("late", true), "{end:?}");
     }
 }
 
