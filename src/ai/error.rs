@@ -33,6 +33,8 @@ pub enum ProviderError {
     Unavailable {
         /// The HTTP status, if there was one.
         status: Option<u16>,
+        /// How long the provider asks to wait, as it said it: the caller caps it.
+        retry_after: Option<Duration>,
     },
     /// A time limit ran out.
     #[error("the provider took too long ({0:?})")]
@@ -55,6 +57,9 @@ pub enum ProviderError {
     /// The conversation does not fit into what the model reads.
     #[error("the conversation is too long for the model")]
     ContextTooLong,
+    /// The request is larger than what this account may send at once; the model itself might have read it.
+    #[error("the request is larger than the provider's account may send at once")]
+    RequestTooLarge,
     /// The provider refuses the request as it stands.
     #[error("the provider refused the request")]
     BadRequest,
@@ -73,6 +78,12 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// [`Unavailable`](Self::Unavailable) that asks for no wait.
+    #[must_use]
+    pub const fn unavailable(status: Option<u16>) -> Self {
+        Self::Unavailable { status, retry_after: None }
+    }
+
     /// Whether the same call may go well when it is made again.
     ///
     /// [`BadResponse`](Self::BadResponse) is not among these: an answer in the wrong shape mostly means a
@@ -89,6 +100,7 @@ impl ProviderError {
             | Self::ModelUnknown
             | Self::ContentFilter
             | Self::ContextTooLong
+            | Self::RequestTooLarge
             | Self::BadRequest
             | Self::BadResponse
             | Self::Unsupported
@@ -106,6 +118,7 @@ impl ProviderError {
             | Self::KeyInvalid
             | Self::QuotaExceeded
             | Self::ModelUnknown
+            | Self::RequestTooLarge
             | Self::BadResponse
             | Self::Unsupported
             | Self::Cut => true,
@@ -117,8 +130,10 @@ impl ProviderError {
     /// Whether it counts towards opening the provider's circuit: what is wrong would be wrong for every question.
     #[must_use]
     pub fn speaks_against_the_provider(&self) -> bool {
-        // A model that is unknown may be so for one wish only, and what one cannot do others are not asked for.
-        self.another_may_do_better() && !matches!(self, Self::ModelUnknown | Self::Unsupported)
+        // A model that is unknown may be so for one wish only, a smaller request may go well, and what one cannot do others are
+        // not asked for.
+        self.another_may_do_better()
+            && !matches!(self, Self::ModelUnknown | Self::RequestTooLarge | Self::Unsupported)
     }
 
     /// Whether it stays as it is until somebody changes the configuration or pays.
@@ -140,6 +155,7 @@ impl ProviderError {
             Self::ModelUnknown => "model_unknown",
             Self::ContentFilter => "content_filter",
             Self::ContextTooLong => "context_too_long",
+            Self::RequestTooLarge => "request_too_large",
             Self::BadRequest => "bad_request",
             Self::BadResponse => "bad_response",
             Self::Cut => "cut",
@@ -151,7 +167,10 @@ impl ProviderError {
     /// How long the provider asks to wait before another try.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited { retry_after } = self { *retry_after } else { None }
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 }
 
@@ -163,7 +182,7 @@ mod tests {
     fn only_what_may_pass_by_itself_is_tried_again() {
         let again = [
             ProviderError::RateLimited { retry_after: None },
-            ProviderError::Unavailable { status: Some(500) },
+            ProviderError::unavailable(Some(500)),
             ProviderError::Timeout(TimeoutKind::Connect),
             ProviderError::Timeout(TimeoutKind::FirstByte),
             ProviderError::Timeout(TimeoutKind::Idle),
@@ -177,6 +196,7 @@ mod tests {
             ProviderError::ModelUnknown,
             ProviderError::ContentFilter,
             ProviderError::ContextTooLong,
+            ProviderError::RequestTooLarge,
             ProviderError::BadRequest,
             ProviderError::BadResponse,
             ProviderError::Unsupported,
@@ -203,7 +223,7 @@ mod tests {
         }
         for error in [
             ProviderError::RateLimited { retry_after: None },
-            ProviderError::Unavailable { status: None },
+            ProviderError::unavailable(None),
             ProviderError::Timeout(TimeoutKind::Connect),
             ProviderError::KeyInvalid,
             ProviderError::QuotaExceeded,
@@ -212,15 +232,19 @@ mod tests {
         ] {
             assert!(error.another_may_do_better() && error.speaks_against_the_provider(), "{error:?}");
         }
-        assert!(ProviderError::ModelUnknown.another_may_do_better());
-        assert!(!ProviderError::ModelUnknown.speaks_against_the_provider());
+        for error in [ProviderError::ModelUnknown, ProviderError::RequestTooLarge] {
+            assert!(error.another_may_do_better() && !error.speaks_against_the_provider(), "{error:?}");
+        }
     }
 
     #[test]
-    fn only_a_rate_limit_carries_a_wait() {
+    fn a_rate_limit_and_a_provider_that_is_away_carry_a_wait() {
         let wait = Duration::from_secs(2);
         assert_eq!(ProviderError::RateLimited { retry_after: Some(wait) }.retry_after(), Some(wait));
         assert_eq!(ProviderError::RateLimited { retry_after: None }.retry_after(), None);
-        assert_eq!(ProviderError::Unavailable { status: Some(503) }.retry_after(), None);
+        let away = ProviderError::Unavailable { status: Some(503), retry_after: Some(wait) };
+        assert_eq!(away.retry_after(), Some(wait));
+        assert_eq!(ProviderError::unavailable(Some(503)).retry_after(), None);
+        assert_eq!(ProviderError::Cut.retry_after(), None);
     }
 }

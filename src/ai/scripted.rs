@@ -172,7 +172,7 @@ impl Provider for Scripted {
                 paced(words, words_per_second, Some(end))
             }
             Fault::RateLimited => failed(ProviderError::RateLimited { retry_after: None }),
-            Fault::ServerError => failed(ProviderError::Unavailable { status: Some(500) }),
+            Fault::ServerError => failed(ProviderError::unavailable(Some(500))),
             Fault::Hang => stream::pending().boxed(),
             Fault::Cut => {
                 let (mut words, _) = script(&prompt);

@@ -123,7 +123,7 @@ async fn words_come_at_the_pace_that_is_set() {
 async fn each_fault_is_what_it_says() {
     let whole = all(&failing("none"), hello()).await;
     assert_eq!(all(&failing("429"), hello()).await, [Err(ProviderError::RateLimited { retry_after: None })]);
-    assert_eq!(all(&failing("500"), hello()).await, [Err(ProviderError::Unavailable { status: Some(500) })]);
+    assert_eq!(all(&failing("500"), hello()).await, [Err(ProviderError::unavailable(Some(500)))]);
 
     let cut = all(&failing("cut"), hello()).await;
     assert_eq!(cut, whole[..(whole.len() - 1) / 2]);

@@ -1,7 +1,7 @@
 //! How often those may try who are not signed in, by the address they come from; and how often a person may ask for something.
 //!
-//! Attempts are counted in the database, one count for all nodes. What is counted under is a keyed hash of the address: the
-//! table holds no addresses. Reads and commands are many and cheap, so each node counts them for itself; what costs a
+//! Attempts are counted in the database, one count for all nodes. What is counted under is a keyed hash of the address, or of
+//! the person: the table holds no addresses. Reads and commands are many and cheap, so each node counts them for itself; what costs a
 //! provider's money is counted with the message, see [`super::limits`].
 
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use moka::sync::Cache;
 use projections::warm_pool::WarmPool;
 
 use super::error::{AppError, Kind};
-use super::limits::Policy;
+use super::limits::{Policy, note};
 use super::{Actor, App};
 use crate::config::AttemptLimits;
 
@@ -37,6 +37,8 @@ pub enum Attempt {
     Refresh,
     /// To reset a password, or to have that begun.
     Reset,
+    /// To take another name or address: the answer tells whether somebody has it.
+    Claim,
 }
 
 impl Attempt {
@@ -46,6 +48,15 @@ impl Attempt {
             Self::Register => "register",
             Self::Refresh => "refresh",
             Self::Reset => "reset",
+            Self::Claim => "claim",
+        }
+    }
+
+    /// What it is counted by, as answers name it.
+    const fn policy(self) -> &'static str {
+        match self {
+            Self::SignIn | Self::Register | Self::Refresh | Self::Reset => "address",
+            Self::Claim => "names",
         }
     }
 }
@@ -105,6 +116,8 @@ impl Attempts {
             Attempt::Register => (limits.registrations, HOUR),
             Attempt::Refresh => (limits.refreshes, MINUTE),
             Attempt::Reset => (limits.resets, HOUR),
+            // It tells as much as a registration does.
+            Attempt::Claim => (limits.registrations, HOUR),
         }
     }
 }
@@ -114,10 +127,10 @@ impl App {
     pub fn attempt_policy(&self, attempt: Attempt, refused: &AppError) -> Option<Policy> {
         let (quota, seconds) = Attempts::bound(self.parts.attempts.limits?, attempt);
         let window = Duration::from_secs(seconds.into());
-        Some(Policy { name: "address", quota, window, rest: 0, reset: refused.retry_after? })
+        Some(Policy { name: attempt.policy(), quota, window, rest: 0, reset: refused.retry_after? })
     }
 
-    /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]).
+    /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]), or of the person with that id.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -150,6 +163,18 @@ impl App {
         metrics::counter!("verbatim_throttled_total", "policy" => attempt.name()).increment(1);
         Err(AppError::new(Kind::Throttled, "too_many_attempts", "Too many attempts; please wait.")
             .after(wait.max(Duration::from_secs(1))))
+    }
+
+    /// Counts an attempt of the actor's to take a name or an address, before anybody looks whether somebody has it.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the database.
+    pub(super) async fn count_claim(&self, actor: Actor) -> Result<(), AppError> {
+        let counted = self.count_attempt(Attempt::Claim, &actor.user.to_string()).await;
+        if let Err(refused) = &counted {
+            note(self.attempt_policy(Attempt::Claim, refused).into_iter().collect());
+        }
+        counted
     }
 
     /// Counts a query of the actor's.

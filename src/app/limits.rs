@@ -106,7 +106,7 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
 /// One policy as the answer's headers tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// `user`, `session` or `channel`; `address` of attempts.
+    /// `user`, `session` or `channel`; `address` or `names` of attempts.
     pub name: &'static str,
     /// How many in a window.
     pub quota: u32,
@@ -140,7 +140,7 @@ impl Noted {
     }
 }
 
-fn note(policies: Vec<Policy>) {
+pub(super) fn note(policies: Vec<Policy>) {
     // Outside of a request, as on a socket, nobody asks for it.
     let _ = NOTED.try_with(|noted| *noted.0.lock().unwrap_or_else(PoisonError::into_inner) = policies);
 }

@@ -66,7 +66,8 @@ impl App {
     /// Has the account go by another address. The old one is free for others from now on, and is told.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong, `Invalid` for what is no address, `Conflict` when somebody has it.
+    /// `Forbidden` when the password is wrong, `Invalid` for what is no address, `Conflict` when somebody has it,
+    /// `Throttled` after too many.
     pub async fn change_email(
         &self,
         request: &RequestContext,
@@ -90,6 +91,9 @@ impl App {
         }
         let (user_id, at) = (actor.user.uuid(), parts.clock.now());
         let claims = [&from, &to].map(|email| parts.names.email_claim(&email.normalised()));
+        if claims[0] != claims[1] {
+            self.count_claim(actor).await?;
+        }
         let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock));
         let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
             .then::<User>(
@@ -111,7 +115,7 @@ impl App {
     /// Has the actor sign in under another name. The old one is free for others from now on.
     ///
     /// # Errors
-    /// `Invalid` for what is no name, `Conflict` when somebody has it.
+    /// `Invalid` for what is no name, `Conflict` when somebody has it, `Throttled` after too many.
     pub async fn change_username(
         &self,
         request: &RequestContext,
@@ -119,12 +123,23 @@ impl App {
         username: &str,
     ) -> Result<(UserRow, Option<i64>), AppError> {
         let parts = &self.parts;
+        let key = request.key_of(actor.user);
+        // What is repeated tells nothing new, and is not counted again.
+        if let Some(key) = &key
+            && let Some(outcome) = parts.executor.repeated(key).await?
+        {
+            self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+            return Ok((self.user(actor.user).await?, outcome.position));
+        }
         let to = Username::parse(username)?;
         let user = parts.executor.state::<User>(&actor.user.to_string()).await?;
         let from = user.username().cloned();
         let old = from.as_ref().and_then(|name| name.as_ref().known());
         let old = old.map(|name| parts.names.username_claim(&name.normalised()));
         let new = parts.names.username_claim(&to.normalised());
+        if old.as_deref() != Some(new.as_str()) {
+            self.count_claim(actor).await?;
+        }
         let at = parts.clock.now();
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         let intent = exchanged(intent, actor, old.as_deref(), &new, at)
@@ -132,7 +147,7 @@ impl App {
                 actor.user,
                 UserCommand::ChangeUsername { from, to: Personal::Known(to.clone()), at },
             )
-            .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
+            .keyed(key, json!({"user_id": actor.user}));
         let outcome =
             self.change_account(intent).await.map_err(|error| taken(error, AppError::username_taken))?;
         let row = self.user(actor.user).await?;

@@ -27,12 +27,13 @@ const LANES: u32 = 1;
 const HASH_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
 /// A stored hash that would cost more than this is not computed: whoever can write one could stop the server.
-const MAX_MEMORY_KIB: u32 = 1 << 20;
-const MAX_PASSES: u32 = 20;
-/// What a hash of another system may cost: checking one takes the memory of two sign-ins at a time.
-const IMPORT_MEMORY_KIB: u32 = 256 * 1024;
-const IMPORT_PASSES: u32 = 10;
-const IMPORT_LANES: u32 = 16;
+const MAX_MEMORY_KIB: u32 = 64 * 1024;
+const MAX_PASSES: u32 = 10;
+/// What a hash of another system may cost: not much more than ours, or whoever guesses at its account makes everybody's
+/// sign-ins wait behind it.
+const IMPORT_MEMORY_KIB: u32 = MAX_MEMORY_KIB;
+const IMPORT_PASSES: u32 = 4;
+const IMPORT_LANES: u32 = 4;
 /// And how short its salt and its output may be, in bytes.
 const IMPORT_SALT_BYTES: usize = 8;
 const IMPORT_HASH_BYTES: usize = 16;

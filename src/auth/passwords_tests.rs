@@ -148,9 +148,9 @@ async fn absurd_and_foreign_stored_hashes_are_refused_uncomputed() {
     let (salt, hash) = ("MDEyMzQ1Njc4OWFiY2RlZg", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let dummy = dummy().unwrap();
     for text in [
-        format!("$argon2id$v=19$m=1048577,t=2,p=1${salt}${hash}"),
+        format!("$argon2id$v=19$m=65537,t=2,p=1${salt}${hash}"),
         format!("$argon2id$v=19$m=4294967295,t=1,p=1${salt}${hash}"),
-        format!("$argon2id$v=19$m=19456,t=21,p=1${salt}${hash}"),
+        format!("$argon2id$v=19$m=19456,t=11,p=1${salt}${hash}"),
         format!("$argon2id$v=18$m=19456,t=2,p=1${salt}${hash}"),
         format!("$argon2id$v=19$m=19456,t=2,p=1${salt}"),
         format!("$scrypt$ln=16,r=8,p=1${salt}${hash}"),
@@ -163,7 +163,7 @@ async fn absurd_and_foreign_stored_hashes_are_refused_uncomputed() {
         let verdict = passwords().verify(Some(text.clone()), password("xkcd9361")).await;
         assert_eq!(verdict, Err(PasswordError::StoredHash), "{text}");
     }
-    let bearable = format!("$argon2id$v=19$m=1048576,t=20,p=1${salt}${hash}");
+    let bearable = format!("$argon2id$v=19$m=65536,t=10,p=1${salt}${hash}");
     assert!(matches!(Task::plan(Some(&bearable), &dummy), Task::Stored(_)));
 }
 
@@ -175,10 +175,10 @@ fn of_other_systems_hashes_only_bearable_argon2id_is_taken() {
         (argon2id("m=19456,t=2,p=1"), Ok(())),
         // Weaker than ours: replaced at the first sign-in.
         (argon2id("m=4096,t=1,p=1"), Ok(())),
-        (argon2id("m=262144,t=10,p=16"), Ok(())),
-        (argon2id("m=262145,t=1,p=1"), Err(NotImportable::TooCostly)),
-        (argon2id("m=65536,t=11,p=1"), Err(NotImportable::TooCostly)),
-        (argon2id("m=65536,t=2,p=17"), Err(NotImportable::TooCostly)),
+        (argon2id("m=65536,t=4,p=4"), Ok(())),
+        (argon2id("m=65537,t=1,p=1"), Err(NotImportable::TooCostly)),
+        (argon2id("m=65536,t=5,p=1"), Err(NotImportable::TooCostly)),
+        (argon2id("m=65536,t=2,p=5"), Err(NotImportable::TooCostly)),
         (format!("$argon2i$v=19$m=19456,t=2,p=1${salt}${hash}"), Err(NotImportable::Unknown)),
         (format!("$argon2id$v=18$m=19456,t=2,p=1${salt}${hash}"), Err(NotImportable::Unknown)),
         (format!("$argon2id$v=19$m=19456,t=2,p=1${salt}"), Err(NotImportable::TooShort)),

@@ -13,8 +13,9 @@ use super::opaque::ResetToken;
 pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// How many mails with a token one person is sent in [`MAIL_WINDOW`].
 pub const MAX_MAILS: i64 = 5;
-/// See [`MAX_MAILS`].
-pub const MAIL_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// See [`MAX_MAILS`]. Not longer than a token is good: whoever is sent no further mail has one whose token is, or a stranger
+/// who asks in their name could leave them without.
+pub const MAIL_WINDOW: Duration = LIFETIME;
 /// How long spent tokens are known.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -195,6 +196,36 @@ mod tests {
         assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(9)).await.unwrap(), 2);
         assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(2)).await.unwrap(), 1);
         assert_eq!(resets.mailed_lately(EVE, Uuid::from_u128(9)).await.unwrap(), 0);
+    }
+
+    /// A stranger who has used up the mails of somebody has not kept them from a token.
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn whoever_is_sent_no_further_mail_has_a_good_token(pool: PgPool) {
+        let resets = Resets::new(pool.clone());
+        let age = async |seconds: i32| {
+            sqlx::query(
+                "UPDATE password_resets SET created_at = created_at - make_interval(secs => $1),
+                    ends_at = ends_at - make_interval(secs => $1)",
+            )
+            .bind(f64::from(seconds))
+            .execute(&pool)
+            .await
+            .unwrap();
+        };
+        for n in 1..=5 {
+            resets.keep(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
+            age(60).await;
+        }
+        let mut held_back = 0;
+        for _ in 0..70 {
+            let good = async |n: u8| resets.find(&token(n)).await.unwrap() == Some((ADA, true));
+            if resets.mailed_lately(ADA, Uuid::from_u128(9)).await.unwrap() >= MAX_MAILS {
+                held_back += 1;
+                assert!(good(1).await && good(5).await, "after {held_back} steps");
+            }
+            age(30).await;
+        }
+        assert!(held_back > 40, "{held_back}");
     }
 
     /// S11, S17: a copy of the database signs nobody in.

@@ -37,7 +37,10 @@ fn refused(pairs: &[(&str, &str)]) -> String {
 #[test]
 fn what_is_set_aside_for_a_reply_fits_into_a_day() {
     let sentence = refused(&[("QUOTA_TOKENS_PER_DAY", "1000")]);
-    assert!(sentence.contains("QUOTA_RESERVED_TOKENS") && sentence.contains("QUOTA_TOKENS_PER_DAY"), "{sentence}");
+    assert!(
+        sentence.contains("QUOTA_RESERVED_TOKENS") && sentence.contains("QUOTA_TOKENS_PER_DAY"),
+        "{sentence}"
+    );
     for aside in ["1000", "0"] {
         read(&[("QUOTA_TOKENS_PER_DAY", "1000"), ("QUOTA_RESERVED_TOKENS", aside)]).unwrap();
     }

@@ -82,7 +82,7 @@ pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -
         .increment(1);
     metrics::histogram!("verbatim_http_request_seconds", "route" => route, "status" => class(status))
         .record(elapsed.as_secs_f64());
-    dress(response.headers_mut());
+    dress(response.headers_mut(), is_https(doors.settings.public_url.as_deref()));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -133,8 +133,13 @@ fn incoming_id(request: &Request) -> Option<String> {
     ((1..=128).contains(&id.len()) && id.bytes().all(harmless)).then(|| id.to_owned())
 }
 
+/// Whether people reach this service under TLS. A proxy ends it; the operator says so with the address that links begin with.
+fn is_https(public_url: Option<&str>) -> bool {
+    public_url.and_then(|url| url.get(..8)).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+}
+
 /// Headers of every answer. What a door has set itself stays.
-fn dress(headers: &mut HeaderMap) {
+fn dress(headers: &mut HeaderMap, https: bool) {
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -144,6 +149,10 @@ fn dress(headers: &mut HeaderMap) {
     ];
     for (name, value) in defaults {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if https {
+        // Not for other names below this one, which are not ours to speak for.
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The routes of all doors that are open to everybody and worth trying often.
-const ATTEMPTS: [(&str, Attempt); 7] = [
+const ATTEMPTS: [(&str, Attempt); 8] = [
     ("/api/auth/login", Attempt::SignIn),
     ("/auth/signin", Attempt::SignIn),
     ("/api/auth/register", Attempt::Register),
@@ -26,6 +26,7 @@ const ATTEMPTS: [(&str, Attempt); 7] = [
     ("/api/auth/refresh", Attempt::Refresh),
     ("/api/auth/password/forgot", Attempt::Reset),
     ("/api/auth/password/reset", Attempt::Reset),
+    ("/password-reset", Attempt::Reset),
 ];
 
 /// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.

@@ -118,6 +118,22 @@ impl Outbox {
         Ok(())
     }
 
+    /// The same, and that it was taken counts for nothing.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn put_back(&self, mail: Uuid, by: Duration) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE mails SET attempts = greatest(attempts - 1, 0),
+                not_before = clock_timestamp() + make_interval(secs => $2) WHERE mail_id = $1",
+        )
+        .bind(mail)
+        .bind(by.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// How many wait.
     ///
     /// # Errors
@@ -198,6 +214,21 @@ mod tests {
         outbox.put_off(id(2), Duration::from_secs(5)).await.unwrap();
         assert!(outbox.take(10).await.unwrap().is_empty());
         assert_eq!(outbox.waiting().await.unwrap(), 1);
+    }
+
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn a_mail_that_is_put_back_was_not_tried(pool: PgPool) {
+        let outbox = Outbox::new(pool);
+        outbox.ask_for_reset(id(1), "email:a").await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 1);
+            outbox.put_back(id(1), Duration::ZERO).await.unwrap();
+        }
+        assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 1);
+        outbox.put_off(id(1), Duration::ZERO).await.unwrap();
+        assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 2);
+        outbox.put_back(id(1), Duration::from_secs(5)).await.unwrap();
+        assert!(outbox.take(1).await.unwrap().is_empty());
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]

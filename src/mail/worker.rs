@@ -54,6 +54,8 @@ enum Sent {
     Needless,
     /// It is tried again.
     Later(String),
+    /// The same, and this was no try: it could not even be written.
+    Unwritten(String),
     /// It is given up.
     Never(PostError),
 }
@@ -116,14 +118,14 @@ impl Mailer {
                 }
             }
             Ok(None) => Sent::Needless,
-            // Not counted against the mail: nothing was tried.
-            Err(error) => Sent::Later(error.to_string()),
+            // Not counted against the mail: nobody was asked to take it.
+            Err(error) => Sent::Unwritten(error.to_string()),
         };
         let kind = MailKind::named(&mail.kind).map_or("unknown", MailKind::as_str);
         let outcome = match &sent {
             Sent::Yes => "sent",
             Sent::Needless => "needless",
-            Sent::Later(_) => "put_off",
+            Sent::Later(_) | Sent::Unwritten(_) => "put_off",
             Sent::Never(_) => "given_up",
         };
         metrics::counter!("verbatim_mails_total", "kind" => kind, "outcome" => outcome).increment(1);
@@ -132,6 +134,10 @@ impl Mailer {
             Sent::Later(why) => {
                 tracing::warn!(mail.id = %mail.mail_id, kind, attempt = mail.attempts, why, "a mail was put off");
                 self.outbox.put_off(mail.mail_id, pause(mail.attempts)).await
+            }
+            Sent::Unwritten(why) => {
+                tracing::warn!(mail.id = %mail.mail_id, kind, why, "a mail could not be written, and was put off");
+                self.outbox.put_back(mail.mail_id, pause(mail.attempts)).await
             }
             Sent::Never(error) => {
                 tracing::error!(mail.id = %mail.mail_id, kind, attempt = mail.attempts, %error, "a mail was given up");

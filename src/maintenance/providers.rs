@@ -90,10 +90,10 @@ fn sentence(choice: &Choice, outcome: Result<Completion, ProviderError>) -> Stri
             ProviderError::RateLimited { .. } => {
                 "the key is right; just now it limits the rate of requests.".to_owned()
             }
-            ProviderError::Unavailable { status: Some(status) } => {
+            ProviderError::Unavailable { status: Some(status), .. } => {
                 format!("it fails on its side (status {status}).")
             }
-            ProviderError::Unavailable { status: None } => {
+            ProviderError::Unavailable { status: None, .. } => {
                 format!("it cannot be reached: look at the network and {base_url}.")
             }
             ProviderError::BadResponse => {

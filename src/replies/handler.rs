@@ -274,7 +274,7 @@ impl ReplyHandler {
         self.run(job, begin).await?;
         inner.hub.begin(job.reply, number);
         if !admitted {
-            return self.failed(job, &attempt, ProviderError::Unavailable { status: None }, "", stop).await;
+            return self.failed(job, &attempt, ProviderError::unavailable(None), "", stop).await;
         }
         #[cfg(feature = "planted")]
         projections::dying::pass("begun");

@@ -10,7 +10,7 @@
 //!   for no more than the cap of one pause; beyond that another provider is asked.
 //! * A provider that is not there: another of its keys is no better, and is asked after those of others.
 //! * When everybody has been asked, the one whose pause is over first is asked again. Pauses double and are spread by the
-//!   reply; a provider's own wish counts instead.
+//!   reply; the wish of a provider that limits the rate or is not there counts instead, up to the cap of one pause.
 //! * The tries that a reply has are for asking again: a provider or key that has not been asked costs none. All pauses
 //!   together have a limit.
 
@@ -237,7 +237,8 @@ impl Look<'_> {
         let spread = self.spread(n);
         let doubled = self.settings.backoff * 2_u32.saturating_pow(u32::try_from(times).unwrap_or(u32::MAX));
         let backoff = doubled.mul_f64(0.5 + spread).min(self.settings.longest);
-        if failed.reason != FailureReason::RateLimited {
+        let limited = failed.reason == FailureReason::RateLimited;
+        if !limited && failed.reason != FailureReason::ProviderUnavailable {
             return backoff;
         }
         let last = n + 1 == self.tried.len();
@@ -249,7 +250,7 @@ impl Look<'_> {
                 .mul_f64(1.0 + spread / 10.0)
                 .min(self.settings.longest),
             // It was left for somebody else, because it asked for more than is granted.
-            _ if failed.pause.is_zero() && !last => self.settings.longest,
+            _ if limited && failed.pause.is_zero() && !last => self.settings.longest,
             _ => backoff.max(failed.pause),
         }
     }

@@ -215,3 +215,30 @@ fn what_is_no_longer_configured_is_in_nobodys_way() {
     assert_eq!(told(&one, &[down("gone", 0)], None), Some(Next { place: 0, wait: Duration::ZERO }));
     assert_eq!(told(&[], &[], None), None);
 }
+
+#[test]
+fn a_provider_that_is_away_is_waited_for_as_long_as_it_asks_up_to_the_cap() {
+    let one = chain(&[("openai", 1)]);
+    let away = |wish| move |_, _| (FailureReason::ProviderUnavailable, Some(Duration::from_secs(wish)));
+    let asked = play(&settings(), &one, away(6));
+    assert_eq!(places(&asked), [0, 0, 0, 0]);
+    for (_, wait) in &asked[1..] {
+        assert!((6 * SECOND..=SECOND * 67 / 10).contains(wait), "{asked:?}");
+    }
+    let cap = Duration::from_secs(20);
+    let asked = play(&settings(), &one, away(86_400));
+    assert_eq!(asked, [(0, Duration::ZERO), (0, cap), (0, cap), (0, cap)]);
+    // Nobody waits while another one has not been asked.
+    let two = chain(&[("openai", 1), ("groq", 1)]);
+    assert_eq!(told(&two, &[down("openai", 0)], Some(6)), Some(Next { place: 1, wait: Duration::ZERO }));
+}
+
+#[test]
+fn what_is_too_large_for_one_account_is_for_another_provider_and_no_other_key() {
+    let keys = chain(&[("groq", 1), ("groq", 2), ("gemini", 1)]);
+    let fail = |provider, _| match provider {
+        "groq" => (FailureReason::TooLong, None),
+        _ => (FailureReason::KeyInvalid, None),
+    };
+    assert_eq!(play(&settings(), &keys, fail), [(0, Duration::ZERO), (2, Duration::ZERO)]);
+}

@@ -32,7 +32,7 @@ impl ReplyHandler {
         progressed: Progressed,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
-        let (brought, quiz) = self.brought(job, progressed.calls);
+        let (brought, quiz) = self.brought(job, offered(job, progressed.calls));
         let text = match ReplyText::parse(&progressed.text) {
             Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
             // The filter would stop the same question again.
@@ -235,6 +235,17 @@ pub(super) fn label(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
+/// The calls that count: none where no tool was offered, since nobody is there who could answer one.
+fn offered(job: &Job, calls: Vec<ToolCall>) -> Vec<ToolCall> {
+    if job.interactive || calls.is_empty() {
+        return calls;
+    }
+    metrics::counter!("verbatim_tool_calls_refused_total")
+        .increment(u64::try_from(calls.len()).unwrap_or(u64::MAX));
+    tracing::warn!(reply.id = %job.reply, calls = calls.len(), "a model called tools although none was offered");
+    Vec::new()
+}
+
 /// The failure as it stands in events.
 fn reason(error: &ProviderError) -> FailureReason {
     match error {
@@ -249,6 +260,8 @@ fn reason(error: &ProviderError) -> FailureReason {
         ProviderError::BadRequest | ProviderError::BadResponse | ProviderError::Unsupported => {
             FailureReason::BadResponse
         }
-        ProviderError::ContextTooLong | ProviderError::TooLong => FailureReason::TooLong,
+        ProviderError::ContextTooLong | ProviderError::RequestTooLarge | ProviderError::TooLong => {
+            FailureReason::TooLong
+        }
     }
 }

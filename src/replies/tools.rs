@@ -170,7 +170,9 @@ impl AskUser {
             } else {
                 InputForm::Choice { options: asked.options, multiple: asked.multiple }
             };
-            let id = given.unwrap_or_else(|| format!("question-{}", n + 1));
+            // What a model gave to one question must not be made up for another.
+            let is_free = |id: &String| questions.iter().all(|other| other.id != *id);
+            let id = given.or_else(|| (n + 1..).map(|n| format!("question-{n}")).find(is_free))?;
             questions.push(InputQuestion { id, question: asked.question, form });
         }
         Some(questions)
@@ -234,6 +236,23 @@ mod tests {
         assert_eq!(questions.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "question-2"]);
         assert!(matches!(&questions[0].form, InputForm::Choice { multiple: true, .. }));
         assert!(matches!(&questions[1].form, InputForm::Freeform { description: Some(_) }));
+    }
+
+    #[test]
+    fn no_two_questions_have_one_name() {
+        let ask = |ids: &[Option<&str>]| {
+            let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
+            let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
+            let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
+                call("ask_user", asked)
+            else {
+                panic!("no questions")
+            };
+            questions.into_iter().map(|one| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ask(&[Some("question-2"), None]), ["question-2", "question-3"]);
+        assert_eq!(ask(&[None, Some("question-1"), None]), ["question-1", "question-2", "question-3"]);
+        assert_eq!(ask(&[Some("question-3"), None, None]), ["question-3", "question-2", "question-4"]);
     }
 
     #[test]

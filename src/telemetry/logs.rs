@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, format, layer};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -13,15 +14,22 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use super::trace;
 use crate::config::{LogConfig, LogFormat};
 
-/// What is never logged, whatever the configured filter says: these libraries write down what they carry, word for word.
-const WITHHELD: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+/// What is never logged below `info`, whatever the configured filter says: these libraries write down what they carry, word for
+/// word.
+const WITHHELD: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
+
+/// Keeps back what is [`WITHHELD`]. A filter of its own: among the directives of one, the more specific ones win.
+fn withheld() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    FilterFn::new(|metadata| {
+        let module = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= Level::INFO || !WITHHELD.contains(&module)
+    })
+}
 
 /// Starts logging as configured; `traced`: lines are to name the trace that they belong to. A second call changes nothing.
 pub fn start_logs(config: &LogConfig, traced: bool) {
     let configured = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let withheld = WITHHELD.iter().filter_map(|directive| directive.parse().ok());
-    let filter = withheld.fold(configured, EnvFilter::add_directive);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(configured).with(withheld());
     let writer = std::io::stderr;
     let json = || format().json().flatten_event(true);
     let human = || format().with_target(false);
@@ -150,6 +158,31 @@ mod tests {
             assert_eq!((&line["shown"], &line["value"]), (&Value::from(nasty), &Value::from(nasty)));
             assert_eq!(line["span"]["http.route"], nasty);
             assert_eq!(line["level"], "WARN");
+        }
+    }
+
+    /// The words of sockets stand in no log, however closely somebody looks.
+    #[test]
+    fn no_filter_brings_what_libraries_carry_into_the_log() {
+        for configured in [
+            "trace",
+            "tungstenite::protocol=trace",
+            "info,tungstenite::protocol::frame=trace,tokio_tungstenite=debug",
+        ] {
+            let written = Written::default();
+            let lines = layer().json().with_writer(written.clone());
+            let filter = EnvFilter::try_new(configured).unwrap();
+            let registry = tracing_subscriber::registry().with(filter).with(withheld()).with(lines);
+            tracing::subscriber::with_default(registry, || {
+                tracing::trace!(target: "tungstenite", "canary");
+                tracing::trace!(target: "tungstenite::protocol", "canary");
+                tracing::trace!(target: "tungstenite::protocol::frame", "canary");
+                tracing::debug!(target: "tokio_tungstenite::compat", "canary");
+                tracing::error!(target: "tungstenite::protocol", "broken");
+            });
+            let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!written.contains("canary"), "{configured}: {written}");
+            assert!(written.contains("broken"), "{configured}: {written}");
         }
     }
 

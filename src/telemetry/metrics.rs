@@ -46,7 +46,10 @@ const LABELLED: [(&str, &str, &[&str]); 6] = [
     (
         "verbatim_throttled_total",
         "policy",
-        &["rate", "messages", "tokens", "at_once", "reads", "sign_in", "register", "refresh", "reset"],
+        &[
+            "rate", "messages", "tokens", "at_once", "reads", "commands", "sign_in", "register", "refresh",
+            "reset", "claim",
+        ],
     ),
 ];
 

@@ -46,10 +46,14 @@ const CIRCUIT: CircuitSettings =
     CircuitSettings { failures: Some(2), probe_every: Duration::from_secs(3600) };
 
 fn fails() -> Result<(), ProviderError> {
-    Err(ProviderError::Unavailable { status: Some(500) })
+    Err(ProviderError::unavailable(Some(500)))
 }
 
 fn chain(links: &[(&'static str, u32, Result<(), ProviderError>)]) -> Chain {
+    chain_with(links, CIRCUIT)
+}
+
+fn chain_with(links: &[(&'static str, u32, Result<(), ProviderError>)], circuit: CircuitSettings) -> Chain {
     let mut servers: Vec<(&'static str, String)> = Vec::new();
     for (name, _, _) in links {
         if servers.iter().all(|(known, _)| known != name) {
@@ -64,7 +68,7 @@ fn chain(links: &[(&'static str, u32, Result<(), ProviderError>)]) -> Chain {
         provider: Arc::new(Fake { name, says: says.clone() }) as Arc<dyn Provider>,
         key: Some(*key),
     });
-    Chain::new(links.collect(), Catalogue::new(table.unwrap(), servers, None), CIRCUIT)
+    Chain::new(links.collect(), Catalogue::new(table.unwrap(), servers, None), circuit)
 }
 
 fn order(chain: &Chain, wish: Option<&str>, reply: u128) -> Vec<(&'static str, u32)> {
@@ -123,6 +127,18 @@ async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
     let standing = chain.standing();
     assert_eq!((standing[0].open, standing[0].trouble), (true, Some("provider_unavailable")));
     assert_eq!((standing[1].open, standing[1].trouble), (false, None));
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_takes_no_probe() {
+    let chain =
+        chain_with(&[("openai", 1, fails())], CircuitSettings { probe_every: Duration::ZERO, ..CIRCUIT });
+    for _ in 0..2 {
+        chain.choose(0, None).unwrap().stream(prompt()).for_each(|_| async {}).await;
+    }
+    assert_eq!(chain.candidates(None, Uuid::nil())[0].opens_in, Some(Duration::ZERO), "a probe is due");
+    assert!(chain.first(None, Uuid::nil()).is_none());
+    assert!(chain.choose(0, None).unwrap().admits());
 }
 
 #[tokio::test]

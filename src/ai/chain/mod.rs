@@ -153,11 +153,14 @@ impl Chain {
         Some(Choice { member, model: asked.model, row: asked.row })
     }
 
-    /// The first one who may be called now.
+    /// The first one whose circuit is closed, for what nobody waits for: the probe of an open one is left to a reply.
     #[must_use]
     pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<Choice> {
-        let choices = self.candidates(wish, reply).into_iter().filter_map(|one| self.choose(one.place, wish));
-        choices.into_iter().find(Choice::admits)
+        let candidates = self.candidates(wish, reply);
+        candidates
+            .into_iter()
+            .filter(|one| one.opens_in.is_none())
+            .find_map(|one| self.choose(one.place, wish))
     }
 
     /// Everybody, each asked for their own model.

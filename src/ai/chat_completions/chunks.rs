@@ -1,7 +1,8 @@
 //! The chunks of Chat Completions, read leniently: only the fields that matter, from whatever else there is.
 //!
 //! A reply is whole once its choice has a finish reason. Tokens are told in a chunk of their own after it, as a rule, and
-//! then comes `[DONE]`; neither has to come, and neither is waited for long.
+//! then comes `[DONE]`; neither has to come, and neither is waited for long. But some servers give a finish reason with every
+//! chunk: one that comes with text ends a reply only where the stream ends as it should.
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(super) struct Chunks {
     id: Option<String>,
     usage: Option<TokenUsage>,
     finish: Option<Finish>,
+    /// The last that the choice had to say was a finish reason and nothing else: no more text comes.
+    settled: bool,
     calls: Calls,
     ended: bool,
 }
@@ -31,7 +34,7 @@ impl Chunks {
     /// A reader. `asked` is the model that was asked for, in case the answer does not name the one that answered.
     pub(super) fn new(asked: String, words: Words) -> Self {
         let calls = Calls::default();
-        Self { words, model: asked, id: None, usage: None, finish: None, calls, ended: false }
+        Self { words, model: asked, id: None, usage: None, finish: None, settled: false, calls, ended: false }
     }
 
     fn chunk(&mut self, chunk: &Value, out: &mut Out) -> Result<(), ProviderError> {
@@ -69,15 +72,22 @@ impl Chunks {
 
     fn choice(&mut self, choice: &Value, out: &mut Out) -> Result<(), ProviderError> {
         let delta = &choice["delta"];
+        let mut says = delta["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
         // A refusal is what the model has to say, so it is the reply's text.
         for field in ["content", "refusal"] {
             match &delta[field] {
                 Value::Null => {}
-                Value::String(text) => out.push_back(Ok(Piece::Text(text.clone()))),
+                Value::String(text) => {
+                    says |= !text.is_empty();
+                    out.push_back(Ok(Piece::Text(text.clone())));
+                }
                 _ => return Err(ProviderError::BadResponse),
             }
         }
         self.calls.take(&delta["tool_calls"])?;
+        if says {
+            self.settled = false;
+        }
         match &choice["finish_reason"] {
             Value::Null => {}
             Value::String(reason) => {
@@ -86,10 +96,11 @@ impl Chunks {
                     "" => return Ok(()),
                     "length" | "max_tokens" => Finish::Length,
                     "content_filter" => Finish::ContentFilter,
-                    "error" => return Err(ProviderError::Unavailable { status: None }),
+                    "error" => return Err(ProviderError::unavailable(None)),
                     // `stop`, `tool_calls`, and whatever else a reply may end with.
                     _ => Finish::Stop,
                 });
+                self.settled = !says;
             }
             _ => return Err(ProviderError::BadResponse),
         }
@@ -117,12 +128,14 @@ impl Reader for Chunks {
         }
     }
 
-    fn over(&mut self, out: &mut Out) {
-        self.end(out);
+    fn over(&mut self, broken: bool, out: &mut Out) {
+        if self.settled || !broken {
+            self.end(out);
+        }
     }
 
     fn patience(&self) -> Option<Duration> {
-        self.finish.map(|_| GRACE)
+        self.settled.then_some(GRACE)
     }
 }
 

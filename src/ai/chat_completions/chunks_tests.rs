@@ -1,10 +1,15 @@
 //! What chunks come to.
 
+use std::sync::Arc;
+
+use async_openai::error::OpenAIError;
+use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::*;
 use crate::ai::ToolCall;
 use crate::ai::service::no_words;
+use crate::ai::wire::{Link, pieces};
 
 /// Everything that these chunks, and the end of the stream after them, come to.
 fn read(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
@@ -13,8 +18,16 @@ fn read(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
     for chunk in chunks {
         reader.read(chunk.clone(), &mut out);
     }
-    reader.over(&mut out);
+    reader.over(false, &mut out);
     out.into()
+}
+
+/// The same of a stream whose connection breaks after these chunks.
+async fn broken(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
+    let link = Arc::new(Link::default());
+    link.fail(ProviderError::Cut);
+    let events = chunks.iter().cloned().map(Ok::<_, OpenAIError>).collect::<Vec<_>>();
+    pieces(stream::iter(events).boxed(), link, Chunks::new("asked".to_owned(), no_words)).collect().await
 }
 
 fn text(text: &str) -> Result<Piece, ProviderError> {
@@ -64,6 +77,39 @@ fn a_finish_reason_is_enough_for_an_end() {
     assert_eq!((end.usage, end.model.as_str(), end.provider_reply_id), (None, "asked", None));
 }
 
+/// The last text of a reply, with its finish reason, as some servers give one with every chunk.
+fn says_and_finishes(text: &str) -> Value {
+    json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]})
+}
+
+#[tokio::test]
+async fn a_finish_reason_that_comes_with_text_is_no_end_before_the_stream_ends() {
+    let got = broken(&[says_and_finishes("Hel")]).await;
+    assert_eq!(got, [text("Hel"), Err(ProviderError::Cut)]);
+    let got = broken(&[says_and_finishes("Hel"), says("lo")]).await;
+    assert_eq!(got, [text("Hel"), text("lo"), Err(ProviderError::Cut)]);
+    let got = broken(&[finish("stop"), says("more")]).await;
+    assert_eq!(got.last(), Some(&Err(ProviderError::Cut)));
+    // By itself it is one, and so is an end of the stream as it should be.
+    let got = broken(&[says_and_finishes("Hel"), finish("stop")]).await;
+    assert!(matches!(got.last(), Some(Ok(Piece::End(_)))), "{got:?}");
+    assert_eq!(ended(&[says_and_finishes("Hel"), says_and_finishes("lo")]).finish, Finish::Stop);
+}
+
+#[test]
+fn only_a_finish_reason_by_itself_ends_the_waiting() {
+    let waits = |chunks: &[Value]| {
+        let (mut reader, mut out) = (Chunks::new("asked".to_owned(), no_words), Out::new());
+        chunks.iter().for_each(|chunk| reader.read(chunk.clone(), &mut out));
+        reader.patience()
+    };
+    assert_eq!(waits(&[says("Hel")]), None);
+    assert_eq!(waits(&[says_and_finishes("Hel")]), None, "more may come, however long it takes");
+    assert_eq!(waits(&[finish("stop"), says("more")]), None);
+    assert_eq!(waits(&[says("Hel"), finish("stop")]), Some(GRACE));
+    assert_eq!(waits(&[says_and_finishes("Hel"), says_and_finishes("")]), Some(GRACE));
+}
+
 #[test]
 fn a_reply_says_why_it_ended() {
     for (reason, finished) in [
@@ -76,7 +122,7 @@ fn a_reply_says_why_it_ended() {
         assert_eq!(ended(&[says("x"), finish(reason)]).finish, finished, "{reason}");
     }
     let error = read(&[says("x"), finish("error")]);
-    assert_eq!(error, [text("x"), Err(ProviderError::Unavailable { status: None })]);
+    assert_eq!(error, [text("x"), Err(ProviderError::unavailable(None))]);
 }
 
 #[test]
@@ -135,8 +181,8 @@ fn an_error_in_the_stream_is_named() {
     for (error, expected) in [
         (json!({"code": "rate_limit_exceeded"}), ProviderError::RateLimited { retry_after: None }),
         (json!({"code": 402, "message": "canary"}), ProviderError::QuotaExceeded),
-        (json!({"code": 502}), ProviderError::Unavailable { status: Some(502) }),
-        (json!("overloaded"), ProviderError::Unavailable { status: None }),
+        (json!({"code": 502}), ProviderError::unavailable(Some(502))),
+        (json!("overloaded"), ProviderError::unavailable(None)),
     ] {
         assert_eq!(read(&[json!({"error": error})]), [Err(expected)], "{error}");
     }

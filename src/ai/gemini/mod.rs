@@ -37,9 +37,10 @@ fn words(_status: Option<u16>, error: &Value) -> Option<ProviderError> {
         return Some(ProviderError::KeyInvalid);
     }
     match error["status"].as_str()? {
-        "UNAUTHENTICATED" | "PERMISSION_DENIED" => Some(ProviderError::KeyInvalid),
+        // The last one: of the account's place or billing, which somebody has to see to.
+        "UNAUTHENTICATED" | "PERMISSION_DENIED" | "FAILED_PRECONDITION" => Some(ProviderError::KeyInvalid),
         "NOT_FOUND" => Some(ProviderError::ModelUnknown),
-        "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" => Some(ProviderError::Unavailable { status: None }),
+        "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" => Some(ProviderError::unavailable(None)),
         "RESOURCE_EXHAUSTED" => {
             let daily = |violation: &Value| {
                 violation["quotaId"].as_str().is_some_and(|quota| quota.contains("PerDay"))
@@ -79,8 +80,9 @@ mod tests {
             ),
             (json!({"status": "INVALID_ARGUMENT"}), None),
             (json!({"status": "PERMISSION_DENIED"}), Some(ProviderError::KeyInvalid)),
+            (json!({"status": "FAILED_PRECONDITION"}), Some(ProviderError::KeyInvalid)),
             (json!({"status": "NOT_FOUND"}), Some(ProviderError::ModelUnknown)),
-            (json!({"status": "UNAVAILABLE"}), Some(ProviderError::Unavailable { status: None })),
+            (json!({"status": "UNAVAILABLE"}), Some(ProviderError::unavailable(None))),
             (json!({"status": "RESOURCE_EXHAUSTED"}), limited(None)),
             (
                 json!({"status": "RESOURCE_EXHAUSTED", "details": [

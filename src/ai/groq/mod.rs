@@ -25,10 +25,11 @@ pub static SERVICE: Service = Service {
     words,
 };
 
-/// One request that is over the limit of tokens per minute by itself comes with 413 and the code of a rate limit: waiting
-/// does not help it.
+/// One request that is over the account's limit of tokens per minute by itself comes with 413 and the code of a rate limit:
+/// waiting does not help it, and the model might well have read it. So it is neither a rate limit nor a conversation that is
+/// too long: somebody else may take it.
 fn words(status: Option<u16>, _error: &Value) -> Option<ProviderError> {
-    (status == Some(413)).then_some(ProviderError::ContextTooLong)
+    (status == Some(413)).then_some(ProviderError::RequestTooLarge)
 }
 
 #[cfg(test)]
@@ -38,9 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_too_large_for_the_limit_is_too_long_whatever_its_code() {
+    fn a_request_too_large_for_the_limit_is_for_somebody_else_whatever_its_code() {
         let error = json!({"code": "rate_limit_exceeded", "type": "tokens"});
-        assert_eq!(words(Some(413), &error), Some(ProviderError::ContextTooLong));
+        assert_eq!(words(Some(413), &error), Some(ProviderError::RequestTooLarge));
         assert_eq!(words(Some(429), &error), None);
     }
 }

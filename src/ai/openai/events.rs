@@ -193,11 +193,11 @@ mod tests {
             (json!("insufficient_quota"), ProviderError::QuotaExceeded),
             (json!("invalid_api_key"), ProviderError::KeyInvalid),
             (json!("model_not_found"), ProviderError::ModelUnknown),
-            (json!("server_error"), ProviderError::Unavailable { status: None }),
+            (json!("server_error"), ProviderError::unavailable(None)),
             (json!("context_length_exceeded"), ProviderError::ContextTooLong),
-            (json!("of_the_future"), ProviderError::Unavailable { status: None }),
-            (json!(502), ProviderError::Unavailable { status: Some(502) }),
-            (json!(null), ProviderError::Unavailable { status: None }),
+            (json!("of_the_future"), ProviderError::unavailable(None)),
+            (json!(502), ProviderError::unavailable(Some(502))),
+            (json!(null), ProviderError::unavailable(None)),
         ];
         for (code, error) in expected {
             let said = json!({"code": code, "message": "canary"});

@@ -25,7 +25,9 @@ pub(super) fn of_answer(
         Some(ProviderError::RateLimited { retry_after: told }) => {
             ProviderError::RateLimited { retry_after: retry_after.or(told) }
         }
-        Some(ProviderError::Unavailable { .. }) => ProviderError::Unavailable { status: Some(status) },
+        Some(ProviderError::Unavailable { retry_after: told, .. }) => {
+            ProviderError::Unavailable { status: Some(status), retry_after: retry_after.or(told) }
+        }
         Some(error) => error,
         None if matches!(status, 400 | 413 | 422) && is_too_long(error) => ProviderError::ContextTooLong,
         None => by_status(status, retry_after),
@@ -44,7 +46,7 @@ pub(in crate::ai) fn in_stream(words: Words, error: &Value) -> ProviderError {
         .or_else(|| named(error))
         .or_else(|| is_too_long(error).then_some(ProviderError::ContextTooLong))
         .or_else(by_number)
-        .unwrap_or(ProviderError::Unavailable { status: None })
+        .unwrap_or(ProviderError::unavailable(None))
 }
 
 /// What an error object means, by its code first, then by its type; `None` for words unknown and for numbers, which say
@@ -65,7 +67,7 @@ pub(super) fn named(error: &Value) -> Option<ProviderError> {
         }
         "model_not_found" | "model_decommissioned" => Some(ProviderError::ModelUnknown),
         "server_error" | "internal_error" | "overloaded_error" | "overloaded" | "service_unavailable" => {
-            Some(ProviderError::Unavailable { status: None })
+            Some(ProviderError::unavailable(None))
         }
         "content_filter" | "content_policy_violation" | "moderation_blocked" => {
             Some(ProviderError::ContentFilter)
@@ -88,7 +90,7 @@ pub(super) fn by_status(status: u16, retry_after: Option<Duration>) -> ProviderE
         401 | 403 => ProviderError::KeyInvalid,
         402 => ProviderError::QuotaExceeded,
         404 => ProviderError::ModelUnknown,
-        408 | 500..=599 => ProviderError::Unavailable { status: Some(status) },
+        408 | 500..=599 => ProviderError::Unavailable { status: Some(status), retry_after },
         429 => ProviderError::RateLimited { retry_after },
         400..=499 => ProviderError::BadRequest,
         _ => ProviderError::BadResponse,
@@ -111,11 +113,11 @@ mod tests {
             (402, ProviderError::QuotaExceeded),
             (403, ProviderError::KeyInvalid),
             (404, ProviderError::ModelUnknown),
-            (408, ProviderError::Unavailable { status: Some(408) }),
+            (408, ProviderError::unavailable(Some(408))),
             (422, ProviderError::BadRequest),
             (429, ProviderError::RateLimited { retry_after: None }),
-            (500, ProviderError::Unavailable { status: Some(500) }),
-            (503, ProviderError::Unavailable { status: Some(503) }),
+            (500, ProviderError::unavailable(Some(500))),
+            (503, ProviderError::unavailable(Some(503))),
         ];
         for (status, error) in expected {
             assert_eq!(of_answer(no_words, status, None, &Value::Null), error, "{status}");
@@ -146,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_that_is_away_may_say_for_how_long() {
+        let retry_after = Some(Duration::from_secs(2));
+        let away = ProviderError::Unavailable { status: Some(503), retry_after };
+        assert_eq!(of_answer(no_words, 503, retry_after, &Value::Null), away);
+        assert_eq!(of_answer(no_words, 503, retry_after, &json!({"code": "overloaded"})), away);
+    }
+
+    #[test]
     fn a_conversation_that_is_too_long_is_told_by_code_or_message() {
         for error in [
             json!({"code": "context_length_exceeded"}),
@@ -164,8 +174,8 @@ mod tests {
         let expected = [
             (402, ProviderError::QuotaExceeded),
             (429, ProviderError::RateLimited { retry_after: None }),
-            (502, ProviderError::Unavailable { status: Some(502) }),
-            (7, ProviderError::Unavailable { status: None }),
+            (502, ProviderError::unavailable(Some(502))),
+            (7, ProviderError::unavailable(None)),
         ];
         for (code, error) in expected {
             assert_eq!(in_stream(no_words, &json!({"code": code})), error, "{code}");

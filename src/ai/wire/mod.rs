@@ -34,3 +34,5 @@ mod wait;
 pub(super) use endpoint::{Endpoint, EndpointSettings};
 pub use key::ApiKey;
 pub(super) use pieces::{Out, Reader, pieces};
+#[cfg(test)]
+pub(super) use transport::Link;

@@ -20,8 +20,9 @@ pub(in crate::ai) trait Reader: Send + 'static {
     /// Adds what an event says. Nothing added means that it only shows that the provider is alive.
     fn read(&mut self, event: Value, out: &mut Out);
 
-    /// Adds what is to be said when the events are over, in whichever way. Nothing added: the reply was cut.
-    fn over(&mut self, _out: &mut Out) {}
+    /// Adds what is to be said when the events are over; `broken`: otherwise than at their end. Nothing added: the reply was
+    /// cut.
+    fn over(&mut self, _broken: bool, _out: &mut Out) {}
 
     /// How long the next event is worth waiting for, once all that matters has been said.
     fn patience(&self) -> Option<Duration> {
@@ -74,9 +75,11 @@ where
 {
     /// Takes the next event, or learns that there is none.
     async fn read_on(&mut self) {
-        let next = match self.reader.patience() {
-            Some(patience) => timeout(patience, self.events.next()).await.unwrap_or(None),
-            None => self.events.next().await,
+        let (next, in_time) = match self.reader.patience() {
+            Some(patience) => {
+                timeout(patience, self.events.next()).await.map_or((None, false), |next| (next, true))
+            }
+            None => (self.events.next().await, true),
         };
         if let Some(Ok(event)) = next {
             self.reader.read(event, &mut self.out);
@@ -86,10 +89,10 @@ where
             return;
         }
         self.over = true;
-        self.reader.over(&mut self.out);
+        // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
+        let fault = self.link.fault().or_else(|| next.map(|_| ProviderError::BadResponse));
+        self.reader.over(fault.is_some() || !in_time, &mut self.out);
         if self.out.is_empty() {
-            // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
-            let fault = self.link.fault().or_else(|| next.map(|_| ProviderError::BadResponse));
             self.out.extend(fault.map(Err));
         }
     }

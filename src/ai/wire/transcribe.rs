@@ -35,7 +35,7 @@ pub(super) async fn transcribe(
         .multipart(form)
         .send()
         .await
-        .map_err(|_| ProviderError::Unavailable { status: None })?;
+        .map_err(|_| ProviderError::unavailable(None))?;
     let (status, wait) = (response.status(), retry_after(response.headers()));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| ProviderError::Cut)? {

@@ -44,7 +44,7 @@ impl Link {
         self.fault.get().cloned()
     }
 
-    fn fail(&self, error: ProviderError) {
+    pub(in crate::ai) fn fail(&self, error: ProviderError) {
         // Only the first fault counts; what follows from it says less.
         let _ = self.fault.set(error);
     }
@@ -169,7 +169,7 @@ fn not_sent(error: &reqwest::Error) -> ProviderError {
     } else if error.is_builder() {
         ProviderError::BadRequest
     } else {
-        ProviderError::Unavailable { status: None }
+        ProviderError::unavailable(None)
     }
 }
 

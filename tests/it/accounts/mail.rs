@@ -216,3 +216,31 @@ async fn people_are_told_of_what_was_changed_at_the_address_that_they_had(db: Pg
     assert_eq!(waiting(&app).await, 0);
     app.end().await;
 }
+
+/// A mail that could not be written was not tried: what is not there yet costs it none of its tries.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_mail_that_cannot_be_written_loses_no_try(db: PgPool) {
+    let server = MailServer::start().await;
+    let app = with_mail(&db, &server, &[]).await;
+    let person = app.person().await;
+    sqlx::query("ALTER TABLE password_resets RENAME TO gone").execute(&db).await.unwrap();
+    forgot(&app, &person.email).await;
+    for _ in 0..2 {
+        app.until("it is put off", async || {
+            sqlx::query_scalar("SELECT attempts = 0 AND not_before > clock_timestamp() FROM mails")
+                .fetch_one(&app.db)
+                .await
+                .unwrap()
+        })
+        .await;
+        due(&app).await;
+    }
+    sqlx::query("ALTER TABLE gone RENAME TO password_resets").execute(&db).await.unwrap();
+    app.until("it is sent", async || {
+        due(&app).await;
+        server.mails().len() == 1
+    })
+    .await;
+    sent_all(&app).await;
+    app.end().await;
+}

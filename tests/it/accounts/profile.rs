@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::server::database::MIGRATOR;
 
 use super::{changes, kinds, login, me};
-use crate::support::app::{PASSWORD, Person, TestApp};
+use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 use crate::support::client::{Answer, Call};
 
 fn email(app: &TestApp, person: &Person, email: &str, password: &str) -> Call {
@@ -230,5 +230,40 @@ async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db:
     app.caught_up().await;
     login(&app, "new@mail.example", PASSWORD).await.is(200);
     me(&app, &access).await.is(200);
+    app.end().await;
+}
+
+/// With an account of one's own it is no cheaper to find out who has one than with the registration: one count for addresses
+/// and names, at every node.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn asking_for_taken_addresses_and_names_is_bounded(db: PgPool) {
+    let limits = [("RATE_LIMITS", "on"), ("REGISTER_LIMIT_ADDRESS_PER_HOUR", "3")];
+    let (app, node) = (TestApp::with(&db, &limits).await, TestApp::with(&db, &limits).await);
+    let (person, victim) = (app.person().await, app.person().await);
+    // What tells nothing costs nothing.
+    for own in [person.email.to_uppercase(), person.email.clone(), person.email.to_uppercase()] {
+        email(&app, &person, &own, PASSWORD).send().await.is(200);
+    }
+    username(&app, &person, &person.username.to_uppercase()).send().await.is(200);
+    email(&app, &person, "nowhere", PASSWORD).send().await.refused(400, "invalid_value");
+    email(&app, &person, &victim.email, PASSWORD).send().await.refused(409, "email_taken");
+    username(&node, &person, &victim.username).send().await.refused(409, "username_taken");
+    let moved = || username(&app, &person, "another-name").key("name-1").send();
+    moved().await.is(200);
+    let events = app.events().await;
+    for app in [&app, &node] {
+        let refused = email(app, &person, "nobody@mail.example", PASSWORD).send().await;
+        refused.refused(429, "too_many_attempts");
+        let seconds: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=5400).contains(&seconds), "{seconds}");
+        assert_eq!(refused.header("ratelimit-policy"), "\"names\";q=3;w=3600");
+        assert_eq!(refused.header("ratelimit"), format!("\"names\";r=0;t={seconds}"));
+        username(app, &person, "nobodys-name").send().await.refused(429, "too_many_attempts");
+    }
+    assert_eq!(app.events().await, events);
+    // A repetition is no further try, and others are not held back.
+    assert_eq!(moved().await.is(200).field("username"), "another-name");
+    username(&app, &victim, "a-name-of-its-own").send().await.is(200);
+    node.stop(PATIENCE).await;
     app.end().await;
 }

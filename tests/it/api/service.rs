@@ -354,3 +354,24 @@ async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
     }
     without.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_browser_gets_a_page_at_the_root(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = app.get("/").header("accept", accept).send().await.is(200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(page.header("vary").to_ascii_lowercase().contains("accept"), "{:?}", page.headers);
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    assert_eq!(markup(&page.text), page.text, "neither scripts nor styles");
+    let links = attributes(&page.text, "a ", "href");
+    assert_eq!(links, ["/docs", "/redoc", "/openapi.json", "/health"]);
+    for link in links {
+        app.get(&link).send().await.is(200);
+    }
+    app.end().await;
+}

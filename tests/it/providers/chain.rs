@@ -112,6 +112,27 @@ async fn what_lies_with_the_question_is_asked_of_nobody_else(db: PgPool) {
     }
 }
 
+/// Groq's refusal of what is more than its account may send in a minute.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_is_too_large_for_one_account_is_asked_of_the_next_provider(db: PgPool) {
+    let well = || Act::reply(&["fine"]);
+    let providers = Providers::start(well(), [well(), well()], Act::error(413, "rate_limit_exceeded")).await;
+    let app = providers.app(&db, &[("AI_PROVIDERS", "groq,openai")]).await;
+    let person = app.person().await;
+    let shown = Shown::of(&app, &person, "Hello").await;
+    assert_eq!(shown.asked(), [("groq", 1, Some("too_long")), ("openai", 1, None)]);
+    assert_eq!((shown.status(), text(&app, &person, &shown).await.as_str()), ("completed", "fine"));
+    at_once(&shown);
+    // With nobody behind it the reply has failed, asked once.
+    app.end().await;
+    let alone = providers.app(&db, &[("AI_PROVIDERS", "groq")]).await;
+    let before = providers.groq.requests().len();
+    let shown = Shown::of(&alone, &person, "Hello").await;
+    assert_eq!(shown.outcome(), ("failed", Some("too_long")));
+    assert_eq!(providers.groq.requests().len() - before, 1);
+    alone.end().await;
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn two_keys_take_turns(db: PgPool) {
     let providers = Providers::well().await;

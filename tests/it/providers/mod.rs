@@ -9,6 +9,7 @@ mod circuit;
 mod models;
 mod replies;
 mod size;
+mod tools;
 
 use std::time::Duration;
 

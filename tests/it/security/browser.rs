@@ -123,3 +123,22 @@ async fn every_answer_tells_browsers_to_be_careful(db: PgPool) {
     let _: Value = missing.value();
     app.end().await;
 }
+
+/// S34: where people come under TLS, browsers are told to come so always; elsewhere that would lock them out.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn under_tls_browsers_are_told_to_stay_there(db: PgPool) {
+    for (public, told) in [
+        (None, None),
+        (Some("http://chat.example"), None),
+        (Some("https://chat.example"), Some("max-age=31536000")),
+    ] {
+        let variables: Vec<(&str, &str)> = public.map(|url| ("PUBLIC_URL", url)).into_iter().collect();
+        let app = TestApp::with(&db, &variables).await;
+        for path in ["/", "/livez", "/docs", "/nowhere", "/api/users/me"] {
+            let answer = app.get(path).send().await;
+            let said = answer.headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
+            assert_eq!(said, told, "{public:?} {path}");
+        }
+        app.end().await;
+    }
+}

@@ -5,3 +5,4 @@ mod browser;
 mod injection;
 mod matrix;
 mod references;
+mod smuggling;

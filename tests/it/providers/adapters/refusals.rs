@@ -24,9 +24,9 @@ async fn refusals_are_told_apart_by_status_and_code() {
         (404, "model_not_found", ProviderError::ModelUnknown),
         (429, "rate_limit_exceeded", ProviderError::RateLimited { retry_after: None }),
         (429, "insufficient_quota", ProviderError::QuotaExceeded),
-        (500, "server_error", ProviderError::Unavailable { status: Some(500) }),
-        (502, "whatever", ProviderError::Unavailable { status: Some(502) }),
-        (503, "whatever", ProviderError::Unavailable { status: Some(503) }),
+        (500, "server_error", ProviderError::unavailable(Some(500))),
+        (502, "whatever", ProviderError::unavailable(Some(502))),
+        (503, "whatever", ProviderError::unavailable(Some(503))),
     ];
     for (status, code, error) in cases {
         for api in APIS {
@@ -92,7 +92,7 @@ async fn nobody_listening_is_unavailable() {
     drop(free);
     for api in APIS {
         let got = outcome(&provider_at(api, &base_url, KEY, Limits::default())).await;
-        assert_eq!(got, (String::new(), Err(ProviderError::Unavailable { status: None })));
+        assert_eq!(got, (String::new(), Err(ProviderError::unavailable(None))));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use verbatim::ai::{Limits, Piece, ProviderError, TimeoutKind};
+use verbatim::ai::{Api, Finish, Limits, Piece, ProviderError, TimeoutKind};
 
 use super::{APIS, call, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
@@ -52,7 +52,7 @@ async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
 #[tokio::test]
 async fn an_error_inside_the_stream_is_named_and_what_was_said_is_kept() {
     let cases = [
-        ("server_error", ProviderError::Unavailable { status: None }),
+        ("server_error", ProviderError::unavailable(None)),
         ("rate_limit_exceeded", ProviderError::RateLimited { retry_after: None }),
         ("insufficient_quota", ProviderError::QuotaExceeded),
     ];
@@ -143,4 +143,18 @@ async fn a_stream_that_is_never_polled_sends_nothing() {
         outcome(&provider).await.1.expect("a reply");
         assert_eq!(server.requests().len(), 1);
     }
+}
+
+/// Servers exist that give a finish reason with the last text, and neither tokens nor a mark after it.
+#[tokio::test]
+async fn a_stream_that_ends_well_with_its_last_text_is_a_whole_reply() {
+    let chunk = |text: &str| {
+        format!(
+            "data: {{\"choices\": [{{\"index\": 0, \"delta\": {{\"content\": \"{text}\"}}, \"finish_reason\": \"stop\"}}]}}\n\n"
+        )
+    };
+    let (one, two) = (chunk("Hel"), chunk("lo"));
+    let act = raw("text/event-stream", &[one.as_bytes(), two.as_bytes()]);
+    let (text, end) = call(Api::ChatCompletions, act).await;
+    assert_eq!((text.as_str(), end.map(|end| end.finish)), ("Hello", Ok(Finish::Stop)));
 }
