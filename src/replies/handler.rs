@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::attempt::Attempt;
 use super::context::tokens::Counter;
 use super::context::{Context, Material, Policy, Unsendable};
-use super::material::Sources;
+use super::material::{Room, Sources};
 use super::policy::Tried;
 use super::settings::ReplySettings;
 use super::tools;
@@ -94,6 +94,7 @@ impl Outcome {
 #[derive(Clone)]
 pub struct ReplyHandler {
     pub(super) inner: Arc<WorkerParts>,
+    room: Room,
 }
 
 /// What replies are made with.
@@ -143,7 +144,8 @@ pub(super) enum Spoken {
 impl ReplyHandler {
     /// A handler that works with these parts.
     pub fn new(parts: WorkerParts) -> Self {
-        Self { inner: Arc::new(parts) }
+        let room = Room::new(parts.settings.files_bytes_at_once);
+        Self { inner: Arc::new(parts), room }
     }
 
     /// The settings it works with.
@@ -256,6 +258,10 @@ impl ReplyHandler {
             return self.answer_with_quiz(job, number, asked, &context, stop).await;
         }
         drop(material);
+        let _room = tokio::select! {
+            room = self.room.take(context.unread.iter().map(|unread| unread.file.size).sum()) => room,
+            () = stop.cancelled() => return Ok(Outcome::Retry(Duration::ZERO)),
+        };
         if let Err(error) = self.sources().fill(&mut context).await {
             unreadable(job, &error);
             return Ok(Outcome::Retry(Duration::from_secs(1)));

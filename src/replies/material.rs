@@ -2,9 +2,12 @@
 //!
 //! Only rows of the one conversation and files of its owner are ever asked for.
 
+use std::sync::Arc;
+
 use aggregates::ids::{FileId, UserId};
 use projections::messages::thread::{self, Entry, ThreadRow};
 use projections::warm_pool::WarmPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::context::{Context, Material, rows_needed};
@@ -76,5 +79,58 @@ impl Sources<'_> {
             context.fill(&unread, found.as_deref());
         }
         Ok(())
+    }
+}
+
+/// Room in memory for the bytes of files that prompts hold, shared by all replies of a process. What is sent of a file takes about
+/// four times its size until the provider has answered.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    /// All of it, in KiB.
+    all: u32,
+}
+
+impl Room {
+    pub(super) fn new(bytes: u64) -> Self {
+        let all = kib(bytes);
+        Self { free: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))), all }
+    }
+
+    /// Waits for room for so many bytes, first come, first served; it is given back when what this gives is dropped. Who wants
+    /// more than there is gets all of it.
+    pub(super) async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes == 0 {
+            return None;
+        }
+        // It is never closed.
+        Arc::clone(&self.free).acquire_many_owned(kib(bytes).min(self.all)).await.ok()
+    }
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_finds_no_room_waits_until_there_is_some() {
+        const MIB: u64 = 1024 * 1024;
+        let room = Room::new(2 * MIB);
+        let first = room.take(MIB + 1).await;
+        let mut second = Box::pin(room.take(MIB));
+        assert!(second.as_mut().now_or_never().is_none(), "it does not fit beside the first");
+        assert!(room.take(0).now_or_never().is_some(), "nothing needs no room");
+        drop(first);
+        let second = second.await;
+        let mut large = Box::pin(room.take(100 * MIB));
+        assert!(large.as_mut().now_or_never().is_none(), "it needs all of it");
+        drop(second);
+        assert!(large.now_or_never().is_some(), "what is larger than all of it goes alone");
     }
 }

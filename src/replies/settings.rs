@@ -32,6 +32,8 @@ pub struct ReplySettings {
     pub files_chars: usize,
     /// How many bytes of images and documents of a prompt are sent at most; the newest come first.
     pub files_bytes: u64,
+    /// How many bytes of images and documents the prompts of all replies of a process hold at once; others wait for room.
+    pub files_bytes_at_once: u64,
     /// Tools of the pages, which an answer may call where the asker can be asked back.
     pub client_tools: Vec<Tool>,
     /// Whether the provider is asked for titles of conversations that have none, where the asker can be asked back.
@@ -53,6 +55,7 @@ impl Default for ReplySettings {
             file_chars: 40_000,
             files_chars: 60_000,
             files_bytes: 16 * 1024 * 1024,
+            files_bytes_at_once: 64 * 1024 * 1024,
             client_tools: Vec::new(),
             titles: true,
         }
