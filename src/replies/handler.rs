@@ -27,6 +27,7 @@ use super::context::tokens::Counter;
 use super::context::{Context, Material, Policy, Unsendable};
 use super::material::{Room, Sources};
 use super::policy::Tried;
+use super::record::offered;
 use super::settings::ReplySettings;
 use super::tools;
 use super::traced;
@@ -303,6 +304,7 @@ impl ReplyHandler {
             Spoken::Superseded => Ok(Outcome::Done),
             Spoken::Stopped => Ok(Outcome::Retry(Duration::ZERO)),
             Spoken::Completed(completion) => {
+                progressed.calls = offered(job, progressed.calls);
                 record.around(self.complete(job, &attempt, completion, started, progressed, stop)).await
             }
             Spoken::Failed(error) => {

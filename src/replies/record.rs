@@ -32,7 +32,7 @@ impl ReplyHandler {
         progressed: Progressed,
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
-        let (brought, quiz) = self.brought(job, offered(job, progressed.calls));
+        let (brought, quiz) = self.brought(job, progressed.calls);
         let text = match ReplyText::parse(&progressed.text) {
             Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
             // The filter would stop the same question again.
@@ -235,8 +235,8 @@ pub(super) fn label(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
-/// The calls that count: none where no tool was offered, since nobody is there who could answer one.
-fn offered(job: &Job, calls: Vec<ToolCall>) -> Vec<ToolCall> {
+/// The calls of a model that count: none where no tool was offered, since nobody is there who could answer one.
+pub(super) fn offered(job: &Job, calls: Vec<ToolCall>) -> Vec<ToolCall> {
     if job.interactive || calls.is_empty() {
         return calls;
     }

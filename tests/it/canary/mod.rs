@@ -126,8 +126,7 @@ fn acts() -> Vec<Act> {
                     .into_bytes(),
             ],
         },
-        // One of these may go to a title, which takes no notice of it.
-        asks(),
+        // Where no tool was offered.
         asks(),
         asks(),
         Act::reply(&[&format!("Another answer, {MARK}-answer.")]),

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Usage;
-use crate::canary::MARK;
+use crate::canary::{MARK, asks};
 use crate::sockets::client;
 use crate::support::client::{Answer, Call};
+use crate::support::openai_server::Act;
 
 impl Usage<'_> {
     pub(super) async fn chat(&self) {
@@ -159,7 +160,10 @@ impl Usage<'_> {
                 "attachments": [], "quoted_text": format!("{MARK}-quote"), "inference_options": {},
             })
         };
-        // A first answer is asked for a title as well.
+        // A first answer is asked for a title as well, which takes no notice of calls. Of two threads one is deleted.
+        let last = Act::reply(&[&format!("Another answer, {MARK}-answer.")]);
+        self.provider.now([asks(), asks(), asks(), asks(), last]);
+        self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
         let created =
             self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
         let first = created.text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned();
