@@ -182,6 +182,17 @@ need_newman() {
     printf '%s\n' "$1/node_modules/newman/bin/newman.js"
 }
 
+# Installs cargo-nextest in the folder $1 when there is none: it gives each test a process of its own, and knows which must not
+# run beside each other (.config/nextest.toml).
+need_nextest() {
+    PATH="$1/bin:$PATH"
+    export PATH
+    if cargo nextest --version >/dev/null 2>&1; then return; fi
+    say "installing cargo-nextest in $1 (some minutes, once)"
+    cargo install --locked --quiet --root "$1" cargo-nextest >&2 ||
+        die "cargo-nextest cannot be installed from the registry of crates"
+}
+
 # Installs a C compiler and Rust when there are none.
 need_toolchain() {
     if ! has cc; then
