@@ -56,7 +56,8 @@ async fn by_stream(app: &TestApp, person: &Person, reply: &str, random: &mut Std
             }
         };
         while let Ok(event) = tokio::time::timeout_at(cut, stream.next()).await {
-            let event = event.expect("a stream ends with an end");
+            // A stream without an end was cut: where five hundred look at once, the database may not answer in time.
+            let Some(event) = event else { break };
             match event.name.as_str() {
                 "reply.delta" => {
                     heard.delta(event.id(), event.data["offset"].as_u64().unwrap(), event.text());
@@ -87,7 +88,14 @@ async fn by_socket(app: &TestApp, person: &Person, reply: &str, random: &mut Std
         };
         socket.send(json!({"type": "follow", "reply_id": reply, "after": heard.last})).await;
         while let Ok(frame) = tokio::time::timeout_at(cut, socket.next()).await {
-            let frame = frame.expect("nobody closes it");
+            let frame = match frame {
+                Ok(frame) => frame,
+                // As a stream is cut.
+                Err(code) => {
+                    assert_eq!(code, 1013);
+                    break;
+                }
+            };
             match kind(&frame) {
                 "reply.delta" => {
                     let text = frame["text"].as_str().unwrap();
