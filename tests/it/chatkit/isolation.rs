@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -23,8 +23,6 @@ const PEOPLE: usize = 16;
 const THREADS: usize = 3;
 const MESSAGES: usize = 4;
 const PROMPTS: usize = 10_000;
-/// Threads in which something is said at a time.
-const AT_ONCE: usize = 8;
 
 /// A thread, whose it is, and the word that stands in everything that belongs to it.
 struct Talk {
@@ -89,8 +87,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let all = (0..PEOPLE).flat_map(|person| (0..THREADS).map(move |thread| (person, thread)));
     let talks =
         all.map(|(person, thread)| talk(&app, &people[person], format!("canary-{person:02}-{thread:02}")));
-    // More at once would be told to come again on a busy machine, which is no question here.
-    let talks: Vec<_> = stream::iter(talks).buffered(AT_ONCE).collect().await;
+    let talks = join_all(talks).await;
     app.caught_up().await;
 
     // Stands in every message of a failure.

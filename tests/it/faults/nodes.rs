@@ -24,7 +24,7 @@ const COMMANDS: usize = 60;
 const P99: Duration = Duration::from_millis(500);
 
 /// How long NATS is away, under a command of each person every so often.
-const AWAY: (u64, u64) = (8, 60);
+const AWAY: (u64, u64) = (20, 60);
 const PEOPLE: usize = 6;
 const PACE: Duration = Duration::from_millis(200);
 /// How soon everything is done after it is back.

@@ -12,8 +12,6 @@ use crate::support::app::{PATIENCE, Person, TestApp};
 
 /// How soon it is told that read models have stopped.
 const TOLD: Duration = Duration::from_secs(10);
-/// How long a command waits for read models, each time, when they do not come.
-const WAITED: Duration = verbatim::app::CATCH_UP;
 
 /// Appends an event of this type and version to a conversation, as a newer program would; gives its position.
 async fn append_newer(db: &PgPool, person: &Person, session: &str, event_type: &str, version: &str) -> i64 {
@@ -86,14 +84,12 @@ async fn an_event_of_a_newer_version_is_refused_told_and_not_skipped(db: PgPool)
     stopped_before(&app, position).await;
 
     // Everything else is taken and kept, at once; what it leads to has to wait.
+    let begun = Instant::now();
     let path = format!("/api/history/{ours}");
-    let mut fastest = Duration::MAX;
     for number in 0..5 {
-        let begun = Instant::now();
         app.patch(&path).by(&person).json(&json!({"title": format!("Title {number}")})).send().await.is(200);
-        fastest = fastest.min(begun.elapsed());
     }
-    assert!(fastest < WAITED, "a stopped model is waited for: {fastest:?}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "a stopped model is waited for: {:?}", begun.elapsed());
     let kept = json!({"message": "To be answered", "session_id": ours});
     let sent = app.post("/api/chat").by(&person).json(&kept).send().await.is(202);
     assert_eq!(app.reply_events(&sent.field("reply_id")).await, ["reply_requested"]);

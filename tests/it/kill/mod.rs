@@ -33,7 +33,7 @@ use std::time::Duration;
 use campaign::Plan;
 use process::Form;
 
-use crate::support::{often, setting};
+use crate::support::setting;
 
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
@@ -53,11 +53,6 @@ fn seed() -> u64 {
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 fn tell(line: &str) {
     eprintln!("{line}");
-}
-
-/// How long a restart beside a server may take: 5 s, which a long run holds it to; more where other tests run beside this one.
-fn ready() -> Duration {
-    Duration::from_secs(often(15, 5))
 }
 
 async fn survives(name: &'static str, form: Form, nodes: usize, nats: bool, ready: Duration) {
@@ -82,7 +77,7 @@ async fn survives(name: &'static str, form: Form, nodes: usize, nats: bool, read
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_beside_a_server() {
-    survives("server", Form::Server, 1, false, ready()).await;
+    survives("server", Form::Server, 1, false, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,12 +88,12 @@ async fn every_promise_survives_kills_with_the_private_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_of_it_and_of_nats() {
-    survives("nats", Form::Server, 1, true, ready()).await;
+    survives("nats", Form::Server, 1, true, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_survives_kills_of_two_nodes_and_of_nats() {
-    survives("nodes", Form::Server, 2, true, ready()).await;
+    survives("nodes", Form::Server, 2, true, Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
