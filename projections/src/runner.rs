@@ -292,8 +292,9 @@ mod planted {
     use sqlx::{Executor as _, PgConnection};
 
     static APART: AtomicBool = AtomicBool::new(false);
-    /// How long the checkpoint stands there without its rows: long enough for a kill to fall in between.
-    const BETWEEN: Duration = Duration::from_millis(20);
+    /// How long the checkpoint stands there without its rows: longer than the rest of a batch takes on a busy machine, so
+    /// that most kills fall in between.
+    const BETWEEN: Duration = Duration::from_millis(100);
 
     /// Plants it, for the life of the process.
     pub fn plant_checkpoint_apart() {
@@ -303,7 +304,8 @@ mod planted {
     /// Ends the transaction of the checkpoint and begins that of the rows, where that is planted.
     pub(super) async fn part_checkpoint(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if APART.load(Ordering::Relaxed) {
-            connection.execute("COMMIT").await?;
+            // On disk: a server that ends with its parent would lose the checkpoint too, and with it what is wrong.
+            connection.execute("SET LOCAL synchronous_commit = on; COMMIT").await?;
             tokio::time::sleep(BETWEEN).await;
             connection.execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
         }
