@@ -1,8 +1,8 @@
 //! A reply's stream as server-sent events.
 //!
 //! Events: `message` (what was taken: ids), `reply.delta` (`id: reply:attempt:offset`), `reply.restart`, and one end:
-//! `reply.done`, `reply.failed` or `reply.cancelled`. A stream that ends without one was cut (the process goes down, or
-//! the login ended): a client comes back with `Last-Event-ID` and misses nothing.
+//! `reply.done`, `reply.failed` or `reply.cancelled`. A stream that ends without one was cut (the process goes down, the
+//! database has not answered for long, or the login ended): a client comes back with `Last-Event-ID` and misses nothing.
 
 use std::convert::Infallible;
 use std::time::Duration;

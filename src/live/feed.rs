@@ -9,9 +9,9 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::Stored;
+use super::patience::Patience;
 use super::people::{Item, People};
-use super::stream::CATCH_UP;
+use super::{CATCH_UP, Stored};
 
 /// The read models that what was missed is read from.
 const MODELS: &[&str] = &["messages", "conversations"];
@@ -20,8 +20,6 @@ pub const MOST_MISSED: i64 = 1_000;
 /// How many of them, and how many bytes of text, are held in memory at a time.
 const PAGE: i64 = 64;
 const PAGE_BYTES: i64 = 128 * 1024;
-/// How often models are looked at that have not come so far, before the socket is given up: about ten seconds.
-const LOOKS: u32 = 30;
 
 /// What a feed brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +44,7 @@ pub struct UserFeed {
     /// What is stored after `at` and up to here is to be read from the models.
     missed: Option<Missed>,
     ready: VecDeque<Arc<Item>>,
-    /// How often the models were looked at in vain.
-    behind: u32,
+    patience: Patience,
     /// A look at what was missed that is under way.
     reading: Option<JoinHandle<Result<Page, sqlx::Error>>>,
 }
@@ -63,7 +60,16 @@ impl UserFeed {
         let (receiver, position) = people.join(user);
         let at = after.unwrap_or(position);
         let missed = (at < position).then_some(Missed { until: position, counted: false });
-        Self { people, user, receiver, at, missed, ready: VecDeque::new(), behind: 0, reading: None }
+        Self {
+            people,
+            user,
+            receiver,
+            at,
+            missed,
+            ready: VecDeque::new(),
+            patience: Patience::default(),
+            reading: None,
+        }
     }
 
     /// What is stored up to here has been handed out, or is not wanted.
@@ -74,7 +80,7 @@ impl UserFeed {
     /// Waits for the next item. The wait may be given up at any time.
     ///
     /// # Errors
-    /// Those of the database. The feed can be asked again.
+    /// The database's, when it has not answered or the models were held up for [`PATIENCE`](super::patience::PATIENCE).
     pub async fn next(&mut self) -> Result<Fed, sqlx::Error> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -112,22 +118,20 @@ impl UserFeed {
         });
         let page = reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
         self.reading = None;
-        match page? {
-            // Not shown yet, or held up at an event: what is skipped here would never come.
-            Page::Behind => {
-                self.behind += 1;
-                if self.behind > LOOKS {
-                    return Err(sqlx::Error::Protocol("the read models are held up".to_owned()));
-                }
+        match page {
+            Err(error) if self.patience.is_over() => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "what was missed is looked for again");
                 tokio::time::sleep(CATCH_UP).await;
             }
-            Page::TooMuch => {
+            Ok(Page::TooMuch) => {
+                self.patience.restore();
                 self.at = missed.until;
                 self.missed = None;
                 return Ok(Some(missed.until));
             }
-            Page::Items(items, end) => {
-                self.behind = 0;
+            Ok(Page::Items(items, end)) => {
+                self.patience.restore();
                 self.ready.extend(items.into_iter().map(Arc::new));
                 self.at = end;
                 self.missed = (end < missed.until).then_some(Missed { counted: true, ..missed });
@@ -140,8 +144,6 @@ impl UserFeed {
 /// A look at what was missed.
 #[derive(Debug)]
 enum Page {
-    /// The models have not come so far.
-    Behind,
     /// More than is sent.
     TooMuch,
     /// Some of it, and up to where that is all.
@@ -162,7 +164,8 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
         messages::query::since(&pool, user, (after, until), (PAGE, PAGE_BYTES)).await?;
     // What is remembered of how far they are may be a moment behind a crash of the database; this was read with the rows.
     if stands < until {
-        return Ok(Page::Behind);
+        // Held up at an event, maybe: what is skipped here would never come.
+        return Err(sqlx::Error::Protocol("the read models are held up".to_owned()));
     }
     // What was left behind is among what the client shows: it has to look again. Only now, when nothing up to there is still to come.
     if !counted && conversations::query::rewound_since(&pool, user, after).await? {

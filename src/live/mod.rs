@@ -5,11 +5,12 @@
 //! come from the log, never from the worker, so that every node learns of them alike.
 //!
 //! [`hub`], [`stream`]: replies and who follows one · [`people`], [`feed`]: what all sockets of a person are told ·
-//! [`between`], [`sealed`]: the same between processes.
+//! [`patience`]: how long the database may fail them · [`between`], [`sealed`]: the same between processes.
 
 pub mod between;
 pub mod feed;
 pub mod hub;
+pub mod patience;
 pub mod people;
 pub mod sealed;
 pub mod stream;
@@ -40,6 +41,8 @@ pub struct Stored {
     pub tasks: TaskTracker,
 }
 
+/// How long whoever follows waits for the read models before they are looked into.
+pub const CATCH_UP: Duration = Duration::from_millis(300);
 /// How many events are taken from the log at once.
 const BATCH: usize = 500;
 /// How long a log that cannot be read is left alone.

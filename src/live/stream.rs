@@ -11,13 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Stored;
 use super::hub::{Hub, LiveReply};
+use super::patience::Patience;
+use super::{CATCH_UP, Stored};
 
 /// How often a follower looks into the read models although nothing has come: what correctness rests on.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long the end of a stream waits for the read models.
-pub const CATCH_UP: Duration = Duration::from_millis(300);
 
 /// How far a client has got: it has the first `offset` bytes of attempt `attempt`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,6 +81,7 @@ pub struct ReplyFollower {
     asked: i64,
     /// A look into the read models that is under way.
     looking: Option<JoinHandle<Result<Found, sqlx::Error>>>,
+    patience: Patience,
 }
 
 impl ReplyFollower {
@@ -100,9 +100,9 @@ impl ReplyFollower {
         let look = Some(hub.position().max(asked.unwrap_or(0)));
         let ready = std::collections::VecDeque::new();
         let (look_at, asked) = (Instant::now() + LOOK, asked.unwrap_or(0));
-        let (done, looking) = (false, None);
+        let (done, looking, patience) = (false, None, Patience::default());
         let hub = hub.clone();
-        Self { hub, live, stored, owner, reply, at, ready, done, look, look_at, asked, looking }
+        Self { hub, live, stored, owner, reply, at, ready, done, look, look_at, asked, looking, patience }
     }
 
     /// Where the client stands after the frames handed out so far.
@@ -113,7 +113,8 @@ impl ReplyFollower {
     /// Waits for the next frame; none after the last one.
     ///
     /// # Errors
-    /// Those of the database. The follower can be asked again.
+    /// The database's, when it has not answered for [`PATIENCE`](super::patience::PATIENCE): until then it is asked again, and
+    /// what stands in memory goes on.
     pub async fn next(&mut self) -> Result<Option<Frame>, sqlx::Error> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
@@ -124,8 +125,14 @@ impl ReplyFollower {
             }
             if let Some(position) = self.look {
                 self.stored.progress.wait(models::CONVERSATION_MODELS, position, CATCH_UP).await;
-                if self.finish().await? {
-                    continue;
+                match self.finish().await {
+                    Ok(true) => continue,
+                    Ok(false) => self.patience.restore(),
+                    Err(error) if self.patience.is_over() => return Err(error),
+                    Err(error) => {
+                        tracing::debug!(%error, "a reply is looked for again");
+                        self.look_at = Instant::now() + CATCH_UP;
+                    }
                 }
                 self.look = None;
                 if self.live.borrow().ended.is_some() {

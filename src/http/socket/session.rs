@@ -48,7 +48,7 @@ enum Told {
     Ended(aggregates::ids::ReplyId, ServerFrame),
     /// The process goes down.
     Closing,
-    /// The database does not answer.
+    /// The database has not answered for long.
     Failed,
 }
 

@@ -4,6 +4,7 @@
 //! * [`proxy`] makes the faults of networks, [`proxy_works`] shows that it does, [`proxied`] puts one before a database;
 //! * [`database`]: it stands still, goes away, comes back; [`answers`]: a commit whose answer is lost;
 //! * [`refusals`]: what it refuses, and what becomes of that; [`versions`]: events of a newer version in it;
+//! * [`streams`]: those who follow are not cut for it;
 //! * [`lag`] and [`nodes`]: others' transactions, and processes that stand still, hold nobody up;
 //! * [`messages`]: JetStream's come twice or never, and operators change consumers;
 //! * [`races`] and [`hang_ups`]: many clients at once, and clients that do not wait.
@@ -21,4 +22,5 @@ mod proxy;
 mod proxy_works;
 mod races;
 mod refusals;
+mod streams;
 mod versions;
