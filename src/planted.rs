@@ -25,7 +25,7 @@ pub enum Defect {
     KeyInMemory,
     /// A command is acknowledged before it is in the log.
     EarlyAnswer,
-    /// A projection's checkpoint moves in a second transaction, after its rows.
+    /// A projection's checkpoint moves in a transaction of its own, before its rows.
     CheckpointApart,
     /// A handler panics over a message that ends with [`PANIC`], and says what is in it.
     Panic,

@@ -76,7 +76,10 @@ impl<P: Provider> Provider for Guarded<P> {
     fn transcribe(&self, recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
         let (said, total) = (self.inner.transcribe(recording), self.limits.total);
         Box::pin(async move {
-            tokio::time::timeout(total, said).await.unwrap_or(Err(ProviderError::Timeout(TimeoutKind::Total)))
+            let said = tokio::time::timeout(total, said).await;
+            let mut said = said.unwrap_or(Err(ProviderError::Timeout(TimeoutKind::Total)))?;
+            strip_controls(&mut said);
+            Ok(said)
         })
     }
 }
@@ -97,8 +100,8 @@ struct Watch {
 /// - Time: `first_byte`, `idle` and `total` of [`Limits`] end it with [`ProviderError::Timeout`].
 /// - Size: text beyond `max_text_bytes` is cut off at a character's border and followed by
 ///   [`ProviderError::TooLong`], so that the caller holds exactly what fits.
-/// - Characters: U+0000 and the other C0 controls except `\n`, `\t`, `\r` are removed. (The database cannot
-///   store U+0000, and the others only serve to confuse terminals.)
+/// - Characters: the C0 controls except `\n`, `\t`, `\r`, and U+007F to U+009F are removed. (The database cannot
+///   store U+0000, and the others only serve to confuse terminals: U+009B begins an escape sequence by itself.)
 /// - End: a stream that stops without [`Piece::End`] ends with [`ProviderError::Cut`]. After an end or an
 ///   error nothing more is passed on and the provider's call is dropped at once. An end after no text at
 ///   all is passed on: what an empty reply means is for the caller to say.
@@ -191,9 +194,9 @@ fn clean(value: &mut Value) {
     }
 }
 
-/// Removes the C0 controls that text has no use for.
+/// Removes the controls that text has no use for: C0, delete and C1.
 fn strip_controls(text: &mut String) {
-    text.retain(|c| c >= ' ' || matches!(c, '\n' | '\t' | '\r'));
+    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'));
 }
 
 #[cfg(test)]
@@ -202,9 +205,10 @@ mod tests {
     use std::task::Poll;
 
     use futures::stream;
+    use serde_json::json;
 
     use super::*;
-    use crate::ai::{Completion, Finish};
+    use crate::ai::{Completion, Finish, ToolCall};
 
     fn text(text: &str) -> Result<Piece, ProviderError> {
         Ok(Piece::Text(text.to_owned()))
@@ -242,6 +246,68 @@ mod tests {
     async fn control_characters_are_removed_but_not_line_breaks_and_tabs() {
         let got = through(vec![text("a\u{0}\u{1b}b\n\t\r\u{1f}c"), end()]).await;
         assert_eq!(got, [text("ab\n\t\rc"), end()]);
+        let controls = ('\0'..=' ').chain('~'..='\u{a0}');
+        for control in controls.filter(|c| !" \n\t\r~\u{a0}".contains(*c)) {
+            let got = through(vec![text(&format!("a{control}[1mb")), end()]).await;
+            assert_eq!(got, [text("a[1mb"), end()], "{control:?}");
+        }
+        // Their neighbours are text.
+        assert_eq!(through(vec![text(" ~\u{a0}é"), end()]).await, [text(" ~\u{a0}é"), end()]);
+    }
+
+    /// S44: a call's parts come from the model as well.
+    #[tokio::test]
+    async fn control_characters_are_removed_from_calls() {
+        let call = |mark: &str| {
+            Piece::Call(ToolCall {
+                call_id: format!("c{mark}"),
+                name: format!("n{mark}"),
+                arguments: json!({ format!("k{mark}"): [format!("v{mark}\n")] }),
+            })
+        };
+        let limits = Limits { max_text_bytes: 100, ..Limits::default() };
+        let items = stream::iter([Ok(call("\u{9b}\u{7f}\u{1b}")), end()]).boxed();
+        let got: Vec<_> = guard(items, limits).collect().await;
+        assert_eq!(got, [Ok(call("")), end()]);
+    }
+
+    struct Heard;
+
+    impl Provider for Heard {
+        fn name(&self) -> &'static str {
+            "heard"
+        }
+
+        fn model(&self) -> &str {
+            "m"
+        }
+
+        fn describe(&self) -> String {
+            "heard".to_owned()
+        }
+
+        fn parameters(&self, _: &Prompt) -> Map<String, Value> {
+            Map::new()
+        }
+
+        fn stream(&self, _: Prompt) -> Pieces {
+            stream::empty().boxed()
+        }
+
+        fn transcribe(&self, recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
+            Box::pin(async { String::from_utf8(recording.audio).map_err(|_| ProviderError::BadResponse) })
+        }
+    }
+
+    /// S44: so does what it hears.
+    #[tokio::test]
+    async fn control_characters_are_removed_from_what_was_heard() {
+        let recording = Recording {
+            audio: "a\u{9b}1m\u{1b}b\n\t".as_bytes().to_vec(),
+            mime_type: "audio/webm".to_owned(),
+        };
+        let heard = Guarded::new(Heard, limits()).transcribe(recording).await;
+        assert_eq!(heard.as_deref(), Ok("a1mb\n\t"));
     }
 
     #[tokio::test]

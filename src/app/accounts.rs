@@ -13,6 +13,7 @@ use projections::users::query::UserRow;
 use projections::{models, users};
 use serde_json::json;
 
+use super::attempts::Attempt;
 use super::{Actor, App, AppError, RequestContext};
 use crate::auth::lockout::Settled;
 use crate::auth::logins::{EndReason, LoginRow};
@@ -214,11 +215,15 @@ impl App {
     /// Exchanges a refresh token for new tokens.
     ///
     /// # Errors
-    /// `Unauthenticated` for every token that is not the login's current one.
+    /// `Unauthenticated` for every token that is not the login's current one; `Throttled`; the database's.
     pub async fn refresh(&self, presented: &str) -> Result<SignedIn, AppError> {
         let parts = &self.parts;
         let presented = RefreshToken::parse(presented).ok_or_else(AppError::invalid_token)?;
         let fresh = RefreshToken::generate().map_err(AppError::internal)?;
+        // Only what would be exchanged: a copy is noticed, and ends its login, however often the account was refreshed.
+        if let Some(user) = parts.logins.holder(&presented).await? {
+            self.count_attempt_of(Attempt::RefreshOfAccount, user).await?;
+        }
         match parts.logins.rotate(&presented, &fresh).await? {
             Rotation::Rotated { login, user, again: _ } => {
                 let tokens = self.tokens(user, login, &fresh, parts.clock.now())?;

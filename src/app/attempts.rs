@@ -5,12 +5,12 @@
 //! provider's money is counted with the message, see [`super::limits`].
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregates::ids::UserId;
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 use projections::warm_pool::WarmPool;
 
@@ -19,8 +19,8 @@ use super::limits::{Policy, note};
 use super::{Actor, App};
 use crate::config::AttemptLimits;
 
-/// After so many requests, counts that nobody has used for a while are forgotten.
-const FORGET_EVERY: usize = 10_000;
+/// People whose requests are counted at a time; of more, those that have asked least are counted anew.
+const MOST_COUNTED: u64 = 100_000;
 /// Most refusals remembered; of more, the database is asked each time.
 const MOST_REFUSALS: u64 = 100_000;
 const MINUTE: u32 = 60;
@@ -35,6 +35,8 @@ pub enum Attempt {
     Register,
     /// To exchange a refresh token.
     Refresh,
+    /// To exchange a refresh token of this person's, from wherever.
+    RefreshOfAccount,
     /// To reset a password, or to have that begun.
     Reset,
     /// To take another name or address: the answer tells whether somebody has it.
@@ -47,6 +49,7 @@ impl Attempt {
             Self::SignIn => "sign_in",
             Self::Register => "register",
             Self::Refresh => "refresh",
+            Self::RefreshOfAccount => "refresh_account",
             Self::Reset => "reset",
             Self::Claim => "claim",
         }
@@ -56,6 +59,7 @@ impl Attempt {
     const fn policy(self) -> &'static str {
         match self {
             Self::SignIn | Self::Register | Self::Refresh | Self::Reset => "address",
+            Self::RefreshOfAccount => "account",
             Self::Claim => "names",
         }
     }
@@ -72,24 +76,24 @@ pub struct Attempts {
 /// How often each person may do something in a minute, as this process counts it.
 struct PerUser {
     /// None: as often as one likes.
-    limiter: Option<DefaultKeyedRateLimiter<UserId>>,
-    counted: AtomicUsize,
+    quota: Option<Quota>,
+    counts: Cache<UserId, Arc<DefaultDirectRateLimiter>>,
     policy: &'static str,
 }
 
 impl PerUser {
     /// So often; 0: as often as one likes.
     fn new(policy: &'static str, per_minute: u32) -> Self {
-        let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
-        Self { limiter: quota.map(RateLimiter::keyed), counted: AtomicUsize::new(0), policy }
+        // Whoever has asked for nothing in a minute has all of it again: nothing is forgotten by forgetting the count.
+        let window = Duration::from_secs(MINUTE.into());
+        let counts = Cache::builder().max_capacity(MOST_COUNTED).time_to_idle(window).build();
+        Self { quota: NonZeroU32::new(per_minute).map(Quota::per_minute), counts, policy }
     }
 
     fn count(&self, user: UserId) -> Result<(), AppError> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
-        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            limiter.retain_recent();
-        }
-        limiter.check_key(&user).map_err(|refused| {
+        let Some(quota) = self.quota else { return Ok(()) };
+        let limiter = self.counts.get_with(user, || Arc::new(RateLimiter::direct(quota)));
+        limiter.check().map_err(|refused| {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             metrics::counter!("verbatim_throttled_total", "policy" => self.policy).increment(1);
             AppError::new(Kind::Throttled, "rate_limited", "Too many requests; please wait a moment.")
@@ -115,6 +119,7 @@ impl Attempts {
             Attempt::SignIn => (limits.sign_ins, MINUTE),
             Attempt::Register => (limits.registrations, HOUR),
             Attempt::Refresh => (limits.refreshes, MINUTE),
+            Attempt::RefreshOfAccount => (limits.account_refreshes, MINUTE),
             Attempt::Reset => (limits.resets, HOUR),
             // It tells as much as a registration does.
             Attempt::Claim => (limits.registrations, HOUR),
@@ -165,14 +170,14 @@ impl App {
             .after(wait.max(Duration::from_secs(1))))
     }
 
-    /// Counts an attempt of the actor's to take a name or an address, before anybody looks whether somebody has it.
+    /// Counts an attempt of a person who is known, wherever it comes from, before it is carried out.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
-    pub(super) async fn count_claim(&self, actor: Actor) -> Result<(), AppError> {
-        let counted = self.count_attempt(Attempt::Claim, &actor.user.to_string()).await;
+    pub(super) async fn count_attempt_of(&self, attempt: Attempt, user: UserId) -> Result<(), AppError> {
+        let counted = self.count_attempt(attempt, &user.to_string()).await;
         if let Err(refused) = &counted {
-            note(self.attempt_policy(Attempt::Claim, refused).into_iter().collect());
+            note(self.attempt_policy(attempt, refused).into_iter().collect());
         }
         counted
     }
@@ -190,7 +195,15 @@ impl App {
     /// # Errors
     /// `Throttled`.
     pub fn count_command(&self, actor: Actor) -> Result<(), AppError> {
-        self.parts.attempts.commands.count(actor.user)
+        self.count_command_of(actor.user)
+    }
+
+    /// The same for what somebody asks for through a link of this person's.
+    ///
+    /// # Errors
+    /// `Throttled`.
+    pub fn count_command_of(&self, user: UserId) -> Result<(), AppError> {
+        self.parts.attempts.commands.count(user)
     }
 }
 

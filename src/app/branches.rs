@@ -66,7 +66,7 @@ impl App {
         };
         let (at, deadline) = self.now_and_deadline();
         let place = self.place(&row).await?;
-        let reply = WantedReply { model: reply.model.or_else(|| model.clone()), ..reply };
+        let reply = WantedReply { model: reply.model.or_else(|| self.still_offered(model.clone())), ..reply };
         let so_far = self.so_far(conversation).await?;
         let command = ConversationCommand::AskAgain { by: actor.user, place, so_far, reply, at, deadline };
         self.ask(request, actor, conversation, place.message_id, Asking::of(command)).await
@@ -103,6 +103,7 @@ impl App {
             "" if !files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
+        self.check_room(parsed.as_str()).await?;
         let composed = composed.and_then(|composed| composed.quoted).map(|quoted| {
             let parts = vec![Part::Text { text: text.to_owned() }];
             Personal::Known(Composed { parts, quoted: Some(quoted) })
@@ -118,7 +119,7 @@ impl App {
             text: Personal::Known(parsed),
             enclosed: Enclosed { files, composed, tool_choice },
             so_far: self.so_far(conversation).await?,
-            reply: WantedReply { model: reply.model.or(model), ..reply },
+            reply: WantedReply { model: reply.model.or_else(|| self.still_offered(model)), ..reply },
             at,
             deadline,
         };

@@ -93,6 +93,7 @@ impl App {
             "" if !enclosed.files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
+        self.check_room(text.as_str()).await?;
         self.check_model(reply.model.as_deref())?;
         self.check_tool(enclosed.tool_choice.as_deref())?;
         let now = parts.clock.now();

@@ -96,7 +96,7 @@ impl App {
     ) -> Result<(FileRow, Option<i64>), AppError> {
         let name = FileName::of(name)?;
         let kind = FileKind::promised(name.as_str(), declared)?;
-        let looked = self.look(upload, kind).await?;
+        let looked = self.look(self.whole(upload).await?, kind).await?;
         let key = self.key_of_file(request, actor.user, &name, &looked);
         let id = FileId::new(self.parts.clock.id());
         if self.repeated(key.as_ref()).await?.is_none() {
@@ -150,16 +150,19 @@ impl App {
         if said.is_some_and(|said| !matches!(said, Err(KindError::Unknown)) && said != Ok(kind)) {
             return Err(KindError::Disagree.into());
         }
-        let looked = self.look(upload, kind).await?;
+        let whole = self.whole(upload).await?;
         let state: File = self.parts.executor.state(&id.to_string()).await?;
-        match state.sha256() {
-            Some(stored) if stored == looked.arrived.sha256 => {}
+        // Asked before anything is decoded: whoever has the link can bring a file again and again.
+        let looked = match state.sha256() {
+            Some(stored) if stored == whole.arrived.sha256 => whole.known(kind),
             Some(_) => return Err(AppError::file_stored()),
             None => {
+                let looked = self.look(whole, kind).await?;
                 looked.place.fits(&self.parts, Some(id)).await?;
                 self.keep(id, &looked).await?;
+                looked
             }
-        }
+        };
         let name = name.map_or(Personal::Erased, Personal::Known);
         let command = self.storing(id, owner, name, &looked);
         let stored = self.carry_out(request, owner, id, command, None).await?;

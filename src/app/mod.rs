@@ -140,6 +140,8 @@ pub struct Settings {
     pub tools: Vec<String>,
     /// Whether conversations get titles by themselves.
     pub titles: bool,
+    /// How many tokens a provider is sent at most.
+    pub context_tokens: usize,
 }
 
 /// The application. Cheap to clone.

@@ -9,6 +9,7 @@ use projections::models;
 use projections::users::query::UserRow;
 use serde_json::json;
 
+use super::attempts::Attempt;
 use super::{Actor, App, AppError, RequestContext};
 use crate::auth::lockout::Settled;
 use crate::auth::logins::EndReason;
@@ -92,7 +93,7 @@ impl App {
         let (user_id, at) = (actor.user.uuid(), parts.clock.now());
         let claims = [&from, &to].map(|email| parts.names.email_claim(&email.normalised()));
         if claims[0] != claims[1] {
-            self.count_claim(actor).await?;
+            self.count_attempt_of(Attempt::Claim, actor.user).await?;
         }
         let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock));
         let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
@@ -138,7 +139,7 @@ impl App {
         let old = old.map(|name| parts.names.username_claim(&name.normalised()));
         let new = parts.names.username_claim(&to.normalised());
         if old.as_deref() != Some(new.as_str()) {
-            self.count_claim(actor).await?;
+            self.count_attempt_of(Attempt::Claim, actor.user).await?;
         }
         let at = parts.clock.now();
         let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));

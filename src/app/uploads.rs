@@ -8,7 +8,7 @@ use aggregates::file::ImageSize;
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
 use projections::files::query;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
@@ -163,6 +163,21 @@ impl Upload {
     }
 }
 
+/// A file that has come whole, and was not looked at yet.
+pub(super) struct Whole {
+    pub(super) arrived: Arrived,
+    place: Place,
+    memory: OwnedSemaphorePermit,
+}
+
+impl Whole {
+    /// Whose bytes are stored and were looked at then: there is nothing more to be seen.
+    pub(super) fn known(self, kind: FileKind) -> Looked {
+        let Self { arrived, place, memory } = self;
+        Looked { kind, arrived, image: None, preview: None, place, _memory: memory }
+    }
+}
+
 /// A file that has come whole and was looked at.
 pub(super) struct Looked {
     pub(super) kind: FileKind,
@@ -177,6 +192,10 @@ impl Looked {
     pub(super) fn size(&self) -> u64 {
         u64::try_from(self.arrived.bytes.len()).unwrap_or(u64::MAX)
     }
+}
+
+fn closed(_: AcquireError) -> AppError {
+    AppError::shutting_down()
 }
 
 impl App {
@@ -207,18 +226,22 @@ impl App {
         upload.place.fits(&self.parts, announced).await
     }
 
-    /// Looks at a file that has come: that there is something, and that it is what it should be.
-    pub(super) async fn look(&self, upload: Upload, kind: FileKind) -> Result<Looked, AppError> {
+    /// Takes all of a file that has come into memory: there has to be something.
+    pub(super) async fn whole(&self, upload: Upload) -> Result<Whole, AppError> {
         if upload.incoming.size() == 0 {
             return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
         }
-        let files = &self.parts.files;
-        let closed = |_| AppError::shutting_down();
-        let memory = Arc::clone(&files.memory).acquire_owned().await.map_err(closed)?;
+        let memory = Arc::clone(&self.parts.files.memory).acquire_owned().await.map_err(closed)?;
         let Upload { incoming, mut place } = upload;
         let arrived = incoming.whole().await?;
         place.weighs(u64::try_from(arrived.bytes.len()).unwrap_or(u64::MAX));
-        let _turn = files.looks.acquire().await.map_err(closed)?;
+        Ok(Whole { arrived, place, memory })
+    }
+
+    /// Looks at a file that has come: that it is what it should be.
+    pub(super) async fn look(&self, whole: Whole, kind: FileKind) -> Result<Looked, AppError> {
+        let Whole { arrived, place, memory } = whole;
+        let _turn = self.parts.files.looks.acquire().await.map_err(closed)?;
         let bytes = arrived.bytes.clone();
         let seen = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
             kind.check(&bytes)?;

@@ -1,5 +1,7 @@
 //! What a person has used, and what is left of today.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use projections::usage::query::{self, UsageRow};
 use serde_json::Value;
@@ -21,7 +23,7 @@ pub struct Usage {
     pub tokens: u64,
     /// Tokens set aside for replies that are owed.
     pub reserved: u64,
-    /// Replies that are owed.
+    /// Conversations in which replies are owed.
     pub open: u64,
     /// What these are held against.
     pub quotas: Quotas,
@@ -71,7 +73,7 @@ impl App {
             messages,
             tokens,
             reserved: owed().filter_map(|reply| reply[1].as_u64()).sum(),
-            open: u64::try_from(owed().count()).unwrap_or(u64::MAX),
+            open: owed().filter_map(|reply| reply[0].as_str()).collect::<BTreeSet<_>>().len() as u64,
             quotas: parts.limits.quotas(),
             days: rows,
         })

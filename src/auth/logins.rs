@@ -205,6 +205,21 @@ impl Logins {
         .await
     }
 
+    /// Whose login this is the good token of, or the one before it.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn holder(&self, presented: &RefreshToken) -> Result<Option<UserId>, sqlx::Error> {
+        let user: Option<Uuid> = sqlx::query_scalar(
+            "SELECT l.user_id FROM refresh_tokens AS t JOIN logins AS l USING (login_id)
+             WHERE t.token_hash = $1 AND $1 IN (l.current_hash, l.previous_hash) AND l.ended_at IS NULL",
+        )
+        .bind(presented.hash().as_bytes().as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(user.map(UserId::new))
+    }
+
     /// Exchanges the presented refresh token for `fresh`. See [`Rotation`] for what may come of it.
     ///
     /// # Errors

@@ -276,13 +276,16 @@ async fn another_node_notices_an_end_within_two_seconds(pool: PgPool) {
 
     here.end(login(1), EndReason::SignedOut).await.unwrap();
     let ended = std::time::Instant::now();
-    assert_eq!(here.is_live(login(1)).await.unwrap(), None);
     // Remembered over there: this is what the bound is about.
     assert_eq!(there.is_live(login(1)).await.unwrap(), Some(ADA));
+    assert_eq!(here.is_live(login(1)).await.unwrap(), None);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut asked = ended.elapsed();
     while there.is_live(login(1)).await.unwrap().is_some() {
-        assert!(ended.elapsed() < Duration::from_millis(2500));
+        // When it is asked counts, not when this test hears of it.
+        assert!(asked < Duration::from_secs(2), "live {asked:?} after its end");
         tick.tick().await;
+        asked = ended.elapsed();
     }
 }
 

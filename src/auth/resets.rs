@@ -11,11 +11,9 @@ use super::opaque::ResetToken;
 
 /// How long a token is good.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How many mails with a token one person is sent in [`MAIL_WINDOW`].
+/// How many mails whose tokens are good one person is sent. Others do not count: whoever is sent no further mail has one that
+/// is of use, or a stranger who asks in their name could leave them without.
 pub const MAX_MAILS: i64 = 5;
-/// See [`MAX_MAILS`]. Not longer than a token is good: whoever is sent no further mail has one whose token is, or a stranger
-/// who asks in their name could leave them without.
-pub const MAIL_WINDOW: Duration = LIFETIME;
 /// How long spent tokens are known.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -79,19 +77,17 @@ impl Resets {
         Ok(())
     }
 
-    /// In how many mails besides this one a user was sent a token within [`MAIL_WINDOW`].
+    /// In how many mails besides this one a user was sent a token that is still good.
     ///
     /// # Errors
     /// When the database cannot answer.
     pub async fn mailed_lately(&self, user: UserId, besides: Uuid) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(
             "SELECT count(DISTINCT mail_id) FROM password_resets
-                WHERE user_id = $1 AND mail_id <> $2
-                    AND created_at > clock_timestamp() - make_interval(secs => $3)",
+                WHERE user_id = $1 AND mail_id <> $2 AND spent_at IS NULL AND ends_at > clock_timestamp()",
         )
         .bind(user.uuid())
         .bind(besides)
-        .bind(MAIL_WINDOW.as_secs_f64())
         .fetch_one(&self.pool)
         .await
     }
@@ -226,6 +222,26 @@ mod tests {
             age(30).await;
         }
         assert!(held_back > 40, "{held_back}");
+    }
+
+    /// Five mails, then somebody changes the password or the address: the owner, whose tokens are void, is sent another.
+    #[sqlx::test(migrator = "MIGRATOR")]
+    async fn mails_whose_tokens_are_void_do_not_count(pool: PgPool) {
+        let resets = Resets::new(pool.clone());
+        let sixth = Uuid::from_u128(9);
+        for spent in [false, true] {
+            for n in 1..=5 {
+                let n = n + if spent { 10 } else { 0 };
+                resets.keep(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
+            }
+            assert_eq!(resets.mailed_lately(ADA, sixth).await.unwrap(), MAX_MAILS);
+            if spent {
+                assert!(spend(&pool, &token(15), ADA).await);
+            } else {
+                resets.void(ADA).await.unwrap();
+            }
+            assert_eq!(resets.mailed_lately(ADA, sixth).await.unwrap(), 0, "spent: {spent}");
+        }
     }
 
     /// S11, S17: a copy of the database signs nobody in.

@@ -12,6 +12,8 @@ use super::opaque::Ticket;
 
 /// How long a ticket is good.
 pub const LIFETIME: Duration = Duration::from_secs(30);
+/// How many tickets one statement drops: after a busy time all at once would take longer than a statement may.
+const DROPPED_AT_ONCE: i64 = 5_000;
 
 /// What a ticket stood for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +80,24 @@ impl Tickets {
     /// Deletes those that nobody has used in time. Gives their number.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// When the database cannot answer; what was deleted until then stays deleted.
     pub async fn purge(&self) -> Result<u64, sqlx::Error> {
-        let deleted =
-            sqlx::query("DELETE FROM tickets WHERE ends_at < clock_timestamp()").execute(&self.pool).await?;
-        Ok(deleted.rows_affected())
+        let mut dropped = 0;
+        loop {
+            let done = sqlx::query(
+                "DELETE FROM tickets WHERE ticket_hash IN (
+                    SELECT ticket_hash FROM tickets WHERE ends_at < clock_timestamp()
+                        LIMIT $1 FOR UPDATE SKIP LOCKED)",
+            )
+            .bind(DROPPED_AT_ONCE)
+            .execute(&self.pool)
+            .await?
+            .rows_affected();
+            dropped += done;
+            if done < DROPPED_AT_ONCE.unsigned_abs() {
+                return Ok(dropped);
+            }
+        }
     }
 }
 
@@ -125,5 +140,33 @@ mod tests {
             .unwrap();
         assert_eq!(tickets.redeem(&Ticket::from_random([1; 32])).await.unwrap(), None);
         assert_eq!(tickets.purge().await.unwrap(), 1);
+    }
+
+    #[sqlx::test]
+    async fn no_statement_clears_more_than_it_has_the_time_for(pool: PgPool) {
+        sqlx::raw_sql(
+            "INSERT INTO tickets (ticket_hash, user_id, login_id, token_ends_at, ends_at)
+                SELECT sha256(n::text::bytea), gen_random_uuid(), gen_random_uuid(), clock_timestamp(),
+                        clock_timestamp() - interval '1 second'
+                    FROM generate_series(1, 11000) n;
+             CREATE TABLE cleared (tickets bigint);
+             CREATE FUNCTION note_cleared() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN INSERT INTO cleared SELECT count(*) FROM gone; RETURN NULL; END $$;
+             CREATE TRIGGER note_cleared AFTER DELETE ON tickets REFERENCING OLD TABLE AS gone
+                 FOR EACH STATEMENT EXECUTE FUNCTION note_cleared();",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let tickets = Tickets::new(pool.clone());
+        let good = Ticket::from_random([1; 32]);
+        tickets.keep(&good, stands_for()).await.unwrap();
+        assert_eq!(tickets.purge().await.unwrap(), 11_000);
+        let each: Vec<i64> = sqlx::query_scalar("SELECT tickets FROM cleared ORDER BY tickets DESC")
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        assert_eq!(each, [5_000, 5_000, 1_000]);
+        assert_eq!(tickets.redeem(&good).await.unwrap(), Some(stands_for()));
     }
 }

@@ -1,8 +1,9 @@
 //! Attacks on access tokens, as a table.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aggregates::ids::{LoginId, UserId};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -237,6 +238,89 @@ fn attacks_on_the_form() {
     assert_eq!(refused(&padded(MAX_BYTES + 1)), Some(Refused::TooLong));
     // And an access token is no refresh token.
     assert_eq!(RefreshToken::parse(&good), None);
+}
+
+/// A JWE in its compact form, as RFC 7516 has it: our claims, or our own token, under the secret itself or a key that came in the
+/// second part.
+fn encrypted(header: &Value, wrapped: &[u8], content: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(header.to_string());
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, SECRET).unwrap());
+    let (iv, mut sealed) = ([7; 12], content.as_bytes().to_vec());
+    let aad = Aad::from(header.as_bytes());
+    let nonce = Nonce::assume_unique_for_key(iv);
+    let tag = key.seal_in_place_separate_tag(nonce, aad, &mut sealed).unwrap();
+    [header, URL_SAFE_NO_PAD.encode(wrapped), URL_SAFE_NO_PAD.encode(iv), URL_SAFE_NO_PAD.encode(sealed)]
+        .into_iter()
+        .chain([URL_SAFE_NO_PAD.encode(tag)])
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+fn encryptions() -> Vec<String> {
+    let header = |changes| with(json!({"typ": "JWT", "kid": "k1", "enc": "A256GCM"}), changes);
+    let (claims, nested) = (claims().to_string(), issued(&keys()));
+    vec![
+        encrypted(&header(json!({"alg": "dir"})), &[], &claims),
+        encrypted(&header(json!({"alg": "dir", "cty": "JWT"})), &[], &nested),
+        encrypted(&header(json!({"alg": "A256KW"})), &[9; 40], &claims),
+        encrypted(&header(json!({"alg": "RSA-OAEP-256"})), &[9; 256], &claims),
+        encrypted(&header(json!({"alg": "dir", "zip": "DEF"})), &[], &claims),
+        // What calls itself a signed token.
+        encrypted(&header(json!({"alg": "HS256"})), &[], &claims),
+        encrypted(&header(json!({"alg": "HS256", "enc": null})), claims.as_bytes(), &claims),
+    ]
+}
+
+#[test]
+fn an_encrypted_token_is_none_of_ours() {
+    for token in encryptions() {
+        assert_eq!(token.split('.').count(), 5);
+        assert_eq!(refused(&token), Some(Refused::Malformed), "{token}");
+    }
+}
+
+/// S2: whoever forges tokens makes us do next to nothing. The middle one of many, as a machine does other things too.
+#[test]
+fn a_forgery_is_refused_within_a_millisecond() {
+    let keys = keys();
+    let good = issued(&keys);
+    let mut bent = good.clone().into_bytes();
+    bent[good.len() / 2] ^= 1;
+    let mut forgeries = encryptions();
+    forgeries.extend([
+        signed(&with(header(), json!({"alg": "none"})), &claims()),
+        signed(&with(header(), json!({"alg": "RS256"})), &claims()),
+        signed_with(
+            hmac::HMAC_SHA384,
+            SECRET,
+            &with(header(), json!({"alg": "HS384"})).to_string(),
+            &claims().to_string(),
+        ),
+        signed(&with(header(), json!({"kid": "k2"})), &claims()),
+        signed(&with(header(), json!({"kid": "k".repeat(2000)})), &claims()),
+        signed(&with(header(), json!({"crit": ["exp"]})), &claims()),
+        signed_with(hmac::HMAC_SHA256, OTHER, &header().to_string(), &claims().to_string()),
+        signed(&header(), &with(claims(), json!({"exp": NOW - 6}))),
+        signed(&header(), &with(claims(), json!({"aud": "verbatim-mail"}))),
+        signed_with(hmac::HMAC_SHA256, SECRET, &header().to_string(), &"[".repeat(2000)),
+        String::from_utf8(bent).unwrap(),
+        good.rsplit_once('.').unwrap().0.to_owned(),
+        format!("{good}.{good}"),
+        format!("{good}{}", "A".repeat(MAX_BYTES - good.len())),
+        ".".repeat(MAX_BYTES),
+        "a".repeat(8 * 1024),
+    ]);
+    for token in forgeries {
+        let mut took: Vec<Duration> = (0..301)
+            .map(|_| {
+                let asked = Instant::now();
+                assert!(keys.verify(&token, at(NOW)).is_err(), "{token}");
+                asked.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        assert!(took[150] < Duration::from_millis(1), "{:?}: {token}", took[150]);
+    }
 }
 
 #[test]

@@ -27,6 +27,9 @@ const PLACEHOLDERS: [&str; 8] = [
     "replaceme",
     "replacethis",
 ];
+/// What people type and no machine draws, as letters and digits only. Long enough that chance does not bring it.
+const TYPED: [&str; 8] =
+    ["secret", "password", "passphrase", "verbatim", "qwerty", "letmein", "12345678", "abcdefgh"];
 /// The names under which a signing secret is accepted; the first that is set counts.
 const SECRET_NAMES: [&str; 3] = ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"];
 
@@ -168,6 +171,10 @@ fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
         "is shorter than 32 characters"
     } else if secret.chars().collect::<BTreeSet<_>>().len() < MIN_DISTINCT {
         "has too few different characters"
+    } else if is_typed(secret) {
+        "holds a word that people type"
+    } else if is_repeated(secret) {
+        "is a shorter text, repeated"
     } else {
         return Ok(());
     };
@@ -176,9 +183,23 @@ fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
 
 /// Whether `text` is what a sample file tells the reader to replace.
 pub(super) fn is_placeholder(text: &str) -> bool {
-    let letters: String =
-        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    let letters = letters(text);
     PLACEHOLDERS.iter().any(|placeholder| letters.contains(placeholder))
+}
+
+fn is_typed(text: &str) -> bool {
+    let letters = letters(text);
+    TYPED.iter().any(|word| letters.contains(word))
+}
+
+/// Whether `text` is the same piece again and again, the last one maybe cut short.
+fn is_repeated(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=bytes.len() / 2).any(|piece| bytes.iter().eq(bytes.iter().take(piece).cycle().take(bytes.len())))
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 fn is_kid(text: &str) -> bool {
@@ -283,5 +304,25 @@ mod tests {
             assert!(is_placeholder(sample), "{sample}");
         }
         assert!(!is_placeholder("f3a1c09b7e5d2846f3a1c09b7e5d2846"));
+    }
+
+    #[test]
+    fn what_was_typed_or_repeated_is_told_from_what_was_drawn() {
+        for typed in [
+            "password123password123password123",
+            "my-secret-key-at-least-32-characters-long",
+            "12345678901234567890abcdefghijklmno",
+        ] {
+            assert!(is_typed(typed), "{typed}");
+        }
+        for (text, repeated) in [
+            ("f3a1c09b7e5d2846f3a1c09b7e5d2846", true),
+            ("f3a1c09b7e5d2846f3a1c09b7e5d2846f3a1c09", true),
+            ("f3a1c09b7e5d2846f3a1c09b7e5d2847", false),
+            ("9e107d9d372bb6826bd81d3542a419d6", false),
+        ] {
+            assert_eq!(is_repeated(text), repeated, "{text}");
+            assert!(!is_typed(text), "{text}");
+        }
     }
 }

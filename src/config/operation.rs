@@ -133,6 +133,8 @@ pub struct AttemptLimits {
     pub registrations: u32,
     /// `REFRESH_LIMIT_ADDRESS_PER_MINUTE`: refreshes of tokens from one address.
     pub refreshes: u32,
+    /// `REFRESH_LIMIT_USER_PER_MINUTE`: refreshes of one person's tokens.
+    pub account_refreshes: u32,
     /// `RESET_LIMIT_ADDRESS_PER_HOUR`: password resets asked for or tried from one address.
     pub resets: u32,
     /// `READ_LIMIT_USER_PER_MINUTE`: queries of one person, at one node.
@@ -148,6 +150,7 @@ impl AttemptLimits {
             sign_ins: reader.count("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", 30, 1..=100_000)?,
             registrations: reader.count("REGISTER_LIMIT_ADDRESS_PER_HOUR", 5, 1..=100_000)?,
             refreshes: reader.count("REFRESH_LIMIT_ADDRESS_PER_MINUTE", 120, 1..=100_000)?,
+            account_refreshes: reader.count("REFRESH_LIMIT_USER_PER_MINUTE", 60, 1..=100_000)?,
             resets: reader.count("RESET_LIMIT_ADDRESS_PER_HOUR", 10, 1..=100_000)?,
             reads: reader.count("READ_LIMIT_USER_PER_MINUTE", 600, 1..=1_000_000)?,
             commands: reader.count("COMMAND_LIMIT_USER_PER_MINUTE", 600, 0..=1_000_000)?,

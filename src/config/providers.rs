@@ -186,7 +186,7 @@ fn service(reader: &mut Reader<'_>, service: &'static Service) -> Result<Service
     };
     if keys.is_empty() && base_url.is_some() {
         reader.note(format!(
-            "{} has no effect without {}.",
+            "{} has no effect without {} (a server that asks for no key takes any word).",
             service.variables.base_url,
             service.variables.keys.join(" or ")
         ));
@@ -349,7 +349,8 @@ mod tests {
         assert_eq!((one.api, one.base_url.as_deref()), (Api::ChatCompletions, Some("http://127.0.0.1:9/v1")));
         assert!(read(&[("OPENAI_API", "assistants")]).is_err());
         let config = read(&base[1..]).unwrap();
-        assert_eq!(config.notes, ["OPENAI_BASE_URL has no effect without OPENAI_API_KEY."]);
+        let note = "OPENAI_BASE_URL has no effect without OPENAI_API_KEY (a server that asks for no key takes any word).";
+        assert_eq!(config.notes, [note]);
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn another_database_is_refused_with_what_to_set() {
 
 #[test]
 fn the_first_of_the_three_secrets_counts() {
-    let other = "another-Secret-of-many-letters-0123456789";
+    let other = "another-One-of-many-letters-0123456798";
     let config = read(&[("SECRET_KEY", "weak"), ("JWT_SECRET_KEY", other)]).unwrap();
     assert_eq!(config.auth.jwt_secret, Kept::Given(Secret::new(other)));
     assert_eq!(config.notes, ["SECRET_KEY has no effect, since JWT_SECRET_KEY is set."]);
@@ -211,6 +211,8 @@ fn a_weak_secret_is_refused_under_every_name_and_never_shown() {
         "your-secret-key-change-this-in-production",
         "0123456789abcdef",
         "abcabcabcabcabcabcabcabcabcabcabcabcabcabc",
+        "password123password123password123",
+        "f3a1c09b7e5d2846f3a1c09b7e5d2846",
     ];
     for name in ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"] {
         for value in weak {

@@ -44,6 +44,14 @@ impl Proxies {
         client
     }
 
+    /// Whether a request says that it comes from somebody else although no proxy at all is believed: as a rule one that nobody
+    /// has told us of.
+    #[must_use]
+    pub fn ignores(&self, headers: &HeaderMap) -> bool {
+        self.trusted.is_empty()
+            && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
@@ -125,6 +133,14 @@ mod tests {
                 assert_eq!(client(&proxies, "203.0.113.9", &lines), "203.0.113.9");
             }
         }
+    }
+
+    #[test]
+    fn only_who_believes_no_proxy_at_all_may_have_forgotten_one() {
+        let told = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
+        let proxies = proxies(ProxyHeader::XForwardedFor);
+        let none = Proxies { trusted: Vec::new(), ..proxies.clone() };
+        assert!(none.ignores(&told) && !none.ignores(&HeaderMap::new()) && !proxies.ignores(&told));
     }
 
     #[test]

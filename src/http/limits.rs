@@ -1,5 +1,6 @@
 //! Limits as HTTP tells them: attempts of those who are not signed in, and the headers that say what is left.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -36,7 +37,17 @@ pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -
             // Only a router that nobody serves has no peers.
             return next.run(request).await;
         };
-        let client = doors.settings.proxies.client(peer.ip(), request.headers());
+        let proxies = &doors.settings.proxies;
+        if proxies.ignores(request.headers()) {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "a request names the address that it was forwarded for, and TRUSTED_PROXIES names no proxy: limits count \
+                     everybody behind a proxy as one client"
+                );
+            });
+        }
+        let client = proxies.client(peer.ip(), request.headers());
         if let Err(error) = doors.app.count_attempt(attempt, &client::bucket(client)).await {
             let policy = doors.app.attempt_policy(attempt, &error);
             let mut response = ApiError::from(error).into_response();

@@ -123,24 +123,24 @@ impl Hub {
             {
                 return false;
             }
+            // A newer attempt is taken up with its beginning only: whoever waits for one takes what is there for all of it.
             let newer = piece.attempt > live.attempt;
+            let known = if newer { 0 } else { live.text.len() };
+            let Some(overlap) = known.checked_sub(piece.offset) else {
+                whole = false;
+                return false;
+            };
             if newer {
                 live.attempt = piece.attempt;
                 live.text.clear();
                 live.here = false;
             }
-            match live.text.len().checked_sub(piece.offset) {
-                None => {
-                    whole = false;
-                    newer
+            match piece.text.get(overlap..).filter(|text| !text.is_empty()) {
+                Some(text) => {
+                    live.text.push_str(text);
+                    true
                 }
-                Some(known) => match piece.text.get(known..).filter(|text| !text.is_empty()) {
-                    Some(text) => {
-                        live.text.push_str(text);
-                        true
-                    }
-                    None => newer,
-                },
+                None => newer,
             }
         });
         whole
@@ -229,5 +229,61 @@ fn ended(event: &Event) -> Option<ReplyId> {
             | ConversationEvent::ReplyCancelled { reply_id, .. },
         ) => Some(*reply_id),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn piece(attempt: u32, offset: usize, text: &str) -> Piece {
+        Piece { attempt, offset, text: text.to_owned() }
+    }
+
+    /// A hub, and what a follower of its only reply sees.
+    fn followed() -> (Hub, ReplyId, watch::Receiver<LiveReply>) {
+        let (hub, reply) = (Hub::new(), ReplyId::new(Uuid::from_u128(1)));
+        let live = hub.follow(reply);
+        (hub, reply, live)
+    }
+
+    fn seen(live: &mut watch::Receiver<LiveReply>) -> (u32, String) {
+        let live = live.borrow_and_update();
+        (live.attempt, live.text.clone())
+    }
+
+    #[test]
+    fn who_waits_for_text_from_elsewhere_is_not_woken_by_a_piece_out_of_its_middle() {
+        let (hub, reply, mut live) = followed();
+        assert!(!hub.merge(reply, &piece(1, 4, "two ")), "it is asked for what is missing");
+        assert!(!live.has_changed().unwrap(), "woken with {:?}", seen(&mut live));
+        assert!(hub.merge(reply, &piece(1, 0, "one two ")));
+        assert_eq!(seen(&mut live), (1, "one two ".to_owned()));
+        assert!(hub.merge(reply, &piece(1, 4, "two three")), "what is known of it is passed over");
+        assert_eq!(seen(&mut live), (1, "one two three".to_owned()));
+        assert!(!hub.merge(reply, &piece(1, 20, "six")));
+        assert!(!live.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_newer_attempt_is_asked_for_until_its_beginning_comes_and_replaces_the_older_one() {
+        let (hub, reply, mut live) = followed();
+        hub.begin(reply, 1);
+        hub.push(reply, 1, "wrong");
+        assert_eq!(seen(&mut live), (1, "wrong".to_owned()));
+        for offset in [3, 5, 8] {
+            assert!(!hub.merge(reply, &piece(2, offset, "two")), "from {offset} on");
+            assert!(!live.has_changed().unwrap(), "woken with {:?}", seen(&mut live));
+        }
+        assert!(hub.merge(reply, &piece(2, 0, "one two")));
+        hub.push(reply, 1, " still");
+        assert_eq!(seen(&mut live), (2, "one two".to_owned()));
+        assert!(!live.borrow().here);
+        assert!(hub.merge(reply, &piece(3, 0, "")), "an attempt that has nothing yet");
+        assert_eq!(seen(&mut live), (3, String::new()));
+        assert!(hub.merge(reply, &piece(2, 7, " late")));
+        assert!(!live.has_changed().unwrap());
     }
 }

@@ -11,8 +11,8 @@ use super::append::{self, Appending};
 use super::executor::{ExecuteError, Executor, Outcome};
 use super::intent::Intent;
 
-/// How long after its answer a command is written: what a write-behind buffer does.
-const LATER: Duration = Duration::from_millis(30);
+/// How long after its answer a command is written: what a write-behind buffer does, and long enough that most kills lose some.
+const LATER: Duration = Duration::from_millis(150);
 
 /// What was written under which key of which owner, in this process.
 type Remembered = HashMap<(String, String), ([u8; 32], Value, Option<i64>)>;

@@ -28,7 +28,7 @@ pub enum PostError {
     /// It will not go, however often it is tried.
     #[error("the mail server refuses it ({0})")]
     Refused(u16),
-    /// The address is none that mail can be sent to, or that this server takes.
+    /// The address is none that mail can be sent to.
     #[error("mail cannot be sent to this address")]
     Address,
     /// The server does not take it now.
@@ -37,6 +37,9 @@ pub enum PostError {
     /// TLS did not come about.
     #[error("the mail server's TLS cannot be used")]
     Tls,
+    /// It does not offer what it would take, which is no fault of the mail's: when it does, the mail goes.
+    #[error("the mail server lacks what is needed (STARTTLS, a way to sign in, an extension)")]
+    Lacking,
     /// The server does not answer, or not in time, or not as a mail server does.
     #[error("the mail server does not answer")]
     Unreachable,
@@ -48,7 +51,7 @@ impl PostError {
     pub const fn may_pass(self) -> bool {
         match self {
             Self::Refused(_) | Self::Address => false,
-            Self::PutOff(_) | Self::Tls | Self::Unreachable => true,
+            Self::PutOff(_) | Self::Tls | Self::Lacking | Self::Unreachable => true,
         }
     }
 }
@@ -64,7 +67,7 @@ impl From<SmtpError> for PostError {
         } else if error.is_tls() {
             Self::Tls
         } else if error.is_client() {
-            Self::Address
+            Self::Lacking
         } else {
             Self::Unreachable
         }
@@ -161,7 +164,11 @@ impl Post {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::config::Secret;
     use crate::mail::letters;
 
     #[test]
@@ -193,6 +200,39 @@ mod tests {
         }
         for to in ["ada@mail.example\r\nBcc: eve@mail.example", "ada@mail.example, eve@mail.example", "ada"] {
             assert_eq!(write(to), Err(PostError::Address), "{to}");
+        }
+    }
+
+    /// What a server does not offer is not the mail's fault.
+    #[tokio::test]
+    async fn a_server_that_offers_too_little_is_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serve = async || {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 tests\r\n").await.unwrap();
+            let mut lines = BufReader::new(stream).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer: &[u8] = if line.starts_with("EHLO") { b"250 tests\r\n" } else { b"221 bye\r\n" };
+                // The client may be gone.
+                let _ = lines.get_mut().get_mut().write_all(answer).await;
+            }
+        };
+        let credentials = Some(("chat".to_owned(), Secret::new("right")));
+        for (tls, credentials) in [(MailTls::StartTls, None), (MailTls::Off, credentials)] {
+            let config = MailConfig {
+                host: "127.0.0.1".to_owned(),
+                port: listener.local_addr().unwrap().port(),
+                tls,
+                credentials,
+                ca_file: None,
+                from: "chat@example.org".parse().unwrap(),
+            };
+            let post = Post::open(&config).unwrap();
+            let letter = letters::password_changed();
+            let send = post.send(Uuid::nil(), "ada@mail.example", letter, SystemTime::UNIX_EPOCH);
+            let ((), sent) = tokio::join!(serve(), send);
+            assert_eq!(sent, Err(PostError::Lacking), "{tls:?}");
+            assert!(PostError::Lacking.may_pass());
         }
     }
 

@@ -119,8 +119,9 @@ impl Desk {
         }
         #[cfg(feature = "planted")]
         projections::dying::pass("taken");
-        let desk = self.clone();
+        let making = Making { desk: self.clone(), reply, place: Some(place) };
         Ok(Some(self.tasks.spawn(async move {
+            let desk = &making.desk;
             let outcome = desk.handler.handle(job(row), desk.stops.hard.clone()).await;
             if let Outcome::Retry(pause) = outcome
                 && pause <= Duration::from_secs(1)
@@ -131,10 +132,7 @@ impl Desk {
             if let Err(error) = lease::give_back(&desk.pool, reply, desk.holder).await {
                 tracing::debug!(%error, "a lease was not given back; it runs out by itself");
             }
-            desk.mark(reply, false);
-            drop(place);
-            desk.freed.notify_waiters();
-            desk.freed.notify_one();
+            drop(making);
             outcome
         })))
     }
@@ -169,6 +167,24 @@ impl Desk {
     }
 }
 
+/// A reply that is made here. However that ends, it is marked no longer: after a panic nobody gives its lease back, so nobody
+/// may renew it either; once it has run out, the queue brings the reply again, not so soon that it would spin.
+struct Making {
+    desk: Desk,
+    reply: Uuid,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.desk.mark(self.reply, false);
+        // Whoever is woken looks for a place.
+        drop(self.place.take());
+        self.desk.freed.notify_waiters();
+        self.desk.freed.notify_one();
+    }
+}
+
 /// A row of the model as a job.
 fn job(row: PendingReplyRow) -> Job {
     Job {
@@ -182,3 +198,7 @@ fn job(row: PendingReplyRow) -> Job {
         interactive: row.interactive,
     }
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

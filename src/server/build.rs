@@ -284,6 +284,7 @@ pub async fn build_over(
             reply_deadline: config.replies.deadline,
             reply_wait: config.web.reply_wait,
             titles: config.replies.titles,
+            context_tokens: config.replies.context_tokens,
             tools,
         },
         tasks: lifecycle.work.clone(),

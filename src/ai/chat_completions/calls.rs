@@ -7,6 +7,9 @@ use crate::ai::{ProviderError, ToolCall};
 /// The most bytes that all calls of a reply may have before they are whole; the guard allows less of whole ones.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// The most calls of a reply: a fragment that says nothing but a new index has no bytes that would count.
+const MAX_CALLS: usize = 128;
+
 /// The calls of one reply so far.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -47,11 +50,13 @@ impl Calls {
             let index = fragment["index"].as_u64().unwrap_or(place);
             // Some servers give every call the same index: another id begins another call.
             let same = |open: &&mut Open| open.index == index && (id.is_empty() || open.id == id);
+            let full = self.open.len() == MAX_CALLS;
             match self.open.iter_mut().rfind(same) {
                 Some(open) => {
                     open.name.push_str(&name);
                     open.arguments.push_str(&arguments);
                 }
+                None if full => return Err(ProviderError::TooLong),
                 None => self.open.push(Open { index, id, name, arguments }),
             }
         }
@@ -128,5 +133,22 @@ mod tests {
         let much = json!([{"index": 0, "function": {"arguments": "x".repeat(1024)}}]);
         let refused = (0..1_000).find_map(|_| calls.take(&much).err());
         assert_eq!(refused, Some(ProviderError::TooLong));
+    }
+
+    #[test]
+    fn more_calls_than_may_be_are_refused_although_they_say_nothing() {
+        let fragments =
+            |count: usize| Value::Array((0..count).map(|index| json!({"index": index})).collect());
+        let mut calls = Calls::default();
+        assert_eq!(calls.take(&fragments(MAX_CALLS)), Ok(()));
+        assert_eq!(calls.take(&json!([{"index": 0, "function": {"name": "look"}}])), Ok(()), "it is open");
+        assert_eq!(calls.take(&json!([{"index": MAX_CALLS}])), Err(ProviderError::TooLong));
+        assert_eq!(calls.whole().count(), 1);
+        // Those without an index, all in one chunk, and those that are told apart by their ids alone.
+        let unnumbered = Value::Array(vec![json!({}); MAX_CALLS + 1]);
+        let ids = (0..=MAX_CALLS).map(|id| json!({"index": 0, "id": id.to_string()}));
+        for much in [unnumbered, Value::Array(ids.collect())] {
+            assert_eq!(Calls::default().take(&much), Err(ProviderError::TooLong));
+        }
     }
 }

@@ -92,10 +92,14 @@ impl Chunks {
             Value::Null => {}
             Value::String(reason) => {
                 // Of several the last one counts: some servers give one with every chunk.
-                self.finish = Some(match reason.as_str() {
+                self.finish = Some(match reason.to_ascii_lowercase().as_str() {
                     "" => return Ok(()),
                     "length" | "max_tokens" => Finish::Length,
-                    "content_filter" => Finish::ContentFilter,
+                    "content_filter" | "safety" | "recitation" | "prohibited_content" | "blocklist"
+                    | "spii" => {
+                        // All but the first are Gemini's own words, as its other interface has them.
+                        Finish::ContentFilter
+                    }
                     "error" => return Err(ProviderError::unavailable(None)),
                     // `stop`, `tool_calls`, and whatever else a reply may end with.
                     _ => Finish::Stop,

@@ -118,6 +118,9 @@ fn a_reply_says_why_it_ended() {
         ("of the future", Finish::Stop),
         ("length", Finish::Length),
         ("content_filter", Finish::ContentFilter),
+        ("SAFETY", Finish::ContentFilter),
+        ("PROHIBITED_CONTENT", Finish::ContentFilter),
+        ("MAX_TOKENS", Finish::Length),
     ] {
         assert_eq!(ended(&[says("x"), finish(reason)]).finish, finished, "{reason}");
     }

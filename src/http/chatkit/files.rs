@@ -31,7 +31,9 @@ use crate::http::layers::POSITION;
 
 const TAG: &str = "files";
 /// A file that somebody opens by its address runs nothing and reaches nothing.
-const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
+/// What people bring is theirs: no browser and no proxy keeps a copy, of a small one either.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 /// What may stand unencoded in a file name in a header, besides letters and digits.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -168,6 +170,7 @@ async fn fill(
     let context = request.context.clone();
     let base = Base::of(&doors, request.headers());
     let file = doors.app.announced_file(id, &link.into()).await?;
+    doors.app.count_command_of(file.owner.into())?;
     let upload = request.upload(&doors, file.owner.into())?;
     let Brought { declared, upload, .. } = Box::pin(request.take(&doors, upload)).await?;
     let filled = doors.app.fill_file(&context, &file, declared.as_deref(), upload);
@@ -196,7 +199,7 @@ async fn download(
     };
     let put = answer.headers_mut();
     put.insert(header::ETAG, value(&tag)?);
-    put.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    put.insert(header::CACHE_CONTROL, PRIVATE);
     put.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     Ok(answer)
 }
@@ -212,7 +215,7 @@ async fn preview(
     let put = answer.headers_mut();
     put.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
     put.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
-    put.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    put.insert(header::CACHE_CONTROL, PRIVATE);
     put.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     // Pages of other origins show it: whoever has the link may.
     put.insert(

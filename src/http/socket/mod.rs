@@ -91,6 +91,8 @@ impl FromRequestParts<Doors> for Knock {
         if doors.app.stopping().is_cancelled() {
             return Err(AppError::shutting_down().into());
         }
+        // Whoever opens one after the other costs as much as with commands.
+        doors.app.count_command(admission.actor)?;
         let after = match opening.after {
             Some(after) => Some(doors.app.known_position(after).await?),
             None => None,
@@ -122,7 +124,7 @@ impl Knock {
     /// Lets the client in.
     ///
     /// # Errors
-    /// 429 when the person has too many sockets open.
+    /// 429 when the person has too many sockets open; that they open them too often was said before.
     pub fn open(self, doors: &Doors, surface: &'static str) -> Result<Response, ApiError> {
         let Self { admission, after, upgrade, intake } = self;
         let presence = doors.app.open(admission.actor, Opened::Socket)?;

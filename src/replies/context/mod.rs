@@ -11,7 +11,7 @@
 //!   instructions, tools, turns and files, with [`tokens::Counter`], and some tokens for what stands around each turn.
 //!   First come instructions and tools, then what is asked, whole, then the files that came with it, then earlier turns with their
 //!   files, the newest first, until one does not fit: whole turns only, so that there is no hole, and `history_turns` of them
-//!   at most.
+//!   at most. Only a message that was too long to be answered itself is passed over: it hides nothing before it.
 //! * **What a person wrote is never cut.** When the asked message has no room beside instructions and tools, there is no prompt
 //!   ([`Unsendable::TooLong`]): an answer to half of a question would look like one to all of it.
 //! * Outputs of tools and quotes are cut at a quarter of the budget each, with a word that they go on.
@@ -187,7 +187,8 @@ impl<'a> Policy<'a> {
             if full {
                 report.left_out.over_budget += 1;
             } else {
-                full = !self.add(message.id, &rows, material, &mut left, &mut parts, &mut report);
+                let fits = self.add(message.id, &rows, material, &mut left, &mut parts, &mut report);
+                full = !fits && !self.was_refused(&rows, material);
             }
         }
         report.turns.reverse();
@@ -252,6 +253,17 @@ impl<'a> Policy<'a> {
             report.left_out.over_budget += 1;
         }
         fits
+    }
+
+    /// Whether an earlier turn was too long to be answered itself: it hides nothing that was said before it.
+    fn was_refused(&self, rows: &[&ThreadRow], material: &Material) -> bool {
+        let answered = rows.iter().any(|row| matches!(row.entry, Entry::Answer { text: Some(_), .. }));
+        let mut report = Report::new(self.counter, self.budget, false);
+        let mut fits = || {
+            let mut left = self.begin(&mut report)?;
+            self.part(rows, material, &mut left, &mut report)
+        };
+        !answered && fits().is_none()
     }
 
     /// What rows say, with their files, taken out of what is left; none when there is no room for it.

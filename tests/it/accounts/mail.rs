@@ -111,6 +111,38 @@ async fn a_server_that_does_not_let_us_in_loses_no_mail(db: PgPool) {
     app.end().await;
 }
 
+/// So is a server that does not offer, for a while, to encrypt or to let anybody in: nothing is said about the mail.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_server_that_lacks_what_is_needed_loses_no_mail(db: PgPool) {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    let full = json!({"tls": "starttls", "user": "chat", "password": "right"});
+    for lacking in [json!({"user": "chat", "password": "right"}), json!({"tls": "starttls"})] {
+        let start = async |server: &MailServer| {
+            let url = format!("{}?tls=required", server.url("smtp", "chat:right@"));
+            let mut variables = vec![("SMTP_URL", url.as_str()), ("MAIL_FROM", "chat@verbatim.example")];
+            if let Some(certificate) = server.any_certificate() {
+                std::fs::write(&roots, certificate).unwrap();
+                variables.push(("SMTP_CA_FILE", roots.to_str().unwrap()));
+            }
+            TestApp::with(&db, &variables).await
+        };
+        let server = MailServer::with(lacking.clone()).await;
+        let app = start(&server).await;
+        let person = app.person().await;
+        forgot(&app, &person.email).await;
+        app.until("it was put off", async || attempts(&app).await == Some((1, true))).await;
+        assert_eq!(server.tried(), 0, "{lacking}");
+        app.end().await;
+        let server = MailServer::with(full.clone()).await;
+        let app = start(&server).await;
+        due(&app).await;
+        assert_eq!(server.mail(&app, 1).await.to(), person.email, "{lacking}");
+        sent_all(&app).await;
+        app.end().await;
+    }
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_the_server_puts_off_is_tried_again_and_what_it_refuses_is_given_up(db: PgPool) {
     let server = MailServer::with(json!({"answers": [

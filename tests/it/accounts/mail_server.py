@@ -1,8 +1,8 @@
 """A mail server of the tests', made of aiosmtpd. Configuration comes as JSON in the first argument; what happens is told on
 standard output, one JSON object a line. It ends when its standard input does.
 
-Configuration: tls ("off", "starttls", "smtps"), user and password (when it asks for them), answers (to the first messages:
-a line such as "451 4.3.0 later", "drop" to hang up, or "take").
+Configuration: tls ("off", "starttls", "smtps"), user and password (when it asks for them; else nobody can sign in), answers
+(to the first messages: a line such as "451 4.3.0 later", "drop" to hang up, or "take").
 """
 
 import asyncio
@@ -107,6 +107,8 @@ async def main():
             authenticator=authenticator if asks else None,
             auth_required=asks,
             auth_require_tls=tls == "starttls",
+            # It would offer them for nobody to use.
+            auth_exclude_mechanism=() if asks else ("LOGIN", "PLAIN"),
         )
 
     server = await loop.create_server(smtp, "127.0.0.1", 0, ssl=context if tls == "smtps" else None)

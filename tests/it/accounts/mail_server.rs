@@ -107,7 +107,12 @@ impl MailServer {
 
     /// The certificate to be trusted.
     pub(crate) fn certificate(&self) -> &str {
-        self.certificate.as_deref().expect("it speaks TLS")
+        self.any_certificate().expect("it speaks TLS")
+    }
+
+    /// The same; none when it does not speak TLS.
+    pub(crate) fn any_certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// Every mail that it has taken over.

@@ -11,11 +11,11 @@ use crate::kill::process::{Form, Place, SOON};
 const MANY: usize = 500;
 /// How much memory they may take together.
 const GROWTH: u64 = 120 * 1024 * 1024;
-/// How long `/health` may take meanwhile, in 99 of 100 cases. The figure on a machine with nothing else to do is 200 ms
-/// (docs/reliability.md); tests that run beside this one take their share.
-const HEALTH: Duration = Duration::from_millis(500);
+/// How long `/health` may take meanwhile, in 99 of 100 cases. Nothing runs beside this test (`.config/nextest.toml`).
+const HEALTH: Duration = Duration::from_millis(200);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back() {
     let place = Place::new(Form::Server, None).await;
     let client = http();
@@ -52,11 +52,15 @@ async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back()
     }
     looks.sort_unstable();
     let p99 = looks[(looks.len() * 99).div_ceil(100) - 1];
+    let grown = before.map(|before| most.saturating_sub(before));
+    eprintln!(
+        "{taken} taken, {busy} told to come back, {} looks, p99 {p99:?}, grown by {grown:?}",
+        looks.len()
+    );
     // Two run, thirty-two wait.
     assert!(taken >= 30, "{taken}");
     assert!(p99 < HEALTH, "{p99:?}");
-    if let Some(before) = before {
-        let grown = most.saturating_sub(before);
+    if let Some(grown) = grown {
         assert!(grown < GROWTH, "{grown}");
     }
     // And then it goes on as if nothing had been.

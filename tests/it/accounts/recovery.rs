@@ -215,7 +215,7 @@ async fn five_mails_in_half_an_hour_are_enough(db: PgPool) {
     }
     assert_eq!(server.mails().len(), 5);
     mailed(&app, &server, &other).await;
-    sqlx::query("UPDATE password_resets SET created_at = created_at - interval '31 minutes'")
+    sqlx::query("UPDATE password_resets SET ends_at = ends_at - interval '31 minutes'")
         .execute(&db)
         .await
         .unwrap();

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use verbatim::server::database::MIGRATOR;
 
 use super::limits::{end_both, send, taken};
+use crate::security::smuggling::answered;
 use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 
@@ -53,6 +54,113 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     assert!(addresses.iter().all(|bucket| !bucket.contains("127.0.0.1")), "{addresses:?}");
     two.stop(PATIENCE).await;
     one.end().await;
+}
+
+/// Spellings that others might take for this route.
+fn spellings(route: &str) -> Vec<String> {
+    let (folder, last) = route.rsplit_once('/').unwrap();
+    let (first, rest) = last.split_at(1);
+    vec![
+        route.to_uppercase(),
+        format!("{folder}/{}{rest}", first.to_uppercase()),
+        format!("{route}/"),
+        format!("{route}//"),
+        format!("/{route}"),
+        format!("{folder}//{last}"),
+        format!("{folder}/./{last}"),
+        format!("{folder}/x/../{last}"),
+        format!("{folder}/%2e/{last}"),
+        format!("{folder}%2f{last}"),
+        format!("{folder}/%{:02x}{rest}", first.as_bytes()[0]),
+        format!("{folder}/%{:02X}{rest}?x=1", first.as_bytes()[0]),
+        format!("{route}%2f"),
+        format!("{route}%00"),
+        format!("{route}%20"),
+        format!("{route}%3fx=1"),
+        format!("{route};x=1"),
+        format!("{route}."),
+    ]
+}
+
+/// S36: however a route is written, it is another one, of which there is none, or it is counted as that route.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn another_spelling_of_a_route_opens_no_other_count(db: PgPool) {
+    let limits = [
+        ("RATE_LIMITS", "on"),
+        ("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", "2"),
+        // One of them is the person's.
+        ("REGISTER_LIMIT_ADDRESS_PER_HOUR", "3"),
+        ("REFRESH_LIMIT_ADDRESS_PER_MINUTE", "2"),
+        ("RESET_LIMIT_ADDRESS_PER_HOUR", "2"),
+        ("RATE_LIMIT_USER_PER_MINUTE", "2"),
+    ];
+    let app = TestApp::with(&db, &limits).await;
+    let person = app.person().await;
+    let sign_in = json!({"username": person.email, "password": PASSWORD});
+    let of_the_page = json!({"email": person.email, "password": PASSWORD});
+    let refresh = json!({"refresh_token": "rubbish"});
+    let reset = json!({"token": "rubbish", "password": PASSWORD});
+    let new = |n: u32| json!({"email": format!("new{n}@mail.example"), "password": PASSWORD});
+    let message = json!({"message": "Hello"});
+    // A route, what is sent there and comes of it; and another door that shares its count.
+    type Same<'a> = &'a dyn Fn(u32) -> Value;
+    let rows: [(&str, Same<'_>, &str, &str, Value); 5] = [
+        ("/api/auth/login", &|_| sign_in.clone(), "200", "/auth/signin", of_the_page),
+        ("/api/auth/register", &new, "201", "/auth/signup", new(90)),
+        ("/api/auth/refresh", &|_| refresh.clone(), "401", "/api/auth/refresh", refresh.clone()),
+        (
+            "/api/auth/password/forgot",
+            &|_| json!({"email": "x@mail.example"}),
+            "202",
+            "/api/auth/password/reset",
+            reset,
+        ),
+        ("/api/chat", &|_| message.clone(), "200", "/api/chat/stream", message.clone()),
+    ];
+    for (route, body, taken, other, others_body) in rows {
+        let post = async |start: &str, body: Value| {
+            let body = body.to_string();
+            let (token, length) = (&person.access, body.len());
+            let headers = format!(
+                "Host: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+            );
+            let (statuses, answer) =
+                answered(&app, &format!("POST {start}\r\n{headers}Connection: close\r\n\r\n{body}")).await;
+            assert_eq!(statuses.len(), 1, "{start}: {answer}");
+            statuses.into_iter().next().unwrap()
+        };
+        let nowhere = async || {
+            let noted = async || {
+                let logins: i64 =
+                    sqlx::query_scalar("SELECT count(*) FROM logins").fetch_one(&db).await.unwrap();
+                (app.events().await, logins)
+            };
+            let before = noted().await;
+            for (n, spelling) in (0..).zip(spellings(route)) {
+                let status = post(&format!("{spelling} HTTP/1.1"), body(n + 100)).await;
+                assert!(["404", "405"].contains(&status.as_str()), "{spelling}: {status}");
+            }
+            assert_eq!(noted().await, before, "{route}: something came of another spelling");
+        };
+        nowhere().await;
+        // All of the count is left, and these take it: they are the route.
+        let same = [
+            format!("{route} HTTP/1.0"),
+            format!("http://elsewhere.example{route} HTTP/1.1"),
+            format!("{route}?x=1 HTTP/1.1"),
+            format!("{route} HTTP/1.1"),
+        ];
+        for (n, start) in (0..).zip(&same) {
+            let status = post(start, body(n)).await;
+            assert_eq!(status, if n < 2 { taken } else { "429" }, "{start}");
+        }
+        for (n, start) in (10..).zip(&same) {
+            assert_eq!(post(start, body(n)).await, "429", "{start}");
+        }
+        assert_eq!(post(&format!("{other} HTTP/1.1"), others_body).await, "429", "{other}");
+        nowhere().await;
+    }
+    app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -136,15 +244,14 @@ async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
         app.call(Method::PATCH, &path).by(&person).json(&json!({"title": title})).send().await
     };
     let app = TestApp::with(&db, &limits).await;
-    for title in ["one", "two"] {
-        rename(&app, title).await.is(200);
-    }
+    // Opening it is the first of the two.
+    let mut socket = Socket::of(&app, &person).await;
+    rename(&app, "one").await.is(200);
     let events = app.events().await;
-    let refused = rename(&app, "three").await;
+    let refused = rename(&app, "two").await;
     refused.refused(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     send(&app, &person, Some(&session)).await.refused(429, "rate_limited");
-    let mut socket = Socket::of(&app, &person).await;
     socket.send(json!({"type": "read", "session_id": session, "message_id": Uuid::from_u128(7)})).await;
     let error = socket.next_of("error", &["event"]).await;
     assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");

@@ -302,6 +302,28 @@ async fn a_message_has_one_to_32000_characters(db: PgPool) {
 }
 
 /// S21.
+/// What no model could be sent is refused before it is recorded, by tokens and not by characters.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_message_that_no_prompt_has_room_for_is_refused(db: PgPool) {
+    let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "1000")]).await;
+    let person = app.person().await;
+    let fits = json!({"message": "word ".repeat(600)});
+    let sent = app.post("/api/chat").by(&person).json(&fits).send().await.is(200).value();
+    app.caught_up().await;
+    let before = app.events().await;
+    let long = json!({"message": "語呂合わせ".repeat(400)});
+    let edit = format!(
+        "/api/history/{}/messages/{}/edit",
+        sent["session_id"].as_str().unwrap(),
+        sent["user_message_id"].as_str().unwrap()
+    );
+    for path in ["/api/chat", "/api/chat/stream", &edit] {
+        app.post(path).by(&person).json(&long).send().await.refused(400, "too_many_tokens");
+    }
+    assert_eq!(app.events().await, before);
+    app.end().await;
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;

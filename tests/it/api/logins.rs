@@ -196,3 +196,30 @@ async fn a_closed_account_is_closed_everywhere(db: PgPool) {
     app.post("/api/auth/register").json(&body).send().await.refused(409, "email_taken");
     app.end().await;
 }
+
+/// S36: one account is refreshed only so often, wherever that comes from; a copy is noticed all the same.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn the_tokens_of_one_account_are_exchanged_only_so_often(db: PgPool) {
+    let limits =
+        [("RATE_LIMITS", "on"), ("REFRESH_LIMIT_USER_PER_MINUTE", "3"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let app = TestApp::with(&db, &limits).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let from = async |number: u32, token: &str| {
+        let call = app.post("/api/auth/refresh").header("x-forwarded-for", &format!("198.51.100.{number}"));
+        call.json(&json!({"refresh_token": token})).send().await
+    };
+    let mut tokens = vec![person.refresh.clone()];
+    for number in 0..3 {
+        let fresh = from(number, tokens.last().unwrap()).await.is(200).value();
+        tokens.push(text(&fresh, "refresh_token"));
+    }
+    let refused = from(3, &tokens[3]).await;
+    refused.refused(429, "too_many_attempts");
+    assert_eq!(refused.header("ratelimit-policy"), "\"account\";q=3;w=60");
+    // The one before it could be exchanged too, and counts.
+    from(4, &tokens[2]).await.refused(429, "too_many_attempts");
+    from(5, &other.refresh).await.is(200);
+    from(6, &tokens[0]).await.refused(401, "invalid_token");
+    assert_eq!(from(7, &tokens[3]).await.status, 401, "a copy has ended the login");
+    app.end().await;
+}

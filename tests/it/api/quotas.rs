@@ -224,6 +224,8 @@ async fn replies_are_owed_in_so_many_conversations_at_once(db: PgPool) {
     send(&app, &person, None).await.refused(429, "too_many_replies");
     // A message that waits for its turn in one of these is no third one.
     let third = send(&app, &person, Some(session)).await.is(202).value();
+    let usage = app.get("/api/usage").by(&person).send().await.is(200).value();
+    assert_eq!(usage["replies_at_once"], json!({"used": 2, "reserved": 0, "limit": 2, "remaining": 0}));
     for answer in [&first, &third] {
         let path = format!("/api/replies/{}/cancel", answer["reply_id"].as_str().unwrap());
         app.post(&path).by(&person).send().await.is(200);

@@ -184,7 +184,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         ("MAIL_FROM", "chat@verbatim.example".to_owned()),
         ("EMAIL__GMAIL_APP_PASSWORD", format!("{MARK}-mail-password")),
         ("SYSTEM_PROMPT", format!("{MARK}-prompt")),
-        ("JWT_SECRET_KEY", format!("{MARK}-jwt-secret-of-more-than-32-characters")),
+        ("JWT_SECRET_KEY", format!("{MARK}-signs-tokens-with-more-than-32-characters")),
         ("MASTER_KEY", MASTER_KEY.to_owned()),
         ("AWS_ACCESS_KEY_ID", format!("{MARK}-aws-id")),
         ("AWS_SECRET_ACCESS_KEY", format!("{MARK}-aws-key")),

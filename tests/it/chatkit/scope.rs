@@ -1,12 +1,15 @@
 //! What is somebody else's is to everybody as if it were not there, whatever is asked about it; without a token nobody is
 //! answered at all.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::http::chatkit::wire::IdKind;
+use verbatim::http::chatkit::wire::{ChatKitRequest, IdKind};
 use verbatim::server::database::MIGRATOR;
 
+use super::examples::golden_values;
 use super::sequences::{ASK, furnished, question_of};
 use super::support::{Kit, done, id_of, request, text, thread_of, with_files};
 
@@ -103,6 +106,45 @@ impl Named {
     }
 }
 
+/// Whether a request can name what is somebody else's. A new one has to have its answer here, and its rows above.
+fn names_something(request: &ChatKitRequest) -> bool {
+    use ChatKitRequest as R;
+    match request {
+        R::CreateThread(_)
+        | R::AddUserMessage(_)
+        | R::AddClientToolOutput(_)
+        | R::AddStructuredInput(_)
+        | R::RetryAfterItem(_)
+        | R::CustomAction(_)
+        | R::GetThread(_)
+        | R::ListThreads(_)
+        | R::UpdateThread(_)
+        | R::DeleteThread(_)
+        | R::ListItems(_)
+        | R::Feedback(_)
+        | R::DeleteAttachment(_)
+        | R::SyncCustomAction(_) => true,
+        R::CreateAttachment(_) | R::Transcribe(_) => false,
+    }
+}
+
+/// The types of all requests that there are, or of those that can name something.
+fn kinds(naming: bool) -> BTreeSet<String> {
+    let golden = golden_values();
+    let requests: Vec<ChatKitRequest> = golden
+        .iter()
+        .filter(|(kind, _, _)| kind == "request")
+        .map(|(_, _, value)| ChatKitRequest::parse(value.to_string().as_bytes()).unwrap())
+        .collect();
+    let schema = schemars::schema_for!(ChatKitRequest);
+    let described = schema.as_value()["oneOf"].as_array().unwrap().iter();
+    let all: BTreeSet<String> =
+        described.map(|kind| kind["properties"]["type"]["const"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(requests.iter().map(|request| request.name().to_owned()).collect::<BTreeSet<_>>(), all);
+    let wanted = requests.iter().filter(|request| !naming || names_something(request));
+    wanted.map(|request| request.name().to_owned()).collect()
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +166,7 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
     unknown.refused(404, "not_found");
     // Things of theirs in their thread, in one's own, and in none; and what was deleted. The file outlives the thread that it
     // was never sent in.
-    let mut asked = 0;
+    let (mut asked, mut of_kinds) = (0, BTreeSet::new());
     for (named, thread) in [
         (&had, &had.thread),
         (&had, &own),
@@ -142,6 +184,7 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
             let answer = kit.ask(kind, params.clone()).await;
             assert_eq!(answer.status, 404, "{kind} {params}: {}", answer.text);
             assert_eq!(answer.but_for_its_id(), unknown.but_for_its_id(), "{kind} {params}");
+            of_kinds.insert(kind.to_owned());
             asked += 1;
         }
     }
@@ -155,10 +198,12 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
             }
             assert_eq!(answer.status, 404, "{kind} {params}: {}", answer.text);
             assert_eq!(answer.but_for_its_id(), unknown.but_for_its_id(), "{kind} {params}");
+            of_kinds.insert(kind.to_owned());
             asked += 1;
         }
     }
     assert!(asked > 250, "{asked}");
+    assert_eq!(of_kinds, kinds(true), "every request that names something has a row");
     // Ids of the wrong kind, and what is no id.
     for id in
         ["", "thr_", "x", "msg_01960000000070008000000000000007", &had.message, &format!("{}0", had.thread)]
@@ -189,6 +234,8 @@ async fn nobody_is_answered_without_a_token(db: PgPool) {
     requests.push(("attachments.create", json!({"name": "a.txt", "size": 3, "mime_type": "text/plain"})));
     requests.push(("input.transcribe", json!({"audio_base64": "AAAA", "mime_type": "audio/webm"})));
     requests.push(("threads.list", json!({})));
+    let of_kinds: BTreeSet<String> = requests.iter().map(|(kind, _)| (*kind).to_owned()).collect();
+    assert_eq!(of_kinds, kinds(false), "every request has a row");
     let refused = app.post("/chatkit").json(&json!({})).send().await;
     refused.refused(401, "invalid_token");
     for (kind, params) in &requests {

@@ -82,6 +82,11 @@ struct Run {
 
 /// Carries `plan` out.
 pub(crate) async fn run(plan: Plan) -> Report {
+    run_within(plan, Duration::MAX).await
+}
+
+/// The same; fails when it takes longer than `bound` from when every process is up.
+pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
     let mut place = Place::new(plan.form, plan.planted).await;
     let nats = if plan.nats { Some(NatsServer::start().await) } else { None };
     if let Some(nats) = &nats {
@@ -96,7 +101,13 @@ pub(crate) async fn run(plan: Plan) -> Report {
         place,
         plan,
     };
-    let violations = run.carry_out().await;
+    let violations = match run.start_all().await {
+        Ok(nodes) => {
+            let carried_out = tokio::time::timeout(bound, run.carry_out(nodes)).await;
+            carried_out.expect("it came to its end in time")
+        }
+        Err(violation) => vec![violation],
+    };
     let (operations, reads) = run.history.all();
     let count = |outcome| {
         operations.iter().flat_map(|one| &one.tries).filter(|one| one.answer.outcome == outcome).count()
@@ -124,14 +135,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
 }
 
 impl Run {
-    async fn carry_out(&mut self) -> Vec<Violation> {
-        let mut nodes = Vec::new();
-        for _ in 0..self.plan.nodes {
-            match self.start().await {
-                Ok(started) => nodes.push(started),
-                Err(violation) => return vec![violation],
-            }
-        }
+    async fn carry_out(&mut self, mut nodes: Vec<(Node, String)>) -> Vec<Violation> {
         let mut people = Vec::new();
         for number in 0..PEOPLE {
             let base = &nodes[0].1;
@@ -183,6 +187,14 @@ impl Run {
         };
         tokio::time::timeout(LAST_WORDS, all_ended).await.expect("the drivers do not end");
         self.compare(nodes, &people).await
+    }
+
+    async fn start_all(&mut self) -> Result<Vec<(Node, String)>, Violation> {
+        let mut nodes = Vec::new();
+        for _ in 0..self.plan.nodes {
+            nodes.push(self.start().await?);
+        }
+        Ok(nodes)
     }
 
     async fn start(&mut self) -> Result<(Node, String), Violation> {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::campaign::{Plan, Report, run};
+use super::campaign::{Plan, Report, run_within};
 use super::checker::{Promise, Violation};
 use super::doors;
 use super::process::Form;
 use super::{seed, tell};
 
-/// A defect that is not found in this time counts as not found.
+/// A defect that is not found in this time, once the program is up, counts as not found.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
 /// A short run, with a defect or without.
@@ -27,9 +27,16 @@ async fn short(name: &'static str, planted: Option<&'static str>) -> Report {
         ready: Duration::from_secs(15),
         quiet: Duration::from_secs(8),
     };
-    let report = tokio::time::timeout(FOUND_WITHIN, run(plan)).await.expect("nothing was found in time");
+    let report = run_within(plan, FOUND_WITHIN).await;
     tell(&report.summary);
     report
+}
+
+/// Whether the rows of a model are not those of a replay up to where it stands. One that only lags has the same ones.
+fn has_other_rows(violation: &Violation) -> bool {
+    violation.promise == Promise::Models
+        && violation.what.starts_with("a rebuild gives other rows")
+        && violation.what.contains("different from what it was")
 }
 
 /// Plants `defect` and wants a violation that only this defect explains.
@@ -49,14 +56,14 @@ async fn without_a_defect_the_short_run_finds_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_by_highest_position_is_found() {
-    found("naive-reader", |violation| violation.promise == Promise::Models).await;
+    found("naive-reader", has_other_rows).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_in_a_second_transaction_is_found() {
-    // The rows are applied twice: the model differs, or it stops at the second time and is never ready again.
+async fn a_checkpoint_in_a_transaction_of_its_own_is_found() {
+    // Rows are lost: the model differs, or it stops at an event that needs them and is never ready again.
     found("checkpoint-apart", |violation| {
-        violation.promise == Promise::Models
+        has_other_rows(violation)
             || violation.promise == Promise::Recovers && violation.what.contains("read model")
     })
     .await;

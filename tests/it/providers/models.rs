@@ -146,3 +146,24 @@ async fn without_a_table_of_ones_own_only_the_default_may_be_asked_for_and_has_a
     app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
     app.end().await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_model_that_is_not_offered_any_more_is_not_asked_again_either(db: PgPool) {
+    let (openai, groq) = servers().await;
+    let app = two(&db, &openai, &groq, &[]).await;
+    let person = app.person().await;
+    let body = json!({"message": "Hello", "model": "both"});
+    let sent = app.post("/api/chat").by(&person).json(&body).send().await.is(200).value();
+    assert_eq!(openai.requests().last().unwrap().body["model"], "both-at-openai");
+    app.end().await;
+    // Taken out of what may be asked for: the same wish is one for the default now.
+    let app = two(&db, &openai, &groq, &[("AI_MODELS", "llama")]).await;
+    let (session, message) =
+        (sent["session_id"].as_str().unwrap(), sent["user_message_id"].as_str().unwrap());
+    for (what, body) in [("regenerate", json!({})), ("edit", json!({"message": "Hello again"}))] {
+        let path = format!("/api/history/{session}/messages/{message}/{what}");
+        app.post(&path).by(&person).json(&body).send().await.is(200);
+        assert_eq!(openai.requests().last().unwrap().body["model"], "gpt-4o-mini", "{what}");
+    }
+    app.end().await;
+}

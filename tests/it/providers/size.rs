@@ -67,3 +67,21 @@ async fn huge_responses_are_cut_and_take_little(db: PgPool) {
 async fn huge_chat_completions_are_cut_and_take_little(db: PgPool) {
     huge_replies_are_cut_and_take_little(db, "chat_completions").await;
 }
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn calls_without_number_that_say_nothing_are_cut(db: PgPool) {
+    // Not much on the wire, and nothing in it counts as text.
+    let fragments: Vec<_> = (0..50_000).map(|index| json!({"index": index})).collect();
+    let chunks = [
+        json!({"choices": [{"index": 0, "delta": {"tool_calls": fragments}}]}),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+    ];
+    let parts = chunks.iter().map(|chunk| format!("data: {chunk}\n\n").into_bytes()).collect();
+    let server = OpenAiServer::start([Act::Raw { kind: "text/event-stream", parts }]).await;
+    let app = app_at(&db, &server, "chat_completions", &[]).await;
+    let person = app.person().await;
+    let shown = Shown::of(&app, &person, "Hello").await;
+    assert_eq!(shown.outcome(), ("failed", Some("too_long")));
+    assert_eq!(shown.attempts().len(), 1);
+    app.end().await;
+}

@@ -1,12 +1,12 @@
 //! What a page of somebody else's could make a browser send.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::server::database::MIGRATOR;
 
-use crate::support::app::TestApp;
-use crate::support::client::form;
+use crate::support::app::{PASSWORD, TestApp};
+use crate::support::client::{Answer, form};
 
 /// S32: forms and plain texts are what a page may send elsewhere without asking. Without the header that it cannot set, nothing
 /// comes of them; there is no cookie that a browser would add by itself.
@@ -79,6 +79,24 @@ async fn origins_that_only_look_like_a_listed_one_are_not_let_in(db: PgPool) {
     app.end().await;
 }
 
+/// What every answer says to browsers. Only a stream of events may be kept, for what it is worth: who reads it, reads it once.
+#[track_caller]
+fn careful(answer: &Answer, what: &str) {
+    let what = format!("{what} {}", answer.status);
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
+    assert_eq!(answer.header("referrer-policy"), "no-referrer", "{what}");
+    assert_eq!(answer.header("x-frame-options"), "DENY", "{what}");
+    assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"), "{what}");
+    let kept = answer.header("cache-control");
+    if answer.header("content-type").starts_with("text/event-stream") {
+        assert_eq!(kept, "no-cache", "{what}");
+    } else {
+        let words: Vec<&str> = kept.split(',').map(str::trim).collect();
+        assert!(words == ["no-store"] || words == ["private", "no-store"], "{what}: {kept}");
+    }
+    assert!(answer.headers.get("server").is_none() && answer.headers.get("x-powered-by").is_none(), "{what}");
+}
+
 /// S34: what every answer says to browsers, whatever it answers.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn every_answer_tells_browsers_to_be_careful(db: PgPool) {
@@ -96,31 +114,81 @@ async fn every_answer_tells_browsers_to_be_careful(db: PgPool) {
                 if path.ends_with("logout") || path.ends_with("ticket") {
                     continue;
                 }
-                let answer = call.send().await;
-                let what = format!("{method} {path} {}", answer.status);
-                assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
-                assert_eq!(answer.header("referrer-policy"), "no-referrer", "{what}");
-                assert_eq!(answer.header("x-frame-options"), "DENY", "{what}");
-                assert!(
-                    answer.header("content-security-policy").contains("frame-ancestors 'none'"),
-                    "{what}"
-                );
-                assert!(
-                    ["no-store", "no-cache"].iter().any(|word| answer.header("cache-control").contains(word)),
-                    "{what}"
-                );
-                assert!(
-                    answer.headers.get("server").is_none() && answer.headers.get("x-powered-by").is_none(),
-                    "{what}"
-                );
+                careful(&call.send().await, &format!("{method} {path}"));
                 seen += 1;
             }
         }
     }
     assert!(seen > 60, "{seen}");
     let missing = app.get("/nowhere").send().await.is(404);
-    assert_eq!(missing.header("x-content-type-options"), "nosniff");
+    careful(&missing, "nowhere");
     let _: Value = missing.value();
+    app.end().await;
+}
+
+/// S34: what succeeds holds what is personal; so do files, their small copies, and streams.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn no_browser_keeps_what_is_personal(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let said = app.say(&person, None, "Hello").await;
+    let (session, reply) = (said["session_id"].as_str().unwrap(), said["reply_id"].as_str().unwrap());
+    let mut pixels = std::io::Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(40, 20).write_to(&mut pixels, image::ImageFormat::Png).unwrap();
+    let bring = async |name: &str, media: &str, content: &[u8]| {
+        let parts = [("file", Some(name), Some(media), content)];
+        app.post("/files").by(&person).parts(&parts).send().await.is(200)
+    };
+    let image = bring("a.png", "image/png", &pixels.into_inner()).await;
+    let (file, note) = (image.field("id"), bring("a.txt", "text/plain", b"personal").await.field("id"));
+    let preview = image.field("preview_url");
+    let preview = &preview[preview.find("/files/").unwrap()..];
+    app.caught_up().await;
+    let sign_in = json!({"username": person.email, "password": PASSWORD});
+    let message = json!({"message": "And on", "session_id": session});
+    let create = json!({"content": [{"type": "input_text", "text": "Hello"}], "attachments": [], "inference_options": {}});
+    let chatkit = |kind: &str, params: &Value| {
+        app.post("/chatkit").by(&person).json(&json!({"type": kind, "params": params}))
+    };
+    let mut calls = vec![
+        ("sign-in".to_owned(), app.post("/api/auth/login").json(&sign_in)),
+        ("ticket".to_owned(), app.post("/api/chat/ws/ticket").by(&person)),
+        ("message".to_owned(), app.post("/api/chat").by(&person).json(&message)),
+        ("threads".to_owned(), chatkit("threads.list", &json!({}))),
+        ("a link".to_owned(), app.get(preview)),
+    ];
+    for path in [
+        "/api/users/me",
+        "/api/auth/me",
+        "/api/auth/logins",
+        "/api/history",
+        "/api/usage",
+        &format!("/api/history/{session}"),
+        &format!("/api/replies/{reply}"),
+        &format!("/files/{file}"),
+        &format!("/files/{note}"),
+    ] {
+        calls.push((path.to_owned(), app.get(path).by(&person)));
+    }
+    for (what, call) in calls {
+        let answer = call.send().await;
+        assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text);
+        assert!(answer.header("cache-control").contains("no-store"), "{what}");
+        careful(&answer, &what);
+    }
+    // A client that has kept a file by itself is told no more than that it is the same.
+    let tag = app.get(&format!("/files/{note}")).by(&person).send().await.header("etag").to_owned();
+    let call = app.get(&format!("/files/{note}")).by(&person).header("if-none-match", &tag);
+    careful(&call.send().await.is(304), "the same file");
+    for (what, call) in [
+        ("a stream", app.post("/api/chat/stream").by(&person).json(&message)),
+        ("the same once more", app.get(&format!("/api/chat/stream/{reply}")).by(&person)),
+        ("a thread", chatkit("threads.create", &json!({"input": create}))),
+    ] {
+        let answer = call.send().await.is(200);
+        assert!(answer.header("content-type").starts_with("text/event-stream"), "{what}");
+        careful(&answer, what);
+    }
     app.end().await;
 }
 

@@ -5,4 +5,4 @@ mod browser;
 mod injection;
 mod matrix;
 mod references;
-mod smuggling;
+pub(crate) mod smuggling;

@@ -1,17 +1,18 @@
 //! Requests that two servers in a row could read differently, over a raw connection to the real listener.
 
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use verbatim::server::database::MIGRATOR;
 
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 
 /// The request that is hidden behind the first one.
 const HIDDEN: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// The statuses of all that is answered to these bytes, up to the end of the connection.
-async fn answered(app: &TestApp, bytes: &str) -> (Vec<String>, String) {
+pub(crate) async fn answered(app: &TestApp, bytes: &str) -> (Vec<String>, String) {
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -39,6 +40,7 @@ async fn a_request_hidden_in_an_ambiguous_one_is_not_answered(db: PgPool) {
         format!("{short}\r\n{long}\r\n"),
         format!("{long}\r\n{short}\r\n"),
         format!("{long}, 0\r\n"),
+        format!("{long}, {}\r\n", HIDDEN.len()),
         "Content-Length: +0\r\n".to_owned(),
         "Content-Length: 0x0\r\n".to_owned(),
         "Content-Length : 0\r\n".to_owned(),
@@ -77,6 +79,66 @@ async fn a_request_hidden_in_an_ambiguous_one_is_not_answered(db: PgPool) {
         assert!(statuses.len() == 1 && statuses[0].starts_with('4'), "{headers:?} {body:?}: {answer}");
         assert!(!answer.contains("alive"), "{headers:?} {body:?}: {answer}");
     }
+    app.end().await;
+}
+
+/// Head of a sign-in up to these headers, and its body.
+fn sign_in(person: &Person, headers: &str) -> (String, String) {
+    let body = json!({"username": person.email, "password": PASSWORD}).to_string();
+    let head = "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    (format!("{head}{headers}\r\n"), body)
+}
+
+/// RFC 9112, 6.1: chunks override a length, and the connection ends behind the answer. So whoever went by the length in front of us
+/// has let nothing pass that we would take for a request.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_length_beside_chunks_does_not_count_and_ends_the_connection(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let end = |bytes: &str| bytes.len().to_string();
+    for length in ["5".to_owned(), "0".to_owned(), end(HIDDEN), "400".to_owned()] {
+        for headers in [
+            format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
+            format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
+            format!("Content-Length: {length}\r\ntransfer-encoding: Chunked\r\nConnection: keep-alive\r\n"),
+        ] {
+            let (head, body) = sign_in(&person, &headers);
+            let (first, rest) = body.split_at(5);
+            let chunks = format!("5\r\n{first}\r\n{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len());
+            let (statuses, answer) = answered(&app, &format!("{head}{chunks}{HIDDEN}")).await;
+            assert_eq!(statuses, ["200"], "{headers:?}: {answer}");
+            assert!(answer.contains("access_token") && !answer.contains("alive"), "{headers:?}: {answer}");
+        }
+    }
+    // By themselves chunks leave the connection as it is: what ended it above is the length.
+    let (head, body) = sign_in(&person, "Transfer-Encoding: chunked\r\n");
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let last = HIDDEN.replace("Host: x", "Host: x\r\nConnection: close");
+    let (statuses, answer) = answered(&app, &format!("{head}{chunks}{last}")).await;
+    assert_eq!(statuses, ["200", "200"], "{answer}");
+    app.end().await;
+}
+
+/// RFC 9112, 6.3: a length that is said twice and is the same both times is one length.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_length_that_is_said_twice_is_one_length(db: PgPool) {
+    let app = TestApp::start(&db).await;
+    let person = app.person().await;
+    let last = HIDDEN.replace("Host: x", "Host: x\r\nConnection: close");
+    let twice = |length: usize| format!("Content-Length: {length}\r\n").repeat(2);
+    // What stands behind it is a request of its own, as it is behind a length that is said once.
+    let (_, body) = sign_in(&person, "");
+    for headers in [twice(body.len()), format!("Content-Length: {}\r\n", body.len())] {
+        let (head, body) = sign_in(&person, &headers);
+        let (statuses, answer) = answered(&app, &format!("{head}{body}{last}")).await;
+        assert_eq!(statuses, ["200", "200"], "{headers:?}: {answer}");
+    }
+    // What stands within it is body.
+    let headers = format!("{}Connection: close\r\n", twice(body.len() + HIDDEN.len()));
+    let (head, body) = sign_in(&person, &headers);
+    let (statuses, answer) = answered(&app, &format!("{head}{body}{HIDDEN}")).await;
+    assert!(statuses.len() == 1 && statuses[0].starts_with('4'), "{answer}");
+    assert!(!answer.contains("alive"), "{answer}");
     app.end().await;
 }
 

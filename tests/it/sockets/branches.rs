@@ -86,8 +86,22 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
     }
     let other = app.person().await;
     let mut stranger = Socket::of(&app, &other).await;
-    stranger.send(json!({"type": "switch", "session_id": session, "branch": 1})).await;
-    assert_eq!(stranger.next_of("error", &[]).await["status"], 404);
+    let events = app.events().await;
+    for (frame, more) in [
+        ("switch", json!({"branch": 1})),
+        ("switch", json!({"branch": 9})),
+        ("regenerate", json!({"message_id": message})),
+        ("regenerate", json!({"message_id": edited["message_id"]})),
+        ("edit", json!({"message_id": edited["message_id"], "message": "mine"})),
+        ("edit", json!({"message_id": edited["message_id"], "message": ""})),
+    ] {
+        let mut frame = json!({"type": frame, "session_id": session});
+        frame.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        stranger.send(frame.clone()).await;
+        let error = stranger.next_of("error", &[]).await;
+        assert_eq!((&error["status"], &error["code"]), (&json!(404), &json!("not_found")), "{frame}");
+    }
+    assert_eq!(app.events().await, events);
     drop((here, there, back, stranger));
     app.end().await;
 }

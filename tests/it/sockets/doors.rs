@@ -120,6 +120,34 @@ async fn a_person_has_so_many_sockets_and_streams_at_a_time(db: PgPool) {
     app.end().await;
 }
 
+/// A ticket is a row, and a socket a task: neither is for nothing.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn tickets_and_sockets_count_as_commands(db: PgPool) {
+    let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")]).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let unused = ticket(&app, &person).await;
+    let bearer = format!("Bearer {}", person.access);
+    assert_eq!(status(&app, "", &[("authorization", &bearer)]).await.0, 101);
+    let refused = (429, "rate_limited".to_owned());
+    for (query, headers) in [
+        (String::new(), vec![("authorization", bearer.as_str())]),
+        (format!("?token={}", person.access), Vec::new()),
+        (format!("?ticket={unused}"), Vec::new()),
+    ] {
+        assert_eq!(status(&app, &query, &headers).await, refused, "{query}");
+    }
+    for call in [app.post("/api/chat/ws/ticket"), app.get("/api/chat/ws")] {
+        let answer = call.by(&person).send().await;
+        answer.refused(429, "rate_limited");
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM tickets").fetch_one(&db).await.unwrap();
+    assert_eq!(rows, 0, "what was refused was written");
+    let query = format!("?ticket={}", ticket(&app, &other).await);
+    assert_eq!(status(&app, &query, &[]).await.0, 101);
+    app.end().await;
+}
+
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn signing_out_closes_and_a_new_token_of_the_same_person_goes_on(db: PgPool) {
     let app = TestApp::start(&db).await;

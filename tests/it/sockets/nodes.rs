@@ -92,14 +92,13 @@ async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
         let body = json!({"message": "word ".repeat(500)});
         let mut stream = two.post("/api/chat/stream").by(&person).json(&body).stream().await;
         let reply = stream.next().await.unwrap().reply();
+        // Whose password is changed here: that login goes on, so the socket and the stream are not its own.
+        let form = [("username", person.email.as_str()), ("password", PASSWORD)];
+        let other = one.post("/api/auth/login").form(&form).send().await.is(200).field("access_token");
         let began = Instant::now();
         match how {
             "logout" => drop(one.post("/api/auth/logout").by(&person).send().await.is(204)),
             "password" => {
-                // Its own login goes on; so the socket and the stream are those of another one.
-                let form = [("username", person.email.as_str()), ("password", PASSWORD)];
-                let other =
-                    one.post("/api/auth/login").form(&form).send().await.is(200).field("access_token");
                 let body = json!({"current_password": PASSWORD, "new_password": "another horse 8"});
                 one.post("/api/auth/password").bearer(&other).json(&body).send().await.is(204);
             }
@@ -120,9 +119,7 @@ async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
         let ended = async || one.reply_events(&reply).await.last().is_some_and(|last| last != "reply_begun");
         if how == "logout" {
             // Nobody waits for a reply of 500 words at this pace.
-            let form = [("username", person.email.as_str()), ("password", PASSWORD)];
-            let again = one.post("/api/auth/login").form(&form).send().await.is(200).field("access_token");
-            one.post(&format!("/api/replies/{reply}/cancel")).bearer(&again).send().await.is(200);
+            one.post(&format!("/api/replies/{reply}/cancel")).bearer(&other).send().await.is(200);
             one.until("the reply has ended", ended).await;
         }
     }

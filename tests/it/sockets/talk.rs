@@ -1,7 +1,10 @@
 //! What is said and told.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use sqlx::PgPool;
+use verbatim::http::frames::{ClientFrame, Sending};
 use verbatim::server::database::MIGRATOR;
 
 use super::client::{Socket, kind, text};
@@ -204,32 +207,70 @@ async fn the_same_key_gives_the_first_outcome_and_another_frame_is_refused(db: P
     app.end().await;
 }
 
+/// What a frame that names somebody else's things is told: the type, and status and code of an error. A new frame has to have its
+/// answer here, and its row in the test.
+fn told_to_a_stranger(frame: &ClientFrame) -> Value {
+    match frame {
+        ClientFrame::Message { .. }
+        | ClientFrame::Follow { .. }
+        | ClientFrame::Cancel { .. }
+        | ClientFrame::Regenerate { .. }
+        | ClientFrame::Edit { .. }
+        | ClientFrame::Switch { .. }
+        | ClientFrame::Read { .. }
+        | ClientFrame::Typing { .. } => json!(["error", 404, "not_found"]),
+        // A token of somebody else's: a socket stays its person's.
+        ClientFrame::Auth { .. } => json!(["error", 401, "invalid_token"]),
+        // Names nothing.
+        ClientFrame::Ping {} => json!(["pong", null, null]),
+    }
+}
+
+/// S19.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn every_frame_is_held_to_the_rights_of_its_sender(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, stranger) = (app.person().await, app.person().await);
     let answer = app.say(&owner, None, "private").await;
     let (session, reply, message) = (&answer["session_id"], &answer["reply_id"], &answer["message_id"]);
+    let asked = &answer["user_message_id"];
     let own = app.session(&stranger).await;
     let unknown = "0190b6f0-0000-7000-8000-000000000000";
-    let mut socket = Socket::of(&app, &stranger).await;
+    let (mut socket, mut owners) = (Socket::of(&app, &stranger).await, Socket::of(&app, &owner).await);
     let events = app.events().await;
+    let mut sent = BTreeSet::new();
     for frame in [
         json!({"message": "intruder", "session_id": session}),
         json!({"message": "nowhere", "session_id": unknown}),
         json!({"message": "no id", "session_id": "verbatim.>"}),
         json!({"type": "follow", "reply_id": reply}),
         json!({"type": "cancel", "reply_id": reply}),
+        json!({"type": "regenerate", "session_id": session, "message_id": asked}),
+        json!({"type": "regenerate", "session_id": session, "message_id": message}),
+        json!({"type": "regenerate", "session_id": own, "message_id": asked}),
+        json!({"type": "edit", "session_id": session, "message_id": asked, "message": "intruder"}),
+        json!({"type": "edit", "session_id": own, "message_id": asked, "message": "intruder"}),
+        json!({"type": "switch", "session_id": session, "branch": 0}),
         json!({"type": "read", "session_id": session, "message_id": message}),
         json!({"type": "read", "session_id": own, "message_id": message}),
         json!({"type": "typing", "session_id": session, "typing": true}),
+        json!({"type": "auth", "token": owner.access}),
+        json!({"type": "ping"}),
     ] {
+        let read = Sending::parse(&frame.to_string()).unwrap().frame;
         socket.send(frame.clone()).await;
-        let error = socket.next().await.unwrap();
-        assert_eq!((error["type"].as_str(), error["status"].as_u64()), (Some("error"), Some(404)), "{frame}");
-        assert_eq!(error["code"], "not_found", "{frame}");
+        let told = socket.next().await.unwrap();
+        let told = Value::from(["type", "status", "code"].map(|name| told[name].clone()).to_vec());
+        assert_eq!(told, told_to_a_stranger(&read), "{frame}");
+        sent.insert(read.kind().to_owned());
     }
+    let schema = schemars::schema_for!(ClientFrame);
+    let kinds = schema.as_value()["oneOf"].as_array().unwrap().iter();
+    let all: BTreeSet<String> =
+        kinds.map(|kind| kind["properties"]["type"]["const"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, all, "every frame has a row");
     assert_eq!(app.events().await, events);
+    owners.is_idle().await;
     app.end().await;
 }
 

@@ -34,10 +34,36 @@ fn old_turns_go_whole_when_the_budget_is_spent() {
 #[test]
 fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left_out() {
     let long = "long ".repeat(500);
-    let rows = [said(10, 1, Some("short")), said(20, 2, Some(&long)), said(30, 3, Some("asked"))];
+    let mut rows = [
+        said(10, 1, Some("short")),
+        said(20, 2, Some("and then")),
+        answered(21, 3, &long, 20),
+        said(30, 4, Some("asked")),
+    ];
     let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
     assert_eq!(texts(&context), ["asked"]);
     assert_eq!(context.report.left_out.over_budget, 2);
+    // Also where nothing came of it, but would have had room by itself.
+    rows[1] = said(20, 2, Some(&"long ".repeat(180)));
+    rows[2] = answered(21, 3, "", 10);
+    let asked = "asked ".repeat(30);
+    rows[3] = said(30, 4, Some(&asked));
+    let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
+    assert_eq!(texts(&context), [asked.as_str()]);
+}
+
+#[test]
+fn what_was_too_long_to_be_answered_hides_nothing_before_it() {
+    let long = "long ".repeat(500);
+    let rows = [
+        said(10, 1, Some("short")),
+        answered(11, 2, "yes", 10),
+        said(20, 3, Some(&long)),
+        said(30, 4, Some("asked")),
+    ];
+    let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
+    assert_eq!(texts(&context), ["short", "yes", "asked"]);
+    assert_eq!(context.report.left_out.over_budget, 1);
 }
 
 #[test]
@@ -313,6 +339,17 @@ proptest! {
             let says = !turns::said(counter(), row, budget).turns.is_empty();
             let of_asked = *root == asker.id && row.id != asker.id;
             prop_assert_eq!(said.contains(&row.id), goes && says && !of_asked, "{:?}", row);
+        }
+
+        // No hole, but for what was too long to be answered itself.
+        let answered = |row: &&ThreadRow| material.rows.iter().any(|other| {
+            matches!(other.entry, Entry::Answer { text: Some(_), .. }) && of.get(&other.id) == Some(&row.id)
+        });
+        let oldest = roots[0].position;
+        for row in ordered.iter().filter(|row| is_message(row) && row.position > oldest && row.position < asker.position) {
+            if !is_erased(row) && answered(row) {
+                prop_assert!(roots.iter().any(|root| root.id == row.id), "{:?}", row);
+            }
         }
 
         // As many turns as may be, and every one is accounted for.

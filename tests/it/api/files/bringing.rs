@@ -128,7 +128,8 @@ async fn names_are_kept_as_what_can_be_shown(db: PgPool) {
         assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
         assert!(disposition.contains("filename*=UTF-8''"), "{disposition}");
         assert_eq!(file.header("x-content-type-options"), "nosniff");
-        assert_eq!(file.header("content-security-policy"), "sandbox; default-src 'none'");
+        let policy = "sandbox; default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(file.header("content-security-policy"), policy);
     }
     // A line break or a NUL ends a header: the form is malformed.
     for sent in ["a\r\nX: y.txt", "a\0.txt"] {

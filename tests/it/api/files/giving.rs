@@ -45,13 +45,15 @@ async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
             answer.header("content-disposition"),
             "attachment; filename=\"Gr__e.png\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe.png"
         );
-        assert_eq!(answer.header("content-security-policy"), "sandbox; default-src 'none'");
+        let policy = "sandbox; default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(answer.header("content-security-policy"), policy);
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("cache-control"), "private, no-cache");
+        assert_eq!(answer.header("cache-control"), "private, no-store");
         let tag = answer.header("etag").to_owned();
         let known =
             app.get(&format!("/files/{id}")).by(&person).header("if-none-match", &tag).send().await.is(304);
         assert_eq!((known.text.as_str(), known.header("etag")), ("", tag.as_str()));
+        assert_eq!(known.header("cache-control"), "private, no-store");
     }
     // To anybody else it is as if it were not there.
     let unknown = app.get(&format!("/files/{}", Uuid::from_u128(7))).by(&other).send().await.is(404);
@@ -76,6 +78,7 @@ async fn an_image_is_shown_small_to_whoever_has_the_link(db: PgPool) {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), "image/jpeg");
     assert_eq!(answer.header("content-disposition"), "inline");
+    assert_eq!(answer.header("cache-control"), "private, no-store");
     assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     let preview = image::load_from_memory(&bytes).unwrap();

@@ -49,6 +49,8 @@ async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
         let events = file_events(&app).await;
         assert_eq!(send().send().await.is(200).value(), attachment);
         app.post(&content).body("image/png", png(9, 9)).send().await.refused(409, "file_stored");
+        // Nothing is decoded for that.
+        app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(409, "file_stored");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
@@ -134,5 +136,32 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
     app.put(&second).body("text/plain", large).send().await.refused(413, "file_quota");
     app.delete(&format!("/files/{file}")).by(&person).send().await.is(204);
     app.put(&content).body("image/png", png(6, 6)).send().await.refused(404, "not_found");
+    app.end().await;
+}
+
+/// A link takes no more than its owner could ask for: somebody's bytes are not hashed again and again.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn what_comes_through_a_link_counts_as_commands_of_its_owner(db: PgPool) {
+    let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")]).await;
+    let (person, other) = (app.person().await, app.person().await);
+    let (_, content) = announce(&app, &person, "a.txt", "text/plain", 4).await;
+    let fill = |content: &str| app.put(content).body("text/plain", b"text".to_vec()).send();
+    // A forged one counts for nobody.
+    for _ in 0..3 {
+        fill(&format!("{content}x")).await.refused(403, "invalid_link");
+    }
+    for _ in 0..2 {
+        fill(&content).await.is(200);
+    }
+    let refused = fill(&content).await;
+    refused.refused(429, "rate_limited");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    app.delete("/api/history/00000000-0000-0000-0000-000000000007")
+        .by(&person)
+        .send()
+        .await
+        .refused(429, "rate_limited");
+    let (_, content) = announce(&app, &other, "a.txt", "text/plain", 4).await;
+    fill(&content).await.is(200);
     app.end().await;
 }

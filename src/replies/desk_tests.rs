@@ -1,0 +1,117 @@
+//! What is left of a reply whose attempt panicked, against a real database.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt as _;
+use object_store::memory::InMemory;
+use projections::log::{LogReader, MasterKey, Tail, Vault};
+use projections::models;
+use projections::pending_replies::query;
+use projections::progress::Progress;
+use serde_json::{Map, Value};
+use sqlx::PgPool;
+
+use super::*;
+use crate::ai::chain::Link;
+use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Pieces, Prompt, Provider};
+use crate::clock::Clock;
+use crate::files::FileStore;
+use crate::live::Hub;
+use crate::log::Executor;
+use crate::quizzes::{Bank, Quizzes};
+use crate::replies::{ReplySettings, WorkerParts};
+use crate::server::database::MIGRATOR;
+
+const REPLY: Uuid = Uuid::from_u128(1);
+
+/// A provider that panics as soon as it may be asked.
+#[derive(Default)]
+struct Panics {
+    armed: AtomicBool,
+}
+
+impl Provider for Panics {
+    fn name(&self) -> &'static str {
+        assert!(!self.armed.load(Ordering::Relaxed), "it is asked");
+        "panics"
+    }
+
+    fn model(&self) -> &'static str {
+        "own"
+    }
+
+    fn describe(&self) -> String {
+        "panics".to_owned()
+    }
+
+    fn parameters(&self, _: &Prompt) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn stream(&self, _: Prompt) -> Pieces {
+        Box::pin(futures::stream::empty())
+    }
+}
+
+/// A desk with one place, where every attempt panics.
+fn desk(db: &PgPool) -> Desk {
+    let pool = WarmPool::from(db.clone());
+    let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(&[7; 32]).unwrap()));
+    let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
+    let tasks = TaskTracker::new();
+    let provider = Arc::new(Panics::default());
+    let links = vec![Link { provider: Arc::clone(&provider) as Arc<dyn Provider>, key: None }];
+    let catalogue = Catalogue::new(ModelTable::parse("[]").unwrap(), [("panics", "own".to_owned())], None);
+    let chain = Chain::new(links, catalogue, CircuitSettings::default());
+    provider.armed.store(true, Ordering::Relaxed);
+    let handler = ReplyHandler::new(WorkerParts {
+        pool: pool.clone(),
+        executor: Executor::new(pool.clone(), vault, tail, 1 << 20, tasks.clone()),
+        progress: Progress::new(models::all().iter().map(|projection| projection.name())),
+        hub: Hub::new(),
+        chain: Arc::new(chain),
+        settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
+        clock: Clock::system(),
+        worker: "test".to_owned(),
+        quizzes: Quizzes::new(Bank::built_in().unwrap(), 5),
+        files: FileStore::over(Arc::new(InMemory::new()), "memory"),
+        tasks: tasks.clone(),
+    });
+    let stops = Stops { soft: CancellationToken::new(), hard: CancellationToken::new() };
+    Desk::new(pool, handler, Uuid::from_u128(9), tasks, stops)
+}
+
+async fn owed(db: &PgPool) -> Vec<Uuid> {
+    query::due(db, 10).await.unwrap().into_iter().map(|row| row.reply_id).collect()
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_reply_whose_attempt_panicked_is_brought_again_when_its_lease_has_run_out(db: PgPool) {
+    sqlx::query(
+        "INSERT INTO pending_replies (reply_id, conversation_id, owner, message_id, position, requested_at, deadline, attempt)
+         VALUES ($1, $1, $1, $1, 1, now(), now() + interval '180 seconds', 0)",
+    )
+    .bind(REPLY)
+    .execute(&db)
+    .await
+    .unwrap();
+    let desk = desk(&db);
+    let row = query::by_id(&db, REPLY).await.unwrap().unwrap();
+    for attempt in 1..=2 {
+        assert_eq!(owed(&db).await, [REPLY], "attempt {attempt}");
+        let made = desk.begin(row.clone(), desk.try_place().unwrap()).await.unwrap();
+        assert!(made.unwrap().await.unwrap_err().is_panic());
+        assert_eq!((desk.running(), desk.free()), (0, 1));
+        assert!(desk.freed().now_or_never().is_some(), "nobody is woken");
+        // Its lease still holds: whoever brings it at once, a message that comes again, leaves it to the queue.
+        assert!(owed(&db).await.is_empty());
+        assert!(desk.begin(row.clone(), desk.try_place().unwrap()).await.unwrap().is_none());
+        assert!(
+            desk.freed().now_or_never().is_none(),
+            "whoever is woken for nothing comes again for nothing"
+        );
+        sqlx::query("UPDATE reply_leases SET until = clock_timestamp()").execute(&db).await.unwrap();
+    }
+    desk.stops().soft.cancel();
+    assert!(desk.keep_leases().now_or_never().is_some(), "the end of the process waits for it");
+}
