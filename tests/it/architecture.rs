@@ -1,5 +1,7 @@
 //! The house rules that can be checked: which way dependencies point, and what a door may touch.
 
+mod sql;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,7 @@ mod many;
 mod profile;
 mod recovery;
 mod security_lines;
+mod unknown;
 
 use serde_json::{Value, json};
 use tokio::process::Command;

@@ -17,7 +17,7 @@ use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 /// How soon the provider's call has to be dropped. The tests that hold it to that run alone (`.config/nextest.toml`).
 const DROPPED: Duration = Duration::from_secs(2);
 /// Replies that are slow at the same time: one of them at least is begun because of its message.
-const REPLIES: u64 = 3;
+const REPLIES: u64 = 5;
 /// Both protocols.
 const APIS: [&str; 2] = ["responses", "chat_completions"];
 

@@ -89,7 +89,7 @@ fn sign_in(person: &Person, headers: &str) -> (String, String) {
     (format!("{head}{headers}\r\n"), body)
 }
 
-/// RFC 9112, 6.1: chunks override a length, and the connection ends behind the answer. So whoever went by the length in front of us
+/// RFC 9112, 6.1: chunks override a length, and the connection ends behind the answer. Whoever went by the length in front of us
 /// has let nothing pass that we would take for a request.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_length_beside_chunks_does_not_count_and_ends_the_connection(db: PgPool) {

@@ -1,0 +1,116 @@
+//! Every text of every frame, and what a socket is opened with.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use verbatim::http::frames::ClientFrame;
+use verbatim::server::database::MIGRATOR;
+
+use super::{SOON, coded, payloads};
+use crate::sockets::client::Socket;
+use crate::support::app::TestApp;
+
+/// The places of a frame that take text, as the vocabulary describes them.
+fn described() -> BTreeSet<(String, String)> {
+    let schema = schemars::schema_for!(ClientFrame);
+    let mut places = BTreeSet::new();
+    for kind in schema.as_value()["oneOf"].as_array().unwrap() {
+        for (name, property) in kind["properties"].as_object().unwrap() {
+            let kinds = &property["type"];
+            let text =
+                kinds == "string" || kinds.as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+            if text && name != "type" {
+                let kind = kind["properties"]["type"]["const"].as_str().unwrap();
+                places.insert((kind.to_owned(), name.clone()));
+            }
+        }
+    }
+    places
+}
+
+/// What a frame with this `ref` is told.
+async fn told(socket: &mut Socket, frame: Value, what: &str) -> Value {
+    let asked = Instant::now();
+    let reference = frame["ref"].clone();
+    socket.send(frame).await;
+    loop {
+        let told = socket.next().await.unwrap_or_else(|code| panic!("{what}: closed with {code}"));
+        if told["ref"] == reference {
+            assert!(asked.elapsed() < SOON, "{what} took {:?}", asked.elapsed());
+            assert!(told["status"].as_u64().is_none_or(|status| status < 500), "{what}: {told}");
+            return told;
+        }
+    }
+}
+
+/// S26.
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn a_hundred_payloads_in_every_frame_do_nothing(db: PgPool) {
+    // A socket for each: one of them takes so many frames a second.
+    let app = TestApp::with(&db, &[("MAX_SOCKETS_PER_USER", "200")]).await;
+    let person = app.person().await;
+    let said = app.say(&person, None, "Hello").await;
+    let (session, reply) = (&said["session_id"], &said["reply_id"]);
+    let (asked, answered) = (&said["user_message_id"], &said["message_id"]);
+    let frames = [
+        json!({"type": "message", "message": "Hello", "session_id": session, "model": null}),
+        json!({"type": "follow", "reply_id": reply, "after": null}),
+        json!({"type": "cancel", "reply_id": reply}),
+        json!({"type": "regenerate", "session_id": session, "message_id": asked, "model": null}),
+        json!({"type": "edit", "session_id": session, "message_id": asked, "message": "Hello", "model": null}),
+        json!({"type": "switch", "session_id": session, "branch": 0}),
+        json!({"type": "read", "session_id": session, "message_id": answered}),
+        json!({"type": "typing", "session_id": session, "typing": true}),
+        json!({"type": "auth", "token": person.access}),
+    ];
+    let places: Vec<(&Value, &String)> = frames
+        .iter()
+        .flat_map(|frame| frame.as_object().unwrap().iter().map(move |(name, value)| (frame, name, value)))
+        .filter(|(_, name, value)| (value.is_string() || value.is_null()) && *name != "type")
+        .map(|(frame, name, _)| (frame, name))
+        .collect();
+    let named =
+        places.iter().map(|(frame, name)| (frame["type"].as_str().unwrap().to_owned(), (*name).clone()));
+    assert_eq!(named.collect::<BTreeSet<_>>(), described());
+    for (number, payload) in payloads().iter().enumerate() {
+        let opened = Instant::now();
+        if let Err((status, refused)) =
+            Socket::try_since(&app, &person, &format!("?after={}", coded(payload))).await
+        {
+            assert!(status < 500, "{payload}: {refused}");
+        }
+        assert!(opened.elapsed() < SOON, "after {payload}: {:?}", opened.elapsed());
+        let mut socket = Socket::of(&app, &person).await;
+        for (frame, name) in &places {
+            // What begins a reply takes its time: each takes another one.
+            if *name == "message" && number % 7 != 0 {
+                continue;
+            }
+            let mut frame = (*frame).clone();
+            frame[*name] = json!(payload);
+            frame["ref"] = json!(format!("{name} {number}"));
+            let what = format!("{} {name}: {payload}", frame["type"]);
+            told(&mut socket, frame, &what).await;
+        }
+        let answer = told(&mut socket, json!({"type": "ping", "ref": payload}), payload).await;
+        assert_eq!(answer, json!({"type": "pong", "ref": payload}));
+        told(&mut socket, json!({"type": payload, "ref": "t"}), payload).await;
+        let read = json!({"type": "read", "session_id": session, "message_id": answered, "key": payload, "ref": "k"});
+        told(&mut socket, read, payload).await;
+    }
+    // What is a message is kept to the letter.
+    let message = payloads().join("\n");
+    let mut socket = Socket::of(&app, &person).await;
+    let frame = json!({"message": message, "ref": "all"});
+    let accepted = told(&mut socket, frame, "all").await;
+    app.caught_up().await;
+    let path = format!("/api/history/{}", accepted["session_id"].as_str().unwrap());
+    let page = app.get(&path).by(&person).send().await.is(200).value();
+    let kept =
+        |item: &Value| item["message_id"] == accepted["user_message_id"] && item["text"] == message.as_str();
+    assert!(page["items"].as_array().unwrap().iter().any(kept), "{page}");
+    drop(socket);
+    app.end().await;
+}
