@@ -128,7 +128,7 @@ async fn what_does_not_fit_is_left_out_and_a_message_without_room_is_not_asked(d
     assert!(context["tokens"]["all"].as_u64().unwrap() <= 500);
 
     // Too long alone: the reply fails, with its account, and nobody was asked.
-    let body = json!({"message": "one two three ".repeat(200), "session_id": session});
+    let body = json!({"message": "one two three ".repeat(150), "session_id": session});
     let failed = app.post("/api/chat").by(&person).json(&body).send().await.is(500).value();
     assert!(failed["detail"].as_str().unwrap().contains("(too_long)"), "{failed}");
     let path = format!("/api/history/{}", session.unwrap());

@@ -18,7 +18,7 @@ use crate::support::client::{Answer, Call};
 /// No answer may take longer: a statement that sleeps as the payloads say would.
 const SOON: Duration = Duration::from_secs(1);
 /// So many are asked at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 
 /// A hundred payloads: every quoting, every end, comments, stacked statements, sleeps, unions, encodings.
 fn payloads() -> Vec<String> {
