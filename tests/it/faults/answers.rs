@@ -12,7 +12,7 @@ use super::proxied::{Proxied, events, events_of};
 use super::proxy::When;
 use crate::support::app::{PASSWORD, Person};
 use crate::support::client::Answer;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
 /// How often the connection is cut in the ordinary run.
 const ROUNDS: (usize, usize) = (30, 200);
@@ -68,14 +68,14 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
     let scene = Proxied::start(&db, &[("REPLY_WAIT_SECONDS", "0")]).await;
     let person = scene.app.person().await;
     let mut sessions = Vec::new();
-    let rounds = often(ROUNDS.0, ROUNDS.1);
+    let rounds = normal_or_soak(ROUNDS.0, ROUNDS.1);
     for _ in 0..rounds.div_ceil(3) {
         sessions.push(scene.new_session(&person).await);
     }
     // A command to a conversation in which something has happened unseen is rightly refused first and decided again: then
     // the lost answer would be the refusal. So each is changed once, when its reply has ended.
     let ended = async || events(&db, "reply_completed").await == sessions.len() as i64;
-    scene.app.until("their replies have ended", ended).await;
+    scene.app.wait_until("their replies have ended", ended).await;
     let mut told = BTreeMap::<(When, u16), usize>::new();
     for round in 0..rounds {
         let wish = Wish::number(round, &sessions[round / 3]);
@@ -93,7 +93,7 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
         let repeated = scene.until_served(async || wish.send(&scene, &person, &key, &again).await).await;
         assert!((200..300).contains(&repeated.status), "{}", repeated.text);
         if answer.status == 503 {
-            assert_eq!(answer.refusal(), "unavailable");
+            assert_eq!(answer.error_code(), "unavailable");
             assert_eq!(answer.header("retry-after"), "1");
         } else {
             assert_eq!(ids(&answer), ids(&repeated), "{}", answer.text);

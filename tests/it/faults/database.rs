@@ -9,7 +9,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::{POOL, Proxied};
 use super::proxy::{Way, When};
-use crate::support::app::{PASSWORD, PATIENCE, Person};
+use crate::support::app::{PASSWORD, Person, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 /// How soon a request is refused while the database stands still.
@@ -173,7 +173,7 @@ async fn a_database_that_is_back_is_used_at_once(db: PgPool) {
     while away.elapsed() < Duration::from_secs(3) {
         for (kind, answer, took) in ask_all(&scene, &people[1], &session).await {
             assert_eq!(answer.status, 503, "kind {kind}: {}", answer.text);
-            assert_eq!(answer.refusal(), "unavailable");
+            assert_eq!(answer.error_code(), "unavailable");
             assert!(took < Duration::from_secs(3), "kind {kind} took {took:?}");
         }
     }
@@ -185,7 +185,7 @@ async fn a_database_that_is_back_is_used_at_once(db: PgPool) {
         scene.proxy.reset_all();
         for (kind, answer, took) in ask_all(&scene, &people[1], &session).await {
             assert!(answer.status == 503 || answer.status < 300, "kind {kind}: {}", answer.text);
-            assert!(took < PATIENCE, "kind {kind} took {took:?}");
+            assert!(took < WAIT_TIMEOUT, "kind {kind} took {took:?}");
         }
     }
     scene.proxy.cut_new_after(None);
@@ -204,7 +204,7 @@ async fn a_sign_in_that_is_caught_in_the_middle_is_refused_soon(db: PgPool) {
     let begun = Instant::now();
     let fields = [("username", person.email.as_str()), ("password", PASSWORD)];
     let login = async || scene.app.post("/api/auth/login").form(&fields).send().await;
-    assert_eq!(login().await.refusal(), "unavailable");
+    assert_eq!(login().await.error_code(), "unavailable");
     assert!(begun.elapsed() < REFUSED, "refused after {:?}", begun.elapsed());
     scene.proxy.thaw();
     scene.until_served(login).await.is(200);

@@ -12,7 +12,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::TestApp;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
 /// Requests of the ordinary run, and how many are under way at once.
 const REQUESTS: (usize, usize) = (1_200, 5_000);
@@ -30,7 +30,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     for _ in 0..20 {
         sessions.push(app.session(&person).await);
     }
-    let requests = often(REQUESTS.0, REQUESTS.1);
+    let requests = normal_or_soak(REQUESTS.0, REQUESTS.1);
     // How long the quickest look takes on this machine when nothing else is asked for. Beside others each takes longer, so
     // that a fifth of the clients hang up however fast the machine is.
     let mut quickest = Duration::MAX;
@@ -85,8 +85,8 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         assert_eq!(left, 0, "sessions left in a transaction");
         busy == 0
     };
-    app.until("no session is at work or in a transaction", at_rest).await;
-    app.caught_up().await;
+    app.wait_until("no session is at work or in a transaction", at_rest).await;
+    app.wait_for_projections().await;
     let mut found = [0; 3];
     for number in 0..requests {
         let events = events_of(&db, &format!("first-{number}")).await;

@@ -24,7 +24,7 @@ async fn lag(app: &TestApp, person: &Person, session: &str, title: &str) -> Dura
     let body = json!({"title": title});
     app.patch(&format!("/api/history/{session}")).by(person).json(&body).send().await.is(200);
     let begun = Instant::now();
-    app.until("the list shows it", async || {
+    app.wait_until("the list shows it", async || {
         let list = app.get("/api/history").by(person).send().await.is(200).value();
         list["items"].as_array().unwrap().iter().any(|item| item["title"] == title)
     })
@@ -68,7 +68,7 @@ async fn a_node_that_stands_still_with_rows_locked_is_passed_over(db: PgPool) {
     let stuck = Proxied::start(&db, &[]).await;
     let person = stuck.app.person().await;
     let session = stuck.app.session(&person).await;
-    stuck.app.caught_up().await;
+    stuck.app.wait_for_projections().await;
     let other = TestApp::start(&db).await;
     let held = async || {
         sqlx::query_scalar::<_, bool>(
@@ -80,7 +80,7 @@ async fn a_node_that_stands_still_with_rows_locked_is_passed_over(db: PgPool) {
         .unwrap()
     };
     let passed_over = async {
-        stuck.app.until("a read model stands still in its transaction", held).await;
+        stuck.app.wait_until("a read model stands still in its transaction", held).await;
         for round in 0..5 {
             let lag = lag(&other, &person, &session, &format!("Title {round}")).await;
             assert!(lag < LAG, "readers are {lag:?} behind in round {round}");
@@ -93,7 +93,10 @@ async fn a_node_that_stands_still_with_rows_locked_is_passed_over(db: PgPool) {
     let begins = stuck.app.patch(&format!("/api/history/{session}")).by(&person).json(&body).send();
     futures::join!(begins, passed_over);
     stuck.proxy.thaw();
-    stuck.app.until("it serves again", async || stuck.app.get("/health").send().await.status == 200).await;
+    stuck
+        .app
+        .wait_until("it serves again", async || stuck.app.get("/health").send().await.status == 200)
+        .await;
     stuck.app.session(&person).await;
     other.end().await;
     stuck.app.end().await;
@@ -104,7 +107,7 @@ async fn a_node_that_stands_still_before_it_learns_of_its_commit_holds_no_lock(d
     let stuck = Proxied::start(&db, &[]).await;
     let person = stuck.app.person().await;
     let session = stuck.app.session(&person).await;
-    stuck.app.caught_up().await;
+    stuck.app.wait_for_projections().await;
     let other = TestApp::start(&db).await;
     let path = format!("/api/history/{session}");
     let rename = async |app: &TestApp, title: &str| {
@@ -116,7 +119,7 @@ async fn a_node_that_stands_still_before_it_learns_of_its_commit_holds_no_lock(d
     stuck.proxy.cut_at("by-unanswered", When::ThenStandsStill, 1);
     let others = async {
         let arrived = async || events_of(&db, "by-unanswered").await.len() == 1;
-        other.until("the command is in the log", arrived).await;
+        other.wait_until("the command is in the log", arrived).await;
         let mut times = Vec::new();
         for number in 0..COMMANDS {
             let begun = Instant::now();
@@ -128,9 +131,12 @@ async fn a_node_that_stands_still_before_it_learns_of_its_commit_holds_no_lock(d
     };
     let (unknown, p99) = futures::join!(rename(&stuck.app, "unanswered"), others);
     assert!(p99 < P99, "99 of 100 commands took up to {p99:?}");
-    unknown.refused(503, "unavailable");
+    unknown.assert_error(503, "unavailable");
     stuck.proxy.thaw();
-    stuck.app.until("it serves again", async || stuck.app.get("/health").send().await.status == 200).await;
+    stuck
+        .app
+        .wait_until("it serves again", async || stuck.app.get("/health").send().await.status == 200)
+        .await;
     rename(&stuck.app, "unanswered").await.is(200);
     assert_eq!(events_of(&db, "by-unanswered").await, ["conversation_renamed"]);
     other.end().await;

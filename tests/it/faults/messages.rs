@@ -40,7 +40,7 @@ async fn stream(nats: &NatsServer) -> Stream {
 
 /// Waits until workers read from the consumer.
 async fn listens(app: &TestApp, nats: &NatsServer) {
-    app.until("workers listen", async || match nats.stream().await {
+    app.wait_until("workers listen", async || match nats.stream().await {
         Some(stream) => consumer(&stream).await.is_some_and(|info| info.num_waiting > 0),
         None => false,
     })

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::kill::client;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::{Message, NatsServer};
-use crate::support::often;
+use crate::support::normal_or_soak;
 
 /// How often one node is stopped, and for how long at least.
 const FREEZES: (usize, usize) = (4, 10);
@@ -118,7 +118,7 @@ async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
         });
     }
     let mut times = Vec::new();
-    for round in 0..often(FREEZES.0, FREEZES.1) {
+    for round in 0..normal_or_soak(FREEZES.0, FREEZES.1) {
         // When it is stopped is the subject.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..300))).await;
         victim.freeze();
@@ -188,7 +188,7 @@ async fn nats_that_is_away_costs_no_command_and_little_memory() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = node.resident();
     nats.kill();
-    tokio::time::sleep(Duration::from_secs(often(AWAY.0, AWAY.1))).await;
+    tokio::time::sleep(Duration::from_secs(normal_or_soak(AWAY.0, AWAY.1))).await;
     nats.run().await;
     let back = Instant::now();
     over.store(true, Ordering::SeqCst);

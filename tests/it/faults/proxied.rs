@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 use super::proxy::Proxy;
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 /// How many connections the use cases of a [`TestApp`] have.
@@ -31,7 +31,7 @@ impl Proxied {
             .unwrap();
         let proxy = Proxy::before(server).await;
         let options = options.host("127.0.0.1").port(proxy.address().port());
-        Self { app: TestApp::at(db, options, variables).await, proxy }
+        Self { app: TestApp::with_database(db, options, variables).await, proxy }
     }
 
     /// A new conversation, whether or not its first reply is waited for.
@@ -49,7 +49,7 @@ impl Proxied {
             if answer.status != 503 {
                 return answer;
             }
-            assert!(begun.elapsed() < PATIENCE, "still {}", answer.text);
+            assert!(begun.elapsed() < WAIT_TIMEOUT, "still {}", answer.text);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -12,7 +12,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::proxied::{events, events_of};
 use crate::support::app::{PASSWORD, Person, TestApp};
 use crate::support::client::Answer;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
 /// Keys of the ordinary run, and how many requests come with each.
 const KEYS: (usize, usize) = (20, 200);
@@ -43,7 +43,7 @@ async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
     let person = nodes[0].person().await;
     let session = message(&nodes[0], &person, "first", "Hello").await.field("session_id");
     let mut refused = 0;
-    let keys = often(KEYS.0, KEYS.1);
+    let keys = normal_or_soak(KEYS.0, KEYS.1);
     for number in 0..keys {
         let (key, change) = (format!("key-{number}"), number % 2 == 1);
         let sent = (0..EACH).map(async |one: usize| {
@@ -71,7 +71,7 @@ async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
                 }
                 // It came while the first one was under way.
                 409 | 503 => {
-                    answer.refusal();
+                    answer.error_code();
                     refused += 1;
                 }
                 _ => panic!("{answer:?}"),
@@ -96,7 +96,7 @@ async fn after_a_day_a_key_is_new(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = message(&app, &person, "key", "One").await.is(200);
-    message(&app, &person, "key", "Two").await.refused(422, "idempotency_key_reused");
+    message(&app, &person, "key", "Two").await.assert_error(422, "idempotency_key_reused");
     sqlx::query("UPDATE command_keys SET created_at = created_at - interval '24 hours'")
         .execute(&db)
         .await
@@ -132,7 +132,7 @@ async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
     let told = |answers: &[Answer]| {
         let mut told = BTreeMap::<(u16, String), usize>::new();
         for answer in answers {
-            let code = if answer.status < 300 { String::new() } else { answer.refusal() };
+            let code = if answer.status < 300 { String::new() } else { answer.error_code() };
             assert!(answer.status < 300 || !answer.header("retry-after").is_empty(), "{answer:?}");
             *told.entry((answer.status, code)).or_default() += 1;
         }
@@ -153,7 +153,9 @@ async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
         assert!(at_once > 16 || done * 20 >= at_once * 19, "{told:?}");
     }
     // Messages: eight replies may be owed, so most are refused with that reason. The first one's is not among them.
-    nodes[0].until("the first reply has ended", async || events(&db, "reply_completed").await == 1).await;
+    nodes[0]
+        .wait_until("the first reply has ended", async || events(&db, "reply_completed").await == 1)
+        .await;
     let body = json!({"message": "Hello", "session_id": session});
     let sends =
         (0..64).map(async |number| nodes[number % 2].post("/api/chat").by(&person).json(&body).send().await);
@@ -191,7 +193,7 @@ async fn fifty_registrations_of_one_address_in_its_variants_make_one_account(db:
             if answer.status != 503 {
                 return answer;
             }
-            assert_eq!(answer.refusal(), "busy");
+            assert_eq!(answer.error_code(), "busy");
         }
     });
     let answers = join_all(registrations).await;
@@ -199,7 +201,7 @@ async fn fifty_registrations_of_one_address_in_its_variants_make_one_account(db:
         answers.iter().partition(|answer| answer.status == 201);
     assert_eq!(made.len(), 1, "{made:?}");
     for answer in refused {
-        answer.refused(409, "email_taken");
+        answer.assert_error(409, "email_taken");
     }
     // White space around it is not taken away, so no account can come of it either.
     for blank in [" ", "\t", "\u{a0}", "\u{3000}"] {

@@ -78,7 +78,7 @@ impl Scene {
 
 #[track_caller]
 fn unavailable(answer: &Answer, code: &str) {
-    answer.refused(503, code);
+    answer.assert_error(503, code);
     assert_eq!(answer.header("retry-after"), "1");
 }
 
@@ -104,7 +104,7 @@ async fn what_may_pass_is_tried_again_or_put_off_and_what_will_not_is_tried_once
     // A constraint that is not ours, a value that does not fit, a function that is not there, a defect of the trigger.
     for code in ["23505", "23514", "23503", "22001", "42883", "P0001", "XX000"] {
         let (answer, tries) = scene.refused(code, i64::MAX, 0.0).await;
-        answer.refused(500, "internal");
+        answer.assert_error(500, "internal");
         assert!(!answer.text.contains("made by"), "{}", answer.text);
         assert_eq!(tries, 1, "{code}");
     }
@@ -122,7 +122,7 @@ async fn a_permanent_unique_violation_is_no_lost_race(db: PgPool) {
     scene.db.execute(index).await.unwrap();
     scene.rename("One", "the-same").await.is(200);
     let tries = scene.tries().await;
-    scene.rename("Two", "the-same").await.refused(500, "internal");
+    scene.rename("Two", "the-same").await.assert_error(500, "internal");
     assert_eq!(scene.tries().await, tries + 1);
     scene.rename("Three", "another").await.is(200);
     scene.app.end().await;

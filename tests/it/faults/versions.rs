@@ -8,7 +8,7 @@ use sqlx::{Executor as _, PgPool};
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::events_of;
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 /// How soon it is told that read models have stopped.
 const TOLD: Duration = Duration::from_secs(10);
@@ -64,12 +64,12 @@ async fn refused_whole(app: &TestApp, person: &Person, session: &str) {
     {
         let id = format!("refused-{number}");
         let call = app.patch(&path).by(person).key(&id).header("x-request-id", &id);
-        call.json(body).send().await.refused(503, "unavailable");
+        call.json(body).send().await.assert_error(503, "unavailable");
         assert_eq!(events_of(&app.db, &id).await, Vec::<String>::new());
     }
     let body = json!({"message": "Unread", "session_id": session});
-    app.post("/api/chat").by(person).json(&body).send().await.refused(503, "unavailable");
-    app.delete(&path).by(person).send().await.refused(503, "unavailable");
+    app.post("/api/chat").by(person).json(&body).send().await.assert_error(503, "unavailable");
+    app.delete(&path).by(person).send().await.assert_error(503, "unavailable");
     assert_eq!(app.events().await, before);
 }
 
@@ -78,7 +78,7 @@ async fn an_event_of_a_newer_version_is_refused_told_and_not_skipped(db: PgPool)
     let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "1")]).await;
     let person = app.person().await;
     let (theirs, ours) = (app.session(&person).await, app.session(&person).await);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let position = append_newer(&db, &person, &theirs, "conversation_pinned", "2").await;
     refused_whole(&app, &person, &theirs).await;
     stopped_before(&app, position).await;
@@ -96,7 +96,7 @@ async fn an_event_of_a_newer_version_is_refused_told_and_not_skipped(db: PgPool)
     let list = app.get("/api/history").by(&person).send().await.is(200).value();
     assert_eq!(list["items"].as_array().unwrap().len(), 2, "what was there is still shown");
     app.get("/readyz").send().await.is(200);
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 
     // Started again, the same version stops at the same place, and is not ready.
     let app = TestApp::start(&db).await;
@@ -104,7 +104,7 @@ async fn an_event_of_a_newer_version_is_refused_told_and_not_skipped(db: PgPool)
     let ready = app.get("/readyz").send().await.is(503).value();
     assert_eq!(ready["missing"].as_array().unwrap().len(), projections::models::all().len(), "{ready}");
     refused_whole(&app, &person, &theirs).await;
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 
     // No version that knows it can be had here. But whatever it makes of the event, it begins where this one stopped: so
     // the stored version is changed, in the test's own database, to one that says the same.
@@ -115,9 +115,11 @@ async fn an_event_of_a_newer_version_is_refused_told_and_not_skipped(db: PgPool)
     );
     db.execute(readable.as_str()).await.unwrap();
     let app = TestApp::start(&db).await;
-    app.until("the reply has ended", async || app.reply_events(&sent.field("reply_id")).await.len() == 3)
-        .await;
-    app.caught_up().await;
+    app.wait_until("the reply has ended", async || {
+        app.reply_events(&sent.field("reply_id")).await.len() == 3
+    })
+    .await;
+    app.wait_for_projections().await;
     let list = app.get("/api/history").by(&person).send().await.is(200).value();
     let shown = |session: &str| {
         list["items"].as_array().unwrap().iter().find(|item| item["session_id"] == session).unwrap().clone()
@@ -139,12 +141,12 @@ async fn an_event_of_an_unknown_type_stops_what_reads_it_and_no_command_elsewher
     let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "1")]).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    app.until("its reply has ended", async || super::proxied::events(&db, "reply_completed").await == 1)
+    app.wait_until("its reply has ended", async || super::proxied::events(&db, "reply_completed").await == 1)
         .await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let position = append_newer(&db, &person, &session, "conversation_coloured", "1").await;
     refused_whole(&app, &person, &session).await;
     stopped_before(&app, position).await;
     app.post("/api/chat").by(&person).json(&json!({"message": "Elsewhere"})).send().await.is(202);
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 }

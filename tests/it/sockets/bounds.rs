@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, open};
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 async fn closed_after(app: &TestApp, person: &Person, messages: Vec<Message>) -> u16 {
     let mut socket = Socket::of(app, person).await;
@@ -85,7 +85,7 @@ async fn deaf(app: &TestApp, person: &Person) -> TcpStream {
 async fn cut(stream: &mut TcpStream) {
     let mut rest = vec![0; 64 * 1024];
     let ended = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
-    tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+    tokio::time::timeout(WAIT_TIMEOUT, ended).await.expect("the connection ends");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -107,7 +107,7 @@ async fn a_client_that_takes_nothing_is_cut_and_others_do_not_wait(db: PgPool) {
     // Its seat is free when it has been cut; it has still read nothing.
     let bearer = format!("Bearer {}", person.access);
     let third = async || open(&app.address().to_string(), "", &[("authorization", &bearer)]).await.is_ok();
-    app.until("the deaf one is cut", third).await;
+    app.wait_until("the deaf one is cut", third).await;
     cut(&mut deaf).await;
     hearing.is_idle().await;
     app.end().await;
@@ -124,7 +124,7 @@ async fn a_client_that_answers_no_ping_is_dropped(db: PgPool) {
     let mut pings = 0;
     while pings < 5 {
         let message =
-            tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut socket.stream)).await.unwrap();
+            tokio::time::timeout(WAIT_TIMEOUT, futures::StreamExt::next(&mut socket.stream)).await.unwrap();
         match message.unwrap().unwrap() {
             Message::Ping(_) => pings += 1,
             other => panic!("{other:?}"),
@@ -163,7 +163,7 @@ async fn one_connection_too_many_is_told_to_come_again(db: PgPool) {
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["code"], "too_many_connections");
     held.pop();
-    app.until("there is a place again", async || {
+    app.wait_until("there is a place again", async || {
         let Ok(mut stream) = TcpStream::connect(app.address()).await else { return false };
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];

@@ -16,7 +16,7 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
     let first = app.say(&person, None, "one").await;
     let (session, message) = (&first["session_id"], &first["user_message_id"]);
     app.say(&person, session.as_str(), "two").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let (mut here, mut there) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
 
     // Another answer: the frame before its text tells every socket what to take away.

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 /// An open socket.
 pub(crate) struct Socket {
@@ -30,7 +30,7 @@ pub(crate) async fn open(
         let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
         request.headers_mut().append(name, value.parse().unwrap());
     }
-    match tokio::time::timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
+    match tokio::time::timeout(WAIT_TIMEOUT, connect_async(request)).await.expect("an answer in time") {
         Ok((stream, _)) => {
             let mut socket = Socket { stream, hello: Value::Null };
             socket.hello = socket.next().await.expect("a socket begins with a frame");
@@ -69,7 +69,8 @@ impl Socket {
     /// The next frame, or how the socket was closed.
     pub(crate) async fn next(&mut self) -> Result<Value, Closed> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            let message =
+                tokio::time::timeout(WAIT_TIMEOUT, self.stream.next()).await.expect("a frame in time");
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(Some(close)))) => return Err(close.code.into()),

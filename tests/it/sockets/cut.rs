@@ -50,7 +50,7 @@ async fn by_stream(app: &TestApp, person: &Person, reply: &str, random: &mut Std
             Ok(stream) => stream,
             Err(busy) => {
                 // Five hundred at once on a busy machine: told to come again, they do.
-                busy.refused(503, "unavailable");
+                busy.assert_error(503, "unavailable");
                 tokio::time::sleep(Duration::from_millis(random.random_range(LIFE))).await;
                 continue;
             }

@@ -56,11 +56,11 @@ async fn a_header_a_query_and_a_ticket_open_a_socket_and_nothing_else_does(db: P
 
     // A ticket opens nothing but a socket, and somebody without a token gets none.
     let unused = ticket(&app, &person).await;
-    app.get("/api/history").bearer(&unused).send().await.refused(401, "invalid_token");
-    app.post("/api/chat/ws/ticket").send().await.refused(401, "invalid_token");
-    app.post("/api/chat/ws/ticket").bearer(&unused).send().await.refused(401, "invalid_token");
+    app.get("/api/history").bearer(&unused).send().await.assert_error(401, "invalid_token");
+    app.post("/api/chat/ws/ticket").send().await.assert_error(401, "invalid_token");
+    app.post("/api/chat/ws/ticket").bearer(&unused).send().await.assert_error(401, "invalid_token");
     // Only sockets take a token in the query.
-    app.get(&format!("/api/history?token={}", person.access)).send().await.refused(401, "invalid_token");
+    app.get(&format!("/api/history?token={}", person.access)).send().await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -87,8 +87,8 @@ async fn pages_of_foreign_origins_and_what_is_no_upgrade_are_refused(db: PgPool)
         let refused = status(&app, &query, &[("origin", origin)]).await;
         assert_eq!(refused, (403, "origin_not_allowed".to_owned()), "{origin}");
     }
-    app.get(&format!("/api/chat/ws{query}")).send().await.refused(426, "upgrade_required");
-    app.post("/api/chat/ws").by(&person).send().await.refused(405, "method_not_allowed");
+    app.get(&format!("/api/chat/ws{query}")).send().await.assert_error(426, "upgrade_required");
+    app.post("/api/chat/ws").by(&person).send().await.assert_error(405, "method_not_allowed");
     app.end().await;
 }
 
@@ -105,7 +105,7 @@ async fn a_person_has_so_many_sockets_and_streams_at_a_time(db: PgPool) {
     assert_eq!(status(&app, "", &[("authorization", &bearer)]).await, refused);
     let _others = Socket::of(&app, &other).await;
     drop(first);
-    app.until("the place is free again", async || {
+    app.wait_until("the place is free again", async || {
         status(&app, "", &[("authorization", &bearer)]).await.0 == 101
     })
     .await;
@@ -114,7 +114,7 @@ async fn a_person_has_so_many_sockets_and_streams_at_a_time(db: PgPool) {
     let mut stream = app.post("/api/chat/stream").by(&person).json(&body).stream().await;
     stream.until("reply.delta").await;
     let events = app.events().await;
-    app.post("/api/chat/stream").by(&person).json(&body).send().await.refused(429, "too_many_streams");
+    app.post("/api/chat/stream").by(&person).json(&body).send().await.assert_error(429, "too_many_streams");
     assert_eq!(app.events().await, events, "what was refused was taken");
     drop(stream);
     app.end().await;
@@ -138,7 +138,7 @@ async fn tickets_and_sockets_count_as_commands(db: PgPool) {
     }
     for call in [app.post("/api/chat/ws/ticket"), app.get("/api/chat/ws")] {
         let answer = call.by(&person).send().await;
-        answer.refused(429, "rate_limited");
+        answer.assert_error(429, "rate_limited");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     }
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM tickets").fetch_one(&db).await.unwrap();

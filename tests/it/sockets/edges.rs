@@ -14,7 +14,7 @@ use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, kind, open};
-use crate::support::app::{JWT_KID, JWT_SECRET, PATIENCE, Person, TestApp};
+use crate::support::app::{JWT_KID, JWT_SECRET, Person, TestApp, WAIT_TIMEOUT};
 
 /// A token of this person's that ends in so many seconds.
 fn short_token(person: &Person, seconds: i64) -> String {
@@ -62,7 +62,7 @@ async fn models_that_have_stepped_back_are_waited_for(db: PgPool) {
     for _ in 0..5 {
         app.session(&person).await;
     }
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // As after a crash of the database: rows and checkpoint of a moment ago. The process remembers better.
     let mut back = db.begin().await.unwrap();
     let until: i64 = sqlx::query_scalar("SELECT position FROM messages ORDER BY position OFFSET 3 LIMIT 1")
@@ -132,7 +132,7 @@ async fn the_largest_answer_there_is_goes_through(db: PgPool) {
     socket.send(json!({"type": "follow", "reply_id": answer["reply_id"]})).await;
     let frames = socket.until_the_end(&answer["reply_id"]).await;
     assert_eq!(frames.last().unwrap()["text"].as_str().unwrap().len(), 65_536);
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -141,7 +141,7 @@ async fn a_close_is_answered(db: PgPool) {
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
     socket.stream.send(Message::Close(None)).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, socket.stream.next()).await.unwrap();
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, socket.stream.next()).await.unwrap();
     assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
     assert!(socket.stream.next().await.is_none());
     app.end().await;
@@ -162,7 +162,10 @@ async fn a_message_that_never_ends_is_cut(db: PgPool) {
         }
         socket.stream.flush().await.is_err()
     };
-    assert!(tokio::time::timeout(PATIENCE, flood).await.expect("it is cut"), "a million pieces were taken");
+    assert!(
+        tokio::time::timeout(WAIT_TIMEOUT, flood).await.expect("it is cut"),
+        "a million pieces were taken"
+    );
     app.end().await;
 }
 

@@ -8,7 +8,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, kind, text};
 use crate::nats::server::NatsServer;
-use crate::support::app::{PASSWORD, PATIENCE, TestApp};
+use crate::support::app::{PASSWORD, TestApp, WAIT_TIMEOUT};
 
 /// How soon a node has to put out whoever was put out on another.
 const PUT_OUT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ async fn sockets_on_both_nodes_are_told_the_same(db: PgPool) {
         there.send(json!({"type": "typing", "session_id": session, "typing": true})).await;
         assert_eq!(here.next_of("typing", &[]).await["who"], "user");
     }
-    two.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -77,7 +77,7 @@ async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
         more => panic!("{more:?}"),
     };
     assert_eq!(answer, accepted["message_id"]);
-    two.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -114,15 +114,15 @@ async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
         let took = began.elapsed();
         assert!(took < PUT_OUT, "{how} took {took:?}");
         let refused = async || two.get("/api/history").by(&person).send().await.status == 401;
-        two.until("requests are refused too", refused).await;
+        two.wait_until("requests are refused too", refused).await;
         assert!(began.elapsed() < PUT_OUT, "{how}");
         let ended = async || one.reply_events(&reply).await.last().is_some_and(|last| last != "reply_begun");
         if how == "logout" {
             // Nobody waits for a reply of 500 words at this pace.
             one.post(&format!("/api/replies/{reply}/cancel")).bearer(&other).send().await.is(200);
-            one.until("the reply has ended", ended).await;
+            one.wait_until("the reply has ended", ended).await;
         }
     }
-    two.stop(PATIENCE).await;
-    one.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
+    one.stop(WAIT_TIMEOUT).await;
 }
