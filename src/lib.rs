@@ -1,35 +1,33 @@
 //! Verbatim: a chat backend that keeps every word as an event.
 //!
 //! The data's way, one direction: [`http`] (doors) → [`app`] (use cases) → `aggregates` (pure decisions)
-//! → [`log`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
-//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`log`] again; [`relay`]
+//! → [`event_store`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
+//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`event_store`] again; [`relay`]
 //! carries what may be public of the log to other systems over [`nats`].
-//! [`widgets`] is the language of what doors show besides text. [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
-//! [`mail`] sends what has to reach people by mail; [`security`] is what those who watch for attacks are told.
+//! [`widgets`] is the language of what doors show besides text. [`bootstrap`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! [`mail`] sends what has to reach people by mail; [`audit_log`] is what those who watch for attacks are told.
 //! carries what may be public of the log to other systems over [`nats`]; [`files`] keeps the bytes that people bring.
-//! [`server`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! [`bootstrap`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
 
 pub mod ai;
 pub mod app;
+pub mod audit_log;
 pub mod auth;
+pub mod bootstrap;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod embedded;
+pub mod fault_injection;
 pub mod files;
 pub mod http;
 pub mod lifecycle;
 pub mod live;
-pub mod log;
 pub mod mail;
-pub mod maintenance;
 pub mod nats;
-#[cfg(feature = "planted")]
-pub mod planted;
 pub mod quizzes;
 pub mod relay;
 pub mod replies;
-pub mod security;
-pub mod server;
 pub mod telemetry;
 pub mod widgets;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use verbatim::config::{Config, Role};
 use verbatim::embedded::{self, Embedded, EmbeddedSettings};
-use verbatim::{maintenance, server, telemetry};
+use verbatim::{bootstrap, cli, telemetry};
 
 /// Many small allocations on few cores are what this one is made for (docs/decisions tells what it brought).
 #[global_allocator]
@@ -42,23 +42,23 @@ enum Command {
         models: Vec<String>,
     },
     /// Shows public events as they come, out of NATS.
-    Tail(maintenance::tail::TailArgs),
+    Tail(cli::tail::TailArgs),
     /// Publishes the public form of a range of the log to a subject in NATS.
-    Replay(maintenance::tail::ReplayArgs),
+    Replay(cli::tail::ReplayArgs),
     /// Messages that no worker could make anything of.
     Parked {
         #[command(subcommand)]
-        action: Option<maintenance::parked::Action>,
+        action: Option<cli::parked::Action>,
     },
     /// Administrators: who looks after accounts.
     Admin {
         #[command(subcommand)]
-        action: maintenance::accounts::AdminAction,
+        action: cli::accounts::AdminAction,
     },
     /// Accounts: password resets by hand, accounts of other systems.
     Accounts {
         #[command(subcommand)]
-        action: maintenance::accounts::AccountsAction,
+        action: cli::accounts::AccountsAction,
     },
     /// Asks each configured AI provider for a word, and tells what is wrong with it or its key. Costs a few tokens.
     Providers,
@@ -101,13 +101,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Project => Some(Role::Project),
         _ => None,
     })?;
-    #[cfg(feature = "planted")]
-    if let Some(name) = &config.planted {
-        verbatim::planted::plant(name).map_err(anyhow::Error::msg)?;
+    #[cfg(feature = "fault-injection")]
+    if let Some(name) = &config.injected_fault {
+        event_store::fault_injection::inject(name).map_err(anyhow::Error::msg)?;
     }
     let mut out = std::io::stdout();
     if matches!(command, Command::Config) {
-        maintenance::show_config(&config, &mut out)?;
+        cli::show_config(&config, &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::tell_panics();
@@ -116,19 +116,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         match command {
             Command::Serve | Command::Worker | Command::Relay | Command::Project => {
-                Box::pin(server::serve(config)).await
+                Box::pin(bootstrap::serve(config)).await
             }
-            Command::Migrate => maintenance::migrate(&config, &mut out).await,
-            Command::Rebuild { models } => maintenance::rebuild(&config, &models, &mut out).await,
-            Command::Tail(args) => Box::pin(maintenance::tail::tail(&config, &args, &mut out)).await,
-            Command::Replay(args) => Box::pin(maintenance::tail::replay(&config, &args, &mut out)).await,
-            Command::Providers => Box::pin(maintenance::providers::check(&config, &mut out)).await,
-            Command::Parked { action } => maintenance::parked::run(&config, action, &mut out).await,
-            Command::Admin { action } => {
-                Box::pin(maintenance::accounts::admin(&config, action, &mut out)).await
-            }
+            Command::Migrate => cli::migrate(&config, &mut out).await,
+            Command::Rebuild { models } => cli::rebuild(&config, &models, &mut out).await,
+            Command::Tail(args) => Box::pin(cli::tail::tail(&config, &args, &mut out)).await,
+            Command::Replay(args) => Box::pin(cli::tail::replay(&config, &args, &mut out)).await,
+            Command::Providers => Box::pin(cli::providers::check(&config, &mut out)).await,
+            Command::Parked { action } => cli::parked::run(&config, action, &mut out).await,
+            Command::Admin { action } => Box::pin(cli::accounts::admin(&config, action, &mut out)).await,
             Command::Accounts { action } => {
-                Box::pin(maintenance::accounts::accounts(&config, action, &mut out)).await
+                Box::pin(cli::accounts::accounts(&config, action, &mut out)).await
             }
             Command::Postgres => {
                 let running = Embedded::start(EmbeddedSettings::of(&config)).await?;

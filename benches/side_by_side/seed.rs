@@ -11,13 +11,13 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::MessageText;
 use anyhow::{Context as _, ensure};
-use projections::log::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{Executor, Intent};
+use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use verbatim::clock::Clock;
-use verbatim::log::{Executor, Intent};
 
 use super::http::{Client, request};
 

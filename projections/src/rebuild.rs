@@ -10,8 +10,8 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::log::{LogError, LogReader, Recorded};
 use crate::runner::{BATCH, Projection};
+use event_store::{LogError, LogReader, Recorded};
 
 /// How long to wait before asking again for settled events that an open append holds back.
 const RETRY: Duration = Duration::from_millis(20);

@@ -13,9 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::cause::cause;
-use crate::log::{LogError, Recorded, Tail};
 use crate::progress::Progress;
+use event_store::error_chain::cause;
+use event_store::{LogError, Recorded, Tail};
 
 /// How many events one transaction takes at most.
 pub const BATCH: usize = 500;
@@ -271,44 +271,27 @@ async fn apply_batch(
         connection.execute("COMMIT").await?;
         return checkpoint(name, connection).await;
     }
-    #[cfg(feature = "planted")]
-    planted::part_checkpoint(connection).await?;
+    #[cfg(feature = "fault-injection")]
+    commit_checkpoint_apart(connection).await?;
     projection.apply(&mut *connection, events).await?;
-    #[cfg(feature = "planted")]
-    crate::dying::pass("applied");
+    event_store::crash_point!("projected");
     connection.execute("COMMIT").await?;
     Ok(last)
 }
 
-#[cfg(feature = "planted")]
-pub use planted::plant_checkpoint_apart;
+/// Commits the checkpoint in a transaction of its own, where that fault is injected (test builds only).
+#[cfg(feature = "fault-injection")]
+async fn commit_checkpoint_apart(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    use event_store::fault_injection::{Fault, is_injected};
 
-/// The planted defect of a checkpoint that moves in a transaction of its own (test builds only).
-#[cfg(feature = "planted")]
-mod planted {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
+    // Longer than the rest of a batch takes on a busy machine, so that most kills fall in between.
+    const GAP: Duration = Duration::from_millis(100);
 
-    use sqlx::{Executor as _, PgConnection};
-
-    static APART: AtomicBool = AtomicBool::new(false);
-    /// How long the checkpoint stands there without its rows: longer than the rest of a batch takes on a busy machine, so
-    /// that most kills fall in between.
-    const BETWEEN: Duration = Duration::from_millis(100);
-
-    /// Plants it, for the life of the process.
-    pub fn plant_checkpoint_apart() {
-        APART.store(true, Ordering::Relaxed);
+    if is_injected(Fault::CheckpointApart) {
+        // On disk: a server that ends with its parent would lose the checkpoint too, and with it the inconsistency.
+        connection.execute("SET LOCAL synchronous_commit = on; COMMIT").await?;
+        tokio::time::sleep(GAP).await;
+        connection.execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
     }
-
-    /// Ends the transaction of the checkpoint and begins that of the rows, where that is planted.
-    pub(super) async fn part_checkpoint(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        if APART.load(Ordering::Relaxed) {
-            // On disk: a server that ends with its parent would lose the checkpoint too, and with it what is wrong.
-            connection.execute("SET LOCAL synchronous_commit = on; COMMIT").await?;
-            tokio::time::sleep(BETWEEN).await;
-            connection.execute("BEGIN; SET LOCAL synchronous_commit = off").await?;
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
-use crate::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 
 /// How soon it looks again when somebody begins to wait, and how often while they go on waiting: what is waited for has
 /// mostly just been written.

@@ -15,13 +15,13 @@ use serde_json::json;
 
 use super::attempts::Attempt;
 use super::{Actor, App, AppError, RequestContext};
+use crate::audit_log;
 use crate::auth::lockout::Settled;
 use crate::auth::logins::{EndReason, LoginRow};
 use crate::auth::passwords::{PasswordError, Verdict};
 use crate::auth::{Lockout, Password, RefreshToken, Resets, Rotation};
-use crate::log::{Beside, ExecuteError, Intent};
 use crate::mail::Outbox;
-use crate::security;
+use event_store::{Beside, ExecuteError, Intent};
 
 /// What accounts need besides credentials and logins.
 #[derive(Clone)]
@@ -180,7 +180,7 @@ impl App {
         let stored = credential.as_ref().map(|credential| credential.hash.clone());
         let verdict = match (parts.passwords.verify(stored, password.clone()).await, owner) {
             (Err(PasswordError::StoredHash), Some(owner)) => {
-                security::stored_hash_unusable(owner);
+                audit_log::stored_hash_unusable(owner);
                 Verdict::Wrong
             }
             (verdict, _) => verdict?,
@@ -195,12 +195,12 @@ impl App {
         };
         match parts.accounts.lockout.settle(&claim, found.is_some()).await? {
             Settled::Counted => {}
-            Settled::Locks(lasts) => security::sign_ins_locked(&claim, lasts),
+            Settled::Locks(lasts) => audit_log::sign_ins_locked(&claim, lasts),
             Settled::Refused(wait) => return Err(locked(wait)),
         }
         let Some((user, credential, needs_rehash)) = found else {
             metrics::counter!("verbatim_sign_ins_total", "outcome" => "refused").increment(1);
-            security::sign_in_refused(&claim);
+            audit_log::sign_in_refused(&claim);
             return Err(AppError::wrong_credentials());
         };
         if needs_rehash {

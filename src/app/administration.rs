@@ -8,17 +8,17 @@ use aggregates::ids::UserId;
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
 use aggregates::{Personal, Refusal};
-use projections::log::Metadata;
+use event_store::Metadata;
 use projections::users;
 use projections::users::query::UserRow;
 use serde_json::json;
 
 use super::{Actor, App, AppError, Kind, RequestContext};
+use crate::audit_log;
 use crate::auth::logins::EndReason;
 use crate::auth::{NameKeys, ResetToken, Resets};
 use crate::clock::Clock;
-use crate::log::{Beside, CommandKey, ExecuteError, Executor, Intent, Outcome};
-use crate::security;
+use event_store::{Beside, CommandKey, ExecuteError, Executor, Intent, Outcome};
 
 pub use aggregates::user::Role;
 
@@ -87,7 +87,7 @@ impl Administration {
             .keyed(key, json!({"user_id": user}));
         let outcome = self.executor.run(intent).await?;
         if outcome.position.is_some() && outcome.replayed.is_none() {
-            security::role_granted(user, role, by);
+            audit_log::role_granted(user, role, by);
         }
         Ok(outcome)
     }
@@ -99,7 +99,7 @@ impl Administration {
     pub async fn issue_reset(&self, user: UserId) -> Result<ResetToken, AppError> {
         let token = ResetToken::generate().map_err(AppError::internal)?;
         self.resets.keep(&token, user, None).await?;
-        security::reset_issued(user, false);
+        audit_log::reset_issued(user, false);
         Ok(token)
     }
 
@@ -180,7 +180,7 @@ impl App {
         if held >= role {
             return Ok(());
         }
-        security::access_denied(actor.user, role);
+        audit_log::access_denied(actor.user, role);
         Err(AppError::forbidden())
     }
 
@@ -256,7 +256,7 @@ impl App {
             .keyed(request.key_of(actor.user), json!({"user_id": user}));
         let outcome = self.change_account(intent).await?;
         parts.logins.forget(user);
-        security::account_closed(user, actor.user);
+        audit_log::account_closed(user, actor.user);
         Ok(outcome.position)
     }
 
@@ -267,7 +267,7 @@ impl App {
     pub async fn end_logins_of(&self, actor: Actor, user: UserId) -> Result<(), AppError> {
         self.user(user).await?;
         self.parts.logins.end_all(user, EndReason::ByAdministrator, None).await?;
-        security::logins_ended(user, actor.user);
+        audit_log::logins_ended(user, actor.user);
         Ok(())
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregates::ids::UserId;
+use event_store::fast_pool::WarmPool;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
-use projections::warm_pool::WarmPool;
 
 use super::error::{AppError, Kind};
 use super::limits::{Policy, note};

@@ -1,13 +1,13 @@
 //! Reading the log: what happened, in its public form, which holds ids, times and figures, and not a word that anybody
 //! wrote.
 
-use projections::log::{LogError, Recorded};
+use event_store::{LogError, Recorded};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Actor, App, AppError};
+use crate::audit_log;
 use crate::relay::envelope::{self, CloudEvent};
-use crate::security;
 
 /// An event, and who caused it.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl App {
             left -= i32::try_from(read.len()).unwrap_or(left);
             events.extend(read.iter().filter_map(|recorded| AuditedEvent::of(recorded)));
         }
-        security::log_read(actor.user, after, events.len());
+        audit_log::log_read(actor.user, after, events.len());
         Ok(AuditPage { events, after: at, has_more: left <= 0 })
     }
 }

@@ -15,7 +15,7 @@ use super::files::attaching;
 use super::threads::{Composed, Enclosed, Part, WantedReply};
 use super::turns::Asking;
 use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::log::Intent;
+use event_store::Intent;
 
 /// A branch of a conversation, as it is shown.
 pub type Branch = BranchRow;
@@ -182,8 +182,9 @@ impl App {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<MessageRow>, AppError> {
-        #[cfg(feature = "planted")]
-        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
+            .await?;
+        let actor = Actor { user, ..actor };
         let (owner, id, before) = (actor.user.uuid(), conversation.uuid(), before.unwrap_or(i64::MAX));
         let pool = &self.parts.pool;
         if tree::is_active(pool, id, branch).await? {

@@ -1,10 +1,10 @@
 //! Who asks, on which way, and with which idempotency key.
 
 use aggregates::ids::{LoginId, UserId};
-use projections::log::Metadata;
+use event_store::Metadata;
 
 use crate::clock::Clock;
-use crate::log::CommandKey;
+use event_store::CommandKey;
 
 /// A signed-in person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +43,7 @@ impl RequestContext {
 
     /// The command's key in the name of `owner`.
     pub fn key_of(&self, owner: impl ToString) -> Option<CommandKey> {
-        #[cfg(feature = "planted")]
-        if crate::planted::is(crate::planted::Defect::NoCommandKey) {
+        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoCommandKey) {
             return None;
         }
         self.key.as_ref().map(|(key, fingerprint)| CommandKey {

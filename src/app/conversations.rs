@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::files::attaching;
 use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::log::Intent;
+use event_store::Intent;
 
 /// A message that was taken, with the ids of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +86,7 @@ impl App {
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
         let NewMessage { text, enclosed, reply } = message;
-        #[cfg(feature = "planted")]
-        crate::planted::panic_over(&text);
+        event_store::fault_injection::panic_over(&text);
         // Files may say everything.
         let text = match text.as_str() {
             "" if !enclosed.files.is_empty() => MessageText::none(),
@@ -224,8 +223,9 @@ impl App {
         actor: Actor,
         conversation: ConversationId,
     ) -> Result<ConversationRow, AppError> {
-        #[cfg(feature = "planted")]
-        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
+            .await?;
+        let actor = Actor { user, ..actor };
         let single = &self.parts.single_conversations;
         single.by_id(actor.user.uuid(), conversation.uuid()).await?.ok_or_else(AppError::not_found)
     }
@@ -255,8 +255,9 @@ impl App {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<MessageRow>, AppError> {
-        #[cfg(feature = "planted")]
-        let actor = crate::planted::asked_by_owner(self.parts.pool.pool(), actor, conversation).await?;
+        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
+            .await?;
+        let actor = Actor { user, ..actor };
         let (owner, before) = (actor.user.uuid(), before.unwrap_or(i64::MAX));
         let page =
             messages::query::page(&self.parts.pool, owner, conversation.uuid(), before, limit + 1).await?;

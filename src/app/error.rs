@@ -13,8 +13,8 @@ use aggregates::values::ValueError;
 use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
-use crate::log::ExecuteError;
-use crate::log::append::Condition;
+use event_store::ExecuteError;
+use event_store::append::Condition;
 
 /// What kind of failure it is; doors turn it into their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

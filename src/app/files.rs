@@ -19,7 +19,7 @@ use super::uploads::{Looked, Upload};
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::auth::links::{Purpose, Signature};
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
-use crate::log::{CommandKey, Intent};
+use event_store::{CommandKey, Intent};
 
 /// Adds to an intent that these files are sent with a message: each has to be this person's, stored, and not sent in
 /// another conversation.

@@ -1,6 +1,6 @@
 //! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
 //! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
-//! [`crate::log::charge`].
+//! [`event_store::charge`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::{AppError, Kind};
 use super::{Actor, App, RequestContext};
-use crate::log::{
+use event_store::{
     Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
     TOKENS_PER_DAY,
 };

@@ -1,6 +1,6 @@
 //! The core: every use case, called by all doors.
 //!
-//! A use case mints ids and time, says who asks, hands an [`Intent`](crate::log::Intent) to the executor and answers
+//! A use case mints ids and time, says who asks, hands an [`Intent`](event_store::Intent) to the executor and answers
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`profile`]: what people change about their accounts ·
@@ -39,9 +39,9 @@ pub mod usage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::log::{LogReader, Tail};
+use event_store::fast_pool::WarmPool;
+use event_store::{LogReader, Tail};
 use projections::progress::Progress;
-use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,10 +49,10 @@ use crate::ai::Chain;
 use crate::auth::{Credentials, Logins, NameKeys, OpenLogins, Passwords, Tickets, TokenKeys};
 use crate::clock::Clock;
 use crate::live::{Hub, People, Stored};
-use crate::log::{CommandKey, Executor, Outcome};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
+use event_store::{CommandKey, Executor, Outcome};
 
 pub use context::{Actor, RequestContext};
 pub use error::{AppError, Kind};

@@ -11,13 +11,13 @@ use serde_json::json;
 
 use super::attempts::Attempt;
 use super::{Actor, App, AppError, RequestContext};
+use crate::audit_log;
 use crate::auth::lockout::Settled;
 use crate::auth::logins::EndReason;
 use crate::auth::passwords::{PasswordError, Verdict};
 use crate::auth::{Lockout, Password};
-use crate::log::{Beside, ExecuteError, Intent, Outcome};
 use crate::mail::MailKind;
-use crate::security;
+use event_store::{Beside, ExecuteError, Intent, Outcome};
 
 impl App {
     /// Replaces the password and ends every other login.
@@ -60,7 +60,7 @@ impl App {
         let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
         let outcome = self.change_account(intent).await?;
         parts.logins.forget(actor.user);
-        security::password_changed(actor.user);
+        audit_log::password_changed(actor.user);
         Ok(outcome.position)
     }
 
@@ -108,7 +108,7 @@ impl App {
         let intent = self.with_mail(intent, actor.user, MailKind::EmailChanged, true);
         let outcome =
             self.change_account(intent).await.map_err(|error| taken(error, AppError::email_taken))?;
-        security::email_changed(actor.user);
+        audit_log::email_changed(actor.user);
         let row = UserRow { email: Some(to.into_string()), ..self.user(actor.user).await? };
         Ok((row, outcome.position))
     }
@@ -179,7 +179,7 @@ impl App {
             .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = self.change_account(intent).await?;
         parts.logins.forget(actor.user);
-        security::account_closed(actor.user, actor.user);
+        audit_log::account_closed(actor.user, actor.user);
         Ok(outcome.position)
     }
 
@@ -196,20 +196,20 @@ impl App {
         let stored = credential.map(|credential| credential.hash);
         let right = match parts.passwords.verify(stored, Password::new(password)).await {
             Err(PasswordError::StoredHash) => {
-                security::stored_hash_unusable(actor.user);
+                audit_log::stored_hash_unusable(actor.user);
                 false
             }
             verdict => matches!(verdict?, Verdict::Right { .. }),
         };
         match parts.accounts.lockout.settle(&account, right).await? {
             Settled::Counted => {}
-            Settled::Locks(lasts) => security::sign_ins_locked(&account, lasts),
+            Settled::Locks(lasts) => audit_log::sign_ins_locked(&account, lasts),
             Settled::Refused(wait) => return Err(AppError::locked(wait)),
         }
         if right {
             return Ok(epoch);
         }
-        security::proof_refused(actor.user);
+        audit_log::proof_refused(actor.user);
         Err(AppError::wrong_password())
     }
 
@@ -235,7 +235,7 @@ impl App {
             return intent;
         }
         let mail_id = self.parts.clock.id();
-        intent.beside(Beside::Mail { mail_id, kind, user_id: user.uuid(), to_old_address })
+        intent.beside(Beside::Mail { mail_id, kind: kind.as_str(), user_id: user.uuid(), to_old_address })
     }
 
     /// The same intent, after which failed sign-ins of the user do not count any more.

@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::conversations::stored_id;
 use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::log::{Intent, Witness};
 use crate::quizzes::{NewQuiz, UnknownTopic};
+use event_store::{Intent, Witness};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
 

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::profile::known_email;
 use super::{App, AppError, RequestContext};
+use crate::audit_log;
 use crate::auth::logins::EndReason;
 use crate::auth::{Password, ResetToken};
-use crate::log::append::Condition;
-use crate::log::{Beside, ExecuteError, Intent};
 use crate::mail::MailKind;
-use crate::security;
+use event_store::append::Condition;
+use event_store::{Beside, ExecuteError, Intent};
 
 impl App {
     /// Has a mail sent to this address, if it is that of an account. Whether it is, is looked up when the mail is made: what
@@ -74,7 +74,7 @@ impl App {
             error => error.into(),
         })?;
         parts.logins.forget(owner);
-        security::password_reset(owner);
+        audit_log::password_reset(owner);
         Ok(outcome.position)
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
-use crate::log::Intent;
+use event_store::Intent;
 
 impl App {
     /// A reply of the actor's, with its provenance.

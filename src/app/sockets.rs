@@ -13,7 +13,7 @@ use crate::auth::tickets::Redeemed;
 use crate::auth::{OpenLogin, Ticket};
 use crate::live::UserFeed;
 use crate::live::sealed::Typing;
-use crate::log::Intent;
+use event_store::Intent;
 
 /// Who was let in, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,7 @@ impl App {
         })?;
         let actor = Actor { user: access.user, login: access.login };
         let ends_at = DateTime::from_timestamp(access.expires_at, 0).ok_or_else(AppError::invalid_token)?;
-        #[cfg(feature = "planted")]
-        if crate::planted::is(crate::planted::Defect::NoLoginCheck) {
+        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoLoginCheck) {
             return Ok(Admission { actor, ends_at });
         }
         self.live(Admission { actor, ends_at }).await

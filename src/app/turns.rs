@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::conversations::{Sent, stored_id};
 use super::threads::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
 use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::log::{Intent, Outcome, Witness};
+use event_store::{Intent, Outcome, Witness};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
 const STOPPED: &str =

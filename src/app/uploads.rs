@@ -264,8 +264,7 @@ impl App {
             store.put(&Key::preview(file, sha256), preview.clone()).await?;
         }
         store.put(&Key::bytes(file, sha256), bytes.clone()).await?;
-        #[cfg(feature = "planted")]
-        projections::dying::pass("bytes-kept");
+        event_store::crash_point!("bytes-stored");
         Ok(())
     }
 }

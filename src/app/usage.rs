@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{Actor, App, AppError};
-use crate::log::Quotas;
+use event_store::Quotas;
 
 /// What a person has used.
 #[derive(Debug, Clone, PartialEq)]

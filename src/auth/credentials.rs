@@ -5,7 +5,7 @@
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 
 /// A person's stored password hash.
 #[derive(Clone)]

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 
 /// More counts than these are not kept: the ones that end first are dropped.
 const MAX_KEPT: i64 = 200_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use super::lockout::*;
-use crate::server::database::MIGRATOR;
+use crate::bootstrap::database::MIGRATOR;
 
 const ADA: &str = "email:ada";
 const EVE: &str = "email:eve";

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
+use event_store::fast_pool::WarmPool;
 use moka::sync::Cache;
-use projections::warm_pool::WarmPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::opaque::RefreshToken;
-use crate::security;
+use crate::audit_log;
 
 /// How long this node trusts that a login is live. A login ended on another node is refused here after this time.
 const CACHE_TTL: Duration = Duration::from_secs(2);
@@ -246,7 +246,7 @@ impl Logins {
             Outcome::Reissued => Rotation::Rotated { login, user, again: true },
             Outcome::Reuse => {
                 self.forget(user);
-                security::refresh_token_reused(login, user);
+                audit_log::refresh_token_reused(login, user);
                 Rotation::Reuse { login, user }
             }
             Outcome::Expired => Rotation::Expired { login, user },

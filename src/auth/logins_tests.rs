@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::credentials::Credentials;
 use super::logins::*;
 use super::opaque::RefreshToken;
-use crate::server::database::MIGRATOR;
+use crate::bootstrap::database::MIGRATOR;
 
 const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xB0B));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 use uuid::Uuid;
 
 use super::opaque::ResetToken;
@@ -112,7 +112,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::server::database::MIGRATOR;
+    use crate::bootstrap::database::MIGRATOR;
 
     const ADA: UserId = UserId::new(Uuid::from_u128(1));
     const EVE: UserId = UserId::new(Uuid::from_u128(2));

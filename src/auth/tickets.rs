@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 use uuid::Uuid;
 
 use super::opaque::Ticket;

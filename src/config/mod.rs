@@ -97,9 +97,9 @@ pub struct Config {
     pub shutdown: Duration,
     /// What the person who starts the program should know about the configuration, one sentence each.
     pub notes: Vec<String>,
-    /// `PLANTED_DEFECT` (test builds only): the defect to run with.
-    #[cfg(feature = "planted")]
-    pub planted: Option<String>,
+    /// `INJECTED_FAULT` (test builds only): the defect to run with.
+    #[cfg(feature = "fault-injection")]
+    pub injected_fault: Option<String>,
     effective: Vec<Effective>,
 }
 
@@ -190,8 +190,8 @@ impl Config {
                 reader.note(format!("{name} in .env is not a variable that Verbatim knows."));
             }
         }
-        #[cfg(feature = "planted")]
-        let planted = environment.get("PLANTED_DEFECT").filter(|name| !name.is_empty()).cloned();
+        #[cfg(feature = "fault-injection")]
+        let injected_fault = environment.get("INJECTED_FAULT").filter(|name| !name.is_empty()).cloned();
         let Reader { effective, notes, .. } = reader;
         Ok(Self {
             debug,
@@ -213,8 +213,8 @@ impl Config {
             traces,
             shutdown,
             notes,
-            #[cfg(feature = "planted")]
-            planted,
+            #[cfg(feature = "fault-injection")]
+            injected_fault,
             effective,
         })
     }

@@ -2,9 +2,9 @@
 
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
+use event_store::fast_pool::WarmPool;
 use futures::StreamExt as _;
 use projections::files::query::{self, FileRow};
-use projections::warm_pool::WarmPool;
 
 use super::kind::FileKind;
 use super::store::{FileStore, Key, StoreError};

@@ -9,15 +9,15 @@ use std::time::Duration;
 use aggregates::file::{File, FileCommand};
 use aggregates::ids::{FileId, UserId};
 use chrono::{DateTime, Utc};
+use event_store::Metadata;
+use event_store::fast_pool::WarmPool;
 use futures::TryStreamExt as _;
 use projections::files::query::{self, Deleted, FileRow};
-use projections::log::Metadata;
-use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 use super::store::{FileStore, Kept, Key, StoreError};
 use crate::clock::Clock;
-use crate::log::{ExecuteError, Executor, Intent};
+use event_store::{ExecuteError, Executor, Intent};
 
 /// How often deleted files are looked for.
 const EVERY: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use super::request_id;
 use crate::app::limits::NOTED;
 use crate::app::{AppError, Kind};
 use crate::telemetry::panics::broken_off;
-use crate::telemetry::trace::{self, Span, spans};
+use traces::{Span, spans};
 
 /// The longest request line's address, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -116,7 +116,7 @@ fn class(status: StatusCode) -> &'static str {
 
 /// What the caller says of its own trace. Said twice, it says nothing.
 fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
-    if !trace::is_on() {
+    if !traces::is_on() {
         return None;
     }
     let mut told = headers.get_all(TRACEPARENT).iter();
@@ -172,7 +172,7 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
         let id = request_id::current();
         let noted = NOTED.try_with(Clone::clone).unwrap_or_default();
         let work = NOTED.scope(noted, request_id::CURRENT.scope(id, next.run(request))).in_current_span();
-        let task = doors.app.tasks().spawn(trace::carried(work));
+        let task = doors.app.tasks().spawn(traces::carried(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aggregates::ids::ReplyId;
 use async_nats::{Client, Subscriber};
+use event_store::Tail;
 use futures::StreamExt as _;
-use projections::log::Tail;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ReplyId;
-use projections::log::{Recorded, Tail};
+use event_store::{Recorded, Tail};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

@@ -23,9 +23,9 @@ pub use stream::{Frame, ReplyFollower, Resume};
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::log::{Recorded, Subscription};
+use event_store::fast_pool::WarmPool;
+use event_store::{Recorded, Subscription};
 use projections::progress::Progress;
-use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

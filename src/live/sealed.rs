@@ -2,7 +2,7 @@
 //! may publish there must not write along.
 
 use aws_lc_rs::hkdf;
-use projections::log::DataKey;
+use event_store::DataKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -182,7 +182,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::server::database::MIGRATOR;
+    use crate::bootstrap::database::MIGRATOR;
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)

@@ -12,11 +12,11 @@ use super::MailKind;
 use super::letters::{self, Letter};
 use super::outbox::{Concerns, MailRow, Outbox};
 use super::post::{Post, PostError};
+use crate::audit_log;
 use crate::auth::ResetToken;
 use crate::auth::resets::{MAX_MAILS, Resets};
 use crate::clock::Clock;
-use crate::log::{ExecuteError, Executor};
-use crate::security;
+use event_store::{ExecuteError, Executor};
 
 /// How often the outbox is looked into when nobody says that there is something.
 const EVERY: Duration = Duration::from_secs(2);
@@ -177,7 +177,7 @@ impl Mailer {
             return Ok(None);
         }
         if self.resets.mailed_lately(user, mail.mail_id).await? >= MAX_MAILS {
-            security::reset_held_back(user);
+            audit_log::reset_held_back(user);
             return Ok(None);
         }
         let token = ResetToken::generate()?;
@@ -193,7 +193,7 @@ impl Mailer {
             self.resets.void(user).await?;
             return Ok(None);
         };
-        security::reset_issued(user, true);
+        audit_log::reset_issued(user, true);
         Ok(Some((address, letters::password_reset(&token, self.public_url.as_deref()))))
     }
 

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use crate::config::QuizConfig;
-use crate::log::Intent;
+use event_store::Intent;
 
 pub use asked::{Asked, asked_for};
 pub use bank::{Bank, BankError, Topic, UnknownTopic};

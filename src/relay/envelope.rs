@@ -1,7 +1,7 @@
 //! The envelope of a public event: CloudEvents 1.0 in its JSON form, with the attributes as the specification names them.
 
 use chrono::{DateTime, Utc};
-use projections::log::Recorded;
+use event_store::Recorded;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use projections::log::{LogError, LogReader, Recorded, Subscription, Tail};
-use projections::warm_pool::WarmPool;
+use event_store::fast_pool::WarmPool;
+use event_store::{LogError, LogReader, Recorded, Subscription, Tail};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -211,8 +211,7 @@ impl Relay {
             last = publisher::publish(&self.nats, last, refills, events.iter().map(AsRef::as_ref)).await?;
             let Some(position) = events.last().map(|event| event.position) else { continue };
             if last > before {
-                #[cfg(feature = "planted")]
-                projections::dying::pass("acknowledged");
+                event_store::crash_point!("acknowledged");
                 let sequence = i64::try_from(last).unwrap_or(i64::MAX);
                 if !row::remember(&self.pool, name, self.holder, &created, sequence, position).await? {
                     return Ok(());

@@ -2,12 +2,12 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
-use projections::log::Recorded;
+use event_store::Recorded;
 
 use super::RelayError;
 use super::envelope::{self, POSITION};
 use crate::nats::Nats;
-use crate::telemetry::trace::spans;
+use traces::spans;
 
 /// The header that tells the trace.
 const TRACEPARENT: &str = "traceparent";
@@ -52,11 +52,11 @@ pub(super) async fn publish(
         last += 1;
         sent.push((last, acknowledged, span));
     }
-    #[cfg(feature = "planted")]
+    #[cfg(feature = "fault-injection")]
     if !sent.is_empty() {
         // On their way: the client only queues them.
         let _ = nats.client().flush().await;
-        projections::dying::pass("published");
+        event_store::crash_points::pass("published");
     }
     let count = sent.len() as u64;
     for (expected, acknowledged, span) in sent {

@@ -8,7 +8,7 @@ use super::context::{self, Context, Report};
 use super::handler::{Job, Outcome, ReplyHandler};
 use super::policy::{self, Failed, Known, Next, RetrySettings, Tried};
 use crate::ai::{Choice, Prompt};
-use crate::log::ExecuteError;
+use event_store::ExecuteError;
 
 /// The read model that knows the attempts.
 const MODEL: &[&str] = &["replies"];

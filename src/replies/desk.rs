@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::ids::ReplyId;
+use event_store::fast_pool::WarmPool;
 use projections::pending_replies::query::PendingReplyRow;
-use projections::warm_pool::WarmPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -117,8 +117,7 @@ impl Desk {
                 return Err(error);
             }
         }
-        #[cfg(feature = "planted")]
-        projections::dying::pass("taken");
+        event_store::crash_point!("leased");
         let making = Making { desk: self.clone(), reply, place: Some(place) };
         Ok(Some(self.tasks.spawn(async move {
             let desk = &making.desk;

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use event_store::{LogReader, MasterKey, Tail, Vault};
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
-use projections::log::{LogReader, MasterKey, Tail, Vault};
 use projections::models;
 use projections::pending_replies::query;
 use projections::progress::Progress;
@@ -14,13 +14,13 @@ use sqlx::PgPool;
 use super::*;
 use crate::ai::chain::Link;
 use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Pieces, Prompt, Provider};
+use crate::bootstrap::database::MIGRATOR;
 use crate::clock::Clock;
 use crate::files::FileStore;
 use crate::live::Hub;
-use crate::log::Executor;
 use crate::quizzes::{Bank, Quizzes};
 use crate::replies::{ReplySettings, WorkerParts};
-use crate::server::database::MIGRATOR;
+use event_store::Executor;
 
 const REPLY: Uuid = Uuid::from_u128(1);
 

@@ -11,12 +11,12 @@ use aggregates::conversation::{Conversation, ConversationCommand, ConversationEr
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
+use event_store::error_chain::cause;
+use event_store::fast_pool::WarmPool;
 use futures::StreamExt as _;
-use projections::cause::cause;
 use projections::pending_replies;
 use projections::progress::Progress;
 use projections::query::{self, Standing};
-use projections::warm_pool::WarmPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,9 +37,9 @@ use crate::ai::{
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
-use crate::log::{ExecuteError, Executor};
 use crate::quizzes::Quizzes;
-use crate::telemetry::trace::{self, spans};
+use event_store::{ExecuteError, Executor};
+use traces::spans;
 
 /// The read models that an attempt is made from.
 const MODELS: &[&str] = &["messages", "pending_replies"];
@@ -198,7 +198,7 @@ impl ReplyHandler {
         stop: &CancellationToken,
     ) -> Result<Outcome, ExecuteError> {
         let inner = &self.inner;
-        let began = trace::now();
+        let began = traces::now();
         let Standing { stream, models } = self.standing(job).await?;
         if models < stream && !inner.progress.wait(MODELS, stream, CATCH_UP).await {
             return Ok(Outcome::Retry(Duration::from_secs(1)));
@@ -283,8 +283,7 @@ impl ReplyHandler {
         if !admitted {
             return self.failed(job, &attempt, ProviderError::unavailable(None), "", stop).await;
         }
-        #[cfg(feature = "planted")]
-        projections::dying::pass("begun");
+        event_store::crash_point!("begun");
 
         let started = Instant::now();
         let mut progressed = Progressed::default();
@@ -295,8 +294,7 @@ impl ReplyHandler {
             _ = live.wait_for(|live| live.ended.is_some() || live.attempt > number) => Spoken::Superseded,
             () = stop.cancelled() => Spoken::Stopped,
         };
-        #[cfg(feature = "planted")]
-        projections::dying::pass("spoken");
+        event_store::crash_point!("streamed");
         traced::said(&call, &spoken, progressed.first_token);
         drop(call);
         let record = spans::record();
@@ -382,8 +380,7 @@ impl ReplyHandler {
                     Ok(Piece::Text(text)) => {
                         progressed.first_token.get_or_insert_with(|| started.elapsed());
                         self.inner.hub.push(job.reply, attempt, &text);
-                        #[cfg(feature = "planted")]
-                        projections::dying::pass("first-piece");
+                        event_store::crash_point!("first-delta");
                         progressed.text.push_str(&text);
                     }
                     Ok(Piece::Call(call)) => progressed.calls.push(call),

@@ -216,8 +216,7 @@ impl ReplyConsumer {
             return Ok(Verdict::Done);
         };
         let made = made.await;
-        #[cfg(feature = "planted")]
-        projections::dying::pass("recorded");
+        event_store::crash_point!("recorded");
         Ok(match made {
             Ok(Outcome::Done | Outcome::Dead(_)) => Verdict::Done,
             Ok(Outcome::Retry(pause)) => Verdict::Later(pause),

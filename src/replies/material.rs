@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use aggregates::ids::{FileId, UserId};
+use event_store::fast_pool::WarmPool;
 use projections::messages::thread::{self, Entry, ThreadRow};
-use projections::warm_pool::WarmPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 

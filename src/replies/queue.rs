@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use projections::log::{Subscription, Tail};
+use event_store::{Subscription, Tail};
 use projections::pending_replies::query;
 use projections::progress::Progress;
 

@@ -12,8 +12,8 @@ use super::context::Context;
 use super::handler::{Job, Outcome, Progressed, ReplyHandler};
 use super::tools::START_QUIZ;
 use crate::ai::{Completion, Finish, TokenUsage, ToolCall};
-use crate::log::ExecuteError;
 use crate::quizzes::Asked;
+use event_store::ExecuteError;
 
 /// Who answers, as the provenance says it.
 const PROVIDER: &str = "built-in";

@@ -9,7 +9,7 @@ use aggregates::conversation::{
 use aggregates::ids::{ConversationId, MessageId, QuizId, UserId};
 use aggregates::quiz::{Quiz, QuizCommand};
 use aggregates::values::ReplyText;
-use projections::log::Metadata;
+use event_store::Metadata;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +18,8 @@ use super::handler::{Job, Outcome, Progressed, ReplyHandler};
 use super::policy::Failed;
 use super::tools::{self, Called};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
-use crate::log::{ExecuteError, Intent};
 use crate::quizzes::NewQuiz;
+use event_store::{ExecuteError, Intent};
 
 impl ReplyHandler {
     /// Records a whole answer; an empty one is no answer.

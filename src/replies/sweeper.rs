@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use aggregates::conversation::{Conversation, ConversationCommand, FailureReason};
 use aggregates::ids::ReplyId;
-use projections::log::Metadata;
+use event_store::Metadata;
+use event_store::fast_pool::WarmPool;
 use projections::pending_replies::query;
-use projections::warm_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 use super::lease;
 use crate::app::attempts;
 use crate::auth::{Lockout, Logins, Resets, Tickets};
 use crate::clock::Clock;
-use crate::log::{ExecuteError, Executor, Intent, command_key};
 use crate::mail::Outbox;
+use event_store::{ExecuteError, Executor, Intent, command_key};
 
 /// How often overdue replies are looked for.
 const EVERY: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::handler::{Job, ReplyHandler, Spoken};
 use super::traced;
 use crate::ai::{Choice, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
-use crate::telemetry::trace::{self, spans};
+use traces::spans;
 
 /// What the provider is told.
 const INSTRUCTIONS: &str = "Give the conversation that begins with this message a title of at most six words, in the \
@@ -37,7 +37,7 @@ impl ReplyHandler {
         }
         let first: String = first.chars().take(MOST).collect();
         let (handler, job) = (self.clone(), job.clone());
-        let suggested = trace::carried(async move {
+        let suggested = traces::carried(async move {
             let span = spans::title();
             let suggested = tokio::time::timeout(PATIENCE, handler.suggest(&job, first));
             if span.around(suggested).await.is_err() {

@@ -7,8 +7,8 @@ use projections::pending_replies::query::{self, PendingReplyRow};
 use super::handler::{Job, Outcome, ReplyHandler, Spoken};
 use super::record::label;
 use crate::ai::{Choice, Finish, Parameters, Prompt};
-use crate::log::ExecuteError;
-use crate::telemetry::trace::{self, Span, spans};
+use event_store::ExecuteError;
+use traces::{Span, spans};
 
 impl ReplyHandler {
     /// The span of an attempt, in the trace that asked for the reply: its ids stand in the metadata of the request, so they
@@ -22,7 +22,7 @@ impl ReplyHandler {
     ) -> Span {
         let waited = self.since(owed);
         metrics::histogram!("verbatim_reply_wait_seconds").record(waited.as_secs_f64());
-        if !trace::is_on() {
+        if !traces::is_on() {
             return Span::default();
         }
         // Without it the attempt is a trace of its own.

@@ -11,7 +11,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::trace;
 use crate::config::{LogConfig, LogFormat};
 
 /// What is never logged below `info`, whatever the configured filter says: these libraries write down what they carry, word for
@@ -67,7 +66,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some((trace, span)) = trace::current_ids() else {
+        let Some((trace, span)) = traces::current_ids() else {
             return self.0.format_event(ctx, writer, event);
         };
         let mut line = String::with_capacity(512);
@@ -94,7 +93,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if let Some((trace, _)) = trace::current_ids() {
+        if let Some((trace, _)) = traces::current_ids() {
             write!(writer, "trace_id={trace} ")?;
         }
         self.0.format_event(ctx, writer, event)
@@ -189,6 +188,6 @@ mod tests {
     #[test]
     fn without_a_trace_a_line_names_none() {
         assert!(!opentelemetry::Context::current().has_active_span());
-        assert_eq!(trace::current_ids(), None);
+        assert_eq!(traces::current_ids(), None);
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Never in any of them: tokens, keys, passwords, message text, names, addresses, query strings.
 
+pub mod export;
 pub mod logs;
 pub mod metrics;
 pub mod panics;
-pub mod trace;
 
 pub use logs::start_logs;
 pub use metrics::{serve_metrics, start_metrics};

@@ -123,10 +123,9 @@ fn doors_touch_no_sql_no_events_and_no_write_side() {
         "aggregates::conversation",
         "aggregates::user",
         "aggregates::claim",
-        "crate::log",
         "crate::replies",
-        "crate::server",
-        "projections::log",
+        "crate::bootstrap",
+        "event_store",
         "projections::runner",
     ];
     let found = offences("src/http", &forbidden, |_| false);

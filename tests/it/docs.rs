@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use aggregates::conversation::FailureReason;
 use serde_json::Value;
+use traces::attributes::Attribute;
 use verbatim::config::Config;
-use verbatim::telemetry::trace::attributes::Attribute;
 
 use calls::Done;
 use program::Program;
@@ -220,7 +220,7 @@ fn the_event_catalogue_names_the_models_reasons_and_metadata() {
     let told: BTreeSet<&str> = reasons.iter().flat_map(|cells| quoted(&cells[0])).collect();
     let known: BTreeSet<&str> = FailureReason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(told, known);
-    let full = projections::log::Metadata {
+    let full = event_store::Metadata {
         actor: Some(uuid::Uuid::nil()),
         request_id: Some(String::new()),
         correlation_id: Some(String::new()),

@@ -5,7 +5,7 @@ mod accounts;
 mod api;
 mod architecture;
 mod backup;
-#[cfg(feature = "planted")]
+#[cfg(feature = "fault-injection")]
 mod canary;
 mod chatkit;
 mod clients;

@@ -18,8 +18,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// How much of a message a list shows, in characters.
 const EXCERPT: usize = 200;

@@ -9,8 +9,8 @@ use sqlx::{FromRow, PgExecutor, Row as _};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::together::Together;
-use crate::warm_pool::WarmPool;
+use event_store::batcher::Together;
+use event_store::fast_pool::WarmPool;
 
 /// A conversation as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use aggregates::conversation::ConversationEvent;
 use aggregates::file::FileEvent;
 use sqlx::PgConnection;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the table `files`.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::branches::Standing;
-use crate::log::Recorded;
+use event_store::Recorded;
 
 /// What was sent with a message, as it stands in the message's row.
 #[derive(Default)]

@@ -24,8 +24,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the tables `messages`, `items` and `branches`.
 #[derive(Debug)]

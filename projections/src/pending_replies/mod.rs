@@ -8,8 +8,8 @@ use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use sqlx::PgConnection;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the table `pending_replies`.
 #[derive(Debug)]

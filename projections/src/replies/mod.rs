@@ -12,8 +12,8 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the table `replies`.
 #[derive(Debug)]

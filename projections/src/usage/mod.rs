@@ -13,8 +13,8 @@ use aggregates::ids::{ReplyId, UserId};
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the tables `usage_days`, `usage_models` and `usage_begun`.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use aggregates::Event;
 use aggregates::user::UserEvent;
 use sqlx::PgConnection;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the table `users`.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::log::Recorded;
 use crate::runner::{Applied, Projection};
+use event_store::Recorded;
 
 /// Writes the table `widget_state`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ConversationId;
-use projections::log::Recorded;
+use event_store::Recorded;
 use projections::models;
 use projections::runner::{BATCH, Projection};
 use rand::rngs::StdRng;

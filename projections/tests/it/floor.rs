@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use projections::log::{LogReader, Recorded};
+use event_store::{LogReader, Recorded};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -42,7 +42,7 @@ async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectO
         let random = StdRng::seed_from_u64(seed.wrapping_add(100 + number));
         settled.spawn(read(reader.clone(), random, Arc::clone(&done)));
     }
-    #[cfg(feature = "planted")]
+    #[cfg(feature = "fault-injection")]
     naive.spawn(read(reader.clone().naive(), StdRng::seed_from_u64(seed), Arc::clone(&done)));
 
     let mut acknowledged = Vec::new();
@@ -84,7 +84,7 @@ async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectO
         lost.iter().all(|lost| *lost > 0),
         "not even a naive reader missed anything: the test proves nothing"
     );
-    assert_eq!(lost.is_empty(), cfg!(not(feature = "planted")));
+    assert_eq!(lost.is_empty(), cfg!(not(feature = "fault-injection")));
     pool.close().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use projections::log::Recorded;
+use event_store::Recorded;
 use projections::runner::{Applied, Projection};
 use sqlx::{PgConnection, PgPool};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use projections::log::{LogError, LogReader, Subscription, Tail};
+use event_store::{LogError, LogReader, Subscription, Tail};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

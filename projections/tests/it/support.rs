@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Event;
-use projections::log::codec::has_personal;
-use projections::log::{KeyRow, LogReader, MasterKey, Recorded, Sealer, Tail, Vault, personal_context};
+use event_store::codec::has_personal;
+use event_store::{KeyRow, LogReader, MasterKey, Recorded, Sealer, Tail, Vault, personal_context};
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
 use serde_json::{Value, json};

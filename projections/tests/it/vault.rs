@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use projections::log::codec::{has_personal, open_all};
-use projections::log::{KeyRow, LogError, LogReader, Sealer, Sealing, Vault, VaultError, personal_context};
+use event_store::codec::{has_personal, open_all};
+use event_store::{KeyRow, LogError, LogReader, Sealer, Sealing, Vault, VaultError, personal_context};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;

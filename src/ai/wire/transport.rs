@@ -18,7 +18,6 @@ use super::sse::{Framer, SseError};
 use super::wait::retry_after;
 use crate::ai::service::Words;
 use crate::ai::{ProviderError, TimeoutKind};
-use crate::telemetry::trace;
 
 /// The header that tells the trace.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -69,7 +68,7 @@ impl Transport {
             // So that no trace of the HTTP client's prints it.
             key.set_sensitive(true);
         }
-        if let Some(traceparent) = trace::for_provider().and_then(|ids| HeaderValue::from_str(&ids).ok()) {
+        if let Some(traceparent) = traces::for_provider().and_then(|ids| HeaderValue::from_str(&ids).ok()) {
             request.headers_mut().insert(TRACEPARENT, traceparent);
         }
         let answer = match self.http.execute(request).await {

@@ -5,7 +5,7 @@ use std::process::Output;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::mail::{forgot, sent_all, with_mail};
 use super::mail_server::MailServer;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{changes, kinds, login, me};
 use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::mail::{forgot, sent_all, with_mail};
 use super::mail_server::MailServer;

@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::{PASSWORD, TestApp};
 

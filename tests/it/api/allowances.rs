@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use event_store::CommandKey;
+use event_store::append::{AppendError, Appended, Appending, append_together};
+use event_store::charge::Charged;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
-use verbatim::log::CommandKey;
-use verbatim::log::append::{AppendError, Appended, Appending, append_together};
-use verbatim::log::charge::Charged;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 const FIRST: Uuid = Uuid::from_u128(1);
 const SECOND: Uuid = Uuid::from_u128(2);

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 

@@ -7,15 +7,15 @@ use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::values::MessageText;
-use projections::log::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{Executor, Intent};
+use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::clock::Clock;
 use verbatim::config::Kept;
-use verbatim::log::{Executor, Intent};
-use verbatim::server::database::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::{PATIENCE, Person, TestApp};
 use crate::support::client::Answer;

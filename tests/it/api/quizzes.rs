@@ -6,8 +6,8 @@ use futures::future::join_all;
 use projections::widget_state;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::quizzes::Bank;
-use verbatim::server::database::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::limits::{AT_ONCE, allowance, end_both, is_taken, send, taken};
 use crate::support::app::{PATIENCE, TestApp};

@@ -6,14 +6,14 @@ use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, UserId};
 use aggregates::values::Title;
-use projections::log::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{Executor, Intent};
+use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::clock::Clock;
 use verbatim::config::Kept;
-use verbatim::log::{Executor, Intent};
-use verbatim::server::database::MIGRATOR;
 
 use crate::support::app::TestApp;
 

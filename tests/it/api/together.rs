@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use event_store::CommandKey;
+use event_store::append::{AppendError, Appended, Appending, Check, NewEvent};
+use event_store::charge::Charged;
+use event_store::writer::Writer;
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
-use verbatim::log::CommandKey;
-use verbatim::log::append::{AppendError, Appended, Appending, Check, NewEvent};
-use verbatim::log::charge::Charged;
-use verbatim::log::writer::Writer;
 
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 fn writer(db: &PgPool) -> Writer {
     Writer::new(db.clone().into(), TaskTracker::new())

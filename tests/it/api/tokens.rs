@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::auth::{ResetToken, Resets};
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::sockets::client::open;
 use crate::support::app::{JWT_KID, JWT_SECRET, TestApp};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{FileStore, Key};
-use verbatim::server::database::MIGRATOR;
 
 use super::support::{Kit, answer_of, done, id_of, thread_of, with_files};
 use crate::support::app::{Person, TestApp};

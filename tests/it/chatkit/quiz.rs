@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::quizzes::Bank;
-use verbatim::server::database::MIGRATOR;
 
 use super::sequences::count;
 use super::support::{

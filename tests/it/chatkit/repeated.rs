@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::sequences::{ASK, count, furnished, question_of};
 use super::support::{Kit, acting, answer_of, done, id_of, kind, parse, text, thread_of, well_formed};

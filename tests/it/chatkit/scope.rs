@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::chatkit::wire::{ChatKitRequest, IdKind};
-use verbatim::server::database::MIGRATOR;
 
 use super::examples::golden_values;
 use super::sequences::{ASK, furnished, question_of};

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{here, python, run, said};
 use crate::support::app::{PATIENCE, TestApp};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::{Proxied, events, events_of};
 use super::proxy::When;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::{POOL, Proxied};
 use super::proxy::{Way, When};

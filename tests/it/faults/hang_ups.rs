@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::TestApp;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{Executor as _, PgPool};
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::{PATIENCE, Person, TestApp};

@@ -33,7 +33,7 @@ async fn a_death_between_the_bytes_and_their_event_leaves_no_file_and_no_refuse(
     let kept =
         || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
 
-    home.set("PLANTED_DEFECT", "die-at:bytes-kept:1".to_owned());
+    home.set("INJECTED_FAULT", "crash-at:bytes-stored:1".to_owned());
     let (node, base, _) = home.start(&http, SOON).await.unwrap();
     let (died, answer) = tokio::join!(node.died(), bring(&base));
     assert!(died && answer.is_err(), "{answer:?}");
@@ -47,7 +47,7 @@ async fn a_death_between_the_bytes_and_their_event_leaves_no_file_and_no_refuse(
     assert_eq!(events, 0, "and no event");
 
     // The client says it again, and what the death left is swept away once it is old.
-    home.set("PLANTED_DEFECT", String::new());
+    home.set("INJECTED_FAULT", String::new());
     #[expect(clippy::disallowed_methods, reason = "the age of a file is told by the system's clock")]
     let old = SystemTime::now() - Duration::from_secs(2 * 3600);
     std::fs::File::options().write(true).open(&lost[0]).unwrap().set_modified(old).unwrap();

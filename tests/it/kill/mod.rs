@@ -8,7 +8,7 @@
 //! * [`campaign`]: all of it in order; [`doors`]: two checks that need no kill;
 //! * `teeth` (with the feature `planted`): planted defects, each of which must be found.
 //!
-//! A long run: `KILL_ROUNDS=100 cargo nextest run --features planted kill::`. Every run prints its seed; `KILL_SEED`
+//! A long run: `KILL_ROUNDS=100 cargo nextest run --features fault-injection kill::`. Every run prints its seed; `KILL_SEED`
 //! makes the same choices again (the machine's own timing is not repeated). Histories are kept in `target/tmp/kill`.
 
 mod campaign;
@@ -17,15 +17,15 @@ pub(crate) mod client;
 mod doors;
 mod driver;
 mod evidence;
-#[cfg(feature = "planted")]
+#[cfg(feature = "fault-injection")]
 mod files;
 mod history;
-#[cfg(feature = "planted")]
+#[cfg(feature = "fault-injection")]
 mod places;
 pub(crate) mod process;
 mod slow;
 mod takeover;
-#[cfg(feature = "planted")]
+#[cfg(feature = "fault-injection")]
 mod teeth;
 
 use std::time::Duration;

@@ -17,7 +17,7 @@ const TAKEN_UP: Duration = Duration::from_secs(60);
 async fn a_death_at_any_place_loses_nothing_and_doubles_nothing() {
     let rounds: u32 = number("PLACE_ROUNDS").unwrap_or(1);
     // Several at a time: most of it is waiting for leases of the dead.
-    for some in projections::dying::PLACES.chunks(5) {
+    for some in event_store::crash_points::POINTS.chunks(5) {
         let dying = some.iter().map(async |place| {
             for round in 1..=rounds {
                 dies_at(place, round).await;
@@ -42,7 +42,7 @@ async fn dies_at(place: &'static str, nth: u32) {
     let token = registered.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
     assert!(node.stop().await.success());
 
-    home.set("PLANTED_DEFECT", format!("die-at:{place}:{nth}"));
+    home.set("INJECTED_FAULT", format!("crash-at:{place}:{nth}"));
     let (node, base, _) = home.start(&http, SOON).await.unwrap();
     let dies = tokio::task::JoinSet::from_iter([node.died()]);
     let mut sent = 0;
@@ -69,7 +69,7 @@ async fn dies_at(place: &'static str, nth: u32) {
     assert_eq!(died, [true], "it ended in order at {place}");
 
     // What comes after it has the same data and nothing planted, and the client says again what it does not know.
-    home.set("PLANTED_DEFECT", String::new());
+    home.set("INJECTED_FAULT", String::new());
     let (node, base, _) = home.start(&http, SOON).await.unwrap();
     let mut replies = Vec::new();
     for n in 0..sent {

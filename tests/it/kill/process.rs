@@ -61,7 +61,7 @@ impl Place {
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .into();
-        environment.extend(planted.map(|name| ("PLANTED_DEFECT", name.to_owned())));
+        environment.extend(planted.map(|name| ("INJECTED_FAULT", name.to_owned())));
         let mut database = None;
         match form {
             Form::Embedded => {

@@ -12,7 +12,7 @@ use aggregates::quiz::{Quiz, QuizEvent};
 use aggregates::user::{User, UserEvent};
 use chrono::DateTime;
 use cqrs_es::Aggregate as _;
-use projections::log::{Metadata, Recorded};
+use event_store::{Metadata, Recorded};
 use serde_json::Value;
 use verbatim::relay::envelope;
 use verbatim::relay::public::schemas;

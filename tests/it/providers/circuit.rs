@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::future::{join, join_all};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{Shown, app_at};
 use crate::support::app::TestApp;

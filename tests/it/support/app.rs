@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use projections::log::{LogReader, MasterKey, Vault};
+use event_store::{LogReader, MasterKey, Vault};
 use projections::{models, rebuild};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use uuid::Uuid;
+use verbatim::bootstrap;
+use verbatim::bootstrap::build::{self, Built};
+use verbatim::bootstrap::database::Opened;
+use verbatim::bootstrap::secrets::Secrets;
 use verbatim::config::{Config, Kept};
 use verbatim::files::{FileStore, FileSweep};
 use verbatim::http;
 use verbatim::lifecycle::Lifecycle;
-use verbatim::server;
-use verbatim::server::build::{self, Built};
-use verbatim::server::database::Opened;
-use verbatim::server::secrets::Secrets;
 
 use super::client::Call;
 
@@ -112,7 +112,7 @@ impl TestApp {
         };
         let built = build::build_over(&config, &database, secrets, &lifecycle, files);
         let built = Box::pin(built).await.unwrap();
-        let router = server::router(&config, &built);
+        let router = bootstrap::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         lifecycle.service(http::serve::serve(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
-use verbatim::telemetry::trace::attributes::Attribute;
+use traces::attributes::Attribute;
 
 use super::{World, above, named, tree};
 use crate::kill::process::{Place, SOON, within};

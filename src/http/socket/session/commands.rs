@@ -14,7 +14,7 @@ use crate::app::threads::WantedReply;
 use crate::app::{Actor, App, AppError, Kind, RequestContext};
 use crate::http::extract::{invalid_key, is_key};
 use crate::http::frames::{ClientFrame, parse_event_id};
-use crate::telemetry::trace::spans;
+use traces::spans;
 
 /// What came of a frame.
 pub(super) struct Done {

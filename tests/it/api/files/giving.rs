@@ -1,13 +1,13 @@
 //! Files are given back to those whose they are, and go when they are to.
 
 use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
-use projections::log::Metadata;
+use event_store::Metadata;
+use event_store::{ExecuteError, Intent};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::files::attaching;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{Budget, Content, bytes, contents};
-use verbatim::log::{ExecuteError, Intent};
-use verbatim::server::database::MIGRATOR;
 
 use super::{bring, file_events, note, objects, path, png, uuid};
 use crate::support::app::{Person, TestApp};

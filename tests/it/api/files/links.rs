@@ -7,7 +7,7 @@ use uuid::Uuid;
 use verbatim::app::{Actor, RequestContext};
 use verbatim::auth::LinkKey;
 use verbatim::auth::links::Purpose;
-use verbatim::server::database::MIGRATOR;
+use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{file_events, objects, path, png, uuid};
 use crate::support::app::{MASTER_KEY, Person, TestApp};

@@ -16,8 +16,8 @@ use object_store::{
 };
 use sqlx::PgPool;
 use uuid::Uuid;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{FileStore, Key};
-use verbatim::server::database::MIGRATOR;
 
 use super::{bring, file_events, note, objects, png, uuid};
 use crate::support::app::TestApp;

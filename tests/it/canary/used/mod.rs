@@ -5,9 +5,9 @@ mod talk;
 
 use std::sync::Mutex;
 
+use event_store::fault_injection::PANIC_SUFFIX;
 use reqwest::Method;
 use serde_json::{Value, json};
-use verbatim::planted::PANIC;
 
 use super::MARK;
 use crate::accounts::mail_server::MailServer;
@@ -248,7 +248,7 @@ impl<'a> Usage<'a> {
 
     /// Has a handler panic over a message; gives what is answered.
     pub(super) async fn panic(&self) -> Value {
-        let message = json!({"message": format!("{MARK}-text, {PANIC}")});
+        let message = json!({"message": format!("{MARK}-text, {PANIC_SUFFIX}")});
         let answer = self.post("/api/chat", &message).await.is(500);
         answer.value()
     }

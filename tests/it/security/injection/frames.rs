@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::frames::ClientFrame;
-use verbatim::server::database::MIGRATOR;
 
 use super::{SOON, coded, payloads};
 use crate::sockets::client::Socket;

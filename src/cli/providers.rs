@@ -1,0 +1,105 @@
+//! `verbatim providers`: asks each configured provider for a word, and tells what came of it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use futures::StreamExt as _;
+use uuid::Uuid;
+
+use crate::ai::service::{self, Variables};
+use crate::ai::{Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
+use crate::bootstrap::build;
+use crate::config::Config;
+
+/// What is asked. It costs a few tokens.
+const QUESTION: &str = "Answer with the one word OK.";
+/// The fewest tokens that every provider takes for a limit.
+const TOKENS: u32 = 16;
+
+/// Checks every provider with each of its keys; the exit code is 1 when one does not answer.
+///
+/// # Errors
+/// One plain sentence: the configuration, or the output.
+pub async fn check(config: &Config, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let chain = build::chain(config)?;
+    let mut good = true;
+    for choice in chain.all() {
+        if choice.key().is_none() {
+            let keys: Vec<&str> = service::SERVICES
+                .iter()
+                .filter_map(|service| service.variables.keys.first().copied())
+                .collect();
+            writeln!(
+                out,
+                "No provider has a key: the built-in script answers. Set one of {}.",
+                keys.join(", ")
+            )?;
+            continue;
+        }
+        let outcome = ask(&choice).await;
+        good &= outcome.is_ok();
+        let key = choice.key().unwrap_or_default();
+        writeln!(out, "{}, key {key}: {}", choice.describe(), sentence(&choice, outcome))?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn ask(choice: &Choice) -> Result<Completion, ProviderError> {
+    let prompt = Prompt {
+        model: None,
+        system: String::new(),
+        turns: vec![Turn::said(Role::User, QUESTION)],
+        parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
+        tools: Vec::new(),
+        tool_choice: None,
+        purpose: Purpose::Reply,
+        attempt: 1,
+        reply: Uuid::nil(),
+    };
+    let mut pieces = choice.stream(choice.prompt(prompt));
+    while let Some(piece) = pieces.next().await {
+        if let Piece::End(end) = piece? {
+            return Ok(end);
+        }
+    }
+    Err(ProviderError::Cut)
+}
+
+/// What came of it, and what to do about it.
+fn sentence(choice: &Choice, outcome: Result<Completion, ProviderError>) -> String {
+    let variables = service::by_name(choice.provider()).map(|service| &service.variables);
+    let named = |of: fn(&Variables, usize) -> Option<&'static str>| {
+        let place = choice.key().map_or(0, |key| usize::try_from(key).unwrap_or(1).saturating_sub(1));
+        variables.and_then(|variables| of(variables, place)).unwrap_or("the configuration")
+    };
+    let key = named(|variables, place| variables.keys.get(place).copied());
+    let base_url = named(|variables, _| Some(variables.base_url));
+    let model = named(|variables, _| Some(variables.model));
+    match outcome {
+        Ok(end) => format!("it works; {} answered.", end.model),
+        Err(error) => match error {
+            ProviderError::KeyMissing => format!("it got no key: look at {key}."),
+            ProviderError::KeyInvalid => format!("it does not accept the key: look at {key}."),
+            ProviderError::QuotaExceeded => {
+                "the key is right, but the account has no credit left, or its quota is used up.".to_owned()
+            }
+            ProviderError::ModelUnknown => format!(
+                "it does not know the model `{}`, or not for this account: look at {model}.",
+                choice.model()
+            ),
+            ProviderError::RateLimited { .. } => {
+                "the key is right; just now it limits the rate of requests.".to_owned()
+            }
+            ProviderError::Unavailable { status: Some(status), .. } => {
+                format!("it fails on its side (status {status}).")
+            }
+            ProviderError::Unavailable { status: None, .. } => {
+                format!("it cannot be reached: look at the network and {base_url}.")
+            }
+            ProviderError::BadResponse => {
+                format!("what answers there does not speak this protocol: look at {base_url}.")
+            }
+            error => format!("{error}."),
+        },
+    }
+}
