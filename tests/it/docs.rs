@@ -295,7 +295,7 @@ fn every_error_code_is_documented_and_no_other() {
 
 #[test]
 fn every_metric_is_documented_and_no_other() {
-    let sources = sources(&["src", "projections/src"]);
+    let sources = sources(&["src", "crates", "projections/src"]);
     let metrics: BTreeSet<&str> = ["counter!(", "gauge!(", "histogram!("]
         .into_iter()
         .flat_map(|call| literals(&sources, call, ""))
@@ -311,7 +311,9 @@ fn every_metric_is_documented_and_no_other() {
 
 #[test]
 fn the_tests_that_security_names_exist() {
-    let tests = rust(&["src", "aggregates/src", "projections/src", "tests/it", "projections/tests"]).concat();
+    let tests =
+        rust(&["src", "aggregates/src", "crates", "projections/src", "tests/it", "projections/tests"])
+            .concat();
     let document = read("docs/security.md");
     let cells =
         document.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split(" | ").last());
@@ -392,7 +394,7 @@ fn links_lead_somewhere() {
 fn files_and_functions_that_the_documents_name_exist() {
     let text: String = documents().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let is_path = |word: &&str| {
-        ["src/", "aggregates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
+        ["src/", "aggregates/", "crates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
             .iter()
             .any(|folder| word.starts_with(folder))
             && !word.contains('<')
@@ -403,7 +405,7 @@ fn files_and_functions_that_the_documents_name_exist() {
         assert!(root().join(path).exists(), "{path} is not there");
     }
     assert!(paths > 30, "only {paths} paths were found");
-    let sources = sources(&["src", "projections/src", "aggregates/src"]);
+    let sources = sources(&["src", "crates", "projections/src", "aggregates/src"]);
     let mut functions = 0;
     let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
     for (owner, function) in quoted(&text).filter_map(|word| word.split_once("::")) {
