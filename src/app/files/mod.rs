@@ -1,7 +1,11 @@
 //! Files: announced, brought, looked at, deleted, and sent with messages.
 //!
-//! Bytes first, then the event. A file comes in one step ([`App::store_file`]), or is announced first and filled through
-//! a signed link ([`App::announce_file`], [`App::fill_file`]).
+//! Bytes first, then the event. A file comes in one step ([`FileService::store_file`]), or is announced first and filled through
+//! a signed link ([`FileService::announce_file`], [`FileService::fill_file`]).
+
+pub mod uploads;
+
+use std::sync::Arc;
 
 use aggregates::Personal;
 use aggregates::file::{File, FileCommand};
@@ -14,9 +18,11 @@ use projections::files::query::{self, FileRow};
 use projections::models;
 use serde_json::json;
 
-use super::conversations::stored_id;
-use super::uploads::{Looked, Upload};
-use super::{Actor, App, AppError, Kind, RequestContext};
+use self::uploads::{InspectedFile, Upload, Uploads};
+use super::core::stored_id;
+use super::quotas::QuotaService;
+use super::{Actor, AppError, Core, Kind, RequestContext};
+use crate::auth::LinkKey;
 use crate::auth::links::{Purpose, Signature};
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
 use event_store::{CommandKey, Intent};
@@ -38,7 +44,21 @@ pub fn attaching(
     })
 }
 
-impl App {
+/// Uploads, downloads and previews.
+pub struct FileService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Charges uploads as messages.
+    pub quotas: Arc<QuotaService>,
+    /// Stores the bytes.
+    pub store: FileStore,
+    /// Signs links to files.
+    pub links: LinkKey,
+    /// Uploads that are in progress.
+    pub uploads: Uploads,
+}
+
+impl FileService {
     /// Announces a file; its bytes are to come through a link for uploads.
     ///
     /// # Errors
@@ -52,8 +72,7 @@ impl App {
         declared: Option<&str>,
         size: u64,
     ) -> Result<(FileRow, Option<i64>), AppError> {
-        let parts = &self.parts;
-        let limit = parts.files.limits.file_bytes;
+        let limit = self.uploads.limits.file_bytes;
         let name = FileName::of(name)?;
         let kind = FileKind::promised(name.as_str(), declared)?;
         if size == 0 {
@@ -63,14 +82,14 @@ impl App {
             return Err(IncomingError::TooLarge { limit }.into());
         }
         let key = request.key_of(actor.user);
-        let mut place = parts.files.place(actor.user)?;
-        place.weighs(size);
+        let mut slot = self.uploads.reserve(actor.user)?;
+        slot.set_size(size);
         // A repetition must not be refused for what the first one brought.
-        if self.repeated(key.as_ref()).await?.is_none() {
-            self.count_work(actor).await?;
-            place.fits(parts, None).await?;
+        if self.core.repeated(key.as_ref()).await?.is_none() {
+            self.quotas.count_work(actor).await?;
+            slot.fits(&self.core.pool, None).await?;
         }
-        let (id, at) = (FileId::new(parts.clock.id()), parts.clock.now());
+        let (id, at) = (FileId::new(self.core.clock.id()), self.core.clock.now());
         let command = FileCommand::Announce {
             id,
             by: actor.user,
@@ -98,10 +117,10 @@ impl App {
         let kind = FileKind::promised(name.as_str(), declared)?;
         let looked = self.look(self.whole(upload).await?, kind).await?;
         let key = self.key_of_file(request, actor.user, &name, &looked);
-        let id = FileId::new(self.parts.clock.id());
-        if self.repeated(key.as_ref()).await?.is_none() {
-            self.count_work(actor).await?;
-            looked.place.fits(&self.parts, None).await?;
+        let id = FileId::new(self.core.clock.id());
+        if self.core.repeated(key.as_ref()).await?.is_none() {
+            self.quotas.count_work(actor).await?;
+            looked.slot.fits(&self.core.pool, None).await?;
             self.keep(id, &looked).await?;
         }
         let command = self.storing(id, actor.user, Personal::Known(name), &looked);
@@ -125,14 +144,14 @@ impl App {
     /// `Forbidden` when the link is not good, `NotFound` when the file is gone.
     pub async fn announced_file(&self, file: FileId, link: &Signature) -> Result<FileRow, AppError> {
         self.check_link(file, Purpose::Upload, link)?;
-        let row = query::by_id(&self.parts.pool, file.uuid()).await?;
+        let row = query::by_id(&self.core.pool, file.uuid()).await?;
         row.filter(|row| !row.is_deleted()).ok_or_else(AppError::not_found)
     }
 
     /// Keeps the bytes of a file that was announced. The same bytes again change nothing.
     ///
     /// # Errors
-    /// As [`App::store_file`]; `Conflict` when it has other bytes already.
+    /// As [`FileService::store_file`]; `Conflict` when it has other bytes already.
     pub async fn fill_file(
         &self,
         request: &RequestContext,
@@ -151,14 +170,14 @@ impl App {
             return Err(KindError::Disagree.into());
         }
         let whole = self.whole(upload).await?;
-        let state: File = self.parts.executor.state(&id.to_string()).await?;
+        let state: File = self.core.executor.state(&id.to_string()).await?;
         // Asked before anything is decoded: whoever has the link can bring a file again and again.
         let looked = match state.sha256() {
             Some(stored) if stored == whole.arrived.sha256 => whole.known(kind),
             Some(_) => return Err(AppError::file_stored()),
             None => {
                 let looked = self.look(whole, kind).await?;
-                looked.place.fits(&self.parts, Some(id)).await?;
+                looked.slot.fits(&self.core.pool, Some(id)).await?;
                 self.keep(id, &looked).await?;
                 looked
             }
@@ -184,7 +203,7 @@ impl App {
     /// The database's.
     pub async fn files(&self, actor: Actor, files: &[FileId]) -> Result<Vec<FileRow>, AppError> {
         let ids: Vec<uuid::Uuid> = files.iter().map(|file| file.uuid()).collect();
-        Ok(query::owned(&self.parts.pool, actor.user.uuid(), &ids).await?)
+        Ok(query::owned(&self.core.pool, actor.user.uuid(), &ids).await?)
     }
 
     /// The bytes of a stored file, piece by piece.
@@ -196,7 +215,7 @@ impl App {
         file: &FileRow,
     ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, AppError> {
         let sha256 = file.sha256.as_deref().filter(|_| file.is_stored()).ok_or_else(AppError::not_found)?;
-        Ok(self.parts.files.store.stream(&Key::bytes(FileId::new(file.file_id), sha256)).await?)
+        Ok(self.store.stream(&Key::bytes(FileId::new(file.file_id), sha256)).await?)
     }
 
     /// The preview of an image, for whoever has a link to it.
@@ -205,16 +224,16 @@ impl App {
     /// `Forbidden` when the link is not good, `NotFound` when there is no such image (any more).
     pub async fn file_preview(&self, file: FileId, link: &Signature) -> Result<Bytes, AppError> {
         self.check_link(file, Purpose::Preview, link)?;
-        let row = query::by_id(&self.parts.pool, file.uuid()).await?.ok_or_else(AppError::not_found)?;
+        let row = query::by_id(&self.core.pool, file.uuid()).await?.ok_or_else(AppError::not_found)?;
         let is_image = FileKind::of_mime(&row.mime_type).is_some_and(FileKind::is_image);
         let sha256 = row.sha256.as_deref().filter(|_| row.is_stored() && is_image);
         let sha256 = sha256.ok_or_else(AppError::not_found)?;
-        Ok(self.parts.files.store.get(&Key::preview(file, sha256)).await?)
+        Ok(self.store.get(&Key::preview(file, sha256)).await?)
     }
 
     /// Signs a link to a file that is made now.
     pub fn file_link(&self, file: FileId, purpose: Purpose) -> Signature {
-        self.parts.files.links.sign(file, purpose, self.parts.clock.now())
+        self.links.sign(file, purpose, self.core.clock.now())
     }
 
     /// Deletes a file that was not sent.
@@ -227,24 +246,25 @@ impl App {
         actor: Actor,
         file: FileId,
     ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
-        let command = FileCommand::Delete { by: actor.user, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+        let command = FileCommand::Delete { by: actor.user, at: self.core.clock.now() };
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<File>(file, command)
             .keyed(request.key_of(actor.user), json!({"file_id": file}));
         // The sweep removes the bytes.
-        let outcome = parts.executor.run(intent).await?;
-        self.catch_up(models::FILE_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
     /// Where the bytes of files lie.
     pub fn file_store(&self) -> &FileStore {
-        &self.parts.files.store
+        &self.store
     }
 
     fn check_link(&self, file: FileId, purpose: Purpose, link: &Signature) -> Result<(), AppError> {
-        if self.parts.files.links.is_good(file, purpose, link, self.parts.clock.now()) {
+        if self.links.is_good(file, purpose, link, self.core.clock.now()) {
             return Ok(());
         }
         Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))
@@ -256,7 +276,7 @@ impl App {
         request: &RequestContext,
         owner: UserId,
         name: &FileName,
-        looked: &Looked,
+        looked: &InspectedFile,
     ) -> Option<CommandKey> {
         let mut key = request.key_of(owner)?;
         let mut message = key.fingerprint.to_vec();
@@ -264,11 +284,17 @@ impl App {
             message.extend_from_slice(part.as_bytes());
             message.push(0);
         }
-        key.fingerprint = self.fingerprint(&message);
+        key.fingerprint = self.core.fingerprint(&message);
         Some(key)
     }
 
-    fn storing(&self, id: FileId, by: UserId, name: Personal<FileName>, looked: &Looked) -> FileCommand {
+    fn storing(
+        &self,
+        id: FileId,
+        by: UserId,
+        name: Personal<FileName>,
+        looked: &InspectedFile,
+    ) -> FileCommand {
         FileCommand::Store {
             id,
             by,
@@ -277,7 +303,7 @@ impl App {
             size: looked.size(),
             sha256: looked.arrived.sha256.clone(),
             image: looked.image,
-            at: self.parts.clock.now(),
+            at: self.core.clock.now(),
         }
     }
 
@@ -290,20 +316,18 @@ impl App {
         command: FileCommand,
         key: Option<CommandKey>,
     ) -> Result<(FileRow, Option<i64>), AppError> {
-        let parts = &self.parts;
-        let intent = Intent::new(owner.uuid(), request.metadata(Some(owner), &parts.clock))
-            .then::<File>(id, command)
-            .keyed(key, json!({"file_id": id}));
-        let outcome = parts.executor.run(intent).await?;
+        let intent =
+            self.core.intent(request, owner).then::<File>(id, command).keyed(key, json!({"file_id": id}));
+        let outcome = self.core.executor.run(intent).await?;
         let id = match &outcome.replayed {
             Some(stored) => FileId::new(stored_id(stored, "file_id")?),
             None => id,
         };
-        self.catch_up(models::FILE_MODELS, outcome.position).await;
-        let row = query::owned(&parts.pool, owner.uuid(), &[id.uuid()]).await?.pop();
+        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
+        let row = query::owned(&self.core.pool, owner.uuid(), &[id.uuid()]).await?.pop();
         match row {
             Some(row) => Ok((row, outcome.position)),
-            None => Err(self.unseen(AppError::not_found(), outcome.position)),
+            None => Err(self.core.unseen(AppError::not_found(), outcome.position)),
         }
     }
 }

@@ -9,8 +9,9 @@ use projections::models;
 use projections::users::query::UserRow;
 use serde_json::json;
 
-use super::attempts::Attempt;
-use super::{Actor, App, AppError, RequestContext};
+use super::AccountService;
+use crate::app::rate_limits::ThrottledAction;
+use crate::app::{Actor, AppError, RequestContext};
 use crate::audit_log;
 use crate::auth::lockout::Settled;
 use crate::auth::logins::EndReason;
@@ -19,7 +20,7 @@ use crate::auth::{Lockout, Password};
 use crate::mail::MailKind;
 use event_store::{Beside, ExecuteError, Intent, Outcome};
 
-impl App {
+impl AccountService {
     /// Replaces the password and ends every other login.
     ///
     /// # Errors
@@ -31,22 +32,23 @@ impl App {
         old: String,
         new: String,
     ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
         // A repetition cannot prove the old password any more: the first one has replaced it.
         if let Some(key) = &key
-            && let Some(outcome) = parts.executor.repeated(key).await?
+            && let Some(outcome) = self.core.executor.repeated(key).await?
         {
             return Ok(outcome.position);
         }
         let epoch = self.prove(actor, old).await?;
         let new = Password::new(new);
-        let user = parts.executor.state::<User>(&actor.user.to_string()).await?;
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         new.check(known_email(&user).map(EmailAddress::as_str))?;
-        let hash = parts.passwords.hash(new).await?;
+        let hash = self.passwords.hash(new).await?;
         let user_id = actor.user.uuid();
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
-            .then::<User>(actor.user, UserCommand::ChangePassword { at: parts.clock.now() })
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
             .beside(Beside::CredentialSeen { user_id, epoch })
             .beside(Beside::Credential { user_id, hash })
             .beside(Beside::ResetsVoid { user_id })
@@ -59,7 +61,7 @@ impl App {
         let intent = self.cleared(intent, &user);
         let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
         let outcome = self.change_account(intent).await?;
-        parts.logins.forget(actor.user);
+        self.logins.forget(actor.user);
         audit_log::password_changed(actor.user);
         Ok(outcome.position)
     }
@@ -76,26 +78,25 @@ impl App {
         email: &str,
         password: String,
     ) -> Result<(UserRow, Option<i64>), AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
         if let Some(key) = &key
-            && let Some(outcome) = parts.executor.repeated(key).await?
+            && let Some(outcome) = self.core.executor.repeated(key).await?
         {
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = EmailAddress::parse(email)?;
         let epoch = self.prove(actor, password).await?;
-        let user = parts.executor.state::<User>(&actor.user.to_string()).await?;
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = known_email(&user).cloned().ok_or_else(AppError::not_found)?;
         if from == to {
             return Ok((self.user(actor.user).await?, None));
         }
-        let (user_id, at) = (actor.user.uuid(), parts.clock.now());
-        let claims = [&from, &to].map(|email| parts.names.email_claim(&email.normalised()));
+        let (user_id, at) = (actor.user.uuid(), self.core.clock.now());
+        let claims = [&from, &to].map(|email| self.core.names.email_claim(&email.normalised()));
         if claims[0] != claims[1] {
-            self.count_attempt_of(Attempt::Claim, actor.user).await?;
+            self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock));
+        let intent = self.core.intent(request, actor.user);
         let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
             .then::<User>(
                 actor.user,
@@ -123,26 +124,25 @@ impl App {
         actor: Actor,
         username: &str,
     ) -> Result<(UserRow, Option<i64>), AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
         // What is repeated tells nothing new, and is not counted again.
         if let Some(key) = &key
-            && let Some(outcome) = parts.executor.repeated(key).await?
+            && let Some(outcome) = self.core.executor.repeated(key).await?
         {
-            self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+            self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = Username::parse(username)?;
-        let user = parts.executor.state::<User>(&actor.user.to_string()).await?;
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = user.username().cloned();
         let old = from.as_ref().and_then(|name| name.as_ref().known());
-        let old = old.map(|name| parts.names.username_claim(&name.normalised()));
-        let new = parts.names.username_claim(&to.normalised());
+        let old = old.map(|name| self.core.names.username_claim(&name.normalised()));
+        let new = self.core.names.username_claim(&to.normalised());
         if old.as_deref() != Some(new.as_str()) {
-            self.count_attempt_of(Attempt::Claim, actor.user).await?;
+            self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
-        let at = parts.clock.now();
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let at = self.core.clock.now();
+        let intent = self.core.intent(request, actor.user);
         let intent = exchanged(intent, actor, old.as_deref(), &new, at)
             .then::<User>(
                 actor.user,
@@ -167,18 +167,19 @@ impl App {
         actor: Actor,
         password: String,
     ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
         let epoch = self.prove(actor, password).await?;
         let user_id = actor.user.uuid();
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
-            .then::<User>(actor.user, UserCommand::Deactivate { at: parts.clock.now() })
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
             .beside(Beside::CredentialSeen { user_id, epoch })
             .beside(Beside::Administrator { user_id, is_one: false })
             .beside(Beside::ResetsVoid { user_id })
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
             .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = self.change_account(intent).await?;
-        parts.logins.forget(actor.user);
+        self.logins.forget(actor.user);
         audit_log::account_closed(actor.user, actor.user);
         Ok(outcome.position)
     }
@@ -186,22 +187,21 @@ impl App {
     /// Checks that it is really the account's owner who asks for something grave, and returns which password it was: what
     /// rests on it holds only while it is not changed. Failures are counted apart from those of sign-ins.
     async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
-        let parts = &self.parts;
         let account = Lockout::proofs_of(actor.user);
-        if let Some(wait) = parts.accounts.lockout.refused_for(&account).await? {
+        if let Some(wait) = self.lockout.refused_for(&account).await? {
             return Err(AppError::locked(wait));
         }
-        let credential = parts.credentials.get(actor.user).await?;
+        let credential = self.credentials.get(actor.user).await?;
         let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
         let stored = credential.map(|credential| credential.hash);
-        let right = match parts.passwords.verify(stored, Password::new(password)).await {
+        let right = match self.passwords.verify(stored, Password::new(password)).await {
             Err(PasswordError::StoredHash) => {
                 audit_log::stored_hash_unusable(actor.user);
                 false
             }
             verdict => matches!(verdict?, Verdict::Right { .. }),
         };
-        match parts.accounts.lockout.settle(&account, right).await? {
+        match self.lockout.settle(&account, right).await? {
             Settled::Counted => {}
             Settled::Locks(lasts) => audit_log::sign_ins_locked(&account, lasts),
             Settled::Refused(wait) => return Err(AppError::locked(wait)),
@@ -215,11 +215,11 @@ impl App {
 
     /// Runs an intent about an account, and waits until it shows.
     pub(super) async fn change_account(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
-        let outcome = self.parts.executor.run(intent).await?;
-        if let Some(outbox) = &self.parts.accounts.outbox {
+        let outcome = self.core.executor.run(intent).await?;
+        if let Some(outbox) = &self.outbox {
             outbox.added();
         }
-        self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         Ok(outcome)
     }
 
@@ -231,16 +231,16 @@ impl App {
         kind: MailKind,
         to_old_address: bool,
     ) -> Intent {
-        if self.parts.accounts.outbox.is_none() {
+        if self.outbox.is_none() {
             return intent;
         }
-        let mail_id = self.parts.clock.id();
+        let mail_id = self.core.clock.id();
         intent.beside(Beside::Mail { mail_id, kind: kind.as_str(), user_id: user.uuid(), to_old_address })
     }
 
     /// The same intent, after which failed sign-ins of the user do not count any more.
     pub(super) fn cleared(&self, intent: Intent, user: &User) -> Intent {
-        let names = &self.parts.names;
+        let names = &self.core.names;
         let email = known_email(user).map(|email| names.email_claim(&email.normalised()));
         let username = user.username().and_then(|name| name.as_ref().known());
         let username = username.map(|name| names.username_claim(&name.normalised()));

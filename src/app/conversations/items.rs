@@ -9,8 +9,10 @@ use projections::messages::thread::{self, Entry, Order, ThreadRow};
 use projections::{conversations, models};
 use uuid::Uuid;
 
-use super::{Actor, App, AppError, Kind};
-use crate::ai::{ProviderError, Recording};
+use super::ConversationService;
+use crate::ai::Recording;
+use crate::app::models::Offered;
+use crate::app::{Actor, AppError};
 
 pub use aggregates::conversation::{
     Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
@@ -21,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long what an answer brought, or what was answered, may take to be shown.
 const SHOWN: Duration = Duration::from_secs(2);
 
-impl App {
+impl ConversationService {
     /// What stands in a conversation of the actor's, from one of its items on, in that order: at most `limit`.
     ///
     /// # Errors
@@ -35,7 +37,7 @@ impl App {
         limit: i64,
     ) -> Result<Vec<ThreadRow>, AppError> {
         self.conversation(actor, conversation).await?;
-        let pool = &self.parts.pool;
+        let pool = &self.core.pool;
         let from = match after {
             None => None,
             Some(id) => {
@@ -57,7 +59,7 @@ impl App {
         item: MessageId,
     ) -> Result<ThreadRow, AppError> {
         self.conversation(actor, conversation).await?;
-        let rows = thread::by_ids(&self.parts.pool, conversation.uuid(), &[item.uuid()]).await?;
+        let rows = thread::by_ids(&self.core.pool, conversation.uuid(), &[item.uuid()]).await?;
         rows.into_iter().find(|row| !row.is_hidden()).ok_or_else(AppError::not_found)
     }
 
@@ -74,7 +76,7 @@ impl App {
         let whole = async {
             let mut after = position;
             loop {
-                let rows = thread::by_ids(&self.parts.pool, conversation.uuid(), items).await?;
+                let rows = thread::by_ids(&self.core.pool, conversation.uuid(), items).await?;
                 let whole = rows.len() == items.len()
                     && rows.iter().all(|row| !matches!(row.entry, Entry::Quiz(None)));
                 if whole {
@@ -82,19 +84,19 @@ impl App {
                 }
                 // They stand right behind the answer in the log.
                 after += 1;
-                self.parts.progress.wait(models::THREAD_MODELS, after, LOOK).await;
+                self.core.progress.wait(models::THREAD_MODELS, after, LOOK).await;
             }
         };
         match tokio::time::timeout(SHOWN, whole).await {
             Ok(rows) => rows,
-            Err(_) => Ok(thread::by_ids(&self.parts.pool, conversation.uuid(), items).await?),
+            Err(_) => Ok(thread::by_ids(&self.core.pool, conversation.uuid(), items).await?),
         }
     }
 
     /// Waits, longer than answers do, until threads are shown as they are at `position`.
     pub async fn thread_shows(&self, position: Option<i64>) {
         if let Some(position) = position {
-            self.parts.progress.wait(models::THREAD_MODELS, position, SHOWN).await;
+            self.core.progress.wait(models::THREAD_MODELS, position, SHOWN).await;
         }
     }
 
@@ -116,7 +118,7 @@ impl App {
                 Some((row.created_at, row.conversation_id))
             }
         };
-        let (pool, owner) = (&self.parts.pool, actor.user.uuid());
+        let (pool, owner) = (&self.core.pool, actor.user.uuid());
         Ok(conversations::query::by_creation(pool, owner, newest_first, after, limit).await?)
     }
 
@@ -133,11 +135,16 @@ impl App {
         let until = tokio::time::Instant::now() + patience;
         loop {
             let row = self.conversation(actor, conversation).await?;
-            if row.title.is_some() || !self.parts.settings.titles || tokio::time::Instant::now() >= until {
+            if row.title.is_some() || !self.titles || tokio::time::Instant::now() >= until {
                 return Ok(row);
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Returns the models that may be requested; the default comes first.
+    pub fn models(&self) -> Vec<Offered> {
+        self.models.offered()
     }
 
     /// Writes down what was said. Counts like a message.
@@ -145,27 +152,7 @@ impl App {
     /// # Errors
     /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
     pub async fn transcribe(&self, actor: Actor, recording: Recording) -> Result<String, AppError> {
-        self.count_work(actor).await?;
-        self.parts.chain.transcribe(recording).await.map_err(|error| match error {
-            ProviderError::Unsupported => AppError::new(
-                Kind::Invalid,
-                "transcription_unsupported",
-                "Speech cannot be written down here.",
-            ),
-            ProviderError::BadRequest => {
-                AppError::new(Kind::Invalid, "recording_refused", "This recording cannot be read.")
-            }
-            error => AppError::unavailable(error),
-        })
-    }
-
-    /// Whether a tool may be chosen. What stands in the log is one of these names, never a person's words.
-    pub(super) fn check_tool(&self, tool: Option<&str>) -> Result<(), AppError> {
-        match tool {
-            Some(tool) if self.parts.settings.tools.iter().all(|known| known != tool) => {
-                Err(AppError::new(Kind::Invalid, "unknown_tool", "This tool cannot be chosen here."))
-            }
-            _ => Ok(()),
-        }
+        self.quotas.count_work(actor).await?;
+        self.models.transcribe(recording).await
     }
 }

@@ -3,7 +3,6 @@
 
 use aggregates::conversation::{Conversation, ConversationCommand, ConversationEvent};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
-use aggregates::values::ReplyText;
 use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
 use projections::messages::thread::{self, Entry, Order};
@@ -11,14 +10,11 @@ use projections::models;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::conversations::{Sent, stored_id};
-use super::threads::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
-use super::{Actor, App, AppError, Kind, RequestContext};
+use super::items::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
+use super::{ConversationService, Sent};
+use crate::app::core::stored_id;
+use crate::app::{Actor, AppError, RequestContext};
 use event_store::{Intent, Outcome, Witness};
-
-/// What the model is told when a person has stopped an answer, so that it does not go on with it.
-const STOPPED: &str =
-    "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
 
 /// What a person answered to the questions of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +25,7 @@ pub struct Answers {
     pub answers: Vec<InputAnswer>,
 }
 
-impl App {
+impl ConversationService {
     /// Tells what the page's tool came to: the newest thing in the conversation must be a call that waits.
     ///
     /// # Errors
@@ -117,18 +113,20 @@ impl App {
         let mut ids: Vec<Uuid> = items.iter().map(|id| id.uuid()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let known = thread::by_ids(&self.parts.pool, conversation.uuid(), &ids).await?;
+        let known = thread::by_ids(&self.core.pool, conversation.uuid(), &ids).await?;
         if known.iter().filter(|row| !row.is_hidden()).count() != ids.len() {
             return Err(AppError::not_found());
         }
         let item_ids = ids.into_iter().map(MessageId::new).collect();
-        let at = self.parts.clock.now();
+        let at = self.core.clock.now();
         let command = ConversationCommand::GiveFeedback { by: actor.user, item_ids, verdict, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &self.parts.clock))
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<Conversation>(conversation, command)
             .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.parts.executor.run(intent).await?;
-        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -143,43 +141,17 @@ impl App {
         conversation: ConversationId,
         note: &str,
     ) -> Result<(), AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
-        let (by, at) = (actor.user, parts.clock.now());
-        let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
+        let (by, at) = (actor.user, self.core.clock.now());
+        let (item_id, note) = (MessageId::new(self.core.clock.id()), Personal::Known(note.to_owned()));
         let command = ConversationCommand::AddNote { by, item_id, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"conversation_id": conversation}));
-        self.run_as_message(request, actor, conversation.uuid(), intent).await?;
+        self.quotas.run_as_message(request, actor, conversation.uuid(), intent).await?;
         Ok(())
-    }
-
-    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model under the id
-    /// `note`. One that has ended meanwhile stays as it is; to do it again changes nothing.
-    ///
-    /// # Errors
-    /// Those of the log.
-    pub async fn hung_up(
-        &self,
-        request: &RequestContext,
-        actor: Actor,
-        (conversation, reply): (ConversationId, ReplyId),
-        read: &str,
-        note: MessageId,
-    ) -> Result<(), AppError> {
-        let parts = &self.parts;
-        let (by, at) = (actor.user, parts.clock.now());
-        let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
-        let note = Some((note, Personal::Known(STOPPED.to_owned())));
-        let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command);
-        match parts.executor.run(intent).await.map_err(AppError::from) {
-            Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Carries out a command that asks for a reply to `asker`.
@@ -191,16 +163,15 @@ impl App {
         asker: MessageId,
         asking: Asking,
     ) -> Result<Sent, AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let intent = self.core.intent(request, actor.user);
         let witness = Witness::default();
         // The request for the reply has to be the last event of all.
         let intent = (asking.beside)(intent)
             .then_witnessed::<Conversation>(conversation, asking.command, &witness)
             .keyed(key, json!({"conversation_id": conversation, "message_id": asker}))
             .telling("reply_id", &witness, move |seen| json!(seen.after.latest_reply(asker)));
-        let outcome = self.run_as_message(request, actor, conversation.uuid(), intent).await?;
+        let outcome = self.quotas.run_as_message(request, actor, conversation.uuid(), intent).await?;
         let reply = witness.seen().and_then(|seen| seen.after.latest_reply(asker));
         self.sent(conversation, asker, reply, outcome).await
     }
@@ -213,7 +184,7 @@ impl App {
         conversation: ConversationId,
     ) -> Result<Option<Sent>, AppError> {
         let Some(key) = request.key_of(actor.user) else { return Ok(None) };
-        let Some(outcome) = self.parts.executor.repeated(&key).await? else { return Ok(None) };
+        let Some(outcome) = self.core.executor.repeated(&key).await? else { return Ok(None) };
         let stored = outcome.replayed.clone().unwrap_or_default();
         let asker = MessageId::new(stored_id(&stored, "message_id")?);
         self.sent(conversation, asker, None, outcome).await.map(Some)
@@ -226,7 +197,7 @@ impl App {
         decided: Option<ReplyId>,
         outcome: Outcome,
     ) -> Result<Sent, AppError> {
-        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         let replayed = outcome.replayed.is_some();
         let reply = match (&outcome.replayed, outcome.position) {
             (None, _) => decided,
@@ -237,7 +208,7 @@ impl App {
             // Keys of the version before do not tell it. The request for the reply is the last event of its command.
             (Some(_), Some(position)) => self.requested_at(position).await?,
             (Some(_), None) => {
-                let state: Conversation = self.parts.executor.state(&conversation.to_string()).await?;
+                let state: Conversation = self.core.executor.state(&conversation.to_string()).await?;
                 state.latest_reply(asker)
             }
         };
@@ -254,7 +225,7 @@ impl App {
 
     /// The reply that the event at this position asked for.
     async fn requested_at(&self, position: i64) -> Result<Option<ReplyId>, AppError> {
-        let recorded = self.parts.reader.at(position).await.map_err(AppError::unavailable)?;
+        let recorded = self.core.reader.at(position).await.map_err(AppError::unavailable)?;
         Ok(recorded.and_then(|recorded| match &recorded.event {
             Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
             _ => None,
@@ -262,8 +233,8 @@ impl App {
     }
 
     pub(super) fn now_and_deadline(&self) -> (DateTime<Utc>, DateTime<Utc>) {
-        let now = self.parts.clock.now();
-        (now, now + self.parts.settings.reply_deadline)
+        let now = self.core.clock.now();
+        (now, now + self.reply_deadline)
     }
 }
 

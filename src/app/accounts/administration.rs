@@ -13,7 +13,9 @@ use projections::users;
 use projections::users::query::UserRow;
 use serde_json::json;
 
-use super::{Actor, App, AppError, Kind, RequestContext};
+use super::AccountService;
+use crate::app::core::check_range;
+use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::audit_log;
 use crate::auth::logins::EndReason;
 use crate::auth::{NameKeys, ResetToken, Resets};
@@ -159,14 +161,13 @@ pub struct ManagedUser {
     pub live_logins: usize,
 }
 
-impl App {
+impl AccountService {
     fn administration(&self) -> Administration {
-        let parts = &self.parts;
         Administration {
-            executor: parts.executor.clone(),
-            names: parts.names.clone(),
-            resets: parts.accounts.resets.clone(),
-            clock: parts.clock.clone(),
+            executor: self.core.executor.clone(),
+            names: self.core.names.clone(),
+            resets: self.resets.clone(),
+            clock: self.core.clock.clone(),
         }
     }
 
@@ -176,7 +177,7 @@ impl App {
     /// # Errors
     /// `Forbidden`; those of the log.
     pub async fn require(&self, actor: Actor, role: Role) -> Result<(), AppError> {
-        let held = self.parts.executor.state::<User>(&actor.user.to_string()).await?.role();
+        let held = self.core.executor.state::<User>(&actor.user.to_string()).await?.role();
         if held >= role {
             return Ok(());
         }
@@ -193,9 +194,9 @@ impl App {
         after: Option<UserId>,
         limit: i64,
     ) -> Result<(Vec<UserRow>, bool), AppError> {
-        super::in_range("limit", limit, 1..=100)?;
+        check_range("limit", limit, 1..=100)?;
         let mut rows =
-            users::query::page(&self.parts.pool, after.map(UserId::uuid), limit.saturating_add(1)).await?;
+            users::query::page(&self.core.pool, after.map(UserId::uuid), limit.saturating_add(1)).await?;
         let wanted = usize::try_from(limit).unwrap_or_default();
         let more = rows.len() > wanted;
         rows.truncate(wanted);
@@ -208,7 +209,7 @@ impl App {
     /// `NotFound`; the database's.
     pub async fn managed_user(&self, user: UserId) -> Result<ManagedUser, AppError> {
         let row = self.user(user).await?;
-        let live_logins = self.parts.logins.list(user).await?.len();
+        let live_logins = self.logins.list(user).await?.len();
         Ok(ManagedUser { row, live_logins })
     }
 
@@ -226,10 +227,10 @@ impl App {
         let role = Role::named(role).ok_or_else(|| {
             AppError::new(Kind::Invalid, "unknown_role", "The role must be user, auditor or admin.")
         })?;
-        let metadata = request.metadata(Some(actor.user), &self.parts.clock);
+        let metadata = request.metadata(Some(actor.user), &self.core.clock);
         let key = request.key_of(actor.user);
         let outcome = self.administration().grant(user, role, Some(actor.user), metadata, key).await?;
-        self.catch_up(projections::models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(projections::models::ACCOUNT_MODELS, outcome.position).await;
         let row = self.user(user).await?;
         // What a repetition finds may have been changed again since.
         let role = if outcome.replayed.is_some() { row.role.clone() } else { role.as_str().to_owned() };
@@ -246,16 +247,17 @@ impl App {
         actor: Actor,
         user: UserId,
     ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
         let user_id = user.uuid();
-        let intent = Intent::new(user_id, request.metadata(Some(actor.user), &parts.clock))
-            .then::<User>(user, UserCommand::Deactivate { at: parts.clock.now() })
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<User>(user, UserCommand::Deactivate { at: self.core.clock.now() })
             .beside(Beside::Administrator { user_id, is_one: false })
             .beside(Beside::ResetsVoid { user_id })
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::ByAdministrator.as_str(), except: None })
             .keyed(request.key_of(actor.user), json!({"user_id": user}));
         let outcome = self.change_account(intent).await?;
-        parts.logins.forget(user);
+        self.logins.forget(user);
         audit_log::account_closed(user, actor.user);
         Ok(outcome.position)
     }
@@ -266,7 +268,7 @@ impl App {
     /// `NotFound`; the database's.
     pub async fn end_logins_of(&self, actor: Actor, user: UserId) -> Result<(), AppError> {
         self.user(user).await?;
-        self.parts.logins.end_all(user, EndReason::ByAdministrator, None).await?;
+        self.logins.end_all(user, EndReason::ByAdministrator, None).await?;
         audit_log::logins_ended(user, actor.user);
         Ok(())
     }

@@ -1,20 +1,29 @@
 //! Conversations: messages, titles, marks and history.
 
+pub mod branches;
+pub mod interactions;
+pub mod items;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand, Enclosed, WantedReply};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::{MessageText, Title};
-use projections::conversations::query::ConversationRow;
+use projections::conversations::query::{ConversationRow, Single};
 use projections::messages::query::MessageRow;
 use projections::{conversations, messages, models};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::core::stored_id;
 use super::files::attaching;
-use super::{Actor, App, AppError, Kind, RequestContext};
-use event_store::Intent;
+use super::models::ModelCatalogue;
+use super::quotas::QuotaService;
+use super::{Actor, AppError, Core, RequestContext};
+use crate::live::sealed::Typing;
+use crate::live::{Hub, People};
 
 /// A message that was taken, with the ids of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +80,27 @@ pub struct Change {
     pub archived: Option<bool>,
 }
 
-impl App {
+/// Messages, items, branches and interactions of conversations.
+pub struct ConversationService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Charges messages.
+    pub quotas: Arc<QuotaService>,
+    /// Models and tools that a message may request.
+    pub models: ModelCatalogue,
+    /// Loads single conversations in batches.
+    pub loader: Single,
+    /// Replies that are being written.
+    pub hub: Hub,
+    /// Feeds of users' sockets.
+    pub people: People,
+    /// From the request for a reply to its end, at most.
+    pub reply_deadline: Duration,
+    /// Whether conversations get generated titles.
+    pub titles: bool,
+}
+
+impl ConversationService {
     /// Sends a message, in a new conversation when none is named, and asks for a reply.
     ///
     /// # Errors
@@ -84,7 +113,6 @@ impl App {
         conversation: Option<ConversationId>,
         message: NewMessage,
     ) -> Result<Sent, AppError> {
-        let parts = &self.parts;
         let NewMessage { text, enclosed, reply } = message;
         event_store::fault_injection::panic_over(&text);
         // Files may say everything.
@@ -92,15 +120,15 @@ impl App {
             "" if !enclosed.files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
-        self.check_room(text.as_str()).await?;
-        self.check_model(reply.model.as_deref())?;
-        self.check_tool(enclosed.tool_choice.as_deref())?;
-        let now = parts.clock.now();
-        let message = MessageId::new(parts.clock.id());
-        let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
+        self.models.check_room(text.as_str()).await?;
+        self.models.check_model(reply.model.as_deref())?;
+        self.models.check_tool(enclosed.tool_choice.as_deref())?;
+        let now = self.core.clock.now();
+        let message = MessageId::new(self.core.clock.id());
+        let target = conversation.unwrap_or_else(|| ConversationId::new(self.core.clock.id()));
         let key = request.key_of(actor.user);
 
-        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let mut intent = self.core.intent(request, actor.user);
         if conversation.is_none() {
             intent = intent.then::<Conversation>(
                 target,
@@ -118,11 +146,11 @@ impl App {
                     enclosed,
                     reply: Some(reply),
                     at: now,
-                    deadline: now + parts.settings.reply_deadline,
+                    deadline: now + self.reply_deadline,
                 },
             )
             .keyed(key, json!({"conversation_id": target, "message_id": message}));
-        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
+        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), intent).await?;
         let (target, message) = match &outcome.replayed {
             Some(stored) => (
                 ConversationId::new(stored_id(stored, "conversation_id")?),
@@ -130,7 +158,7 @@ impl App {
             ),
             None => (target, message),
         };
-        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         let reply = ReplyId::of(message);
         Ok(Sent {
             conversation: target,
@@ -153,9 +181,8 @@ impl App {
         conversation: ConversationId,
         change: Change,
     ) -> Result<(ConversationRow, Option<i64>), AppError> {
-        let parts = &self.parts;
-        let (by, at) = (actor.user, parts.clock.now());
-        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let (by, at) = (actor.user, self.core.clock.now());
+        let mut intent = self.core.intent(request, actor.user);
         if let Some(title) = change.title {
             let title = match title.as_str() {
                 "" if change.may_be_empty => Title::none(),
@@ -173,25 +200,12 @@ impl App {
                 .then::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
         }
         let intent = intent.keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
-        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.conversation(actor, conversation).await {
             Ok(row) => Ok((row, outcome.position)),
-            Err(error) => Err(self.unseen(error, outcome.position)),
+            Err(error) => Err(self.core.unseen(error, outcome.position)),
         }
-    }
-
-    /// What to answer when a command was carried out at `position` and what it concerns is not to be seen.
-    pub(super) fn unseen(&self, error: AppError, position: Option<i64>) -> AppError {
-        if error.kind != Kind::NotFound {
-            return error;
-        }
-        if position.is_some_and(|position| !self.behind(position).is_empty()) {
-            // The read models may not have it yet. A repetition with the same key finds it.
-            return AppError::new(Kind::Busy, "busy", "This cannot be shown yet; please try again.")
-                .after(Duration::from_secs(1));
-        }
-        AppError::deleted_since()
     }
 
     /// Deletes a conversation; replies that are owed in it are cancelled.
@@ -204,13 +218,14 @@ impl App {
         actor: Actor,
         conversation: ConversationId,
     ) -> Result<Option<i64>, AppError> {
-        let parts = &self.parts;
-        let command = ConversationCommand::Delete { by: actor.user, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+        let command = ConversationCommand::Delete { by: actor.user, at: self.core.clock.now() };
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<Conversation>(conversation, command)
             .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
-        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -223,10 +238,10 @@ impl App {
         actor: Actor,
         conversation: ConversationId,
     ) -> Result<ConversationRow, AppError> {
-        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
-            .await?;
+        let user =
+            crate::fault_injection::owner_instead_of(self.core.pool.pool(), actor.user, conversation).await?;
         let actor = Actor { user, ..actor };
-        let single = &self.parts.single_conversations;
+        let single = &self.loader;
         single.by_id(actor.user.uuid(), conversation.uuid()).await?.ok_or_else(AppError::not_found)
     }
 
@@ -241,7 +256,7 @@ impl App {
         limit: i64,
         offset: i64,
     ) -> Result<(Vec<ConversationRow>, i64), AppError> {
-        Ok(conversations::query::page(&self.parts.pool, actor.user.uuid(), archived, limit, offset).await?)
+        Ok(conversations::query::page(&self.core.pool, actor.user.uuid(), archived, limit, offset).await?)
     }
 
     /// Messages of a conversation before a position, newest first; one more than `limit` when there are more.
@@ -255,25 +270,65 @@ impl App {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<MessageRow>, AppError> {
-        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
-            .await?;
+        let user =
+            crate::fault_injection::owner_instead_of(self.core.pool.pool(), actor.user, conversation).await?;
         let actor = Actor { user, ..actor };
         let (owner, before) = (actor.user.uuid(), before.unwrap_or(i64::MAX));
         let page =
-            messages::query::page(&self.parts.pool, owner, conversation.uuid(), before, limit + 1).await?;
+            messages::query::page(&self.core.pool, owner, conversation.uuid(), before, limit + 1).await?;
         if page.is_empty() {
             // Nothing there, or nothing that this person may know of.
             self.conversation(actor, conversation).await?;
         }
         Ok(page)
     }
-}
 
-/// An id out of a stored result.
-pub(super) fn stored_id(stored: &Value, name: &str) -> Result<Uuid, AppError> {
-    stored
-        .get(name)
-        .and_then(Value::as_str)
-        .and_then(|id| Uuid::parse_str(id).ok())
-        .ok_or_else(|| AppError::internal(anyhow::anyhow!("a stored result has no {name}")))
+    /// Notes that the actor has read a conversation up to a message. A mark that is not further than the last one changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the log.
+    pub async fn mark_read(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<i64>, AppError> {
+        let (owner, id) = (actor.user.uuid(), conversation.uuid());
+        let row = messages::query::of_owner(&self.core.pool, owner, id, message.uuid())
+            .await?
+            .ok_or_else(AppError::not_found)?;
+        let command = ConversationCommand::MarkRead {
+            by: actor.user,
+            message_id: message,
+            message_position: row.position,
+            at: self.core.clock.now(),
+        };
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<Conversation>(conversation, command)
+            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        Ok(outcome.position)
+    }
+
+    /// Tells the actor's other sockets that they type in a conversation, or have stopped.
+    ///
+    /// # Errors
+    /// `NotFound`, and the database's.
+    pub async fn typing(
+        &self,
+        actor: Actor,
+        conversation: ConversationId,
+        typing: bool,
+        socket: Uuid,
+    ) -> Result<(), AppError> {
+        self.conversation(actor, conversation).await?;
+        let (user, conversation) = (actor.user.uuid(), conversation.uuid());
+        self.people.typing(Typing { user, conversation, typing, socket }).await;
+        Ok(())
+    }
 }

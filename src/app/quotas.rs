@@ -2,14 +2,14 @@
 //! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
 //! [`event_store::charge`].
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::ids::UserId;
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
-use super::{Actor, App, RequestContext};
+use super::rate_limit_headers::{RateLimitStatus, record};
+use super::{Actor, Core, RequestContext};
 use event_store::{
     Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
     TOKENS_PER_DAY,
@@ -72,7 +72,7 @@ impl MessageLimits {
 
 /// The failure to tell.
 fn refuse(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
-    note_refused(charge, overdrawn);
+    record_rejection(charge, overdrawn);
     throttled(overdrawn)
 }
 
@@ -103,66 +103,36 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
     error.after(overdrawn.wait.max(Duration::from_secs(1)))
 }
 
-/// One policy as the answer's headers tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// `user`, `session` or `channel`; `address` or `names` of attempts.
-    pub name: &'static str,
-    /// How many in a window.
-    pub quota: u32,
-    /// The window.
-    pub window: Duration,
-    /// How many more now.
-    pub rest: u64,
-    /// After how long all of it is there again; after a refusal: after how long one is.
-    pub reset: Duration,
-}
-
 /// The window of each rate of messages.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The policies' names, in the order in which a message is charged for them.
 const POLICIES: [&str; 3] = ["user", "session", "channel"];
 
-tokio::task_local! {
-    /// What the rates of this request came to: set around each request that may be answered with it.
-    pub static NOTED: Noted;
-}
-
-/// Where a request's rates are noted for its answer.
-#[derive(Debug, Clone, Default)]
-pub struct Noted(Arc<Mutex<Vec<Policy>>>);
-
-impl Noted {
-    /// What was noted.
-    pub fn policies(&self) -> Vec<Policy> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-pub(super) fn note(policies: Vec<Policy>) {
-    // Outside of a request, as on a socket, nobody asks for it.
-    let _ = NOTED.try_with(|noted| *noted.0.lock().unwrap_or_else(PoisonError::into_inner) = policies);
-}
-
-fn note_left(charge: &Charge, left: &[Left]) {
+fn record_remaining(charge: &Charge, left: &[Left]) {
     let policy = |left: &Left| {
         let rate = charge.rates.get(left.rate)?;
         let name = POLICIES.get(left.rate)?;
-        Some(Policy { name, quota: rate.per_minute, window: MINUTE, rest: left.rest, reset: left.reset })
+        Some(RateLimitStatus {
+            name,
+            quota: rate.per_minute,
+            window: MINUTE,
+            remaining: left.rest,
+            reset: left.reset,
+        })
     };
-    note(left.iter().filter_map(policy).collect());
+    record(left.iter().filter_map(policy).collect());
 }
 
-fn note_refused(charge: &Charge, overdrawn: &Overdrawn) {
+fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
     let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
-    note(
+    record(
         refused
-            .map(|(rate, name)| Policy {
+            .map(|(rate, name)| RateLimitStatus {
                 name,
                 quota: rate.per_minute,
                 window: MINUTE,
-                rest: 0,
+                remaining: 0,
                 reset: overdrawn.wait,
             })
             .into_iter()
@@ -170,7 +140,15 @@ fn note_refused(charge: &Charge, overdrawn: &Overdrawn) {
     );
 }
 
-impl App {
+/// Charges messages to their user's rates and quotas.
+pub struct QuotaService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// The limits on messages.
+    pub limits: MessageLimits,
+}
+
+impl QuotaService {
     /// Carries out what counts as a message of `actor` in `session`.
     ///
     /// # Errors
@@ -182,7 +160,7 @@ impl App {
         session: Uuid,
         intent: Intent,
     ) -> Result<Outcome, AppError> {
-        let charge = self.parts.limits.message(actor.user, session, request.surface);
+        let charge = self.limits.message(actor.user, session, request.surface);
         self.run_charged(request, actor, charge, intent).await
     }
 
@@ -197,7 +175,7 @@ impl App {
         actor: Actor,
         intent: Intent,
     ) -> Result<Outcome, AppError> {
-        let charge = self.parts.limits.work(actor.user);
+        let charge = self.limits.work(actor.user);
         self.run_charged(request, actor, charge, intent).await
     }
 
@@ -208,17 +186,17 @@ impl App {
         charge: Charge,
         intent: Intent,
     ) -> Result<Outcome, AppError> {
-        if let Some(overdrawn) = self.parts.executor.refusals().of_rates(&charge) {
+        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
             // A repetition costs nothing, and must not be refused what the first one was given.
             let key = request.key_of(actor.user);
-            return match self.repeated(key.as_ref()).await? {
+            return match self.core.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
                 None => Err(refuse(&charge, &overdrawn)),
             };
         }
-        match self.parts.executor.run(intent.charged(Some(charge.clone()))).await {
+        match self.core.executor.run(intent.charged(Some(charge.clone()))).await {
             Ok(outcome) => {
-                note_left(&charge, &outcome.left);
+                record_remaining(&charge, &outcome.left);
                 Ok(outcome)
             }
             Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
@@ -228,7 +206,7 @@ impl App {
 
     /// How many messages a minute may be sent; none: as many as one likes.
     pub fn rates(&self) -> Option<Rates> {
-        self.parts.limits.rates
+        self.limits.rates
     }
 
     /// Counts what costs as much as a message of `actor` and is none: a file that is about to be sent, a recording.
@@ -236,17 +214,17 @@ impl App {
     /// # Errors
     /// `Throttled`; those of the database.
     pub(super) async fn count_work(&self, actor: Actor) -> Result<(), AppError> {
-        let limits = &self.parts.limits;
+        let limits = &self.limits;
         let charge = limits.work(actor.user);
         if charge.rates.is_empty() {
             return Ok(());
         }
-        if let Some(overdrawn) = self.parts.executor.refusals().of_rates(&charge) {
+        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
             return Err(refuse(&charge, &overdrawn));
         }
-        match self.parts.executor.charge(&charge).await {
+        match self.core.executor.charge(&charge).await {
             Ok(left) => {
-                note_left(&charge, &left);
+                record_remaining(&charge, &left);
                 Ok(())
             }
             Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),

@@ -15,20 +15,20 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 
 use super::error::{AppError, Kind};
-use super::limits::{Policy, note};
-use super::{Actor, App};
+use super::rate_limit_headers::{RateLimitStatus, record};
+use super::{Actor, Core};
 use crate::config::AttemptLimits;
 
 /// People whose requests are counted at a time; of more, those that have asked least are counted anew.
-const MOST_COUNTED: u64 = 100_000;
+const MAX_COUNTED_USERS: u64 = 100_000;
 /// Most refusals remembered; of more, the database is asked each time.
-const MOST_REFUSALS: u64 = 100_000;
+const MAX_REJECTED: u64 = 100_000;
 const MINUTE: u32 = 60;
 const HOUR: u32 = 3600;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub enum ThrottledAction {
     /// To sign in.
     SignIn,
     /// To make an account.
@@ -43,7 +43,7 @@ pub enum Attempt {
     Claim,
 }
 
-impl Attempt {
+impl ThrottledAction {
     const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
@@ -66,9 +66,11 @@ impl Attempt {
 }
 
 /// The limits on attempts, reads and commands.
-pub struct Attempts {
+pub struct RateLimits {
+    core: Core,
     limits: Option<AttemptLimits>,
-    refused: Cache<String, Instant>,
+    /// Rejected buckets, and when each may try again: spares the database.
+    rejected: Cache<String, Instant>,
     reads: PerUser,
     commands: PerUser,
 }
@@ -86,7 +88,7 @@ impl PerUser {
     fn new(policy: &'static str, per_minute: u32) -> Self {
         // Whoever has asked for nothing in a minute has all of it again: nothing is forgotten by forgetting the count.
         let window = Duration::from_secs(MINUTE.into());
-        let counts = Cache::builder().max_capacity(MOST_COUNTED).time_to_idle(window).build();
+        let counts = Cache::builder().max_capacity(MAX_COUNTED_USERS).time_to_idle(window).build();
         Self { quota: NonZeroU32::new(per_minute).map(Quota::per_minute), counts, policy }
     }
 
@@ -102,70 +104,74 @@ impl PerUser {
     }
 }
 
-impl Attempts {
-    /// These limits; none: no limits.
-    pub fn new(limits: Option<AttemptLimits>) -> Self {
+impl RateLimits {
+    /// Applies these limits; none: no limits.
+    pub fn new(core: Core, limits: Option<AttemptLimits>) -> Self {
         Self {
+            core,
             limits,
-            refused: Cache::builder().max_capacity(MOST_REFUSALS).build(),
+            rejected: Cache::builder().max_capacity(MAX_REJECTED).build(),
             reads: PerUser::new("reads", limits.map_or(0, |limits| limits.reads)),
             commands: PerUser::new("commands", limits.map_or(0, |limits| limits.commands)),
         }
     }
 
     /// How many in how many seconds.
-    fn bound(limits: AttemptLimits, attempt: Attempt) -> (u32, u32) {
-        match attempt {
-            Attempt::SignIn => (limits.sign_ins, MINUTE),
-            Attempt::Register => (limits.registrations, HOUR),
-            Attempt::Refresh => (limits.refreshes, MINUTE),
-            Attempt::RefreshOfAccount => (limits.account_refreshes, MINUTE),
-            Attempt::Reset => (limits.resets, HOUR),
+    fn bound(limits: AttemptLimits, action: ThrottledAction) -> (u32, u32) {
+        match action {
+            ThrottledAction::SignIn => (limits.sign_ins, MINUTE),
+            ThrottledAction::Register => (limits.registrations, HOUR),
+            ThrottledAction::Refresh => (limits.refreshes, MINUTE),
+            ThrottledAction::RefreshOfAccount => (limits.account_refreshes, MINUTE),
+            ThrottledAction::Reset => (limits.resets, HOUR),
             // It tells as much as a registration does.
-            Attempt::Claim => (limits.registrations, HOUR),
+            ThrottledAction::Claim => (limits.registrations, HOUR),
         }
     }
-}
 
-impl App {
     /// What an attempt that was refused is told of the limit: how many in which time, and when it is worth trying again.
-    pub fn attempt_policy(&self, attempt: Attempt, refused: &AppError) -> Option<Policy> {
-        let (quota, seconds) = Attempts::bound(self.parts.attempts.limits?, attempt);
+    pub fn attempt_policy(&self, action: ThrottledAction, refused: &AppError) -> Option<RateLimitStatus> {
+        let (quota, seconds) = Self::bound(self.limits?, action);
         let window = Duration::from_secs(seconds.into());
-        Some(Policy { name: attempt.policy(), quota, window, rest: 0, reset: refused.retry_after? })
+        Some(RateLimitStatus {
+            name: action.policy(),
+            quota,
+            window,
+            remaining: 0,
+            reset: refused.retry_after?,
+        })
     }
 
     /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]), or of the person with that id.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
-    pub async fn count_attempt(&self, attempt: Attempt, client: &str) -> Result<(), AppError> {
-        let attempts = &self.parts.attempts;
-        let Some(limits) = attempts.limits else { return Ok(()) };
-        let hash = self.fingerprint(format!("attempt\0{client}").as_bytes());
+    pub async fn count_attempt(&self, action: ThrottledAction, client: &str) -> Result<(), AppError> {
+        let Some(limits) = self.limits else { return Ok(()) };
+        let hash = self.core.fingerprint(format!("attempt\0{client}").as_bytes());
         let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let bucket = format!("{} {hash}", attempt.name());
+        let bucket = format!("{} {hash}", action.name());
         let now = Instant::now();
-        let known = attempts.refused.get(&bucket).and_then(|until| until.checked_duration_since(now));
+        let known = self.rejected.get(&bucket).and_then(|until| until.checked_duration_since(now));
         let wait = match known {
             Some(wait) => wait,
             None => {
-                let (count, seconds) = Attempts::bound(limits, attempt);
+                let (count, seconds) = Self::bound(limits, action);
                 let wait: f64 = sqlx::query_scalar("SELECT attempt_take($1, $2, $3)")
                     .bind(vec![bucket.as_str()])
                     .bind(vec![f64::from(count)])
                     .bind(vec![f64::from(seconds)])
-                    .fetch_one(&self.parts.pool)
+                    .fetch_one(&self.core.pool)
                     .await?;
                 if wait <= 0.0 {
                     return Ok(());
                 }
                 let wait = Duration::try_from_secs_f64(wait).unwrap_or(Duration::from_secs(HOUR.into()));
-                attempts.refused.insert(bucket, now + wait);
+                self.rejected.insert(bucket, now + wait);
                 wait
             }
         };
-        metrics::counter!("verbatim_throttled_total", "policy" => attempt.name()).increment(1);
+        metrics::counter!("verbatim_throttled_total", "policy" => action.name()).increment(1);
         Err(AppError::new(Kind::Throttled, "too_many_attempts", "Too many attempts; please wait.")
             .after(wait.max(Duration::from_secs(1))))
     }
@@ -174,10 +180,14 @@ impl App {
     ///
     /// # Errors
     /// `Throttled`; those of the database.
-    pub(super) async fn count_attempt_of(&self, attempt: Attempt, user: UserId) -> Result<(), AppError> {
-        let counted = self.count_attempt(attempt, &user.to_string()).await;
+    pub(super) async fn count_attempt_of(
+        &self,
+        action: ThrottledAction,
+        user: UserId,
+    ) -> Result<(), AppError> {
+        let counted = self.count_attempt(action, &user.to_string()).await;
         if let Err(refused) = &counted {
-            note(self.attempt_policy(attempt, refused).into_iter().collect());
+            record(self.attempt_policy(action, refused).into_iter().collect());
         }
         counted
     }
@@ -187,7 +197,7 @@ impl App {
     /// # Errors
     /// `Throttled`.
     pub fn count_read(&self, actor: Actor) -> Result<(), AppError> {
-        self.parts.attempts.reads.count(actor.user)
+        self.reads.count(actor.user)
     }
 
     /// Counts whatever else the actor asks for, before it is looked at.
@@ -203,7 +213,7 @@ impl App {
     /// # Errors
     /// `Throttled`.
     pub fn count_command_of(&self, user: UserId) -> Result<(), AppError> {
-        self.parts.attempts.commands.count(user)
+        self.commands.count(user)
     }
 }
 

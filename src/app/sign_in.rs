@@ -1,6 +1,6 @@
-//! Accounts: registration, sign-in, logins, the current user. What is changed about an account stands in
-//! [`super::profile`], what is done without its password in [`super::recovery`] and [`super::administration`].
+//! Registration, sign-in, logins, access tokens, and tickets for sockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::claim::{Claim, ClaimCommand, ClaimError};
@@ -9,30 +9,21 @@ use aggregates::user::{Role, User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
 use aggregates::{Personal, Refusal};
 use chrono::{DateTime, Utc};
+use projections::models;
 use projections::users::query::UserRow;
-use projections::{models, users};
 use serde_json::json;
 
-use super::attempts::Attempt;
-use super::{Actor, App, AppError, RequestContext};
+use super::rate_limits::{RateLimits, ThrottledAction};
+use super::{Actor, AppError, Core, RequestContext, accounts};
 use crate::audit_log;
 use crate::auth::lockout::Settled;
 use crate::auth::logins::{EndReason, LoginRow};
 use crate::auth::passwords::{PasswordError, Verdict};
-use crate::auth::{Lockout, Password, RefreshToken, Resets, Rotation};
-use crate::mail::Outbox;
-use event_store::{Beside, ExecuteError, Intent};
-
-/// What accounts need besides credentials and logins.
-#[derive(Clone)]
-pub struct AccountParts {
-    /// Failed sign-ins.
-    pub lockout: Lockout,
-    /// Tokens that replace a forgotten password.
-    pub resets: Resets,
-    /// Mails to be sent; none: there is no mail server.
-    pub outbox: Option<Outbox>,
-}
+use crate::auth::tickets::Redeemed;
+use crate::auth::{
+    Credentials, Lockout, Logins, Password, Passwords, RefreshToken, Rotation, Ticket, Tickets, TokenKeys,
+};
+use event_store::{Beside, ExecuteError};
 
 /// What a new account is made of.
 #[derive(Clone)]
@@ -58,6 +49,15 @@ pub struct Tokens {
     pub expires_in: u64,
 }
 
+/// Who was let in, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Authenticated {
+    /// Who.
+    pub actor: Actor,
+    /// When the access token ends.
+    pub ends_at: DateTime<Utc>,
+}
+
 /// A user who has just signed in or registered.
 #[derive(Clone)]
 pub struct SignedIn {
@@ -69,7 +69,29 @@ pub struct SignedIn {
     pub position: Option<i64>,
 }
 
-impl App {
+/// Registration, sign-in, logins, access tokens, and tickets for sockets.
+pub struct SignInService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Hashes and verifies passwords under a cap.
+    pub passwords: Passwords,
+    /// Stored password hashes.
+    pub credentials: Credentials,
+    /// Failed sign-ins.
+    pub lockout: Lockout,
+    /// Refresh-token families.
+    pub logins: Logins,
+    /// Tickets for sockets.
+    pub tickets: Tickets,
+    /// Signs and verifies access tokens.
+    pub access_tokens: TokenKeys,
+    /// Lifetime of an access token.
+    pub access_lifetime: Duration,
+    /// Limits refreshes per account.
+    pub rate_limits: Arc<RateLimits>,
+}
+
+impl SignInService {
     /// Makes an account and signs in.
     ///
     /// # Errors
@@ -79,23 +101,24 @@ impl App {
         request: &RequestContext,
         registration: Registration,
     ) -> Result<SignedIn, AppError> {
-        let parts = &self.parts;
         let email = EmailAddress::parse(&registration.email)?;
         let username = registration.username.as_deref().map(Username::parse).transpose()?;
         let password = Password::new(registration.password.clone());
         password.check(Some(email.as_str()))?;
-        let hash = parts.passwords.hash(password).await?;
+        let hash = self.passwords.hash(password).await?;
 
-        let now = parts.clock.now();
-        let user = UserId::new(parts.clock.id());
-        let login = LoginId::new(parts.clock.id());
+        let now = self.core.clock.now();
+        let user = UserId::new(self.core.clock.id());
+        let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
-        let email_claim = parts.names.email_claim(&email.normalised());
+        let email_claim = self.core.names.email_claim(&email.normalised());
         let username_claim =
-            username.as_ref().map(|username| parts.names.username_claim(&username.normalised()));
-        let policy = parts.logins.policy();
+            username.as_ref().map(|username| self.core.names.username_claim(&username.normalised()));
+        let policy = self.logins.policy();
 
-        let mut intent = Intent::new(user.uuid(), request.metadata(Some(user), &parts.clock))
+        let mut intent = self
+            .core
+            .intent(request, user)
             .then::<Claim>(&email_claim, ClaimCommand::Take { owner: user, at: now });
         if let Some(claim) = &username_claim {
             intent = intent.then::<Claim>(claim, ClaimCommand::Take { owner: user, at: now });
@@ -121,14 +144,14 @@ impl App {
             .beside(Beside::LoginDevice { login_id: login.uuid(), device: registration.device.clone() })
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
             .keyed(request.key_of(&email_claim), json!({"user_id": user}));
-        let outcome = match parts.executor.run(intent).await {
+        let outcome = match self.core.executor.run(intent).await {
             Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
-                let by_email = parts.executor.state::<Claim>(&email_claim).await?.owner().is_some();
+                let by_email = self.core.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 return Err(if by_email { AppError::email_taken() } else { AppError::username_taken() });
             }
             outcome => outcome?,
         };
-        self.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         if outcome.replayed.is_some() {
             // The first answer's tokens are not kept anywhere, so: new ones, if the password still signs in.
             let signed_in =
@@ -162,23 +185,22 @@ impl App {
         password: String,
         device: Option<String>,
     ) -> Result<SignedIn, AppError> {
-        let parts = &self.parts;
         let claim = if identifier.contains('@') {
-            parts.names.email_claim(&EmailAddress::parse(identifier)?.normalised())
+            self.core.names.email_claim(&EmailAddress::parse(identifier)?.normalised())
         } else {
-            parts.names.username_claim(&Username::parse(identifier)?.normalised())
+            self.core.names.username_claim(&Username::parse(identifier)?.normalised())
         };
-        if let Some(wait) = parts.accounts.lockout.refused_for(&claim).await? {
+        if let Some(wait) = self.lockout.refused_for(&claim).await? {
             return Err(locked(wait));
         }
-        let owner = parts.executor.state::<Claim>(&claim).await?.owner();
+        let owner = self.core.executor.state::<Claim>(&claim).await?.owner();
         let credential = match owner {
-            Some(owner) => parts.credentials.get(owner).await?,
+            Some(owner) => self.credentials.get(owner).await?,
             None => None,
         };
         let password = Password::new(password);
         let stored = credential.as_ref().map(|credential| credential.hash.clone());
-        let verdict = match (parts.passwords.verify(stored, password.clone()).await, owner) {
+        let verdict = match (self.passwords.verify(stored, password.clone()).await, owner) {
             (Err(PasswordError::StoredHash), Some(owner)) => {
                 audit_log::stored_hash_unusable(owner);
                 Verdict::Wrong
@@ -187,13 +209,13 @@ impl App {
         };
         let found = match (owner, credential, verdict) {
             (Some(user), Some(credential), Verdict::Right { needs_rehash })
-                if parts.executor.state::<User>(&user.to_string()).await?.is_active() =>
+                if self.core.executor.state::<User>(&user.to_string()).await?.is_active() =>
             {
                 Some((user, credential, needs_rehash))
             }
             _ => None,
         };
-        match parts.accounts.lockout.settle(&claim, found.is_some()).await? {
+        match self.lockout.settle(&claim, found.is_some()).await? {
             Settled::Counted => {}
             Settled::Locks(lasts) => audit_log::sign_ins_locked(&claim, lasts),
             Settled::Refused(wait) => return Err(locked(wait)),
@@ -204,12 +226,12 @@ impl App {
             return Err(AppError::wrong_credentials());
         };
         if needs_rehash {
-            let fresh = parts.passwords.hash(password).await?;
-            parts.credentials.upgrade(user, &credential.hash, &fresh).await?;
+            let fresh = self.passwords.hash(password).await?;
+            self.credentials.upgrade(user, &credential.hash, &fresh).await?;
         }
         let tokens = self.start_login(user, credential.epoch, device.as_deref()).await?;
         metrics::counter!("verbatim_sign_ins_total", "outcome" => "accepted").increment(1);
-        Ok(SignedIn { user: self.user(user).await?, tokens, position: None })
+        Ok(SignedIn { user: accounts::user(&self.core, user).await?, tokens, position: None })
     }
 
     /// Exchanges a refresh token for new tokens.
@@ -217,17 +239,16 @@ impl App {
     /// # Errors
     /// `Unauthenticated` for every token that is not the login's current one; `Throttled`; the database's.
     pub async fn refresh(&self, presented: &str) -> Result<SignedIn, AppError> {
-        let parts = &self.parts;
         let presented = RefreshToken::parse(presented).ok_or_else(AppError::invalid_token)?;
         let fresh = RefreshToken::generate().map_err(AppError::internal)?;
         // Only what would be exchanged: a copy is noticed, and ends its login, however often the account was refreshed.
-        if let Some(user) = parts.logins.holder(&presented).await? {
-            self.count_attempt_of(Attempt::RefreshOfAccount, user).await?;
+        if let Some(user) = self.logins.holder(&presented).await? {
+            self.rate_limits.count_attempt_of(ThrottledAction::RefreshOfAccount, user).await?;
         }
-        match parts.logins.rotate(&presented, &fresh).await? {
+        match self.logins.rotate(&presented, &fresh).await? {
             Rotation::Rotated { login, user, again: _ } => {
-                let tokens = self.tokens(user, login, &fresh, parts.clock.now())?;
-                Ok(SignedIn { user: self.user(user).await?, tokens, position: None })
+                let tokens = self.tokens(user, login, &fresh, self.core.clock.now())?;
+                Ok(SignedIn { user: accounts::user(&self.core, user).await?, tokens, position: None })
             }
             Rotation::Reuse { .. } | Rotation::Expired { .. } | Rotation::Unknown => {
                 Err(AppError::invalid_token())
@@ -240,7 +261,7 @@ impl App {
     /// # Errors
     /// The database's.
     pub async fn logout(&self, actor: Actor) -> Result<(), AppError> {
-        self.parts.logins.end(actor.login, EndReason::SignedOut).await?;
+        self.logins.end(actor.login, EndReason::SignedOut).await?;
         Ok(())
     }
 
@@ -249,7 +270,7 @@ impl App {
     /// # Errors
     /// The database's.
     pub async fn logins(&self, actor: Actor) -> Result<Vec<LoginRow>, AppError> {
-        Ok(self.parts.logins.list(actor.user).await?)
+        Ok(self.logins.list(actor.user).await?)
     }
 
     /// Ends one login of the actor: its tokens are worthless from now on, and what it has open is closed.
@@ -257,7 +278,7 @@ impl App {
     /// # Errors
     /// `NotFound` for one that is somebody else's or not live; the database's.
     pub async fn end_login(&self, actor: Actor, login: LoginId) -> Result<(), AppError> {
-        if self.parts.logins.end_own(actor.user, login, EndReason::SignedOut).await? {
+        if self.logins.end_own(actor.user, login, EndReason::SignedOut).await? {
             return Ok(());
         }
         Err(AppError::not_found())
@@ -268,49 +289,69 @@ impl App {
     /// # Errors
     /// The database's.
     pub async fn end_other_logins(&self, actor: Actor) -> Result<(), AppError> {
-        self.parts.logins.end_all(actor.user, EndReason::SignedOut, Some(actor.login)).await?;
+        self.logins.end_all(actor.user, EndReason::SignedOut, Some(actor.login)).await?;
         Ok(())
     }
 
-    /// Who an access token speaks for, if its login is still live.
+    /// Who an access token speaks for, and until when, if its login is still live.
     ///
     /// # Errors
     /// `Unauthenticated`, one wording for every reason; the database's.
-    pub async fn authenticate(&self, token: &str) -> Result<Actor, AppError> {
-        Ok(self.admit(token).await?.actor)
+    pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AppError> {
+        let access = self.access_tokens.verify(token, self.core.clock.now()).map_err(|error| {
+            tracing::debug!(?error, "access token refused");
+            AppError::invalid_token()
+        })?;
+        let actor = Actor { user: access.user, login: access.login };
+        let ends_at = DateTime::from_timestamp(access.expires_at, 0).ok_or_else(AppError::invalid_token)?;
+        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoLoginCheck) {
+            return Ok(Authenticated { actor, ends_at });
+        }
+        self.live(Authenticated { actor, ends_at }).await
     }
 
-    /// A user's profile. One who was registered a moment ago, by a command or at another process, may not be in the read
-    /// model yet: that is waited for.
+    /// Gives a ticket for one socket to somebody who was let in.
     ///
     /// # Errors
-    /// `NotFound`; `Unavailable` when it was waited for in vain; the database's.
-    pub async fn user(&self, user: UserId) -> Result<UserRow, AppError> {
-        let parts = &self.parts;
-        if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
-            return Ok(row);
+    /// The database's.
+    pub async fn ticket(&self, authenticated: Authenticated) -> Result<String, AppError> {
+        let ticket = Ticket::generate().map_err(AppError::internal)?;
+        let Authenticated { actor, ends_at } = authenticated;
+        let stands_for = Redeemed { user: actor.user, login: actor.login, token_ends_at: ends_at };
+        self.tickets.keep(&ticket, stands_for).await?;
+        Ok(ticket.expose())
+    }
+
+    /// Who a ticket speaks for. It is used up, whatever comes of it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, one wording for every reason; the database's.
+    pub async fn authenticate_by_ticket(&self, ticket: &str) -> Result<Authenticated, AppError> {
+        let ticket = Ticket::parse(ticket).ok_or_else(AppError::invalid_token)?;
+        let redeemed = self.tickets.redeem(&ticket).await?.ok_or_else(AppError::invalid_token)?;
+        let actor = Actor { user: redeemed.user, login: redeemed.login };
+        let authenticated = Authenticated { actor, ends_at: redeemed.token_ends_at };
+        if authenticated.ends_at <= self.core.clock.now() {
+            return Err(AppError::invalid_token());
         }
-        let head = parts.reader.last_settled().await.map_err(AppError::unavailable)?;
-        self.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
-        if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
-            return Ok(row);
-        }
-        // Somebody whom the log knows is not "not there" because a projection stands still.
-        match parts.executor.state::<User>(&user.to_string()).await?.id() {
-            Some(_) => Err(AppError::unavailable(anyhow::anyhow!("the users are behind the log"))),
-            None => Err(AppError::not_found()),
+        self.live(authenticated).await
+    }
+
+    async fn live(&self, authenticated: Authenticated) -> Result<Authenticated, AppError> {
+        match self.logins.is_live(authenticated.actor.login).await? {
+            Some(user) if user == authenticated.actor.user => Ok(authenticated),
+            _ => Err(AppError::invalid_token()),
         }
     }
 
     async fn start_login(&self, user: UserId, epoch: i64, device: Option<&str>) -> Result<Tokens, AppError> {
-        let parts = &self.parts;
-        let login = LoginId::new(parts.clock.id());
+        let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
-        if !parts.logins.start(login, user, &refresh, epoch, device).await? {
+        if !self.logins.start(login, user, &refresh, epoch, device).await? {
             // The password was changed while we looked at the old one.
             return Err(AppError::wrong_credentials());
         }
-        self.tokens(user, login, &refresh, parts.clock.now())
+        self.tokens(user, login, &refresh, self.core.clock.now())
     }
 
     fn tokens(
@@ -320,10 +361,11 @@ impl App {
         refresh: &RefreshToken,
         now: DateTime<Utc>,
     ) -> Result<Tokens, AppError> {
-        let parts = &self.parts;
-        let lifetime = parts.settings.access_lifetime;
-        let access =
-            parts.tokens.issue(user, login, parts.clock.id(), now, lifetime).map_err(AppError::internal)?;
+        let lifetime = self.access_lifetime;
+        let access = self
+            .access_tokens
+            .issue(user, login, self.core.clock.id(), now, lifetime)
+            .map_err(AppError::internal)?;
         Ok(Tokens { access, refresh: refresh.expose(), expires_in: lifetime.as_secs() })
     }
 }

@@ -10,12 +10,11 @@ use projections::messages::tree::{self, BranchRow};
 use projections::models;
 use serde_json::json;
 
-use super::conversations::Sent;
-use super::files::attaching;
-use super::threads::{Composed, Enclosed, Part, WantedReply};
-use super::turns::Asking;
-use super::{Actor, App, AppError, Kind, RequestContext};
-use event_store::Intent;
+use super::interactions::Asking;
+use super::items::{Composed, Enclosed, Part, WantedReply};
+use super::{ConversationService, Sent};
+use crate::app::files::attaching;
+use crate::app::{Actor, AppError, Kind, RequestContext};
 
 /// A branch of a conversation, as it is shown.
 pub type Branch = BranchRow;
@@ -29,7 +28,7 @@ pub enum Again {
     MessageOrAnswer(MessageId),
 }
 
-impl App {
+impl ConversationService {
     /// Asks for another reply to a message of the actor's. What stands after it stays on its branch; where nothing does, no
     /// branch begins.
     ///
@@ -47,7 +46,7 @@ impl App {
         if let Some(sent) = self.asked_before(request, actor, conversation).await? {
             return Ok(sent);
         }
-        self.check_model(reply.model.as_deref())?;
+        self.models.check_model(reply.model.as_deref())?;
         let mut row = match message {
             Again::Message(named) => self.item(actor, conversation, named).await?,
             Again::MessageOrAnswer(named) => self.on_path(actor, conversation, named).await?,
@@ -66,7 +65,8 @@ impl App {
         };
         let (at, deadline) = self.now_and_deadline();
         let place = self.place(&row).await?;
-        let reply = WantedReply { model: reply.model.or_else(|| self.still_offered(model.clone())), ..reply };
+        let reply =
+            WantedReply { model: reply.model.or_else(|| self.models.still_offered(model.clone())), ..reply };
         let so_far = self.so_far(conversation).await?;
         let command = ConversationCommand::AskAgain { by: actor.user, place, so_far, reply, at, deadline };
         self.ask(request, actor, conversation, place.message_id, Asking::of(command)).await
@@ -76,7 +76,7 @@ impl App {
     /// sent with the old one, files, a quote, the tool that was chosen, goes with the new one.
     ///
     /// # Errors
-    /// As for [`App::ask_again`], and `Invalid` text.
+    /// As for [`ConversationService::ask_again`], and `Invalid` text.
     pub async fn edit(
         &self,
         request: &RequestContext,
@@ -89,7 +89,7 @@ impl App {
         if let Some(sent) = self.asked_before(request, actor, conversation).await? {
             return Ok(sent);
         }
-        self.check_model(reply.model.as_deref())?;
+        self.models.check_model(reply.model.as_deref())?;
         let row = self.on_path(actor, conversation, message).await?;
         let place = self.place(&row).await?;
         let Entry::Message { composed, files, tool_choice, model, .. } = row.entry else {
@@ -103,13 +103,13 @@ impl App {
             "" if !files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
-        self.check_room(parsed.as_str()).await?;
+        self.models.check_room(parsed.as_str()).await?;
         let composed = composed.and_then(|composed| composed.quoted).map(|quoted| {
             let parts = vec![Part::Text { text: text.to_owned() }];
             Personal::Known(Composed { parts, quoted: Some(quoted) })
         });
         let files: Vec<_> = files.into_iter().map(Into::into).collect();
-        let new = MessageId::new(self.parts.clock.id());
+        let new = MessageId::new(self.core.clock.id());
         let (at, deadline) = self.now_and_deadline();
         let attached = files.clone();
         let command = ConversationCommand::EditMessage {
@@ -119,7 +119,7 @@ impl App {
             text: Personal::Known(parsed),
             enclosed: Enclosed { files, composed, tool_choice },
             so_far: self.so_far(conversation).await?,
-            reply: WantedReply { model: reply.model.or_else(|| self.still_offered(model)), ..reply },
+            reply: WantedReply { model: reply.model.or_else(|| self.models.still_offered(model)), ..reply },
             at,
             deadline,
         };
@@ -139,17 +139,18 @@ impl App {
         conversation: ConversationId,
         branch: u32,
     ) -> Result<(Branch, Option<i64>), AppError> {
-        let parts = &self.parts;
-        let command = ConversationCommand::SwitchBranch { by: actor.user, branch, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+        let command = ConversationCommand::SwitchBranch { by: actor.user, branch, at: self.core.clock.now() };
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<Conversation>(conversation, command)
             .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.run_as_work(request, actor, intent).await?;
-        self.catch_up(models::THREAD_MODELS, outcome.position).await;
+        let outcome = self.quotas.run_as_work(request, actor, intent).await?;
+        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         let found = self.branches(actor, conversation).await;
-        let found = found.map_err(|error| self.unseen(error, outcome.position))?;
+        let found = found.map_err(|error| self.core.unseen(error, outcome.position))?;
         let shown = found.into_iter().find(|row| u32::try_from(row.branch) == Ok(branch));
-        let row = shown.ok_or_else(|| self.unseen(AppError::not_found(), outcome.position))?;
+        let row = shown.ok_or_else(|| self.core.unseen(AppError::not_found(), outcome.position))?;
         Ok((row, outcome.position))
     }
 
@@ -163,7 +164,7 @@ impl App {
         conversation: ConversationId,
     ) -> Result<Vec<Branch>, AppError> {
         let row = self.conversation(actor, conversation).await?;
-        let mut branches = tree::branches(&self.parts.pool, conversation.uuid()).await?;
+        let mut branches = tree::branches(&self.core.pool, conversation.uuid()).await?;
         if let Some(first) = branches.first_mut() {
             first.created_at.get_or_insert(row.created_at);
         }
@@ -182,11 +183,11 @@ impl App {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<MessageRow>, AppError> {
-        let user = crate::fault_injection::owner_instead_of(self.parts.pool.pool(), actor.user, conversation)
-            .await?;
+        let user =
+            crate::fault_injection::owner_instead_of(self.core.pool.pool(), actor.user, conversation).await?;
         let actor = Actor { user, ..actor };
         let (owner, id, before) = (actor.user.uuid(), conversation.uuid(), before.unwrap_or(i64::MAX));
-        let pool = &self.parts.pool;
+        let pool = &self.core.pool;
         if tree::is_active(pool, id, branch).await? {
             let page = self.messages(actor, conversation, Some(before), limit).await?;
             // Somebody may have switched to another one meanwhile, and the page be of that.
@@ -207,13 +208,12 @@ impl App {
 
     /// What has been written of the replies that a conversation owes: whoever asks for something else has read it.
     async fn so_far(&self, conversation: ConversationId) -> Result<Vec<SoFar>, AppError> {
-        let parts = &self.parts;
-        let state: Conversation = parts.executor.state(&conversation.to_string()).await?;
+        let state: Conversation = self.core.executor.state(&conversation.to_string()).await?;
         let begun: Vec<_> = state.owed().filter(|open| open.attempt > 0).map(|open| open.reply_id).collect();
         let mut so_far = Vec::new();
         // One is written at a time; the others wait.
         for reply_id in begun {
-            let text = parts.hub.text(reply_id).await;
+            let text = self.hub.text(reply_id).await;
             if let Ok(text) = ReplyText::parse(&text)
                 && !text.as_str().trim().is_empty()
             {
@@ -231,7 +231,7 @@ impl App {
         id: MessageId,
     ) -> Result<ThreadRow, AppError> {
         self.conversation(actor, conversation).await?;
-        let pool = &self.parts.pool;
+        let pool = &self.core.pool;
         let rows = thread::by_ids(pool, conversation.uuid(), &[id.uuid()]).await?;
         if let Some(row) = rows.into_iter().find(|row| !row.is_hidden()) {
             return Ok(row);
@@ -245,7 +245,7 @@ impl App {
 
     /// Where a message stands.
     async fn place(&self, row: &ThreadRow) -> Result<Place, AppError> {
-        let found = tree::place(&self.parts.pool, row.conversation_id, row.id).await?;
+        let found = tree::place(&self.core.pool, row.conversation_id, row.id).await?;
         let (position, before) = found.ok_or_else(AppError::other_branch)?;
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         Ok(Place { message_id: MessageId::new(row.id), position, before })
