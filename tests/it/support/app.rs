@@ -314,8 +314,8 @@ impl TestApp {
     }
 
     /// Application services.
-    pub(crate) fn app(&self) -> &verbatim::app::App {
-        &self.built.app
+    pub(crate) fn services(&self) -> &verbatim::app::Services {
+        &self.built.services
     }
 
     /// Line that names the configured providers.
