@@ -41,7 +41,7 @@ async fn read_some(stream: &mut Reading) {
 
 /// Waits until the log has this many events of that type.
 async fn until_count(app: &TestApp, event_type: &str, wanted: i64) {
-    app.until(event_type, async || count(app, event_type).await == wanted).await;
+    app.wait_until(event_type, async || count(app, event_type).await == wanted).await;
 }
 
 /// Texts of the messages and answers of a thread, as both doors show them.

@@ -130,7 +130,7 @@ impl Running {
         sqlx::query_scalar("SELECT text FROM kept ORDER BY text").fetch_all(&mut connection).await.unwrap()
     }
 
-    pub(crate) async fn env_var(&self, name: &str) -> String {
+    pub(crate) async fn setting(&self, name: &str) -> String {
         let mut connection = self.connect().await;
         sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(&mut connection).await.unwrap()
     }
