@@ -112,7 +112,7 @@ const ROWS: &[Row] = &[
 
 /// Operations whose success takes more than a body that is known beforehand; the comments say where it is tested.
 const ELSEWHERE: &[Row] = &[
-    // tests/it/sockets/doors.rs: an upgrade.
+    // tests/it/sockets/upgrade.rs: an upgrade.
     ("chat_socket", Who::SignedIn, None),
     // tests/it/api/files: a form with a file.
     ("store_file", Who::SignedIn, None),

@@ -24,6 +24,6 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Returns `normal` in an ordinary run and `soak` under `scripts/soak`.
-pub(crate) fn often<T>(normal: T, soak: T) -> T {
+pub(crate) fn normal_or_soak<T>(normal: T, soak: T) -> T {
     if env_var("SOAK").is_some() { soak } else { normal }
 }
