@@ -32,10 +32,10 @@ use crate::mail::{Mailer, Outbox, Post};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
-use crate::replies::desk::{Desk, Stops};
-use crate::replies::jetstream::ReplyConsumer;
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
+use crate::replies::wakeups::ReplyWakeups;
+use crate::replies::worker_pool::{ReplyWorkerPool, ShutdownSignals};
 use crate::replies::{ReplyHandler, ReplySettings, WorkerParts, lease, tools};
 use event_store::{Executor, Quotas};
 
@@ -165,7 +165,7 @@ pub async fn build_over(
     // A name that no other process has or had: an attempt is told from a repetition of it by who makes it.
     let holder = clock.id();
     let reply_settings = reply_settings(config);
-    let tools = tools::offered(&reply_settings).into_iter().map(|tool| tool.name).collect();
+    let tools = tools::available_tools(&reply_settings).into_iter().map(|tool| tool.name).collect();
     let handler = ReplyHandler::new(WorkerParts {
         pool: warm.clone(),
         executor: executor.clone(),
@@ -218,22 +218,23 @@ pub async fn build_over(
     }
     if config.roles.has(Role::Worker) {
         lifecycle.service(sweep.clone().run(lifecycle.soft.clone()));
-        let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
-        let desk = Desk::new(warm.clone(), handler, holder, lifecycle.work.clone(), stops);
-        let keeper = desk.clone();
+        let signals =
+            ShutdownSignals { stop_accepting: lifecycle.soft.clone(), abort: lifecycle.hard.clone() };
+        let workers = ReplyWorkerPool::new(warm.clone(), handler, holder, lifecycle.work.clone(), signals);
+        let keeper = workers.clone();
         lifecycle.work.spawn(async move { keeper.keep_leases().await });
         if let Some(nats) = &nats {
-            let consumer = ReplyConsumer {
+            let consumer = ReplyWakeups {
                 nats: nats.clone(),
-                desk: desk.clone(),
+                workers: workers.clone(),
                 progress: progress.clone(),
                 clock: clock.clone(),
                 tasks: lifecycle.work.clone(),
-                max_in_hand: nats.config().max_in_hand,
+                max_unacknowledged: nats.config().max_in_hand,
             };
             lifecycle.work.spawn(consumer.run());
         }
-        let queue = ReplyQueue::new(desk, progress.clone(), tail.clone(), ready_from, nats.clone());
+        let queue = ReplyQueue::new(workers, progress.clone(), tail.clone(), ready_from, nats.clone());
         lifecycle.work.spawn(queue.run());
         lifecycle.service(sweeper.run(lifecycle.soft.clone()));
     }
