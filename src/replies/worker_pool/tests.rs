@@ -18,8 +18,9 @@ use crate::bootstrap::database::MIGRATOR;
 use crate::clock::Clock;
 use crate::files::FileStore;
 use crate::live::Hub;
-use crate::quizzes::{Bank, Quizzes};
 use crate::replies::{ReplySettings, WorkerParts};
+use crate::tools::Tools;
+use crate::tools::quiz::{QuestionBank, Quizzes};
 use event_store::Executor;
 
 const REPLY: Uuid = Uuid::from_u128(1);
@@ -73,7 +74,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
         clock: Clock::system(),
         worker: "test".to_owned(),
-        quizzes: Quizzes::new(Bank::built_in().unwrap(), 5),
+        tools: Tools::new(Quizzes::new(QuestionBank::built_in().unwrap(), 5), Vec::new()),
         files: FileStore::over(Arc::new(InMemory::new()), "memory"),
         tasks: tasks.clone(),
     });
@@ -107,10 +108,7 @@ async fn panicked_attempt_is_retried_when_its_lease_expires(db: PgPool) {
         // The lease is still valid: a redelivered message leaves the reply to the queue.
         assert!(pending(&db).await.is_empty());
         assert!(workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap().is_none());
-        assert!(
-            workers.slot_released().now_or_never().is_none(),
-            "a waiter is woken twice"
-        );
+        assert!(workers.slot_released().now_or_never().is_none(), "a waiter is woken twice");
         sqlx::query("UPDATE reply_leases SET until = clock_timestamp()").execute(&db).await.unwrap();
     }
     workers.signals().stop_accepting.cancel();
