@@ -21,7 +21,7 @@ use crate::auth::logins::{EndReason, LoginRow};
 use crate::auth::passwords::{PasswordError, Verdict};
 use crate::auth::{Lockout, Password, RefreshToken, Resets, Rotation};
 use crate::mail::Outbox;
-use event_store::{Beside, ExecuteError, Intent};
+use event_store::{CommandBatch, ExecuteError, TransactionalWrite};
 
 /// What accounts need besides credentials and logins.
 #[derive(Clone)]
@@ -95,13 +95,13 @@ impl App {
             username.as_ref().map(|username| parts.names.username_claim(&username.normalised()));
         let policy = parts.logins.policy();
 
-        let mut intent = Intent::new(user.uuid(), request.metadata(Some(user), &parts.clock))
-            .then::<Claim>(&email_claim, ClaimCommand::Take { owner: user, at: now });
+        let mut batch = CommandBatch::new(user.uuid(), request.metadata(Some(user), &parts.clock))
+            .command::<Claim>(&email_claim, ClaimCommand::Take { owner: user, at: now });
         if let Some(claim) = &username_claim {
-            intent = intent.then::<Claim>(claim, ClaimCommand::Take { owner: user, at: now });
+            batch = batch.command::<Claim>(claim, ClaimCommand::Take { owner: user, at: now });
         }
-        let intent = intent
-            .then::<User>(
+        let batch = batch
+            .command::<User>(
                 user,
                 UserCommand::Register {
                     user_id: user,
@@ -110,19 +110,22 @@ impl App {
                     at: now,
                 },
             )
-            .beside(Beside::Credential { user_id: user.uuid(), hash })
-            .beside(Beside::LoginStart {
+            .with_write(TransactionalWrite::Credential { user_id: user.uuid(), hash })
+            .with_write(TransactionalWrite::LoginStart {
                 login_id: login.uuid(),
                 user_id: user.uuid(),
                 token_hash: *refresh.hash().as_bytes(),
                 idle_seconds: policy.idle.as_secs(),
                 total_seconds: policy.total.as_secs(),
             })
-            .beside(Beside::LoginDevice { login_id: login.uuid(), device: registration.device.clone() })
+            .with_write(TransactionalWrite::LoginDevice {
+                login_id: login.uuid(),
+                device: registration.device.clone(),
+            })
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
-            .keyed(request.key_of(&email_claim), json!({"user_id": user}));
-        let outcome = match parts.executor.run(intent).await {
-            Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
+            .with_key(request.key_of(&email_claim), json!({"user_id": user}));
+        let outcome = match parts.executor.run(batch).await {
+            Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
                 let by_email = parts.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 return Err(if by_email { AppError::email_taken() } else { AppError::username_taken() });
             }
@@ -290,7 +293,7 @@ impl App {
         if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
             return Ok(row);
         }
-        let head = parts.reader.last_settled().await.map_err(AppError::unavailable)?;
+        let head = parts.reader.last_position().await.map_err(AppError::unavailable)?;
         self.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
         if let Some(row) = users::query::by_id(&parts.pool, user.uuid()).await? {
             return Ok(row);

@@ -15,7 +15,7 @@ use super::files::attaching;
 use super::threads::{Composed, Enclosed, Part, WantedReply};
 use super::turns::Asking;
 use super::{Actor, App, AppError, Kind, RequestContext};
-use event_store::Intent;
+use event_store::CommandBatch;
 
 /// A branch of a conversation, as it is shown.
 pub type Branch = BranchRow;
@@ -123,7 +123,7 @@ impl App {
             at,
             deadline,
         };
-        let beside = move |intent| attaching(intent, &attached, actor.user, conversation, new, at);
+        let beside = move |batch| attaching(batch, &attached, actor.user, conversation, new, at);
         self.ask(request, actor, conversation, new, Asking::with(command, beside)).await
     }
 
@@ -141,10 +141,10 @@ impl App {
     ) -> Result<(Branch, Option<i64>), AppError> {
         let parts = &self.parts;
         let command = ConversationCommand::SwitchBranch { by: actor.user, branch, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.run_as_work(request, actor, intent).await?;
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.run_as_work(request, actor, batch).await?;
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
         let found = self.branches(actor, conversation).await;
         let found = found.map_err(|error| self.unseen(error, outcome.position))?;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::files::attaching;
 use super::{Actor, App, AppError, Kind, RequestContext};
-use event_store::Intent;
+use event_store::CommandBatch;
 
 /// A message that was taken, with the ids of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,16 +100,17 @@ impl App {
         let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
         let key = request.key_of(actor.user);
 
-        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let mut batch =
+            CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         if conversation.is_none() {
-            intent = intent.then::<Conversation>(
+            batch = batch.command::<Conversation>(
                 target,
                 ConversationCommand::Start { id: target, by: actor.user, title: None, at: now },
             );
         }
-        intent = attaching(intent, &enclosed.files, actor.user, target, message, now);
-        let intent = intent
-            .then::<Conversation>(
+        batch = attaching(batch, &enclosed.files, actor.user, target, message, now);
+        let batch = batch
+            .command::<Conversation>(
                 target,
                 ConversationCommand::Send {
                     message_id: message,
@@ -121,8 +122,8 @@ impl App {
                     deadline: now + parts.settings.reply_deadline,
                 },
             )
-            .keyed(key, json!({"conversation_id": target, "message_id": message}));
-        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
+            .with_key(key, json!({"conversation_id": target, "message_id": message}));
+        let outcome = self.run_as_message(request, actor, target.uuid(), batch).await?;
         let (target, message) = match &outcome.replayed {
             Some(stored) => (
                 ConversationId::new(stored_id(stored, "conversation_id")?),
@@ -155,25 +156,27 @@ impl App {
     ) -> Result<(ConversationRow, Option<i64>), AppError> {
         let parts = &self.parts;
         let (by, at) = (actor.user, parts.clock.now());
-        let mut intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let mut batch =
+            CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
         if let Some(title) = change.title {
             let title = match title.as_str() {
                 "" if change.may_be_empty => Title::none(),
                 title => Title::parse(title)?,
             };
             let title = Personal::Known(title);
-            intent = intent.then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
+            batch =
+                batch.command::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
         }
         if let Some(pinned) = change.pinned {
-            intent =
-                intent.then::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
+            batch = batch
+                .command::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
         }
         if let Some(archived) = change.archived {
-            intent = intent
-                .then::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
+            batch = batch
+                .command::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
         }
-        let intent = intent.keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
+        let batch = batch.with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.conversation(actor, conversation).await {
             Ok(row) => Ok((row, outcome.position)),
@@ -206,10 +209,10 @@ impl App {
     ) -> Result<Option<i64>, AppError> {
         let parts = &self.parts;
         let command = ConversationCommand::Delete { by: actor.user, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }

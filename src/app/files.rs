@@ -19,22 +19,22 @@ use super::uploads::{Looked, Upload};
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::auth::links::{Purpose, Signature};
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
-use event_store::{CommandKey, Intent};
+use event_store::{CommandBatch, CommandKey};
 
-/// Adds to an intent that these files are sent with a message: each has to be this person's, stored, and not sent in
+/// Adds to an batch that these files are sent with a message: each has to be this person's, stored, and not sent in
 /// another conversation.
 #[must_use]
 pub fn attaching(
-    intent: Intent,
+    batch: CommandBatch,
     files: &[FileId],
     by: UserId,
     conversation: ConversationId,
     message: MessageId,
     at: DateTime<Utc>,
-) -> Intent {
-    files.iter().fold(intent, |intent, file| {
+) -> CommandBatch {
+    files.iter().fold(batch, |batch, file| {
         let command = FileCommand::Attach { by, conversation_id: conversation, message_id: message, at };
-        intent.then::<File>(file, command)
+        batch.command::<File>(file, command)
     })
 }
 
@@ -229,11 +229,11 @@ impl App {
     ) -> Result<Option<i64>, AppError> {
         let parts = &self.parts;
         let command = FileCommand::Delete { by: actor.user, at: parts.clock.now() };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<File>(file, command)
-            .keyed(request.key_of(actor.user), json!({"file_id": file}));
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<File>(file, command)
+            .with_key(request.key_of(actor.user), json!({"file_id": file}));
         // The sweep removes the bytes.
-        let outcome = parts.executor.run(intent).await?;
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::FILE_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
@@ -291,10 +291,10 @@ impl App {
         key: Option<CommandKey>,
     ) -> Result<(FileRow, Option<i64>), AppError> {
         let parts = &self.parts;
-        let intent = Intent::new(owner.uuid(), request.metadata(Some(owner), &parts.clock))
-            .then::<File>(id, command)
-            .keyed(key, json!({"file_id": id}));
-        let outcome = parts.executor.run(intent).await?;
+        let batch = CommandBatch::new(owner.uuid(), request.metadata(Some(owner), &parts.clock))
+            .command::<File>(id, command)
+            .with_key(key, json!({"file_id": id}));
+        let outcome = parts.executor.run(batch).await?;
         let id = match &outcome.replayed {
             Some(stored) => FileId::new(stored_id(stored, "file_id")?),
             None => id,

@@ -1,6 +1,6 @@
 //! The core: every use case, called by all doors.
 //!
-//! A use case mints ids and time, says who asks, hands an [`Intent`](event_store::Intent) to the executor and answers
+//! A use case mints ids and time, says who asks, hands an [`CommandBatch`](event_store::CommandBatch) to the executor and answers
 //! from what it minted. It knows no wire format; doors know no SQL and no events.
 //!
 //! [`accounts`]: registration, sign-in, logins · [`profile`]: what people change about their accounts ·
@@ -39,8 +39,7 @@ pub mod usage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::fast_pool::WarmPool;
-use event_store::{LogReader, Tail};
+use event_store::{CommandKey, CommandOutcome, Executor, FastPool, LogReader, LogTail};
 use projections::progress::Progress;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,7 +51,6 @@ use crate::live::{Hub, People, Stored};
 use crate::nats::Nats;
 use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
-use event_store::{CommandKey, Executor, Outcome};
 
 pub use context::{Actor, RequestContext};
 pub use error::{AppError, Kind};
@@ -63,7 +61,7 @@ pub const CATCH_UP: Duration = Duration::from_millis(300);
 /// The parts that use cases work with.
 pub struct Parts {
     /// Reads read models and rows beside the log.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Reads conversations one by one.
     pub single_conversations: projections::conversations::query::Single,
     /// Writes.
@@ -71,7 +69,7 @@ pub struct Parts {
     /// Reads the log.
     pub reader: LogReader,
     /// The end of the log.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// How far the read models are.
     pub progress: Progress,
     /// Replies being written.
@@ -170,7 +168,7 @@ impl App {
     }
 
     /// What a command with this key came to before.
-    async fn repeated(&self, key: Option<&CommandKey>) -> Result<Option<Outcome>, AppError> {
+    async fn repeated(&self, key: Option<&CommandKey>) -> Result<Option<CommandOutcome>, AppError> {
         match key {
             Some(key) => Ok(self.parts.executor.repeated(key).await?),
             None => Ok(None),

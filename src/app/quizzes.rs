@@ -13,7 +13,7 @@ use serde_json::json;
 use super::conversations::stored_id;
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::quizzes::{NewQuiz, UnknownTopic};
-use event_store::{Intent, Witness};
+use event_store::{CommandBatch, StateCapture};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
 
@@ -109,12 +109,12 @@ impl App {
             self.alive(actor, target).await?;
         }
 
-        let witness = Witness::default();
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
-        let intent = begun_or_alive(intent, actor, target, at)
-            .then_witnessed::<Quiz>(quiz, command, &witness)
-            .keyed(key, json!({"conversation_id": target, "quiz_id": quiz}));
-        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
+        let capture = StateCapture::default();
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let batch = begun_or_alive(batch, actor, target, at)
+            .command_capturing::<Quiz>(quiz, command, &capture)
+            .with_key(key, json!({"conversation_id": target, "quiz_id": quiz}));
+        let outcome = self.run_as_message(request, actor, target.uuid(), batch).await?;
         self.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {
@@ -123,7 +123,7 @@ impl App {
             let view = self.quiz(actor, quiz).await.map_err(deleted_since)?;
             return Ok(Started { quiz, conversation, view, position });
         }
-        let view = witness.seen().and_then(|seen| seen.after.view()).ok_or_else(unseen)?;
+        let view = capture.take().and_then(|change| change.after.view()).ok_or_else(unseen)?;
         Ok(Started { quiz, conversation: target, view, position })
     }
 
@@ -158,12 +158,12 @@ impl App {
             .filter(|_| known.owner() == Some(actor.user))
             .ok_or_else(AppError::not_found)?;
         let command = action.command(actor, at);
-        let witness = Witness::default();
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
-        let intent = begun_or_alive(intent, actor, conversation, at)
-            .then_witnessed::<Quiz>(quiz, command.clone(), &witness)
-            .keyed(request.key_of(actor.user), json!({"quiz_id": quiz}));
-        let outcome = parts.executor.run(intent).await?;
+        let capture = StateCapture::default();
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let batch = begun_or_alive(batch, actor, conversation, at)
+            .command_capturing::<Quiz>(quiz, command.clone(), &capture)
+            .with_key(request.key_of(actor.user), json!({"quiz_id": quiz}));
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
@@ -171,9 +171,9 @@ impl App {
             let view = self.shown(actor, &state).await.map_err(deleted_since)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
-        let seen = witness.seen().ok_or_else(unseen)?;
-        let view = seen.after.view().ok_or_else(unseen)?;
-        Ok(Acted { view, stale: seen.before.is_stale(&command), changed, position })
+        let change = capture.take().ok_or_else(unseen)?;
+        let view = change.after.view().ok_or_else(unseen)?;
+        Ok(Acted { view, stale: change.before.is_stale(&command), changed, position })
     }
 
     /// What the actor may see of a quiz.
@@ -197,8 +197,8 @@ impl App {
 
 /// Begins a conversation, or, when it is there, makes sure within the same append that it still is, and is the actor's:
 /// beginning it again adds nothing, and is refused otherwise.
-fn begun_or_alive(intent: Intent, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> Intent {
-    intent.then::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
+fn begun_or_alive(batch: CommandBatch, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> CommandBatch {
+    batch.command::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
 }
 
 impl QuizAction {

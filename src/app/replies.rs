@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Actor, App, AppError, Kind, RequestContext};
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
-use event_store::Intent;
+use event_store::CommandBatch;
 
 impl App {
     /// A reply of the actor's, with its provenance.
@@ -94,10 +94,10 @@ impl App {
             note: None,
             at: parts.clock.now(),
         };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"reply_id": reply}));
-        let outcome = parts.executor.run(intent).await?;
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command)
+            .with_key(key, json!({"reply_id": reply}));
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.reply(actor, reply).await {
             Ok(row) => Ok((row, outcome.position)),

@@ -13,7 +13,7 @@ use crate::auth::tickets::Redeemed;
 use crate::auth::{OpenLogin, Ticket};
 use crate::live::UserFeed;
 use crate::live::sealed::Typing;
-use event_store::Intent;
+use event_store::CommandBatch;
 
 /// Who was let in, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl App {
     pub async fn known_position(&self, position: i64) -> Result<i64, AppError> {
         let known = position >= 0
             && (position <= self.parts.people.position()
-                || position <= self.parts.reader.last_settled().await.map_err(AppError::unavailable)?);
+                || position <= self.parts.reader.last_position().await.map_err(AppError::unavailable)?);
         if known {
             return Ok(position);
         }
@@ -147,10 +147,10 @@ impl App {
             message_position: row.position,
             at: parts.clock.now(),
         };
-        let intent = Intent::new(owner, request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = parts.executor.run(intent).await?;
+        let batch = CommandBatch::new(owner, request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = parts.executor.run(batch).await?;
         self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }

@@ -57,7 +57,7 @@ impl Standing {
 impl App {
     /// How the system stands now.
     pub async fn standing(&self) -> Standing {
-        let settled = match tokio::time::timeout(PATIENCE, self.parts.reader.last_settled()).await {
+        let settled = match tokio::time::timeout(PATIENCE, self.parts.reader.last_position()).await {
             Ok(Ok(settled)) => Some(settled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the database does not answer");

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::conversations::{Sent, stored_id};
 use super::threads::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
 use super::{Actor, App, AppError, Kind, RequestContext};
-use event_store::{Intent, Outcome, Witness};
+use event_store::{CommandBatch, CommandOutcome, StateCapture};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
 const STOPPED: &str =
@@ -124,10 +124,11 @@ impl App {
         let item_ids = ids.into_iter().map(MessageId::new).collect();
         let at = self.parts.clock.now();
         let command = ConversationCommand::GiveFeedback { by: actor.user, item_ids, verdict, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &self.parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.parts.executor.run(intent).await?;
+        let batch =
+            CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &self.parts.clock))
+                .command::<Conversation>(conversation, command)
+                .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.parts.executor.run(batch).await?;
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
@@ -148,10 +149,10 @@ impl App {
         let (by, at) = (actor.user, parts.clock.now());
         let (item_id, note) = (MessageId::new(parts.clock.id()), Personal::Known(note.to_owned()));
         let command = ConversationCommand::AddNote { by, item_id, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"conversation_id": conversation}));
-        self.run_as_message(request, actor, conversation.uuid(), intent).await?;
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command)
+            .with_key(key, json!({"conversation_id": conversation}));
+        self.run_as_message(request, actor, conversation.uuid(), batch).await?;
         Ok(())
     }
 
@@ -173,9 +174,9 @@ impl App {
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
         let note = Some((note, Personal::Known(STOPPED.to_owned())));
         let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
-            .then::<Conversation>(conversation, command);
-        match parts.executor.run(intent).await.map_err(AppError::from) {
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+            .command::<Conversation>(conversation, command);
+        match parts.executor.run(batch).await.map_err(AppError::from) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
             Err(error) => Err(error),
@@ -193,15 +194,15 @@ impl App {
     ) -> Result<Sent, AppError> {
         let parts = &self.parts;
         let key = request.key_of(actor.user);
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
-        let witness = Witness::default();
+        let batch = CommandBatch::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let capture = StateCapture::default();
         // The request for the reply has to be the last event of all.
-        let intent = (asking.beside)(intent)
-            .then_witnessed::<Conversation>(conversation, asking.command, &witness)
-            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}))
-            .telling("reply_id", &witness, move |seen| json!(seen.after.latest_reply(asker)));
-        let outcome = self.run_as_message(request, actor, conversation.uuid(), intent).await?;
-        let reply = witness.seen().and_then(|seen| seen.after.latest_reply(asker));
+        let batch = (asking.beside)(batch)
+            .command_capturing::<Conversation>(conversation, asking.command, &capture)
+            .with_key(key, json!({"conversation_id": conversation, "message_id": asker}))
+            .key_result_with("reply_id", &capture, move |change| json!(change.after.latest_reply(asker)));
+        let outcome = self.run_as_message(request, actor, conversation.uuid(), batch).await?;
+        let reply = capture.take().and_then(|change| change.after.latest_reply(asker));
         self.sent(conversation, asker, reply, outcome).await
     }
 
@@ -224,7 +225,7 @@ impl App {
         conversation: ConversationId,
         asker: MessageId,
         decided: Option<ReplyId>,
-        outcome: Outcome,
+        outcome: CommandOutcome,
     ) -> Result<Sent, AppError> {
         self.catch_up(models::THREAD_MODELS, outcome.position).await;
         let replayed = outcome.replayed.is_some();
@@ -270,19 +271,19 @@ impl App {
 /// A command that asks for a reply, and what is written with it.
 pub(super) struct Asking {
     command: ConversationCommand,
-    beside: Box<dyn FnOnce(Intent) -> Intent + Send>,
+    beside: Box<dyn FnOnce(CommandBatch) -> CommandBatch + Send>,
 }
 
 impl Asking {
     /// A command alone.
     pub(super) fn of(command: ConversationCommand) -> Self {
-        Self::with(command, |intent| intent)
+        Self::with(command, |batch| batch)
     }
 
-    /// A command, and what is added to the intent before it.
+    /// A command, and what is added to the batch before it.
     pub(super) fn with(
         command: ConversationCommand,
-        beside: impl FnOnce(Intent) -> Intent + Send + 'static,
+        beside: impl FnOnce(CommandBatch) -> CommandBatch + Send + 'static,
     ) -> Self {
         Self { command, beside: Box::new(beside) }
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use event_store::fast_pool::WarmPool;
-use event_store::{LogReader, Tail, Vault, VaultError};
+use event_store::{Executor, FastPool, KeyStore, KeyStoreError, LogReader, LogTail, Quotas};
 use projections::conversations::query::Single;
 use projections::progress::Progress;
 use projections::{models, runner, watcher};
@@ -37,7 +36,6 @@ use crate::replies::jetstream::ReplyConsumer;
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
 use crate::replies::{ReplyHandler, ReplySettings, WorkerParts, lease, tools};
-use event_store::{Executor, Quotas};
 
 /// How many bytes of aggregates are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -51,7 +49,7 @@ pub struct Built {
     /// Connections of the use cases, for rare work.
     pub pool: PgPool,
     /// The same, kept ready.
-    pub warm: WarmPool,
+    pub warm: FastPool,
     /// How the relay of this process does; none when it has none.
     pub relay: Option<RelayState>,
     /// Where the bytes of files lie.
@@ -96,18 +94,18 @@ pub async fn build_over(
         None => None,
     };
     let pool = database.pool().await.context("The database cannot be reached")?;
-    let warm = WarmPool::new(pool.clone(), lanes(database.pool_size));
+    let warm = FastPool::new(pool.clone(), lanes(database.pool_size));
     let clock = Clock::system();
-    let vault = Arc::new(Vault::new(warm.clone(), secrets.master));
-    vault.check_master().await.map_err(|error| match error {
-        VaultError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
+    let key_store = Arc::new(KeyStore::new(warm.clone(), secrets.master));
+    key_store.check_master().await.map_err(|error| match error {
+        KeyStoreError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
             "MASTER_KEY is not the key that this database was written with (its id is {stored}, the given one's \
              {configured}); with another key no text can be read and no account be found."
         ),
         error => anyhow::Error::new(error).context("The key tables cannot be read"),
     })?;
-    let reader = reader(warm.clone(), &vault);
-    let tail = Tail::new(reader.clone());
+    let reader = reader(warm.clone(), &key_store);
+    let tail = LogTail::new(reader.clone());
     let projections = models::all();
     let progress = Progress::new(projections.iter().map(|projection| projection.name()));
     let between = nats.as_ref().map(|nats| {
@@ -118,9 +116,9 @@ pub async fn build_over(
     });
     let hub = between.clone().map_or_else(Hub::new, Hub::shared);
     let (rates, quotas) = limits(config);
-    let executor = Executor::new(warm.clone(), vault, tail.clone(), CACHE_BYTES, lifecycle.work.clone())
+    let executor = Executor::new(warm.clone(), key_store, tail.clone(), CACHE_BYTES, lifecycle.work.clone())
         .charging(MessageLimits::is_charging(rates, quotas));
-    let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
+    let ready_from = reader.last_position().await.context("The event log cannot be read")?;
 
     lifecycle.service(tail.clone().run(lifecycle.last.clone()));
     if !config.roles.has(Role::Project) {
@@ -311,8 +309,8 @@ fn lanes(pool_size: u32) -> usize {
 }
 
 /// The reader of the log (with the planted defect of a naive one, in builds that can have it and when it is asked for).
-fn reader(pool: WarmPool, vault: &Arc<Vault>) -> LogReader {
-    let reader = LogReader::new(pool, Arc::clone(vault));
+fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
+    let reader = LogReader::new(pool, Arc::clone(key_store));
     if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
         return reader.naive();
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::ids::ReplyId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use projections::pending_replies::query::PendingReplyRow;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ pub struct Stops {
 /// Where replies are made. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
-    pool: WarmPool,
+    pool: FastPool,
     handler: ReplyHandler,
     /// This process' name on its leases.
     holder: Uuid,
@@ -44,7 +44,7 @@ pub struct Desk {
 impl Desk {
     /// A desk for as many replies at once as `handler`'s settings say, whose work goes on `tasks`.
     pub fn new(
-        pool: WarmPool,
+        pool: FastPool,
         handler: ReplyHandler,
         holder: Uuid,
         tasks: TaskTracker,
@@ -61,7 +61,7 @@ impl Desk {
     }
 
     /// What is owed is read over this.
-    pub fn pool(&self) -> &WarmPool {
+    pub fn pool(&self) -> &FastPool {
         &self.pool
     }
 

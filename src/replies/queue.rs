@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use event_store::{Subscription, Tail};
+use event_store::{LogTail, Subscription};
 use projections::pending_replies::query;
 use projections::progress::Progress;
 
@@ -24,7 +24,7 @@ const BATCH: usize = 500;
 pub struct ReplyQueue {
     desk: Desk,
     progress: Progress,
-    tail: Tail,
+    tail: LogTail,
     /// The log's head when the process started: from there on the queue is woken.
     start: i64,
     /// What brings messages about what is owed, while the connection stands.
@@ -33,7 +33,7 @@ pub struct ReplyQueue {
 
 impl ReplyQueue {
     /// A queue that brings replies to `desk`, woken by what `tail` brings after `start`; not while `nats` does better.
-    pub fn new(desk: Desk, progress: Progress, tail: Tail, start: i64, nats: Option<Nats>) -> Self {
+    pub fn new(desk: Desk, progress: Progress, tail: LogTail, start: i64, nats: Option<Nats>) -> Self {
         Self { desk, progress, tail, start, nats }
     }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use aggregates::conversation::{Conversation, ConversationCommand, FailureReason};
 use aggregates::ids::ReplyId;
-use event_store::Metadata;
-use event_store::fast_pool::WarmPool;
+use event_store::{CommandBatch, ExecuteError, Executor, FastPool, Metadata, purge_command_keys};
 use projections::pending_replies::query;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +16,6 @@ use crate::app::attempts;
 use crate::auth::{Lockout, Logins, Resets, Tickets};
 use crate::clock::Clock;
 use crate::mail::Outbox;
-use event_store::{ExecuteError, Executor, Intent, command_key};
 
 /// How often overdue replies are looked for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,7 +27,7 @@ const LIMIT: i64 = 200;
 /// The sweeper.
 pub struct Sweeper {
     /// Reads what is owed.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Ends it.
     pub executor: Executor,
     /// Its ended logins are cleared.
@@ -91,11 +89,12 @@ impl Sweeper {
                 text: None,
                 at: now,
             };
-            let intent = Intent::new(row.owner, metadata).then::<Conversation>(row.conversation_id, command);
-            match self.executor.run(intent).await {
+            let batch =
+                CommandBatch::new(row.owner, metadata).command::<Conversation>(row.conversation_id, command);
+            match self.executor.run(batch).await {
                 Ok(_) => ended += 1,
                 // It has ended meanwhile; the model will show it.
-                Err(ExecuteError::Refused(_)) => {}
+                Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => {
                     tracing::warn!(%error, reply.id = %row.reply_id, "an overdue reply was not ended");
                 }
@@ -105,7 +104,7 @@ impl Sweeper {
     }
 
     async fn clear(&self) {
-        match command_key::purge(&self.pool).await {
+        match purge_command_keys(&self.pool).await {
             Ok(dropped) if dropped > 0 => tracing::info!(dropped, "old idempotency keys dropped"),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old idempotency keys were not dropped"),

@@ -31,7 +31,7 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         sessions.push(app.session(&person).await);
     }
     let requests = often(REQUESTS.0, REQUESTS.1);
-    // How long the quickest look takes on this machine when nothing else is asked for. Beside others each takes longer, so
+    // How long the quickest look takes on this machine when nothing else is asked for. TransactionalWrite others each takes longer, so
     // that a fifth of the clients hang up however fast the machine is.
     let mut quickest = Duration::MAX;
     for _ in 0..10 {

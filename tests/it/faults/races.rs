@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event_store::command_key::purge;
+use event_store::purge_command_keys;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -114,7 +114,7 @@ async fn keys_of_a_busy_day_are_dropped_and_younger_ones_stay(db: PgPool) {
                        clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
                 FROM generate_series(0, 11999) AS number";
     sqlx::query(keys).execute(&db).await.unwrap();
-    let dropped = purge(&db).await.unwrap();
+    let dropped = purge_command_keys(&db).await.unwrap();
     let left = count(&db, "SELECT count(*) FROM command_keys").await;
     // Time goes on while they are made and dropped.
     assert!((900..1_000).contains(&left), "{left} are left");
