@@ -24,7 +24,7 @@ async fn attach(
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
     let batch = CommandBatch::new(person.id, Metadata::default());
-    let batch = attaching(batch, &files, by, conversation, message, app.app().clock().now());
+    let batch = attaching(batch, &files, by, conversation, message, app.services().core.clock.now());
     app.sweep().executor.run(batch).await.map(drop)
 }
 
