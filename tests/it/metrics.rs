@@ -190,7 +190,7 @@ async fn running() -> String {
         text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
         [
             "verbatim_oldest_open_append_seconds",
-            "verbatim_parked_messages",
+            "verbatim_dead_letters",
             "verbatim_pending_replies_oldest_seconds",
         ]
         .iter()

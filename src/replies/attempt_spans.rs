@@ -1,18 +1,18 @@
-//! How attempts are seen in traces and metrics: ids, names and numbers, never what was said.
+//! Spans and metrics of attempts: ids, names and numbers, never text.
 
 use std::time::{Duration, SystemTime};
 
 use projections::pending_replies::query::{self, PendingReplyRow};
 
-use super::handler::{Job, Outcome, ReplyHandler, Spoken};
+use super::handler::{Job, JobOutcome, ProviderOutcome, ReplyHandler};
 use super::record::label;
 use crate::ai::{Choice, Finish, Parameters, Prompt};
 use event_store::ExecuteError;
 use traces::{Span, spans};
 
 impl ReplyHandler {
-    /// The span of an attempt, in the trace that asked for the reply: its ids stand in the metadata of the request, so they
-    /// are the same whichever queue brought it, and after a restart.
+    /// Starts the span of an attempt as part of the trace that requested the reply. The trace's ids are in the metadata of
+    /// the request's event, so they survive queues and restarts.
     pub(super) async fn span(
         &self,
         job: &Job,
@@ -25,22 +25,22 @@ impl ReplyHandler {
         if !traces::is_on() {
             return Span::default();
         }
-        // Without it the attempt is a trace of its own.
+        // Without the ids, the attempt is a trace of its own.
         let asked = query::traceparent(&self.inner.pool, owed.position).await.ok().flatten();
         spans::attempt(job.reply.uuid(), job.conversation, attempt, waited, asked.as_deref(), began)
     }
 
-    /// What an attempt came to.
+    /// Records the outcome of an attempt.
     pub(super) fn attempted(
         &self,
         span: &Span,
         owed: &PendingReplyRow,
-        outcome: &Result<Outcome, ExecuteError>,
+        outcome: &Result<JobOutcome, ExecuteError>,
     ) {
         match outcome {
             Ok(outcome) => {
                 span.ended(outcome.name());
-                if !matches!(outcome, Outcome::Retry(_)) {
+                if !matches!(outcome, JobOutcome::Requeue(_)) {
                     let took = self.since(owed);
                     metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
                 }
@@ -50,26 +50,26 @@ impl ReplyHandler {
         }
     }
 
-    /// How long ago a reply was asked for, by this process' clock.
+    /// Returns the time since the reply was requested, by this process's clock.
     fn since(&self, owed: &PendingReplyRow) -> Duration {
         (self.inner.clock.now() - owed.requested_at).to_std().unwrap_or_default()
     }
 
-    /// The span of a call of the provider.
+    /// Starts the span of a provider call.
     pub(super) fn call(&self, job: &Job, choice: &Choice, prompt: &Prompt) -> Span {
         let Parameters { max_output_tokens, temperature } = prompt.parameters;
         spans::chat(choice.provider(), choice.model(), job.conversation, max_output_tokens, temperature)
     }
 }
 
-/// Has the span of a call say how it ended.
-pub(super) fn said(call: &Span, spoken: &Spoken, first_token: Option<Duration>) {
+/// Records the outcome of a provider call on its span.
+pub(super) fn record_outcome(call: &Span, outcome: &ProviderOutcome, first_token: Option<Duration>) {
     if let Some(after) = first_token {
         call.first_text(after);
         metrics::histogram!("verbatim_reply_first_token_seconds").record(after.as_secs_f64());
     }
-    match spoken {
-        Spoken::Completed(completion) => {
+    match outcome {
+        ProviderOutcome::Completed(completion) => {
             let finish = match completion.finish {
                 Finish::Stop => "stop",
                 Finish::Length => "length",
@@ -79,8 +79,8 @@ pub(super) fn said(call: &Span, spoken: &Spoken, first_token: Option<Duration>) 
             let id = completion.provider_reply_id.as_deref().map(label);
             call.completed(finish, &label(&completion.model), id.as_deref(), usage);
         }
-        Spoken::Failed(error) => call.failed(error.code()),
-        Spoken::Superseded => call.ended("superseded"),
-        Spoken::Stopped => call.ended("stopped"),
+        ProviderOutcome::Failed(error) => call.failed(error.code()),
+        ProviderOutcome::Superseded => call.ended("superseded"),
+        ProviderOutcome::Stopped => call.ended("stopped"),
     }
 }
