@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
+    fn page_tool_call_needs_an_available_tool_and_an_object() {
         assert!(matches!(
             call("open_map", json!({"at": 1})),
             Some(ToolOutcome::Item(Brought::ClientToolCall { .. }))
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_brings_nothing() {
+    fn deeply_nested_arguments_produce_nothing() {
         let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
         assert!(call("open_map", nested(MAX_DEPTH - 1)).is_some());
         assert_eq!(call("open_map", nested(MAX_DEPTH)), None);
     }
 
     #[test]
-    fn questions_get_names_and_forms() {
+    fn questions_get_ids_and_forms() {
         let asked = json!({"questions": [
             {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
             {"id": "a", "question": "Why?", "description": "In short"},
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_questions_have_one_name() {
+    fn question_ids_are_unique() {
         let ask = |ids: &[Option<&str>]| {
             let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
             let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_or_shown_wrongly_brings_nothing() {
+    fn invalid_question_or_widget_produces_nothing() {
         for (name, arguments) in [
             ("ask_user", json!({})),
             ("ask_user", json!({"questions": []})),
