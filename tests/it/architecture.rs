@@ -126,7 +126,7 @@ fn doors_touch_no_sql_no_events_and_no_write_side() {
         "aggregates::claim",
         "crate::replies",
         "crate::bootstrap",
-        "event_store",
+        "event_store::",
         "projections::runner",
     ];
     let found = offences("src/http", &forbidden, |_| false);

@@ -1,4 +1,4 @@
-//! `verbatim parked`: messages that no worker could make anything of.
+//! `verbatim dead-letters`: NATS messages that no worker can parse.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,24 +8,24 @@ use clap::Subcommand;
 
 use crate::bootstrap::database::Opened;
 use crate::config::Config;
-use crate::replies::parked;
+use crate::replies::dead_letters;
 
-/// What to do with parked messages; without one they are listed.
+/// What to do with dead letters; without an action they are listed.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Action {
-    /// Has a message tried again by a worker; all of them without a number.
+    /// Lets a worker handle a dead letter again; all of them without a number.
     Retry {
-        /// Its number in the stream.
+        /// Sequence number of the message in its stream.
         sequence: Option<i64>,
     },
-    /// Forgets a message; all of them without a number.
-    Forget {
-        /// Its number in the stream.
+    /// Deletes a dead letter; all of them without a number.
+    Delete {
+        /// Sequence number of the message in its stream.
         sequence: Option<i64>,
     },
 }
 
-/// Lists parked messages, or does something with them.
+/// Lists, retries or deletes dead letters.
 ///
 /// # Errors
 /// One plain sentence.
@@ -34,9 +34,9 @@ pub async fn run(config: &Config, action: Option<Action>, out: &mut impl Write) 
     let pool = opened.pool().await.context("The database cannot be reached")?;
     match action {
         None => {
-            let all = parked::all(&pool).await?;
-            writeln!(out, "{} messages are parked.", all.len())?;
-            for message in all {
+            let letters = dead_letters::all(&pool).await?;
+            writeln!(out, "{} dead letters.", letters.len())?;
+            for message in letters {
                 writeln!(
                     out,
                     "{} {} {}: {} ({} deliveries, since {}){}",
@@ -46,17 +46,20 @@ pub async fn run(config: &Config, action: Option<Action>, out: &mut impl Write) 
                     message.reason,
                     message.deliveries,
                     message.parked_at.format("%Y-%m-%d %H:%M:%SZ"),
-                    if message.retry { ", to be tried again" } else { "" },
+                    if message.retry { ", marked for a retry" } else { "" },
                 )?;
             }
         }
         Some(Action::Retry { sequence }) => {
-            let count = parked::retry(&pool, sequence).await?;
-            writeln!(out, "{count} messages will be tried again by the next worker.")?;
+            let count = dead_letters::retry(&pool, sequence).await?;
+            writeln!(
+                out,
+                "{count} dead letters are marked for a retry; a worker handles them within seconds."
+            )?;
         }
-        Some(Action::Forget { sequence }) => {
-            let count = parked::forget(&pool, sequence).await?;
-            writeln!(out, "{count} messages are forgotten.")?;
+        Some(Action::Delete { sequence }) => {
+            let count = dead_letters::delete(&pool, sequence).await?;
+            writeln!(out, "{count} dead letters are deleted.")?;
         }
     }
     pool.close().await;
