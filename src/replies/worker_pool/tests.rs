@@ -1,4 +1,4 @@
-//! What is left of a reply whose attempt panicked, against a real database.
+//! A panicked attempt, against a real database.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,7 +24,7 @@ use event_store::Executor;
 
 const REPLY: Uuid = Uuid::from_u128(1);
 
-/// A provider that panics as soon as it may be asked.
+/// A provider that panics when it is called.
 #[derive(Default)]
 struct Panics {
     armed: AtomicBool,
@@ -53,7 +53,7 @@ impl Provider for Panics {
     }
 }
 
-/// A workers with one place, where every attempt panics.
+/// A pool with one slot, where every attempt panics.
 fn workers(db: &PgPool) -> ReplyWorkerPool {
     let pool = WarmPool::from(db.clone());
     let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(&[7; 32]).unwrap()));
@@ -82,12 +82,12 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
     ReplyWorkerPool::new(pool, handler, Uuid::from_u128(9), tasks, signals)
 }
 
-async fn owed(db: &PgPool) -> Vec<Uuid> {
+async fn pending(db: &PgPool) -> Vec<Uuid> {
     query::due(db, 10).await.unwrap().into_iter().map(|row| row.reply_id).collect()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_whose_attempt_panicked_is_brought_again_when_its_lease_has_run_out(db: PgPool) {
+async fn panicked_attempt_is_retried_when_its_lease_expires(db: PgPool) {
     sqlx::query(
         "INSERT INTO pending_replies (reply_id, conversation_id, owner, message_id, position, requested_at, deadline, attempt)
          VALUES ($1, $1, $1, $1, 1, now(), now() + interval '180 seconds', 0)",
@@ -99,17 +99,17 @@ async fn a_reply_whose_attempt_panicked_is_brought_again_when_its_lease_has_run_
     let workers = workers(&db);
     let row = query::by_id(&db, REPLY).await.unwrap().unwrap();
     for attempt in 1..=2 {
-        assert_eq!(owed(&db).await, [REPLY], "attempt {attempt}");
+        assert_eq!(pending(&db).await, [REPLY], "attempt {attempt}");
         let made = workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap();
         assert!(made.unwrap().await.unwrap_err().is_panic());
         assert_eq!((workers.running(), workers.free_slots()), (0, 1));
-        assert!(workers.slot_released().now_or_never().is_some(), "nobody is woken");
-        // Its lease still holds: whoever brings it at once, a message that comes again, leaves it to the queue.
-        assert!(owed(&db).await.is_empty());
+        assert!(workers.slot_released().now_or_never().is_some(), "no waiter is woken");
+        // The lease is still valid: a redelivered message leaves the reply to the queue.
+        assert!(pending(&db).await.is_empty());
         assert!(workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap().is_none());
         assert!(
             workers.slot_released().now_or_never().is_none(),
-            "whoever is woken for nothing comes again for nothing"
+            "a waiter is woken twice"
         );
         sqlx::query("UPDATE reply_leases SET until = clock_timestamp()").execute(&db).await.unwrap();
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use verbatim::http::surfaces::chatkit::wire::{schema, sse};
 
 use super::{formats, transcript};
-use crate::support::setting;
+use crate::support::env_var;
 
 /// Something that is sent.
 pub(super) struct Example {
@@ -58,7 +58,7 @@ pub(super) fn golden_values() -> Vec<(String, String, Value)> {
 #[test]
 fn everything_that_is_sent_is_as_its_golden_file_shows() {
     let examples = formats::examples();
-    if setting("UPDATE_GOLDEN").is_some() {
+    if env_var("UPDATE_GOLDEN").is_some() {
         for example in &examples {
             let path = folder().join(example.kind).join(format!("{}.json", example.name));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

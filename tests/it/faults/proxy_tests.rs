@@ -1,4 +1,4 @@
-//! The proxy itself: each of its faults is what it says, or the other tests would prove nothing.
+//! Tests of the proxy: each of its faults does what it says.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,14 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::proxy::{Proxy, Way, When};
+use super::proxy::{CutPoint, Direction, Proxy};
 
-/// Long enough for anything that comes at all, on this machine.
-const COMES: Duration = Duration::from_secs(5);
-/// Long enough to see that nothing comes.
-const NOTHING: Duration = Duration::from_millis(150);
+/// Time in which any expected bytes arrive.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time after which no bytes are assumed to arrive.
+const SILENCE: Duration = Duration::from_millis(150);
 
-/// A server that sends back what it reads, and tells what that was.
+/// A server that echoes what it reads and reports it.
 struct Echo {
     address: SocketAddr,
     heard: mpsc::UnboundedReceiver<Vec<u8>>,
@@ -39,7 +39,10 @@ impl Echo {
     }
 
     async fn heard(&mut self) -> Vec<u8> {
-        tokio::time::timeout(COMES, self.heard.recv()).await.expect("something, in time").unwrap()
+        tokio::time::timeout(RECEIVE_TIMEOUT, self.heard.recv())
+            .await
+            .expect("timed out waiting for bytes")
+            .unwrap()
     }
 }
 
@@ -57,101 +60,104 @@ async fn opened(proxy: &Proxy) -> TcpStream {
     TcpStream::connect(proxy.address()).await.unwrap()
 }
 
-/// What comes back, or how the connection ended.
-async fn said(stream: &mut TcpStream, words: &[u8]) -> Result<Vec<u8>, ErrorKind> {
+/// Sends bytes; returns the response, or how the connection ended.
+async fn exchange(stream: &mut TcpStream, words: &[u8]) -> Result<Vec<u8>, ErrorKind> {
     stream.write_all(words).await.map_err(|error| error.kind())?;
     heard(stream).await
 }
 
 async fn heard(stream: &mut TcpStream) -> Result<Vec<u8>, ErrorKind> {
     let mut buffer = [0; 1024];
-    match tokio::time::timeout(COMES, stream.read(&mut buffer)).await.expect("something, in time") {
+    match tokio::time::timeout(RECEIVE_TIMEOUT, stream.read(&mut buffer))
+        .await
+        .expect("timed out waiting for bytes")
+    {
         Ok(read) => Ok(buffer[..read].to_vec()),
         Err(error) => Err(error.kind()),
     }
 }
 
-async fn nothing_comes(stream: &mut TcpStream) {
+async fn assert_silent(stream: &mut TcpStream) {
     let mut buffer = [0; 1];
-    assert!(tokio::time::timeout(NOTHING, stream.read(&mut buffer)).await.is_err(), "something came");
+    assert!(tokio::time::timeout(SILENCE, stream.read(&mut buffer)).await.is_err(), "bytes arrived");
 }
 
 #[tokio::test]
-async fn a_freeze_holds_everything_back_and_closes_nothing() {
+async fn freeze_holds_bytes_back_and_closes_nothing() {
     let mut server = Echo::start().await;
     let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
-    assert_eq!(said(&mut stream, b"one").await.unwrap(), b"one");
+    assert_eq!(exchange(&mut stream, b"one").await.unwrap(), b"one");
     proxy.freeze();
     stream.write_all(b"two").await.unwrap();
-    nothing_comes(&mut stream).await;
+    assert_silent(&mut stream).await;
     let mut late = opened(&proxy).await;
     late.write_all(b"three").await.unwrap();
-    nothing_comes(&mut late).await;
-    proxy.freeze_one(Way::ToClient);
+    assert_silent(&mut late).await;
+    proxy.freeze_one(Direction::ToClient);
     assert_eq!(server.heard().await, b"one");
     let mut arrived = [server.heard().await, server.heard().await];
     arrived.sort();
     assert_eq!(arrived, [&b"three"[..], b"two"]);
-    nothing_comes(&mut stream).await;
+    assert_silent(&mut stream).await;
     proxy.thaw();
     assert_eq!(heard(&mut stream).await.unwrap(), b"two");
     assert_eq!(heard(&mut late).await.unwrap(), b"three");
 }
 
 #[tokio::test]
-async fn resets_refusals_and_half_closes_are_told_apart() {
+async fn resets_refusals_and_half_closes_differ() {
     let mut server = Echo::start().await;
     let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
-    assert_eq!(said(&mut stream, b"one").await.unwrap(), b"one");
+    assert_eq!(exchange(&mut stream, b"one").await.unwrap(), b"one");
     proxy.reset_all();
     assert_eq!(heard(&mut stream).await.unwrap_err(), ErrorKind::ConnectionReset);
-    // Those of afterwards are not concerned.
+    // New connections are not affected.
     let mut stream = opened(&proxy).await;
-    assert_eq!(said(&mut stream, b"two").await.unwrap(), b"two");
+    assert_eq!(exchange(&mut stream, b"two").await.unwrap(), b"two");
     proxy.half_close_all();
-    assert_eq!(heard(&mut stream).await.unwrap(), b"", "the end, in order");
+    assert_eq!(heard(&mut stream).await.unwrap(), b"", "a clean end");
     stream.write_all(b"still heard").await.unwrap();
     for words in [&b"one"[..], b"two", b"still heard"] {
         assert_eq!(server.heard().await, words);
     }
     proxy.refuse(true);
-    // A reset may come before or after the first word.
+    // A reset may come before or after the first write.
     let refused = match TcpStream::connect(proxy.address()).await {
-        Ok(mut stream) => said(&mut stream, b"x").await.is_err(),
+        Ok(mut stream) => exchange(&mut stream, b"x").await.is_err(),
         Err(_) => true,
     };
     assert!(refused);
     proxy.refuse(false);
     let mut stream = opened(&proxy).await;
-    proxy.delay(NOTHING);
+    proxy.delay(SILENCE);
     stream.write_all(b"slow").await.unwrap();
-    nothing_comes(&mut stream).await;
+    assert_silent(&mut stream).await;
     assert_eq!(heard(&mut stream).await.unwrap(), b"slow");
 }
 
 #[tokio::test]
-async fn one_answer_is_lost_after_the_server_has_heard_the_question() {
+async fn one_response_is_lost_after_server_received_request() {
     let mut server = Echo::start().await;
     let proxy = Proxy::before(server.address).await;
     let mut stream = opened(&proxy).await;
-    proxy.cut_at("the word", When::Answered, 1);
-    assert_eq!(said(&mut stream, b"another").await.unwrap(), b"another");
-    // In two pieces.
-    assert_eq!(said(&mut stream, b"this is the w").await.unwrap(), b"this is the w");
-    assert_eq!(said(&mut stream, b"ord").await.unwrap_err(), ErrorKind::ConnectionReset);
+    proxy.cut_at("the word", CutPoint::Answered, 1);
+    assert_eq!(exchange(&mut stream, b"another").await.unwrap(), b"another");
+    // In two chunks.
+    assert_eq!(exchange(&mut stream, b"this is the w").await.unwrap(), b"this is the w");
+    assert_eq!(exchange(&mut stream, b"ord").await.unwrap_err(), ErrorKind::ConnectionReset);
     let mut stream = opened(&proxy).await;
-    assert_eq!(said(&mut stream, b"the word").await.unwrap(), b"the word", "once only");
+    assert_eq!(exchange(&mut stream, b"the word").await.unwrap(), b"the word", "once only");
     for words in [&b"another"[..], b"this is the w", b"ord", b"the word"] {
         assert_eq!(server.heard().await, words);
     }
-    proxy.cut_at("never", When::Before, 1);
-    assert_eq!(said(&mut stream, b"never").await.unwrap_err(), ErrorKind::ConnectionReset);
+    proxy.cut_at("never", CutPoint::Before, 1);
+    assert_eq!(exchange(&mut stream, b"never").await.unwrap_err(), ErrorKind::ConnectionReset);
     proxy.cut_new_after(Some(3));
     let mut stream = opened(&proxy).await;
-    assert_eq!(said(&mut stream, b"four").await.unwrap(), b"fou");
+    assert_eq!(exchange(&mut stream, b"four").await.unwrap(), b"fou");
     assert_eq!(heard(&mut stream).await.unwrap_err(), ErrorKind::ConnectionReset);
-    assert!(server.heard().await == b"four", "what was cut before came through");
+    assert!(server.heard().await == b"four", "bytes before the cut arrived");
     assert_eq!((proxy.cut(), proxy.opened()), (2, 3));
 }

@@ -1,4 +1,4 @@
-//! Cases in which something else happens at the same moment.
+//! Edge cases: concurrent events, expiry, and extreme sizes.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, kind, open};
-use crate::support::app::{JWT_KID, JWT_SECRET, PATIENCE, Person, TestApp};
+use crate::support::app::{JWT_KID, JWT_SECRET, Person, TestApp, WAIT_TIMEOUT};
 
-/// A token of this person's that ends in so many seconds.
+/// Signs an access token of this user that expires after this many seconds.
 fn short_token(person: &Person, seconds: i64) -> String {
     let mut claims: Value = {
         use base64::Engine as _;
@@ -30,7 +30,7 @@ fn short_token(person: &Person, seconds: i64) -> String {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_end_of_the_token_closes_a_socket_that_is_never_still_and_a_new_one_keeps_it_open(db: PgPool) {
+async fn token_expiry_closes_busy_socket_unless_renewed(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let bearer = format!("Bearer {}", short_token(&person, 1));
@@ -41,14 +41,14 @@ async fn the_end_of_the_token_closes_a_socket_that_is_never_still_and_a_new_one_
     renewed.send(json!({"type": "auth", "token": person.access})).await;
     assert_eq!(kind(&renewed.next().await.unwrap()), "accepted");
     let code = loop {
-        // It may close before the next question.
+        // The server may close before the next ping.
         let _ = chatty.stream.send(Message::text(r#"{"type":"ping"}"#)).await;
         match chatty.next().await {
             Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(code) => break code,
         }
     };
-    // A second, and the leeway of five that every request has.
+    // One second, plus the leeway of five that every request has.
     assert_eq!(code, 4401);
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     renewed.is_idle().await;
@@ -56,14 +56,14 @@ async fn the_end_of_the_token_closes_a_socket_that_is_never_still_and_a_new_one_
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn models_that_have_stepped_back_are_waited_for(db: PgPool) {
+async fn socket_waits_for_read_models_that_regressed(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     for _ in 0..5 {
         app.session(&person).await;
     }
-    app.caught_up().await;
-    // As after a crash of the database: rows and checkpoint of a moment ago. The process remembers better.
+    app.wait_for_projections().await;
+    // As after a database crash: rows and checkpoint are older than what the process has seen.
     let mut back = db.begin().await.unwrap();
     let until: i64 = sqlx::query_scalar("SELECT position FROM messages ORDER BY position OFFSET 3 LIMIT 1")
         .fetch_one(&mut *back)
@@ -85,43 +85,43 @@ async fn models_that_have_stepped_back_are_waited_for(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_told_live_is_what_is_told_later_however_much_comes_at_once(db: PgPool) {
-    const PEOPLE: usize = 16;
+async fn live_frames_equal_replayed_frames_under_load(db: PgPool) {
+    const USERS: usize = 16;
     const MESSAGES: usize = 12;
     let app = std::sync::Arc::new(TestApp::start(&db).await);
-    let mut talks = JoinSet::new();
-    for _ in 0..PEOPLE {
+    let mut users = JoinSet::new();
+    for _ in 0..USERS {
         let app = std::sync::Arc::clone(&app);
-        talks.spawn(async move {
+        users.spawn(async move {
             let person = app.person().await;
             let mut socket = Socket::of(&app, &person).await;
-            let mut told = Vec::new();
+            let mut live = Vec::new();
             for n in 0..MESSAGES {
                 socket.send(json!({"message": format!("number {n}")})).await;
-                while told.len() < 2 * (n + 1) {
+                while live.len() < 2 * (n + 1) {
                     let frame = socket.next().await.unwrap();
                     if kind(&frame) == "message" {
-                        told.push(frame);
+                        live.push(frame);
                     }
                 }
             }
-            let mut later = Socket::since(&app, &person, "?after=0").await;
-            for frame in told {
-                assert_eq!(later.next().await.unwrap(), frame);
+            let mut replayed = Socket::since(&app, &person, "?after=0").await;
+            for frame in live {
+                assert_eq!(replayed.next().await.unwrap(), frame);
                 assert!(frame["reply_id"].is_string());
             }
         });
     }
-    talks.join_all().await;
+    users.join_all().await;
     std::sync::Arc::into_inner(app).unwrap().end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_largest_answer_there_is_goes_through(db: PgPool) {
+async fn largest_reply_is_delivered(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let answer = app.say(&person, None, "a short one").await;
-    // Each of these takes six bytes in JSON.
+    // Each character takes six bytes in JSON.
     sqlx::query("UPDATE messages SET text = repeat(E'\\x01', 65536) WHERE role = 'assistant'")
         .execute(&db)
         .await
@@ -132,42 +132,45 @@ async fn the_largest_answer_there_is_goes_through(db: PgPool) {
     socket.send(json!({"type": "follow", "reply_id": answer["reply_id"]})).await;
     let frames = socket.until_the_end(&answer["reply_id"]).await;
     assert_eq!(frames.last().unwrap()["text"].as_str().unwrap().len(), 65_536);
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_close_is_answered(db: PgPool) {
+async fn close_frame_is_answered(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
     socket.stream.send(Message::Close(None)).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE, socket.stream.next()).await.unwrap();
+    let answer = tokio::time::timeout(WAIT_TIMEOUT, socket.stream.next()).await.unwrap();
     assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
     assert!(socket.stream.next().await.is_none());
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_that_never_ends_is_cut(db: PgPool) {
+async fn endless_fragmented_message_is_disconnected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
-    let piece = |kind| Message::Frame(Frame::message(Vec::new(), OpCode::Data(kind), false));
-    socket.stream.feed(piece(Data::Text)).await.unwrap();
+    let fragment = |kind| Message::Frame(Frame::message(Vec::new(), OpCode::Data(kind), false));
+    socket.stream.feed(fragment(Data::Text)).await.unwrap();
     let flood = async {
         for _ in 0..1_000_000 {
-            if socket.stream.feed(piece(Data::Continue)).await.is_err() {
+            if socket.stream.feed(fragment(Data::Continue)).await.is_err() {
                 return true;
             }
         }
         socket.stream.flush().await.is_err()
     };
-    assert!(tokio::time::timeout(PATIENCE, flood).await.expect("it is cut"), "a million pieces were taken");
+    assert!(
+        tokio::time::timeout(WAIT_TIMEOUT, flood).await.expect("timed out waiting for the disconnect"),
+        "the server accepted a million fragments"
+    );
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn following_again_takes_no_other_place_and_leaves_nothing_behind(db: PgPool) {
+async fn following_same_reply_again_takes_no_slot(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "2"), ("REPLY_WAIT_SECONDS", "0")]).await;
     let person = app.person().await;
     let mut replies = Vec::new();

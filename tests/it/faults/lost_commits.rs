@@ -1,5 +1,5 @@
-//! The answer of a commit that is lost on its way: nobody knows whether the command was carried out, and the same key
-//! tells, without doing it twice.
+//! The response to a commit is lost: the outcome is unknown, and a retry with the same idempotency key returns it
+//! without executing the command twice.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::{Proxied, events, events_of};
-use super::proxy::When;
+use super::proxy::CutPoint;
 use crate::support::app::{PASSWORD, Person};
 use crate::support::client::Answer;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
-/// How often the connection is cut in the ordinary run.
+/// Number of lost responses in an ordinary run and under `scripts/soak`.
 const ROUNDS: (usize, usize) = (30, 200);
 
-/// A command to send, and the events that it is to leave.
-struct Wish {
+/// A command to send, and the events that it appends.
+struct TestCommand {
     method: Method,
     path: String,
     body: Value,
     events: &'static [&'static str],
 }
 
-impl Wish {
-    /// Of each kind in turn: one that begins a conversation, one that changes one, one with rows beside the log.
+impl TestCommand {
+    /// Rotates through a command that starts a conversation, one that changes one, and one with side writes.
     fn number(round: usize, session: &str) -> Self {
         let (method, path, body, events) = match round % 3 {
             0 => (
@@ -57,43 +57,45 @@ impl Wish {
     }
 }
 
-/// What must be the same in every acknowledgement of one command.
+/// Returns the fields that every acknowledgement of one command must repeat.
 fn ids(answer: &Answer) -> Vec<Option<Value>> {
     let body = answer.value();
     ["id", "session_id", "user_message_id", "reply_id", "title"].map(|name| body.get(name).cloned()).into()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPool) {
+async fn key_recovers_outcome_of_lost_commit_without_repeating_it(db: PgPool) {
     let scene = Proxied::start(&db, &[("REPLY_WAIT_SECONDS", "0")]).await;
     let person = scene.app.person().await;
     let mut sessions = Vec::new();
-    let rounds = often(ROUNDS.0, ROUNDS.1);
+    let rounds = normal_or_soak(ROUNDS.0, ROUNDS.1);
     for _ in 0..rounds.div_ceil(3) {
         sessions.push(scene.new_session(&person).await);
     }
-    // A command to a conversation in which something has happened unseen is rightly refused first and decided again: then
-    // the lost answer would be the refusal. So each is changed once, when its reply has ended.
+    // A version conflict would make the lost response that of the rejected append, before the retry. So each conversation
+    // is changed once, after its reply has ended.
     let ended = async || events(&db, "reply_completed").await == sessions.len() as i64;
-    scene.app.until("their replies have ended", ended).await;
-    let mut told = BTreeMap::<(When, u16), usize>::new();
+    scene.app.wait_until("the replies have ended", ended).await;
+    let mut statuses = BTreeMap::<(CutPoint, u16), usize>::new();
     for round in 0..rounds {
-        let wish = Wish::number(round, &sessions[round / 3]);
+        let command = TestCommand::number(round, &sessions[round / 3]);
         let (key, first, again) =
             (format!("key-{round}"), format!("lost-{round}."), format!("again-{round}."));
-        // Mostly after the commit, and then often so that it cannot be asked for at once either; sometimes the command
-        // does not even come to the server.
-        let when = [When::Answered, When::AnsweredThenAway, When::AnsweredThenAway, When::Before][round % 4];
+        // Mostly after the commit, and often with the database unavailable afterwards; sometimes before the command
+        // reaches the server.
+        let when =
+            [CutPoint::Answered, CutPoint::AnsweredThenDown, CutPoint::AnsweredThenDown, CutPoint::Before]
+                [round % 4];
         let cut = scene.proxy.cut();
         scene.proxy.cut_at(&first, when, 1);
-        let answer = wish.send(&scene, &person, &key, &first).await;
+        let answer = command.send(&scene, &person, &key, &first).await;
         scene.proxy.refuse(false);
-        assert_eq!(scene.proxy.cut(), cut + 1, "nothing was cut");
-        *told.entry((when, answer.status)).or_default() += 1;
-        let repeated = scene.until_served(async || wish.send(&scene, &person, &key, &again).await).await;
+        assert_eq!(scene.proxy.cut(), cut + 1, "no connection was cut");
+        *statuses.entry((when, answer.status)).or_default() += 1;
+        let repeated = scene.until_served(async || command.send(&scene, &person, &key, &again).await).await;
         assert!((200..300).contains(&repeated.status), "{}", repeated.text);
         if answer.status == 503 {
-            assert_eq!(answer.refusal(), "unavailable");
+            assert_eq!(answer.error_code(), "unavailable");
             assert_eq!(answer.header("retry-after"), "1");
         } else {
             assert_eq!(ids(&answer), ids(&repeated), "{}", answer.text);
@@ -101,17 +103,18 @@ async fn a_commit_whose_answer_is_lost_is_told_by_its_key_and_done_once(db: PgPo
         let by_request = [events_of(&db, &first).await, events_of(&db, &again).await];
         let [lost, repeated] = &by_request;
         let done = if lost.is_empty() { repeated } else { lost };
-        assert_eq!(done, wish.events, "round {round}: {by_request:?}");
-        assert!(lost.is_empty() || repeated.is_empty(), "done twice: {by_request:?}");
-        assert!(when == When::Before || !lost.is_empty(), "it was cut too early: {by_request:?}");
+        assert_eq!(done, command.events, "round {round}: {by_request:?}");
+        assert!(lost.is_empty() || repeated.is_empty(), "executed twice: {by_request:?}");
+        assert!(when == CutPoint::Before || !lost.is_empty(), "cut before the commit: {by_request:?}");
     }
-    let unknown: usize = told.iter().filter(|((_, status), _)| *status == 503).map(|(_, count)| count).sum();
-    assert!(unknown >= rounds / 3, "hardly anything was unknown: {told:?}");
+    let unknown: usize =
+        statuses.iter().filter(|((_, status), _)| *status == 503).map(|(_, count)| count).sum();
+    assert!(unknown >= rounds / 3, "too few unknown outcomes: {statuses:?}");
     scene.app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn commands_that_share_a_lost_commit_are_each_done_once(db: PgPool) {
+async fn commands_sharing_a_lost_commit_execute_once_each(db: PgPool) {
     let scene = Proxied::start(&db, &[("REPLY_WAIT_SECONDS", "0")]).await;
     let person = scene.app.person().await;
     for round in 0..5 {
@@ -121,11 +124,11 @@ async fn commands_that_share_a_lost_commit_are_each_done_once(db: PgPool) {
             call.header("x-request-id", &format!("{word}-{round}-{number}")).json(&body).send().await
         };
         let cut = scene.proxy.cut();
-        // Each transaction in which one of them is, until three connections have been cut.
-        scene.proxy.cut_at(&format!("shared-{round}-"), When::Answered, 3);
+        // Cuts every transaction with one of these commands until three connections have been cut.
+        scene.proxy.cut_at(&format!("shared-{round}-"), CutPoint::Answered, 3);
         futures::future::join_all((0..12).map(|number| sent(number, "shared"))).await;
-        assert!(scene.proxy.cut() > cut, "nothing was cut");
-        scene.proxy.cut_at("never", When::Before, 0);
+        assert!(scene.proxy.cut() > cut, "no connection was cut");
+        scene.proxy.cut_at("never", CutPoint::Before, 0);
         for number in 0..12 {
             let answer = scene.until_served(async || sent(number, "again").await).await;
             assert!((200..300).contains(&answer.status), "{}", answer.text);

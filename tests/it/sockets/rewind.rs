@@ -1,4 +1,4 @@
-//! What sockets are told when somebody goes back to an earlier message.
+//! Frames that sockets get when the conversation is rewound to an earlier message.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -7,15 +7,15 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::client::{Socket, kind};
 use crate::support::app::{Person, TestApp};
 
-/// Asks for another answer to the first message of a conversation, through the door that can.
-async fn go_back(app: &TestApp, person: &Person, session: &str, message: &str) {
+/// Regenerates the reply to a message through ChatKit.
+async fn regenerate(app: &TestApp, person: &Person, session: &str, message: &str) {
     let params = json!({"thread_id": session, "item_id": message});
     let body = json!({"type": "threads.retry_after_item", "params": params});
     app.post("/chatkit").by(person).json(&body).send().await.is(200);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn sockets_are_told_what_is_shown_no_more_and_those_that_come_back_look_again(db: PgPool) {
+async fn rewind_is_announced_and_returning_client_gets_reset(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = app.say(&person, None, "Which way?").await;
@@ -26,22 +26,22 @@ async fn sockets_are_told_what_is_shown_no_more_and_those_that_come_back_look_ag
 
     let mut socket = Socket::of(&app, &person).await;
     let hello = socket.hello.clone();
-    go_back(&app, &person, &session, &message).await;
-    let mut told = Vec::new();
-    while told.iter().filter(|frame: &&Value| kind(frame) == "message").count() < 1 {
-        told.push(socket.next().await.unwrap());
+    regenerate(&app, &person, &session, &message).await;
+    let mut frames = Vec::new();
+    while frames.iter().filter(|frame: &&Value| kind(frame) == "message").count() < 1 {
+        frames.push(socket.next().await.unwrap());
     }
-    let rewound = told.iter().find(|frame| kind(frame) == "rewound").expect("it is told");
+    let rewound = frames.iter().find(|frame| kind(frame) == "rewound").expect("a rewound frame");
     assert_eq!((&rewound["session_id"], &rewound["message_id"]), (&json!(session), &json!(message)));
-    let at = |kind_of: &str| told.iter().position(|frame| kind(frame) == kind_of).unwrap();
-    assert!(at("rewound") < at("message"), "{told:?}");
+    let at = |kind_of: &str| frames.iter().position(|frame| kind(frame) == kind_of).unwrap();
+    assert!(at("rewound") < at("message"), "{frames:?}");
 
-    // Whoever was away meanwhile still shows the old answer.
+    // A client that was disconnected meanwhile still shows the old reply.
     let after = hello["position"].as_i64().unwrap();
     let mut back = Socket::since(&app, &person, &format!("?after={after}")).await;
     let reset = back.next().await.unwrap();
     assert_eq!(kind(&reset), "reset");
-    // Whoever was not, is not sent away.
+    // A client that is up to date gets no reset.
     let mut here = Socket::since(&app, &person, &format!("?after={}", reset["position"])).await;
     here.send(json!({"type": "ping", "ref": "p"})).await;
     assert_eq!(kind(&here.next().await.unwrap()), "pong");

@@ -1,7 +1,7 @@
-//! What the database refuses, and what becomes of it: what may pass is tried again or answered with 503, what will not
-//! pass is a defect and is tried once.
+//! Errors of the database: transient ones are retried or answered with 503; permanent ones are defects and are not
+//! retried.
 //!
-//! A trigger of the test's own makes the refusals, and counts the tries in a sequence, which no rollback takes back.
+//! A trigger of the test raises the errors and counts the tries in a sequence, which a rollback does not reset.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use verbatim::bootstrap::database::MIGRATOR;
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;
 
-/// How often a lost race is tried.
-const TRIES: i64 = 5;
+/// Maximum number of tries after a lost race.
+const MAX_TRIES: i64 = 5;
 
-/// Refuses the first `$2` tries of a change with this SQLSTATE.
+/// Fails the first `fault.times` tries of a rename with the SQLSTATE `fault.code`.
 const TRIGGER: &str = "
     CREATE SEQUENCE tries;
     CREATE TABLE fault (code text, times bigint, sleep double precision);
@@ -54,8 +54,8 @@ impl Scene {
         call.json(&json!({"title": title})).send().await
     }
 
-    /// Renames while the first `times` tries are refused; gives the answer and the number of tries.
-    async fn refused(&self, code: &str, times: i64, sleep: f64) -> (Answer, i64) {
+    /// Renames while the first `times` tries fail; returns the answer and the number of tries.
+    async fn rename_failing(&self, code: &str, times: i64, sleep: f64) -> (Answer, i64) {
         self.db.execute("DELETE FROM fault; ALTER SEQUENCE tries RESTART").await.unwrap();
         sqlx::query("INSERT INTO fault VALUES ($1, $2, $3)")
             .bind(code)
@@ -77,67 +77,67 @@ impl Scene {
 }
 
 #[track_caller]
-fn unavailable(answer: &Answer, code: &str) {
-    answer.refused(503, code);
+fn assert_unavailable(answer: &Answer, code: &str) {
+    answer.assert_error(503, code);
     assert_eq!(answer.header("retry-after"), "1");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_may_pass_is_tried_again_or_put_off_and_what_will_not_is_tried_once(db: PgPool) {
+async fn transient_errors_are_retried_or_503_and_permanent_are_500(db: PgPool) {
     let scene = Scene::start(db).await;
     let before = scene.app.events().await;
-    // A deadlock and a serialization failure are lost races: decided again, five times at most.
+    // Deadlocks and serialization failures are lost races: at most five tries.
     for code in ["40P01", "40001"] {
-        let (answer, tries) = scene.refused(code, 2, 0.0).await;
+        let (answer, tries) = scene.rename_failing(code, 2, 0.0).await;
         assert_eq!((answer.status, tries), (200, 3), "{}", answer.text);
-        let (answer, tries) = scene.refused(code, i64::MAX, 0.0).await;
-        unavailable(&answer, "busy");
-        assert_eq!(tries, TRIES, "{code}");
+        let (answer, tries) = scene.rename_failing(code, i64::MAX, 0.0).await;
+        assert_unavailable(&answer, "busy");
+        assert_eq!(tries, MAX_TRIES, "{code}");
     }
     assert_eq!(scene.app.events().await, before + 2);
-    // A lock that is not given, a statement that takes too long, no connection, no room, no writing here now.
+    // Lock not available, statement timeout, too many connections, disk full, shutdown, read-only, connection failure.
     for code in ["55P03", "57014", "53300", "53100", "57P03", "25006", "08006"] {
-        let (answer, tries) = scene.refused(code, i64::MAX, 0.0).await;
-        unavailable(&answer, "unavailable");
+        let (answer, tries) = scene.rename_failing(code, i64::MAX, 0.0).await;
+        assert_unavailable(&answer, "assert_unavailable");
         assert_eq!(tries, 1, "{code}");
     }
-    // A constraint that is not ours, a value that does not fit, a function that is not there, a defect of the trigger.
+    // Unknown constraints, a value that does not fit, a missing function, an error in a trigger, an internal error.
     for code in ["23505", "23514", "23503", "22001", "42883", "P0001", "XX000"] {
-        let (answer, tries) = scene.refused(code, i64::MAX, 0.0).await;
-        answer.refused(500, "internal");
+        let (answer, tries) = scene.rename_failing(code, i64::MAX, 0.0).await;
+        answer.assert_error(500, "internal");
         assert!(!answer.text.contains("made by"), "{}", answer.text);
         assert_eq!(tries, 1, "{code}");
     }
-    assert_eq!(scene.app.events().await, before + 2, "a refused command has left something");
-    scene.refused("00000", 0, 0.0).await.0.is(200);
+    assert_eq!(scene.app.events().await, before + 2, "a failed command appended events");
+    scene.rename_failing("00000", 0, 0.0).await.0.is(200);
     scene.app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_permanent_unique_violation_is_no_lost_race(db: PgPool) {
+async fn permanent_unique_violation_is_not_retried(db: PgPool) {
     let scene = Scene::start(db).await;
-    scene.refused("00000", 0, 0.0).await.0.is(200);
+    scene.rename_failing("00000", 0, 0.0).await.0.is(200);
     let index = "CREATE UNIQUE INDEX one_of_a_kind ON events ((metadata ->> 'request_id'))
                  WHERE event_type = 'conversation_renamed'";
     scene.db.execute(index).await.unwrap();
     scene.rename("One", "the-same").await.is(200);
     let tries = scene.tries().await;
-    scene.rename("Two", "the-same").await.refused(500, "internal");
+    scene.rename("Two", "the-same").await.assert_error(500, "internal");
     assert_eq!(scene.tries().await, tries + 1);
     scene.rename("Three", "another").await.is(200);
     scene.app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn locks_and_slow_statements_end_in_time_and_a_full_pool_refuses(db: PgPool) {
+async fn locks_and_slow_statements_time_out_and_full_pool_is_503(db: PgPool) {
     let scene = Scene::start(db.clone()).await;
     let begun = Instant::now();
-    let (answer, _) = scene.refused("00000", i64::MAX, 30.0).await;
-    unavailable(&answer, "unavailable");
+    let (answer, _) = scene.rename_failing("00000", i64::MAX, 30.0).await;
+    assert_unavailable(&answer, "assert_unavailable");
     assert!(begun.elapsed() < Duration::from_secs(5), "a statement took {:?}", begun.elapsed());
-    scene.refused("00000", 0, 0.0).await.0.is(200);
+    scene.rename_failing("00000", 0, 0.0).await.0.is(200);
 
-    // Nobody may write: every connection of the pool comes to wait for the lock.
+    // No session can write: every connection of the pool waits for the lock.
     let mut other = PgConnection::connect_with(&db.connect_options()).await.unwrap();
     let mut holding = other.begin().await.unwrap();
     holding.execute("LOCK TABLE events, conversations IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -153,12 +153,12 @@ async fn locks_and_slow_statements_end_in_time_and_a_full_pool_refuses(db: PgPoo
     });
     let (commands, queries) = futures::join!(join_all(commands), join_all(queries));
     for (answer, took) in commands.iter().chain(&queries) {
-        unavailable(answer, "unavailable");
-        assert!(*took < Duration::from_secs(5), "it took {took:?}");
+        assert_unavailable(answer, "assert_unavailable");
+        assert!(*took < Duration::from_secs(5), "a request took {took:?}");
     }
     scene.app.get("/livez").send().await.is(200);
     holding.rollback().await.unwrap();
     other.close().await.unwrap();
-    scene.rename("At last", "unlocked").await.is(200);
+    scene.rename("Unlocked", "unlocked").await.is(200);
     scene.app.end().await;
 }

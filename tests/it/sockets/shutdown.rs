@@ -1,4 +1,4 @@
-//! A process that is told to end while it serves many.
+//! Graceful shutdown of a process that serves many clients.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use crate::support::client::{Call, Sse};
 const SOCKETS: usize = 200;
 const STREAMS: usize = 200;
 const REPLIES: usize = 20;
-/// How long the end may take.
-const IN_TIME: Duration = Duration::from_secs(10);
+/// Maximum duration of a shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn register(http: &reqwest::Client, base: &str) -> String {
     let account = json!({"email": "someone@mail.example", "password": "correct horse 7"});
@@ -24,7 +24,7 @@ async fn register(http: &reqwest::Client, base: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everybody_is_told_and_the_next_process_goes_on() {
+async fn shutdown_closes_clients_and_next_process_resumes() {
     let mut place = Place::new(Form::Server, None).await;
     for (name, value) in [
         ("MAX_SOCKETS_PER_USER", "1000"),
@@ -57,28 +57,28 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
     for _ in 0..SOCKETS {
         sockets.push(open(&address, "", &[("authorization", &bearer)]).await.unwrap());
     }
-    // Every stream has begun to tell something, and one command is on its way.
+    // Every stream has received text, and one command is in flight.
     for stream in &mut streams {
         stream.until("reply.delta").await;
     }
     let mut first = sockets.remove(0);
-    first.send(json!({"message": "on its way", "key": "last-words"})).await;
+    first.send(json!({"message": "in flight", "key": "in-flight"})).await;
 
     let began = Instant::now();
     let mut ending = JoinSet::new();
     ending.spawn(node.stop());
-    let mut told = JoinSet::new();
+    let mut clients = JoinSet::new();
     for mut socket in sockets {
-        told.spawn(async move { assert_eq!(socket.closed().await, 1001) });
+        clients.spawn(async move { assert_eq!(socket.closed().await, 1001) });
     }
     for mut stream in streams {
-        told.spawn(async move {
+        clients.spawn(async move {
             let mut last = None;
             while let Some(event) = stream.next().await {
                 assert!(!event.is_end(), "{event:?}");
                 last = event.id.or(last);
             }
-            assert!(last.is_some(), "nothing to come back with");
+            assert!(last.is_some(), "no event id to resume from");
         });
     }
     let mut accepted = None;
@@ -87,16 +87,16 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
             accepted = Some(frame);
         }
     }
-    told.join_all().await;
-    assert!(ending.join_next().await.unwrap().unwrap().success(), "the process ended with a failure");
-    assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+    clients.join_all().await;
+    assert!(ending.join_next().await.unwrap().unwrap().success(), "the process exited with a failure");
+    assert!(began.elapsed() < SHUTDOWN_TIMEOUT, "{:?}", began.elapsed());
 
-    // The next process: the open replies are made, and the command has one outcome.
+    // The next process completes the open replies, and the command has one outcome.
     place.set("SCRIPTED_WORDS_PER_SECOND", "0".to_owned());
     let (node, base, _) = place.start(&client, SOON).await.unwrap();
     let address = base.trim_start_matches("http://").to_owned();
     let mut again: Socket = open(&address, "", &[("authorization", &bearer)]).await.unwrap();
-    again.send(json!({"message": "on its way", "key": "last-words"})).await;
+    again.send(json!({"message": "in flight", "key": "in-flight"})).await;
     let outcome = again.next_of("accepted", &["message", "typing"]).await;
     if let Some(accepted) = accepted {
         assert_eq!(outcome["reply_id"], accepted["reply_id"]);
@@ -111,7 +111,7 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
                 .unwrap();
         count == all
     };
-    assert!(within(SOON, completed).await, "replies are left");
+    assert!(within(SOON, completed).await, "not all replies completed");
     drop(again);
     assert!(node.stop().await.success());
     connection.close().await.unwrap();
@@ -119,7 +119,7 @@ async fn everybody_is_told_and_the_next_process_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_it_at_once_and_the_next_start_is_clean() {
+async fn second_signal_exits_at_once_and_next_start_is_clean() {
     let mut place = Place::new(Form::Server, None).await;
     place.set("SCRIPTED_WORDS_PER_SECOND", "1".to_owned());
     place.set("SHUTDOWN_SECONDS", "60".to_owned());
@@ -136,17 +136,21 @@ async fn a_second_signal_ends_it_at_once_and_the_next_start_is_clean() {
     assert_eq!(sent.status(), 202);
     let began = Instant::now();
     node.signal(nix::sys::signal::Signal::SIGTERM);
-    // The reply is waited for, so it does not end by itself yet.
+    // The process waits for the reply, so it does not exit yet.
     assert!(within(SOON, async || client.get(format!("{base}/livez")).send().await.is_err()).await);
     let status = node.stop().await;
-    assert!(!status.success() && began.elapsed() < IN_TIME, "{status:?} after {:?}", began.elapsed());
+    assert!(
+        !status.success() && began.elapsed() < SHUTDOWN_TIMEOUT,
+        "{status:?} after {:?}",
+        began.elapsed()
+    );
     let (node, ..) = place.start(&client, SOON).await.unwrap();
     assert!(node.stop().await.success());
     place.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_goes_over_a_socket_is_logged() {
+async fn socket_contents_are_not_logged() {
     let mut place = Place::new(Form::Server, None).await;
     place.set("LOG_LEVEL", "trace".to_owned());
     let client = http();
@@ -165,10 +169,13 @@ async fn nothing_that_goes_over_a_socket_is_logged() {
     drop((by_token, by_ticket));
     assert!(node.stop().await.success());
     let said = place.said();
-    assert!(said.iter().any(|line| line.contains("\"level\":\"DEBUG\"")), "it logged little");
+    assert!(
+        said.iter().any(|line| line.contains("\"level\":\"DEBUG\"")),
+        "debug lines are missing from the log"
+    );
     for secret in [token.as_str(), ticket.as_str(), "canary that sings"] {
-        let told: Vec<_> = said.iter().filter(|line| line.contains(secret)).take(3).collect();
-        assert!(told.is_empty(), "{told:?}");
+        let clients: Vec<_> = said.iter().filter(|line| line.contains(secret)).take(3).collect();
+        assert!(clients.is_empty(), "{clients:?}");
     }
     place.remove().await;
 }

@@ -1,4 +1,4 @@
-//! What is said and told.
+//! Messages, replies, read positions and typing indicators over sockets.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending};
 use super::client::{Socket, kind, text};
 use crate::support::app::TestApp;
 
-const STORED: &[&str] = &["message", "typing"];
+const BACKGROUND_FRAMES: &[&str] = &["message", "typing"];
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_is_accepted_stored_answered_piece_by_piece_and_done(db: PgPool) {
+async fn message_is_accepted_stored_and_answered_in_deltas(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "50")]).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
     socket.send(json!({"type": "message", "ref": "one", "message": "one two three"})).await;
-    let accepted = socket.next_of("accepted", STORED).await;
+    let accepted = socket.next_of("accepted", BACKGROUND_FRAMES).await;
     assert_eq!(accepted["ref"], "one");
     let frames = socket.until_the_end(&accepted["reply_id"]).await;
     let end = frames.last().unwrap();
     assert_eq!((kind(end), &end["session_id"]), ("reply.done", &accepted["session_id"]));
     assert_eq!(text(&frames), end["text"].as_str().unwrap());
     let deltas: Vec<_> = frames.iter().filter(|frame| kind(frame) == "reply.delta").collect();
-    assert!(deltas.len() > 3, "{} pieces", deltas.len());
+    assert!(deltas.len() > 3, "{} deltas", deltas.len());
     let last = format!("{}:1:{}", accepted["reply_id"].as_str().unwrap(), text(&frames).len());
     assert_eq!((deltas.last().unwrap()["id"].as_str(), end["id"].as_str()), (Some(&*last), Some(&*last)));
 
-    // The stored items come once each, whichever of them before or after the frames of the reply.
+    // Each stored item arrives once, before or after the frames of the reply.
     let session = accepted["session_id"].as_str().unwrap();
     let page = app.get(&format!("/api/history/{session}")).by(&person).send().await.is(200).value();
     let mut after = Socket::since(&app, &person, "?after=0").await;
@@ -46,13 +46,13 @@ async fn a_message_is_accepted_stored_answered_piece_by_piece_and_done(db: PgPoo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_frame_with_nothing_but_message_and_session_goes_on_with_the_session(db: PgPool) {
+async fn frame_with_message_and_session_continues_session(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
     let mut socket = Socket::of(&app, &person).await;
     socket.send(json!({"message": "and on", "session_id": session})).await;
-    let accepted = socket.next_of("accepted", STORED).await;
+    let accepted = socket.next_of("accepted", BACKGROUND_FRAMES).await;
     assert_eq!(accepted["session_id"], session);
     assert_eq!(accepted.get("ref"), None);
     let frames = socket.until_the_end(&accepted["reply_id"]).await;
@@ -61,7 +61,7 @@ async fn a_frame_with_nothing_but_message_and_session_goes_on_with_the_session(d
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn messages_are_taken_in_the_order_in_which_they_were_sent(db: PgPool) {
+async fn messages_are_stored_in_sending_order(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -87,7 +87,7 @@ async fn messages_are_taken_in_the_order_in_which_they_were_sent(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_sent_elsewhere_is_told_to_every_socket_of_the_person_and_to_nobody_else(db: PgPool) {
+async fn message_reaches_all_sockets_of_its_user_only(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (ada, eve) = (app.person().await, app.person().await);
     let (mut one, mut two) = (Socket::of(&app, &ada).await, Socket::of(&app, &ada).await);
@@ -111,17 +111,17 @@ async fn what_is_sent_elsewhere_is_told_to_every_socket_of_the_person_and_to_nob
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_is_followed_on_another_socket_and_cancelled_there(db: PgPool) {
+async fn reply_can_be_followed_and_cancelled_on_another_socket(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "20")]).await;
     let person = app.person().await;
     let (mut one, mut two) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
     one.send(json!({"message": "word ".repeat(300)})).await;
-    let accepted = one.next_of("accepted", STORED).await;
+    let accepted = one.next_of("accepted", BACKGROUND_FRAMES).await;
     let reply = &accepted["reply_id"];
-    one.next_of("reply.delta", STORED).await;
+    one.next_of("reply.delta", BACKGROUND_FRAMES).await;
     two.send(json!({"type": "follow", "ref": "f", "reply_id": reply})).await;
-    assert_eq!(two.next_of("accepted", STORED).await["session_id"], accepted["session_id"]);
-    two.next_of("reply.delta", STORED).await;
+    assert_eq!(two.next_of("accepted", BACKGROUND_FRAMES).await["session_id"], accepted["session_id"]);
+    two.next_of("reply.delta", BACKGROUND_FRAMES).await;
     two.send(json!({"type": "cancel", "ref": "c", "reply_id": reply})).await;
     let ends = two.until_the_end(reply).await;
     let end = ends.last().unwrap();
@@ -132,7 +132,7 @@ async fn a_reply_is_followed_on_another_socket_and_cancelled_there(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_was_read_is_stored_once_and_told_to_the_other_sockets(db: PgPool) {
+async fn read_position_is_stored_once_and_sent_to_other_sockets(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let answer = app.say(&person, None, "to be read").await;
@@ -146,7 +146,7 @@ async fn what_was_read_is_stored_once_and_told_to_the_other_sockets(db: PgPool) 
     let list = app.get("/api/history").by(&person).send().await.is(200).value();
     assert_eq!(list["items"][0]["read_to"], *message);
 
-    // Again, and of an earlier message: nothing new is noted.
+    // Again, and for an earlier message: no new event.
     let events = app.events().await;
     for message in [message, &answer["user_message_id"]] {
         two.send(json!({"type": "read", "session_id": session, "message_id": message})).await;
@@ -163,7 +163,7 @@ async fn what_was_read_is_stored_once_and_told_to_the_other_sockets(db: PgPool) 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn who_types_is_told_to_the_other_sockets_only(db: PgPool) {
+async fn typing_is_sent_to_other_sockets_only(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, stranger) = (app.person().await, app.person().await);
     let session = app.session(&person).await;
@@ -182,15 +182,15 @@ async fn who_types_is_told_to_the_other_sockets_only(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_same_key_gives_the_first_outcome_and_another_frame_is_refused(db: PgPool) {
+async fn repeated_key_returns_first_outcome_or_rejects(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let (mut one, mut two) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
     one.send(json!({"message": "once", "key": "k1", "ref": "a"})).await;
-    let first = one.next_of("accepted", STORED).await;
+    let first = one.next_of("accepted", BACKGROUND_FRAMES).await;
     one.until_the_end(&first["reply_id"]).await;
     two.send(json!({"message": "once", "key": "k1", "ref": "b"})).await;
-    let again = two.next_of("accepted", STORED).await;
+    let again = two.next_of("accepted", BACKGROUND_FRAMES).await;
     for name in ["session_id", "user_message_id", "message_id", "reply_id", "position"] {
         assert_eq!(again[name], first[name], "{name}");
     }
@@ -201,15 +201,15 @@ async fn the_same_key_gives_the_first_outcome_and_another_frame_is_refused(db: P
         (json!({"message": "long", "key": "k".repeat(256), "ref": "c"}), "invalid_idempotency_key"),
     ] {
         two.send(frame).await;
-        let error = two.next_of("error", STORED).await;
+        let error = two.next_of("error", BACKGROUND_FRAMES).await;
         assert_eq!((error["code"].as_str(), error["ref"].as_str()), (Some(code), Some("c")));
     }
     app.end().await;
 }
 
-/// What a frame that names somebody else's things is told: the type, and status and code of an error. A new frame has to have its
-/// answer here, and its row in the test.
-fn told_to_a_stranger(frame: &ClientFrame) -> Value {
+/// Expected answer to a frame that names another user's resources: type, and status and code of an error. A new kind of
+/// frame needs an answer here and a row in the test.
+fn expected_for_stranger(frame: &ClientFrame) -> Value {
     match frame {
         ClientFrame::Message { .. }
         | ClientFrame::Follow { .. }
@@ -219,16 +219,16 @@ fn told_to_a_stranger(frame: &ClientFrame) -> Value {
         | ClientFrame::Switch { .. }
         | ClientFrame::Read { .. }
         | ClientFrame::Typing { .. } => json!(["error", 404, "not_found"]),
-        // A token of somebody else's: a socket stays its person's.
+        // Another user's token: the socket keeps its user.
         ClientFrame::Auth { .. } => json!(["error", 401, "invalid_token"]),
-        // Names nothing.
+        // Names no resource.
         ClientFrame::Ping {} => json!(["pong", null, null]),
     }
 }
 
 /// S19.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn every_frame_is_held_to_the_rights_of_its_sender(db: PgPool) {
+async fn every_frame_is_checked_against_its_senders_rights(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, stranger) = (app.person().await, app.person().await);
     let answer = app.say(&owner, None, "private").await;
@@ -261,21 +261,21 @@ async fn every_frame_is_held_to_the_rights_of_its_sender(db: PgPool) {
         socket.send(frame.clone()).await;
         let told = socket.next().await.unwrap();
         let told = Value::from(["type", "status", "code"].map(|name| told[name].clone()).to_vec());
-        assert_eq!(told, told_to_a_stranger(&read), "{frame}");
+        assert_eq!(told, expected_for_stranger(&read), "{frame}");
         sent.insert(read.kind().to_owned());
     }
     let schema = schemars::schema_for!(ClientFrame);
     let kinds = schema.as_value()["oneOf"].as_array().unwrap().iter();
     let all: BTreeSet<String> =
         kinds.map(|kind| kind["properties"]["type"]["const"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(sent, all, "every frame has a row");
+    assert_eq!(sent, all, "a kind of frame has no row");
     assert_eq!(app.events().await, events);
     owners.is_idle().await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_no_frame_is_answered_and_the_socket_stays(db: PgPool) {
+async fn invalid_frame_gets_error_and_socket_stays(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
@@ -299,18 +299,18 @@ async fn what_is_no_frame_is_answered_and_the_socket_stays(db: PgPool) {
     }
     let answer = app.say(&person, None, "real").await;
     socket.send(json!({"type": "follow", "reply_id": answer["reply_id"], "after": "rubbish"})).await;
-    assert_eq!(socket.next_of("error", STORED).await["code"], "invalid_last_event_id");
+    assert_eq!(socket.next_of("error", BACKGROUND_FRAMES).await["code"], "invalid_last_event_id");
     socket.is_idle().await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn too_many_messages_are_refused_with_the_time_to_wait(db: PgPool) {
+async fn rate_limited_message_gets_retry_after(db: PgPool) {
     let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("RATE_LIMIT_SESSION_PER_MINUTE", "2")]).await;
     let person = app.person().await;
     let session = app.session(&person).await;
     let mut socket = Socket::of(&app, &person).await;
-    let mut refused = None;
+    let mut rejected = None;
     for _ in 0..3 {
         socket.send(json!({"message": "more", "session_id": session})).await;
         loop {
@@ -318,15 +318,15 @@ async fn too_many_messages_are_refused_with_the_time_to_wait(db: PgPool) {
             match kind(&frame) {
                 "accepted" => break,
                 "error" => {
-                    refused = Some(frame);
+                    rejected = Some(frame);
                     break;
                 }
                 _ => {}
             }
         }
     }
-    let refused = refused.expect("a refusal");
-    assert_eq!((refused["status"].as_u64(), refused["code"].as_str()), (Some(429), Some("rate_limited")));
-    assert!(refused["retry_after"].as_u64().is_some_and(|seconds| seconds > 0), "{refused}");
+    let rejected = rejected.expect("a rejection");
+    assert_eq!((rejected["status"].as_u64(), rejected["code"].as_str()), (Some(429), Some("rate_limited")));
+    assert!(rejected["retry_after"].as_u64().is_some_and(|seconds| seconds > 0), "{rejected}");
     app.end().await;
 }
