@@ -119,7 +119,7 @@ impl TestApp {
         let router = bootstrap::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        lifecycle.service(http::serve::serve(
+        lifecycle.service(http::transport::serve::serve(
             listener,
             router,
             config.sockets.serving(),
