@@ -8,7 +8,7 @@ use aggregates::conversation::{
 };
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::ReplyText;
-use event_store::Metadata;
+use event_store::{CommandBatch, ExecuteError, Metadata};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,6 @@ use super::provider_choice::Attempt;
 use super::retry::{Failure, Requeue};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::tools::{BatchExtension, CallContext, ToolOutput};
-use event_store::{ExecuteError, Intent};
 
 impl ReplyHandler {
     /// Records an answer. An empty one is a failure.
@@ -202,9 +201,9 @@ impl ReplyHandler {
             occurred_at: Some(self.inner.clock.now()),
             app_version: crate::VERSION.to_owned(),
         };
-        let intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
-        let intent = extensions.iter().fold(intent, |intent, extend| extend(intent));
-        self.inner.executor.run(intent).await.map(drop)
+        let batch = CommandBatch::new(job.owner, metadata).command::<Conversation>(job.conversation, command);
+        let batch = extensions.iter().fold(batch, |batch, extend| extend(batch));
+        self.inner.executor.run(batch).await.map(drop)
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use aggregates::conversation::Brought;
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use chrono::{DateTime, Utc};
-use event_store::Intent;
+use event_store::CommandBatch;
 use serde_json::Value;
 
 use crate::ai::{Tool, ToolCall};
@@ -37,7 +37,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_CALL_ID: usize = 200;
 
 /// Extends the command batch that records an answer.
-pub type BatchExtension = Arc<dyn Fn(Intent) -> Intent + Send + Sync>;
+pub type BatchExtension = Arc<dyn Fn(CommandBatch) -> CommandBatch + Send + Sync>;
 
 /// The circumstances of a tool call.
 #[derive(Debug, Clone, Copy)]

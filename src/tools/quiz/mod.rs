@@ -139,7 +139,7 @@ impl ReplyTool for Quizzes {
         let quiz = new.quiz;
         CallOutcome::Produced(Box::new(ToolOutput {
             item: Brought::Quiz { item_id: context.item_id },
-            commands: Some(Arc::new(move |batch| batch.then::<Quiz>(quiz, command.clone()))),
+            commands: Some(Arc::new(move |batch| batch.command::<Quiz>(quiz, command.clone()))),
         }))
     }
 

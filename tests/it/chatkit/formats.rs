@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
-use verbatim::http::chatkit::wire::*;
+use verbatim::http::surfaces::chatkit::wire::*;
 use verbatim::tools::quiz::quiz_card;
 use verbatim::widgets::{IconName, WidgetUpdate};
 
