@@ -22,6 +22,7 @@ mod storage;
 mod tests;
 mod tools;
 mod traces;
+pub mod variables;
 mod web;
 
 use std::collections::BTreeMap;
