@@ -1,4 +1,4 @@
-//! Keys and sealing: what is sealed opens only where it belongs, and a key that is gone is not an error.
+//! Keys and encryption: a ciphertext decrypts only in its place, and a deleted key yields erased text, not an error.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::support::{Append, Log, MASTER, vault};
 
 const AUTHOR: Uuid = Uuid::from_u128(0xA);
 
-/// A sealing whose rows are stored, as after an append.
+/// Creates an encryption context and stores its key rows, as an append does.
 async fn stored(vault: &Vault, pool: &PgPool, stream: &str) -> Sealing {
     let sealing = vault.sealing(AUTHOR, "conversation", stream, None).await.unwrap();
     let append = Append { beside: sealing.minted.iter().map(KeyRow::to_json).collect(), ..Append::default() };
@@ -38,7 +38,7 @@ async fn opened(vault: &Vault, value: &Value, context: &str) -> Result<Value, Va
     Ok(value)
 }
 
-/// Any JSON, with personal values of any shape at any place.
+/// Generates any JSON with personal values anywhere.
 fn json_tree() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -58,7 +58,7 @@ fn json_tree() -> impl Strategy<Value = Value> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
+async fn encryption_round_trips_any_json(pool: PgPool) {
     let vault = vault(&pool, &MASTER);
     let sealing = stored(&vault, &pool, "s").await;
     let context = personal_context("conversation", "s", 1);
@@ -69,13 +69,13 @@ async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
         let hidden = sealed(&sealing, &tree, &context);
         assert!(!has_personal(&hidden), "{tree} became {hidden}");
         with_personal += i32::from(has_personal(&tree));
-        assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
+        assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), tree, "encrypted as {hidden}");
     }
-    assert!(with_personal > 40, "the trees are worth nothing: {with_personal}");
+    assert!(with_personal > 40, "too few trees with personal values: {with_personal}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
+async fn moved_or_changed_ciphertext_does_not_decrypt(pool: PgPool) {
     let vault = vault(&pool, &MASTER);
     let sealing = stored(&vault, &pool, "s").await;
     let context = personal_context("conversation", "s", 7);
@@ -88,7 +88,7 @@ async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
         let moved = opened(&vault, &hidden, &elsewhere).await;
         assert!(matches!(moved, Err(VaultError::Tampered)), "opened at {elsewhere}: {moved:?}");
     }
-    // Under another key of the same person.
+    // With another key of the same user.
     let other = stored(&vault, &pool, "t").await;
     let mut swapped = hidden.clone();
     swapped["text"]["key"] = json!(other.key_id);
@@ -105,7 +105,7 @@ async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
+async fn text_of_deleted_key_reads_as_erased(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let plain = json!({"text": {"$personal": "words"}, "count": 3});
     for table in ["data_keys", "user_keys"] {
@@ -115,7 +115,7 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
         sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
         let erased = json!({"text": {"$erased": true}, "count": 3});
         assert_eq!(opened(&vault(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
-        // A process that has the key in its memory reads on until it is told.
+        // A process with the key in memory can read until it forgets the key.
         assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(Uuid::from_u128(0xB));
         assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
@@ -126,7 +126,7 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
+async fn wrong_master_key_is_an_error_not_erased_text(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let mine = vault(&pool, &MASTER);
     let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
@@ -137,12 +137,12 @@ async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
+async fn new_key_is_not_reused_before_it_is_stored(pool: PgPool) {
     let vault = vault(&pool, &MASTER);
     let first = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
     let second = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
     assert_ne!(first.key_id, second.key_id);
-    assert_eq!((first.minted.len(), second.minted.len()), (2, 2), "a user's key and a data key each");
+    assert_eq!((first.minted.len(), second.minted.len()), (2, 2), "a user key and a data key each");
     let names = HashSet::from([first.key_id, second.key_id]);
     assert!(vault.keys(&names).await.unwrap().is_empty());
 
@@ -151,12 +151,12 @@ async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
         let again = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
         assert_eq!((again.key_id, again.minted.len()), (kept.key_id, 0));
         let other = vault.sealing(AUTHOR, "conversation", "t", None).await.unwrap();
-        assert_eq!(other.minted.len(), 1, "the user's key is there already");
+        assert_eq!(other.minted.len(), 1, "the user key already exists");
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
+async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let mine = vault(&pool, &MASTER);
     let first = mine.sealing(AUTHOR, "user", "u", None).await.unwrap();
     let second = mine.sealing(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
@@ -171,10 +171,10 @@ async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
+async fn reader_stops_exactly_at_undecryptable_event(pool: PgPool) {
     let log = Log::new(&pool);
     let good = log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
-    // The text of the second event, moved to a third one.
+    // The ciphertext of the second event, moved to a third one.
     let text: Value =
         sqlx::query_scalar("SELECT payload FROM events WHERE sequence = 2").fetch_one(&pool).await.unwrap();
     let mut moved = Append::pins(TALK.uuid(), 2, 1);
@@ -190,7 +190,7 @@ async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
         "{stopped:?}"
     );
 
-    // A database that is away is no fault of the event.
+    // An unreachable database is not blamed on the event.
     let away = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(vault(&away, &MASTER)));
     away.close().await;
