@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use verbatim::http::chatkit::wire::{schema, sse};
+use verbatim::http::surfaces::chatkit::wire::{schema, sse};
 
 use super::{formats, transcript};
 use crate::support::env_var;
@@ -104,7 +104,7 @@ fn variants<T: JsonSchema>() -> BTreeSet<String> {
 
 #[test]
 fn there_is_an_example_of_every_variant() {
-    use verbatim::http::chatkit::wire::{ChatKitRequest, ItemKind, ItemUpdate, StreamEvent};
+    use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, ItemKind, ItemUpdate, StreamEvent};
     let golden = golden_values();
     let types = |kind: &str| -> BTreeSet<String> {
         let of_kind = golden.iter().filter(|(of, _, _)| of == kind);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::chatkit::wire::{ChatKitRequest, IdKind};
+use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, IdKind};
 
 use super::examples::golden_values;
 use super::sequences::{ASK, furnished, question_of};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use verbatim::http::chatkit::wire::IdKind;
+use verbatim::http::surfaces::chatkit::wire::IdKind;
 
 use super::examples::{folder, read};
 use super::support::{Kit, Reading, request};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::frames::{ClientFrame, Sending};
+use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending};
 
 use super::client::{Socket, kind, text};
 use crate::support::app::TestApp;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::frames::ClientFrame;
+use verbatim::http::surfaces::websocket::frames::ClientFrame;
 
 use super::{SOON, coded, payloads};
 use crate::sockets::client::Socket;
