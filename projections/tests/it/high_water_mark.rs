@@ -101,7 +101,9 @@ async fn write(options: PgConnectOptions, mut random: StdRng, end: Instant) -> W
         let shape: u32 = random.random_range(0..100);
         if shape < 35 {
             // Like the program: one autocommitted statement.
-            written.acknowledged.extend(random_append(&mut random).run(&mut connection).await.unwrap().positions);
+            written
+                .acknowledged
+                .extend(random_append(&mut random).run(&mut connection).await.unwrap().positions);
             continue;
         }
         let mut transaction = Connection::begin(&mut connection).await.unwrap();

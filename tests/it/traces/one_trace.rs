@@ -101,7 +101,11 @@ fn check(answer: &Value, spans: &[CollectedSpan]) {
     let context = named(spans, "reply.context");
     assert_eq!(context.number("verbatim.context.turns"), 1);
     for inner in [context, call, named(spans, "reply.record")] {
-        assert!(attempt.begin <= inner.begin && inner.end <= attempt.end, "{} is not within the attempt", inner.name);
+        assert!(
+            attempt.begin <= inner.begin && inner.end <= attempt.end,
+            "{} is not within the attempt",
+            inner.name
+        );
     }
     assert!(context.end <= call.begin && call.end <= named(spans, "reply.record").begin);
 
@@ -161,7 +165,9 @@ async fn message_is_one_trace_that_the_provider_does_not_see() {
     assert!(named.iter().all(|(_, value)| value.is_some()), "{named:?}");
 
     // Log lines of the trace have the trace id at the top level.
-    let logged = within(STEP_TIMEOUT, async || world.installation.log_lines().iter().any(|line| line.contains(TRACE))).await;
+    let logged =
+        within(STEP_TIMEOUT, async || world.installation.log_lines().iter().any(|line| line.contains(TRACE)))
+            .await;
     assert!(logged, "{:#?}", world.installation.last_log_lines());
     for line in world.installation.log_lines().iter().filter(|line| line.contains(TRACE)) {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -247,7 +253,8 @@ async fn reply_resumed_after_restart_continues_its_trace() {
     world.provider.until(|log| log.requests.len() == 1).await;
     // Wait until the first process has exported its spans; the attempt's span dies with it.
     let there =
-        within(STEP_TIMEOUT, async || world.collector.of(TRACE).iter().any(|span| span.name == "append")).await;
+        within(STEP_TIMEOUT, async || world.collector.of(TRACE).iter().any(|span| span.name == "append"))
+            .await;
     assert!(there);
     node.kill();
     let (node, _, _) = world.installation.start(&world.http, STEP_TIMEOUT).await.unwrap();
@@ -277,8 +284,10 @@ async fn sampling_flag_is_honoured_and_invalid_traceparent_ignored() {
     assert_eq!(status, 200);
     let log = traceparents_in_log(&world.installation).await;
     let unrecorded = |value: &str| value.starts_with(&format!("00-{TRACE}-")) && value.ends_with("-00");
-    let ends =
-        log.iter().filter(|(_, value)| value.as_deref().is_some_and(unrecorded)).map(|(kind, _)| kind.as_str());
+    let ends = log
+        .iter()
+        .filter(|(_, value)| value.as_deref().is_some_and(unrecorded))
+        .map(|(kind, _)| kind.as_str());
     assert_eq!(
         ends.collect::<Vec<_>>(),
         ["conversation_started", "message_sent", "reply_requested", "reply_begun", "reply_completed"]
