@@ -100,8 +100,7 @@ struct Watch {
 /// - Time: `first_byte`, `idle` and `total` of [`Limits`] end the stream with [`ProviderError::Timeout`].
 /// - Size: text beyond `max_text_bytes` is cut at a character boundary and followed by [`ProviderError::TooLong`], so the
 ///   caller has exactly what fits.
-/// - Characters: C0 controls except `\
-`, `\\t`, `\\r`, and U+007F to U+009F are removed. (The database cannot store U+0000,
+/// - Characters: C0 controls except `\n`, `\t`, `\r`, and U+007F to U+009F are removed. (The database cannot store U+0000,
 ///   and the others only confuse terminals: U+009B alone begins an escape sequence.)
 /// - End: a stream that stops without [`StreamEvent::End`] ends with [`ProviderError::Cut`]. After an end or an error,
 ///   nothing more is passed on, and the provider's call is dropped at once. An end without text is passed on: the caller
