@@ -10,7 +10,7 @@ use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::message_limits::{accepted, end_both, send};
-use crate::security::smuggling::answered;
+use crate::security::smuggling::send_raw;
 use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
 
@@ -125,7 +125,7 @@ async fn route_spelling_does_not_evade_rate_limit(db: PgPool) {
                 "Host: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
             );
             let (statuses, answer) =
-                answered(&app, &format!("POST {start}\r\n{headers}Connection: close\r\n\r\n{body}")).await;
+                send_raw(&app, &format!("POST {start}\r\n{headers}Connection: close\r\n\r\n{body}")).await;
             assert_eq!(statuses.len(), 1, "{start}: {answer}");
             statuses.into_iter().next().unwrap()
         };
