@@ -1,6 +1,6 @@
-"""Runs a program that knows the service at one fixed address, and lets its requests go to where the service is in the test.
+"""Runs an unmodified program with a fixed server address, and redirects its requests to the server under test.
 
-The program itself is not touched: `elsewhere.py PROGRAM`.
+Usage: `redirect.py PROGRAM`.
 """
 
 import os
@@ -9,15 +9,15 @@ import sys
 
 import requests
 
-KNOWN = "http://127.0.0.1:8000"
-HERE = os.environ["CHAT_API"]
+FIXED = "http://127.0.0.1:8000"
+ACTUAL = os.environ["CHAT_API"]
 
 send = requests.Session.request
 
 
 def redirected(session, method, url, **more):
-    assert url.startswith(KNOWN), url
-    return send(session, method, HERE + url[len(KNOWN) :], **more)
+    assert url.startswith(FIXED), url
+    return send(session, method, ACTUAL + url[len(FIXED) :], **more)
 
 
 requests.Session.request = redirected
