@@ -142,7 +142,7 @@ impl RateLimits {
         })
     }
 
-    /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]), or of the person with that id.
+    /// Counts an attempt by `client` (an address or network, or a user id).
     ///
     /// # Errors
     /// `Throttled`; those of the database.

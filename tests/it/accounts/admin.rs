@@ -7,7 +7,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{grant, login, me, program_on_database_of, user_events};
 use crate::sockets::client::Socket;
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 /// Returns every restricted operation about this user, and whether auditors may use it.
@@ -34,21 +34,21 @@ async fn admin_and_audit_routes_require_their_roles(db: PgPool) {
     grant(&app, &auditor, "auditor").await;
     let events = app.events().await;
     for (call, _) in operations(&app, &about) {
-        call.send().await.refused(401, "invalid_token");
+        call.send().await.assert_error(401, "invalid_token");
     }
     for (call, _) in operations(&app, &about) {
-        call.by(&user).send().await.refused(403, "forbidden");
+        call.by(&user).send().await.assert_error(403, "forbidden");
     }
     for (call, for_auditors) in operations(&app, &about) {
         let answer = call.by(&auditor).send().await;
-        if for_auditors { drop(answer.is(200)) } else { answer.refused(403, "forbidden") }
+        if for_auditors { drop(answer.is(200)) } else { answer.assert_error(403, "forbidden") }
     }
     // The response does not reveal whether a user exists either.
     app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7)))
         .by(&user)
         .send()
         .await
-        .refused(403, "forbidden");
+        .assert_error(403, "forbidden");
     assert_eq!(app.events().await, events);
     me(&app, &about.access).await.is(200);
     app.end().await;
@@ -77,7 +77,7 @@ async fn role_change_takes_effect_at_once_on_every_node(db: PgPool) {
     );
     // The first administrator was appointed with the command.
     assert_eq!(user_events(&app, &first).await[0].1["by"], Value::Null);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -127,10 +127,10 @@ async fn users_are_listed_in_pages_and_shown(db: PgPool) {
         ("?limit=x", 422, "malformed_request"),
         ("?after=x", 422, "malformed_request"),
     ] {
-        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.refused(status, code);
+        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.assert_error(status, code);
     }
     for id in [Uuid::from_u128(7).to_string(), "x".to_owned()] {
-        app.get(&format!("/api/admin/users/{id}")).by(&admin).send().await.refused(404, "not_found");
+        app.get(&format!("/api/admin/users/{id}")).by(&admin).send().await.assert_error(404, "not_found");
     }
     app.end().await;
 }
@@ -144,17 +144,17 @@ async fn administrator_can_end_logins_and_close_accounts(db: PgPool) {
     let end = |id: Uuid| app.post(&format!("/api/admin/users/{id}/logins/end")).by(&admin).send();
     end(person.id).await.is(204);
     assert_eq!(socket.closed().await, 4401);
-    me(&app, &person.access).await.refused(401, "invalid_token");
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
     // Only the logins ended; the user can sign in again.
     login(&app, &person.email, PASSWORD).await.is(200);
-    end(Uuid::from_u128(7)).await.refused(404, "not_found");
+    end(Uuid::from_u128(7)).await.assert_error(404, "not_found");
 
     let close = |id: Uuid| app.post(&format!("/api/admin/users/{id}/deactivate")).by(&admin).send();
     assert!(close(person.id).await.is(204).position() > 0);
-    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     close(person.id).await.is(204);
-    close(Uuid::from_u128(7)).await.refused(404, "not_found");
-    role(&app, &admin, &person, "auditor").await.refused(404, "not_found");
+    close(Uuid::from_u128(7)).await.assert_error(404, "not_found");
+    role(&app, &admin, &person, "auditor").await.assert_error(404, "not_found");
     me(&app, &other.access).await.is(200);
     let actor: Vec<String> = sqlx::query_scalar(
         "SELECT metadata ->> 'actor' FROM events WHERE event_type = 'user_deactivated' AND aggregate_id = $1",
@@ -172,7 +172,7 @@ async fn last_administrator_cannot_lose_role(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (admin, other) = (app.person().await, app.person().await);
     grant(&app, &admin, "admin").await;
-    let assert_last_administrator = |answer: Answer| answer.refused(409, "last_administrator");
+    let assert_last_administrator = |answer: Answer| answer.assert_error(409, "last_administrator");
     assert_last_administrator(role(&app, &admin, &admin, "user").await);
     assert_last_administrator(role(&app, &admin, &admin, "auditor").await);
     assert_last_administrator(
@@ -187,16 +187,16 @@ async fn last_administrator_cannot_lose_role(db: PgPool) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("last administrator"), "{said}");
     // Another process appointed the administrator.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(me(&app, &admin.access).await.field("role"), "admin");
 
     role(&app, &admin, &other, "admin").await.is(200);
     role(&app, &admin, &admin, "user").await.is(200);
-    app.get("/api/admin/users").by(&admin).send().await.refused(403, "forbidden");
+    app.get("/api/admin/users").by(&admin).send().await.assert_error(403, "forbidden");
     // A former administrator may close the account.
     close().await.is(204);
     for wrong in ["root", "Admin", ""] {
-        role(&app, &other, &other, wrong).await.refused(400, "unknown_role");
+        role(&app, &other, &other, wrong).await.assert_error(400, "unknown_role");
     }
     app.end().await;
 }
@@ -223,7 +223,7 @@ async fn mutual_demotion_leaves_one_administrator(db: PgPool) {
             role(&app, &one, &two, "user").await.is(200);
         }
     }
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -245,7 +245,7 @@ async fn repeated_role_grant_writes_one_event(db: PgPool) {
     let first = give("auditor").await.is(200);
     let again = give("auditor").await.is(200);
     assert_eq!((first.value(), first.position()), (again.value(), again.position()));
-    give("admin").await.refused(422, "idempotency_key_reused");
+    give("admin").await.assert_error(422, "idempotency_key_reused");
     assert_eq!(user_events(&app, &person).await.len(), 1);
     app.end().await;
 }

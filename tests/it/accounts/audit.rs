@@ -68,7 +68,7 @@ async fn audit_log_is_paged_and_has_no_personal_text(db: PgPool) {
         ("?after=-1", 400, "out_of_range"),
         ("?after=x", 422, "malformed_request"),
     ] {
-        app.get(&format!("/api/audit/events{query}")).by(&auditor).send().await.refused(status, code);
+        app.get(&format!("/api/audit/events{query}")).by(&auditor).send().await.assert_error(status, code);
     }
     app.end().await;
 }

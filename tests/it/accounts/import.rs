@@ -68,7 +68,7 @@ async fn import_reports_every_line(db: PgPool) {
     }
     let answer = login(&app, "five@mail.example", "old password 5").await.is(200).value();
     assert_eq!(answer["user"]["role"], "user");
-    login(&app, "two@mail.example", PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, "two@mail.example", PASSWORD).await.assert_error(401, "invalid_credentials");
     // The weak hash was replaced by one of today's cost.
     let weak: i64 =
         sqlx::query_scalar("SELECT count(*) FROM credentials WHERE password_hash LIKE '%m=8192%'")
@@ -105,7 +105,7 @@ async fn imported_account_without_hash_sets_password_by_mail(db: PgPool) {
         "{said}"
     );
     for password in ["", "pbkdf2_sha256$870000$salt$aGFzaA==", PASSWORD] {
-        login(&app, "one@mail.example", password).await.refused(401, "invalid_credentials");
+        login(&app, "one@mail.example", password).await.assert_error(401, "invalid_credentials");
     }
     request_reset(&app, "one@mail.example").await;
     let token = server.wait_for_mail(&app, 1).await.token();

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{login, me};
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 const WRONG_PASSWORD: &str = "not the password 1";
@@ -21,7 +21,7 @@ async fn fail_sign_ins(app: &TestApp, identifier: &str, times: usize) -> Answer 
 
 #[track_caller]
 fn assert_locked(answer: &Answer, max_seconds: u64) {
-    answer.refused(429, "too_many_failures");
+    answer.assert_error(429, "too_many_failures");
     let wait: u64 = answer.header("retry-after").parse().unwrap();
     assert!((1..=max_seconds).contains(&wait), "{wait}");
 }
@@ -50,7 +50,7 @@ async fn ten_wrong_passwords_lock_every_sign_in_but_not_live_logins(db: PgPool) 
         let form = [("username", name.as_str()), ("password", WRONG_PASSWORD)];
         let path = if n % 2 == 0 { "/api/auth/login" } else { "/auth/signin" };
         let through = if n < 5 { &app } else { &node };
-        through.post(path).form(&form).send().await.refused(401, "invalid_credentials");
+        through.post(path).form(&form).send().await.assert_error(401, "invalid_credentials");
     }
     for through in [&app, &node] {
         for password in [PASSWORD, WRONG_PASSWORD, ""] {
@@ -67,7 +67,7 @@ async fn ten_wrong_passwords_lock_every_sign_in_but_not_live_logins(db: PgPool) 
     app.post("/api/auth/password").by(&person).json(&body).send().await.is(204);
     // The password change proved the owner's identity and unlocked the account.
     login(&app, &person.email, "battery staple 8").await.is(200);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -76,18 +76,18 @@ async fn ten_wrong_passwords_lock_every_sign_in_but_not_live_logins(db: PgPool) 
 async fn lockout_survives_restart_grows_and_expires(db: PgPool) {
     let before = TestApp::start(&db).await;
     let person = before.person().await;
-    fail_sign_ins(&before, &person.email, 10).await.refused(401, "invalid_credentials");
+    fail_sign_ins(&before, &person.email, 10).await.assert_error(401, "invalid_credentials");
     before.end().await;
     let app = TestApp::start(&db).await;
     assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
     advance_lockout_clock(&app, 61.0).await;
-    fail_sign_ins(&app, &person.email, 1).await.refused(401, "invalid_credentials");
+    fail_sign_ins(&app, &person.email, 1).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
     assert_locked(&answer, 120);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
     advance_lockout_clock(&app, 121.0).await;
     login(&app, &person.email, PASSWORD).await.is(200);
-    fail_sign_ins(&app, &person.email, 9).await.refused(401, "invalid_credentials");
+    fail_sign_ins(&app, &person.email, 9).await.assert_error(401, "invalid_credentials");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
@@ -103,7 +103,7 @@ async fn unknown_accounts_are_locked_like_existing_ones(db: PgPool) {
         let wrong = fail_sign_ins(&app, identifier, 10).await;
         let locked = login(&app, identifier, PASSWORD).await;
         assert_locked(&locked, 60);
-        answers.push((wrong.status, wrong.but_for_its_id(), locked.status, locked.but_for_its_id()));
+        answers.push((wrong.status, wrong.without_request_id(), locked.status, locked.without_request_id()));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
     // No username and no email is stored.
@@ -138,14 +138,14 @@ async fn only_ten_of_200_concurrent_guesses_are_checked(db: PgPool) {
                 401 => checked += 1,
                 429 => assert_locked(&answer, 60),
                 // The machine is busy with other tests.
-                503 => answer.refused(503, "busy"),
+                503 => answer.assert_error(503, "busy"),
                 other => panic!("{other}: {}", answer.text),
             }
         }
     }
     assert_eq!(checked, 10);
     assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -174,7 +174,7 @@ async fn reauthentication_failures_are_counted_separately(db: PgPool) {
                 app.post("/api/users/me/deactivate").by(&person).json(&body).send().await
             }
         };
-        answer.refused(403, "wrong_password");
+        answer.assert_error(403, "wrong_password");
     }
     assert_locked(&change(PASSWORD).await, 60);
     // Sign-in is not affected.
@@ -189,7 +189,7 @@ async fn lockout_limits_are_configurable(db: PgPool) {
     let variables = [("LOCKOUT_FAILURES", "3"), ("LOCKOUT_SECONDS", "600"), ("LOCKOUT_MAX_SECONDS", "700")];
     let app = TestApp::with(&db, &variables).await;
     let person: Person = app.person().await;
-    fail_sign_ins(&app, &person.email, 3).await.refused(401, "invalid_credentials");
+    fail_sign_ins(&app, &person.email, 3).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
     assert_locked(&answer, 600);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 500);
@@ -209,7 +209,7 @@ async fn closed_account_rejects_correct_password_and_locks(db: PgPool) {
     let body = json!({"password": PASSWORD});
     app.post("/api/users/me/deactivate").by(&person).json(&body).send().await.is(204);
     for _ in 0..10 {
-        login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+        login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     }
     assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
     app.end().await;

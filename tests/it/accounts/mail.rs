@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::mail_server::MailServer;
-use crate::support::app::{PASSWORD, PATIENCE, TestApp};
+use crate::support::app::{PASSWORD, TestApp, WAIT_TIMEOUT};
 
 /// Starts an app that sends mail through this server.
 pub(super) async fn with_mail(db: &PgPool, server: &MailServer, more: &[(&str, &str)]) -> TestApp {
@@ -20,7 +20,7 @@ pub(super) async fn request_reset(app: &TestApp, email: &str) {
 
 /// Waits until the outbox is empty.
 pub(super) async fn wait_for_empty_outbox(app: &TestApp) {
-    app.until("the outbox is empty", async || outbox_len(app).await == 0).await;
+    app.wait_until("the outbox is empty", async || outbox_len(app).await == 0).await;
 }
 
 async fn outbox_len(app: &TestApp) -> i64 {
@@ -84,9 +84,9 @@ async fn mail_is_sent_over_tls_with_auth_to_trusted_server(db: PgPool) {
         // A server with an untrusted certificate receives nothing.
         let app = TestApp::with(&db, &[variables[0], variables[2]]).await;
         request_reset(&app, &person.email).await;
-        app.until("delivery was attempted", async || attempts(&app).await == Some((1, true))).await;
+        app.wait_until("delivery was attempted", async || attempts(&app).await == Some((1, true))).await;
         assert_eq!(server.attempts(), 1, "{tls}");
-        app.stop(PATIENCE).await;
+        app.stop(WAIT_TIMEOUT).await;
         sqlx::query("DELETE FROM mails").execute(&db).await.unwrap();
     }
 }
@@ -102,7 +102,7 @@ async fn smtp_auth_failure_loses_no_mail(db: PgPool) {
     let app = start("chat:wrong@").await;
     let person = app.person().await;
     request_reset(&app, &person.email).await;
-    app.until("the mail was deferred", async || attempts(&app).await == Some((1, true))).await;
+    app.wait_until("the mail was deferred", async || attempts(&app).await == Some((1, true))).await;
     app.end().await;
     let app = start("chat:right@").await;
     make_due(&app).await;
@@ -131,7 +131,7 @@ async fn missing_smtp_capability_loses_no_mail(db: PgPool) {
         let app = start(&server).await;
         let person = app.person().await;
         request_reset(&app, &person.email).await;
-        app.until("the mail was deferred", async || attempts(&app).await == Some((1, true))).await;
+        app.wait_until("the mail was deferred", async || attempts(&app).await == Some((1, true))).await;
         assert_eq!(server.attempts(), 0, "{lacking}");
         app.end().await;
         let server = MailServer::with(full.clone()).await;
@@ -153,7 +153,7 @@ async fn deferred_mail_is_retried_and_rejected_mail_is_dropped(db: PgPool) {
     let person = app.person().await;
     request_reset(&app, &person.email).await;
     for attempt in 1..=2 {
-        app.until("the mail was deferred", async || attempts(&app).await == Some((attempt, true))).await;
+        app.wait_until("the mail was deferred", async || attempts(&app).await == Some((attempt, true))).await;
         assert_eq!(server.attempts(), usize::try_from(attempt).unwrap());
         make_due(&app).await;
     }
@@ -161,7 +161,7 @@ async fn deferred_mail_is_retried_and_rejected_mail_is_dropped(db: PgPool) {
     wait_for_empty_outbox(&app).await;
 
     request_reset(&app, &person.email).await;
-    app.until("the server rejected the mail", async || server.attempts() == 4).await;
+    app.wait_until("the server rejected the mail", async || server.attempts() == 4).await;
     wait_for_empty_outbox(&app).await;
     assert_eq!(server.mails().len(), 1);
     app.end().await;
@@ -178,7 +178,7 @@ async fn outbox_mail_is_sent_by_next_process(db: PgPool) {
     let row: String =
         sqlx::query_scalar("SELECT to_json(m)::text FROM mails m").fetch_one(&db).await.unwrap();
     assert!(!row.contains("person") && !row.contains("vpr_") && !row.contains("mail.example"), "{row}");
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
     assert_eq!(server.attempts(), 0);
     // As if the first sender had died while holding the mail.
     sqlx::query("SELECT mails_take(10, '2 seconds')").execute(&db).await.unwrap();
@@ -208,8 +208,8 @@ async fn concurrent_senders_send_each_mail_once(db: PgPool) {
     to.sort();
     expected.sort();
     assert_eq!(to, expected);
-    three.stop(PATIENCE).await;
-    two.stop(PATIENCE).await;
+    three.stop(WAIT_TIMEOUT).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -244,7 +244,7 @@ async fn change_notices_go_to_previous_address(db: PgPool) {
     }
     // A rejected change sends no notice.
     let body = json!({"email": "third@mail.example", "password": "not the password 1"});
-    app.put("/api/users/me/email").by(&person).json(&body).send().await.refused(403, "wrong_password");
+    app.put("/api/users/me/email").by(&person).json(&body).send().await.assert_error(403, "wrong_password");
     assert_eq!(outbox_len(&app).await, 0);
     app.end().await;
 }
@@ -258,7 +258,7 @@ async fn unrenderable_mail_is_deferred_without_counting_attempt(db: PgPool) {
     sqlx::query("ALTER TABLE password_resets RENAME TO gone").execute(&db).await.unwrap();
     request_reset(&app, &person.email).await;
     for _ in 0..2 {
-        app.until("the mail is deferred", async || {
+        app.wait_until("the mail is deferred", async || {
             sqlx::query_scalar("SELECT attempts = 0 AND not_before > clock_timestamp() FROM mails")
                 .fetch_one(&app.db)
                 .await
@@ -268,7 +268,7 @@ async fn unrenderable_mail_is_deferred_without_counting_attempt(db: PgPool) {
         make_due(&app).await;
     }
     sqlx::query("ALTER TABLE gone RENAME TO password_resets").execute(&db).await.unwrap();
-    app.until("the mail is sent", async || {
+    app.wait_until("the mail is sent", async || {
         make_due(&app).await;
         server.mails().len() == 1
     })

@@ -8,7 +8,7 @@ use super::mail::{request_reset, wait_for_empty_outbox, with_mail};
 use super::mail_server::MailServer;
 use super::{login, me, program_on_database_of, user_event_types};
 use crate::sockets::client::Socket;
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 const NEW_PASSWORD: &str = "battery staple 8";
@@ -41,20 +41,22 @@ async fn reset_token_works_once_and_ends_all_logins(db: PgPool) {
     let answer = reset(&app, &token, NEW_PASSWORD).send().await.is(204);
     assert!(answer.position() > 0);
     assert_eq!(user_event_types(&app, &person).await, ["password_changed"]);
-    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     login(&app, &person.email, NEW_PASSWORD).await.is(200);
     assert_eq!(socket.closed().await, 4401);
-    me(&app, &person.access).await.refused(401, "invalid_token");
-    app.until("the other node rejects the token", async || me(&node, &person.access).await.status == 401)
-        .await;
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
+    app.wait_until("the other node rejects the token", async || {
+        me(&node, &person.access).await.status == 401
+    })
+    .await;
     let body = json!({"refresh_token": person.refresh});
-    app.post("/api/auth/refresh").json(&body).send().await.refused(401, "invalid_token");
+    app.post("/api/auth/refresh").json(&body).send().await.assert_error(401, "invalid_token");
 
-    reset(&app, &token, "another horse 9").send().await.refused(401, "invalid_token");
+    reset(&app, &token, "another horse 9").send().await.assert_error(401, "invalid_token");
     // The owner gets a notice.
     let mail = server.wait_for_mail(&app, 2).await;
     assert_eq!((mail.to(), mail.header("subject")), (person.email.as_str(), "Your password was changed"));
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -85,7 +87,7 @@ async fn reset_request_reveals_nothing(db: PgPool) {
         .json(&json!({"email": "nowhere"}))
         .send()
         .await
-        .refused(400, "invalid_value");
+        .assert_error(400, "invalid_value");
     // One row of the same shape for each requested address.
     let rows: Vec<(String, bool, bool)> =
         sqlx::query_as("SELECT kind, user_id IS NULL, claim LIKE 'email:%' FROM mails")
@@ -113,14 +115,14 @@ async fn invalid_reset_tokens_are_rejected(db: PgPool) {
     for wrong in
         ["", "x", "vpr_", &made_up, &token[..46], &format!("{token} "), &person.refresh, &person.access]
     {
-        reset(&app, wrong, NEW_PASSWORD).send().await.refused(401, "invalid_token");
+        reset(&app, wrong, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
     }
     // An invalid password does not use up the token.
     for password in ["short1", "12345678", "Password1", &person.email] {
-        reset(&app, &token, password).send().await.refused(400, "invalid_password");
+        reset(&app, &token, password).send().await.assert_error(400, "invalid_password");
     }
     sqlx::query("UPDATE password_resets SET ends_at = clock_timestamp()").execute(&db).await.unwrap();
-    reset(&app, &token, NEW_PASSWORD).send().await.refused(401, "invalid_token");
+    reset(&app, &token, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
@@ -154,7 +156,11 @@ async fn keyed_reset_runs_once(db: PgPool) {
     let first = reset(&app, &token, NEW_PASSWORD).key("reset-1").send().await.is(204);
     let again = reset(&app, &token, NEW_PASSWORD).key("reset-1").send().await.is(204);
     assert_eq!(first.position(), again.position());
-    reset(&app, &token, "another horse 9").key("reset-1").send().await.refused(422, "idempotency_key_reused");
+    reset(&app, &token, "another horse 9")
+        .key("reset-1")
+        .send()
+        .await
+        .assert_error(422, "idempotency_key_reused");
     assert_eq!(user_event_types(&app, &person).await, ["password_changed"]);
     wait_for_empty_outbox(&app).await;
     app.end().await;
@@ -178,7 +184,7 @@ async fn account_change_invalidates_reset_tokens(db: PgPool) {
             _ => app.post("/api/users/me/deactivate").json(&json!({"password": PASSWORD})),
         };
         assert!(call.by(&person).send().await.status < 300, "{how}");
-        reset(&app, &token, NEW_PASSWORD).send().await.refused(401, "invalid_token");
+        reset(&app, &token, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
         wait_for_empty_outbox(&app).await;
     }
     app.end().await;
@@ -192,9 +198,9 @@ async fn reset_unlocks_account_locked_by_stranger(db: PgPool) {
     let person = app.person().await;
     for identifier in [&person.email, &person.username] {
         for _ in 0..10 {
-            login(&app, identifier, "not the password 1").await.refused(401, "invalid_credentials");
+            login(&app, identifier, "not the password 1").await.assert_error(401, "invalid_credentials");
         }
-        login(&app, identifier, PASSWORD).await.refused(429, "too_many_failures");
+        login(&app, identifier, PASSWORD).await.assert_error(429, "too_many_failures");
     }
     let token = mailed_token(&app, &server, &person).await;
     reset(&app, &token, NEW_PASSWORD).send().await.is(204);
@@ -337,8 +343,8 @@ async fn reset_page_shares_rate_limit_of_reset_route(db: PgPool) {
         send().await.is(401);
         app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     }
-    send().await.refused(429, "too_many_attempts");
-    reset(&app, &token, NEW_PASSWORD).send().await.refused(429, "too_many_attempts");
+    send().await.assert_error(429, "too_many_attempts");
+    reset(&app, &token, NEW_PASSWORD).send().await.assert_error(429, "too_many_attempts");
     app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     app.end().await;
 }

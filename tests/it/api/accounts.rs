@@ -136,7 +136,7 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
         let mut body = good.clone();
         body[field] = value;
         let answer = register(&app, &body).await;
-        answer.refused(400, code);
+        answer.assert_error(400, code);
     }
     assert_eq!(app.events().await, 0);
     let mut edge = good.clone();
@@ -144,7 +144,7 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
     register(&app, &edge).await.is(201);
     login(&app, "ada", &long(128)).await.is(200);
     // No truncation: the last character matters.
-    login(&app, "ada", &format!("{}x", long(127))).await.refused(401, "invalid_credentials");
+    login(&app, "ada", &format!("{}x", long(127))).await.assert_error(401, "invalid_credentials");
     app.end().await;
 }
 
@@ -157,11 +157,11 @@ async fn taken_email_or_username_conflicts_in_every_spelling(db: PgPool) {
     for email in ["straße@mail.example", "STRAßE@MAIL.EXAMPLE", "ｓtraße@mail.example", "straẞe@Mail.Example"]
     {
         let body = json!({"email": email, "username": "somebody", "password": PASSWORD});
-        register(&app, &body).await.refused(409, "email_taken");
+        register(&app, &body).await.assert_error(409, "email_taken");
     }
     for username in ["Éva", "éva", "E\u{301}VA", "ｅ\u{301}va"] {
         let body = json!({"email": "other@mail.example", "username": username, "password": PASSWORD});
-        register(&app, &body).await.refused(409, "username_taken");
+        register(&app, &body).await.assert_error(409, "username_taken");
     }
     assert_eq!(app.events().await, events);
     // The rejected registration did not claim the username that was free.
@@ -186,10 +186,10 @@ async fn concurrent_registrations_of_one_email_create_one_account(db: PgPool) {
     for answer in answers.iter().filter(|answer| answer.status != 201) {
         // On a busy machine hashing twenty passwords can outlast the wait for a hashing slot.
         if answer.status == 503 {
-            answer.refused(503, "busy");
+            answer.assert_error(503, "busy");
             assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
         } else {
-            answer.refused(409, "email_taken");
+            answer.assert_error(409, "email_taken");
         }
     }
     let registered: i64 =
@@ -208,7 +208,7 @@ async fn unknown_user_and_wrong_password_get_equal_responses(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person: Person = app.person().await;
     let wrong = login(&app, &person.email, "another password 1").await;
-    wrong.refused(401, "invalid_credentials");
+    wrong.assert_error(401, "invalid_credentials");
     let others = [
         login(&app, &person.username, "another password 1").await,
         login(&app, "nobody@mail.example", PASSWORD).await,
@@ -219,11 +219,11 @@ async fn unknown_user_and_wrong_password_get_equal_responses(db: PgPool) {
     ];
     for other in others {
         assert_eq!(other.status, 401);
-        assert_eq!(other.but_for_its_id(), wrong.but_for_its_id());
+        assert_eq!(other.without_request_id(), wrong.without_request_id());
         assert_eq!(other.header("www-authenticate"), "Bearer");
     }
     for no_identifier in ["ada@", "@", "a b", "x", "ada@mail", ""] {
-        login(&app, no_identifier, PASSWORD).await.refused(400, "invalid_value");
+        login(&app, no_identifier, PASSWORD).await.assert_error(400, "invalid_value");
     }
     app.end().await;
 }
@@ -241,10 +241,10 @@ async fn oversized_password_is_rejected_before_hashing(db: PgPool) {
         ("/api/auth/password/reset", json!({"token": "vpr_", "password": password})),
     ];
     for (path, body) in bodies {
-        app.post(path).json(&body).send().await.refused(413, "body_too_large");
+        app.post(path).json(&body).send().await.assert_error(413, "body_too_large");
     }
     // One that fits into a body but is longer than a password may be is not hashed either.
     let body = json!({"email": "new@mail.example", "password": "a1".repeat(100_000)});
-    app.post("/api/auth/register").json(&body).send().await.refused(400, "invalid_password");
+    app.post("/api/auth/register").json(&body).send().await.assert_error(400, "invalid_password");
     app.end().await;
 }

@@ -28,14 +28,14 @@ async fn pending_reply_blocks_branch_switch_and_regenerate_cancels_it(db: PgPool
     cancel(&first).await;
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
     let activate = format!("/api/history/{session}/branches/0/activate");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
     // Regenerate and edit do not wait for pending replies.
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     let ended =
         app.get(&format!("/api/replies/{}", text(&again, "reply_id"))).by(&person).send().await.is(200);
     assert_eq!(ended.value()["status"], "cancelled");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
     cancel(&edited).await;
     app.post(&activate).by(&person).send().await.is(200);
     app.end().await;
@@ -93,7 +93,7 @@ async fn invalid_branch_commands_are_rejected_without_events(db: PgPool) {
     talk.edit(&said[1]["user_message_id"], "zwei").await;
     let (one, two) =
         (said[0]["user_message_id"].as_str().unwrap(), said[1]["user_message_id"].as_str().unwrap());
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let before = app.events().await;
     let unknown = "01960000-0000-7000-8000-000000000001";
     let session = &talk.session;
@@ -134,12 +134,12 @@ async fn invalid_branch_commands_are_rejected_without_events(db: PgPool) {
     }
     let answer = said[0]["message_id"].as_str().unwrap();
     let of_answer = app.post(&talk.path(&format!("/messages/{answer}/edit"))).by(&person).json(&text);
-    of_answer.send().await.refused(400, "not_a_message");
-    app.get(&talk.path("?branch=2")).by(&person).send().await.refused(404, "not_found");
+    of_answer.send().await.assert_error(400, "not_a_message");
+    app.get(&talk.path("?branch=2")).by(&person).send().await.assert_error(404, "not_found");
     app.get(&talk.path("?branch=x")).by(&person).send().await.is(422);
     // For another user the conversation does not exist.
     for path in ["/branches".to_owned(), "?branch=1".to_owned(), "?branch=0".to_owned()] {
-        app.get(&talk.path(&path)).by(&other).send().await.refused(404, "not_found");
+        app.get(&talk.path(&path)).by(&other).send().await.assert_error(404, "not_found");
     }
     for path in [
         format!("/messages/{one}/regenerate"),
@@ -148,7 +148,7 @@ async fn invalid_branch_commands_are_rejected_without_events(db: PgPool) {
         "/branches/0/activate".to_owned(),
         "/branches/7/activate".to_owned(),
     ] {
-        app.post(&talk.path(&path)).by(&other).json(&text).send().await.refused(404, "not_found");
+        app.post(&talk.path(&path)).by(&other).json(&text).send().await.assert_error(404, "not_found");
         app.post(&talk.path(&path)).json(&text).send().await.is(401);
     }
     assert_eq!(app.events().await, before);
@@ -169,7 +169,7 @@ async fn keyed_branch_commands_run_once_and_are_readable(db: PgPool) {
     let second = app.post(&path).by(&person).key("again").send().await.is(200).value();
     assert_eq!(first, second);
     let other = app.post(&path).by(&person).key("again").json(&json!({"model": null})).send().await;
-    other.refused(422, "idempotency_key_reused");
+    other.assert_error(422, "idempotency_key_reused");
     let activate = talk.path("/branches/0/activate");
     let there = app.post(&activate).by(&person).key("go").send().await.is(200);
     let position = there.position().to_string();
@@ -211,7 +211,7 @@ async fn branch_switch_is_rate_limited_and_repetition_is_free(db: PgPool) {
     activate(1, "k4").await.is(200); // 6
     for _ in 0..2 {
         let refused = activate(0, "k5").await;
-        refused.refused(429, "rate_limited");
+        refused.assert_error(429, "rate_limited");
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
     }
     activate(0, "k1").await.is(200);

@@ -55,10 +55,10 @@ async fn refresh_token_reuse_ends_login_and_access_tokens(db: PgPool) {
     let first = refresh(&app, &person.refresh).await.is(200).value();
     let second = refresh(&app, &text(&first, "refresh_token")).await.is(200).value();
     // Reuse of the token from two refreshes ago.
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
-    refresh(&app, &text(&second, "refresh_token")).await.refused(401, "invalid_token");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&second, "refresh_token")).await.assert_error(401, "invalid_token");
     for access in [person.access.clone(), text(&first, "access_token"), text(&second, "access_token")] {
-        me(&app, &access).await.refused(401, "invalid_token");
+        me(&app, &access).await.assert_error(401, "invalid_token");
     }
     // Another login of the same user is not affected.
     me(&app, &text(&other, "access_token")).await.is(200);
@@ -74,8 +74,8 @@ async fn refresh_can_be_repeated_until_successor_is_used(db: PgPool) {
     let again = refresh(&app, &person.refresh).await.is(200).value();
     assert_ne!(lost["refresh_token"], again["refresh_token"]);
     // The lost token is dead; presenting it reveals a copy and ends the login.
-    refresh(&app, &text(&lost, "refresh_token")).await.refused(401, "invalid_token");
-    refresh(&app, &text(&again, "refresh_token")).await.refused(401, "invalid_token");
+    refresh(&app, &text(&lost, "refresh_token")).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&again, "refresh_token")).await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -106,7 +106,7 @@ async fn malformed_refresh_token_is_rejected_like_unknown_one(db: PgPool) {
     for token in
         ["", "vrt_", "x", &made_up, &person.access, &person.refresh[..46], &format!("{} ", person.refresh)]
     {
-        refresh(&app, token).await.refused(401, "invalid_token");
+        refresh(&app, token).await.assert_error(401, "invalid_token");
     }
     refresh(&app, &person.refresh).await.is(200);
     app.end().await;
@@ -118,9 +118,9 @@ async fn sign_out_ends_only_its_login(db: PgPool) {
     let person = app.person().await;
     let other = login(&app, &person, PASSWORD).await.is(200).value();
     app.post("/api/auth/logout").by(&person).send().await.is(204);
-    me(&app, &person.access).await.refused(401, "invalid_token");
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
-    app.post("/api/auth/logout").by(&person).send().await.refused(401, "invalid_token");
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
+    app.post("/api/auth/logout").by(&person).send().await.assert_error(401, "invalid_token");
     me(&app, &text(&other, "access_token")).await.is(200);
     app.end().await;
 }
@@ -134,17 +134,17 @@ async fn password_change_ends_all_other_logins(db: PgPool) {
         let body = json!({"current_password": old, "new_password": new});
         app.post("/api/auth/password").by(&person).json(&body).send()
     };
-    change("not the password 1", NEW_PASSWORD).await.refused(403, "wrong_password");
-    change(PASSWORD, "short1").await.refused(400, "invalid_password");
-    change(PASSWORD, &person.email).await.refused(400, "invalid_password");
+    change("not the password 1", NEW_PASSWORD).await.assert_error(403, "wrong_password");
+    change(PASSWORD, "short1").await.assert_error(400, "invalid_password");
+    change(PASSWORD, &person.email).await.assert_error(400, "invalid_password");
     me(&app, &text(&other, "access_token")).await.is(200);
 
     assert!(change(PASSWORD, NEW_PASSWORD).await.is(204).position() > 0);
     me(&app, &person.access).await.is(200);
     refresh(&app, &person.refresh).await.is(200);
-    me(&app, &text(&other, "access_token")).await.refused(401, "invalid_token");
-    refresh(&app, &text(&other, "refresh_token")).await.refused(401, "invalid_token");
-    login(&app, &person, PASSWORD).await.refused(401, "invalid_credentials");
+    me(&app, &text(&other, "access_token")).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&other, "refresh_token")).await.assert_error(401, "invalid_token");
+    login(&app, &person, PASSWORD).await.assert_error(401, "invalid_credentials");
     login(&app, &person, NEW_PASSWORD).await.is(200);
     app.end().await;
 }
@@ -159,7 +159,7 @@ async fn closed_account_is_rejected_everywhere(db: PgPool) {
     let close = |password: &str| {
         app.post("/api/users/me/deactivate").by(&person).json(&json!({"password": password})).send()
     };
-    close("not the password 1").await.refused(403, "wrong_password");
+    close("not the password 1").await.assert_error(403, "wrong_password");
     close(PASSWORD).await.is(204);
 
     for access in [person.access.as_str(), other["access_token"].as_str().unwrap()] {
@@ -181,14 +181,14 @@ async fn closed_account_is_rejected_everywhere(db: PgPool) {
             app.post("/api/auth/logout"),
         ];
         for call in calls {
-            call.bearer(access).send().await.refused(401, "invalid_token");
+            call.bearer(access).send().await.assert_error(401, "invalid_token");
         }
     }
-    login(&app, &person, PASSWORD).await.refused(401, "invalid_credentials");
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
+    login(&app, &person, PASSWORD).await.assert_error(401, "invalid_credentials");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
     // The email stays taken.
     let body = json!({"email": person.email, "password": PASSWORD});
-    app.post("/api/auth/register").json(&body).send().await.refused(409, "email_taken");
+    app.post("/api/auth/register").json(&body).send().await.assert_error(409, "email_taken");
     app.end().await;
 }
 
@@ -209,12 +209,12 @@ async fn refreshes_are_rate_limited_per_account(db: PgPool) {
         tokens.push(text(&fresh, "refresh_token"));
     }
     let refused = from(3, &tokens[3]).await;
-    refused.refused(429, "too_many_attempts");
+    refused.assert_error(429, "too_many_attempts");
     assert_eq!(refused.header("ratelimit-policy"), "\"account\";q=3;w=60");
     // The previous token could still be exchanged, and counts too.
-    from(4, &tokens[2]).await.refused(429, "too_many_attempts");
+    from(4, &tokens[2]).await.assert_error(429, "too_many_attempts");
     from(5, &other.refresh).await.is(200);
-    from(6, &tokens[0]).await.refused(401, "invalid_token");
+    from(6, &tokens[0]).await.assert_error(401, "invalid_token");
     assert_eq!(from(7, &tokens[3]).await.status, 401, "reuse has ended the login");
     app.end().await;
 }

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 /// Requests return without waiting for the reply.
@@ -39,14 +39,14 @@ pub(super) async fn quota_row(app: &TestApp, person: &Person) -> (i64, i64, Valu
 /// Ends `two` and then `one` once neither has work in progress: a node that ends checks that no database session is left in a
 /// transaction.
 pub(super) async fn end_both(two: TestApp, one: TestApp) {
-    one.until("all replies have ended", async || {
+    one.wait_until("all replies have ended", async || {
         let pending: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(&one.db).await.unwrap();
         pending == 0
     })
     .await;
-    one.caught_up().await;
-    two.stop(PATIENCE).await;
+    one.wait_for_projections().await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -67,7 +67,7 @@ async fn nodes_share_one_rate_limit(db: PgPool) {
     let kept = answers.iter().filter(|answer| is_accepted(answer)).count();
     assert_eq!(kept, 15, "exactly the channel's limit, despite concurrency");
     for refused in answers.iter().filter(|answer| !is_accepted(answer)) {
-        refused.refused(429, "rate_limited");
+        refused.assert_error(429, "rate_limited");
         let seconds: u64 = refused.header("retry-after").parse().unwrap();
         assert!((1..=64).contains(&seconds), "{seconds}");
         assert!(
@@ -130,9 +130,9 @@ async fn repetition_is_free_and_never_rate_limited(db: PgPool) {
         assert_eq!(accepted(&keyed("one").await)["message_id"], first["message_id"]);
     }
     accepted(&keyed("two").await);
-    keyed("three").await.refused(429, "rate_limited");
+    keyed("three").await.assert_error(429, "rate_limited");
     // Rejected by the database and then from the node's rejection cache; the earlier key still returns its result.
-    keyed("three").await.refused(429, "rate_limited");
+    keyed("three").await.assert_error(429, "rate_limited");
     assert_eq!(accepted(&keyed("one").await)["message_id"], first["message_id"]);
     app.end().await;
 }
@@ -150,6 +150,6 @@ async fn rejected_command_costs_nothing(db: PgPool) {
     }
     accepted(&send(&app, &person, None).await);
     accepted(&send(&app, &person, None).await);
-    send(&app, &person, None).await.refused(429, "rate_limited");
+    send(&app, &person, None).await.assert_error(429, "rate_limited");
     app.end().await;
 }

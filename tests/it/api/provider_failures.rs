@@ -47,7 +47,7 @@ async fn assert_reply_fails(
     let app = TestApp::with(db, settings).await;
     let person = app.person().await;
     let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
-    answer.refused(500, "reply_failed");
+    answer.assert_error(500, "reply_failed");
     assert!(answer.value()["detail"].as_str().unwrap().contains(reason), "{}", answer.text);
 
     let page = newest(&app, &person).await;
@@ -207,7 +207,7 @@ async fn failed_reply_unblocks_next_message(db: PgPool) {
         .json(&json!({"message": "One"}))
         .send()
         .await
-        .refused(500, "reply_failed");
+        .assert_error(500, "reply_failed");
     let session = newest(&app, &person).await["session_id"].clone();
     app.end().await;
     let healthy = TestApp::start(&db).await;
@@ -252,8 +252,9 @@ async fn sweeper_fails_expired_reply_once(db: PgPool) {
     // Two nodes sweep; the reply ends once.
     let other = TestApp::start(&db).await;
     let path = format!("/api/replies/{reply}");
-    app.until("the sweeper has ended the reply", async || app.reply_events(&reply).await.len() > 1).await;
-    app.caught_up().await;
+    app.wait_until("the sweeper has ended the reply", async || app.reply_events(&reply).await.len() > 1)
+        .await;
+    app.wait_for_projections().await;
     let provenance = app.get(&path).by(&person).send().await.is(200).value();
     assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("failed"), &json!("deadline")));
     assert_eq!(app.reply_events(&reply).await, ["reply_requested", "reply_failed"]);

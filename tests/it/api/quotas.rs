@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::message_limits::{NO_REPLY_WAIT, accepted, end_both, is_accepted, quota_row, send};
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn daily_message_quota_is_enforced(db: PgPool) {
@@ -20,7 +20,7 @@ async fn daily_message_quota_is_enforced(db: PgPool) {
     }
     let events = app.events().await;
     let refused = send(&app, &person, None).await;
-    refused.refused(429, "quota_exceeded");
+    refused.assert_error(429, "quota_exceeded");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=86_400).contains(&seconds), "until midnight: {seconds}");
     assert_eq!(app.events().await, events);
@@ -53,19 +53,19 @@ async fn quota_rejection_writes_nothing_and_spares_repetitions(db: PgPool) {
     sqlx::query("UPDATE allowances SET messages = 2").execute(&db).await.unwrap();
     let third = TestApp::with(&db, &quota).await;
     let first = accepted(&keyed(&third, "one").await);
-    one.until("all replies have ended", async || quota_row(&one, &person).await.2 == json!({})).await;
+    one.wait_until("all replies have ended", async || quota_row(&one, &person).await.2 == json!({})).await;
     let before = last_drawn_position(&db).await;
     for app in [&one, &two, &third] {
         for answer in join_all((0..10).map(|_| send(app, &person, None))).await {
-            answer.refused(429, "quota_exceeded");
+            answer.assert_error(429, "quota_exceeded");
         }
-        keyed(app, "another").await.refused(429, "quota_exceeded");
+        keyed(app, "another").await.assert_error(429, "quota_exceeded");
         assert_eq!(accepted(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
     }
     assert_eq!(last_drawn_position(&db).await, before, "no rejection drew a position");
     assert_eq!(quota_row(&one, &person).await.0, 3);
-    one.caught_up().await;
-    third.stop(PATIENCE).await;
+    one.wait_for_projections().await;
+    third.stop(WAIT_TIMEOUT).await;
     end_both(two, one).await;
 }
 
@@ -86,9 +86,9 @@ async fn tokens_are_reserved_for_reply_and_settled_at_its_end(db: PgPool) {
         );
     }
     // Reservations leave no room for a third message, although no token is used yet.
-    send(&slow, &person, None).await.refused(429, "quota_exceeded");
+    send(&slow, &person, None).await.assert_error(429, "quota_exceeded");
     // A reply cancelled during its provider call costs its reservation; one that has not begun is free.
-    slow.until("the first reply has begun", async || {
+    slow.wait_until("the first reply has begun", async || {
         slow.reply_events(&pending[0]).await.contains(&"reply_begun".to_owned())
     })
     .await;
@@ -110,7 +110,7 @@ async fn tokens_are_reserved_for_reply_and_settled_at_its_end(db: PgPool) {
     assert!((1..400).contains(&used), "{answer}");
     let (_, tokens, open) = quota_row(&app, &other).await;
     assert_eq!((tokens, open), (used, json!({})), "actual usage is charged");
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let usage = app.get("/api/usage").by(&other).send().await.is(200).value();
     assert_eq!(usage["tokens"]["used"], used);
     assert_eq!(usage["days"][0]["messages"], 1);
@@ -139,7 +139,7 @@ async fn unfinished_reply_costs_prompt_and_received_text(db: PgPool) {
     let answer = hanging.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
     let reply = answer["reply_id"].as_str().unwrap();
     hanging
-        .until("the reply has begun", async || {
+        .wait_until("the reply has begun", async || {
             hanging.reply_events(reply).await.contains(&"reply_begun".to_owned())
         })
         .await;
@@ -221,7 +221,7 @@ async fn conversations_with_pending_replies_are_limited(db: PgPool) {
     let first = send(&app, &person, None).await.is(202).value();
     let session = first["session_id"].as_str().unwrap();
     let second = send(&app, &person, None).await.is(202).value();
-    send(&app, &person, None).await.refused(429, "too_many_replies");
+    send(&app, &person, None).await.assert_error(429, "too_many_replies");
     // A queued message in one of these conversations does not count as a third one.
     let third = send(&app, &person, Some(session)).await.is(202).value();
     let usage = app.get("/api/usage").by(&person).send().await.is(200).value();

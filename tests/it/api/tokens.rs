@@ -32,7 +32,7 @@ fn signed(algorithm: Algorithm, kid: Option<&str>, secret: &str, claims: &Value)
 async fn refused(call: Call, why: &str) -> Answer {
     let answer = call.send().await;
     assert_eq!(answer.status, 401, "{why}: {}", answer.text);
-    assert_eq!(answer.refusal(), "invalid_token", "{why}");
+    assert_eq!(answer.error_code(), "invalid_token", "{why}");
     assert_eq!(answer.header("www-authenticate"), "Bearer", "{why}");
     answer
 }
@@ -93,7 +93,7 @@ async fn only_valid_live_access_tokens_are_accepted(db: PgPool) {
     let missing = refused(app.get("/api/auth/me"), "missing").await;
     for (why, token) in forged {
         let answer = refused(app.get("/api/auth/me").bearer(&token), why).await;
-        assert_eq!(answer.but_for_its_id(), missing.but_for_its_id(), "{why}");
+        assert_eq!(answer.without_request_id(), missing.without_request_id(), "{why}");
     }
     app.get("/api/auth/me").bearer(&person.access).send().await.is(200);
     app.end().await;

@@ -16,7 +16,7 @@ use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::NatsServer;
-use crate::support::collector::{Collector, Mood};
+use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
 use used::Usage;
 
@@ -154,7 +154,8 @@ fn tool_calls() -> Act {
 
 #[tokio::test]
 async fn private_text_and_secrets_leak_into_no_output() {
-    let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
+    let (collector, provider) =
+        (Collector::start(CollectorBehavior::Accept).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
     let nats_messages = NatsRecorder::start(&nats).await;
     let (mail_user, mail_password) = (format!("{MARK}-mail-user"), format!("{MARK}-smtp-password"));

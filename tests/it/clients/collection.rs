@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::docs::COLLECTION;
 use crate::docs::program::Program;
-use crate::support::{root, setting};
+use crate::support::{env_var, root};
 
 /// Text before an operator's command in the description of a request.
 const OPERATOR_COMMAND: &str = "the operator runs `verbatim ";
@@ -62,7 +62,7 @@ impl Runner {
         let part = json!({"info": whole["info"], "variable": whole["variable"], "item": items});
         std::fs::write(path("collection.json"), part.to_string()).unwrap();
         std::fs::write(path("environment.json"), self.environment.to_string()).unwrap();
-        let newman = setting("TEST_NEWMAN")
+        let newman = env_var("TEST_NEWMAN")
             .map_or_else(|| root().join("target/newman/node_modules/newman/bin/newman.js"), PathBuf::from);
         let output = Command::new("node")
             .arg(newman)

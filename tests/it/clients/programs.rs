@@ -9,7 +9,7 @@ use tokio::process::Command;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{in_this_folder, printed, python, run};
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 use crate::support::root;
 
 /// Runs a program against a new app; returns its output.
@@ -22,7 +22,7 @@ async fn output_of(db: &PgPool, program: &[&OsStr]) -> String {
         .env("CHAT_API", format!("http://{}", app.address()))
         .env("API", format!("http://{}", app.address()))
         .env("NO_PROXY", "*");
-    let output = run(&mut command, PATIENCE).await;
+    let output = run(&mut command, WAIT_TIMEOUT).await;
     assert!(output.status.success(), "{}", printed(&output));
     app.end().await;
     String::from_utf8(output.stdout).unwrap()

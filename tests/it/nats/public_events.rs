@@ -17,7 +17,7 @@ use serde_json::Value;
 use verbatim::relay::envelope;
 use verbatim::relay::public::schemas;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -90,7 +90,7 @@ fn wanted() -> BTreeMap<String, String> {
 fn schemas_and_examples_in_the_docs_are_those_of_the_code() {
     let folder = root().join("docs/events");
     let wanted = wanted();
-    if setting("UPDATE_DOCS").is_some() {
+    if env_var("UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(&folder).unwrap();
         for (name, text) in &wanted {
             std::fs::write(folder.join(name), text).unwrap();

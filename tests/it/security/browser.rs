@@ -40,7 +40,7 @@ async fn cross_site_requests_are_rejected(db: PgPool) {
                     .header("cookie", &format!("session={0}; access_token={0}; token={0}", person.access))
                     .body(media, body);
                 let answer = call.send().await;
-                answer.refused(401, "invalid_token");
+                answer.assert_error(401, "invalid_token");
                 assert!(answer.headers.get("set-cookie").is_none(), "{path}");
                 assert!(answer.headers.get("access-control-allow-origin").is_none(), "{path}");
                 sent += 1;
@@ -143,7 +143,7 @@ async fn personal_responses_are_never_cached(db: PgPool) {
     let (file, note) = (image.field("id"), upload("a.txt", "text/plain", b"personal").await.field("id"));
     let preview = image.field("preview_url");
     let preview = &preview[preview.find("/files/").unwrap()..];
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let sign_in = json!({"username": person.email, "password": PASSWORD});
     let message = json!({"message": "And on", "session_id": session});
     let create = json!({"content": [{"type": "input_text", "text": "Hello"}], "attachments": [], "inference_options": {}});

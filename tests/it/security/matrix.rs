@@ -112,7 +112,7 @@ const ROWS: &[Row] = &[
 
 /// Operations that need more than a constant body to succeed; the comments say where success is tested.
 const TESTED_ELSEWHERE: &[Row] = &[
-    // tests/it/sockets/doors.rs: an upgrade.
+    // tests/it/sockets/upgrade.rs: an upgrade.
     ("chat_socket", Access::SignedIn, None),
     // tests/it/api/files: a form with a file.
     ("store_file", Access::SignedIn, None),
@@ -189,7 +189,7 @@ fn with_body(call: Call, body: Option<fn(&Person) -> Value>, person: &Person) ->
 /// Checks the response to a caller without a valid token.
 fn assert_unauthenticated(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 401, "{what}: {}", answer.text);
-    answer.refused(401, "invalid_token");
+    answer.assert_error(401, "invalid_token");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -232,7 +232,7 @@ async fn every_operation_admits_only_its_callers(db: PgPool) {
                             answer.text
                         );
                     } else {
-                        answer.refused(403, "forbidden");
+                        answer.assert_error(403, "forbidden");
                         assert_eq!(app.events().await, events, "{id}: no event was written");
                     }
                 }
@@ -268,11 +268,11 @@ async fn every_operation_admits_only_its_callers(db: PgPool) {
                 }
                 // Another user's resource looks missing; so do numeric ids, as other systems have them.
                 let unknown = ask(UNKNOWN, Call::by, &other).await;
-                unknown.refused(404, "not_found");
+                unknown.assert_error(404, "not_found");
                 let foreign = ask(&theirs, Call::by, &other).await;
                 assert_eq!(
-                    (foreign.status, foreign.but_for_its_id()),
-                    (404, unknown.but_for_its_id()),
+                    (foreign.status, foreign.without_request_id()),
+                    (404, unknown.without_request_id()),
                     "{id}"
                 );
                 for number in ["1", "42", "0"] {

@@ -59,11 +59,11 @@ async fn file_is_served_only_to_owner(db: PgPool) {
     let unknown = app.get(&format!("/files/{}", Uuid::from_u128(7))).by(&other).send().await.is(404);
     for id in [id.as_str(), plain.as_str(), "atc_x", "x", "..%2f..%2fetc%2fpasswd"] {
         let get = app.get(&format!("/files/{id}")).by(&other).send().await.is(404);
-        assert_eq!(get.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+        assert_eq!(get.without_request_id(), unknown.without_request_id(), "{id}");
         let delete = app.delete(&format!("/files/{id}")).by(&other).send().await.is(404);
-        assert_eq!(delete.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+        assert_eq!(delete.without_request_id(), unknown.without_request_id(), "{id}");
     }
-    app.get(&format!("/files/{id}")).send().await.refused(401, "invalid_token");
+    app.get(&format!("/files/{id}")).send().await.assert_error(401, "invalid_token");
     assert_eq!(file_events(&app).await, 1);
     app.end().await;
 }
@@ -94,7 +94,7 @@ async fn deleted_file_is_hidden_at_once_and_swept_later(db: PgPool) {
     let (kept, id) = (upload_text(&app, &person, "kept").await, image.field("id"));
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
-    app.get(&path(&image.field("preview_url"))).send().await.refused(404, "not_found");
+    app.get(&path(&image.field("preview_url"))).send().await.assert_error(404, "not_found");
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.sweep().deleted((0, Uuid::nil())).await.unwrap();
     assert_eq!(stored_objects(&app).await, 1);
@@ -119,12 +119,12 @@ async fn attached_files_live_as_long_as_their_conversation(db: PgPool) {
         assert!(matches!(refused, Err(ExecuteError::Refused(_))), "{refused:?}");
     }
     assert_eq!(file_events(&app).await, events);
-    app.caught_up().await;
-    app.delete(&format!("/files/{one}")).by(&person).send().await.refused(409, "file_attached");
+    app.wait_for_projections().await;
+    app.delete(&format!("/files/{one}")).by(&person).send().await.assert_error(409, "file_attached");
     app.get(&format!("/files/{one}")).by(&person).send().await.is(200);
 
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for id in [&one, &two] {
         app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     }

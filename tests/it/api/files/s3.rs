@@ -108,7 +108,7 @@ async fn files_are_stored_in_s3_bucket(db: PgPool) {
     app.end().await;
     let wrong = [&variables[..3], &[("AWS_ACCESS_KEY_ID", "another"), variables[4]]].concat();
     let app = TestApp::with(&db, &wrong).await;
-    upload(&app, &person, "a.txt", None, b"text").await.refused(503, "unavailable");
+    upload(&app, &person, "a.txt", None, b"text").await.assert_error(503, "unavailable");
     assert_eq!(app.events().await, events);
     app.end().await;
 }

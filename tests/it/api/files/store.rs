@@ -90,19 +90,19 @@ async fn full_or_unreachable_store_rejects_uploads_and_recovers(db: PgPool) {
     let person = app.person().await;
     let id = upload_text(&app, &person, &"x".repeat(800)).await;
     let text = "y".repeat(300);
-    upload(&app, &person, "a.txt", None, text.as_bytes()).await.refused(507, "storage_full");
+    upload(&app, &person, "a.txt", None, text.as_bytes()).await.assert_error(507, "storage_full");
     assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 1), "no half file, no event");
     // Room for the preview but not for the image: the sweeper removes the preview later, and no response shows it.
     room.store(800, Ordering::Relaxed);
     let image = padded_png();
-    upload(&app, &person, "a.png", None, &image).await.refused(507, "storage_full");
+    upload(&app, &person, "a.png", None, &image).await.assert_error(507, "storage_full");
     assert_eq!(file_events(&app).await, 1);
 
     room.store(-1, Ordering::Relaxed);
     let away = upload(&app, &person, "a.txt", None, text.as_bytes()).await;
-    away.refused(503, "unavailable");
+    away.assert_error(503, "unavailable");
     assert!(!away.header("retry-after").is_empty());
-    app.get(&format!("/files/{id}")).by(&person).send().await.refused(503, "unavailable");
+    app.get(&format!("/files/{id}")).by(&person).send().await.assert_error(503, "unavailable");
     assert_eq!(file_events(&app).await, 1);
 
     room.store(1_000_000, Ordering::Relaxed);
@@ -152,7 +152,7 @@ async fn sweep_removes_only_orphaned_objects(db: PgPool) {
         }
     }
     // A lagging read model must not cause a deletion: the sweeper consults the log.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     sqlx::query("DELETE FROM files WHERE file_id = $1").bind(uuid(&kept)).execute(&db).await.unwrap();
     assert_eq!(app.sweep().whole().await.unwrap(), 4);
     assert_eq!(app.sweep().whole().await.unwrap(), 0);
@@ -175,7 +175,7 @@ async fn announced_file_never_uploaded_is_deleted(db: PgPool) {
     let late = verbatim::clock::Clock::fixed(app.services().core.clock.now() + chrono::TimeDelta::hours(2));
     let sweep = verbatim::files::FileSweep { clock: late, ..app.sweep().clone() };
     assert_eq!(sweep.announced().await.unwrap(), 1);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(sweep.announced().await.unwrap(), 0);
     assert_eq!(file_events(&app).await, 2);
     app.end().await;

@@ -102,7 +102,7 @@ async fn rejected_upload_leaves_nothing_behind(db: PgPool) {
     ];
     for (name, media, content, status, code) in cases {
         let answer = upload(&app, &person, name, media, content).await;
-        assert_eq!((answer.status, answer.refusal().as_str()), (status, code), "{name:.20} {media:?}");
+        assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{name:.20} {media:?}");
     }
     assert_eq!((file_events(&app).await, stored_objects(&app).await), (0, 0));
     upload(&app, &person, "a.txt", Some("text/plain"), &huge[1..]).await.is(200);
@@ -155,22 +155,22 @@ async fn malformed_upload_forms_are_rejected(db: PgPool) {
     ] {
         let answer = app.post("/files").by(&person).parts(parts).send().await;
         assert!([400, 422].contains(&answer.status), "{parts:?} {}", answer.text);
-        answer.refusal();
+        answer.error_code();
     }
     let whole = form(&[part]);
     for end in [whole.len() - 4, whole.len() - 20, 30, 0] {
         let cut = whole[..end].to_vec();
         let answer =
             app.post("/files").by(&person).body("multipart/form-data; boundary=cut-here", cut).send().await;
-        answer.refused(400, "invalid_form");
+        answer.assert_error(400, "invalid_form");
     }
     for media in
         ["multipart/form-data", "application/json", "text/plain", "multipart/mixed; boundary=cut-here"]
     {
         let answer = app.post("/files").by(&person).body(media, whole.clone()).send().await;
-        answer.refused(422, "malformed_request");
+        answer.assert_error(422, "malformed_request");
     }
-    app.post("/files").parts(&[part]).send().await.refused(401, "invalid_token");
+    app.post("/files").parts(&[part]).send().await.assert_error(401, "invalid_token");
     assert_eq!((file_events(&app).await, stored_objects(&app).await), (0, 0));
     app.end().await;
 }
@@ -221,14 +221,14 @@ async fn storage_quota_limits_files_and_bytes(db: PgPool) {
     upload_text(&app, &person, &large).await;
     // Rejected by bytes, then by number of files.
     let refused = upload(&app, &person, "a.txt", None, large.as_bytes()).await;
-    refused.refused(413, "file_quota");
+    refused.assert_error(413, "file_quota");
     upload_text(&app, &person, "small").await;
-    upload(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    upload(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
     upload_text(&app, &other, &large).await;
     // A deletion frees quota.
     app.delete(&format!("/files/{first}")).by(&person).send().await.is(204);
     upload_text(&app, &person, &large).await;
-    upload(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    upload(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
     assert_eq!(stored_objects(&app).await, 5, "rejected files are not stored");
     app.end().await;
 }
@@ -262,9 +262,9 @@ async fn keyed_upload_stores_file_once(db: PgPool) {
     let again = send("a", "one.txt", b"one").await.is(200);
     assert_eq!((again.value(), again.position()), (first.value(), first.position()));
     assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 1));
-    send("a", "one.txt", b"two").await.refused(422, "idempotency_key_reused");
-    send("a", "two.txt", b"one").await.refused(422, "idempotency_key_reused");
-    send("b", "one.txt", b"one").await.refused(413, "file_quota");
+    send("a", "one.txt", b"two").await.assert_error(422, "idempotency_key_reused");
+    send("a", "two.txt", b"one").await.assert_error(422, "idempotency_key_reused");
+    send("b", "one.txt", b"one").await.assert_error(413, "file_quota");
     assert_eq!(stored_objects(&app).await, 1);
     let path = format!("/files/{}", first.field("id"));
     for _ in 0..2 {

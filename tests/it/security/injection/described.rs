@@ -103,7 +103,7 @@ async fn sql_payloads_in_described_inputs_have_no_effect(db: PgPool) {
     let (person, payloads) = (app.person().await, payloads());
     grant(&app, &person, "admin").await;
     let ids = ids(&app, &person).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // Passwords and messages are slow by design: only some payloads are sent there.
     let some: Vec<String> = payloads.iter().step_by(9).cloned().collect();
     let addresses: Vec<String> = some.iter().map(|payload| as_email(payload)).collect();

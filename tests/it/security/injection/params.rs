@@ -37,11 +37,11 @@ async fn sql_payloads_in_chatkit_requests_have_no_effect(db: PgPool) {
     let (thread, item) = (id("thr", "session_id"), id("msg", "message_id"));
     let note = [("file", Some("note.txt"), Some("text/plain"), b"a note".as_slice())];
     let file = app.post("/files").by(&person).parts(&note).send().await.is(200).field("id");
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // A quiz card, for the actions.
     let body = json!({"session_id": said["session_id"]});
     let quiz = app.post("/api/quizzes").by(&person).json(&body).send().await.is(201).value();
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let list = json!({"type": "items.list", "params": {"thread_id": thread}});
     let items = app.post("/chatkit").by(&person).json(&list).send().await.is(200).value();
     let widget = items["data"].as_array().unwrap().iter().find(|item| item["type"] == "widget").unwrap();
@@ -99,7 +99,7 @@ async fn sql_payloads_in_chatkit_requests_have_no_effect(db: PgPool) {
         if answer.status == 200 {
             assert_eq!(answer.value()["title"], payload.as_str());
         } else {
-            answer.refused(400, "invalid_value");
+            answer.assert_error(400, "invalid_value");
         }
     }
     app.end().await;
