@@ -11,8 +11,7 @@ use aggregates::conversation::{Conversation, ConversationCommand, ConversationEr
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
-use event_store::error_chain::cause;
-use event_store::fast_pool::WarmPool;
+use event_store::{ExecuteError, Executor, FastPool, error_chain};
 use futures::StreamExt as _;
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -30,15 +29,13 @@ use super::provider_choice::Attempt;
 use super::record::offered;
 use super::retry::{PastAttempt, Requeue};
 use super::settings::ReplySettings;
-use super::tools;
 use crate::ai::{
     Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
-use crate::quizzes::Quizzes;
-use event_store::{ExecuteError, Executor};
+use crate::tools::Tools;
 use traces::spans;
 
 /// The read models that an attempt reads.
@@ -101,7 +98,7 @@ pub struct ReplyHandler {
 /// Dependencies of the [`ReplyHandler`].
 pub struct WorkerParts {
     /// Pool for reading the read models.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Executor that records the results.
     pub executor: Executor,
     /// Positions of the read models.
@@ -116,8 +113,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Name of this worker in the provenance.
     pub worker: String,
-    /// Starts quizzes.
-    pub quizzes: Quizzes,
+    /// Tools that models can call.
+    pub tools: Tools,
     /// Store of the attachments' bytes.
     pub files: FileStore,
     /// Tracker of background tasks, such as titles.
@@ -160,9 +157,9 @@ impl ReplyHandler {
         let result = self.attempt(&job, attempt, &stop).await;
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
+            Err(ExecuteError::Rejected(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt failed to reach the event store");
+                tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(&error), "attempt failed to reach the event store");
                 JobOutcome::Requeue(Requeue::StoreUnavailable)
             }
         };
@@ -242,7 +239,7 @@ impl ReplyHandler {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
         let building = spans::context(began);
-        let tools = if job.interactive { tools::available_tools(&inner.settings) } else { Vec::new() };
+        let tools = if job.interactive { inner.tools.definitions() } else { Vec::new() };
         let model = choice.model();
         let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools)
             .within(choice.context_window());
@@ -254,8 +251,8 @@ impl ReplyHandler {
         if number == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, &inputs.rows) {
-            return self.answer_with_quiz(job, number, asked, &context, stop).await;
+        if let Some(answer) = self.direct_answer(job, &inputs.rows) {
+            return self.answer_directly(job, number, answer, &context, stop).await;
         }
         drop(inputs);
         let _reserved = tokio::select! {
@@ -397,5 +394,5 @@ impl ReplyHandler {
 }
 
 fn unreadable(job: &Job, error: &StoreError) {
-    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "failed to read attachments");
+    tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(error), "failed to read attachments");
 }

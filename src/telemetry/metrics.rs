@@ -10,7 +10,7 @@ const BUCKETS: [f64; 16] =
 /// could see.
 const COUNTERS: [&str; 17] = [
     "verbatim_append_conflicts_total",
-    "verbatim_appends_parted_total",
+    "verbatim_append_batches_split_total",
     "verbatim_chatkit_hang_ups_total",
     "verbatim_connections_refused_total",
     "verbatim_consumer_failures_total",
@@ -25,7 +25,7 @@ const COUNTERS: [&str; 17] = [
     "verbatim_relay_published_total",
     "verbatim_slow_clients_cut_total",
     "verbatim_spans_exported_total",
-    "verbatim_tool_calls_refused_total",
+    "verbatim_tool_calls_rejected_total",
 ];
 
 /// The same with one label, whose values are known.

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::CommandKey;
-use event_store::append::{AppendError, Appended, Appending, append_together};
-use event_store::charge::Charged;
+use event_store::{AppendError, AppendOutcome, AppendRequest, CommandKey, QuotaEntries, append_all};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -18,13 +16,13 @@ const SECOND: Uuid = Uuid::from_u128(2);
 const NOW: &str = "extract(epoch FROM clock_timestamp())";
 
 /// Builds an append that has nothing but an idempotency key and a quota charge.
-fn appending(key: Option<&str>, user: Option<Uuid>) -> Arc<Appending> {
+fn request(key: Option<&str>, user: Option<Uuid>) -> Arc<AppendRequest> {
     let key = key.map(|key| {
         let key = CommandKey { owner: FIRST.to_string(), key: key.to_owned(), fingerprint: [7; 32] };
         (key, json!({}))
     });
-    let charge = user.map(|user| Charged { user, entries: json!({"rates": [["user", 1_000_000]]}) });
-    Arc::new(Appending { key, charge, metadata: "{}".to_owned(), ..Appending::default() })
+    let charge = user.map(|user| QuotaEntries { user, entries: json!({"rates": [["user", 1_000_000]]}) });
+    Arc::new(AppendRequest { key, charge, metadata: "{}".to_owned(), ..AppendRequest::default() })
 }
 
 async fn connection(db: &PgPool) -> PgConnection {
@@ -34,9 +32,9 @@ async fn connection(db: &PgPool) -> PgConnection {
 /// Appends a group in one statement, on a connection of its own.
 async fn append_group(
     db: &PgPool,
-    appendings: Vec<Arc<Appending>>,
-) -> Result<Vec<Result<Appended, AppendError>>, AppendError> {
-    append_together(&mut connection(db).await, &appendings).await
+    requests: Vec<Arc<AppendRequest>>,
+) -> Result<Vec<Result<AppendOutcome, AppendError>>, AppendError> {
+    append_all(&mut connection(db).await, &requests).await
 }
 
 /// Waits until this many sessions of this database are blocked on a lock.
@@ -59,7 +57,7 @@ async fn wait_for_blocked_sessions(db: &PgPool, sessions: i64) {
 
 async fn create_quota_rows(db: &PgPool) {
     for user in [FIRST, SECOND] {
-        append_group(db, vec![appending(None, Some(user))]).await.unwrap();
+        append_group(db, vec![request(None, Some(user))]).await.unwrap();
     }
 }
 
@@ -75,14 +73,14 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
         .await
         .unwrap();
     // The first append has a key and no charge, the second is charged to another user, the third blocks.
-    let appendings = vec![
-        appending(Some("a"), None),
-        appending(Some("b"), Some(SECOND)),
-        appending(Some("c"), Some(FIRST)),
+    let requests = vec![
+        request(Some("a"), None),
+        request(Some("b"), Some(SECOND)),
+        request(Some("c"), Some(FIRST)),
     ];
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
-        async move { append_group(&db, appendings).await }
+        async move { append_group(&db, requests).await }
     });
     wait_for_blocked_sessions(&db, 1).await;
     let mut other = connection(&db).await;
@@ -92,13 +90,13 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
         .execute(&mut other)
         .await
         .expect("the later row is unlocked");
-    let kept = append_together(&mut other, &[appending(Some("a"), None)]).await.expect("the key is unlocked");
-    assert!(matches!(kept[..], [Ok(Appended::Recorded { .. })]), "{kept:?}");
+    let kept = append_all(&mut other, &[request(Some("a"), None)]).await.expect("the key is unlocked");
+    assert!(matches!(kept[..], [Ok(AppendOutcome::Appended { .. })]), "{kept:?}");
     held.commit().await.unwrap();
     let outcomes = waits.await.unwrap().unwrap();
-    assert!(matches!(outcomes[0], Ok(Appended::Replayed(_))), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Ok(AppendOutcome::Replayed(_))), "{outcomes:?}");
     assert!(
-        matches!(outcomes[1..], [Ok(Appended::Recorded { .. }), Ok(Appended::Recorded { .. })]),
+        matches!(outcomes[1..], [Ok(AppendOutcome::Appended { .. }), Ok(AppendOutcome::Appended { .. })]),
         "{outcomes:?}"
     );
 }
@@ -113,18 +111,18 @@ async fn concurrent_append_groups_never_deadlock(db: PgPool) {
             let (first, second) = (format!("{round} a"), format!("{round} b"));
             let group = if forward {
                 vec![
-                    appending(None, Some(FIRST)),
-                    appending(Some(&first), None),
-                    appending(Some(&second), Some(SECOND)),
+                    request(None, Some(FIRST)),
+                    request(Some(&first), None),
+                    request(Some(&second), Some(SECOND)),
                 ]
             } else {
                 vec![
-                    appending(None, Some(SECOND)),
-                    appending(Some(&first), None),
-                    appending(Some(&second), Some(FIRST)),
+                    request(None, Some(SECOND)),
+                    request(Some(&first), None),
+                    request(Some(&second), Some(FIRST)),
                 ]
             };
-            let outcomes = append_together(&mut connection, &group).await.expect("no deadlock");
+            let outcomes = append_all(&mut connection, &group).await.expect("no deadlock");
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         }
     };
