@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::MARK;
 use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
-use crate::kill::process::{SOON, within};
+use crate::kill::process::{STEP_TIMEOUT, within};
 use crate::support::client::{Answer, Call};
 use crate::support::openai_server::OpenAiServer;
 
@@ -159,7 +159,7 @@ impl<'a> Usage<'a> {
         for email in [format!("{MARK}-second@mail.example"), format!("{MARK}-nobody@mail.example")] {
             self.post("/api/auth/password/forgot", &json!({"email": email})).await.is(202);
         }
-        assert!(within(SOON, async || !self.mail.mails().is_empty()).await, "no mail was sent");
+        assert!(within(STEP_TIMEOUT, async || !self.mail.mails().is_empty()).await, "no mail was sent");
         let token = self.mail.mails()[0].token();
         self.secrets.lock().unwrap().push(token.clone());
         for (token, password) in [(MARK, PASSWORD), (token.as_str(), MARK)] {
@@ -195,7 +195,7 @@ impl<'a> Usage<'a> {
         // The old address gets a notice.
         let notified =
             async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
-        assert!(within(SOON, notified).await, "the old address got no notice");
+        assert!(within(STEP_TIMEOUT, notified).await, "the old address got no notice");
     }
 
     /// Calls every operation of the description with canaries in query, headers and body. Operations that would close the account
