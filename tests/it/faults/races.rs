@@ -112,7 +112,7 @@ async fn key_is_reusable_after_a_day(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn purge_drops_old_keys_and_keeps_young_ones(db: PgPool) {
     let keys = "INSERT INTO command_keys (owner, key, fingerprint, result, created_at)
-                SELECT 'somebody', number::text, '', '{}',
+                SELECT 'owner', number::text, '', '{}',
                        clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
                 FROM generate_series(0, 11999) AS number";
     sqlx::query(keys).execute(&db).await.unwrap();
