@@ -1,4 +1,4 @@
-//! Many concurrent requests at two_nodes nodes: one key is one command, one address is one account, and every request that is
+//! Many concurrent requests at two nodes: one key is one command, one address is one account, and every request that is
 //! not executed is rejected with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ async fn concurrent_commands_to_one_conversation_lose_nothing(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn registrations_of_one_address_in_variants_make_one_account(db: PgPool) {
     let nodes = two_nodes(&db).await;
-    // In order: plain, capitals, full-width letters, decomposed, a ligature for two_nodes letters.
+    // In order: plain, capitals, full-width letters, decomposed, a ligature for two letters.
     let variants = [
         "jos\u{e9}.fi@mail.example",
         "JOS\u{c9}.FI@MAIL.EXAMPLE",
