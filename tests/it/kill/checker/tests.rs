@@ -50,7 +50,7 @@ fn answer_with(status: u16, position: Option<i64>, status_text: &str) -> Answer 
 impl Case {
     fn good() -> Self {
         let tries = [
-            ("op1-1", Answer::none(Outcome::Unknown, "violated off")),
+            ("op1-1", Answer::none(Outcome::Unknown, "broken off")),
             ("op1-2", answer_with(202, Some(3), "pending")),
             ("op1-3", answer_with(200, Some(5), "completed")),
         ];
