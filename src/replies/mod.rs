@@ -30,18 +30,17 @@ pub use policy::RetrySettings;
 pub use settings::ReplySettings;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{EventBody, ReplyEvent};
 
 /// Whether another reply may be due after this event: workers wait for it.
 pub fn is_news(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Conversation(
-            ConversationEvent::ReplyRequested { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ReplyCompleted { .. }
-                | ConversationEvent::ReplyFailed { .. }
-                | ConversationEvent::ReplyCancelled { .. }
-        )
-    )
+    let Event::Conversation(event) = event else { return false };
+    match &event.body {
+        EventBody::Reply { event, .. } => !matches!(event, ReplyEvent::ReplyBegun { .. }),
+        EventBody::Lifecycle(_)
+        | EventBody::Settings(_)
+        | EventBody::Message(_)
+        | EventBody::Branch(_)
+        | EventBody::Item(_) => false,
+    }
 }

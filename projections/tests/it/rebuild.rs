@@ -35,8 +35,8 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
         let talk = history(&mut random, 140);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
         // Shorter than its conversation, which so may end before it or after it.
-        let quiz = quiz_history(&mut random, first.conversation_id(), 60);
-        begun.push(first.conversation_id());
+        let quiz = quiz_history(&mut random, first.conversation_id, 60);
+        begun.push(first.conversation_id);
         lives.extend([talk.into_iter(), quiz.into_iter()]);
     }
     lives.push(files(&mut random, &begun, 120).into_iter());
