@@ -1,4 +1,4 @@
-//! A message that asks for a quiz is answered without a provider: the answer says so, and brings the quiz.
+//! Answers a message that asks for a quiz, without a provider: a short text, and the quiz.
 
 use aggregates::conversation::{ConversationCommand, ReplyPlan};
 use aggregates::quiz::ANSWERS_AS;
@@ -7,26 +7,26 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
 use super::context::Context;
-use super::handler::{Job, Outcome, Progressed, ReplyHandler};
+use super::handler::{Job, JobOutcome, PartialReply, ReplyHandler};
+use super::provider_choice::Attempt;
 use super::tools::START_QUIZ;
 use crate::ai::{Completion, Finish, TokenUsage, ToolCall};
 use crate::quizzes::Asked;
 use event_store::ExecuteError;
 
-/// Who answers, as the provenance says it.
+/// Provider name in the provenance.
 const PROVIDER: &str = "built-in";
 
 impl ReplyHandler {
-    /// The quiz that the asked message asks for.
+    /// Returns the quiz that the message asks for.
     pub(super) fn wanted_quiz(&self, job: &Job, rows: &[ThreadRow]) -> Option<Asked> {
         let asked = rows.iter().find(|row| row.id == job.message)?;
         let Entry::Message { text: Some(text), .. } = &asked.entry else { return None };
         self.inner.quizzes.asked_for(text)
     }
 
-    /// Answers with a quiz, or with what there are quizzes about.
+    /// Answers with a quiz, or with the list of topics.
     pub(super) async fn answer_with_quiz(
         &self,
         job: &Job,
@@ -34,7 +34,7 @@ impl ReplyHandler {
         asked: Asked,
         context: &Context,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
         let plan = ReplyPlan {
             worker: inner.worker.clone(),
@@ -57,13 +57,12 @@ impl ReplyHandler {
             model: ANSWERS_AS.to_owned(),
             provider_reply_id: None,
         };
-        let progressed = Progressed { text, first_token: None, calls };
-        let attempt =
-            Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, tried: Vec::new() };
-        self.complete(job, &attempt, completion, Instant::now(), progressed, stop).await
+        let partial = PartialReply { text, first_token: None, calls };
+        let attempt = Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, past: Vec::new() };
+        self.complete(job, &attempt, completion, Instant::now(), partial, stop).await
     }
 
-    /// What is said, and what is brought.
+    /// Returns the answer's text and its items.
     fn quiz_answer(&self, asked: Asked) -> (String, Vec<ToolCall>) {
         let bank = self.inner.quizzes.bank();
         let topic = match &asked.topic {

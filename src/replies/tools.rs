@@ -1,8 +1,8 @@
-//! Tools that an answer may call where the asker can be asked back, and what a call brings into the conversation.
+//! Tools that a model may call when the client is interactive, and the items that the calls produce.
 //!
-//! Three are built in: `ask_user` asks the person, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are
-//! the page's own ([`ReplySettings::client_tools`]). A model's call is no more trusted than a client's request: what is not
-//! as it has to be brings nothing.
+//! Three are built in: `ask_user` asks the user, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are the
+//! page's own ([`ReplySettings::client_tools`]). A model's call is trusted no more than a client's request: an invalid call
+//! produces nothing.
 
 use aggregates::Personal;
 use aggregates::conversation::{Brought, InputForm, InputQuestion};
@@ -14,32 +14,32 @@ use super::settings::ReplySettings;
 use crate::ai::{Tool, ToolCall};
 use crate::widgets;
 
-/// The name of the tool that asks the person.
+/// Name of the tool that asks the user.
 const ASK_USER: &str = "ask_user";
-/// The name of the tool that shows a widget.
+/// Name of the tool that shows a widget.
 const SHOW_WIDGET: &str = "show_widget";
-/// The name of the tool that starts a quiz.
+/// Name of the tool that starts a quiz.
 pub(super) const START_QUIZ: &str = "start_quiz";
-/// How many questions one call may ask, and how many answers each may offer.
+/// Most questions of one call, and most options of one question.
 const MAX_QUESTIONS: usize = 10;
 const MAX_OPTIONS: usize = 20;
-/// The deepest arguments that a call may have, and the longest name that a model may give to a call, in characters.
+/// Deepest nesting of a call's arguments, and most characters of a call's id.
 const MAX_DEPTH: usize = 64;
 const MAX_CALL_ID: usize = 200;
-/// The longest question or option, in characters.
+/// Most characters of a question or option.
 const MAX_CHARS: usize = 2_000;
 
-/// What a call of a tool comes to.
+/// What a tool call produces.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Called {
-    /// An item.
-    Brings(Brought),
-    /// A quiz about this, if that is a topic.
+pub(super) enum ToolOutcome {
+    /// An item of the conversation.
+    Item(Brought),
+    /// A quiz, with the requested topic.
     Quiz(Option<String>),
 }
 
-/// Every tool that may be called; the built-in ones cannot be replaced.
-pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
+/// Returns every available tool; a page cannot replace the built-in ones.
+pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
             name: ASK_USER.to_owned(),
@@ -80,8 +80,13 @@ pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
     tools
 }
 
-/// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
-pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageId) -> Option<Called> {
+/// Converts a call into its outcome; the item gets the id `item_id`. `None`: the tool is not available, or the arguments are
+/// invalid.
+pub(super) fn parse_tool_call(
+    settings: &ReplySettings,
+    call: ToolCall,
+    item_id: MessageId,
+) -> Option<ToolOutcome> {
     let ToolCall { call_id, name, arguments } = call;
     if depth(&arguments) > MAX_DEPTH || call_id.chars().count() > MAX_CALL_ID {
         return None;
@@ -90,31 +95,31 @@ pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageI
         ASK_USER => {
             let asked: AskUser = serde_json::from_value(arguments).ok()?;
             let questions = asked.questions()?;
-            Some(Called::Brings(Brought::InputRequest { item_id, questions: Personal::Known(questions) }))
+            Some(ToolOutcome::Item(Brought::InputRequest { item_id, questions: Personal::Known(questions) }))
         }
         SHOW_WIDGET => {
             let shown: ShowWidget = serde_json::from_value(arguments).ok()?;
             let widget = widgets::validate(&shown.widget).ok()?;
-            Some(Called::Brings(Brought::Widget {
+            Some(ToolOutcome::Item(Brought::Widget {
                 item_id,
                 widget: Personal::Known(widget.into_value()),
                 copy_text: shown.copy_text.map(Personal::Known),
             }))
         }
-        START_QUIZ => {
-            Some(Called::Quiz(arguments.get("topic").and_then(|topic| topic.as_str()).map(str::to_owned)))
-        }
+        START_QUIZ => Some(ToolOutcome::Quiz(
+            arguments.get("topic").and_then(|topic| topic.as_str()).map(str::to_owned),
+        )),
         _ => {
             let known = settings.client_tools.iter().any(|tool| tool.name == name);
             (known && arguments.is_object()).then(|| {
                 let arguments = Personal::Known(arguments);
-                Called::Brings(Brought::ClientToolCall { item_id, call_id, name, arguments })
+                ToolOutcome::Item(Brought::ClientToolCall { item_id, call_id, name, arguments })
             })
         }
     }
 }
 
-/// How deep a value is nested; a plain one is 1.
+/// Returns the nesting depth of a value; a scalar has 1.
 fn depth(value: &Value) -> usize {
     1 + match value {
         Value::Array(values) => values.iter().map(depth).max().unwrap_or(0),
@@ -149,7 +154,7 @@ struct Asked {
 }
 
 impl AskUser {
-    /// The questions, each with a name of its own; none when there are too many, or too long ones.
+    /// Returns the questions, each with a unique id; `None` when there are too many, or one is too long.
     fn questions(self) -> Option<Vec<InputQuestion>> {
         let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_CHARS;
         if self.questions.is_empty() || self.questions.len() > MAX_QUESTIONS {
@@ -170,7 +175,7 @@ impl AskUser {
             } else {
                 InputForm::Choice { options: asked.options, multiple: asked.multiple }
             };
-            // What a model gave to one question must not be made up for another.
+            // An id that the model gave to one question must not be generated for another.
             let is_free = |id: &String| questions.iter().all(|other| other.id != *id);
             let id = given.or_else(|| (n + 1..).map(|n| format!("question-{n}")).find(is_free))?;
             questions.push(InputQuestion { id, question: asked.question, form });
@@ -194,41 +199,41 @@ mod tests {
         ReplySettings { client_tools: vec![tool("open_map"), tool("ask_user")], ..ReplySettings::default() }
     }
 
-    fn call(name: &str, arguments: Value) -> Option<Called> {
+    fn call(name: &str, arguments: Value) -> Option<ToolOutcome> {
         let call = ToolCall { call_id: "c1".to_owned(), name: name.to_owned(), arguments };
-        called(&settings(), call, MessageId::new(Uuid::from_u128(1)))
+        parse_tool_call(&settings(), call, MessageId::new(Uuid::from_u128(1)))
     }
 
     #[test]
     fn built_in_tools_cannot_be_replaced_by_those_of_a_page() {
-        let names: Vec<String> = offered(&settings()).into_iter().map(|tool| tool.name).collect();
+        let names: Vec<String> = available_tools(&settings()).into_iter().map(|tool| tool.name).collect();
         assert_eq!(names, ["ask_user", "show_widget", "start_quiz", "open_map"]);
     }
 
     #[test]
-    fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
+    fn page_tool_call_needs_an_available_tool_and_an_object() {
         assert!(matches!(
             call("open_map", json!({"at": 1})),
-            Some(Called::Brings(Brought::ClientToolCall { .. }))
+            Some(ToolOutcome::Item(Brought::ClientToolCall { .. }))
         ));
         assert_eq!(call("open_map", json!([1])), None);
         assert_eq!(call("close_map", json!({})), None);
     }
 
     #[test]
-    fn what_is_nested_too_deep_brings_nothing() {
+    fn deeply_nested_arguments_produce_nothing() {
         let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
         assert!(call("open_map", nested(MAX_DEPTH - 1)).is_some());
         assert_eq!(call("open_map", nested(MAX_DEPTH)), None);
     }
 
     #[test]
-    fn questions_get_names_and_forms() {
+    fn questions_get_ids_and_forms() {
         let asked = json!({"questions": [
             {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
             {"id": "a", "question": "Why?", "description": "In short"},
         ]});
-        let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
+        let Some(ToolOutcome::Item(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
             call("ask_user", asked)
         else {
             panic!("no questions")
@@ -239,12 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn no_two_questions_have_one_name() {
+    fn question_ids_are_unique() {
         let ask = |ids: &[Option<&str>]| {
             let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
             let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
-            let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
-                call("ask_user", asked)
+            let Some(ToolOutcome::Item(Brought::InputRequest {
+                questions: Personal::Known(questions), ..
+            })) = call("ask_user", asked)
             else {
                 panic!("no questions")
             };
@@ -256,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_or_shown_wrongly_brings_nothing() {
+    fn invalid_question_or_widget_produces_nothing() {
         for (name, arguments) in [
             ("ask_user", json!({})),
             ("ask_user", json!({"questions": []})),
@@ -270,7 +276,10 @@ mod tests {
             assert_eq!(call(name, arguments.clone()), None, "{name} {arguments}");
         }
         let card = json!({"widget": {"type": "Card", "children": [{"type": "Text", "value": "Saved"}]}});
-        assert!(matches!(call("show_widget", card), Some(Called::Brings(Brought::Widget { .. }))));
-        assert_eq!(call("start_quiz", json!({"topic": "rust"})), Some(Called::Quiz(Some("rust".to_owned()))));
+        assert!(matches!(call("show_widget", card), Some(ToolOutcome::Item(Brought::Widget { .. }))));
+        assert_eq!(
+            call("start_quiz", json!({"topic": "rust"})),
+            Some(ToolOutcome::Quiz(Some("rust".to_owned())))
+        );
     }
 }

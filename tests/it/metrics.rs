@@ -189,8 +189,8 @@ async fn running() -> String {
     let whole = within(SOON, async || {
         text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
         [
-            "verbatim_log_floor_age_seconds",
-            "verbatim_parked_messages",
+            "verbatim_oldest_open_append_seconds",
+            "verbatim_dead_letters",
             "verbatim_pending_replies_oldest_seconds",
         ]
         .iter()

@@ -22,7 +22,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// How much of a message a list shows, in characters.
 const EXCERPT: usize = 200;
@@ -55,7 +55,11 @@ impl Projection for Conversations {
         &["conversations", "conversation_branches"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
             for recorded in events {

@@ -22,7 +22,7 @@ fn row(id: u128, position: i64, entry: Entry) -> ThreadRow {
     }
 }
 
-/// A message; its reply has the id of the message with a thousand added.
+/// A message; its reply's id is the message's id plus 1000.
 fn said(id: u128, position: i64, text: Option<&str>) -> ThreadRow {
     let entry = Entry::Message {
         text: text.map(str::to_owned),
@@ -43,8 +43,8 @@ fn answered(id: u128, position: i64, text: &str, to: u128) -> ThreadRow {
     row(id, position, entry)
 }
 
-/// A call that the answer to message `of` brought.
-fn called(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow {
+/// A tool call of the answer to message `of`.
+fn tool_call(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow {
     let entry = Entry::ClientToolCall {
         call_id: "c".to_owned(),
         name: "look".to_owned(),
@@ -54,7 +54,7 @@ fn called(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow
     ThreadRow { reply_id: Some(Uuid::from_u128(1_000 + of)), ..row(id, position, entry) }
 }
 
-/// A text file that came with a message.
+/// A text file attached to a message.
 fn text_file(id: u128, text: &str) -> FileContent {
     FileContent {
         file_id: FileId::new(Uuid::from_u128(id)),
@@ -73,19 +73,19 @@ fn with_files(mut row: ThreadRow, ids: &[u128]) -> ThreadRow {
     row
 }
 
-fn material(rows: &[ThreadRow], files: &[FileContent]) -> Material {
+fn inputs(rows: &[ThreadRow], files: &[FileContent]) -> ContextInputs {
     let files = files.iter().map(|file| (file.file_id.uuid(), file.clone())).collect();
-    Material { rows: rows.to_vec(), goes_on: false, files }
+    ContextInputs { rows: rows.to_vec(), goes_on: false, files }
 }
 
-/// Builds for gpt-4o.
-fn built(settings: &ReplySettings, asked: u128, material: &Material) -> Result<Context, Unsendable> {
+/// Builds the context for gpt-4o.
+fn built(settings: &ReplySettings, asked: u128, inputs: &ContextInputs) -> Result<Context, ContextError> {
     let policy = Policy::new(settings, Counter::of("gpt-4o"), "gpt-4o", &[]);
-    policy.build(Uuid::from_u128(asked), material)
+    policy.build(Uuid::from_u128(asked), inputs)
 }
 
 fn context(asked: u128, rows: &[ThreadRow]) -> Context {
-    built(&ReplySettings::default(), asked, &material(rows, &[])).unwrap()
+    built(&ReplySettings::default(), asked, &inputs(rows, &[])).unwrap()
 }
 
 fn texts(context: &Context) -> Vec<&str> {
@@ -93,7 +93,7 @@ fn texts(context: &Context) -> Vec<&str> {
 }
 
 #[test]
-fn an_answer_stands_after_its_question_even_when_another_message_came_between() {
+fn answer_follows_its_question_despite_interleaved_message() {
     let rows =
         [said(10, 1, Some("first")), said(20, 2, Some("second")), answered(11, 3, "answer to first", 10)];
     let context = context(20, &rows);
@@ -102,40 +102,40 @@ fn an_answer_stands_after_its_question_even_when_another_message_came_between() 
 }
 
 #[test]
-fn a_later_message_is_not_sent() {
+fn later_message_is_left_out() {
     let rows = [said(10, 1, Some("first")), said(20, 2, Some("second"))];
     assert_eq!(texts(&context(10, &rows)), ["first"]);
 }
 
 #[test]
-fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
+fn erased_question_has_no_context_and_erased_turn_is_left_out() {
     let rows = [said(10, 1, None), said(20, 2, Some("second"))];
-    let none = built(&ReplySettings::default(), 10, &material(&rows, &[]));
-    assert_eq!(none, Err(Unsendable::Nothing));
+    let none = built(&ReplySettings::default(), 10, &inputs(&rows, &[]));
+    assert_eq!(none, Err(ContextError::Nothing));
     let context = context(20, &rows);
     assert_eq!(texts(&context), ["second"]);
     assert_eq!(context.report.left_out.erased, 1);
 }
 
 #[test]
-fn the_output_of_a_tool_is_asked_with_the_call_and_the_message_before_it() {
+fn tool_output_comes_with_its_call_and_message() {
     let rows = [
         said(10, 1, Some("look up")),
         answered(11, 2, "one moment", 10),
-        called(12, 3, 10, Some(json!({"stars": 3}))),
+        tool_call(12, 3, 10, Some(json!({"stars": 3}))),
     ];
     let context = context(12, &rows);
     assert_eq!(texts(&context), ["look up", "one moment", ""]);
-    let Some(Turn::Called { output, .. }) = context.turns.last() else { panic!("no call: {context:?}") };
+    let Some(Turn::ToolCall { output, .. }) = context.turns.last() else { panic!("no call: {context:?}") };
     assert_eq!(output, &json!({"stars": 3}));
     assert_eq!(context.inputs.last(), Some(&MessageId::new(Uuid::from_u128(12))));
 }
 
 #[test]
-fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
+fn reply_to_tool_output_belongs_to_the_message_turn() {
     let rows = [
         said(10, 1, Some("look up")),
-        called(12, 2, 10, Some(json!(3))),
+        tool_call(12, 2, 10, Some(json!(3))),
         said(20, 3, Some("next")),
         answered(13, 4, "three stars", 12),
     ];
@@ -143,7 +143,7 @@ fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
 }
 
 #[test]
-fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
+fn old_question_comes_last_after_later_turns() {
     let entry = Entry::StructuredInput {
         status: "answered".to_owned(),
         questions: vec![InputQuestion {
@@ -165,18 +165,18 @@ fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
     let asked = "I asked:\n- Why?";
     let told = "<answers>\nWhy?: (skipped)\n</answers>";
     assert_eq!(texts(&context(12, &rows)), ["paint", "wait", "I wait", asked, told]);
-    // Too old for what was read besides: it is asked all the same.
+    // Older than the loaded rows: it is included nevertheless.
     assert_eq!(texts(&context(12, &rows[1..4])), ["wait", "I wait", asked, told]);
 }
 
 #[test]
-fn a_call_that_nobody_answered_is_left_out() {
-    let rows = [said(10, 1, Some("look up")), called(12, 2, 10, None), said(20, 3, Some("never mind"))];
+fn unanswered_tool_call_is_left_out() {
+    let rows = [said(10, 1, Some("look up")), tool_call(12, 2, 10, None), said(20, 3, Some("never mind"))];
     assert_eq!(texts(&context(20, &rows)), ["look up", "never mind"]);
 }
 
 #[test]
-fn questions_come_with_their_answers_as_words_of_the_person() {
+fn input_answers_are_included_as_user_text() {
     let questions = vec![
         InputQuestion {
             id: "c".to_owned(),
@@ -205,7 +205,7 @@ fn questions_come_with_their_answers_as_words_of_the_person() {
 }
 
 #[test]
-fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
+fn quotes_and_notes_cannot_close_their_delimiters() {
     let mut quoting = said(10, 1, Some("and <note>this?"));
     if let Entry::Message { composed, .. } = &mut quoting.entry {
         *composed = Some(Composed { parts: Vec::new(), quoted: Some("a </QUOTED> b".to_owned()) });
@@ -225,19 +225,19 @@ fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
 }
 
 #[test]
-fn files_go_in_the_turn_that_they_came_with() {
+fn files_are_included_in_the_turn_of_their_message() {
     let rows =
         [said(5, 0, Some("hello")), with_files(said(10, 1, Some("read")), &[77]), said(20, 3, Some("on"))];
     let settings = ReplySettings::default();
-    let context = built(&settings, 20, &material(&rows, &[text_file(77, "in it")])).unwrap();
-    let Turn::Said { files, .. } = &context.turns[1] else { panic!("{context:?}") };
+    let context = built(&settings, 20, &inputs(&rows, &[text_file(77, "in it")])).unwrap();
+    let Turn::Message { files, .. } = &context.turns[1] else { panic!("{context:?}") };
     let marked = "<file name=\"notes.txt\" type=\"text/plain\">\nin it\n</file>";
     assert_eq!(files[0].content, Content::Text(marked.to_owned()));
     assert_eq!((&context.file_hashes, context.report.files.whole), (&vec!["hash-77".to_owned()], 1));
 }
 
 #[test]
-fn bytes_are_read_into_their_turns_and_a_file_that_is_gone_is_only_named() {
+fn bytes_are_loaded_into_their_turns_and_missing_file_is_named() {
     let picture = |id: u128| FileContent {
         mime_type: "image/png".to_owned(),
         content: crate::files::Content::Image { pixels: Some((10, 10)) },
@@ -245,12 +245,12 @@ fn bytes_are_read_into_their_turns_and_a_file_that_is_gone_is_only_named() {
     };
     let rows = [said(5, 0, Some("hello")), with_files(said(20, 3, Some("look")), &[77, 78])];
     let settings = ReplySettings::default();
-    let mut context = built(&settings, 20, &material(&rows, &[picture(77), picture(78)])).unwrap();
+    let mut context = built(&settings, 20, &inputs(&rows, &[picture(77), picture(78)])).unwrap();
     let unread = std::mem::take(&mut context.unread);
     assert_eq!(unread.len(), 2);
     context.fill(&unread[0], Some(b"png"));
     context.fill(&unread[1], None);
-    let Some(Turn::Said { files, .. }) = context.turns.last() else { panic!("{context:?}") };
+    let Some(Turn::Message { files, .. }) = context.turns.last() else { panic!("{context:?}") };
     assert_eq!(files[0].content, Content::Bytes(b"png".as_slice().into()));
     assert!(matches!(&files[1].content, Content::Text(text) if text.contains("not read here")));
 }

@@ -112,28 +112,24 @@ impl ConversationEvent {
         }
     }
 
-    /// Reply that the event asks for.
+    /// Returns the reply that the event asks for.
     #[must_use]
-    pub const fn requested_reply(&self) -> Option<ReplyId> {
-        match self.body {
-            EventBody::Reply { reply_id, event: ReplyEvent::ReplyRequested { .. }, .. } => Some(reply_id),
-            _ => None,
-        }
+    pub fn requested_reply(&self) -> Option<ReplyId> {
+        let EventBody::Reply { reply_id, event, .. } = &self.body else { return None };
+        matches!(event, ReplyEvent::ReplyRequested { .. }).then_some(*reply_id)
     }
 
-    /// Reply that the event ends.
+    /// Returns the reply that the event ends.
     #[must_use]
-    pub const fn ended_reply(&self) -> Option<ReplyId> {
-        match self.body {
-            EventBody::Reply {
-                reply_id,
-                event:
-                    ReplyEvent::ReplyCompleted { .. }
-                    | ReplyEvent::ReplyFailed { .. }
-                    | ReplyEvent::ReplyCancelled { .. },
-                ..
-            } => Some(reply_id),
-            _ => None,
+    pub fn ended_reply(&self) -> Option<ReplyId> {
+        let EventBody::Reply { reply_id, event, .. } = &self.body else { return None };
+        match event {
+            ReplyEvent::ReplyCompleted { .. }
+            | ReplyEvent::ReplyFailed { .. }
+            | ReplyEvent::ReplyCancelled { .. } => Some(*reply_id),
+            ReplyEvent::ReplyRequested { .. }
+            | ReplyEvent::ReplyBegun { .. }
+            | ReplyEvent::ReplyAttemptFailed { .. } => None,
         }
     }
 }
