@@ -320,7 +320,7 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
         }
         // The events of a claim do not contain its stream id; the tests have one claim.
         Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
-        Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
+        Event::Conversation(event) => (event.conversation_id.uuid(), event.owner.uuid()),
         Event::Quiz(event) => (event.quiz_id().uuid(), event.owner().uuid()),
         Event::File(event) => (event.file_id().uuid(), event.owner().uuid()),
     }
