@@ -1,12 +1,12 @@
-//! Who is asked, in which order and for what.
+//! Order, models and circuits of the chain.
 
 use futures::StreamExt as _;
 use futures::stream;
 
 use super::*;
-use crate::ai::{Completion, Finish, Parameters, Piece, Purpose, TokenUsage};
+use crate::ai::{Completion, Finish, Parameters, Purpose, StreamEvent, TokenUsage};
 
-/// A provider that says one thing.
+/// A provider with one fixed result.
 struct Fake {
     name: &'static str,
     says: Result<(), ProviderError>,
@@ -29,15 +29,15 @@ impl Provider for Fake {
         Map::new()
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         let end = Completion {
             finish: Finish::Stop,
             usage: Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }),
             model: prompt.model.unwrap_or_default(),
             provider_reply_id: None,
         };
-        let said = self.says.clone().map(|()| Piece::Text("Hi".to_owned()));
-        let end = self.says.is_ok().then_some(Ok(Piece::End(end)));
+        let said = self.says.clone().map(|()| StreamEvent::Text("Hi".to_owned()));
+        let end = self.says.is_ok().then_some(Ok(StreamEvent::End(end)));
         stream::iter([said].into_iter().chain(end)).boxed()
     }
 }
@@ -64,7 +64,7 @@ fn chain_with(links: &[(&'static str, u32, Result<(), ProviderError>)], circuit:
         r#"[{"name": "llama", "provider": "groq", "model": "llama-70b", "prompt_price": 5, "completion_price": 7,
              "max_output_tokens": 100}]"#,
     );
-    let links = links.iter().map(|(name, key, says)| Link {
+    let links = links.iter().map(|(name, key, says)| ChainEntry {
         provider: Arc::new(Fake { name, says: says.clone() }) as Arc<dyn Provider>,
         key: Some(*key),
     });
@@ -91,14 +91,14 @@ fn prompt() -> Prompt {
 }
 
 #[test]
-fn keys_take_turns_by_the_reply_and_providers_keep_their_order() {
+fn keys_rotate_by_reply_and_providers_keep_their_order() {
     let chain = chain(&[("openai", 1, Ok(())), ("openrouter", 1, Ok(())), ("openrouter", 2, Ok(()))]);
     assert_eq!(order(&chain, None, 2), [("openai", 1), ("openrouter", 1), ("openrouter", 2)]);
     assert_eq!(order(&chain, None, 3), [("openai", 1), ("openrouter", 2), ("openrouter", 1)]);
 }
 
 #[test]
-fn whoever_serves_what_is_wished_for_is_asked_first_and_at_its_price() {
+fn provider_that_serves_the_requested_model_comes_first_at_its_price() {
     let chain = chain(&[("openai", 1, Ok(())), ("groq", 1, Ok(()))]);
     assert_eq!(order(&chain, Some("llama"), 0), [("groq", 1), ("openai", 1)]);
     let choice = chain.choose(1, Some("llama")).unwrap();
@@ -111,10 +111,10 @@ fn whoever_serves_what_is_wished_for_is_asked_first_and_at_its_price() {
 }
 
 #[tokio::test]
-async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
+async fn failing_provider_is_skipped_and_reports_its_state() {
     let chain = chain(&[("openai", 1, fails()), ("groq", 1, Ok(()))]);
-    let call = async |place: usize| {
-        let choice = chain.choose(place, None).unwrap();
+    let call = async |index: usize| {
+        let choice = chain.choose(index, None).unwrap();
         choice.stream(choice.prompt(prompt())).collect::<Vec<_>>().await
     };
     assert_eq!(chain.first(None, Uuid::nil()).unwrap().provider(), "openai");
@@ -130,7 +130,7 @@ async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_takes_no_probe() {
+async fn background_call_takes_no_probe() {
     let chain =
         chain_with(&[("openai", 1, fails())], CircuitSettings { probe_every: Duration::ZERO, ..CIRCUIT });
     for _ in 0..2 {
@@ -142,7 +142,7 @@ async fn what_nobody_waits_for_takes_no_probe() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_says_nothing_about_its_provider() {
+async fn dropped_call_records_nothing() {
     let chain = chain(&[("openai", 1, fails())]);
     for _ in 0..10 {
         let choice = chain.choose(0, None).unwrap();
@@ -152,7 +152,7 @@ async fn a_call_that_is_dropped_says_nothing_about_its_provider() {
 }
 
 #[tokio::test]
-async fn what_lies_with_the_question_opens_no_circuit() {
+async fn failure_caused_by_the_question_opens_no_circuit() {
     let chain = chain(&[("openai", 1, Err(ProviderError::ContextTooLong))]);
     for _ in 0..10 {
         let choice = chain.choose(0, None).unwrap();
@@ -165,13 +165,13 @@ async fn what_lies_with_the_question_opens_no_circuit() {
 }
 
 #[test]
-fn calls_are_counted_by_provider_and_nothing_that_was_said_is_a_label() {
+fn calls_are_counted_by_provider_without_text_in_labels() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
         let chain = chain(&[("openai", 1, fails()), ("groq", 2, Ok(()))]);
-        for place in [0, 0, 1] {
-            let choice = chain.choose(place, None).unwrap();
+        for index in [0, 0, 1] {
+            let choice = chain.choose(index, None).unwrap();
             let _pieces: Vec<_> =
                 futures::executor::block_on_stream(choice.stream(choice.prompt(prompt()))).collect();
         }
