@@ -256,7 +256,7 @@ fn leftovers_are_detected() {
         |case| case.evidence.clean_exit = false,
         |case| case.evidence.log_lines.push("thread 'x' panicked at src/y.rs".to_owned()),
         |case| {
-            case.evidence.log_lines.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned())
+            case.evidence.log_lines.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned());
         },
     ];
     for change in changes {
