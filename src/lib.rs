@@ -26,6 +26,7 @@ pub mod live;
 pub mod mail;
 pub mod nats;
 pub mod quizzes;
+pub mod quotas;
 pub mod relay;
 pub mod replies;
 pub mod telemetry;

@@ -21,8 +21,10 @@ const AUTHOR: Uuid = Uuid::from_u128(0xA);
 /// A encryption whose rows are stored, as after an append.
 async fn stored(key_store: &KeyStore, pool: &PgPool, stream: &str) -> EncryptionContext {
     let encryption = key_store.encryption_context(AUTHOR, "conversation", stream, None).await.unwrap();
-    let append =
-        Append { beside: encryption.new_keys.iter().map(KeyRow::to_json).collect(), ..Append::default() };
+    let append = Append {
+        beside: encryption.new_keys.iter().map(|row| row.to_write().to_json()).collect(),
+        ..Append::default()
+    };
     append.run(pool).await.unwrap();
     key_store.remember(&encryption);
     encryption
@@ -168,8 +170,10 @@ async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
     let hidden = sealed(&second, &json!({"$personal": "words"}), &context);
-    let new_keys: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(KeyRow::to_json)).collect();
+    let new_keys: Vec<Value> = [&first, &second]
+        .iter()
+        .flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json()))
+        .collect();
     assert_eq!(new_keys.len(), 3);
     Append { beside: new_keys, ..Append::default() }.run(&pool).await.unwrap();
     let other_process = key_store(&pool, &MASTER);

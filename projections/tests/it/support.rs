@@ -173,7 +173,7 @@ impl Log {
                             .encryption_context(author, event.aggregate_type(), &id, first)
                             .await
                             .unwrap();
-                        append.beside.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        append.beside.extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
                         encryptions.push((id.clone(), encryption));
                         encryptions.len() - 1
                     }
