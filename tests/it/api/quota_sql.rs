@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{AppendError, AppendOutcome, AppendRequest, CommandKey, QuotaEntries, append_all};
+use event_store::{AppendCharge, AppendError, AppendOutcome, AppendRequest, CommandKey, append_all};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -21,7 +21,7 @@ fn request(key: Option<&str>, user: Option<Uuid>) -> Arc<AppendRequest> {
         let key = CommandKey { owner: FIRST.to_string(), key: key.to_owned(), fingerprint: [7; 32] };
         (key, json!({}))
     });
-    let charge = user.map(|user| QuotaEntries { user, entries: json!({"rates": [["user", 1_000_000]]}) });
+    let charge = user.map(|user| AppendCharge { user, entries: json!({"rates": [["user", 1_000_000]]}) });
     Arc::new(AppendRequest { key, charge, metadata: "{}".to_owned(), ..AppendRequest::default() })
 }
 
