@@ -45,7 +45,7 @@ impl ReplyHandler {
                     metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
                 }
             }
-            Err(ExecuteError::Refused(_)) => span.ended("refused"),
+            Err(ExecuteError::Rejected(_)) => span.ended("refused"),
             Err(_) => span.failed("not_recorded"),
         }
     }

@@ -11,8 +11,7 @@ use aggregates::conversation::{Conversation, ConversationCommand, ConversationEr
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
-use event_store::error_chain::cause;
-use event_store::fast_pool::WarmPool;
+use event_store::{ExecuteError, Executor, FastPool, error_chain};
 use futures::StreamExt as _;
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -38,7 +37,6 @@ use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
 use crate::quizzes::Quizzes;
-use event_store::{ExecuteError, Executor};
 use traces::spans;
 
 /// The read models that an attempt reads.
@@ -101,7 +99,7 @@ pub struct ReplyHandler {
 /// Dependencies of the [`ReplyHandler`].
 pub struct WorkerParts {
     /// Pool for reading the read models.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Executor that records the results.
     pub executor: Executor,
     /// Positions of the read models.
@@ -160,9 +158,9 @@ impl ReplyHandler {
         let result = self.attempt(&job, attempt, &stop).await;
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
+            Err(ExecuteError::Rejected(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt failed to reach the event store");
+                tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(&error), "attempt failed to reach the event store");
                 JobOutcome::Requeue(Requeue::StoreUnavailable)
             }
         };
@@ -397,5 +395,5 @@ impl ReplyHandler {
 }
 
 fn unreadable(job: &Job, error: &StoreError) {
-    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "failed to read attachments");
+    tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(error), "failed to read attachments");
 }

@@ -9,7 +9,7 @@ use aggregates::conversation::{
 use aggregates::ids::{ConversationId, MessageId, QuizId, UserId};
 use aggregates::quiz::{Quiz, QuizCommand};
 use aggregates::values::ReplyText;
-use event_store::Metadata;
+use event_store::{CommandBatch, ExecuteError, Metadata};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,6 @@ use super::retry::{Failure, Requeue};
 use super::tools::{self, ToolOutcome};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::quizzes::NewQuiz;
-use event_store::{ExecuteError, Intent};
 
 impl ReplyHandler {
     /// Records an answer. An empty one is a failure.
@@ -221,12 +220,13 @@ impl ReplyHandler {
             occurred_at: Some(self.inner.clock.now()),
             app_version: crate::VERSION.to_owned(),
         };
-        let mut intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
+        let mut batch =
+            CommandBatch::new(job.owner, metadata).command::<Conversation>(job.conversation, command);
         if let Some(QuizCommand::Start { quiz_id, .. }) = &quiz {
             let id = *quiz_id;
-            intent = quiz.into_iter().fold(intent, |intent, command| intent.then::<Quiz>(id, command));
+            batch = quiz.into_iter().fold(batch, |batch, command| batch.command::<Quiz>(id, command));
         }
-        self.inner.executor.run(intent).await.map(drop)
+        self.inner.executor.run(batch).await.map(drop)
     }
 }
 

@@ -10,7 +10,7 @@ const BUCKETS: [f64; 16] =
 /// could see.
 const COUNTERS: [&str; 17] = [
     "verbatim_append_conflicts_total",
-    "verbatim_appends_parted_total",
+    "verbatim_append_batches_split_total",
     "verbatim_chatkit_hang_ups_total",
     "verbatim_connections_refused_total",
     "verbatim_consumer_failures_total",

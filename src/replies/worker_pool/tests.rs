@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use event_store::{LogReader, MasterKey, Tail, Vault};
+use event_store::{Executor, KeyStore, LogReader, LogTail, MasterKey};
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
 use projections::models;
@@ -20,7 +20,6 @@ use crate::files::FileStore;
 use crate::live::Hub;
 use crate::quizzes::{Bank, Quizzes};
 use crate::replies::{ReplySettings, WorkerParts};
-use event_store::Executor;
 
 const REPLY: Uuid = Uuid::from_u128(1);
 
@@ -55,9 +54,9 @@ impl Provider for Panics {
 
 /// A pool with one slot, where every attempt panics.
 fn workers(db: &PgPool) -> ReplyWorkerPool {
-    let pool = WarmPool::from(db.clone());
-    let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(&[7; 32]).unwrap()));
-    let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
+    let pool = FastPool::from(db.clone());
+    let key_store = Arc::new(KeyStore::new(pool.clone(), MasterKey::new(&[7; 32]).unwrap()));
+    let tail = LogTail::new(LogReader::new(pool.clone(), Arc::clone(&key_store)));
     let tasks = TaskTracker::new();
     let provider = Arc::new(Panics::default());
     let links = vec![Link { provider: Arc::clone(&provider) as Arc<dyn Provider>, key: None }];
@@ -66,7 +65,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
     provider.armed.store(true, Ordering::Relaxed);
     let handler = ReplyHandler::new(WorkerParts {
         pool: pool.clone(),
-        executor: Executor::new(pool.clone(), vault, tail, 1 << 20, tasks.clone()),
+        executor: Executor::new(pool.clone(), key_store, tail, 1 << 20, tasks.clone()),
         progress: Progress::new(models::all().iter().map(|projection| projection.name())),
         hub: Hub::new(),
         chain: Arc::new(chain),
@@ -107,10 +106,7 @@ async fn panicked_attempt_is_retried_when_its_lease_expires(db: PgPool) {
         // The lease is still valid: a redelivered message leaves the reply to the queue.
         assert!(pending(&db).await.is_empty());
         assert!(workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap().is_none());
-        assert!(
-            workers.slot_released().now_or_never().is_none(),
-            "a waiter is woken twice"
-        );
+        assert!(workers.slot_released().now_or_never().is_none(), "a waiter is woken twice");
         sqlx::query("UPDATE reply_leases SET until = clock_timestamp()").execute(&db).await.unwrap();
     }
     workers.signals().stop_accepting.cancel();

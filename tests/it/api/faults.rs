@@ -7,8 +7,7 @@ use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::values::MessageText;
-use event_store::{Executor, Intent};
-use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -190,19 +189,19 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
-    let vault = Arc::new(Vault::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
-    let tail = Tail::new(LogReader::new(db.clone(), Arc::clone(&vault)));
-    let executor = Executor::new(db.clone(), vault, tail, 1 << 20, TaskTracker::new());
+    let key_store = Arc::new(KeyStore::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
+    let tail = LogTail::new(LogReader::new(db.clone(), Arc::clone(&key_store)));
+    let executor = Executor::new(db.clone(), key_store, tail, 1 << 20, TaskTracker::new());
     let clock = Clock::system();
     let (owner, now) = (UserId::new(person.id), clock.now());
     let conversation = ConversationId::new(clock.id());
     let message = MessageId::new(clock.id());
-    let intent = Intent::new(person.id, Metadata::default())
-        .then::<Conversation>(
+    let batch = CommandBatch::new(person.id, Metadata::default())
+        .command::<Conversation>(
             conversation,
             ConversationCommand::Start { id: conversation, by: owner, title: None, at: now },
         )
-        .then::<Conversation>(
+        .command::<Conversation>(
             conversation,
             ConversationCommand::Send {
                 message_id: message,
@@ -214,7 +213,7 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
                 deadline: now,
             },
         );
-    executor.run(intent).await.unwrap();
+    executor.run(batch).await.unwrap();
     let reply = ReplyId::of(message).to_string();
     // Two nodes sweep; the reply ends once.
     let other = TestApp::start(&db).await;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event_store::command_key::purge;
+use event_store::purge_command_keys;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -116,7 +116,7 @@ async fn purge_drops_old_keys_and_keeps_young_ones(db: PgPool) {
                        clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
                 FROM generate_series(0, 11999) AS number";
     sqlx::query(keys).execute(&db).await.unwrap();
-    let dropped = purge(&db).await.unwrap();
+    let dropped = purge_command_keys(&db).await.unwrap();
     let left = count(&db, "SELECT count(*) FROM command_keys").await;
     // Time passes while the keys are inserted and dropped.
     assert!((900..1_000).contains(&left), "{left} keys are left");

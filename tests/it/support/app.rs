@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use event_store::{LogReader, MasterKey, Vault};
+use event_store::{KeyStore, LogReader, MasterKey};
 use projections::{models, rebuild};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -273,8 +273,8 @@ impl TestApp {
     /// Rebuilds every read model from the log; returns for each whether the result equals the current rows.
     pub(crate) async fn rebuild(&self) -> Vec<(&'static str, bool)> {
         let Kept::Given(key) = &self.config.auth.master_key else { panic!("the tests set a master key") };
-        let vault = Vault::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
-        let reader = LogReader::new(self.db.clone(), Arc::new(vault));
+        let key_store = KeyStore::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
+        let reader = LogReader::new(self.db.clone(), Arc::new(key_store));
         let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
         let mut equal = Vec::new();
         for projection in models::all() {

@@ -79,7 +79,7 @@ fn check(answer: &Value, spans: &[CollectedSpan]) {
     assert_eq!(attempt.text("verbatim.outcome"), "done");
     // It begins when the command has been carried out, and the request waits for its end.
     let command = above(spans, attempt);
-    assert_eq!((command.text("verbatim.surface"), command.text("verbatim.outcome")), ("api", "recorded"));
+    assert_eq!((command.text("verbatim.surface"), command.text("verbatim.outcome")), ("api", "appended"));
     assert_eq!(command.text("verbatim.aggregates"), "conversation");
 
     let call = named(spans, "chat gpt-4o-mini");

@@ -1,8 +1,7 @@
 //! Files are given back to those whose they are, and go when they are to.
 
 use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
-use event_store::Metadata;
-use event_store::{ExecuteError, Intent};
+use event_store::{CommandBatch, ExecuteError, Metadata};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::files::attaching;
@@ -24,9 +23,9 @@ async fn attach(
     let files: Vec<FileId> = files.iter().map(|id| FileId::new(uuid(id))).collect();
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
-    let intent = Intent::new(person.id, Metadata::default());
-    let intent = attaching(intent, &files, by, conversation, message, app.services().core.clock.now());
-    app.sweep().executor.run(intent).await.map(drop)
+    let batch = CommandBatch::new(person.id, Metadata::default());
+    let batch = attaching(batch, &files, by, conversation, message, app.services().core.clock.now());
+    app.sweep().executor.run(batch).await.map(drop)
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -116,7 +115,7 @@ async fn files_that_were_sent_stay_with_their_conversation_and_go_with_it(db: Pg
     let events = file_events(&app).await;
     for (by, files) in [(&person, [&three, &two]), (&other, [&three, &three])] {
         let refused = attach(&app, by, &[files[0], files[1]], &elsewhere, 3).await;
-        assert!(matches!(refused, Err(ExecuteError::Refused(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ExecuteError::Rejected(_))), "{refused:?}");
     }
     assert_eq!(file_events(&app).await, events);
     app.wait_for_projections().await;

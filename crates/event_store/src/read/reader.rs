@@ -1,9 +1,9 @@
-//! Reads settled events after a position, in the order of the log.
+//! Reads events in position order without skipping any.
 //!
-//! What "settled" means, and why a plain `SELECT … WHERE position > $1` would lose events, is told at
-//! `read_events` and `log_bounds` in the first migration: positions are drawn before they become visible, so a reader
-//! must stop at the lowest position that an open append may still write. Positions without a hole between them need no
-//! such look: each has its event already.
+//! Positions are drawn from a sequence before their transactions commit, so a plain `SELECT … WHERE position > $1` would
+//! skip an event that commits late. A reader therefore stops at the *safe position* (high-water mark): the highest
+//! position at or below which no open append can still write. `log_bounds` and `read_events` in the migrations compute
+//! it. Consecutive positions without a gap need no such check: each of them has its event already.
 
 use std::sync::Arc;
 
@@ -14,44 +14,41 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
 
-use super::codec::{open_all, personal_context};
-use super::recorded::{Metadata, Recorded};
-use super::vault::{Vault, VaultError};
-use crate::fast_pool::WarmPool;
+use super::recorded_event::{Metadata, RecordedEvent};
+use crate::{FastPool, KeyStore, KeyStoreError, decrypt_all, personal_context};
 
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The database did not answer as it should; worth trying again.
-    #[error("the log could not be read")]
+    /// The query failed; retry.
+    #[error("failed to read the log")]
     Database(#[from] sqlx::Error),
-    /// Its sealed text does not open, or its key is wrapped by another master key. It stops its reader, like an event
-    /// that is not known.
-    #[error("the event at position {position} could not be opened")]
-    Sealed {
-        /// Where it stands.
+    /// Encrypted text does not decrypt, or another master key wrapped its key. The reader stops here.
+    #[error("failed to decrypt the event at position {position}")]
+    Undecryptable {
+        /// Position of the event.
         position: i64,
-        /// What went wrong.
+        /// Cause.
         #[source]
-        source: VaultError,
+        source: KeyStoreError,
     },
-    /// An event that this version of the program does not know. It stops its reader; nothing is skipped.
+    /// This version of the program does not know the event. The reader stops here; nothing is skipped.
     #[error(
-        "the event at position {position} ({event_type}, version {event_version}) cannot be decoded: {reason}"
+        "failed to decode the event at position {position} ({event_type}, version {event_version}): {reason}"
     )]
     Undecodable {
-        /// Where it stands.
+        /// Position of the event.
         position: i64,
-        /// Its type as stored.
+        /// Type as stored.
         event_type: String,
-        /// Its version as stored.
+        /// Version as stored.
         event_version: String,
-        /// What the decoder said; names fields, never contents.
+        /// Message of the decoder; names fields, never values.
         reason: String,
     },
 }
 
-/// The columns of an event, as stored.
+/// A row of the `events` table.
 #[derive(Debug)]
 struct EventRow {
     position: i64,
@@ -65,8 +62,8 @@ struct EventRow {
     recorded_at: DateTime<Utc>,
 }
 
-/// Columns by number, in the order of [`VISIBLE`], and without a check of their types, which the statements fix: both
-/// take longer than reading them.
+/// Reads columns by number, in the order of [`VISIBLE_EVENTS`], without type checks: the statements fix the types, and
+/// lookups and checks cost more than reading the values.
 impl<'r> FromRow<'r, PgRow> for EventRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -83,20 +80,21 @@ impl<'r> FromRow<'r, PgRow> for EventRow {
     }
 }
 
-/// The head of the log and the position up to which it is settled.
+/// The newest positions of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Bounds {
-    /// The highest position drawn so far.
+pub struct LogBounds {
+    /// Highest position drawn so far.
     pub head: i64,
-    /// The highest position that no open append can write at or below.
-    pub floor: i64,
+    /// Highest position at or below which no open append can still write (high-water mark).
+    #[sqlx(rename = "floor")]
+    pub safe_position: i64,
 }
 
-/// The one reader of the log. Cheap to clone.
+/// Reads the log. Cheap to clone.
 #[derive(Clone)]
 pub struct LogReader {
-    pool: WarmPool,
-    vault: Arc<Vault>,
+    pool: FastPool,
+    key_store: Arc<KeyStore>,
     upcasters: Arc<Vec<Box<dyn EventUpcaster>>>,
     #[cfg(feature = "fault-injection")]
     naive: bool,
@@ -109,18 +107,18 @@ impl std::fmt::Debug for LogReader {
 }
 
 impl LogReader {
-    /// A reader over `pool`, whose personal text is opened by `vault`.
-    pub fn new(pool: impl Into<WarmPool>, vault: Arc<Vault>) -> Self {
+    /// Creates a reader over `pool` that decrypts personal text with the keys of `key_store`.
+    pub fn new(pool: impl Into<FastPool>, key_store: Arc<KeyStore>) -> Self {
         Self {
             pool: pool.into(),
-            vault,
+            key_store,
             upcasters: Arc::new(aggregates::upcasters()),
             #[cfg(feature = "fault-injection")]
             naive: false,
         }
     }
 
-    /// Makes this reader trust the highest position it can see: an injected fault.
+    /// Makes this reader ignore the safe position: an injected fault.
     #[cfg(feature = "fault-injection")]
     #[must_use]
     pub fn naive(mut self) -> Self {
@@ -128,24 +126,23 @@ impl LogReader {
         self
     }
 
-    /// At most `limit` settled events after `position`, which has to be that of a settled event itself, or 0. Empty:
-    /// nothing settled there yet.
+    /// Returns at most `limit` events after `position`, which must be 0 or the position of an event read before. The result
+    /// is empty if no later event is at or below the safe position.
     ///
     /// # Errors
-    /// An event that cannot be opened or decoded ends the batch before it; only when it would be the first one is it an
-    /// error.
-    pub async fn read_after(&self, position: i64, limit: i32) -> Result<Vec<Arc<Recorded>>, LogError> {
-        let mut rows = self.rows(VISIBLE, position, limit).await?;
+    /// An event that fails to decrypt or decode ends the batch before it; it is an error only if it would come first.
+    pub async fn read_after(&self, position: i64, limit: i32) -> Result<Vec<Arc<RecordedEvent>>, LogError> {
+        let mut rows = self.rows(VISIBLE_EVENTS, position, limit).await?;
         if !self.is_naive() {
-            // Positions that follow one another without a hole are settled: each has its event, so no open append can
-            // still bring another. This is nearly always so, and costs no look at who writes.
-            let settled =
+            // Consecutive positions without a gap are safe, because each has its event. This is nearly always the case and
+            // saves computing the safe position.
+            let consecutive =
                 rows.iter().zip(position.saturating_add(1)..).take_while(|(row, next)| row.position == *next);
-            let settled = settled.count();
-            if settled == 0 && !rows.is_empty() {
-                rows = self.rows(SETTLED, position, limit).await?;
+            let consecutive = consecutive.count();
+            if consecutive == 0 && !rows.is_empty() {
+                rows = self.rows(SAFE_EVENTS, position, limit).await?;
             } else {
-                rows.truncate(settled);
+                rows.truncate(consecutive);
             }
         }
         self.decode(rows).await
@@ -172,34 +169,34 @@ impl LogReader {
         false
     }
 
-    /// Where the log stands now.
-    pub async fn bounds(&self) -> Result<Bounds, LogError> {
+    /// Returns the newest positions of the log.
+    pub async fn bounds(&self) -> Result<LogBounds, LogError> {
         Ok(sqlx::query_as("SELECT head, floor FROM log_bounds()").fetch_one(&self.pool).await?)
     }
 
-    /// The position of the last settled event, 0 in an empty log.
-    pub async fn last_settled(&self) -> Result<i64, LogError> {
+    /// Returns the position of the last event at or below the safe position; 0 if there is none.
+    pub async fn last_position(&self) -> Result<i64, LogError> {
         let bounds = self.bounds().await?;
         let last: Option<i64> = sqlx::query_scalar("SELECT max(position) FROM events WHERE position <= $1")
-            .bind(bounds.floor)
+            .bind(bounds.safe_position)
             .fetch_one(&self.pool)
             .await?;
         Ok(last.unwrap_or(0))
     }
 
-    /// Age of the oldest append that is still open, in seconds; 0 when there is none.
-    pub async fn floor_age(&self) -> Result<f64, LogError> {
+    /// Returns the age of the oldest open append in seconds; 0 if there is none.
+    pub async fn oldest_open_append_age(&self) -> Result<f64, LogError> {
         let age: Option<f64> = sqlx::query_scalar("SELECT floor_age()").fetch_one(&self.pool).await?;
         Ok(age.unwrap_or(0.0))
     }
 
-    /// The events of one stream after a sequence, whether settled for readers of the whole log or not.
+    /// Returns the events of one stream after a sequence, including those above the safe position.
     pub async fn stream(
         &self,
         aggregate_type: &str,
         aggregate_id: &str,
         after: i64,
-    ) -> Result<Vec<Arc<Recorded>>, LogError> {
+    ) -> Result<Vec<Arc<RecordedEvent>>, LogError> {
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
              FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence",
@@ -212,11 +209,11 @@ impl LogReader {
         self.decode(rows).await
     }
 
-    /// The event at a position; none when there is none.
+    /// Returns the event at a position.
     ///
     /// # Errors
-    /// Those of the database, and of an event that cannot be read.
-    pub async fn at(&self, position: i64) -> Result<Option<Arc<Recorded>>, LogError> {
+    /// See [`LogError`].
+    pub async fn at(&self, position: i64) -> Result<Option<Arc<RecordedEvent>>, LogError> {
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
              FROM events WHERE position = $1",
@@ -227,17 +224,17 @@ impl LogReader {
         Ok(self.decode(rows).await?.pop())
     }
 
-    async fn decode(&self, mut rows: Vec<EventRow>) -> Result<Vec<Arc<Recorded>>, LogError> {
+    async fn decode(&self, mut rows: Vec<EventRow>) -> Result<Vec<Arc<RecordedEvent>>, LogError> {
         let mut documents: Vec<(String, Value)> = rows
             .iter_mut()
             .map(|row| {
                 (personal_context(&row.aggregate_type, &row.aggregate_id, row.sequence), row.payload.take())
             })
             .collect();
-        match open_all(&self.vault, &mut documents).await {
+        match decrypt_all(&self.key_store, &mut documents).await {
             Ok(()) => {}
-            Err(VaultError::Database(error)) => return Err(error.into()),
-            Err(_) => self.open_in_turn(&mut rows, &mut documents).await?,
+            Err(KeyStoreError::Database(error)) => return Err(error.into()),
+            Err(_) => self.decrypt_one_by_one(&mut rows, &mut documents).await?,
         }
         let mut decoded = Vec::with_capacity(rows.len());
         for (row, (_, payload)) in rows.into_iter().zip(documents) {
@@ -250,18 +247,18 @@ impl LogReader {
         Ok(decoded)
     }
 
-    /// Opens what comes before the first event that does not open, and drops the rest.
-    async fn open_in_turn(
+    /// Decrypts events one by one up to the first that fails, and drops the rest.
+    async fn decrypt_one_by_one(
         &self,
         rows: &mut Vec<EventRow>,
         documents: &mut [(String, Value)],
     ) -> Result<(), LogError> {
         for (index, document) in documents.iter_mut().enumerate() {
-            match open_all(&self.vault, std::slice::from_mut(document)).await {
+            match decrypt_all(&self.key_store, std::slice::from_mut(document)).await {
                 Ok(()) => {}
-                Err(VaultError::Database(error)) => return Err(error.into()),
+                Err(KeyStoreError::Database(error)) => return Err(error.into()),
                 Err(source) if index == 0 => {
-                    return Err(LogError::Sealed { position: rows[0].position, source });
+                    return Err(LogError::Undecryptable { position: rows[0].position, source });
                 }
                 Err(_) => {
                     rows.truncate(index);
@@ -272,7 +269,7 @@ impl LogReader {
         Ok(())
     }
 
-    fn decode_one(&self, row: EventRow, payload: Value) -> Result<Recorded, LogError> {
+    fn decode_one(&self, row: EventRow, payload: Value) -> Result<RecordedEvent, LogError> {
         let position = row.position;
         let undecodable = |event: &SerializedEvent, reason: String| LogError::Undecodable {
             position,
@@ -299,7 +296,7 @@ impl LogReader {
             .map_err(|error| undecodable(&serialized, error.to_string()))?;
         let metadata: Metadata = serde_json::from_value(serialized.metadata.clone())
             .map_err(|error| undecodable(&serialized, error.to_string()))?;
-        Ok(Recorded {
+        Ok(RecordedEvent {
             position,
             aggregate_type: serialized.aggregate_type,
             aggregate_id: serialized.aggregate_id,
@@ -311,15 +308,15 @@ impl LogReader {
     }
 }
 
-/// What a reader can see, settled or not.
-const VISIBLE: &str = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
+/// Events that are visible, including those above the safe position.
+const VISIBLE_EVENTS: &str = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
      FROM events WHERE position > $1 ORDER BY position LIMIT $2";
-/// What is settled.
-const SETTLED: &str = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
+/// Events at or below the safe position.
+const SAFE_EVENTS: &str = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at
      FROM read_events($1, $2)";
 
-/// Brings a stored event to the shape this code knows, step by step, with every upcaster that fits.
-pub fn upcast(event: SerializedEvent, upcasters: &[Box<dyn EventUpcaster>]) -> SerializedEvent {
+/// Converts a stored event to the current shape with every upcaster that applies, in order.
+pub(crate) fn upcast(event: SerializedEvent, upcasters: &[Box<dyn EventUpcaster>]) -> SerializedEvent {
     upcasters.iter().fold(event, |event, upcaster| {
         if upcaster.can_upcast(&event.event_type, &event.event_version) {
             upcaster.upcast(event)

@@ -1,8 +1,8 @@
-//! The keys of personal text: a data key per author and stream, wrapped by the author's key, wrapped by the master key.
+//! Keys of personal text: a data key per author and stream, wrapped by the author's key, wrapped by the master key.
 //!
-//! Dropping the rows of a user's keys makes that person's text unreadable everywhere in the log, without touching
-//! an event. The vault never stores a key itself: new ones are handed to the append, which inserts them in the
-//! transaction of the events that they seal.
+//! Deleting the rows of a user's keys makes that user's text unreadable everywhere in the log without changing an event
+//! (crypto-shredding). The key store never inserts a key itself: the append inserts new keys in the transaction of the
+//! events that they encrypt.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::fast_pool::WarmPool;
+use crate::FastPool;
 
-/// Length of a nonce in bytes, as AES-GCM wants it.
+/// Length of an AES-GCM nonce in bytes.
 const NONCE_LEN: usize = 12;
-/// How many opened data keys a process keeps; one is about 600 bytes.
-const CACHED_KEYS: u64 = 20_000;
-/// How long an opened key may be used without asking the database again: the bound on reading erased text.
-const CACHE_TIME: Duration = Duration::from_secs(300);
+/// Most unwrapped data keys cached per process; one takes about 600 bytes.
+const MAX_CACHED_KEYS: u64 = 20_000;
+/// How long an unwrapped key is cached. Bounds how long another process can still read erased text.
+const KEY_TTL: Duration = Duration::from_secs(300);
 
-/// Why the vault could not do its work. A key that is *gone* is no error: what it sealed reads as erased.
+/// Why a key operation failed. A *deleted* key is not an error: its text reads as erased.
 #[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    /// The key tables could not be read.
-    #[error("the key tables could not be read")]
+pub enum KeyStoreError {
+    /// A query of the key tables failed.
+    #[error("failed to read the key tables")]
     Database(#[from] sqlx::Error),
     /// A stored key was wrapped by another master key.
     #[error("a stored key was wrapped by master key {stored}, but the configured one is {configured}")]
@@ -38,44 +38,44 @@ pub enum VaultError {
         /// Id of the master key that this process has.
         configured: String,
     },
-    /// A wrapped key or a sealed text does not open under the key it names: it was changed.
-    #[error("sealed data does not open under the key it names")]
+    /// A wrapped key or a ciphertext does not decrypt with the key it names: it was modified.
+    #[error("encrypted data does not decrypt with the key it names")]
     Tampered,
-    /// The cipher refused to work.
+    /// The cipher library failed.
     #[error("the cipher failed")]
     Cipher,
 }
 
-/// A key that seals and opens, with nonces drawn by the cipher library.
+/// An AES-256-GCM key; the cipher library draws the nonces.
 pub struct DataKey(RandomizedNonceKey);
 
 impl DataKey {
-    /// A key of 32 bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
-        RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Self).map_err(|_| VaultError::Cipher)
+    /// Creates a key from 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyStoreError> {
+        RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Self).map_err(|_| KeyStoreError::Cipher)
     }
 
-    /// Seals `plain`: nonce, then ciphertext and tag. `context` must be given again to open it.
-    pub fn seal(&self, plain: &[u8], context: &str) -> Result<Vec<u8>, VaultError> {
+    /// Encrypts `plain`; returns nonce, ciphertext and tag. Decryption needs the same `context`.
+    pub fn encrypt(&self, plain: &[u8], context: &str) -> Result<Vec<u8>, KeyStoreError> {
         let mut buffer = plain.to_vec();
         let nonce = self
             .0
             .seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut buffer)
-            .map_err(|_| VaultError::Cipher)?;
+            .map_err(|_| KeyStoreError::Cipher)?;
         let mut sealed = nonce.as_ref().to_vec();
         sealed.append(&mut buffer);
         Ok(sealed)
     }
 
-    /// Opens what [`DataKey::seal`] made, with the same context.
-    pub fn open(&self, sealed: &[u8], context: &str) -> Result<Vec<u8>, VaultError> {
-        let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(VaultError::Tampered)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Tampered)?;
+    /// Decrypts the output of [`DataKey::encrypt`] with the same context.
+    pub fn decrypt(&self, sealed: &[u8], context: &str) -> Result<Vec<u8>, KeyStoreError> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(KeyStoreError::Tampered)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyStoreError::Tampered)?;
         let mut buffer = body.to_vec();
         let plain = self
             .0
             .open_in_place(nonce, Aad::from(context.as_bytes()), &mut buffer)
-            .map_err(|_| VaultError::Tampered)?;
+            .map_err(|_| KeyStoreError::Tampered)?;
         Ok(plain.to_vec())
     }
 }
@@ -86,7 +86,7 @@ impl std::fmt::Debug for DataKey {
     }
 }
 
-/// The key that wraps every user's key. It stands in the configuration (or, embedded, in the data folder).
+/// The key that wraps every user's key. It comes from the configuration (or, embedded, from the data folder).
 #[derive(Debug)]
 pub struct MasterKey {
     id: String,
@@ -94,11 +94,11 @@ pub struct MasterKey {
 }
 
 impl MasterKey {
-    /// Takes 32 bytes; the key's id is derived from them and may be stored and shown.
-    pub fn new(bytes: &[u8; 32]) -> Result<Self, VaultError> {
-        let mut named = b"verbatim master key id".to_vec();
-        named.extend_from_slice(bytes);
-        let id = digest::digest(&digest::SHA256, &named).as_ref()[..6]
+    /// Creates a master key from 32 bytes. Its id is derived from them and may be stored and shown.
+    pub fn new(bytes: &[u8; 32]) -> Result<Self, KeyStoreError> {
+        let mut input = b"verbatim master key id".to_vec();
+        input.extend_from_slice(bytes);
+        let id = digest::digest(&digest::SHA256, &input).as_ref()[..6]
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
@@ -106,23 +106,23 @@ impl MasterKey {
     }
 }
 
-/// A row of the key tables that the append has to insert together with the events.
+/// A row of the key tables that the append inserts together with the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRow {
     /// A user's key, wrapped by the master key.
     User {
-        /// Whose key it is.
+        /// Owner of the key.
         user_id: Uuid,
-        /// Which master key wrapped it.
+        /// Id of the master key that wrapped it.
         master_id: String,
         /// The wrapped key.
         wrapped: Vec<u8>,
     },
     /// A data key, wrapped by the user's key.
     Data {
-        /// Name of the key in sealed envelopes.
+        /// Id of the key, as named by encrypted values.
         key_id: Uuid,
-        /// The author whose text it seals.
+        /// Author whose text it encrypts.
         user_id: Uuid,
         /// Aggregate type of the stream.
         stream_type: String,
@@ -134,7 +134,7 @@ pub enum KeyRow {
 }
 
 impl KeyRow {
-    /// The row as the append's `beside` argument wants it.
+    /// Encodes the row as a transactional write.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::User { user_id, master_id, wrapped } => serde_json::json!({
@@ -148,74 +148,74 @@ impl KeyRow {
     }
 }
 
-/// What sealing one stream's text takes: the key, its name, and the rows that are new with it.
+/// What encryption one stream's text takes: the key, its name, and the rows that are new with it.
 #[derive(Debug, Clone)]
-pub struct Sealing {
-    /// Name of the key in sealed envelopes.
+pub struct EncryptionContext {
+    /// Id of the key, as named by encrypted values.
     pub key_id: Uuid,
-    /// The key itself.
+    /// The unwrapped key.
     pub key: Arc<DataKey>,
-    /// Rows to insert in the same transaction; empty when the key is stored already.
-    pub minted: Vec<KeyRow>,
+    /// Rows to insert in the append's transaction; empty if the key is stored already.
+    pub new_keys: Vec<KeyRow>,
     stream: StreamKey,
     user_key: Arc<DataKey>,
 }
 
 type StreamKey = (Uuid, String, String);
 
-/// Opens and mints keys, with a bounded cache of those in use.
+/// Unwraps and creates keys, with a bounded cache.
 #[derive(Debug)]
-pub struct Vault {
-    pool: WarmPool,
+pub struct KeyStore {
+    pool: FastPool,
     master: MasterKey,
     users: Cache<Uuid, Arc<DataKey>>,
-    /// By name, with the user whose it is.
+    /// Owner and key, by key id.
     data: Cache<Uuid, (Uuid, Arc<DataKey>)>,
     streams: Cache<StreamKey, Uuid>,
 }
 
-impl Vault {
-    /// A vault over the key tables behind `pool`.
-    pub fn new(pool: impl Into<WarmPool>, master: MasterKey) -> Self {
+impl KeyStore {
+    /// Creates a key store over the key tables behind `pool`.
+    pub fn new(pool: impl Into<FastPool>, master: MasterKey) -> Self {
         fn cache<K: std::hash::Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static>()
         -> Cache<K, V> {
-            Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHE_TIME).build()
+            Cache::builder().max_capacity(MAX_CACHED_KEYS).time_to_live(KEY_TTL).build()
         }
         Self { pool: pool.into(), master, users: cache(), data: cache(), streams: cache() }
     }
 
-    /// Checks that the stored keys were wrapped by this master key. An empty table fits any.
+    /// Checks that the stored keys were wrapped by this master key; passes if there are none.
     ///
     /// # Errors
-    /// [`VaultError::WrongMasterKey`]; the database's.
-    pub async fn check_master(&self) -> Result<(), VaultError> {
+    /// [`KeyStoreError::WrongMasterKey`]; the database's.
+    pub async fn check_master(&self) -> Result<(), KeyStoreError> {
         let foreign: Option<String> =
             sqlx::query_scalar("SELECT master_id FROM user_keys WHERE master_id <> $1 LIMIT 1")
                 .bind(&self.master.id)
                 .fetch_optional(&self.pool)
                 .await?;
         match foreign {
-            Some(stored) => Err(VaultError::WrongMasterKey { stored, configured: self.master.id.clone() }),
+            Some(stored) => Err(KeyStoreError::WrongMasterKey { stored, configured: self.master.id.clone() }),
             None => Ok(()),
         }
     }
 
-    /// The key for one author's text in one stream; minted, but not stored, when there is none yet. `known` is
-    /// another one of the same append: a user's key that was minted for it is not minted twice.
-    pub async fn sealing(
+    /// Returns the key for one author's text in one stream; creates one, without storing it, if none exists. `known` is
+    /// the context of another stream of the same append, whose new user key is used instead of a second one.
+    pub async fn encryption_context(
         &self,
         author: Uuid,
         stream_type: &str,
         stream_id: &str,
-        known: Option<&Sealing>,
-    ) -> Result<Sealing, VaultError> {
+        known: Option<&EncryptionContext>,
+    ) -> Result<EncryptionContext, KeyStoreError> {
         let stream: StreamKey = (author, stream_type.to_owned(), stream_id.to_owned());
         if let (Some(key_id), Some(user_key)) = (self.streams.get(&stream), self.users.get(&author))
             && let Some((_, key)) = self.data.get(&key_id)
         {
-            return Ok(Sealing { key_id, key, minted: Vec::new(), stream, user_key });
+            return Ok(EncryptionContext { key_id, key, new_keys: Vec::new(), stream, user_key });
         }
-        let (user_key, mut minted) = match known.filter(|known| known.stream.0 == author) {
+        let (user_key, mut new_keys) = match known.filter(|known| known.stream.0 == author) {
             Some(known) => (Arc::clone(&known.user_key), Vec::new()),
             None => self.user_key(author).await?,
         };
@@ -228,24 +228,30 @@ impl Vault {
         .fetch_optional(&self.pool)
         .await?;
         if let Some((key_id, wrapped)) = stored {
-            let key = Arc::new(DataKey::from_bytes(&user_key.open(&wrapped, &data_key_context(key_id))?)?);
-            let sealing = Sealing { key_id, key, minted, stream, user_key };
-            self.keep(&sealing);
-            return Ok(sealing);
+            let key = Arc::new(DataKey::from_bytes(&user_key.decrypt(&wrapped, &data_key_context(key_id))?)?);
+            let context = EncryptionContext { key_id, key, new_keys, stream, user_key };
+            self.remember(&context);
+            return Ok(context);
         }
         let bytes: [u8; 32] = random()?;
         let key_id = uuid::Builder::from_random_bytes(random()?).into_uuid();
-        minted.push(KeyRow::Data {
+        new_keys.push(KeyRow::Data {
             key_id,
             user_id: author,
             stream_type: stream_type.to_owned(),
             stream_id: stream_id.to_owned(),
-            wrapped: user_key.seal(&bytes, &data_key_context(key_id))?,
+            wrapped: user_key.encrypt(&bytes, &data_key_context(key_id))?,
         });
-        Ok(Sealing { key_id, key: Arc::new(DataKey::from_bytes(&bytes)?), minted, stream, user_key })
+        Ok(EncryptionContext {
+            key_id,
+            key: Arc::new(DataKey::from_bytes(&bytes)?),
+            new_keys,
+            stream,
+            user_key,
+        })
     }
 
-    async fn user_key(&self, author: Uuid) -> Result<(Arc<DataKey>, Vec<KeyRow>), VaultError> {
+    async fn user_key(&self, author: Uuid) -> Result<(Arc<DataKey>, Vec<KeyRow>), KeyStoreError> {
         if let Some(key) = self.users.get(&author) {
             return Ok((key, Vec::new()));
         }
@@ -263,7 +269,7 @@ impl Vault {
         let row = KeyRow::User {
             user_id: author,
             master_id: self.master.id.clone(),
-            wrapped: self.master.key.seal(&bytes, &user_key_context(author))?,
+            wrapped: self.master.key.encrypt(&bytes, &user_key_context(author))?,
         };
         Ok((Arc::new(DataKey::from_bytes(&bytes)?), vec![row]))
     }
@@ -273,30 +279,32 @@ impl Vault {
         user: Uuid,
         master_id: String,
         wrapped: &[u8],
-    ) -> Result<Arc<DataKey>, VaultError> {
+    ) -> Result<Arc<DataKey>, KeyStoreError> {
         if master_id != self.master.id {
-            return Err(VaultError::WrongMasterKey { stored: master_id, configured: self.master.id.clone() });
+            return Err(KeyStoreError::WrongMasterKey {
+                stored: master_id,
+                configured: self.master.id.clone(),
+            });
         }
-        Ok(Arc::new(DataKey::from_bytes(&self.master.key.open(wrapped, &user_key_context(user))?)?))
+        Ok(Arc::new(DataKey::from_bytes(&self.master.key.decrypt(wrapped, &user_key_context(user))?)?))
     }
 
-    /// Remembers a key whose rows are stored now. To be called after the append has committed, not before: a minted
-    /// key of a failed append exists nowhere. What is remembered already keeps its age, or the keys of somebody who
-    /// writes all the time would never be asked for again.
-    pub fn keep(&self, sealing: &Sealing) {
-        let user = sealing.stream.0;
+    /// Caches a key after the append that inserted it has committed; a new key of a failed append exists nowhere. Keys that
+    /// are cached already keep their age, so that the keys of a busy author expire too.
+    pub fn remember(&self, context: &EncryptionContext) {
+        let user = context.stream.0;
         if !self.users.contains_key(&user) {
-            self.users.insert(user, Arc::clone(&sealing.user_key));
+            self.users.insert(user, Arc::clone(&context.user_key));
         }
-        if !self.data.contains_key(&sealing.key_id) {
-            self.data.insert(sealing.key_id, (user, Arc::clone(&sealing.key)));
+        if !self.data.contains_key(&context.key_id) {
+            self.data.insert(context.key_id, (user, Arc::clone(&context.key)));
         }
-        if !self.streams.contains_key(&sealing.stream) {
-            self.streams.insert(sealing.stream.clone(), sealing.key_id);
+        if !self.streams.contains_key(&context.stream) {
+            self.streams.insert(context.stream.clone(), context.key_id);
         }
     }
 
-    /// Forgets every key of one user in this process, after their rows were dropped.
+    /// Drops every cached key of one user, after their rows were deleted.
     pub fn forget(&self, user: Uuid) {
         let data: Vec<Uuid> =
             self.data.iter().filter(|(_, (owner, _))| *owner == user).map(|(key_id, _)| *key_id).collect();
@@ -315,16 +323,16 @@ impl Vault {
         self.users.invalidate(&user);
     }
 
-    /// The data keys with these names, those that still exist. A name that is missing in the answer was erased.
-    pub async fn keys(&self, names: &HashSet<Uuid>) -> Result<HashMap<Uuid, Arc<DataKey>>, VaultError> {
-        let mut found = HashMap::with_capacity(names.len());
+    /// Returns the data keys with these ids. An id that is missing in the result was erased.
+    pub async fn keys(&self, key_ids: &HashSet<Uuid>) -> Result<HashMap<Uuid, Arc<DataKey>>, KeyStoreError> {
+        let mut found = HashMap::with_capacity(key_ids.len());
         let mut missing = Vec::new();
-        for name in names {
-            match self.data.get(name) {
+        for key_id in key_ids {
+            match self.data.get(key_id) {
                 Some((_, key)) => {
-                    found.insert(*name, key);
+                    found.insert(*key_id, key);
                 }
-                None => missing.push(*name),
+                None => missing.push(*key_id),
             }
         }
         if missing.is_empty() {
@@ -352,7 +360,7 @@ impl Vault {
                 Some(key) => key,
                 None => self.unwrap_user_key(row.user_id, row.master_id, &row.user_wrapped)?,
             };
-            let plain = user_key.open(&row.wrapped, &data_key_context(row.key_id))?;
+            let plain = user_key.decrypt(&row.wrapped, &data_key_context(row.key_id))?;
             let key = Arc::new(DataKey::from_bytes(&plain)?);
             self.users.insert(row.user_id, user_key);
             self.data.insert(row.key_id, (row.user_id, Arc::clone(&key)));
@@ -371,8 +379,8 @@ fn data_key_context(key_id: Uuid) -> String {
     format!("data-key/{key_id}")
 }
 
-fn random<const N: usize>() -> Result<[u8; N], VaultError> {
+fn random<const N: usize>() -> Result<[u8; N], KeyStoreError> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| VaultError::Cipher)?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| KeyStoreError::Cipher)?;
     Ok(bytes)
 }

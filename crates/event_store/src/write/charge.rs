@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::codec::PERSONAL;
-use crate::fast_pool::WarmPool;
+use crate::FastPool;
+use crate::encryption::PERSONAL;
 
 /// A policy of a rate, under the name that counts: messages with the same name share one count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Quotas {
 
 /// What a command takes from a person's allowance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charge {
+pub struct QuotaCharge {
     /// Whose.
     pub user: Uuid,
     /// One of each.
@@ -49,7 +49,7 @@ pub struct Charge {
 
 /// What is left of one rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct RateRemaining {
     /// Its place among the rates of the charge.
     pub rate: usize,
     /// How many more may be taken now.
@@ -68,7 +68,7 @@ pub const REPLIES_AT_ONCE: &str = "replies_at_once";
 /// A charge that was refused: nothing was written and nothing taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the allowance is used up: {policy}")]
-pub struct Overdrawn {
+pub struct QuotaExceeded {
     /// The rate's name, or [`MESSAGES_PER_DAY`], [`TOKENS_PER_DAY`], [`REPLIES_AT_ONCE`].
     pub policy: String,
     /// After how long it is worth trying again.
@@ -79,7 +79,7 @@ pub struct Overdrawn {
     pub except: Vec<String>,
 }
 
-impl Overdrawn {
+impl QuotaExceeded {
     /// What refuses replies, in the order in which it is looked at.
     pub(super) const OF_REPLIES: [&'static str; 3] = [REPLIES_AT_ONCE, MESSAGES_PER_DAY, TOKENS_PER_DAY];
 
@@ -103,18 +103,18 @@ impl Overdrawn {
 
 /// An append's charge as the database takes it: whose row, and what of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Charged {
+pub struct QuotaEntries {
     /// Whose.
     pub user: Uuid,
     /// What, see `allowance_charge` in the migrations.
     pub entries: Value,
 }
 
-impl Charged {
+impl QuotaEntries {
     /// The charge of a command that led to `events` (type and payload); none when nothing is taken or settled. Without `charge`
     /// nothing is taken; what replies come to is settled all the same, because another process may have reserved it.
     pub(super) fn of<'a>(
-        charge: Option<&Charge>,
+        charge: Option<&QuotaCharge>,
         events: impl Iterator<Item = (&'a str, &'a Value)>,
     ) -> Option<Self> {
         let mut user = charge.map(|charge| charge.user);
@@ -161,7 +161,7 @@ impl Charged {
     }
 }
 
-impl Charged {
+impl QuotaEntries {
     /// The conversations in which replies are owed from now on.
     pub(super) fn opens(&self) -> Vec<&str> {
         let opens = self.entries["opens"].as_array();
@@ -174,7 +174,7 @@ impl Charged {
     }
 }
 
-impl Charge {
+impl QuotaCharge {
     fn rates(&self) -> Option<(String, Value)> {
         let rates: Vec<Value> = self.rates.iter().map(|rate| json!([rate.name, rate.per_minute])).collect();
         (!rates.is_empty()).then(|| ("rates".to_owned(), rates.into()))
@@ -184,7 +184,10 @@ impl Charge {
     ///
     /// # Errors
     /// `Ok(Err(_))` when it is refused; else the database's.
-    pub async fn take(&self, pool: &WarmPool) -> Result<Result<Vec<Left>, Overdrawn>, sqlx::Error> {
+    pub async fn consume(
+        &self,
+        pool: &FastPool,
+    ) -> Result<Result<Vec<RateRemaining>, QuotaExceeded>, sqlx::Error> {
         let entries: serde_json::Map<String, Value> = self.rates().into_iter().collect();
         let (rest, refused): (Option<Json<Value>>, Option<Json<Value>>) =
             sqlx::query_as("SELECT rest, refused FROM allowance_take($1, $2)")
@@ -193,21 +196,21 @@ impl Charge {
                 .fetch_one(pool)
                 .await?;
         Ok(match refused {
-            Some(Json(refused)) => Err(refusal(&refused)?),
-            None => Ok(rest.map_or_else(Vec::new, |Json(rest)| left(&rest))),
+            Some(Json(refused)) => Err(parse_exceeded(&refused)?),
+            None => Ok(rest.map_or_else(Vec::new, |Json(rest)| parse_remaining(&rest))),
         })
     }
 }
 
 /// The refusal that the database tells; one that cannot be read is a defect of ours.
-pub(super) fn refusal(refused: &Value) -> Result<Overdrawn, sqlx::Error> {
-    Overdrawn::parse(refused).ok_or_else(|| sqlx::Error::Decode(format!("no refusal: {refused}").into()))
+pub(super) fn parse_exceeded(refused: &Value) -> Result<QuotaExceeded, sqlx::Error> {
+    QuotaExceeded::parse(refused).ok_or_else(|| sqlx::Error::Decode(format!("no refusal: {refused}").into()))
 }
 
 /// What is left, as the database tells it.
-pub(super) fn left(rest: &Value) -> Vec<Left> {
+pub(super) fn parse_remaining(rest: &Value) -> Vec<RateRemaining> {
     let one = |item: &Value| {
-        Some(Left {
+        Some(RateRemaining {
             rate: usize::try_from(item.get(0)?.as_u64()?).ok()?,
             rest: item.get(1)?.as_u64()?,
             reset: Duration::from_secs(item.get(2)?.as_u64()?),
@@ -265,10 +268,10 @@ fn estimated(payload: &Value) -> u64 {
 mod tests {
     use super::*;
 
-    fn charge() -> Charge {
+    fn charge() -> QuotaCharge {
         let quotas = Quotas { messages_per_day: 5, tokens_per_day: 100, reserved_tokens: 10, at_once: 3 };
         let rates = vec![Rate { name: "user".to_owned(), per_minute: 30 }];
-        Charge { user: Uuid::from_u128(1), rates, quotas }
+        QuotaCharge { user: Uuid::from_u128(1), rates, quotas }
     }
 
     #[test]
@@ -276,7 +279,7 @@ mod tests {
         let asked = json!({"reply_id": "r", "conversation_id": "c", "owner": Uuid::from_u128(1), "deadline": "1970-01-01T00:01:00Z"});
         let sent = json!({"message_id": "m"});
         let events = [("message_sent", &sent), ("reply_requested", &asked)];
-        let charged = Charged::of(Some(&charge()), events.into_iter()).unwrap();
+        let charged = QuotaEntries::of(Some(&charge()), events.into_iter()).unwrap();
         assert_eq!(charged.user, Uuid::from_u128(1));
         assert_eq!(
             charged.entries,
@@ -306,8 +309,8 @@ mod tests {
             ("reply_failed", ended(4, Value::Null), json!(["r", 0])),
             ("reply_failed", ended(4, text()), json!(["r", null, 3])),
         ] {
-            let charged = Charged::of(None, [(event_type, &payload)].into_iter()).unwrap();
-            assert_eq!(charged, Charged { user: owner, entries: json!({"ends": [end]}) }, "{payload}");
+            let charged = QuotaEntries::of(None, [(event_type, &payload)].into_iter()).unwrap();
+            assert_eq!(charged, QuotaEntries { user: owner, entries: json!({"ends": [end]}) }, "{payload}");
         }
     }
 
@@ -316,11 +319,11 @@ mod tests {
         let owner = Uuid::from_u128(7);
         let begun =
             |parameters: Value| json!({"reply_id": "r", "owner": owner, "plan": {"parameters": parameters}});
-        let of = |payload: &Value| Charged::of(None, [("reply_begun", payload)].into_iter());
+        let of = |payload: &Value| QuotaEntries::of(None, [("reply_begun", payload)].into_iter());
         let context = json!({"tokens": {"system": 20, "all": 5_928}});
         assert_eq!(
             of(&begun(json!({"context": context}))),
-            Some(Charged { user: owner, entries: json!({"holds": [["r", 5_928]]}) })
+            Some(QuotaEntries { user: owner, entries: json!({"holds": [["r", 5_928]]}) })
         );
         assert_eq!(of(&begun(json!({"context": context, "circuit": "open"}))), None, "nobody is asked");
         assert_eq!(of(&begun(json!({}))), None);
@@ -330,19 +333,19 @@ mod tests {
     fn what_takes_nothing_is_not_charged() {
         let payload = json!({"owner": Uuid::from_u128(7)});
         for event_type in ["conversation_renamed", "reply_begun", "reply_requested"] {
-            assert_eq!(Charged::of(None, [(event_type, &payload)].into_iter()), None, "{event_type}");
+            assert_eq!(QuotaEntries::of(None, [(event_type, &payload)].into_iter()), None, "{event_type}");
         }
     }
 
     #[test]
     fn refusals_and_rests_are_read_as_the_database_tells_them() {
-        let refused = Overdrawn::parse(&json!(["user", 12.5, 30])).unwrap();
+        let refused = QuotaExceeded::parse(&json!(["user", 12.5, 30])).unwrap();
         let wait = Duration::from_millis(12_500);
-        assert_eq!(refused, Overdrawn { policy: "user".to_owned(), wait, bound: 30, except: Vec::new() });
-        let refused = Overdrawn::parse(&json!(["replies_at_once", 5, 2, ["a", "b"]])).unwrap();
+        assert_eq!(refused, QuotaExceeded { policy: "user".to_owned(), wait, bound: 30, except: Vec::new() });
+        let refused = QuotaExceeded::parse(&json!(["replies_at_once", 5, 2, ["a", "b"]])).unwrap();
         assert_eq!(refused.except, ["a", "b"]);
-        assert_eq!(Overdrawn::parse(&json!("too often")), None);
-        let rest = left(&json!([[0, 29, 60], [1, 9, 61]]));
-        assert_eq!(rest[1], Left { rate: 1, rest: 9, reset: Duration::from_secs(61) });
+        assert_eq!(QuotaExceeded::parse(&json!("too often")), None);
+        let rest = parse_remaining(&json!([[0, 29, 60], [1, 9, 61]]));
+        assert_eq!(rest[1], RateRemaining { rate: 1, rest: 9, reset: Duration::from_secs(61) });
     }
 }

@@ -1,8 +1,7 @@
-//! One reader of the log's end per process, fanned out to everybody who follows it.
+//! Reads the end of the log once per process and fans it out to subscribers.
 //!
-//! The tail is a convenience, never the truth: a subscriber that joins late, falls behind or sees a gap goes back to
-//! reading the log itself, and joins again when it has caught up. Wake-ups come from appends in this process; polling
-//! is what correctness rests on.
+//! The tail is an optimisation. A subscriber that joins late, lags or sees a gap reads the log itself and rejoins after it
+//! has caught up. Appends of this process and of other nodes wake the tail; correctness relies only on polling.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,78 +11,78 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use super::reader::{LogError, LogReader};
-use super::recorded::Recorded;
-use crate::error_chain::cause;
+use super::recorded_event::RecordedEvent;
+use crate::error_chain;
 
-/// How many events one read takes at most.
+/// Most events per read.
 const READ_LIMIT: usize = 500;
-/// How long the tail waits for a wake-up before it looks by itself.
-const POLL: Duration = Duration::from_millis(200);
-/// How long the tail waits at an event that it cannot read: nothing changes until the program or its keys do.
-const STOPPED_PAUSE: Duration = Duration::from_secs(5);
-/// How long a subscriber that knows of events it cannot have yet waits before it asks again.
-const RETRY: Duration = Duration::from_millis(10);
-/// How many batches a subscriber may lag before it is sent back to the log.
-const CHANNEL: usize = 256;
+/// Interval of reads without a notification.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Interval of reads at an event that fails to decode: only a new program version or other keys help.
+const STOPPED_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause before a subscriber reads again events that it knows of but cannot read yet.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Batches that a subscriber may lag behind before it has to read the log itself.
+const CHANNEL_CAPACITY: usize = 256;
 
 /// Consecutive events of the log.
 #[derive(Debug)]
-pub struct Batch {
-    /// Position of the event before the first one: a subscriber that stands lower has missed something.
+pub struct EventBatch {
+    /// Position of the event before the first one: a subscriber at a lower position has missed events.
     pub after: i64,
     /// The events; never empty.
-    pub events: Vec<Arc<Recorded>>,
+    pub events: Vec<Arc<RecordedEvent>>,
 }
 
-/// What the tail tells its subscribers.
+/// What the tail sends to its subscribers.
 #[derive(Debug, Clone)]
 enum Notice {
-    /// These events are settled.
-    Events(Arc<Batch>),
-    /// There may be something that no batch brings: read the log.
-    Look,
+    /// The next events.
+    Events(Arc<EventBatch>),
+    /// There may be events that are in no batch: read the log.
+    Poll,
 }
 
-/// The end of the log as this process sees it. Cheap to clone.
+/// Distributes the end of the log within this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Tail {
+pub struct LogTail {
     reader: LogReader,
     wake: Arc<Notify>,
     appended: Arc<Notify>,
     notices: broadcast::Sender<Notice>,
-    /// How far the tail has read. Set before the batch is sent, so that a subscriber has either the batch or this.
+    /// Position of the last event read. Stored before the batch is sent, so that a subscriber sees either the batch or this.
     published: Arc<AtomicI64>,
 }
 
-impl Tail {
-    /// A tail that nobody feeds yet: [`Tail::run`] has to be spawned.
+impl LogTail {
+    /// Creates a tail; [`LogTail::run`] must be spawned to feed it.
     pub fn new(reader: LogReader) -> Self {
         Self {
             reader,
             wake: Arc::new(Notify::new()),
             appended: Arc::new(Notify::new()),
-            notices: broadcast::channel(CHANNEL).0,
+            notices: broadcast::channel(CHANNEL_CAPACITY).0,
             published: Arc::new(AtomicI64::new(0)),
         }
     }
 
-    /// Tells the tail that something was appended in this process.
-    pub fn wake(&self) {
+    /// Notifies the tail of an append in this process.
+    pub fn notify_appended(&self) {
         self.wake.notify_one();
         self.appended.notify_one();
     }
 
-    /// Lets the tail look at the log: something was appended elsewhere.
-    pub fn look(&self) {
+    /// Notifies the tail of an append in another process.
+    pub fn notify_remote(&self) {
         self.wake.notify_one();
     }
 
-    /// Waits until something has been appended in this process since the last call. For one caller.
+    /// Waits for an append in this process since the last call. Supports one caller.
     pub async fn appended(&self) {
         self.appended.notified().await;
     }
 
-    /// Follows the log from after `position` on.
+    /// Subscribes to the events after `position`.
     pub fn subscribe(&self, position: i64) -> Subscription {
         Subscription {
             reader: self.reader.clone(),
@@ -94,30 +93,30 @@ impl Tail {
         }
     }
 
-    /// Reads the end of the log until `stop`.
+    /// Reads the end of the log until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut position = None;
         while !stop.is_cancelled() {
             match self.step(&mut position).await {
-                // There may be more than one read takes.
+                // There may be more events: read again at once.
                 Ok(READ_LIMIT) => {}
-                // Whatever was appended since has left its wake-up behind.
+                // `Notify` stores a notification that arrived during the read.
                 Ok(_) => {
                     tokio::select! {
                         () = self.wake.notified() => {}
-                        () = tokio::time::sleep(POLL) => {}
+                        () = tokio::time::sleep(POLL_INTERVAL) => {}
                         () = stop.cancelled() => {}
                     }
                 }
                 Err(error) => {
                     metrics::counter!("verbatim_log_read_failures_total").increment(1);
-                    tracing::error!(error = %error, cause = cause(&error), "the end of the log cannot be read");
+                    tracing::error!(error = %error, cause = error_chain(&error), "failed to read the end of the log");
                     let pause = if matches!(error, LogError::Database(_)) {
-                        POLL
+                        POLL_INTERVAL
                     } else {
-                        // Those who wait for the next batch have to meet the error too.
-                        let _ = self.notices.send(Notice::Look);
-                        STOPPED_PAUSE
+                        // Subscribers that wait for the next batch must see the error too.
+                        let _ = self.notices.send(Notice::Poll);
+                        STOPPED_INTERVAL
                     };
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -128,15 +127,15 @@ impl Tail {
         }
     }
 
-    /// Reads once; returns how many events there were.
+    /// Reads once; returns the number of events.
     async fn step(&self, position: &mut Option<i64>) -> Result<usize, LogError> {
         let after = match *position {
             Some(after) => after,
             None => {
-                let after = self.reader.last_settled().await?;
+                let after = self.reader.last_position().await?;
                 self.published.store(after, Ordering::SeqCst);
-                // What was settled between a subscriber's last look and this beginning comes in no batch.
-                let _ = self.notices.send(Notice::Look);
+                // Events between a subscriber's last read and this position are in no batch.
+                let _ = self.notices.send(Notice::Poll);
                 *position = Some(after);
                 after
             }
@@ -146,14 +145,14 @@ impl Tail {
         let found = events.len();
         metrics::gauge!("verbatim_log_position").set(last as f64);
         self.published.store(last, Ordering::SeqCst);
-        // No receiver is no failure: whoever comes later reads the log.
-        let _ = self.notices.send(Notice::Events(Arc::new(Batch { after, events })));
+        // Sending fails without receivers, which is fine: later subscribers read the log.
+        let _ = self.notices.send(Notice::Events(Arc::new(EventBatch { after, events })));
         *position = Some(last);
         Ok(found)
     }
 }
 
-/// One follower of the log: every event after where it started, once, in order.
+/// A subscription: yields every event after its start position, once, in order.
 #[derive(Debug)]
 pub struct Subscription {
     reader: LogReader,
@@ -164,27 +163,27 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Position of the last event handed out, or where it started.
+    /// Returns the position of the last event yielded, or the start position.
     pub fn position(&self) -> i64 {
         self.position
     }
 
-    /// Whether it is fed by the tail now, and not by reading the log itself.
+    /// Returns whether the tail feeds it, as opposed to reading the log itself.
     pub fn has_caught_up(&self) -> bool {
         !self.catching_up
     }
 
-    /// Starts again after `position`.
+    /// Restarts after `position`.
     pub fn seek(&mut self, position: i64) {
         self.position = position;
         self.catching_up = true;
     }
 
-    /// Waits for the next events; all that are there already are handed out together, up to about `limit`.
+    /// Waits for the next events; returns all that are available, up to about `limit`.
     ///
     /// # Errors
-    /// Those of the reader; the subscription stays where it was and can be asked again.
-    pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Recorded>>, LogError> {
+    /// Those of the reader; the subscription keeps its position, and the call can be repeated.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<Arc<RecordedEvent>>, LogError> {
         loop {
             if self.catching_up {
                 let events =
@@ -194,9 +193,9 @@ impl Subscription {
                     return Ok(events);
                 }
                 if self.published.load(Ordering::SeqCst) > self.position {
-                    // The floor has stepped back: the tail has read what this read was not given. No batch will
-                    // bring it again.
-                    tokio::time::sleep(RETRY).await;
+                    // The safe position has stepped back: the tail has read events that this read did not return. No
+                    // batch will contain them again.
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                     continue;
                 }
                 self.catching_up = false;
@@ -217,17 +216,17 @@ impl Subscription {
                 return Ok(events);
             }
             if self.catching_up {
-                // A closed channel must not spin: the log itself is polled then.
-                tokio::time::sleep(RETRY).await;
+                // If the channel is closed, poll the log without spinning.
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 
-    fn take(&mut self, notice: &Notice, events: &mut Vec<Arc<Recorded>>) {
+    fn take(&mut self, notice: &Notice, events: &mut Vec<Arc<RecordedEvent>>) {
         let batch = match notice {
             Notice::Events(batch) if batch.after <= self.position => batch,
-            // A gap, or something to look for.
-            Notice::Events(_) | Notice::Look => {
+            // A gap, or a request to poll.
+            Notice::Events(_) | Notice::Poll => {
                 self.catching_up = true;
                 return;
             }

@@ -1,119 +1,115 @@
-//! What a use case wants done, as one unit: all of it is written in one append, or none.
+//! What a use case wants written as one unit: everything in one append, or nothing.
 
-use crate::Metadata;
-use aggregates::Refusal;
+use aggregates::EventSourced;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::attempt::{AttemptError, BatchAttempt};
 use super::cache::StreamName;
-use super::charge::Charge;
+use super::charge::QuotaCharge;
 use super::command_key::CommandKey;
-use super::stored::Stored;
-use super::unit::{Unit, UnitError};
-use super::witness::{Seen, Witness};
+use super::state_capture::{StateCapture, StateChange};
+use crate::Metadata;
 
-/// Gives a name and what was decided.
-trait Tell: Fn() -> (&'static str, Option<Value>) + Send + Sync {}
+/// Computes a field of the key's result after the commands are decided.
+trait ResultField: Fn() -> (&'static str, Option<Value>) + Send + Sync {}
 
-impl<F: Fn() -> (&'static str, Option<Value>) + Send + Sync> Tell for F {}
+impl<F: Fn() -> (&'static str, Option<Value>) + Send + Sync> ResultField for F {}
 
-/// Commands to aggregates with everything that has to be written together with their events.
-pub struct Intent {
-    /// Whose personal text the events hold: it is sealed with this person's keys.
+/// Commands to aggregates, with everything that has to be written together with their events.
+pub struct CommandBatch {
+    /// User whose keys encrypt the personal text in the events.
     pub(super) author: Uuid,
     pub(super) metadata: Metadata,
     pub(super) steps: Vec<Box<dyn Step>>,
-    pub(super) beside: Vec<Value>,
+    pub(super) writes: Vec<Value>,
     pub(super) key: Option<(CommandKey, Value)>,
-    /// What a repetition is told besides, known when the commands are decided.
-    told: Vec<Box<dyn Tell>>,
-    pub(super) charge: Option<Charge>,
+    result_fields: Vec<Box<dyn ResultField>>,
+    pub(super) charge: Option<QuotaCharge>,
 }
 
-impl Intent {
-    /// An intent without commands yet.
+impl CommandBatch {
+    /// Creates a batch without commands.
     pub fn new(author: Uuid, metadata: Metadata) -> Self {
         Self {
             author,
             metadata,
             steps: Vec::new(),
-            beside: Vec::new(),
+            writes: Vec::new(),
             key: None,
-            told: Vec::new(),
+            result_fields: Vec::new(),
             charge: None,
         }
     }
 
-    /// Adds a command. Commands to the same aggregate see the events of those before them.
+    /// Adds a command. It is decided on the state after the batch's earlier commands.
     #[must_use]
-    pub fn then<A>(mut self, id: impl ToString, command: A::Command) -> Self
-    where
-        A: Stored,
-        A::Command: Clone + Send + Sync + 'static,
-    {
+    pub fn command<A: EventSourced>(mut self, id: impl ToString, command: A::Command) -> Self {
         self.steps.push(Box::new(CommandStep::<A> { id: id.to_string(), command }));
         self
     }
 
-    /// The same for a command whose caller answers from the state: `witness` sees it before and after.
+    /// Adds a command and captures the aggregate's state before and after it.
     #[must_use]
-    pub fn then_witnessed<A>(mut self, id: impl ToString, command: A::Command, witness: &Witness<A>) -> Self
-    where
-        A: Stored,
-        A::Command: Clone + Send + Sync + 'static,
-    {
-        self.steps.push(Box::new(WitnessedStep::<A> {
+    pub fn command_capturing<A: EventSourced>(
+        mut self,
+        id: impl ToString,
+        command: A::Command,
+        capture: &StateCapture<A>,
+    ) -> Self {
+        self.steps.push(Box::new(CapturingStep::<A> {
             id: id.to_string(),
             command,
-            witness: witness.clone(),
+            capture: capture.clone(),
         }));
         self
     }
 
-    /// Adds a row beside the log.
+    /// Adds a write to the append's transaction.
     #[must_use]
-    pub fn beside(mut self, row: Beside) -> Self {
-        self.beside.push(row.to_json());
+    pub fn with_write(mut self, write: TransactionalWrite) -> Self {
+        self.writes.push(write.to_json());
         self
     }
 
-    /// Takes from somebody's allowance what the commands cost.
+    /// Charges what the commands consume to a user's quotas.
     #[must_use]
-    pub fn charged(mut self, charge: Option<Charge>) -> Self {
+    pub fn with_charge(mut self, charge: Option<QuotaCharge>) -> Self {
         self.charge = charge;
         self
     }
 
-    /// Makes the intent idempotent: a repetition of the key is answered with `result` (ids and status only).
+    /// Makes the batch idempotent: a repetition of the key is answered with `result` (ids and status only).
     #[must_use]
-    pub fn keyed(mut self, key: Option<CommandKey>, result: Value) -> Self {
+    pub fn with_key(mut self, key: Option<CommandKey>, result: Value) -> Self {
         self.key = key.map(|key| (key, result));
         self
     }
 
-    /// Has a repetition told under `name` what the command of `witness` came to, as it was decided then; ids and status only.
+    /// Adds the field `name` to the key's result, computed from a captured state after the commands are decided; ids and
+    /// status only.
     #[must_use]
-    pub fn telling<A>(
+    pub fn key_result_with<A>(
         mut self,
         name: &'static str,
-        witness: &Witness<A>,
-        tell: impl Fn(&Seen<A>) -> Value + Send + Sync + 'static,
+        capture: &StateCapture<A>,
+        value: impl Fn(&StateChange<A>) -> Value + Send + Sync + 'static,
     ) -> Self
     where
         A: Send + 'static,
     {
-        let witness = witness.clone();
-        self.told.push(Box::new(move || (name, witness.look(&tell))));
+        let capture = capture.clone();
+        self.result_fields.push(Box::new(move || (name, capture.inspect(&value))));
         self
     }
 
-    /// The key and what its repetition is answered with, once the commands are decided.
+    /// Returns the key with its complete result; called after the commands are decided.
     pub(super) fn decided_key(&self) -> Option<(CommandKey, Value)> {
         let (key, mut result) = self.key.clone()?;
         if let Some(result) = result.as_object_mut() {
-            let told = self.told.iter().map(|tell| tell());
-            result.extend(told.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+            let fields = self.result_fields.iter().map(|field| field());
+            result.extend(fields.filter_map(|(name, value)| Some((name.to_owned(), value?))));
         }
         Some((key, result))
     }
@@ -121,7 +117,7 @@ impl Intent {
 
 /// Rows that live and die with the events of an append, but must not stand in them.
 #[derive(Debug, Clone)]
-pub enum Beside {
+pub enum TransactionalWrite {
     /// No row but a condition: the user's password is still the one that was proven. Stands before what rests on it.
     CredentialSeen {
         /// Whose.
@@ -202,7 +198,7 @@ pub enum Beside {
     },
 }
 
-impl Beside {
+impl TransactionalWrite {
     fn to_json(&self) -> Value {
         use base64::Engine as _;
         let base64 = base64::engine::general_purpose::STANDARD;
@@ -241,70 +237,46 @@ impl Beside {
     }
 }
 
-/// One command, with its aggregate's type forgotten.
+/// One command, with its aggregate's type erased.
 pub(super) trait Step: Send + Sync {
-    /// The stream it is decided on.
+    /// Returns the stream that the command is decided on.
     fn stream(&self) -> StreamName;
-    /// Loads the aggregate into the unit, if it is not there yet, and decides.
-    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>>;
+    /// Loads the aggregate into the attempt, if necessary, and decides the command.
+    fn decide<'a>(&'a self, attempt: &'a mut BatchAttempt<'_>) -> BoxFuture<'a, Result<(), AttemptError>>;
 }
 
-struct CommandStep<A: Stored>
-where
-    A::Command: Clone + Send + Sync + 'static,
-{
+struct CommandStep<A: EventSourced> {
     id: String,
     command: A::Command,
 }
 
-impl<A> Step for CommandStep<A>
-where
-    A: Stored,
-    A::Command: Clone + Send + Sync + 'static,
-{
+impl<A: EventSourced> Step for CommandStep<A> {
     fn stream(&self) -> StreamName {
         (A::TYPE, self.id.clone())
     }
 
-    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>> {
-        Box::pin(unit.decide::<A>(&self.id, &self.command))
+    fn decide<'a>(&'a self, attempt: &'a mut BatchAttempt<'_>) -> BoxFuture<'a, Result<(), AttemptError>> {
+        Box::pin(attempt.decide::<A>(&self.id, &self.command))
     }
 }
 
-struct WitnessedStep<A: Stored>
-where
-    A::Command: Clone + Send + Sync + 'static,
-{
+struct CapturingStep<A: EventSourced> {
     id: String,
     command: A::Command,
-    witness: Witness<A>,
+    capture: StateCapture<A>,
 }
 
-impl<A> Step for WitnessedStep<A>
-where
-    A: Stored,
-    A::Command: Clone + Send + Sync + 'static,
-{
+impl<A: EventSourced> Step for CapturingStep<A> {
     fn stream(&self) -> StreamName {
         (A::TYPE, self.id.clone())
     }
 
-    fn decide<'a>(&'a self, unit: &'a mut Unit<'_>) -> BoxFuture<'a, Result<(), UnitError>> {
+    fn decide<'a>(&'a self, attempt: &'a mut BatchAttempt<'_>) -> BoxFuture<'a, Result<(), AttemptError>> {
         Box::pin(async move {
-            let before = unit.state::<A>(&self.id).await?;
-            unit.decide::<A>(&self.id, &self.command).await?;
-            self.witness.saw(before, unit.state::<A>(&self.id).await?);
+            let before = attempt.state::<A>(&self.id).await?;
+            attempt.decide::<A>(&self.id, &self.command).await?;
+            self.capture.set(before, attempt.state::<A>(&self.id).await?);
             Ok(())
         })
     }
-}
-
-/// A refusal of any aggregate, from the aggregate's own error.
-pub(super) fn refused<A>(error: A::Error) -> UnitError
-where
-    A: Stored,
-    A::Command: Clone + Send + Sync + 'static,
-{
-    let refusal: Refusal = A::refusal(error);
-    UnitError::Refused(refusal)
 }

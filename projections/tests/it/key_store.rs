@@ -1,9 +1,11 @@
-//! Keys and sealing: what is sealed opens only where it belongs, and a key that is gone is not an error.
+//! Keys and encryption: what is sealed opens only where it belongs, and a key that is gone is not an error.
 
 use std::collections::HashSet;
 
-use event_store::codec::{has_personal, open_all};
-use event_store::{KeyRow, LogError, LogReader, Sealer, Sealing, Vault, VaultError, personal_context};
+use event_store::{
+    EncryptionContext, Encryptor, KeyRow, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all,
+    has_personal, personal_context,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -12,28 +14,29 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::events::{TALK, sent, started};
-use crate::support::{Append, Log, MASTER, vault};
+use crate::support::{Append, Log, MASTER, key_store};
 
 const AUTHOR: Uuid = Uuid::from_u128(0xA);
 
-/// A sealing whose rows are stored, as after an append.
-async fn stored(vault: &Vault, pool: &PgPool, stream: &str) -> Sealing {
-    let sealing = vault.sealing(AUTHOR, "conversation", stream, None).await.unwrap();
-    let append = Append { beside: sealing.minted.iter().map(KeyRow::to_json).collect(), ..Append::default() };
+/// A encryption whose rows are stored, as after an append.
+async fn stored(key_store: &KeyStore, pool: &PgPool, stream: &str) -> EncryptionContext {
+    let encryption = key_store.encryption_context(AUTHOR, "conversation", stream, None).await.unwrap();
+    let append =
+        Append { beside: encryption.new_keys.iter().map(KeyRow::to_json).collect(), ..Append::default() };
     append.run(pool).await.unwrap();
-    vault.keep(&sealing);
-    sealing
+    key_store.remember(&encryption);
+    encryption
 }
 
-fn sealed(sealing: &Sealing, plain: &Value, context: &str) -> Value {
+fn sealed(encryption: &EncryptionContext, plain: &Value, context: &str) -> Value {
     let mut value = plain.clone();
-    Sealer(sealing).seal(&mut value, context).unwrap();
+    Encryptor(encryption).encrypt(&mut value, context).unwrap();
     value
 }
 
-async fn opened(vault: &Vault, value: &Value, context: &str) -> Result<Value, VaultError> {
+async fn opened(key_store: &KeyStore, value: &Value, context: &str) -> Result<Value, KeyStoreError> {
     let mut documents = [(context.to_owned(), value.clone())];
-    open_all(vault, &mut documents).await?;
+    decrypt_all(key_store, &mut documents).await?;
     let [(_, value)] = documents;
     Ok(value)
 }
@@ -59,49 +62,52 @@ fn json_tree() -> impl Strategy<Value = Value> {
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
-    let vault = vault(&pool, &MASTER);
-    let sealing = stored(&vault, &pool, "s").await;
+    let key_store = key_store(&pool, &MASTER);
+    let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 1);
     let mut runner = TestRunner::default();
     let mut with_personal = 0;
     for _ in 0..400 {
         let tree = json_tree().new_tree(&mut runner).unwrap().current();
-        let hidden = sealed(&sealing, &tree, &context);
+        let hidden = sealed(&encryption, &tree, &context);
         assert!(!has_personal(&hidden), "{tree} became {hidden}");
         with_personal += i32::from(has_personal(&tree));
-        assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
+        assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
     }
     assert!(with_personal > 40, "the trees are worth nothing: {with_personal}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
-    let vault = vault(&pool, &MASTER);
-    let sealing = stored(&vault, &pool, "s").await;
+    let key_store = key_store(&pool, &MASTER);
+    let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 7);
-    let hidden = sealed(&sealing, &json!({"text": {"$personal": "words"}}), &context);
+    let hidden = sealed(&encryption, &json!({"text": {"$personal": "words"}}), &context);
     for elsewhere in [
         personal_context("conversation", "s", 8),
         personal_context("conversation", "t", 7),
         personal_context("user", "s", 7),
     ] {
-        let moved = opened(&vault, &hidden, &elsewhere).await;
-        assert!(matches!(moved, Err(VaultError::Tampered)), "opened at {elsewhere}: {moved:?}");
+        let moved = opened(&key_store, &hidden, &elsewhere).await;
+        assert!(matches!(moved, Err(KeyStoreError::Tampered)), "opened at {elsewhere}: {moved:?}");
     }
     // Under another key of the same person.
-    let other = stored(&vault, &pool, "t").await;
+    let other = stored(&key_store, &pool, "t").await;
     let mut swapped = hidden.clone();
     swapped["text"]["key"] = json!(other.key_id);
-    assert!(matches!(opened(&vault, &swapped, &context).await, Err(VaultError::Tampered)));
+    assert!(matches!(opened(&key_store, &swapped, &context).await, Err(KeyStoreError::Tampered)));
     for damaged in ["", "AAAA", "!"] {
         let mut changed = hidden.clone();
         changed["text"]["$sealed"] = json!(damaged);
-        assert!(matches!(opened(&vault, &changed, &context).await, Err(VaultError::Tampered)), "{damaged:?}");
+        assert!(
+            matches!(opened(&key_store, &changed, &context).await, Err(KeyStoreError::Tampered)),
+            "{damaged:?}"
+        );
     }
     let mut nameless = hidden.clone();
     nameless["text"]["key"] = json!("not a key");
-    assert!(matches!(opened(&vault, &nameless, &context).await, Err(VaultError::Tampered)));
-    assert_eq!(opened(&vault, &hidden, &context).await.unwrap(), json!({"text": {"$personal": "words"}}));
+    assert!(matches!(opened(&key_store, &nameless, &context).await, Err(KeyStoreError::Tampered)));
+    assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), json!({"text": {"$personal": "words"}}));
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
@@ -109,12 +115,12 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let plain = json!({"text": {"$personal": "words"}, "count": 3});
     for table in ["data_keys", "user_keys"] {
-        let mine = vault(&pool, &MASTER);
+        let mine = key_store(&pool, &MASTER);
         let hidden = sealed(&stored(&mine, &pool, "s").await, &plain, &context);
-        assert_eq!(opened(&vault(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
+        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
         sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
         let erased = json!({"text": {"$erased": true}, "count": 3});
-        assert_eq!(opened(&vault(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
+        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
         // A process that has the key in its memory reads on until it is told.
         assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(Uuid::from_u128(0xB));
@@ -128,45 +134,45 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
-    let mine = vault(&pool, &MASTER);
+    let mine = key_store(&pool, &MASTER);
     let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
-    let wrong = vault(&pool, &[8; 32]);
-    assert!(matches!(opened(&wrong, &hidden, &context).await, Err(VaultError::WrongMasterKey { .. })));
-    let sealing = wrong.sealing(AUTHOR, "conversation", "another", None).await;
-    assert!(matches!(sealing, Err(VaultError::WrongMasterKey { .. })), "{sealing:?}");
+    let wrong = key_store(&pool, &[8; 32]);
+    assert!(matches!(opened(&wrong, &hidden, &context).await, Err(KeyStoreError::WrongMasterKey { .. })));
+    let encryption = wrong.encryption_context(AUTHOR, "conversation", "another", None).await;
+    assert!(matches!(encryption, Err(KeyStoreError::WrongMasterKey { .. })), "{encryption:?}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
-    let vault = vault(&pool, &MASTER);
-    let first = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
-    let second = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
+    let key_store = key_store(&pool, &MASTER);
+    let first = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
+    let second = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
     assert_ne!(first.key_id, second.key_id);
-    assert_eq!((first.minted.len(), second.minted.len()), (2, 2), "a user's key and a data key each");
+    assert_eq!((first.new_keys.len(), second.new_keys.len()), (2, 2), "a user's key and a data key each");
     let names = HashSet::from([first.key_id, second.key_id]);
-    assert!(vault.keys(&names).await.unwrap().is_empty());
+    assert!(key_store.keys(&names).await.unwrap().is_empty());
 
-    let kept = stored(&vault, &pool, "s").await;
-    for vault in [&vault, &crate::support::vault(&pool, &MASTER)] {
-        let again = vault.sealing(AUTHOR, "conversation", "s", None).await.unwrap();
-        assert_eq!((again.key_id, again.minted.len()), (kept.key_id, 0));
-        let other = vault.sealing(AUTHOR, "conversation", "t", None).await.unwrap();
-        assert_eq!(other.minted.len(), 1, "the user's key is there already");
+    let kept = stored(&key_store, &pool, "s").await;
+    for key_store in [&key_store, &crate::support::key_store(&pool, &MASTER)] {
+        let again = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
+        assert_eq!((again.key_id, again.new_keys.len()), (kept.key_id, 0));
+        let other = key_store.encryption_context(AUTHOR, "conversation", "t", None).await.unwrap();
+        assert_eq!(other.new_keys.len(), 1, "the user's key is there already");
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
-    let mine = vault(&pool, &MASTER);
-    let first = mine.sealing(AUTHOR, "user", "u", None).await.unwrap();
-    let second = mine.sealing(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
+    let mine = key_store(&pool, &MASTER);
+    let first = mine.encryption_context(AUTHOR, "user", "u", None).await.unwrap();
+    let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
     let hidden = sealed(&second, &json!({"$personal": "words"}), &context);
-    let minted: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.minted.iter().map(KeyRow::to_json)).collect();
-    assert_eq!(minted.len(), 3);
-    Append { beside: minted, ..Append::default() }.run(&pool).await.unwrap();
-    let other_process = vault(&pool, &MASTER);
+    let new_keys: Vec<Value> =
+        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(KeyRow::to_json)).collect();
+    assert_eq!(new_keys.len(), 3);
+    Append { beside: new_keys, ..Append::default() }.run(&pool).await.unwrap();
+    let other_process = key_store(&pool, &MASTER);
     assert_eq!(opened(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
 }
 
@@ -186,13 +192,13 @@ async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
     assert_eq!(read.iter().map(|event| event.position).collect::<Vec<_>>(), good);
     let stopped = log.reader.read_after(good[1], 10).await;
     assert!(
-        matches!(stopped, Err(LogError::Sealed { position, source: VaultError::Tampered }) if position == bad),
+        matches!(stopped, Err(LogError::Undecryptable { position, source: KeyStoreError::Tampered }) if position == bad),
         "{stopped:?}"
     );
 
     // A database that is away is no fault of the event.
     let away = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
-    let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(vault(&away, &MASTER)));
+    let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(key_store(&away, &MASTER)));
     away.close().await;
     assert!(matches!(without_keys.read_after(0, 10).await, Err(LogError::Database(_))));
 }
