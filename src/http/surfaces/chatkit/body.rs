@@ -15,10 +15,9 @@ use futures::StreamExt as _;
 use http_body_util::Limited;
 use schemars::json_schema;
 
+use crate::app::files::accepted_types;
 use crate::app::files::uploads::Upload;
 use crate::app::{AppError, RequestContext};
-use crate::files::IncomingError;
-use crate::files::kind::FileKind;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::{self, BODY_FAILURES, BODY_PATIENCE, document_key, media_type, unprocessable};
@@ -59,7 +58,7 @@ impl OperationInput for Unread {
             "additionalProperties": false
         });
         let schema = SchemaObject { json_schema: form, example: None, external_docs: None };
-        let types: Vec<&str> = FileKind::ALL.into_iter().map(FileKind::mime).collect();
+        let types: Vec<&str> = accepted_types().collect();
         let encoding = Encoding {
             content_type: Some(types.join(", ")),
             headers: Default::default(),
@@ -173,7 +172,7 @@ async fn patient<T>(state: &ApiState, more: impl Future<Output = T>) -> Result<T
 
 fn broken(state: &ApiState, error: &MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return AppError::from(IncomingError::TooLarge { limit: state.services.files.largest_file() }).into();
+        return state.services.files.too_large().into();
     }
     ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
 }

@@ -21,7 +21,6 @@ use super::body::{Brought, Unread};
 use super::wire::{Attachment, IdKind};
 use crate::app::AppError;
 use crate::auth::links::Signature;
-use crate::files::picture::preview_mime;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
@@ -209,11 +208,10 @@ async fn preview(
     PathFile(id): PathFile,
     Query(link): Query<LinkQuery>,
 ) -> Result<Response, ApiError> {
-    let image = state.services.files.file_preview(id, &link.into()).await?;
-    let mime = preview_mime(&image);
-    let mut answer = image.into_response();
+    let preview = state.services.files.file_preview(id, &link.into()).await?;
+    let mut answer = preview.image.into_response();
     let put = answer.headers_mut();
-    put.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
+    put.insert(header::CONTENT_TYPE, HeaderValue::from_static(preview.mime_type));
     put.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
     put.insert(header::CACHE_CONTROL, PRIVATE);
     put.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);

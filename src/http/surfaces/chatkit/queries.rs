@@ -17,7 +17,6 @@ use super::wire::request::{
     GetThread, ListItems, ListThreads, Order, Transcribe, UpdateThread,
 };
 use super::wire::{IdKind, Page, ThreadItem, Transcription, UpdatedItem};
-use crate::ai::Recording;
 use crate::app::conversations::Change;
 use crate::app::conversations::items::Verdict;
 use crate::app::{AppError, Kind};
@@ -136,8 +135,7 @@ pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Res
     if audio.is_empty() {
         return Err(invalid("The recording is empty.").into());
     }
-    let text =
-        asking.state.services.conversations.transcribe(asking.actor, Recording { audio, mime_type }).await?;
+    let text = asking.state.services.conversations.transcribe(asking.actor, audio, mime_type).await?;
     Ok(Answer::ok(Transcription { text }).into_response())
 }
 
