@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending, ServerFrame};
+use verbatim::http::surfaces::websocket::frames::{ClientEnvelope, ClientFrame, ServerFrame};
 
 use super::read;
 
@@ -36,8 +36,8 @@ fn every_frame_is_shown_and_reads_as_shown() {
     let asked = frames("client");
     assert_eq!(shown(&asked), types(&schemars::schema_for!(ClientFrame)));
     for mut frame in asked {
-        let read =
-            Sending::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
+        let read = ClientEnvelope::parse(&frame.to_string())
+            .unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
         frame.as_object_mut().unwrap().entry("type").or_insert_with(|| "message".into());
         assert_eq!(serde_json::to_value(read).unwrap(), frame);
     }
