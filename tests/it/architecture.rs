@@ -1,7 +1,10 @@
 //! Checks architecture rules: the direction of dependencies, and what each layer may use.
 
+mod cycles;
 mod dependencies;
+mod imports;
 mod sql;
+mod surfaces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -108,62 +111,6 @@ fn aggregates_use_no_clock_randomness_or_environment() {
         "tokio::",
     ];
     let found = offences("aggregates/src", &forbidden, |path| path.to_string_lossy().contains("tests"));
-    assert!(found.is_empty(), "{found:#?}");
-}
-
-#[test]
-fn api_surfaces_use_no_sql_events_or_write_side() {
-    let forbidden = [
-        "sqlx",
-        "PgPool",
-        "aggregates::Event",
-        "ConversationEvent",
-        "UserEvent",
-        "ClaimEvent",
-        "QuizEvent",
-        "aggregates::conversation",
-        "aggregates::user",
-        "aggregates::claim",
-        "crate::replies",
-        "crate::bootstrap",
-        "event_store::",
-        "projections::runner",
-    ];
-    let found = offences("src/http", &forbidden, |_| false);
-    assert!(found.is_empty(), "{found:#?}");
-}
-
-/// Returns the API surfaces: the modules of `src/http/surfaces`, which `SURFACES` must list.
-fn surfaces() -> Vec<String> {
-    let folder = root().join("src/http/surfaces");
-    let list = std::fs::read_to_string(folder.join("mod.rs")).unwrap();
-    let mut surfaces = Vec::new();
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
-        if name != "mod" {
-            assert!(list.contains(&format!("{name}::routes)")), "SURFACES does not list {name}");
-            surfaces.push(name);
-        }
-    }
-    surfaces
-}
-
-#[test]
-fn api_surfaces_do_not_use_each_other() {
-    let surfaces = surfaces();
-    assert!(!surfaces.is_empty());
-    let mut found = Vec::new();
-    for (path, text) in sources("src/http/surfaces") {
-        let own = path.strip_prefix(root().join("src/http/surfaces")).unwrap();
-        let own = own.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-        let code = code(&text);
-        for other in surfaces.iter().filter(|other| own.trim_end_matches(".rs") != *other && own != "mod.rs")
-        {
-            if code.contains(&format!("surfaces::{other}")) {
-                found.push(format!("{} uses the surface {other}", path.display()));
-            }
-        }
-    }
     assert!(found.is_empty(), "{found:#?}");
 }
 

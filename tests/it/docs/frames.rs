@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending, ServerFrame};
+use verbatim::http::surfaces::websocket::frames::{ClientEnvelope, ClientFrame, ServerFrame};
 
 use super::read;
 
@@ -37,7 +37,7 @@ fn documented_frames_cover_all_types_and_parse() {
     assert_eq!(types_of(&client), types(&schemars::schema_for!(ClientFrame)));
     for mut frame in client {
         let read =
-            Sending::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
+            ClientEnvelope::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
         frame.as_object_mut().unwrap().entry("type").or_insert_with(|| "message".into());
         assert_eq!(serde_json::to_value(read).unwrap(), frame);
     }
