@@ -177,8 +177,10 @@ async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
     let hidden = encrypted(&second, &json!({"$personal": "words"}), &context);
-    let new_keys: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json())).collect();
+    let new_keys: Vec<Value> = [&first, &second]
+        .iter()
+        .flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json()))
+        .collect();
     assert_eq!(new_keys.len(), 3);
     Append { side_writes: new_keys, ..Append::default() }.run(&pool).await.unwrap();
     let other_process = key_store(&pool, &MASTER);

@@ -173,7 +173,9 @@ impl Log {
                             .encryption_context(author, event.aggregate_type(), &id, first)
                             .await
                             .unwrap();
-                        append.side_writes.extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
+                        append
+                            .side_writes
+                            .extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
                         encryptions.push((id.clone(), encryption));
                         encryptions.len() - 1
                     }

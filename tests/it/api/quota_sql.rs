@@ -73,11 +73,8 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
         .await
         .unwrap();
     // The first append has a key and no charge, the second is charged to another user, the third blocks.
-    let requests = vec![
-        request(Some("a"), None),
-        request(Some("b"), Some(SECOND)),
-        request(Some("c"), Some(FIRST)),
-    ];
+    let requests =
+        vec![request(Some("a"), None), request(Some("b"), Some(SECOND)), request(Some("c"), Some(FIRST))];
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
         async move { append_group(&db, requests).await }

@@ -36,8 +36,8 @@ fn documented_frames_cover_all_types_and_parse() {
     let client = documented_frames("client");
     assert_eq!(types_of(&client), types(&schemars::schema_for!(ClientFrame)));
     for mut frame in client {
-        let read =
-            ClientEnvelope::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
+        let read = ClientEnvelope::parse(&frame.to_string())
+            .unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
         frame.as_object_mut().unwrap().entry("type").or_insert_with(|| "message".into());
         assert_eq!(serde_json::to_value(read).unwrap(), frame);
     }
