@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::claim::ClaimError;
 use aggregates::conversation::ConversationError;
 use aggregates::file::FileError;
@@ -284,10 +284,10 @@ impl From<ExecuteError> for AppError {
     }
 }
 
-impl From<Refusal> for AppError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for AppError {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::User(error) => match error {
+            Rejection::User(error) => match error {
                 UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
                 UserError::AlreadyRegistered => {
                     Self::new(Kind::Conflict, "already_registered", "This account exists already.")
@@ -296,12 +296,12 @@ impl From<Refusal> for AppError {
                     Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
                 }
             },
-            Refusal::Claim(ClaimError::Taken) => {
+            Rejection::Claim(ClaimError::Taken) => {
                 Self::new(Kind::Conflict, "taken", "This name is taken already.")
             }
-            Refusal::Conversation(error) => error.into(),
-            Refusal::Quiz(error) => error.into(),
-            Refusal::File(error) => match error {
+            Rejection::Conversation(error) => error.into(),
+            Rejection::Quiz(error) => error.into(),
+            Rejection::File(error) => match error {
                 // Somebody else's file must look like one that does not exist.
                 FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
                 FileError::AlreadyStored => Self::file_stored(),
@@ -332,7 +332,7 @@ impl From<ConversationError> for AppError {
             ConversationError::OtherBranch => Self::other_branch(),
             // As a conversation that does not exist.
             ConversationError::UnknownBranch => Self::not_found(),
-            ConversationError::RepliesOwed => Self::new(
+            ConversationError::RepliesPending => Self::new(
                 Kind::Conflict,
                 "replies_owed",
                 "Replies are being made on this branch; wait for them or cancel them first.",
@@ -342,7 +342,7 @@ impl From<ConversationError> for AppError {
                 "too_many_branches",
                 format!("A conversation can have at most {limit} branches."),
             ),
-            ConversationError::TooManyWaiting { limit } => Self::new(
+            ConversationError::TooManyReplies { limit } => Self::new(
                 Kind::Conflict,
                 "too_many_waiting",
                 format!("At most {limit} replies can be waited for in one conversation."),

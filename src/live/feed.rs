@@ -160,10 +160,10 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
             return Ok(Page::TooMuch);
         }
     }
-    let Since { stands, rows } =
+    let Since { min_position, rows } =
         messages::query::since(&pool, user, (after, until), (PAGE, PAGE_BYTES)).await?;
     // What is remembered of how far they are may be a moment behind a crash of the database; this was read with the rows.
-    if stands < until {
+    if min_position < until {
         // Held up at an event, maybe: what is skipped here would never come.
         return Err(sqlx::Error::Protocol("the read models are held up".to_owned()));
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::{FastPool, RecordedEvent, Subscription};
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +34,7 @@ pub struct Stored {
     /// The read models.
     pub pool: FastPool,
     /// How far they are.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// Looks run here, to their end: whoever is slow to take what they bring must not hold a connection to the database
     /// meanwhile.
     pub tasks: TaskTracker,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aggregates::ids::ReplyId;
 use projections::messages::query::MessageRow;
 use projections::replies::query::ReplyRow;
-use projections::{messages, models, query, replies};
+use projections::{messages, query, registry, replies};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -124,7 +124,7 @@ impl ReplyFollower {
                 return Ok(None);
             }
             if let Some(position) = self.look {
-                self.stored.progress.wait(models::CONVERSATION_MODELS, position, CATCH_UP).await;
+                self.stored.progress.wait(registry::CONVERSATION_MODELS, position, CATCH_UP).await;
                 match self.finish().await {
                     Ok(true) => continue,
                     Ok(false) => self.patience.restore(),
@@ -227,10 +227,10 @@ enum Found {
 async fn look(stored: Stored, owner: Uuid, reply: ReplyId, asked: i64) -> Result<Found, sqlx::Error> {
     let Stored { pool, progress, .. } = stored;
     // What is held in memory of how far they are may be a moment behind a crash of the database, after which they stand lower.
-    let stands = query::stands(&pool, models::CONVERSATION_MODELS).await?;
+    let min_position = query::min_position(&pool, registry::CONVERSATION_MODELS).await?;
     let Some(reply) = replies::query::by_id(&pool, owner, reply.uuid()).await? else {
         // When the models have seen it asked for, the conversation was deleted, and the reply cancelled with it.
-        return Ok(if stands >= asked { Found::Deleted } else { Found::Running });
+        return Ok(if min_position >= asked { Found::Deleted } else { Found::Running });
     };
     // Another model tells what was said; it may be a moment behind the one that tells that it has ended.
     if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP).await {

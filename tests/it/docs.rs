@@ -183,7 +183,7 @@ fn event_catalogue_lists_every_event_and_field() {
 #[test]
 fn event_catalogue_lists_models_reasons_and_metadata() {
     let catalogue = read("docs/events.md");
-    for model in projections::models::all() {
+    for model in projections::registry::all() {
         assert!(catalogue.contains(&format!("`{}`", model.name())), "{}", model.name());
     }
     let reasons = rows(section(&catalogue, "## Reasons"));

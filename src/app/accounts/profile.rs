@@ -1,11 +1,11 @@
 //! What people change about their accounts: password, address, name, and the end.
 
 use aggregates::Personal;
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
-use projections::models;
+use projections::registry;
 use projections::users::query::UserRow;
 use serde_json::json;
 
@@ -124,7 +124,7 @@ impl AccountService {
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
-            self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+            self.core.catch_up(registry::ACCOUNT_MODELS, outcome.position).await;
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = Username::parse(username)?;
@@ -213,7 +213,7 @@ impl AccountService {
         if let Some(outbox) = &self.outbox {
             outbox.added();
         }
-        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(registry::ACCOUNT_MODELS, outcome.position).await;
         Ok(outcome)
     }
 
@@ -269,7 +269,7 @@ fn exchanged(
 /// The refusal of a claim in the words of what is claimed.
 fn taken(error: ExecuteError, worded: fn() -> AppError) -> AppError {
     match error {
-        ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken)) => worded(),
+        ExecuteError::Rejected(Rejection::Claim(ClaimError::Taken)) => worded(),
         error => error.into(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aggregates::ids::{ConversationId, MessageId};
 use projections::conversations::query::ConversationRow;
 use projections::messages::thread::{self, Entry, Order, ThreadRow};
-use projections::{conversations, models};
+use projections::{conversations, registry};
 use uuid::Uuid;
 
 use super::ConversationService;
@@ -15,7 +15,7 @@ use crate::app::models::Offered;
 use crate::app::{Actor, AppError};
 
 pub use aggregates::conversation::{
-    Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
+    Composed, InputAnswer, InputForm, InputQuestion, MessageContext, Part, ReplyOptions, Verdict,
 };
 
 /// How often a title that is being made is looked for.
@@ -84,7 +84,7 @@ impl ConversationService {
                 }
                 // They stand right behind the answer in the log.
                 after += 1;
-                self.core.progress.wait(models::THREAD_MODELS, after, LOOK).await;
+                self.core.progress.wait(registry::THREAD_MODELS, after, LOOK).await;
             }
         };
         match tokio::time::timeout(SHOWN, whole).await {
@@ -96,7 +96,7 @@ impl ConversationService {
     /// Waits, longer than answers do, until threads are shown as they are at `position`.
     pub async fn thread_shows(&self, position: Option<i64>) {
         if let Some(position) = position {
-            self.core.progress.wait(models::THREAD_MODELS, position, SHOWN).await;
+            self.core.progress.wait(registry::THREAD_MODELS, position, SHOWN).await;
         }
     }
 

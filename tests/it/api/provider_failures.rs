@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
+use aggregates::conversation::{Conversation, ConversationCommand, ReplyOptions};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::values::MessageText;
 use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
@@ -240,8 +240,8 @@ async fn sweeper_fails_expired_reply_once(db: PgPool) {
                 message_id: message,
                 by: owner,
                 text: Personal::Known(MessageText::parse("Too late").unwrap()),
-                enclosed: aggregates::conversation::Enclosed::default(),
-                reply: Some(WantedReply::default()),
+                enclosed: aggregates::conversation::MessageContext::default(),
+                reply: Some(ReplyOptions::default()),
                 at: now,
                 deadline: now,
             },

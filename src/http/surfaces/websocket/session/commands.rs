@@ -9,7 +9,7 @@ use super::{
     token_deadline,
 };
 use crate::app::conversations::branches::Again;
-use crate::app::conversations::items::WantedReply;
+use crate::app::conversations::items::ReplyOptions;
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::sign_in::Authenticated;
 use crate::app::{Actor, AppError, Kind, RequestContext, Services};
@@ -168,7 +168,7 @@ async fn execute(
         ClientFrame::Regenerate { session_id, message_id, model } => {
             let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
             let (session, message) = (ConversationId::new(session), Again::MessageOrAnswer(message));
-            let wanted = WantedReply { model, interactive: false };
+            let wanted = ReplyOptions { model, interactive: false };
             CommandOutcome::sent(
                 reference,
                 &services.conversations.ask_again(context, actor, session, message, wanted).await?,
@@ -176,7 +176,7 @@ async fn execute(
         }
         ClientFrame::Edit { session_id, message_id, message, model } => {
             let (session, edited) = (ConversationId::new(id(&session_id)?), MessageId::new(id(&message_id)?));
-            let wanted = WantedReply { model, interactive: false };
+            let wanted = ReplyOptions { model, interactive: false };
             CommandOutcome::sent(
                 reference,
                 &services.conversations.edit(context, actor, session, edited, &message, wanted).await?,
