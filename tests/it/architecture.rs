@@ -112,6 +112,16 @@ fn the_domain_reads_no_clock_no_randomness_and_no_environment() {
 }
 
 #[test]
+fn event_store_knows_no_business_terms() {
+    for (path, text) in sources("crates/event_store/src") {
+        let text = text.to_lowercase();
+        for term in ["mail", "login", "password", "quota"] {
+            assert!(!text.contains(term), "{} mentions {term}", path.display());
+        }
+    }
+}
+
+#[test]
 fn doors_touch_no_sql_no_events_and_no_write_side() {
     let forbidden = [
         "sqlx",

@@ -237,10 +237,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         assert!(!path.contains('?'), "a query is logged: {line}");
     }
     let panicked = said.iter().find(|line| line.contains("a thread panicked")).expect("a panic is told");
-    assert!(
-        panicked.contains("crates/event_store/src/fault_injection.rs") && panicked.contains("(withheld)"),
-        "{panicked}"
-    );
+    assert!(panicked.contains("src/fault_injection.rs") && panicked.contains("(withheld)"), "{panicked}");
     assert!(said.iter().any(|line| line.contains("check constraint")), "the cause is told");
     let sent = collector.bodies();
     assert!(clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
