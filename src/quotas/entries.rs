@@ -1,6 +1,6 @@
 //! Prices events: the entries of a charge, in the format of the database's charging function.
 
-use aggregates::conversation::{ConversationEvent, ReplyPlan, Usage};
+use aggregates::conversation::{ConversationEvent, EventBody, ReplyEvent, ReplyPlan, Usage};
 use aggregates::ids::{ConversationId, ReplyId, UserId};
 use aggregates::quiz::ANSWERS_AS;
 use aggregates::values::ReplyText;
@@ -31,28 +31,29 @@ enum Cost {
 
 /// Returns what an event means for quotas.
 fn step(event: &Event) -> Option<Step<'_>> {
-    let Event::Conversation(event) = event else { return None };
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other events cost nothing")]
-    match event {
-        ConversationEvent::ReplyRequested { reply_id, conversation_id, deadline, .. } => {
-            Some(Step::Requested { reply: *reply_id, conversation: *conversation_id, deadline: *deadline })
+    let Event::Conversation(ConversationEvent { conversation_id, owner, body, .. }) = event else {
+        return None;
+    };
+    let EventBody::Reply { reply_id, event, .. } = body else { return None };
+    let (reply, owner) = (*reply_id, *owner);
+    Some(match event {
+        ReplyEvent::ReplyRequested { deadline, .. } => {
+            Step::Requested { reply, conversation: *conversation_id, deadline: *deadline }
         }
-        ConversationEvent::ReplyBegun { reply_id, owner, plan, .. } => {
-            Some(Step::Begun { reply: *reply_id, owner: *owner, plan })
+        ReplyEvent::ReplyBegun { plan, .. } => Step::Begun { reply, owner, plan },
+        ReplyEvent::ReplyAttemptFailed { .. } => return None,
+        ReplyEvent::ReplyCompleted { usage, model, text, .. } => {
+            Step::Ended { reply, owner, cost: completed(usage, model, text) }
         }
-        ConversationEvent::ReplyCompleted { reply_id, owner, usage, model, text, .. } => {
-            Some(Step::Ended { reply: *reply_id, owner: *owner, cost: completed(usage, model, text) })
-        }
-        ConversationEvent::ReplyCancelled { reply_id, owner, attempt, text, .. } => {
+        ReplyEvent::ReplyCancelled { attempt, text } => {
             let cost = if *attempt > 0 { unknown(text.as_ref()) } else { Cost::Tokens(0) };
-            Some(Step::Ended { reply: *reply_id, owner: *owner, cost })
+            Step::Ended { reply, owner, cost }
         }
-        ConversationEvent::ReplyFailed { reply_id, owner, text, .. } => {
+        ReplyEvent::ReplyFailed { text, .. } => {
             let cost = if text.is_some() { unknown(text.as_ref()) } else { Cost::Tokens(0) };
-            Some(Step::Ended { reply: *reply_id, owner: *owner, cost })
+            Step::Ended { reply, owner, cost }
         }
-        _ => None,
-    }
+    })
 }
 
 /// Returns the charge for `events`; `None` if nothing is charged or settled. Without `charge` only the ends of replies are

@@ -215,6 +215,11 @@ impl FileService {
         self.uploads.limits.file_bytes
     }
 
+    /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
+    pub fn too_large(&self) -> AppError {
+        crate::files::IncomingError::TooLarge { limit: self.largest_file() }.into()
+    }
+
     /// Whether this person may bring one more file, before anything of it is read.
     ///
     /// # Errors
