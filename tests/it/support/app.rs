@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use event_store::{KeyStore, LogReader, MasterKey};
-use projections::{models, rebuild};
+use projections::{rebuild, registry};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
