@@ -2,13 +2,13 @@
 
 use super::connection_limits::{ConnectionKind, ConnectionLimits, ConnectionPermit};
 use super::{Actor, AppError, Core, Kind};
-use crate::auth::{OpenLogin, OpenLogins};
+use crate::auth::{LoginMonitor, WatchedLogin};
 use crate::live::{People, UserFeed};
 
 /// Guards one open stream or socket: holds its permit and watches its login.
 #[derive(Debug)]
 pub struct ConnectionGuard {
-    login: OpenLogin,
+    login: WatchedLogin,
     _permit: ConnectionPermit,
 }
 
@@ -20,7 +20,7 @@ impl ConnectionGuard {
 
     /// The same person goes on with another login.
     pub fn change_login(&mut self, connections: &ConnectionService, actor: Actor) {
-        self.login = connections.open_logins.enter(actor.login);
+        self.login = connections.login_monitor.watch(actor.login);
     }
 }
 
@@ -31,7 +31,7 @@ pub struct ConnectionService {
     /// Number of streams and sockets per user.
     pub limits: ConnectionLimits,
     /// Logins behind open streams and sockets.
-    pub open_logins: OpenLogins,
+    pub login_monitor: LoginMonitor,
     /// Feeds of users' sockets.
     pub people: People,
 }
@@ -43,7 +43,7 @@ impl ConnectionService {
     /// `Throttled` when too much is.
     pub fn open(&self, actor: Actor, what: ConnectionKind) -> Result<ConnectionGuard, AppError> {
         let permit = self.limits.acquire(actor.user.uuid(), what)?;
-        Ok(ConnectionGuard { login: self.open_logins.enter(actor.login), _permit: permit })
+        Ok(ConnectionGuard { login: self.login_monitor.watch(actor.login), _permit: permit })
     }
 
     /// A position that a client names, when an answer or an item can have told it.

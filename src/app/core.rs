@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{AppError, Kind, RequestContext};
-use crate::auth::NameKeys;
+use crate::auth::KeyedHasher;
 use crate::clock::Clock;
 
 /// Longest wait of a query or a command's answer for the read models.
@@ -30,7 +30,7 @@ pub struct Core {
     /// Time and ids.
     pub clock: Clock,
     /// Keyed hashes of names and request bodies.
-    pub names: NameKeys,
+    pub hasher: KeyedHasher,
 }
 
 impl Core {
@@ -62,7 +62,7 @@ impl Core {
 
     /// Returns the keyed hash of an operation and its body, for idempotency keys.
     pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
-        self.names.fingerprint(bytes)
+        self.hasher.fingerprint(bytes)
     }
 
     /// Returns the error for a command that was committed at `position` but whose subject cannot be read.

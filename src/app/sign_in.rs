@@ -16,10 +16,10 @@ use serde_json::json;
 use super::rate_limits::{RateLimits, ThrottledAction};
 use super::{Actor, AppError, Core, RequestContext, accounts};
 use crate::audit_log;
-use crate::auth::lockout::Settled;
+use crate::auth::lockout::LockoutOutcome;
 use crate::auth::logins::{EndReason, LoginRow};
-use crate::auth::passwords::{PasswordError, Verdict};
-use crate::auth::tickets::Redeemed;
+use crate::auth::passwords::{PasswordError, Verification};
+use crate::auth::tickets::TicketGrant;
 use crate::auth::{
     Credentials, Lockout, Logins, Password, Passwords, RefreshToken, Rotation, Ticket, Tickets, TokenKeys,
 };
@@ -111,9 +111,9 @@ impl SignInService {
         let user = UserId::new(self.core.clock.id());
         let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
-        let email_claim = self.core.names.email_claim(&email.normalised());
+        let email_claim = self.core.hasher.email_claim(&email.normalised());
         let username_claim =
-            username.as_ref().map(|username| self.core.names.username_claim(&username.normalised()));
+            username.as_ref().map(|username| self.core.hasher.username_claim(&username.normalised()));
         let policy = self.logins.policy();
 
         let mut intent = self
@@ -186,11 +186,11 @@ impl SignInService {
         device: Option<String>,
     ) -> Result<SignedIn, AppError> {
         let claim = if identifier.contains('@') {
-            self.core.names.email_claim(&EmailAddress::parse(identifier)?.normalised())
+            self.core.hasher.email_claim(&EmailAddress::parse(identifier)?.normalised())
         } else {
-            self.core.names.username_claim(&Username::parse(identifier)?.normalised())
+            self.core.hasher.username_claim(&Username::parse(identifier)?.normalised())
         };
-        if let Some(wait) = self.lockout.refused_for(&claim).await? {
+        if let Some(wait) = self.lockout.locked_for(&claim).await? {
             return Err(locked(wait));
         }
         let owner = self.core.executor.state::<Claim>(&claim).await?.owner();
@@ -203,26 +203,26 @@ impl SignInService {
         let verdict = match (self.passwords.verify(stored, password.clone()).await, owner) {
             (Err(PasswordError::StoredHash), Some(owner)) => {
                 audit_log::stored_hash_unusable(owner);
-                Verdict::Wrong
+                Verification::Wrong
             }
             (verdict, _) => verdict?,
         };
         let found = match (owner, credential, verdict) {
-            (Some(user), Some(credential), Verdict::Right { needs_rehash })
+            (Some(user), Some(credential), Verification::Correct { needs_rehash })
                 if self.core.executor.state::<User>(&user.to_string()).await?.is_active() =>
             {
                 Some((user, credential, needs_rehash))
             }
             _ => None,
         };
-        match self.lockout.settle(&claim, found.is_some()).await? {
-            Settled::Counted => {}
-            Settled::Locks(lasts) => audit_log::sign_ins_locked(&claim, lasts),
-            Settled::Refused(wait) => return Err(locked(wait)),
+        match self.lockout.record_attempt(&claim, found.is_some()).await? {
+            LockoutOutcome::Counted => {}
+            LockoutOutcome::Locked(lasts) => audit_log::sign_ins_locked(&claim, lasts),
+            LockoutOutcome::Rejected(wait) => return Err(locked(wait)),
         }
         let Some((user, credential, needs_rehash)) = found else {
-            metrics::counter!("verbatim_sign_ins_total", "outcome" => "refused").increment(1);
-            audit_log::sign_in_refused(&claim);
+            metrics::counter!("verbatim_sign_ins_total", "outcome" => "rejected").increment(1);
+            audit_log::sign_in_failed(&claim);
             return Err(AppError::wrong_credentials());
         };
         if needs_rehash {
@@ -242,11 +242,11 @@ impl SignInService {
         let presented = RefreshToken::parse(presented).ok_or_else(AppError::invalid_token)?;
         let fresh = RefreshToken::generate().map_err(AppError::internal)?;
         // Only what would be exchanged: a copy is noticed, and ends its login, however often the account was refreshed.
-        if let Some(user) = self.logins.holder(&presented).await? {
+        if let Some(user) = self.logins.token_owner(&presented).await? {
             self.rate_limits.count_attempt_of(ThrottledAction::RefreshOfAccount, user).await?;
         }
         match self.logins.rotate(&presented, &fresh).await? {
-            Rotation::Rotated { login, user, again: _ } => {
+            Rotation::Rotated { login, user, reissued: _ } => {
                 let tokens = self.tokens(user, login, &fresh, self.core.clock.now())?;
                 Ok(SignedIn { user: accounts::user(&self.core, user).await?, tokens, position: None })
             }
@@ -317,8 +317,8 @@ impl SignInService {
     pub async fn ticket(&self, authenticated: Authenticated) -> Result<String, AppError> {
         let ticket = Ticket::generate().map_err(AppError::internal)?;
         let Authenticated { actor, ends_at } = authenticated;
-        let stands_for = Redeemed { user: actor.user, login: actor.login, token_ends_at: ends_at };
-        self.tickets.keep(&ticket, stands_for).await?;
+        let grant = TicketGrant { user: actor.user, login: actor.login, token_ends_at: ends_at };
+        self.tickets.store(&ticket, grant).await?;
         Ok(ticket.expose())
     }
 

@@ -7,7 +7,7 @@ use event_store::fast_pool::WarmPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::rate_limits;
-use crate::auth::{Lockout, Logins, Resets, Tickets};
+use crate::auth::{Lockout, Logins, PasswordResets, Tickets};
 use crate::mail::Outbox;
 use crate::replies::lease;
 
@@ -29,7 +29,7 @@ pub(super) struct PurgeJob {
     /// Failed sign-ins that no longer count.
     pub(super) lockout: Lockout,
     /// Spent and expired reset tokens.
-    pub(super) resets: Resets,
+    pub(super) resets: PasswordResets,
     /// Mails that could not be sent.
     pub(super) outbox: Outbox,
 }

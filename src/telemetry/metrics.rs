@@ -41,7 +41,7 @@ const LABELLED: [(&str, &str, &[&str]); 6] = [
     ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
     ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
     ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
-    ("verbatim_sign_ins_total", "outcome", &["accepted", "refused", "locked"]),
+    ("verbatim_sign_ins_total", "outcome", &["accepted", "rejected", "locked"]),
     ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),
     (
         "verbatim_throttled_total",
@@ -85,8 +85,14 @@ pub async fn serve_metrics(
     let rendering = handle.clone();
     let router = Router::new().route("/metrics", get(move || std::future::ready(rendering.render())));
     let limits = ServeLimits { connections: 64, slow: std::time::Duration::from_secs(30) };
-    lifecycle.service(serve(listener, router, limits, lifecycle.soft.clone(), lifecycle.work.clone()));
-    let stop = lifecycle.last.clone();
+    lifecycle.service(serve(
+        listener,
+        router,
+        limits,
+        lifecycle.stop_accepting.clone(),
+        lifecycle.work.clone(),
+    ));
+    let stop = lifecycle.stop_services.clone();
     lifecycle.service(async move {
         loop {
             tokio::select! {

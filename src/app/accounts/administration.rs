@@ -18,7 +18,7 @@ use crate::app::core::check_range;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::audit_log;
 use crate::auth::logins::EndReason;
-use crate::auth::{NameKeys, ResetToken, Resets};
+use crate::auth::{KeyedHasher, PasswordResets, ResetToken};
 use crate::clock::Clock;
 use event_store::{Beside, CommandKey, ExecuteError, Executor, Intent, Outcome};
 
@@ -30,9 +30,9 @@ pub struct Administration {
     /// Writes.
     pub executor: Executor,
     /// Keyed hashes.
-    pub names: NameKeys,
+    pub hasher: KeyedHasher,
     /// Tokens that replace a forgotten password.
-    pub resets: Resets,
+    pub resets: PasswordResets,
     /// Time and ids.
     pub clock: Clock,
 }
@@ -64,7 +64,7 @@ impl Administration {
     /// # Errors
     /// `Invalid` for what is no address; those of the log.
     pub async fn find(&self, email: &str) -> Result<Option<UserId>, AppError> {
-        let claim = self.names.email_claim(&EmailAddress::parse(email)?.normalised());
+        let claim = self.hasher.email_claim(&EmailAddress::parse(email)?.normalised());
         let owner = self.executor.state::<Claim>(&claim).await?.owner();
         let Some(owner) = owner else { return Ok(None) };
         let open = self.executor.state::<User>(&owner.to_string()).await?.is_active();
@@ -100,7 +100,7 @@ impl Administration {
     /// Those of the database.
     pub async fn issue_reset(&self, user: UserId) -> Result<ResetToken, AppError> {
         let token = ResetToken::generate().map_err(AppError::internal)?;
-        self.resets.keep(&token, user, None).await?;
+        self.resets.store(&token, user, None).await?;
         audit_log::reset_issued(user, false);
         Ok(token)
     }
@@ -111,9 +111,9 @@ impl Administration {
     /// Those of the log.
     pub async fn import(&self, account: Imported) -> Result<Import, AppError> {
         let (user, at) = (UserId::new(self.clock.id()), self.clock.now());
-        let email_claim = self.names.email_claim(&account.email.normalised());
+        let email_claim = self.hasher.email_claim(&account.email.normalised());
         let username_claim =
-            account.username.as_ref().map(|name| self.names.username_claim(&name.normalised()));
+            account.username.as_ref().map(|name| self.hasher.username_claim(&name.normalised()));
         let claims = std::iter::once(&email_claim).chain(&username_claim);
         let mut intent = claims.fold(Intent::new(user.uuid(), self.by_command()), |intent, claim| {
             intent.then::<Claim>(claim, ClaimCommand::Take { owner: user, at })
@@ -165,7 +165,7 @@ impl AccountService {
     fn administration(&self) -> Administration {
         Administration {
             executor: self.core.executor.clone(),
-            names: self.core.names.clone(),
+            hasher: self.core.hasher.clone(),
             resets: self.resets.clone(),
             clock: self.core.clock.clone(),
         }
@@ -257,7 +257,7 @@ impl AccountService {
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::ByAdministrator.as_str(), except: None })
             .keyed(request.key_of(actor.user), json!({"user_id": user}));
         let outcome = self.change_account(intent).await?;
-        self.logins.forget(user);
+        self.logins.invalidate(user);
         audit_log::account_closed(user, actor.user);
         Ok(outcome.position)
     }

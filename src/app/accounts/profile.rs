@@ -13,9 +13,9 @@ use super::AccountService;
 use crate::app::rate_limits::ThrottledAction;
 use crate::app::{Actor, AppError, RequestContext};
 use crate::audit_log;
-use crate::auth::lockout::Settled;
+use crate::auth::lockout::LockoutOutcome;
 use crate::auth::logins::EndReason;
-use crate::auth::passwords::{PasswordError, Verdict};
+use crate::auth::passwords::{PasswordError, Verification};
 use crate::auth::{Lockout, Password};
 use crate::mail::MailKind;
 use event_store::{Beside, ExecuteError, Intent, Outcome};
@@ -61,7 +61,7 @@ impl AccountService {
         let intent = self.cleared(intent, &user);
         let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
         let outcome = self.change_account(intent).await?;
-        self.logins.forget(actor.user);
+        self.logins.invalidate(actor.user);
         audit_log::password_changed(actor.user);
         Ok(outcome.position)
     }
@@ -92,7 +92,7 @@ impl AccountService {
             return Ok((self.user(actor.user).await?, None));
         }
         let (user_id, at) = (actor.user.uuid(), self.core.clock.now());
-        let claims = [&from, &to].map(|email| self.core.names.email_claim(&email.normalised()));
+        let claims = [&from, &to].map(|email| self.core.hasher.email_claim(&email.normalised()));
         if claims[0] != claims[1] {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
@@ -136,8 +136,8 @@ impl AccountService {
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = user.username().cloned();
         let old = from.as_ref().and_then(|name| name.as_ref().known());
-        let old = old.map(|name| self.core.names.username_claim(&name.normalised()));
-        let new = self.core.names.username_claim(&to.normalised());
+        let old = old.map(|name| self.core.hasher.username_claim(&name.normalised()));
+        let new = self.core.hasher.username_claim(&to.normalised());
         if old.as_deref() != Some(new.as_str()) {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
@@ -179,7 +179,7 @@ impl AccountService {
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
             .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = self.change_account(intent).await?;
-        self.logins.forget(actor.user);
+        self.logins.invalidate(actor.user);
         audit_log::account_closed(actor.user, actor.user);
         Ok(outcome.position)
     }
@@ -187,8 +187,8 @@ impl AccountService {
     /// Checks that it is really the account's owner who asks for something grave, and returns which password it was: what
     /// rests on it holds only while it is not changed. Failures are counted apart from those of sign-ins.
     async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
-        let account = Lockout::proofs_of(actor.user);
-        if let Some(wait) = self.lockout.refused_for(&account).await? {
+        let account = Lockout::reauth_key(actor.user);
+        if let Some(wait) = self.lockout.locked_for(&account).await? {
             return Err(AppError::locked(wait));
         }
         let credential = self.credentials.get(actor.user).await?;
@@ -199,17 +199,17 @@ impl AccountService {
                 audit_log::stored_hash_unusable(actor.user);
                 false
             }
-            verdict => matches!(verdict?, Verdict::Right { .. }),
+            verdict => matches!(verdict?, Verification::Correct { .. }),
         };
-        match self.lockout.settle(&account, right).await? {
-            Settled::Counted => {}
-            Settled::Locks(lasts) => audit_log::sign_ins_locked(&account, lasts),
-            Settled::Refused(wait) => return Err(AppError::locked(wait)),
+        match self.lockout.record_attempt(&account, right).await? {
+            LockoutOutcome::Counted => {}
+            LockoutOutcome::Locked(lasts) => audit_log::sign_ins_locked(&account, lasts),
+            LockoutOutcome::Rejected(wait) => return Err(AppError::locked(wait)),
         }
         if right {
             return Ok(epoch);
         }
-        audit_log::proof_refused(actor.user);
+        audit_log::reauthentication_failed(actor.user);
         Err(AppError::wrong_password())
     }
 
@@ -217,7 +217,7 @@ impl AccountService {
     pub(super) async fn change_account(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
         let outcome = self.core.executor.run(intent).await?;
         if let Some(outbox) = &self.outbox {
-            outbox.added();
+            outbox.notify();
         }
         self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         Ok(outcome)
@@ -240,10 +240,10 @@ impl AccountService {
 
     /// The same intent, after which failed sign-ins of the user do not count any more.
     pub(super) fn cleared(&self, intent: Intent, user: &User) -> Intent {
-        let names = &self.core.names;
-        let email = known_email(user).map(|email| names.email_claim(&email.normalised()));
+        let hasher = &self.core.hasher;
+        let email = known_email(user).map(|email| hasher.email_claim(&email.normalised()));
         let username = user.username().and_then(|name| name.as_ref().known());
-        let username = username.map(|name| names.username_claim(&name.normalised()));
+        let username = username.map(|name| hasher.username_claim(&name.normalised()));
         let accounts = email.into_iter().chain(username);
         accounts.fold(intent, |intent, account| intent.beside(Beside::FailuresForget { account }))
     }

@@ -24,8 +24,8 @@ impl AccountService {
     pub async fn forgot_password(&self, email: &str) -> Result<(), AppError> {
         let email = EmailAddress::parse(email)?;
         if let Some(outbox) = &self.outbox {
-            let claim = self.core.names.email_claim(&email.normalised());
-            outbox.ask_for_reset(self.core.clock.id(), &claim).await?;
+            let claim = self.core.hasher.email_claim(&email.normalised());
+            outbox.add_reset(self.core.clock.id(), &claim).await?;
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl AccountService {
             | ExecuteError::Refused(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
             error => error.into(),
         })?;
-        self.logins.forget(owner);
+        self.logins.invalidate(owner);
         audit_log::password_reset(owner);
         Ok(outcome.position)
     }

@@ -22,8 +22,8 @@ use self::uploads::{InspectedFile, Upload, Uploads};
 use super::core::stored_id;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
-use crate::auth::LinkKey;
-use crate::auth::links::{Purpose, Signature};
+use crate::auth::UrlSigningKey;
+use crate::auth::signed_urls::{Purpose, Signature};
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
 use event_store::{CommandKey, Intent};
 
@@ -53,7 +53,7 @@ pub struct FileService {
     /// Stores the bytes.
     pub store: FileStore,
     /// Signs links to files.
-    pub links: LinkKey,
+    pub links: UrlSigningKey,
     /// Uploads that are in progress.
     pub uploads: Uploads,
 }
@@ -264,7 +264,7 @@ impl FileService {
     }
 
     fn check_link(&self, file: FileId, purpose: Purpose, link: &Signature) -> Result<(), AppError> {
-        if self.links.is_good(file, purpose, link, self.core.clock.now()) {
+        if self.links.is_valid(file, purpose, link, self.core.clock.now()) {
             return Ok(());
         }
         Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))

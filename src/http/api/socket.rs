@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::wire::TicketAnswer;
-use crate::auth::tickets::LIFETIME;
+use crate::auth::tickets::TICKET_TTL;
 use crate::http::Doors;
 use crate::http::answer::Answer;
 use crate::http::auth::Admitted;
@@ -55,5 +55,5 @@ async fn ticket(
 ) -> Result<Answer<TicketAnswer>, ApiError> {
     doors.services.rate_limits.count_command(admission.actor)?;
     let ticket = doors.services.sign_in.ticket(admission).await?;
-    Ok(Answer::created(TicketAnswer { ticket, expires_in: LIFETIME.as_secs() }))
+    Ok(Answer::created(TicketAnswer { ticket, expires_in: TICKET_TTL.as_secs() }))
 }

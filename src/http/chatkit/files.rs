@@ -20,7 +20,7 @@ use super::attachment::{Base, attachment, parse_id};
 use super::body::{Brought, Unread};
 use super::wire::{Attachment, IdKind};
 use crate::app::AppError;
-use crate::auth::links::Signature;
+use crate::auth::signed_urls::Signature;
 use crate::files::picture::preview_mime;
 use crate::http::Doors;
 use crate::http::auth::SignedIn;

@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::auth::{ResetToken, Resets};
+use verbatim::auth::{PasswordResets, ResetToken};
 use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::sockets::client::open;
@@ -107,7 +107,7 @@ async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
     let person = app.person().await;
     let ticket = app.post("/api/chat/ws/ticket").by(&person).send().await.is(201).field("ticket");
     let token = ResetToken::generate().unwrap();
-    Resets::new(db.clone()).keep(&token, UserId::new(person.id), None).await.unwrap();
+    PasswordResets::new(db.clone()).store(&token, UserId::new(person.id), None).await.unwrap();
     let reset = token.expose();
     let tokens = [
         ("access", person.access.clone()),

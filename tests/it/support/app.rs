@@ -119,7 +119,7 @@ impl TestApp {
             listener,
             router,
             config.sockets.serving(),
-            lifecycle.soft.clone(),
+            lifecycle.stop_accepting.clone(),
             lifecycle.work.clone(),
         ));
         let client = reqwest::Client::builder()
@@ -332,7 +332,7 @@ impl TestApp {
     /// Tells the system to go down, without waiting for it.
     pub(crate) fn go_down(&self) {
         self.built.hub.close();
-        self.lifecycle.soft.cancel();
+        self.lifecycle.stop_accepting.cancel();
     }
 }
 

@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::{Actor, RequestContext};
-use verbatim::auth::LinkKey;
-use verbatim::auth::links::Purpose;
+use verbatim::auth::UrlSigningKey;
+use verbatim::auth::signed_urls::Purpose;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{file_events, objects, path, png, uuid};
@@ -71,7 +71,7 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
     for (byte, digits) in master.iter_mut().zip(MASTER_KEY.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
     }
-    let key = LinkKey::new(&master).unwrap();
+    let key = UrlSigningKey::new(&master).unwrap();
     let query_of = |purpose, minutes| {
         let made = app.services().core.clock.now() - TimeDelta::minutes(minutes);
         let link = key.sign(FileId::new(file), purpose, made);
