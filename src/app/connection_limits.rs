@@ -44,15 +44,15 @@ impl ConnectionLimits {
     /// # Errors
     /// `Throttled` when the person has as many open already.
     pub fn acquire(&self, user: Uuid, what: ConnectionKind) -> Result<ConnectionPermit, AppError> {
-        let (most, name) = match what {
+        let (max, name) = match what {
             ConnectionKind::Socket => (self.sockets, "sockets"),
             ConnectionKind::Stream => (self.streams, "streams"),
         };
         let key = (user, what);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(key).or_default();
-        if *count >= most {
-            let detail = format!("At most {most} {name} can be open at a time.");
+        if *count >= max {
+            let detail = format!("At max {max} {name} can be open at once.");
             return Err(
                 AppError::new(Kind::Throttled, "too_many_streams", detail).after(Duration::from_secs(5))
             );

@@ -57,7 +57,7 @@ impl ConnectionService {
         if known {
             return Ok(position);
         }
-        Err(AppError::new(Kind::Invalid, "invalid_position", "Nothing has been told from this position."))
+        Err(AppError::new(Kind::Invalid, "invalid_position", "`after` is not a position this server has sent."))
     }
 
     /// What a person's sockets are told from now on, or since a position.

@@ -72,10 +72,10 @@ impl Core {
         }
         if position.is_some_and(|position| !self.progress.behind(position).is_empty()) {
             // The read models may not have it yet. A repetition with the same key finds it.
-            return AppError::new(Kind::Busy, "busy", "This cannot be shown yet; please try again.")
+            return AppError::new(Kind::Busy, "busy", "The result is not available yet; please retry.")
                 .after(Duration::from_secs(1));
         }
-        AppError::deleted_since()
+        AppError::conversation_deleted()
     }
 }
 

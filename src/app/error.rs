@@ -89,8 +89,8 @@ impl AppError {
 
     /// The command was carried out, but what it concerns has been deleted since. Not "not found": that would tell that
     /// nothing was done.
-    pub fn deleted_since() -> Self {
-        Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
+    pub fn conversation_deleted() -> Self {
+        Self::new(Kind::Conflict, "conversation_deleted", "The conversation has been deleted in the meantime.")
     }
 
     /// Something of a branch is meant that is not the active one.
@@ -98,13 +98,13 @@ impl AppError {
         Self::new(
             Kind::Conflict,
             "branch_not_active",
-            "This stands on another branch of the conversation; go to that branch first.",
+            "This is on an inactive branch of the conversation; switch to that branch first.",
         )
     }
 
     /// Something was answered that waits for no answer, or does not any more.
     pub fn not_pending() -> Self {
-        Self::new(Kind::Conflict, "not_pending", "This does not wait for an answer.")
+        Self::new(Kind::Conflict, "not_pending", "This item is not awaiting a response.")
     }
 
     /// Not the password of the person who is signed in.
@@ -114,12 +114,12 @@ impl AppError {
 
     /// The address is somebody's.
     pub fn email_taken() -> Self {
-        Self::new(Kind::Conflict, "email_taken", "This e-mail address is registered already.")
+        Self::new(Kind::Conflict, "email_taken", "This e-mail address is already registered.")
     }
 
     /// The user name is somebody's.
     pub fn username_taken() -> Self {
-        Self::new(Kind::Conflict, "username_taken", "This user name is taken already.")
+        Self::new(Kind::Conflict, "username_taken", "This user name is already taken.")
     }
 
     /// Too many wrong passwords: none is looked at for a while.
@@ -127,14 +127,14 @@ impl AppError {
         Self::new(
             Kind::Throttled,
             "too_many_failures",
-            "Too many wrong passwords; please try again later, or reset the password.",
+            "Too many wrong passwords; try again later or reset your password.",
         )
         .after(wait)
     }
 
     /// The actor's role does not allow it.
     pub fn forbidden() -> Self {
-        Self::new(Kind::Forbidden, "forbidden", "This account is not allowed to do that.")
+        Self::new(Kind::Forbidden, "forbidden", "Your role does not allow this.")
     }
 
     /// Wrong credentials, whichever part of them.
@@ -153,18 +153,18 @@ impl AppError {
 
     /// The process goes down and takes nothing new.
     pub fn shutting_down() -> Self {
-        Self::new(Kind::Unavailable, "shutting_down", "The service is going down.")
+        Self::new(Kind::Unavailable, "shutting_down", "The server is shutting down; please retry.")
             .after(Duration::from_secs(1))
     }
 
     /// A file's bytes are there already, and they are others.
-    pub fn file_stored() -> Self {
-        Self::new(Kind::Conflict, "file_stored", "The file has its content already.")
+    pub fn file_already_uploaded() -> Self {
+        Self::new(Kind::Conflict, "file_already_uploaded", "The file has already been uploaded.")
     }
 
     /// The event log cannot be reached.
     pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
-        Self::new(Kind::Unavailable, "unavailable", "The service is not available at the moment.")
+        Self::new(Kind::Unavailable, "unavailable", "The service is temporarily unavailable; please retry.")
             .after(Duration::from_secs(1))
             .caused(source)
     }
@@ -197,7 +197,7 @@ impl From<StoreError> for AppError {
         metrics::counter!("verbatim_file_store_failures_total", "reason" => reason).increment(1);
         match error {
             StoreError::Full(_) => {
-                Self::new(Kind::StorageFull, "storage_full", "There is no room for the file.").caused(error)
+                Self::new(Kind::StorageFull, "storage_full", "The server has no storage space left for the file.").caused(error)
             }
             StoreError::Failed(_) => Self::unavailable(error),
             StoreError::Missing => Self::internal(error),
@@ -216,7 +216,7 @@ impl From<IncomingError> for AppError {
 
 impl From<KindError> for AppError {
     fn from(error: KindError) -> Self {
-        Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error))
+        Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error))
     }
 }
 
@@ -224,7 +224,7 @@ impl From<PictureError> for AppError {
     fn from(error: PictureError) -> Self {
         match error {
             PictureError::TooLarge => Self::new(Kind::TooLarge, "image_too_large", sentence(&error)),
-            PictureError::Broken => Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error)),
+            PictureError::Broken => Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error)),
         }
     }
 }
@@ -239,7 +239,7 @@ impl From<PasswordError> for AppError {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many sign-ins at once.").after(Duration::from_secs(2))
+                Self::new(Kind::Busy, "busy", "Too many concurrent sign-ins; please retry.").after(Duration::from_secs(2))
             }
             PasswordError::StoredHash | PasswordError::Failed => Self::internal(error),
         }
@@ -253,7 +253,7 @@ impl From<ExecuteError> for AppError {
             ExecuteError::KeyReused => Self::new(
                 Kind::Unprocessable,
                 "idempotency_key_reused",
-                "This Idempotency-Key was used for another request.",
+                "This Idempotency-Key has already been used for a different request.",
             ),
             // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
             ExecuteError::CredentialChanged => Self::wrong_password(),
@@ -261,11 +261,11 @@ impl From<ExecuteError> for AppError {
             ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
                 Kind::Conflict,
                 "last_administrator",
-                "This is the last administrator: make somebody else one first.",
+                "This is the last administrator; make another user an administrator first.",
             ),
             ExecuteError::Condition(Condition::ResetSpent) => Self::invalid_token(),
             ExecuteError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
+                Self::new(Kind::Busy, "busy", "Too many concurrent changes; please retry.")
                     .after(Duration::from_secs(1))
             }
             ExecuteError::Unavailable(source) => Self::unavailable(source),
@@ -280,23 +280,23 @@ impl From<Refusal> for AppError {
             Refusal::User(error) => match error {
                 UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
                 UserError::AlreadyRegistered => {
-                    Self::new(Kind::Conflict, "already_registered", "This account exists already.")
+                    Self::new(Kind::Conflict, "already_registered", "This account already exists.")
                 }
                 UserError::ChangedMeanwhile => {
                     Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
                 }
             },
             Refusal::Claim(ClaimError::Taken) => {
-                Self::new(Kind::Conflict, "taken", "This name is taken already.")
+                Self::new(Kind::Conflict, "name_taken", "This name is already taken.")
             }
             Refusal::Conversation(error) => error.into(),
             Refusal::Quiz(error) => error.into(),
             Refusal::File(error) => match error {
                 // Somebody else's file must look like one that does not exist.
                 FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
-                FileError::AlreadyStored => Self::file_stored(),
+                FileError::AlreadyStored => Self::file_already_uploaded(),
                 FileError::NotStored => {
-                    Self::new(Kind::Conflict, "file_not_stored", "The file's content has not come yet.")
+                    Self::new(Kind::Conflict, "file_not_uploaded", "The file has not been uploaded yet.")
                 }
                 FileError::Attached | FileError::AttachedElsewhere => {
                     Self::new(Kind::Conflict, "file_attached", sentence(&error))
@@ -324,8 +324,8 @@ impl From<ConversationError> for AppError {
             ConversationError::UnknownBranch => Self::not_found(),
             ConversationError::RepliesOwed => Self::new(
                 Kind::Conflict,
-                "replies_owed",
-                "Replies are being made on this branch; wait for them or cancel them first.",
+                "replies_pending",
+                "Replies are in progress on this branch; wait for them or cancel them first.",
             ),
             ConversationError::TooManyBranches { limit } => Self::new(
                 Kind::Conflict,
@@ -334,12 +334,12 @@ impl From<ConversationError> for AppError {
             ),
             ConversationError::TooManyWaiting { limit } => Self::new(
                 Kind::Conflict,
-                "too_many_waiting",
-                format!("At most {limit} replies can be waited for in one conversation."),
+                "too_many_pending_replies",
+                format!("This conversation already has {limit} replies pending."),
             )
             .after(Duration::from_secs(5)),
             ConversationError::ReplyEnded => {
-                Self::new(Kind::Conflict, "reply_ended", "The reply has ended already.")
+                Self::new(Kind::Conflict, "reply_ended", "The reply has already ended.")
             }
             ConversationError::AlreadyStarted
             | ConversationError::MessageIdTaken

@@ -33,19 +33,19 @@ impl ModelCatalogue {
     /// Whether a message has room in a prompt, as far as that can be said before it is known who is asked: by the vocabulary that
     /// needs the fewest tokens.
     pub(super) async fn check_room(&self, text: &str) -> Result<(), AppError> {
-        let most = self.context_tokens;
+        let limit = self.context_tokens;
         // A token has a byte at least.
-        if text.len() <= most {
+        if text.len() <= limit {
             return Ok(());
         }
         let counter = Counter::load(tokens::FEWEST).await;
         let text = text.to_owned();
         let count =
             tokio::task::spawn_blocking(move || counter.count(&text)).await.map_err(AppError::internal)?;
-        if count <= most {
+        if count <= limit {
             return Ok(());
         }
-        let detail = format!("The message comes to {count} tokens; a model is sent {most} at most.");
+        let detail = format!("The message is {count} tokens long; the limit is {limit}.");
         Err(AppError::new(Kind::Invalid, "too_many_tokens", detail))
     }
 
@@ -53,7 +53,7 @@ impl ModelCatalogue {
     pub(super) fn check_model(&self, model: Option<&str>) -> Result<(), AppError> {
         match model {
             Some(model) if !self.chain.offers(model) => {
-                Err(AppError::new(Kind::Invalid, "unknown_model", "This model cannot be asked for here."))
+                Err(AppError::new(Kind::Invalid, "unknown_model", "Unknown or unavailable model."))
             }
             _ => Ok(()),
         }
@@ -63,7 +63,7 @@ impl ModelCatalogue {
     pub(super) fn check_tool(&self, tool: Option<&str>) -> Result<(), AppError> {
         match tool {
             Some(tool) if self.tools.iter().all(|known| known != tool) => {
-                Err(AppError::new(Kind::Invalid, "unknown_tool", "This tool cannot be chosen here."))
+                Err(AppError::new(Kind::Invalid, "unknown_tool", "Unknown tool."))
             }
             _ => Ok(()),
         }
@@ -75,10 +75,10 @@ impl ModelCatalogue {
             ProviderError::Unsupported => AppError::new(
                 Kind::Invalid,
                 "transcription_unsupported",
-                "Speech cannot be written down here.",
+                "Transcription is not available.",
             ),
             ProviderError::BadRequest => {
-                AppError::new(Kind::Invalid, "recording_refused", "This recording cannot be read.")
+                AppError::new(Kind::Invalid, "unreadable_recording", "The recording could not be read.")
             }
             error => AppError::unavailable(error),
         })

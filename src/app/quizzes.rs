@@ -132,7 +132,7 @@ impl QuizService {
         if let Some(stored) = &outcome.replayed {
             let quiz = QuizId::new(stored_id(stored, "quiz_id")?);
             let conversation = ConversationId::new(stored_id(stored, "conversation_id")?);
-            let view = self.quiz(actor, quiz).await.map_err(deleted_since)?;
+            let view = self.quiz(actor, quiz).await.map_err(conversation_deleted)?;
             return Ok(Started { quiz, conversation, view, position });
         }
         let view = witness.seen().and_then(|seen| seen.after.view()).ok_or_else(unseen)?;
@@ -179,7 +179,7 @@ impl QuizService {
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
             let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;
-            let view = self.shown(actor, &state).await.map_err(deleted_since)?;
+            let view = self.shown(actor, &state).await.map_err(conversation_deleted)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
         let seen = witness.seen().ok_or_else(unseen)?;
@@ -233,14 +233,14 @@ impl From<UnknownTopic> for AppError {
         Self::new(
             Kind::Invalid,
             "unknown_topic",
-            format!("There is no quiz about that. The topics are: {topics}."),
+            format!("Unknown quiz topic. Available topics: {topics}."),
         )
     }
 }
 
 /// What a repeated key was given is gone.
-fn deleted_since(error: AppError) -> AppError {
-    if error.kind == Kind::NotFound { AppError::deleted_since() } else { error }
+fn conversation_deleted(error: AppError) -> AppError {
+    if error.kind == Kind::NotFound { AppError::conversation_deleted() } else { error }
 }
 
 /// A command that was carried out without having been decided.

@@ -81,17 +81,17 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
     let bound = overdrawn.bound;
     let (policy, error) = match overdrawn.policy.as_str() {
         MESSAGES_PER_DAY => {
-            let detail = format!("Your {bound} messages of today are used up.");
+            let detail = format!("Daily limit of {bound} messages reached.");
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         TOKENS_PER_DAY => {
             let detail =
-                format!("Your {bound} tokens of today are used up or set aside for replies under way.");
+                format!("Daily limit of {bound} tokens reached, including tokens reserved for replies in progress.");
             ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         REPLIES_AT_ONCE => {
             let detail =
-                format!("Answers are awaited in {bound} of your conversations; please wait for one.");
+                format!("You have replies in progress in {bound} conversations; wait for one to finish.");
             ("at_once", AppError::new(Kind::Throttled, "too_many_replies", detail))
         }
         _ => {

@@ -81,8 +81,8 @@ impl AccountStores {
     pub(super) fn describe_mail(&self) -> String {
         match &self.smtp {
             Some(smtp) => format!("mail: through {}", smtp.describe()),
-            None => "mail: no server is set (SMTP_URL), so nobody is sent a password reset; `verbatim accounts reset` makes \
-                     one by hand"
+            None => "mail: SMTP_URL is not set, so password-reset mails are not sent; `verbatim accounts reset` issues a \
+                     token instead"
                 .to_owned(),
         }
     }
@@ -123,7 +123,7 @@ pub(super) fn services(
     let (sign_in, accounts) = account_services(&foundation, &stores, shared.tokens, &rate_limits, config)?;
     let models = ModelCatalogue {
         chain: Arc::clone(&shared.chain),
-        tools: tools::offered(&super::workers::reply_settings(config))
+        tools: tools::available_tools(&super::workers::reply_settings(config))
             .into_iter()
             .map(|tool| tool.name)
             .collect(),

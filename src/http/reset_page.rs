@@ -13,7 +13,7 @@ use super::Doors;
 use super::error::ApiError;
 use super::extract::{KeyedFormCommand, Query, Surface};
 use crate::auth::ResetToken;
-use crate::auth::passwords::{MAX_CHARS, MIN_CHARS};
+use crate::auth::passwords::{self, MAX_CHARS, MIN_CHARS};
 
 const POLICY: &str = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -68,11 +68,11 @@ async fn reset(State(doors): State<Doors>, command: KeyedFormCommand<Form>) -> R
 /// `token` has only letters, digits, `-` and `_`: it was read as a token.
 fn form(token: &ResetToken, wrong: Option<&str>) -> String {
     let wrong = wrong.map(paragraph).unwrap_or_default();
-    let token = token.expose();
+    let (token, rule) = (token.expose(), passwords::rule());
     format!(
         "{wrong}<form method=\"post\" action=\"/password-reset\">\
          <input type=\"hidden\" name=\"token\" value=\"{token}\">\
-         <p><label>New password, at least {MIN_CHARS} characters with a letter and a digit:<br>\
+         <p><label>New password ({rule}):<br>\
          <input type=\"password\" name=\"password\" autocomplete=\"new-password\" required minlength=\"{MIN_CHARS}\" \
          maxlength=\"{MAX_CHARS}\"></label></p><p><button>Change the password</button></p></form>"
     )

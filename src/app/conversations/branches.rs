@@ -60,7 +60,7 @@ impl ConversationService {
             return Err(AppError::new(
                 Kind::Invalid,
                 "not_a_message",
-                "Only one's own message can be asked again.",
+                "You can only regenerate replies to your own messages.",
             ));
         };
         let (at, deadline) = self.now_and_deadline();
@@ -96,7 +96,7 @@ impl ConversationService {
             return Err(AppError::new(
                 Kind::Invalid,
                 "not_a_message",
-                "Only one's own message can be edited.",
+                "You can only edit your own messages.",
             ));
         };
         let parsed = match text {

@@ -174,7 +174,7 @@ impl FileService {
         // Asked before anything is decoded: whoever has the link can bring a file again and again.
         let looked = match state.sha256() {
             Some(stored) if stored == whole.arrived.sha256 => whole.known(kind),
-            Some(_) => return Err(AppError::file_stored()),
+            Some(_) => return Err(AppError::file_already_uploaded()),
             None => {
                 let looked = self.look(whole, kind).await?;
                 looked.slot.fits(&self.core.pool, Some(id)).await?;
@@ -267,7 +267,7 @@ impl FileService {
         if self.links.is_valid(file, purpose, link, self.core.clock.now()) {
             return Ok(());
         }
-        Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))
+        Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is invalid or has expired."))
     }
 
     /// The command's key. What the door knew of the request is not all of it: the file belongs to it.

@@ -96,7 +96,7 @@ impl Uploads {
         Err(AppError::new(
             Kind::Throttled,
             "too_many_uploads",
-            "Too many files at once; please wait a moment.",
+            "Too many concurrent uploads; please wait a moment.",
         )
         .after(Duration::from_secs(1)))
     }
@@ -128,7 +128,7 @@ impl UploadSlot {
             return Err(AppError::new(
                 Kind::TooLarge,
                 "file_quota",
-                format!("One person may have {} files with {} bytes in all.", limits.files, limits.bytes),
+                format!("Storage limit reached ({} files, {} bytes).", limits.files, limits.bytes),
             ));
         }
         Ok(())

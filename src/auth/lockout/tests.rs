@@ -30,7 +30,7 @@ async fn later(pool: &PgPool, seconds: u32) {
 async fn fail(lockout: &Lockout, account: &str, times: u32) -> LockoutOutcome {
     let mut last = LockoutOutcome::Counted;
     for _ in 0..times {
-        last = lockout.settle(account, false).await.unwrap();
+        last = lockout.record_attempt(account, false).await.unwrap();
     }
     last
 }
@@ -49,7 +49,7 @@ async fn tenth_failure_locks_and_correct_password_reveals_nothing(pool: PgPool) 
     let refused = lockout.locked_for(ADA).await.unwrap().unwrap();
     assert!((55..=60).contains(&refused.as_secs()), "{refused:?}");
     for right in [true, false] {
-        assert!(matches!(lockout.settle(ADA, right).await.unwrap(), LockoutOutcome::Rejected(_)));
+        assert!(matches!(lockout.record_attempt(ADA, right).await.unwrap(), LockoutOutcome::Rejected(_)));
     }
     // Another account is not concerned, and another node counts the same.
     assert_eq!(lockout.locked_for(EVE).await.unwrap(), None);
@@ -58,7 +58,7 @@ async fn tenth_failure_locks_and_correct_password_reveals_nothing(pool: PgPool) 
 
     later(&pool, 61).await;
     assert_eq!(lockout.locked_for(ADA).await.unwrap(), None);
-    assert_eq!(lockout.settle(ADA, true).await.unwrap(), LockoutOutcome::Counted);
+    assert_eq!(lockout.record_attempt(ADA, true).await.unwrap(), LockoutOutcome::Counted);
     // A right password clears it.
     assert_eq!(fail(&lockout, ADA, 9).await, LockoutOutcome::Counted);
 }
@@ -90,10 +90,10 @@ async fn failures_older_than_the_window_do_not_count(pool: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn concurrent_attempts_reveal_at_most_ten_results(pool: PgPool) {
     let lockout = lockout(&pool);
-    let settled = futures::future::join_all((0..200).map(|_| lockout.settle(ADA, false))).await;
-    let told = settled.iter().filter(|settled| !matches!(settled, Ok(LockoutOutcome::Rejected(_)))).count();
+    let outcomes = futures::future::join_all((0..200).map(|_| lockout.record_attempt(ADA, false))).await;
+    let told = outcomes.iter().filter(|outcomes| !matches!(outcomes, Ok(LockoutOutcome::Rejected(_)))).count();
     assert_eq!(told, 10);
-    assert!(matches!(lockout.settle(ADA, true).await.unwrap(), LockoutOutcome::Rejected(_)));
+    assert!(matches!(lockout.record_attempt(ADA, true).await.unwrap(), LockoutOutcome::Rejected(_)));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

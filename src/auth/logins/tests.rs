@@ -299,7 +299,7 @@ async fn invalidation_forces_a_query(pool: PgPool) {
         .await
         .unwrap();
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
-    logins.forget(ADA);
+    logins.invalidate(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 
@@ -394,7 +394,7 @@ async fn append_runs_the_login_functions(pool: PgPool) {
     ]))
     .await
     .unwrap();
-    logins.forget(ADA);
+    logins.invalidate(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 

@@ -115,7 +115,7 @@ async fn unknown_user_costs_as_much_as_known() {
         Comparison::plan(None, &dummy),
         Comparison::plan(Some("rubbish"), &dummy),
     ];
-    assert!(matches!(tasks, [Comparison::Stored(_), Comparison::Nobody(_), Comparison::Unusable(_)]));
+    assert!(matches!(tasks, [Comparison::Stored(_), Comparison::UnknownUser(_), Comparison::Unusable(_)]));
     for task in &tasks {
         let target = task.target();
         assert_eq!(target.algorithm, real.algorithm);

@@ -67,7 +67,7 @@ fn signed(header: &Value, claims: &Value) -> String {
     signed_with(hmac::HMAC_SHA256, SECRET, &header.to_string(), &claims.to_string())
 }
 
-fn refused(token: &str) -> Option<Refused> {
+fn rejection(token: &str) -> Option<TokenRejection> {
     match keys().verify(token, at(NOW)) {
         Err(TokenError::Invalid(reason)) => Some(reason),
         Err(TokenError::Signing) | Ok(_) => None,
@@ -124,13 +124,13 @@ fn forged_headers_are_rejected() {
         (json!({"zip": "DEF"}), TokenRejection::Malformed),
     ] {
         let token = signed(&with(header(), changes.clone()), &claims());
-        assert_eq!(refused(&token), Some(reason), "{changes}");
+        assert_eq!(rejection(&token), Some(reason), "{changes}");
     }
     // The signature that the named algorithm would have.
     for (name, algorithm) in [("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {
         let header = with(header(), json!({"alg": name})).to_string();
         let token = signed_with(algorithm, SECRET, &header, &claims().to_string());
-        assert_eq!(refused(&token), Some(TokenRejection::Algorithm), "{name}");
+        assert_eq!(rejection(&token), Some(TokenRejection::Algorithm), "{name}");
     }
 }
 
@@ -144,7 +144,7 @@ fn embedded_keys_are_ignored() {
     ] {
         let header = with(header(), changes.clone());
         let forged = signed_with(hmac::HMAC_SHA256, OTHER, &header.to_string(), &claims().to_string());
-        let reason = refused(&forged);
+        let reason = rejection(&forged);
         assert!(
             matches!(reason, Some(TokenRejection::Signature | TokenRejection::Malformed)),
             "{changes}: {reason:?}"
@@ -187,17 +187,17 @@ fn forged_claims_are_rejected() {
         (json!({"typ": "ticket"}), TokenRejection::Kind),
         (json!({"typ": "Access"}), TokenRejection::Kind),
     ] {
-        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), Some(reason), "{changes}");
+        assert_eq!(rejection(&signed(&header(), &with(claims(), changes.clone()))), Some(reason), "{changes}");
     }
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", NOW + 9000), 1);
     let token = signed_with(hmac::HMAC_SHA256, SECRET, &header().to_string(), &twice);
-    assert_eq!(refused(&token), Some(TokenRejection::Claims));
+    assert_eq!(rejection(&token), Some(TokenRejection::Claims));
 }
 
 #[test]
 fn leeway_is_five_seconds() {
     for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 5}), json!({"iat": NOW + 5})] {
-        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), None, "{changes}");
+        assert_eq!(rejection(&signed(&header(), &with(claims(), changes.clone()))), None, "{changes}");
     }
     let token = issued(&keys());
     assert!(keys().verify(&token, at(NOW + 1505)).is_ok());
@@ -233,15 +233,15 @@ fn malformed_tokens_are_rejected() {
         &refresh,
         "🦀.🦀.🦀",
     ] {
-        assert!(refused(token).is_some(), "{token:?}");
+        assert!(rejection(token).is_some(), "{token:?}");
     }
-    assert_eq!(refused(&"a".repeat(8 * 1024)), Some(TokenRejection::TooLong));
+    assert_eq!(rejection(&"a".repeat(8 * 1024)), Some(TokenRejection::TooLong));
     let padded = |length: usize| format!("{good}{}", "A".repeat(length - good.len()));
     assert!(matches!(
-        refused(&padded(MAX_BYTES)),
+        rejection(&padded(MAX_BYTES)),
         Some(TokenRejection::Signature | TokenRejection::Malformed)
     ));
-    assert_eq!(refused(&padded(MAX_BYTES + 1)), Some(TokenRejection::TooLong));
+    assert_eq!(rejection(&padded(MAX_BYTES + 1)), Some(TokenRejection::TooLong));
     // And an access token is no refresh token.
     assert_eq!(RefreshToken::parse(&good), None);
 }
@@ -281,7 +281,7 @@ fn encryptions() -> Vec<String> {
 fn encrypted_tokens_are_rejected() {
     for token in encryptions() {
         assert_eq!(token.split('.').count(), 5);
-        assert_eq!(refused(&token), Some(TokenRejection::Malformed), "{token}");
+        assert_eq!(rejection(&token), Some(TokenRejection::Malformed), "{token}");
     }
 }
 
@@ -337,7 +337,7 @@ fn any_changed_bit_invalidates_the_token() {
             let mut bytes = good.clone().into_bytes();
             bytes[byte] ^= 1 << bit;
             let forged = String::from_utf8(bytes).unwrap();
-            assert!(refused(&forged).is_some(), "byte {byte}, bit {bit}");
+            assert!(rejection(&forged).is_some(), "byte {byte}, bit {bit}");
         }
     }
 }
@@ -345,7 +345,7 @@ fn any_changed_bit_invalidates_the_token() {
 #[test]
 fn token_of_another_key_is_rejected() {
     let stranger = TokenKeys::new("k1", OTHER, []).unwrap();
-    assert_eq!(refused(&issued(&stranger)), Some(TokenRejection::Signature));
+    assert_eq!(rejection(&issued(&stranger)), Some(TokenRejection::Signature));
 }
 
 #[test]

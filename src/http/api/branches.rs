@@ -66,7 +66,7 @@ pub(super) fn routes() -> ApiRouter<Doors> {
                     .tag(TAG)
                     .summary("Go on with another branch")
                     .description(
-                        "409 `replies_owed` while replies are being made on the active one. Counts among the messages a minute of \
+                        "409 `replies_pending` while replies are being made on the active one. Counts among the messages a minute of \
                          a user.",
                     )
                     .with(refused(&[409, 429]))

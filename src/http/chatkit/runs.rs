@@ -142,7 +142,7 @@ async fn send(
         .map(|id| parse_id(id).ok_or_else(AppError::not_found))
         .collect::<Result<Vec<FileId>, _>>()?;
     if files.iter().enumerate().any(|(n, file)| files[..n].contains(file)) {
-        return Err(AppError::new(Kind::Invalid, "file_twice", "The same file is named twice."));
+        return Err(AppError::new(Kind::Invalid, "duplicate_file", "The same file is named twice."));
     }
     let (text, composed) = composed(content, quoted_text);
     let tool_choice = inference_options.tool_choice.map(|choice| choice.id);

@@ -65,7 +65,7 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     assert_eq!(eve["user"]["role"], "auditor");
     let lines = place.said();
     assert!(
-        lines.iter().any(|line| line.contains("nobody is sent a password reset")),
+        lines.iter().any(|line| line.contains("password-reset mails are not sent")),
         "it says that mail is missing"
     );
     for line in lines {

@@ -51,7 +51,7 @@ async fn a_mail_has_a_proper_head(db: PgPool) {
     assert_eq!(mail.header("to"), person.email);
     assert_eq!(mail.field("envelope_from"), "chat@verbatim.example");
     assert_eq!(mail.header("from"), "Verbatim <chat@verbatim.example>");
-    assert_eq!(mail.header("subject"), "A new password");
+    assert_eq!(mail.header("subject"), "Reset your password");
     assert_eq!(mail.header("auto-submitted"), "auto-generated");
     assert!(mail.header("message-id").ends_with("@verbatim.example>"));
     chrono::DateTime::parse_from_rfc2822(mail.header("date")).unwrap();

@@ -28,14 +28,14 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
     cancel(&first).await;
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
     let activate = format!("/api/history/{session}/branches/0/activate");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.refused(409, "replies_pending");
     // Asked once more, or edited: what is owed is not waited for.
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     let ended =
         app.get(&format!("/api/replies/{}", text(&again, "reply_id"))).by(&person).send().await.is(200);
     assert_eq!(ended.value()["status"], "cancelled");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.refused(409, "replies_pending");
     cancel(&edited).await;
     app.post(&activate).by(&person).send().await.is(200);
     app.end().await;

@@ -276,7 +276,7 @@ async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
     .await;
     let events = app.events().await;
     let refused = send(&sent[0]["session_id"]).await;
-    refused.refused(409, "too_many_waiting");
+    refused.refused(409, "too_many_pending_replies");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     assert_eq!(app.events().await, events);
     // Another conversation is not concerned, and one place less is one place more.
@@ -308,7 +308,7 @@ async fn many_senders_to_one_session_lose_no_message(db: PgPool) {
     let answers = futures::future::join_all(sends).await;
     let answered = answers.iter().filter(|answer| answer.status == 200).count();
     for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.refused(409, "too_many_waiting");
+        answer.refused(409, "too_many_pending_replies");
     }
     assert!(answered >= 8, "{answered} were answered");
     let page = app.get(&format!("/api/history/{session}?limit=100")).by(&person).send().await.is(200).value();

@@ -304,8 +304,8 @@ async fn a_repeated_key_does_nothing_more_and_shows_the_quiz_as_it_is(db: PgPool
 
     let session = quiz["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    begin().await.refused(409, "deleted_since");
-    submit(wrong(&quiz)).await.refused(409, "deleted_since");
+    begin().await.refused(409, "conversation_deleted");
+    submit(wrong(&quiz)).await.refused(409, "conversation_deleted");
     app.end().await;
 }
 

@@ -126,7 +126,7 @@ async fn files_announced_first_are_brought_by_their_link(db: PgPool) {
     // Before its content has come it cannot be sent, and nothing begins.
     let events = app.events().await;
     let early = json!({"input": with_files("See", &[&text])});
-    kit.ask("threads.create", early).await.refused(409, "file_not_stored");
+    kit.ask("threads.create", early).await.refused(409, "file_not_uploaded");
     assert_eq!(app.events().await, events);
 
     // As a form by POST and as it is by PUT; whoever has the link may, as long as it is whole.

@@ -48,7 +48,7 @@ async fn speech_is_written_down_by_the_provider(db: PgPool) {
     {
         assert!(sent.contains(part), "{part} in {sent}");
     }
-    kit.ask("input.transcribe", spoken.clone()).await.refused(400, "recording_refused");
+    kit.ask("input.transcribe", spoken.clone()).await.refused(400, "unreadable_recording");
     for _ in 0..2 {
         kit.ask("input.transcribe", spoken.clone()).await.refused(503, "unavailable");
     }

@@ -161,7 +161,7 @@ async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
     let told = told(&join_all(sends).await);
     let sent = usize::try_from(events(&db, "message_sent").await - before).unwrap();
     let done = told.get(&(202, String::new())).copied().unwrap_or_default();
-    let full = told.get(&(409, "too_many_waiting".to_owned())).copied().unwrap_or_default();
+    let full = told.get(&(409, "too_many_pending_replies".to_owned())).copied().unwrap_or_default();
     let busy = told.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
     assert_eq!((done + full + busy, sent), (64, done), "{told:?}");
     assert!(done >= 8, "{told:?}");

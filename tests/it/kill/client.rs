@@ -96,7 +96,7 @@ pub(crate) fn judge(kind: Kind, status: u16, position: Option<i64>, body: &Value
     };
     let (outcome, position) = match (status, code.as_deref()) {
         // It was done; what is told is what became of the reply, or of the conversation, since.
-        (409, Some("reply_cancelled" | "deleted_since")) | (500, Some("reply_failed")) => {
+        (409, Some("reply_cancelled" | "conversation_deleted")) | (500, Some("reply_failed")) => {
             (Outcome::Ok, Position::Untold)
         }
         (200, _) if matches!(kind, Kind::Create | Kind::Send) && body["status"] == "completed" => {

@@ -49,9 +49,9 @@ async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
         // The same again changes nothing, something else is refused.
         let events = file_events(&app).await;
         assert_eq!(send().send().await.is(200).value(), attachment);
-        app.post(&content).body("image/png", png(9, 9)).send().await.refused(409, "file_stored");
+        app.post(&content).body("image/png", png(9, 9)).send().await.refused(409, "file_already_uploaded");
         // Nothing is decoded for that.
-        app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(409, "file_stored");
+        app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(409, "file_already_uploaded");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
@@ -122,8 +122,8 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
     let person = app.person().await;
     let (file, content) = announce(&app, &person, "a.png", "image/png", 100).await;
     let image = png(6, 6);
-    app.put(&content).body("text/plain", image.clone()).send().await.refused(415, "file_type_not_taken");
-    app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(415, "file_type_not_taken");
+    app.put(&content).body("text/plain", image.clone()).send().await.refused(415, "unsupported_file_type");
+    app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(415, "unsupported_file_type");
     app.put(&content).body("image/png", Vec::new()).send().await.refused(400, "file_empty");
     app.put(&content).body("image/png", vec![0; 5001]).send().await.refused(413, "file_too_large");
     assert_eq!((file_events(&app).await, objects(&app).await), (1, 0));

@@ -1,0 +1,86 @@
+//! How attempts are seen in traces and metrics: ids, names and numbers, never what was said.
+
+use std::time::{Duration, SystemTime};
+
+use projections::pending_replies::query::{self, PendingReplyRow};
+
+use super::handler::{Job, JobOutcome, ProviderOutcome, ReplyHandler};
+use super::record::label;
+use crate::ai::{Choice, Finish, Parameters, Prompt};
+use event_store::ExecuteError;
+use traces::{Span, spans};
+
+impl ReplyHandler {
+    /// The span of an attempt, in the trace that asked for the reply: its ids stand in the metadata of the request, so they
+    /// are the same whichever queue brought it, and after a restart.
+    pub(super) async fn span(
+        &self,
+        job: &Job,
+        owed: &PendingReplyRow,
+        attempt: u32,
+        began: Option<SystemTime>,
+    ) -> Span {
+        let waited = self.since(owed);
+        metrics::histogram!("verbatim_reply_wait_seconds").record(waited.as_secs_f64());
+        if !traces::is_on() {
+            return Span::default();
+        }
+        // Without it the attempt is a trace of its own.
+        let asked = query::traceparent(&self.inner.pool, owed.position).await.ok().flatten();
+        spans::attempt(job.reply.uuid(), job.conversation, attempt, waited, asked.as_deref(), began)
+    }
+
+    /// What an attempt came to.
+    pub(super) fn attempted(
+        &self,
+        span: &Span,
+        owed: &PendingReplyRow,
+        outcome: &Result<JobOutcome, ExecuteError>,
+    ) {
+        match outcome {
+            Ok(outcome) => {
+                span.ended(outcome.name());
+                if !matches!(outcome, JobOutcome::Requeue(_)) {
+                    let took = self.since(owed);
+                    metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
+                }
+            }
+            Err(ExecuteError::Refused(_)) => span.ended("refused"),
+            Err(_) => span.failed("not_recorded"),
+        }
+    }
+
+    /// How long ago a reply was asked for, by this process' clock.
+    fn since(&self, owed: &PendingReplyRow) -> Duration {
+        (self.inner.clock.now() - owed.requested_at).to_std().unwrap_or_default()
+    }
+
+    /// The span of a call of the provider.
+    pub(super) fn call(&self, job: &Job, choice: &Choice, prompt: &Prompt) -> Span {
+        let Parameters { max_output_tokens, temperature } = prompt.parameters;
+        spans::chat(choice.provider(), choice.model(), job.conversation, max_output_tokens, temperature)
+    }
+}
+
+/// Records the outcome of a provider call on its span.
+pub(super) fn record_outcome(call: &Span, outcome: &ProviderOutcome, first_token: Option<Duration>) {
+    if let Some(after) = first_token {
+        call.first_text(after);
+        metrics::histogram!("verbatim_reply_first_token_seconds").record(after.as_secs_f64());
+    }
+    match outcome {
+        ProviderOutcome::Completed(completion) => {
+            let finish = match completion.finish {
+                Finish::Stop => "stop",
+                Finish::Length => "length",
+                Finish::ContentFilter => "content_filter",
+            };
+            let usage = completion.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
+            let id = completion.provider_reply_id.as_deref().map(label);
+            call.completed(finish, &label(&completion.model), id.as_deref(), usage);
+        }
+        ProviderOutcome::Failed(error) => call.failed(error.code()),
+        ProviderOutcome::Superseded => call.ended("superseded"),
+        ProviderOutcome::Stopped => call.ended("stopped"),
+    }
+}
