@@ -1,4 +1,4 @@
-//! Every way in which a use case can fail, free of any transport.
+//! Failures of use cases, independent of the transport.
 
 use std::time::Duration;
 
@@ -16,34 +16,34 @@ use crate::files::{IncomingError, KindError, StoreError};
 use event_store::ExecuteError;
 use event_store::append::Condition;
 
-/// What kind of failure it is; doors turn it into their own status.
+/// Kind of a failure; surfaces map it to their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A rule is broken by a well-formed request.
+    /// A well-formed request breaks a rule.
     Invalid,
-    /// The request cannot be read: malformed, a field missing or of the wrong type.
+    /// The request is malformed, or a field is missing or of the wrong type.
     Unprocessable,
-    /// Nobody is signed in, or the credentials are wrong.
+    /// Not signed in, or wrong credentials.
     Unauthenticated,
     /// Signed in, but not permitted.
     Forbidden,
-    /// Not there, or not to be known.
+    /// Missing, or not visible to the caller.
     NotFound,
-    /// It contradicts what is there.
+    /// Conflicts with the current state.
     Conflict,
-    /// More than is allowed.
+    /// Larger than allowed.
     TooLarge,
-    /// Of a type that is not taken.
+    /// Of an unsupported type.
     UnsupportedType,
-    /// There is no room for it.
+    /// No storage space left.
     StorageFull,
-    /// Too often.
+    /// Over a rate limit or quota.
     Throttled,
-    /// Other work is in the way; later it will go.
+    /// Temporarily blocked by other work.
     Busy,
-    /// A part that is needed does not answer.
+    /// A required part does not respond.
     Unavailable,
-    /// A defect of ours.
+    /// A defect of the server.
     Internal,
 }
 
@@ -51,26 +51,26 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct AppError {
-    /// What kind of failure it is.
+    /// Kind of the failure.
     pub kind: Kind,
-    /// Stable name for programs.
+    /// Stable code for programs.
     pub code: &'static str,
-    /// Sentence for people; safe to show.
+    /// Sentence for users; safe to show.
     pub detail: String,
-    /// When it is worth trying again.
+    /// Time after which a retry can succeed.
     pub retry_after: Option<Duration>,
-    /// What caused it; for logs only.
+    /// The cause, for logs only.
     #[source]
     pub source: Option<anyhow::Error>,
 }
 
 impl AppError {
-    /// A failure of this kind.
+    /// Makes a failure.
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
         Self { kind, code, detail: detail.into(), retry_after: None, source: None }
     }
 
-    /// The same, worth trying again after `time`.
+    /// Adds the time after which a retry can succeed.
     #[must_use]
     pub fn after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);
@@ -82,18 +82,22 @@ impl AppError {
         self
     }
 
-    /// Something that the caller may not know of, or that does not exist: one wording for both.
+    /// The resource is missing or not visible to the caller: the same response for both.
     pub fn not_found() -> Self {
         Self::new(Kind::NotFound, "not_found", "Not found.")
     }
 
-    /// The command was carried out, but what it concerns has been deleted since. Not "not found": that would tell that
+    /// The command was executed, but its conversation has been deleted since. Not `not_found`, which would mean that
     /// nothing was done.
     pub fn conversation_deleted() -> Self {
-        Self::new(Kind::Conflict, "conversation_deleted", "The conversation has been deleted in the meantime.")
+        Self::new(
+            Kind::Conflict,
+            "conversation_deleted",
+            "The conversation has been deleted in the meantime.",
+        )
     }
 
-    /// Something of a branch is meant that is not the active one.
+    /// The message is on an inactive branch.
     pub fn other_branch() -> Self {
         Self::new(
             Kind::Conflict,
@@ -102,27 +106,27 @@ impl AppError {
         )
     }
 
-    /// Something was answered that waits for no answer, or does not any more.
+    /// The item does not await a response (any more).
     pub fn not_pending() -> Self {
         Self::new(Kind::Conflict, "not_pending", "This item is not awaiting a response.")
     }
 
-    /// Not the password of the person who is signed in.
+    /// Wrong password of a signed-in user.
     pub fn wrong_password() -> Self {
         Self::new(Kind::Forbidden, "wrong_password", "The password is not correct.")
     }
 
-    /// The address is somebody's.
+    /// Another account has the e-mail address.
     pub fn email_taken() -> Self {
         Self::new(Kind::Conflict, "email_taken", "This e-mail address is already registered.")
     }
 
-    /// The user name is somebody's.
+    /// Another account has the user name.
     pub fn username_taken() -> Self {
         Self::new(Kind::Conflict, "username_taken", "This user name is already taken.")
     }
 
-    /// Too many wrong passwords: none is looked at for a while.
+    /// Too many wrong passwords: none is checked for a while.
     pub fn locked(wait: Duration) -> Self {
         Self::new(
             Kind::Throttled,
@@ -132,12 +136,12 @@ impl AppError {
         .after(wait)
     }
 
-    /// The actor's role does not allow it.
+    /// The actor's role does not allow this.
     pub fn forbidden() -> Self {
         Self::new(Kind::Forbidden, "forbidden", "Your role does not allow this.")
     }
 
-    /// Wrong credentials, whichever part of them.
+    /// Wrong credentials; does not reveal which part.
     pub fn wrong_credentials() -> Self {
         Self::new(
             Kind::Unauthenticated,
@@ -146,30 +150,30 @@ impl AppError {
         )
     }
 
-    /// A token that is missing, forged, run out or revoked: one wording for all.
+    /// The token is missing, forged, expired or revoked: the same response for all.
     pub fn invalid_token() -> Self {
         Self::new(Kind::Unauthenticated, "invalid_token", "The token is missing, invalid or has expired.")
     }
 
-    /// The process goes down and takes nothing new.
+    /// The process is shutting down and accepts no new work.
     pub fn shutting_down() -> Self {
         Self::new(Kind::Unavailable, "shutting_down", "The server is shutting down; please retry.")
             .after(Duration::from_secs(1))
     }
 
-    /// A file's bytes are there already, and they are others.
+    /// The file already has other bytes.
     pub fn file_already_uploaded() -> Self {
         Self::new(Kind::Conflict, "file_already_uploaded", "The file has already been uploaded.")
     }
 
-    /// The event log cannot be reached.
+    /// The event log or the database does not respond.
     pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Unavailable, "unavailable", "The service is temporarily unavailable; please retry.")
             .after(Duration::from_secs(1))
             .caused(source)
     }
 
-    /// A defect of ours.
+    /// A defect of the server.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Internal, "internal", "An unexpected error occurred.").caused(source)
     }
@@ -196,9 +200,12 @@ impl From<StoreError> for AppError {
         };
         metrics::counter!("verbatim_file_store_failures_total", "reason" => reason).increment(1);
         match error {
-            StoreError::Full(_) => {
-                Self::new(Kind::StorageFull, "storage_full", "The server has no storage space left for the file.").caused(error)
-            }
+            StoreError::Full(_) => Self::new(
+                Kind::StorageFull,
+                "storage_full",
+                "The server has no storage space left for the file.",
+            )
+            .caused(error),
             StoreError::Failed(_) => Self::unavailable(error),
             StoreError::Missing => Self::internal(error),
         }
@@ -224,7 +231,9 @@ impl From<PictureError> for AppError {
     fn from(error: PictureError) -> Self {
         match error {
             PictureError::TooLarge => Self::new(Kind::TooLarge, "image_too_large", sentence(&error)),
-            PictureError::Broken => Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error)),
+            PictureError::Broken => {
+                Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error))
+            }
         }
     }
 }
@@ -239,7 +248,8 @@ impl From<PasswordError> for AppError {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many concurrent sign-ins; please retry.").after(Duration::from_secs(2))
+                Self::new(Kind::Busy, "busy", "Too many concurrent sign-ins; please retry.")
+                    .after(Duration::from_secs(2))
             }
             PasswordError::StoredHash | PasswordError::Failed => Self::internal(error),
         }
@@ -255,7 +265,7 @@ impl From<ExecuteError> for AppError {
                 "idempotency_key_reused",
                 "This Idempotency-Key has already been used for a different request.",
             ),
-            // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
+            // The password was correct when checked, and has been changed since.
             ExecuteError::CredentialChanged => Self::wrong_password(),
             ExecuteError::Overdrawn(overdrawn) => (&overdrawn).into(),
             ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
@@ -264,10 +274,8 @@ impl From<ExecuteError> for AppError {
                 "This is the last administrator; make another user an administrator first.",
             ),
             ExecuteError::Condition(Condition::ResetSpent) => Self::invalid_token(),
-            ExecuteError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many concurrent changes; please retry.")
-                    .after(Duration::from_secs(1))
-            }
+            ExecuteError::Busy => Self::new(Kind::Busy, "busy", "Too many concurrent changes; please retry.")
+                .after(Duration::from_secs(1)),
             ExecuteError::Unavailable(source) => Self::unavailable(source),
             ExecuteError::Internal(source) => Self::internal(source),
         }
@@ -292,7 +300,7 @@ impl From<Refusal> for AppError {
             Refusal::Conversation(error) => error.into(),
             Refusal::Quiz(error) => error.into(),
             Refusal::File(error) => match error {
-                // Somebody else's file must look like one that does not exist.
+                // Another user's file must look like a missing one.
                 FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
                 FileError::AlreadyStored => Self::file_already_uploaded(),
                 FileError::NotStored => {
@@ -312,7 +320,7 @@ impl From<Refusal> for AppError {
 impl From<ConversationError> for AppError {
     fn from(error: ConversationError) -> Self {
         match error {
-            // Somebody else's conversation must look like one that does not exist.
+            // Another user's conversation must look like a missing one.
             ConversationError::NotStarted
             | ConversationError::Deleted
             | ConversationError::NotOwner
@@ -320,7 +328,7 @@ impl From<ConversationError> for AppError {
             | ConversationError::UnknownItem => Self::not_found(),
             ConversationError::NotPending => Self::not_pending(),
             ConversationError::OtherBranch => Self::other_branch(),
-            // As a conversation that does not exist.
+            // Like a missing conversation.
             ConversationError::UnknownBranch => Self::not_found(),
             ConversationError::RepliesOwed => Self::new(
                 Kind::Conflict,
@@ -364,13 +372,13 @@ impl From<QuizError> for AppError {
             QuizError::AlreadyStarted => {
                 Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
             }
-            // Questions come from the bank, which was checked when it was loaded.
+            // Questions come from the question bank, which was checked when it was loaded.
             QuizError::Questions(_) => Self::internal(error),
         }
     }
 }
 
-/// A library's lower-case message as a sentence.
+/// Turns an error's lower-case text into a sentence.
 fn sentence(message: &impl std::fmt::Display) -> String {
     let text = message.to_string();
     let mut chars = text.chars();

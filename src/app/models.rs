@@ -1,4 +1,4 @@
-//! Models: which may be asked for.
+//! Models and tools that a message may request, and the length of a message.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ pub struct ModelCatalogue {
 }
 
 impl ModelCatalogue {
-    /// The models that may be asked for; the default comes first.
+    /// Returns the models that may be requested; the default comes first.
     pub(super) fn offered(&self) -> Vec<Offered> {
         self.chain.models()
     }
 
-    /// The model that a message was sent with, if it may still be asked for; otherwise the default is asked.
+    /// Returns the model of an earlier message if it is still available; `None` means the default.
     pub(super) fn still_offered(&self, model: Option<String>) -> Option<String> {
         model.filter(|model| self.chain.offers(model))
     }
 
-    /// Whether a message has room in a prompt, as far as that can be said before it is known who is asked: by the vocabulary that
-    /// needs the fewest tokens.
-    pub(super) async fn check_room(&self, text: &str) -> Result<(), AppError> {
+    /// Rejects a message that is too long for any prompt. The provider is not known yet, so it counts with the tokenizer
+    /// that needs the fewest tokens.
+    pub(super) async fn check_length(&self, text: &str) -> Result<(), AppError> {
         let limit = self.context_tokens;
-        // A token has a byte at least.
+        // A token has at least one byte.
         if text.len() <= limit {
             return Ok(());
         }
@@ -49,7 +49,7 @@ impl ModelCatalogue {
         Err(AppError::new(Kind::Invalid, "too_many_tokens", detail))
     }
 
-    /// Whether a model may be asked for.
+    /// Rejects an unknown or unavailable model.
     pub(super) fn check_model(&self, model: Option<&str>) -> Result<(), AppError> {
         match model {
             Some(model) if !self.chain.offers(model) => {
@@ -59,7 +59,7 @@ impl ModelCatalogue {
         }
     }
 
-    /// Whether a tool may be chosen. What stands in the log is one of these names, never a person's words.
+    /// Rejects an unknown tool, so that the log never contains free text of a user as the name of a tool.
     pub(super) fn check_tool(&self, tool: Option<&str>) -> Result<(), AppError> {
         match tool {
             Some(tool) if self.tools.iter().all(|known| known != tool) => {
@@ -72,11 +72,9 @@ impl ModelCatalogue {
     /// Transcribes a recording.
     pub(super) async fn transcribe(&self, recording: Recording) -> Result<String, AppError> {
         self.chain.transcribe(recording).await.map_err(|error| match error {
-            ProviderError::Unsupported => AppError::new(
-                Kind::Invalid,
-                "transcription_unsupported",
-                "Transcription is not available.",
-            ),
+            ProviderError::Unsupported => {
+                AppError::new(Kind::Invalid, "transcription_unsupported", "Transcription is not available.")
+            }
             ProviderError::BadRequest => {
                 AppError::new(Kind::Invalid, "unreadable_recording", "The recording could not be read.")
             }

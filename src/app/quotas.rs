@@ -1,5 +1,5 @@
-//! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
-//! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
+//! Rates and quotas of messages: messages per minute of a user, in one conversation and through one surface, and messages and
+//! tokens per day. The append charges them in the transaction of the message, so that all nodes share one count; see
 //! [`event_store::charge`].
 
 use std::time::Duration;
@@ -15,18 +15,18 @@ use event_store::{
     TOKENS_PER_DAY,
 };
 
-/// Messages a minute.
+/// Messages per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Of one person.
+    /// Of one user.
     pub user: u32,
-    /// Of one person in one conversation.
+    /// Of one user in one conversation.
     pub session: u32,
-    /// Of one person through one channel.
+    /// Of one user through one surface.
     pub channel: u32,
 }
 
-/// The limits on messages.
+/// Rates and quotas of messages.
 #[derive(Debug)]
 pub struct MessageLimits {
     rates: Option<Rates>,
@@ -34,23 +34,23 @@ pub struct MessageLimits {
 }
 
 impl MessageLimits {
-    /// These limits.
+    /// Sets rates and quotas.
     pub fn new(rates: Option<Rates>, quotas: Quotas) -> Self {
         Self { rates, quotas }
     }
 
-    /// Whether there is anything to count.
+    /// Returns whether any limit is set.
     pub fn is_charging(rates: Option<Rates>, quotas: Quotas) -> bool {
         let Quotas { messages_per_day, tokens_per_day, reserved_tokens: _, at_once } = quotas;
         rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
     }
 
-    /// The quotas.
+    /// Returns the quotas.
     pub fn quotas(&self) -> Quotas {
         self.quotas
     }
 
-    /// What a message of `user` costs.
+    /// Returns the charge for a message of `user`.
     fn message(&self, user: UserId, session: Uuid, channel: &str) -> Charge {
         let rate = |name: String, per_minute| Rate { name, per_minute };
         let rates = self.rates.map_or_else(Vec::new, |rates| {
@@ -63,20 +63,20 @@ impl MessageLimits {
         Charge { user: user.uuid(), rates, quotas: self.quotas }
     }
 
-    /// What costs as much as a message of its user and stands in no conversation.
+    /// Returns the charge for work that counts like a message, but in no conversation and no surface.
     fn work(&self, user: UserId) -> Charge {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
         Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
     }
 }
 
-/// The failure to tell.
-fn refuse(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
+/// Records the rejection for the headers and returns the error.
+fn reject(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
     record_rejection(charge, overdrawn);
     throttled(overdrawn)
 }
 
-/// A refusal as the use cases tell it.
+/// Maps an exceeded rate or quota to an error.
 fn throttled(overdrawn: &Overdrawn) -> AppError {
     let bound = overdrawn.bound;
     let (policy, error) = match overdrawn.policy.as_str() {
@@ -85,8 +85,9 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         TOKENS_PER_DAY => {
-            let detail =
-                format!("Daily limit of {bound} tokens reached, including tokens reserved for replies in progress.");
+            let detail = format!(
+                "Daily limit of {bound} tokens reached, including tokens reserved for replies in progress."
+            );
             ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         REPLIES_AT_ONCE => {
@@ -103,20 +104,20 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
     error.after(overdrawn.wait.max(Duration::from_secs(1)))
 }
 
-/// The window of each rate of messages.
-const MINUTE: Duration = Duration::from_secs(60);
+/// Window of the rates.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
 
-/// The policies' names, in the order in which a message is charged for them.
-const POLICIES: [&str; 3] = ["user", "session", "channel"];
+/// Names of the rates in response headers, in the order of a message's charge.
+const RATE_NAMES: [&str; 3] = ["user", "session", "channel"];
 
 fn record_remaining(charge: &Charge, left: &[Left]) {
     let policy = |left: &Left| {
         let rate = charge.rates.get(left.rate)?;
-        let name = POLICIES.get(left.rate)?;
+        let name = RATE_NAMES.get(left.rate)?;
         Some(RateLimitStatus {
             name,
             quota: rate.per_minute,
-            window: MINUTE,
+            window: RATE_WINDOW,
             remaining: left.rest,
             reset: left.reset,
         })
@@ -125,13 +126,13 @@ fn record_remaining(charge: &Charge, left: &[Left]) {
 }
 
 fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
-    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
+    let exceeded = charge.rates.iter().zip(RATE_NAMES).find(|(rate, _)| rate.name == overdrawn.policy);
     record(
-        refused
+        exceeded
             .map(|(rate, name)| RateLimitStatus {
                 name,
                 quota: rate.per_minute,
-                window: MINUTE,
+                window: RATE_WINDOW,
                 remaining: 0,
                 reset: overdrawn.wait,
             })
@@ -149,7 +150,7 @@ pub struct QuotaService {
 }
 
 impl QuotaService {
-    /// Carries out what counts as a message of `actor` in `session`.
+    /// Runs a command that counts as a message of `actor` in the conversation `session`.
     ///
     /// # Errors
     /// `Throttled`; those of the log.
@@ -164,8 +165,8 @@ impl QuotaService {
         self.run_charged(request, actor, charge, intent).await
     }
 
-    /// Carries out what costs `actor` as much work as a message and asks for no reply. It counts for no conversation and no
-    /// channel, so that whoever does much of it can still say something.
+    /// Runs a command that costs as much work as a message but requests no reply. It counts for no conversation and no
+    /// surface, so that the user can still send messages.
     ///
     /// # Errors
     /// `Throttled`; those of the log.
@@ -187,11 +188,11 @@ impl QuotaService {
         intent: Intent,
     ) -> Result<Outcome, AppError> {
         if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
-            // A repetition costs nothing, and must not be refused what the first one was given.
+            // A repetition is not charged, and must return the first outcome.
             let key = request.key_of(actor.user);
             return match self.core.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(refuse(&charge, &overdrawn)),
+                None => Err(reject(&charge, &overdrawn)),
             };
         }
         match self.core.executor.run(intent.charged(Some(charge.clone()))).await {
@@ -199,17 +200,17 @@ impl QuotaService {
                 record_remaining(&charge, &outcome.left);
                 Ok(outcome)
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(reject(&charge, &overdrawn)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// How many messages a minute may be sent; none: as many as one likes.
+    /// Returns the rates of messages; `None`: unlimited.
     pub fn rates(&self) -> Option<Rates> {
         self.limits.rates
     }
 
-    /// Counts what costs as much as a message of `actor` and is none: a file that is about to be sent, a recording.
+    /// Charges work that counts like a message of `actor` without being one: an upload or a transcription.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -220,14 +221,14 @@ impl QuotaService {
             return Ok(());
         }
         if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
-            return Err(refuse(&charge, &overdrawn));
+            return Err(reject(&charge, &overdrawn));
         }
         match self.core.executor.charge(&charge).await {
             Ok(left) => {
                 record_remaining(&charge, &left);
                 Ok(())
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(reject(&charge, &overdrawn)),
             Err(error) => Err(error.into()),
         }
     }

@@ -25,47 +25,47 @@ use crate::auth::{
 };
 use event_store::{Beside, ExecuteError};
 
-/// What a new account is made of.
+/// A new account.
 #[derive(Clone)]
 pub struct Registration {
-    /// Address, as typed.
+    /// E-mail address, as typed.
     pub email: String,
-    /// Name to sign in with, where one is wished for.
+    /// User name, if requested.
     pub username: Option<String>,
-    /// The password.
+    /// Password, in clear text.
     pub password: String,
-    /// The kind of program it comes from, see [`crate::auth::device`].
+    /// The kind of program it comes from; see [`crate::auth::device`].
     pub device: Option<String>,
 }
 
 /// Tokens of one login.
 #[derive(Clone)]
 pub struct Tokens {
-    /// Short-lived, for every request.
+    /// Access token: short-lived, for every request.
     pub access: String,
-    /// For new tokens; good once.
+    /// Refresh token: valid once.
     pub refresh: String,
-    /// Seconds until the access token ends.
+    /// Lifetime of the access token, in seconds.
     pub expires_in: u64,
 }
 
-/// Who was let in, and until when.
+/// The user and login of a request, and the expiry of its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authenticated {
-    /// Who.
+    /// The user and login.
     pub actor: Actor,
-    /// When the access token ends.
+    /// Expiry of the access token.
     pub ends_at: DateTime<Utc>,
 }
 
-/// A user who has just signed in or registered.
+/// Result of a sign-in or registration.
 #[derive(Clone)]
 pub struct SignedIn {
     /// The user.
     pub user: UserRow,
     /// Tokens of the new login.
     pub tokens: Tokens,
-    /// Position of the command's last event, where there was a command.
+    /// Position of the command's last event, if there was a command.
     pub position: Option<i64>,
 }
 
@@ -92,10 +92,10 @@ pub struct SignInService {
 }
 
 impl SignInService {
-    /// Makes an account and signs in.
+    /// Registers an account and signs in.
     ///
     /// # Errors
-    /// `Invalid` address, name or password; `Conflict` when address or name is taken, in whatever spelling.
+    /// `Invalid` address, name or password; `Conflict` if address or name is taken, in any spelling.
     pub async fn register(
         &self,
         request: &RequestContext,
@@ -142,7 +142,7 @@ impl SignInService {
                 total_seconds: policy.total.as_secs(),
             })
             .beside(Beside::LoginDevice { login_id: login.uuid(), device: registration.device.clone() })
-            // Before there is a user, the key belongs to the address: two strangers may choose the same key.
+            // There is no user yet, so the address scopes the key: two clients may choose the same one.
             .keyed(request.key_of(&email_claim), json!({"user_id": user}));
         let outcome = match self.core.executor.run(intent).await {
             Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
@@ -153,7 +153,7 @@ impl SignInService {
         };
         self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         if outcome.replayed.is_some() {
-            // The first answer's tokens are not kept anywhere, so: new ones, if the password still signs in.
+            // The tokens of the first response are not stored: issue new ones, if the password is still valid.
             let signed_in =
                 self.login(&registration.email, registration.password, registration.device).await?;
             return Ok(SignedIn { position: outcome.position, ..signed_in });
@@ -171,14 +171,12 @@ impl SignInService {
         Ok(SignedIn { user: row, tokens, position: outcome.position })
     }
 
-    /// Signs in with an address or a user name, from that kind of program.
+    /// Signs in with an address or a user name.
     ///
-    /// Whether there is such an account, whether it is open and whether the password is right is all the same to whoever
-    /// asks: one answer, after the same work.
+    /// The response and its timing do not reveal whether the account exists, is active, or the password was correct.
     ///
     /// # Errors
-    /// `Invalid` when the identifier is neither; `Throttled` while the account is locked; `Unauthenticated` for everything
-    /// that is wrong about the rest.
+    /// `Invalid` identifier; `Throttled` while the account is locked; `Unauthenticated` for everything else.
     pub async fn login(
         &self,
         identifier: &str,
@@ -217,7 +215,7 @@ impl SignInService {
         };
         match self.lockout.record_attempt(&claim, found.is_some()).await? {
             LockoutOutcome::Counted => {}
-            LockoutOutcome::Locked(lasts) => audit_log::sign_ins_locked(&claim, lasts),
+            LockoutOutcome::Locked(duration) => audit_log::sign_ins_locked(&claim, duration),
             LockoutOutcome::Rejected(wait) => return Err(locked(wait)),
         }
         let Some((user, credential, needs_rehash)) = found else {
@@ -237,11 +235,11 @@ impl SignInService {
     /// Exchanges a refresh token for new tokens.
     ///
     /// # Errors
-    /// `Unauthenticated` for every token that is not the login's current one; `Throttled`; the database's.
+    /// `Unauthenticated` for a token that is not the current one of its login; `Throttled`; the database's.
     pub async fn refresh(&self, presented: &str) -> Result<SignedIn, AppError> {
         let presented = RefreshToken::parse(presented).ok_or_else(AppError::invalid_token)?;
         let fresh = RefreshToken::generate().map_err(AppError::internal)?;
-        // Only what would be exchanged: a copy is noticed, and ends its login, however often the account was refreshed.
+        // Count only valid tokens: reuse must be detected even when the account has used up its refreshes.
         if let Some(user) = self.logins.token_owner(&presented).await? {
             self.rate_limits.count_attempt_of(ThrottledAction::RefreshOfAccount, user).await?;
         }
@@ -256,7 +254,7 @@ impl SignInService {
         }
     }
 
-    /// Ends the login that the request came with.
+    /// Ends the login of the request.
     ///
     /// # Errors
     /// The database's.
@@ -265,7 +263,7 @@ impl SignInService {
         Ok(())
     }
 
-    /// The live logins of the actor, the newest first.
+    /// Returns the live logins of the actor, newest first.
     ///
     /// # Errors
     /// The database's.
@@ -273,10 +271,10 @@ impl SignInService {
         Ok(self.logins.list(actor.user).await?)
     }
 
-    /// Ends one login of the actor: its tokens are worthless from now on, and what it has open is closed.
+    /// Ends one login of the actor: its tokens become invalid and its connections are closed.
     ///
     /// # Errors
-    /// `NotFound` for one that is somebody else's or not live; the database's.
+    /// `NotFound` for another user's login or one that is not live; the database's.
     pub async fn end_login(&self, actor: Actor, login: LoginId) -> Result<(), AppError> {
         if self.logins.end_own(actor.user, login, EndReason::SignedOut).await? {
             return Ok(());
@@ -284,7 +282,7 @@ impl SignInService {
         Err(AppError::not_found())
     }
 
-    /// Ends every login of the actor but the one that the request came with.
+    /// Ends every login of the actor except that of the request.
     ///
     /// # Errors
     /// The database's.
@@ -293,13 +291,13 @@ impl SignInService {
         Ok(())
     }
 
-    /// Who an access token speaks for, and until when, if its login is still live.
+    /// Authenticates an access token, if its login is live.
     ///
     /// # Errors
-    /// `Unauthenticated`, one wording for every reason; the database's.
+    /// `Unauthenticated`, the same for every reason; the database's.
     pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AppError> {
         let access = self.access_tokens.verify(token, self.core.clock.now()).map_err(|error| {
-            tracing::debug!(?error, "access token refused");
+            tracing::debug!(?error, "access token rejected");
             AppError::invalid_token()
         })?;
         let actor = Actor { user: access.user, login: access.login };
@@ -307,10 +305,10 @@ impl SignInService {
         if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoLoginCheck) {
             return Ok(Authenticated { actor, ends_at });
         }
-        self.live(Authenticated { actor, ends_at }).await
+        self.require_live(Authenticated { actor, ends_at }).await
     }
 
-    /// Gives a ticket for one socket to somebody who was let in.
+    /// Issues a ticket for one socket.
     ///
     /// # Errors
     /// The database's.
@@ -322,10 +320,10 @@ impl SignInService {
         Ok(ticket.expose())
     }
 
-    /// Who a ticket speaks for. It is used up, whatever comes of it.
+    /// Authenticates a ticket, and uses it up in any case.
     ///
     /// # Errors
-    /// `Unauthenticated`, one wording for every reason; the database's.
+    /// `Unauthenticated`, the same for every reason; the database's.
     pub async fn authenticate_by_ticket(&self, ticket: &str) -> Result<Authenticated, AppError> {
         let ticket = Ticket::parse(ticket).ok_or_else(AppError::invalid_token)?;
         let redeemed = self.tickets.redeem(&ticket).await?.ok_or_else(AppError::invalid_token)?;
@@ -334,10 +332,10 @@ impl SignInService {
         if authenticated.ends_at <= self.core.clock.now() {
             return Err(AppError::invalid_token());
         }
-        self.live(authenticated).await
+        self.require_live(authenticated).await
     }
 
-    async fn live(&self, authenticated: Authenticated) -> Result<Authenticated, AppError> {
+    async fn require_live(&self, authenticated: Authenticated) -> Result<Authenticated, AppError> {
         match self.logins.is_live(authenticated.actor.login).await? {
             Some(user) if user == authenticated.actor.user => Ok(authenticated),
             _ => Err(AppError::invalid_token()),
@@ -348,7 +346,7 @@ impl SignInService {
         let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
         if !self.logins.start(login, user, &refresh, epoch, device).await? {
-            // The password was changed while we looked at the old one.
+            // The password was changed after it was verified.
             return Err(AppError::wrong_credentials());
         }
         self.tokens(user, login, &refresh, self.core.clock.now())
@@ -370,7 +368,7 @@ impl SignInService {
     }
 }
 
-/// The account takes no sign-ins for a while.
+/// Counts and returns the rejection by a lock.
 fn locked(wait: Duration) -> AppError {
     metrics::counter!("verbatim_sign_ins_total", "outcome" => "locked").increment(1);
     AppError::locked(wait)

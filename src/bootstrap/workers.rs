@@ -49,7 +49,8 @@ pub(super) fn start_replies(
         files: parts.files.clone(),
         tasks: lifecycle.work.clone(),
     });
-    let signals = ShutdownSignals { stop_accepting: lifecycle.stop_accepting.clone(), abort: lifecycle.abort.clone() };
+    let signals =
+        ShutdownSignals { stop_accepting: lifecycle.stop_accepting.clone(), abort: lifecycle.abort.clone() };
     let workers =
         ReplyWorkerPool::new(core.pool.clone(), handler, foundation.holder, lifecycle.work.clone(), signals);
     let keeper = workers.clone();

@@ -239,11 +239,11 @@ pub async fn import(
                     .map_err(told)
                     .with_context(|| format!("line {number}: the account was not made"))?;
                 match imported {
-                    Import::Made(_) if without => {
+                    Import::Created(_) if without => {
                         counted.without += 1;
                         Ok("made without its password, which has to be reset")
                     }
-                    Import::Made(_) => {
+                    Import::Created(_) => {
                         counted.made += 1;
                         Ok("made")
                     }

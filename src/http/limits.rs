@@ -49,7 +49,7 @@ pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -
         }
         let client = proxies.client(peer.ip(), request.headers());
         if let Err(error) = doors.services.rate_limits.count_attempt(attempt, &client::bucket(client)).await {
-            let policy = doors.services.rate_limits.attempt_policy(attempt, &error);
+            let policy = doors.services.rate_limits.attempt_status(attempt, &error);
             let mut response = ApiError::from(error).into_response();
             tell(response.headers_mut(), policy.as_slice());
             return response;

@@ -1,4 +1,4 @@
-//! What people change about their accounts: password, address, name, and the end.
+//! Changes of a user's own account: password, e-mail address, user name, closing it.
 
 use aggregates::Personal;
 use aggregates::Refusal;
@@ -24,7 +24,7 @@ impl AccountService {
     /// Replaces the password and ends every other login.
     ///
     /// # Errors
-    /// `Forbidden` when the old one is wrong, `Invalid` when the new one breaks the rule.
+    /// `Forbidden` if the old password is wrong, `Invalid` if the new one breaks the rule.
     pub async fn change_password(
         &self,
         request: &RequestContext,
@@ -33,13 +33,13 @@ impl AccountService {
         new: String,
     ) -> Result<Option<i64>, AppError> {
         let key = request.key_of(actor.user);
-        // A repetition cannot prove the old password any more: the first one has replaced it.
+        // A repetition cannot present the old password: the first command has replaced it.
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
             return Ok(outcome.position);
         }
-        let epoch = self.prove(actor, old).await?;
+        let epoch = self.reauthenticate(actor, old).await?;
         let new = Password::new(new);
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         new.check(known_email(&user).map(EmailAddress::as_str))?;
@@ -58,7 +58,7 @@ impl AccountService {
                 except: Some(actor.login.uuid()),
             })
             .keyed(key, json!({"user_id": actor.user}));
-        let intent = self.cleared(intent, &user);
+        let intent = self.clear_lockout(intent, &user);
         let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
         let outcome = self.change_account(intent).await?;
         self.logins.invalidate(actor.user);
@@ -66,11 +66,10 @@ impl AccountService {
         Ok(outcome.position)
     }
 
-    /// Has the account go by another address. The old one is free for others from now on, and is told.
+    /// Changes the e-mail address. Releases the old one and sends a notice to it.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong, `Invalid` for what is no address, `Conflict` when somebody has it,
-    /// `Throttled` after too many.
+    /// `Forbidden` if the password is wrong, `Invalid` address, `Conflict` if it is taken, `Throttled` after too many.
     pub async fn change_email(
         &self,
         request: &RequestContext,
@@ -85,7 +84,7 @@ impl AccountService {
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = EmailAddress::parse(email)?;
-        let epoch = self.prove(actor, password).await?;
+        let epoch = self.reauthenticate(actor, password).await?;
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = known_email(&user).cloned().ok_or_else(AppError::not_found)?;
         if from == to {
@@ -97,27 +96,27 @@ impl AccountService {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
         let intent = self.core.intent(request, actor.user);
-        let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
+        let intent = exchange_claims(intent, actor, Some(&claims[0]), &claims[1], at)
             .then::<User>(
                 actor.user,
                 UserCommand::ChangeEmail { from: Personal::Known(from), to: Personal::Known(to.clone()), at },
             )
             .beside(Beside::CredentialSeen { user_id, epoch })
-            // Tokens that went to the old address.
+            // Revokes tokens sent to the old address.
             .beside(Beside::ResetsVoid { user_id })
             .keyed(key, json!({"user_id": actor.user}));
         let intent = self.with_mail(intent, actor.user, MailKind::EmailChanged, true);
         let outcome =
-            self.change_account(intent).await.map_err(|error| taken(error, AppError::email_taken))?;
+            self.change_account(intent).await.map_err(|error| map_taken(error, AppError::email_taken))?;
         audit_log::email_changed(actor.user);
         let row = UserRow { email: Some(to.into_string()), ..self.user(actor.user).await? };
         Ok((row, outcome.position))
     }
 
-    /// Has the actor sign in under another name. The old one is free for others from now on.
+    /// Changes the user name. Releases the old one.
     ///
     /// # Errors
-    /// `Invalid` for what is no name, `Conflict` when somebody has it, `Throttled` after too many.
+    /// `Invalid` name, `Conflict` if it is taken, `Throttled` after too many.
     pub async fn change_username(
         &self,
         request: &RequestContext,
@@ -125,7 +124,7 @@ impl AccountService {
         username: &str,
     ) -> Result<(UserRow, Option<i64>), AppError> {
         let key = request.key_of(actor.user);
-        // What is repeated tells nothing new, and is not counted again.
+        // A repetition reveals nothing new, so it is not counted again.
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
@@ -143,16 +142,16 @@ impl AccountService {
         }
         let at = self.core.clock.now();
         let intent = self.core.intent(request, actor.user);
-        let intent = exchanged(intent, actor, old.as_deref(), &new, at)
+        let intent = exchange_claims(intent, actor, old.as_deref(), &new, at)
             .then::<User>(
                 actor.user,
                 UserCommand::ChangeUsername { from, to: Personal::Known(to.clone()), at },
             )
             .keyed(key, json!({"user_id": actor.user}));
         let outcome =
-            self.change_account(intent).await.map_err(|error| taken(error, AppError::username_taken))?;
+            self.change_account(intent).await.map_err(|error| map_taken(error, AppError::username_taken))?;
         let row = self.user(actor.user).await?;
-        // What a repetition finds may have been changed again since.
+        // After a repetition the name may have been changed again.
         let username = if outcome.replayed.is_some() { row.username.clone() } else { Some(to.into_string()) };
         Ok((UserRow { username, ..row }, outcome.position))
     }
@@ -160,14 +159,14 @@ impl AccountService {
     /// Closes the account and ends every login.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong, `Conflict` for the last administrator.
+    /// `Forbidden` if the password is wrong, `Conflict` for the last administrator.
     pub async fn deactivate(
         &self,
         request: &RequestContext,
         actor: Actor,
         password: String,
     ) -> Result<Option<i64>, AppError> {
-        let epoch = self.prove(actor, password).await?;
+        let epoch = self.reauthenticate(actor, password).await?;
         let user_id = actor.user.uuid();
         let intent = self
             .core
@@ -184,9 +183,9 @@ impl AccountService {
         Ok(outcome.position)
     }
 
-    /// Checks that it is really the account's owner who asks for something grave, and returns which password it was: what
-    /// rests on it holds only while it is not changed. Failures are counted apart from those of sign-ins.
-    async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
+    /// Verifies the password before a sensitive change and returns the credential's version, which the append compares.
+    /// Failures are counted separately from sign-ins.
+    async fn reauthenticate(&self, actor: Actor, password: String) -> Result<i64, AppError> {
         let account = Lockout::reauth_key(actor.user);
         if let Some(wait) = self.lockout.locked_for(&account).await? {
             return Err(AppError::locked(wait));
@@ -194,26 +193,26 @@ impl AccountService {
         let credential = self.credentials.get(actor.user).await?;
         let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
         let stored = credential.map(|credential| credential.hash);
-        let right = match self.passwords.verify(stored, Password::new(password)).await {
+        let correct = match self.passwords.verify(stored, Password::new(password)).await {
             Err(PasswordError::StoredHash) => {
                 audit_log::stored_hash_unusable(actor.user);
                 false
             }
             verdict => matches!(verdict?, Verification::Correct { .. }),
         };
-        match self.lockout.record_attempt(&account, right).await? {
+        match self.lockout.record_attempt(&account, correct).await? {
             LockoutOutcome::Counted => {}
-            LockoutOutcome::Locked(lasts) => audit_log::sign_ins_locked(&account, lasts),
+            LockoutOutcome::Locked(duration) => audit_log::sign_ins_locked(&account, duration),
             LockoutOutcome::Rejected(wait) => return Err(AppError::locked(wait)),
         }
-        if right {
+        if correct {
             return Ok(epoch);
         }
         audit_log::reauthentication_failed(actor.user);
         Err(AppError::wrong_password())
     }
 
-    /// Runs an intent about an account, and waits until it shows.
+    /// Runs an intent about an account and waits for the read models.
     pub(super) async fn change_account(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
         let outcome = self.core.executor.run(intent).await?;
         if let Some(outbox) = &self.outbox {
@@ -223,7 +222,7 @@ impl AccountService {
         Ok(outcome)
     }
 
-    /// The same intent, with a mail about it where mail is sent.
+    /// Adds a mail to an intent, if a mail server is configured.
     pub(super) fn with_mail(
         &self,
         intent: Intent,
@@ -238,8 +237,8 @@ impl AccountService {
         intent.beside(Beside::Mail { mail_id, kind: kind.as_str(), user_id: user.uuid(), to_old_address })
     }
 
-    /// The same intent, after which failed sign-ins of the user do not count any more.
-    pub(super) fn cleared(&self, intent: Intent, user: &User) -> Intent {
+    /// Adds the removal of the user's failed sign-ins to an intent.
+    pub(super) fn clear_lockout(&self, intent: Intent, user: &User) -> Intent {
         let hasher = &self.core.hasher;
         let email = known_email(user).map(|email| hasher.email_claim(&email.normalised()));
         let username = user.username().and_then(|name| name.as_ref().known());
@@ -249,13 +248,13 @@ impl AccountService {
     }
 }
 
-/// The user's address, unless it was erased.
+/// Returns the user's address, unless it was erased.
 pub(super) fn known_email(user: &User) -> Option<&EmailAddress> {
     user.email().and_then(|email| email.as_ref().known())
 }
 
-/// Takes the new claim and lets the old one go; nothing when they are the same.
-fn exchanged(
+/// Adds taking the new claim and releasing the old one; nothing if they are equal.
+fn exchange_claims(
     intent: Intent,
     actor: Actor,
     old: Option<&str>,
@@ -272,10 +271,10 @@ fn exchanged(
     }
 }
 
-/// The refusal of a claim in the words of what is claimed.
-fn taken(error: ExecuteError, worded: fn() -> AppError) -> AppError {
+/// Maps a taken claim to the error of what is claimed.
+fn map_taken(error: ExecuteError, taken: fn() -> AppError) -> AppError {
     match error {
-        ExecuteError::Refused(Refusal::Claim(ClaimError::Taken)) => worded(),
+        ExecuteError::Refused(Refusal::Claim(ClaimError::Taken)) => taken(),
         error => error.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! A forgotten password: a mail is asked for, and its token is exchanged for a new password.
+//! Password recovery: a mail is requested, and its token sets a new password.
 
 use aggregates::Refusal;
 use aggregates::user::{User, UserCommand, UserError};
@@ -16,11 +16,11 @@ use event_store::append::Condition;
 use event_store::{Beside, ExecuteError, Intent};
 
 impl AccountService {
-    /// Has a mail sent to this address, if it is that of an account. Whether it is, is looked up when the mail is made: what
-    /// happens here is the same for every address.
+    /// Requests a reset mail for an address. The mail worker checks later whether it is registered, so that the work here is
+    /// the same for every address.
     ///
     /// # Errors
-    /// `Invalid` for what is no address; the database's.
+    /// `Invalid` address; the database's.
     pub async fn forgot_password(&self, email: &str) -> Result<(), AppError> {
         let email = EmailAddress::parse(email)?;
         if let Some(outbox) = &self.outbox {
@@ -30,11 +30,11 @@ impl AccountService {
         Ok(())
     }
 
-    /// Replaces the password of whoever the token was sent to, and ends every login. A lock after failed sign-ins ends too.
+    /// Sets a new password with a token, ends every login, and clears the lockout.
     ///
     /// # Errors
-    /// `Unauthenticated` for a token that is not good, whatever the reason; `Invalid` when the password breaks the rule:
-    /// the token may then be used again.
+    /// `Unauthenticated` for an invalid token, whatever the reason; `Invalid` if the password breaks the rule: the token can
+    /// then be used again.
     pub async fn reset_password(
         &self,
         request: &RequestContext,
@@ -42,16 +42,16 @@ impl AccountService {
         password: String,
     ) -> Result<Option<i64>, AppError> {
         let token = ResetToken::parse(token).ok_or_else(AppError::invalid_token)?;
-        let (owner, good) = self.resets.find(&token).await?.ok_or_else(AppError::invalid_token)?;
+        let (owner, valid) = self.resets.find(&token).await?.ok_or_else(AppError::invalid_token)?;
         let key = request.key_of(owner);
-        // A repetition finds its token spent.
+        // The token of a repetition is already spent.
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
             return Ok(outcome.position);
         }
         let user = self.core.executor.state::<User>(&owner.to_string()).await?;
-        if !good || !user.is_active() {
+        if !valid || !user.is_active() {
             return Err(AppError::invalid_token());
         }
         let password = Password::new(password);
@@ -64,10 +64,10 @@ impl AccountService {
             .beside(Beside::Credential { user_id, hash })
             .beside(Beside::LoginsEnd { user_id, reason: EndReason::PasswordReset.as_str(), except: None })
             .keyed(key, json!({"user_id": owner}));
-        let intent = self.cleared(intent, &user);
+        let intent = self.clear_lockout(intent, &user);
         let intent = self.with_mail(intent, owner, MailKind::PasswordChanged, false);
         let outcome = self.change_account(intent).await.map_err(|error| match error {
-            // Somebody was faster: with the token, or with the account.
+            // Lost a race: the token was spent, or the account closed.
             ExecuteError::Condition(Condition::ResetSpent)
             | ExecuteError::Refused(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
             error => error.into(),

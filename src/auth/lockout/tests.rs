@@ -91,7 +91,8 @@ async fn failures_older_than_the_window_do_not_count(pool: PgPool) {
 async fn concurrent_attempts_reveal_at_most_ten_results(pool: PgPool) {
     let lockout = lockout(&pool);
     let outcomes = futures::future::join_all((0..200).map(|_| lockout.record_attempt(ADA, false))).await;
-    let told = outcomes.iter().filter(|outcomes| !matches!(outcomes, Ok(LockoutOutcome::Rejected(_)))).count();
+    let told =
+        outcomes.iter().filter(|outcomes| !matches!(outcomes, Ok(LockoutOutcome::Rejected(_)))).count();
     assert_eq!(told, 10);
     assert!(matches!(lockout.record_attempt(ADA, true).await.unwrap(), LockoutOutcome::Rejected(_)));
 }

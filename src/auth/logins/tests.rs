@@ -8,8 +8,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 
-use crate::auth::credentials::Credentials;
 use super::*;
+use crate::auth::credentials::Credentials;
 use crate::auth::opaque_token::RefreshToken;
 use crate::bootstrap::database::MIGRATOR;
 

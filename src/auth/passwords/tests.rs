@@ -9,8 +9,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use futures::future::join_all;
 
-use crate::auth::common_passwords::COMMON;
 use super::*;
+use crate::auth::common_passwords::COMMON;
 
 fn password(text: &str) -> Password {
     Password::new(text.to_owned())

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::auth::opaque_token::RefreshToken;
 use super::*;
+use crate::auth::opaque_token::RefreshToken;
 
 const SECRET: &[u8] = b"kY7pQ2xV9mZ4tR8wL3nB6cH1dF5gJ0sA";
 const OTHER: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015";
@@ -187,7 +187,11 @@ fn forged_claims_are_rejected() {
         (json!({"typ": "ticket"}), TokenRejection::Kind),
         (json!({"typ": "Access"}), TokenRejection::Kind),
     ] {
-        assert_eq!(rejection(&signed(&header(), &with(claims(), changes.clone()))), Some(reason), "{changes}");
+        assert_eq!(
+            rejection(&signed(&header(), &with(claims(), changes.clone()))),
+            Some(reason),
+            "{changes}"
+        );
     }
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", NOW + 9000), 1);
     let token = signed_with(hmac::HMAC_SHA256, SECRET, &header().to_string(), &twice);

@@ -14,7 +14,7 @@ use super::wire::{BranchItem, BranchesAnswer, ChatAnswer, EditRequest, Regenerat
 use crate::app::connection_limits::ConnectionKind;
 use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::Sent;
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::items::WantedReply;
 use crate::app::{Actor, AppError};
 use crate::http::Doors;
@@ -112,9 +112,9 @@ async fn regenerate(
     let presence = opened(&doors, actor, wanted)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let reply = WantedReply { model: command.body.model, interactive: false };
-    let again = Again::MessageOrAnswer(message);
+    let again = RegenerateTarget::MessageOrAnswer(message);
     let sent =
-        doors.services.conversations.ask_again(&command.context, actor, conversation, again, reply).await?;
+        doors.services.conversations.regenerate(&command.context, actor, conversation, again, reply).await?;
     respond(&doors, actor, presence, &sent).await
 }
 

@@ -118,7 +118,7 @@ impl Unread {
 
     /// Takes the file out of a form; any other body is refused.
     pub(super) async fn form(self, doors: &Doors, mut upload: Upload) -> Result<Brought, ApiError> {
-        let limit = usize::try_from(doors.services.files.largest_file() + FORM).unwrap_or(usize::MAX);
+        let limit = usize::try_from(doors.services.files.max_file_bytes() + FORM).unwrap_or(usize::MAX);
         let body = Body::new(Limited::new(self.body, limit));
         let request = Request::from_parts(self.parts, body);
         let mut form: Multipart = request
@@ -173,7 +173,8 @@ async fn patient<T>(doors: &Doors, more: impl Future<Output = T>) -> Result<T, A
 
 fn broken(doors: &Doors, error: &MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return AppError::from(IncomingError::TooLarge { limit: doors.services.files.largest_file() }).into();
+        return AppError::from(IncomingError::TooLarge { limit: doors.services.files.max_file_bytes() })
+            .into();
     }
     ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
 }

@@ -18,7 +18,7 @@ use super::wire::{
     ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
 };
 use crate::app::connection_limits::ConnectionKind;
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::interactions::Answers;
 use crate::app::conversations::items::{Enclosed, InputAnswer, WantedReply};
 use crate::app::conversations::{NewMessage, Sent};
@@ -82,7 +82,7 @@ pub(super) async fn add_structured_input(
         .conversations
         .answer_input(&asking.context, asking.actor, thread, item, answers, interactive(None))
         .await?;
-    services.conversations.thread_shows(sent.position).await;
+    services.conversations.wait_for_items(sent.position).await;
     let answered = item_of(&asking, thread, item).await?;
     // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
     let answered = answered.filter(|item| !is_pending(item));
@@ -99,7 +99,7 @@ pub(super) async fn retry(asking: Asking, params: RetryAfterItem) -> Result<Resp
     let services = &asking.doors.services;
     let sent = services
         .conversations
-        .ask_again(&asking.context, asking.actor, thread, Again::Message(item), interactive(None))
+        .regenerate(&asking.context, asking.actor, thread, RegenerateTarget::Message(item), interactive(None))
         .await?;
     Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
 }

@@ -207,13 +207,13 @@ impl Run {
         let conversation = self.sent.conversation;
         if !reply.items.is_empty() {
             let rows =
-                doors.services.conversations.brought(conversation, &reply.items, reply.position).await?;
+                doors.services.conversations.reply_items(conversation, &reply.items, reply.position).await?;
             let shown = Shown::of(doors, base, *actor, &rows).await?;
             self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
         }
         // The title is made beside the first answers; what was named before is no news.
         if !self.named {
-            let row = doors.services.conversations.titled(*actor, conversation, TITLE).await?;
+            let row = doors.services.conversations.wait_for_title(*actor, conversation, TITLE).await?;
             if row.title.is_some() {
                 self.ready.push_back(StreamEvent::ThreadUpdated { thread: Box::new(items::thread(&row)) });
             }
@@ -291,7 +291,7 @@ impl Drop for HangUp {
             for _ in 0..TRIES {
                 match services
                     .replies
-                    .hung_up(&context, actor, (sent.conversation, sent.reply), &read, note)
+                    .cancel_on_disconnect(&context, actor, (sent.conversation, sent.reply), &read, note)
                     .await
                 {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),

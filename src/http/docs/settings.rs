@@ -9,7 +9,7 @@ use crate::http::Doors;
 pub(super) fn fill_in(components: &mut Components, doors: &Doors) {
     let topics: Vec<&str> = doors.services.quizzes.topics().collect();
     set(components, "StartRequest", "topic", "examples", json!(topics));
-    set(components, "CreateAttachment", "size", "maximum", json!(doors.services.files.largest_file()));
+    set(components, "CreateAttachment", "size", "maximum", json!(doors.services.files.max_file_bytes()));
 }
 
 /// Says something of one field of a schema, when there is that schema.

@@ -5,7 +5,7 @@ use event_store::Metadata;
 use event_store::{ExecuteError, Intent};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::app::files::attaching;
+use verbatim::app::files::with_attachments;
 use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{Budget, Content, bytes, contents};
 
@@ -25,7 +25,7 @@ async fn attach(
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
     let intent = Intent::new(person.id, Metadata::default());
-    let intent = attaching(intent, &files, by, conversation, message, app.services().core.clock.now());
+    let intent = with_attachments(intent, &files, by, conversation, message, app.services().core.clock.now());
     app.sweep().executor.run(intent).await.map(drop)
 }
 

@@ -51,7 +51,11 @@ async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
         assert_eq!(send().send().await.is(200).value(), attachment);
         app.post(&content).body("image/png", png(9, 9)).send().await.refused(409, "file_already_uploaded");
         // Nothing is decoded for that.
-        app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(409, "file_already_uploaded");
+        app.put(&content)
+            .body("image/png", b"text".to_vec())
+            .send()
+            .await
+            .refused(409, "file_already_uploaded");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
