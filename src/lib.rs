@@ -28,6 +28,7 @@ pub mod nats;
 pub mod quizzes;
 pub mod relay;
 pub mod replies;
+pub mod schema;
 pub mod telemetry;
 pub mod widgets;
 

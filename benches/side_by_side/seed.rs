@@ -11,8 +11,7 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::MessageText;
 use anyhow::{Context as _, ensure};
-use event_store::{Executor, Intent};
-use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -75,10 +74,10 @@ pub(crate) struct Seeder {
 impl Seeder {
     /// A seeder over `pool`, with the key that the measured program has too.
     pub(crate) fn new(pool: PgPool, master_key: &[u8; 32], owner: Uuid) -> anyhow::Result<Self> {
-        let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(master_key)?));
-        let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
+        let key_store = Arc::new(KeyStore::new(pool.clone(), MasterKey::new(master_key)?));
+        let tail = LogTail::new(LogReader::new(pool.clone(), Arc::clone(&key_store)));
         let background = TaskTracker::new();
-        let executor = Executor::new(pool.clone(), vault, tail, 32 * 1024 * 1024, background.clone());
+        let executor = Executor::new(pool.clone(), key_store, tail, 32 * 1024 * 1024, background.clone());
         Ok(Self { pool, executor, clock: Clock::system(), owner: UserId::new(owner), background })
     }
 
@@ -86,15 +85,15 @@ impl Seeder {
     pub(crate) async fn conversation(&self, messages: usize) -> anyhow::Result<Uuid> {
         let id = ConversationId::new(self.clock.id());
         let started = ConversationCommand::Start { id, by: self.owner, title: None, at: self.clock.now() };
-        self.executor.run(self.intent().then::<Conversation>(id, started)).await?;
+        self.executor.run(self.batch().command::<Conversation>(id, started)).await?;
         for begin in (0..messages).step_by(TOGETHER) {
-            let mut intent = self.intent();
+            let mut batch = self.batch();
             for number in begin..messages.min(begin + TOGETHER) {
                 let now = self.clock.now();
                 let text = format!(
                     "Message {number}: what was said here is about as long as people write when they chat."
                 );
-                intent = intent.then::<Conversation>(
+                batch = batch.command::<Conversation>(
                     id,
                     ConversationCommand::Send {
                         message_id: MessageId::new(self.clock.id()),
@@ -107,7 +106,7 @@ impl Seeder {
                     },
                 );
             }
-            self.executor.run(intent).await?;
+            self.executor.run(batch).await?;
         }
         Ok(id.uuid())
     }
@@ -117,22 +116,22 @@ impl Seeder {
     pub(crate) async fn others(&self, conversations: usize) -> anyhow::Result<()> {
         let mut by = self.owner;
         for begin in (0..conversations).step_by(TOGETHER) {
-            let mut intent = self.intent();
+            let mut batch = self.batch();
             for number in begin..conversations.min(begin + TOGETHER) {
                 if number % EACH == 0 {
                     by = UserId::new(self.clock.id());
                 }
                 let id = ConversationId::new(self.clock.id());
                 let started = ConversationCommand::Start { id, by, title: None, at: self.clock.now() };
-                intent = intent.then::<Conversation>(id, started);
+                batch = batch.command::<Conversation>(id, started);
             }
-            self.executor.run(intent).await?;
+            self.executor.run(batch).await?;
         }
         Ok(())
     }
 
-    fn intent(&self) -> Intent {
-        Intent::new(
+    fn batch(&self) -> CommandBatch {
+        CommandBatch::new(
             self.owner.uuid(),
             Metadata {
                 surface: "seed".to_owned(),

@@ -1,6 +1,6 @@
 //! Reads the log in its public form: ids, times and numbers, no text written by users.
 
-use event_store::{LogError, LogReader, Recorded};
+use event_store::{LogError, LogReader, RecordedEvent};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub struct AuditedEvent {
 
 impl AuditedEvent {
     /// Returns `None` for an event without a public form.
-    fn of(recorded: &Recorded) -> Option<Self> {
+    fn of(recorded: &RecordedEvent) -> Option<Self> {
         let (_, event) = envelope::public(recorded)?;
         Some(Self { event, actor: recorded.metadata.actor, surface: recorded.metadata.surface.clone() })
     }
@@ -73,6 +73,6 @@ fn read_error(error: LogError) -> AppError {
         LogError::Database(_) => AppError::unavailable(error),
         // A newer version runs beside this one, or the log was tampered with; the cause has the details.
         LogError::Undecodable { .. } => AppError::unavailable(error),
-        LogError::Sealed { .. } => AppError::internal(error),
+        LogError::Undecryptable { .. } => AppError::internal(error),
     }
 }

@@ -1,10 +1,9 @@
 //! The authenticated user and the context of a request.
 
 use aggregates::ids::{LoginId, UserId};
-use event_store::Metadata;
+use event_store::{CommandKey, Metadata};
 
 use crate::clock::Clock;
-use event_store::CommandKey;
 
 /// A signed-in user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

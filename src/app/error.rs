@@ -13,8 +13,7 @@ use aggregates::values::ValueError;
 use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
-use event_store::ExecuteError;
-use event_store::append::Condition;
+use event_store::{Condition, ExecuteError};
 
 /// Kind of a failure; surfaces map it to their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +258,7 @@ impl From<PasswordError> for AppError {
 impl From<ExecuteError> for AppError {
     fn from(error: ExecuteError) -> Self {
         match error {
-            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::Rejected(refusal) => refusal.into(),
             ExecuteError::KeyReused => Self::new(
                 Kind::Unprocessable,
                 "idempotency_key_reused",
@@ -267,7 +266,7 @@ impl From<ExecuteError> for AppError {
             ),
             // The password was correct when checked, and has been changed since.
             ExecuteError::CredentialChanged => Self::wrong_password(),
-            ExecuteError::Overdrawn(overdrawn) => (&overdrawn).into(),
+            ExecuteError::QuotaExceeded(exceeded) => (&exceeded).into(),
             ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
                 Kind::Conflict,
                 "last_administrator",

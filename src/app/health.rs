@@ -75,7 +75,7 @@ pub struct HealthService {
 impl HealthService {
     /// Checks the system.
     pub async fn check(&self) -> Health {
-        let settled = match tokio::time::timeout(DATABASE_TIMEOUT, self.reader.last_settled()).await {
+        let settled = match tokio::time::timeout(DATABASE_TIMEOUT, self.reader.last_position()).await {
             Ok(Ok(settled)) => Some(settled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "database health check failed");

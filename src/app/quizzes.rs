@@ -16,7 +16,7 @@ use super::core::stored_id;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::quizzes::{NewQuiz, Quizzes, UnknownTopic};
-use event_store::{Intent, Witness};
+use event_store::{CommandBatch, StateCapture};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
 
@@ -121,12 +121,12 @@ impl QuizService {
             self.require_conversation(actor, target).await?;
         }
 
-        let witness = Witness::default();
-        let intent = self.core.intent(request, actor.user);
-        let intent = start_or_require(intent, actor, target, at)
-            .then_witnessed::<Quiz>(quiz, command, &witness)
-            .keyed(key, json!({"conversation_id": target, "quiz_id": quiz}));
-        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), intent).await?;
+        let capture = StateCapture::default();
+        let batch = self.core.batch(request, actor.user);
+        let batch = start_or_require(batch, actor, target, at)
+            .command_capturing::<Quiz>(quiz, command, &capture)
+            .with_key(key, json!({"conversation_id": target, "quiz_id": quiz}));
+        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), batch).await?;
         self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {
@@ -135,7 +135,7 @@ impl QuizService {
             let view = self.quiz(actor, quiz).await.map_err(conversation_deleted)?;
             return Ok(Started { quiz, conversation, view, position });
         }
-        let view = witness.seen().and_then(|seen| seen.after.view()).ok_or_else(not_captured)?;
+        let view = capture.take().and_then(|change| change.after.view()).ok_or_else(not_captured)?;
         Ok(Started { quiz, conversation: target, view, position })
     }
 
@@ -169,12 +169,12 @@ impl QuizService {
             .filter(|_| known.owner() == Some(actor.user))
             .ok_or_else(AppError::not_found)?;
         let command = action.command(actor, at);
-        let witness = Witness::default();
-        let intent = self.core.intent(request, actor.user);
-        let intent = start_or_require(intent, actor, conversation, at)
-            .then_witnessed::<Quiz>(quiz, command.clone(), &witness)
-            .keyed(request.key_of(actor.user), json!({"quiz_id": quiz}));
-        let outcome = self.core.executor.run(intent).await?;
+        let capture = StateCapture::default();
+        let batch = self.core.batch(request, actor.user);
+        let batch = start_or_require(batch, actor, conversation, at)
+            .command_capturing::<Quiz>(quiz, command.clone(), &capture)
+            .with_key(request.key_of(actor.user), json!({"quiz_id": quiz}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
@@ -182,9 +182,9 @@ impl QuizService {
             let view = self.visible(actor, &state).await.map_err(conversation_deleted)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
-        let seen = witness.seen().ok_or_else(not_captured)?;
-        let view = seen.after.view().ok_or_else(not_captured)?;
-        Ok(Acted { view, stale: seen.before.is_stale(&command), changed, position })
+        let change = capture.take().ok_or_else(not_captured)?;
+        let view = change.after.view().ok_or_else(not_captured)?;
+        Ok(Acted { view, stale: change.before.is_stale(&command), changed, position })
     }
 
     /// Returns what the actor may see of a quiz.
@@ -208,8 +208,13 @@ impl QuizService {
 
 /// Starts a conversation, or checks in the same append that it exists and is the actor's: starting it again adds no event,
 /// and is rejected for a deleted or foreign conversation.
-fn start_or_require(intent: Intent, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> Intent {
-    intent.then::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
+fn start_or_require(
+    batch: CommandBatch,
+    actor: Actor,
+    id: ConversationId,
+    at: DateTime<Utc>,
+) -> CommandBatch {
+    batch.command::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
 }
 
 impl QuizAction {

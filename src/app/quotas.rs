@@ -11,8 +11,8 @@ use super::error::{AppError, Kind};
 use super::rate_limit_headers::{RateLimitStatus, record};
 use super::{Actor, Core, RequestContext};
 use event_store::{
-    Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
-    TOKENS_PER_DAY,
+    CommandBatch, CommandOutcome, ExecuteError, MESSAGES_PER_DAY, QuotaCharge, QuotaExceeded, Quotas,
+    REPLIES_AT_ONCE, Rate, RateRemaining, TOKENS_PER_DAY,
 };
 
 /// Messages per minute.
@@ -51,7 +51,7 @@ impl MessageLimits {
     }
 
     /// Returns the charge for a message of `user`.
-    fn message(&self, user: UserId, session: Uuid, channel: &str) -> Charge {
+    fn message(&self, user: UserId, session: Uuid, channel: &str) -> QuotaCharge {
         let rate = |name: String, per_minute| Rate { name, per_minute };
         let rates = self.rates.map_or_else(Vec::new, |rates| {
             vec![
@@ -60,26 +60,30 @@ impl MessageLimits {
                 rate(format!("channel {channel}"), rates.channel),
             ]
         });
-        Charge { user: user.uuid(), rates, quotas: self.quotas }
+        QuotaCharge { user: user.uuid(), rates, quotas: self.quotas }
     }
 
     /// Returns the charge for work that counts like a message, but in no conversation and no surface.
-    fn work(&self, user: UserId) -> Charge {
+    fn work(&self, user: UserId) -> QuotaCharge {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
-        Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
+        QuotaCharge {
+            user: user.uuid(),
+            rates: self.rates.map(rate).into_iter().collect(),
+            quotas: self.quotas,
+        }
     }
 }
 
 /// Records the rejection for the headers and returns the error.
-fn reject(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
-    record_rejection(charge, overdrawn);
-    throttled(overdrawn)
+fn reject(charge: &QuotaCharge, exceeded: &QuotaExceeded) -> AppError {
+    record_rejection(charge, exceeded);
+    throttled(exceeded)
 }
 
 /// Maps an exceeded rate or quota to an error.
-fn throttled(overdrawn: &Overdrawn) -> AppError {
-    let bound = overdrawn.bound;
-    let (policy, error) = match overdrawn.policy.as_str() {
+fn throttled(exceeded: &QuotaExceeded) -> AppError {
+    let bound = exceeded.bound;
+    let (policy, error) = match exceeded.policy.as_str() {
         MESSAGES_PER_DAY => {
             let detail = format!("Daily limit of {bound} messages reached.");
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
@@ -101,7 +105,7 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
         }
     };
     metrics::counter!("verbatim_throttled_total", "policy" => policy).increment(1);
-    error.after(overdrawn.wait.max(Duration::from_secs(1)))
+    error.after(exceeded.wait.max(Duration::from_secs(1)))
 }
 
 /// Window of the rates.
@@ -110,8 +114,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(60);
 /// Names of the rates in response headers, in the order of a message's charge.
 const RATE_NAMES: [&str; 3] = ["user", "session", "channel"];
 
-fn record_remaining(charge: &Charge, left: &[Left]) {
-    let policy = |left: &Left| {
+fn record_remaining(charge: &QuotaCharge, remaining: &[RateRemaining]) {
+    let policy = |left: &RateRemaining| {
         let rate = charge.rates.get(left.rate)?;
         let name = RATE_NAMES.get(left.rate)?;
         Some(RateLimitStatus {
@@ -122,22 +126,21 @@ fn record_remaining(charge: &Charge, left: &[Left]) {
             reset: left.reset,
         })
     };
-    record(left.iter().filter_map(policy).collect());
+    record(remaining.iter().filter_map(policy).collect());
 }
 
-fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
-    let exceeded = charge.rates.iter().zip(RATE_NAMES).find(|(rate, _)| rate.name == overdrawn.policy);
+fn record_rejection(charge: &QuotaCharge, exceeded: &QuotaExceeded) {
+    let rate = charge.rates.iter().zip(RATE_NAMES).find(|(rate, _)| rate.name == exceeded.policy);
     record(
-        exceeded
-            .map(|(rate, name)| RateLimitStatus {
-                name,
-                quota: rate.per_minute,
-                window: RATE_WINDOW,
-                remaining: 0,
-                reset: overdrawn.wait,
-            })
-            .into_iter()
-            .collect(),
+        rate.map(|(rate, name)| RateLimitStatus {
+            name,
+            quota: rate.per_minute,
+            window: RATE_WINDOW,
+            remaining: 0,
+            reset: exceeded.wait,
+        })
+        .into_iter()
+        .collect(),
     );
 }
 
@@ -159,10 +162,10 @@ impl QuotaService {
         request: &RequestContext,
         actor: Actor,
         session: Uuid,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
         let charge = self.limits.message(actor.user, session, request.surface);
-        self.run_charged(request, actor, charge, intent).await
+        self.run_charged(request, actor, charge, batch).await
     }
 
     /// Runs a command that costs as much work as a message but requests no reply. It counts for no conversation and no
@@ -174,33 +177,33 @@ impl QuotaService {
         &self,
         request: &RequestContext,
         actor: Actor,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
         let charge = self.limits.work(actor.user);
-        self.run_charged(request, actor, charge, intent).await
+        self.run_charged(request, actor, charge, batch).await
     }
 
     async fn run_charged(
         &self,
         request: &RequestContext,
         actor: Actor,
-        charge: Charge,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
-        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
+        charge: QuotaCharge,
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
+        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
             // A repetition is not charged, and must return the first outcome.
             let key = request.key_of(actor.user);
             return match self.core.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(reject(&charge, &overdrawn)),
+                None => Err(reject(&charge, &exceeded)),
             };
         }
-        match self.core.executor.run(intent.charged(Some(charge.clone()))).await {
+        match self.core.executor.run(batch.with_charge(Some(charge.clone()))).await {
             Ok(outcome) => {
-                record_remaining(&charge, &outcome.left);
+                record_remaining(&charge, &outcome.remaining);
                 Ok(outcome)
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(reject(&charge, &overdrawn)),
+            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(reject(&charge, &exceeded)),
             Err(error) => Err(error.into()),
         }
     }
@@ -220,22 +223,22 @@ impl QuotaService {
         if charge.rates.is_empty() {
             return Ok(());
         }
-        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
-            return Err(reject(&charge, &overdrawn));
+        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
+            return Err(reject(&charge, &exceeded));
         }
         match self.core.executor.charge(&charge).await {
             Ok(left) => {
                 record_remaining(&charge, &left);
                 Ok(())
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(reject(&charge, &overdrawn)),
+            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(reject(&charge, &exceeded)),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-impl From<&Overdrawn> for AppError {
-    fn from(overdrawn: &Overdrawn) -> Self {
-        throttled(overdrawn)
+impl From<&QuotaExceeded> for AppError {
+    fn from(exceeded: &QuotaExceeded) -> Self {
+        throttled(exceeded)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
@@ -221,7 +221,7 @@ impl RateLimits {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn purge(pool: &WarmPool) -> Result<u64, sqlx::Error> {
+pub async fn purge(pool: &FastPool) -> Result<u64, sqlx::Error> {
     let purged =
         sqlx::query("DELETE FROM attempts WHERE begun < extract(epoch FROM clock_timestamp()) - 7200")
             .execute(pool)

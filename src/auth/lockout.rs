@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 /// Most accounts with counted failures; beyond that, those that expire first are dropped.
 const MAX_COUNTED_ACCOUNTS: i64 = 200_000;
@@ -47,14 +47,14 @@ pub enum LockoutOutcome {
 /// Failed sign-ins of all accounts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lockout {
-    pool: WarmPool,
+    pool: FastPool,
     policy: LockoutPolicy,
 }
 
 impl Lockout {
     /// Opens the table in the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>, policy: LockoutPolicy) -> Self {
+    pub fn new(pool: impl Into<FastPool>, policy: LockoutPolicy) -> Self {
         Self { pool: pool.into(), policy }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -140,7 +140,7 @@ struct Live {
 /// The table of logins. Clones share one cache.
 #[derive(Clone)]
 pub struct Logins {
-    pool: WarmPool,
+    pool: FastPool,
     policy: LoginPolicy,
     live: Cache<LoginId, Live>,
     /// The generation since which query results about a user's logins are valid.
@@ -158,7 +158,7 @@ impl std::fmt::Debug for Logins {
 impl Logins {
     /// Opens the tables in the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>, policy: LoginPolicy) -> Self {
+    pub fn new(pool: impl Into<FastPool>, policy: LoginPolicy) -> Self {
         Self {
             pool: pool.into(),
             policy,

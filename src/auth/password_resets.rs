@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use uuid::Uuid;
 
 use super::opaque_token::ResetToken;
@@ -20,13 +20,13 @@ const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The table of reset tokens. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PasswordResets {
-    pool: WarmPool,
+    pool: FastPool,
 }
 
 impl PasswordResets {
     /// Opens the table in the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>) -> Self {
+    pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 
@@ -112,7 +112,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::bootstrap::database::MIGRATOR;
+    use crate::schema::MIGRATOR;
 
     const ADA: UserId = UserId::new(Uuid::from_u128(1));
     const EVE: UserId = UserId::new(Uuid::from_u128(2));

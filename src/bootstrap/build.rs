@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 use super::database::Opened;
 use super::foundation::Foundation;
@@ -26,7 +26,7 @@ pub struct Built {
     /// Replies that are being written.
     pub hub: Hub,
     /// Connections of the use cases.
-    pub warm: WarmPool,
+    pub warm: FastPool,
     /// State of this process's relay; none without one.
     pub relay: Option<RelayState>,
     /// Stores the bytes of files.

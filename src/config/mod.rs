@@ -40,7 +40,7 @@ pub use reader::{Effective, Source};
 pub use replies::RepliesConfig;
 pub use roles::{Role, Roles};
 pub use secret::{Kept, REDACTED, Secret, SecretKey};
-pub use sockets::SocketsConfig;
+pub use sockets::{ServeLimits, SocketsConfig};
 pub use storage::{Database, StorageConfig};
 pub use tools::ClientTool;
 pub use traces::{Sampling, TracesConfig};

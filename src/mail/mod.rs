@@ -8,7 +8,7 @@
 //! the same message id, by which mail programs recognise a duplicate.
 //!
 //! **To add a kind of mail** add a variant of [`MailKind`] and its arm in `MailWorker::render`; rows come from
-//! [`event_store::Beside::Mail`], in the append that causes the mail.
+//! [`event_store::TransactionalWrite::Mail`], in the append that causes the mail.
 
 pub mod outbox;
 mod smtp;

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use crate::config::QuizConfig;
-use event_store::Intent;
+use event_store::CommandBatch;
 
 pub use asked::{Asked, asked_for};
 pub use bank::{Bank, BankError, Topic, UnknownTopic};
@@ -88,12 +88,12 @@ impl Quizzes {
         })
     }
 
-    /// Adds the beginning of a quiz to an intent, so that it stands in the log together with what else that does.
+    /// Adds the beginning of a quiz to an batch, so that it stands in the log together with what else that does.
     ///
     /// # Errors
     /// There are no questions about that.
-    pub fn then_start(&self, intent: Intent, new: &NewQuiz<'_>) -> Result<Intent, UnknownTopic> {
-        Ok(intent.then::<Quiz>(new.quiz, self.start(new)?))
+    pub fn then_start(&self, batch: CommandBatch, new: &NewQuiz<'_>) -> Result<CommandBatch, UnknownTopic> {
+        Ok(batch.command::<Quiz>(new.quiz, self.start(new)?))
     }
 }
 

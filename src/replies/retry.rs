@@ -1,4 +1,4 @@
-//! When a reply is past again, and with which provider.
+//! When a reply is attempted again, and with which provider.
 //!
 //! [`next_attempt`] is one pure function over the recorded attempts, so every process derives the same answer from the
 //! same record; only the state of the circuit breakers is local. [`Requeue`] lists every reason why a job goes back to the
@@ -12,7 +12,7 @@
 //! * A rate-limited provider: try another of its keys immediately. Without one, wait as long as the provider asks, up to
 //!   `max_wait`; if it asks for more, try another provider.
 //! * An unreachable provider: its other keys come after the keys of other providers.
-//! * When every provider has been past, retry the one whose back-off ends first. Back-offs double and have a jitter
+//! * When every provider has been tried, retry the one whose back-off ends first. Back-offs double and have a jitter
 //!   derived from the reply's id; the wait that a rate-limited or unreachable provider asks for takes precedence, up to
 //!   `max_wait`.
 //! * Only a repeated call of the same provider and key counts towards `max_attempts`. All waits of a reply together stay

@@ -1,8 +1,8 @@
-//! Tools that an answer may call where the asker can be asked back, and what a call brings into the conversation.
+//! Tools that a model may call when the client is interactive, and the items that the calls produce.
 //!
-//! Three are built in: `ask_user` asks the person, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are
-//! the page's own ([`ReplySettings::client_tools`]). A model's call is no more trusted than a client's request: what is not
-//! as it has to be brings nothing.
+//! Three are built in: `ask_user` asks the user, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are the
+//! page's own ([`ReplySettings::client_tools`]). A model's call is trusted no more than a client's request: an invalid call
+//! produces nothing.
 
 use aggregates::Personal;
 use aggregates::conversation::{Brought, InputForm, InputQuestion};
@@ -14,31 +14,31 @@ use super::settings::ReplySettings;
 use crate::ai::{Tool, ToolCall};
 use crate::widgets;
 
-/// The name of the tool that asks the person.
+/// Name of the tool that asks the user.
 const ASK_USER: &str = "ask_user";
-/// The name of the tool that shows a widget.
+/// Name of the tool that shows a widget.
 const SHOW_WIDGET: &str = "show_widget";
-/// The name of the tool that starts a quiz.
+/// Name of the tool that starts a quiz.
 pub(super) const START_QUIZ: &str = "start_quiz";
-/// How many questions one call may ask, and how many answers each may offer.
+/// Most questions of one call, and most options of one question.
 const MAX_QUESTIONS: usize = 10;
 const MAX_OPTIONS: usize = 20;
-/// The deepest arguments that a call may have, and the longest name that a model may give to a call, in characters.
+/// Deepest nesting of a call's arguments, and most characters of a call's id.
 const MAX_DEPTH: usize = 64;
 const MAX_CALL_ID: usize = 200;
-/// The longest question or option, in characters.
+/// Most characters of a question or option.
 const MAX_CHARS: usize = 2_000;
 
-/// What a call of a tool comes to.
+/// What a tool call produces.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ToolOutcome {
-    /// An item.
+    /// An item of the conversation.
     Item(Brought),
-    /// A quiz about this, if that is a topic.
+    /// A quiz, with the requested topic.
     Quiz(Option<String>),
 }
 
-/// Every tool that may be called; the built-in ones cannot be replaced.
+/// Returns every available tool; a page cannot replace the built-in ones.
 pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
@@ -80,7 +80,8 @@ pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     tools
 }
 
-/// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
+/// Converts a call into its outcome; the item gets the id `item_id`. `None`: the tool is not available, or the arguments are
+/// invalid.
 pub(super) fn parse_tool_call(
     settings: &ReplySettings,
     call: ToolCall,
@@ -118,7 +119,7 @@ pub(super) fn parse_tool_call(
     }
 }
 
-/// How deep a value is nested; a plain one is 1.
+/// Returns the nesting depth of a value; a scalar has 1.
 fn depth(value: &Value) -> usize {
     1 + match value {
         Value::Array(values) => values.iter().map(depth).max().unwrap_or(0),
@@ -153,7 +154,7 @@ struct Asked {
 }
 
 impl AskUser {
-    /// The questions, each with a name of its own; none when there are too many, or too long ones.
+    /// Returns the questions, each with a unique id; `None` when there are too many, or one is too long.
     fn questions(self) -> Option<Vec<InputQuestion>> {
         let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_CHARS;
         if self.questions.is_empty() || self.questions.len() > MAX_QUESTIONS {
@@ -174,7 +175,7 @@ impl AskUser {
             } else {
                 InputForm::Choice { options: asked.options, multiple: asked.multiple }
             };
-            // What a model gave to one question must not be made up for another.
+            // An id that the model gave to one question must not be generated for another.
             let is_free = |id: &String| questions.iter().all(|other| other.id != *id);
             let id = given.or_else(|| (n + 1..).map(|n| format!("question-{n}")).find(is_free))?;
             questions.push(InputQuestion { id, question: asked.question, form });
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
+    fn page_tool_call_needs_an_available_tool_and_an_object() {
         assert!(matches!(
             call("open_map", json!({"at": 1})),
             Some(ToolOutcome::Item(Brought::ClientToolCall { .. }))
@@ -220,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_brings_nothing() {
+    fn deeply_nested_arguments_produce_nothing() {
         let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
         assert!(call("open_map", nested(MAX_DEPTH - 1)).is_some());
         assert_eq!(call("open_map", nested(MAX_DEPTH)), None);
     }
 
     #[test]
-    fn questions_get_names_and_forms() {
+    fn questions_get_ids_and_forms() {
         let asked = json!({"questions": [
             {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
             {"id": "a", "question": "Why?", "description": "In short"},
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_questions_have_one_name() {
+    fn question_ids_are_unique() {
         let ask = |ids: &[Option<&str>]| {
             let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
             let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_or_shown_wrongly_brings_nothing() {
+    fn invalid_question_or_widget_produces_nothing() {
         for (name, arguments) in [
             ("ask_user", json!({})),
             ("ask_user", json!({"questions": []})),

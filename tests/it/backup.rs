@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{JWT_SECRET, MASTER_KEY, TestApp};
-use crate::support::setting;
+use crate::support::env_var;
 
 fn check(app: &TestApp, dump: Option<&str>) -> Command {
-    let url = setting("DATABASE_URL").unwrap();
+    let url = env_var("DATABASE_URL").unwrap();
     let name = app.db.connect_options().get_database().unwrap().to_owned();
     let mut command = Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/check-backup"));
     command
@@ -33,7 +33,7 @@ async fn a_dump_is_the_same_to_the_last_event_and_a_changed_log_is_noticed(db: P
         let path = format!("/api/history/{session}");
         app.patch(&path).by(&person).json(&json!({"title": title})).send().await.is(200);
     }
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let output = check(&app, None).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

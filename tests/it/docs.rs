@@ -18,7 +18,7 @@ use calls::Done;
 use program::Program;
 use tour::take_tour;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 /// The document with an example of every operation.
 const EXAMPLES: &str = "docs/API_EXAMPLES.md";
@@ -73,7 +73,7 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
 
     let made = collection::collection(&done, &tour::tour(EXAMPLES, 10), &description);
     let text = format!("{}\n", serde_json::to_string_pretty(&made).unwrap());
-    if setting("UPDATE_DOCS").is_some() {
+    if env_var("UPDATE_DOCS").is_some() {
         std::fs::write(root().join(COLLECTION), &text).unwrap();
     }
     assert!(read(COLLECTION) == text, "{COLLECTION} is out of date: run this test with UPDATE_DOCS=1");

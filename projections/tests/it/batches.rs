@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ConversationId;
-use event_store::Recorded;
+use event_store::RecordedEvent;
 use projections::models;
 use projections::runner::{BATCH, Projection};
 use rand::rngs::StdRng;
@@ -64,7 +64,7 @@ async fn restless(log: &Log, random: &mut StdRng) {
 async fn rows_after(
     pool: &PgPool,
     projection: &dyn Projection,
-    log: &[Arc<Recorded>],
+    log: &[Arc<RecordedEvent>],
     mut length: impl FnMut() -> usize,
 ) -> Vec<Vec<String>> {
     let mut transaction = pool.begin().await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use event_store::{LogReader, Recorded};
+use event_store::{LogReader, RecordedEvent};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -12,7 +12,7 @@ use sqlx::{Acquire as _, Connection, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::support::{Append, MASTER, code, until, vault};
+use crate::support::{Append, MASTER, code, key_store, until};
 
 const WRITERS: u64 = 10;
 const READERS: u64 = 4;
@@ -35,7 +35,7 @@ async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectO
     }
 
     let pool = PgPoolOptions::new().max_connections(8).connect_with(options.clone()).await.unwrap();
-    let reader = LogReader::new(pool.clone(), Arc::new(vault(&pool, &MASTER)));
+    let reader = LogReader::new(pool.clone(), Arc::new(key_store(&pool, &MASTER)));
     let done = Arc::new(AtomicBool::new(false));
     let (mut settled, mut naive) = (JoinSet::new(), JoinSet::<Vec<i64>>::new());
     for number in 0..READERS {
@@ -148,7 +148,8 @@ async fn read(reader: LogReader, mut random: StdRng, done: Arc<AtomicBool>) -> V
     loop {
         let last_look = done.load(Ordering::SeqCst);
         let after = order.last().copied().unwrap_or(0);
-        let events: Vec<Arc<Recorded>> = reader.read_after(after, random.random_range(1..50)).await.unwrap();
+        let events: Vec<Arc<RecordedEvent>> =
+            reader.read_after(after, random.random_range(1..50)).await.unwrap();
         if events.is_empty() {
             if last_look {
                 return order;
@@ -162,7 +163,7 @@ async fn read(reader: LogReader, mut random: StdRng, done: Arc<AtomicBool>) -> V
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(pool: PgPool) {
-    let reader = LogReader::new(pool.clone(), Arc::new(vault(&pool, &MASTER)));
+    let reader = LogReader::new(pool.clone(), Arc::new(key_store(&pool, &MASTER)));
     let stream = Uuid::from_u128(1);
     Append::pins(stream, 0, 1).run(&pool).await.unwrap(); // 1
     let mut open = pool.begin().await.unwrap();
@@ -173,18 +174,18 @@ async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(poo
         let bounds = reader.bounds().await.unwrap();
         let read: Vec<i64> =
             sqlx::query_scalar("SELECT position FROM read_events(0, 10)").fetch_all(&pool).await.unwrap();
-        (bounds.head, bounds.floor, read)
+        (bounds.head, bounds.safe_position, read)
     };
     assert_eq!(floor().await, (2, 2, vec![1]), "a rolled-back savepoint holds nothing");
     Append::pins(stream, 1, 1).run(&mut *open).await.unwrap(); // 3
     Append::pins(Uuid::from_u128(2), 0, 1).run(&pool).await.unwrap(); // 4
     assert_eq!(floor().await, (4, 2, vec![1]));
-    assert!(reader.floor_age().await.unwrap() > 0.0);
-    assert_eq!(reader.last_settled().await.unwrap(), 1);
+    assert!(reader.oldest_open_append_age().await.unwrap() > 0.0);
+    assert_eq!(reader.last_position().await.unwrap(), 1);
     open.commit().await.unwrap();
     assert_eq!(floor().await, (4, 4, vec![1, 3, 4]));
-    assert_eq!(reader.last_settled().await.unwrap(), 4);
-    assert!(reader.floor_age().await.unwrap() == 0.0);
+    assert_eq!(reader.last_position().await.unwrap(), 4);
+    assert!(reader.oldest_open_append_age().await.unwrap() == 0.0);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_store::Recorded;
+use event_store::RecordedEvent;
 use projections::runner::{Applied, Projection};
 use sqlx::{PgConnection, PgPool};
 
@@ -47,7 +47,11 @@ impl Projection for Probe {
         &["probe"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
             sqlx::query("INSERT INTO probe SELECT * FROM unnest($1::bigint[])")

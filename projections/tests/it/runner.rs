@@ -119,7 +119,7 @@ async fn an_event_nobody_knows_stops_every_projection_there(pool: PgPool) {
     let mut unknown = Append::pins(TALK.uuid(), 0, 1);
     unknown.events[0].event_version = "2".to_owned();
     let bad = unknown.run(&pool).await.unwrap().positions[0];
-    log.tail.wake();
+    log.tail.notify_appended();
     let names: Vec<_> = models::all().iter().map(|projection| projection.name()).collect();
     assert!(running.progress.wait(&names, bad, SOON).await);
     for (name, position, stopped) in running.progress.all() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_store::{LogError, LogReader, Subscription, Tail};
+use event_store::{LogError, LogReader, LogTail, Subscription};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ impl Tailing {
 async fn append(log: &Log, n: i64) {
     let appended = Append::pins(STREAM, n - 1, 1).run(&log.pool).await.unwrap();
     assert_eq!(appended.positions, [n]);
-    log.tail.wake();
+    log.tail.notify_appended();
 }
 
 /// The positions that `subscription` hands out, until it has come to `end`.
@@ -163,7 +163,7 @@ async fn a_floor_that_steps_back_withholds_nothing_for_good(pool: PgPool) {
     // Without a hole nobody would look at the floor.
     sqlx::query("SELECT nextval('events_position_seq')").execute(&pool).await.unwrap();
     Append::pins(STREAM, 1, 2).run(&pool).await.unwrap();
-    log.tail.wake();
+    log.tail.notify_appended();
     assert_eq!(until(&mut quick, 4).await, [1, 3, 4]);
     tailing.stop().await;
     // An append that looked at the sequence long ago announces itself only now.
@@ -204,7 +204,7 @@ async fn an_unknown_event_ends_a_subscription_exactly_there(pool: PgPool) {
     let mut unknown = Append::pins(STREAM, 1, 3);
     unknown.events[1].event_type = "conversation_melted".to_owned();
     unknown.run(&pool).await.unwrap();
-    log.tail.wake();
+    log.tail.notify_appended();
     assert_eq!(until(&mut subscription, 2).await, [2]);
     for _ in 0..2 {
         let error = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap().unwrap_err();
@@ -228,7 +228,7 @@ async fn a_subscriber_that_waits_for_the_tail_meets_an_unknown_event_too(pool: P
     let mut unknown = Append::pins(STREAM, 1, 1);
     unknown.events[0].event_version = "2".to_owned();
     unknown.run(&pool).await.unwrap();
-    log.tail.wake();
+    log.tail.notify_appended();
     let met = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap();
     assert!(matches!(met, Err(LogError::Undecodable { position: 2, .. })), "{met:?}");
     tailing.stop().await;
@@ -238,8 +238,8 @@ async fn a_subscriber_that_waits_for_the_tail_meets_an_unknown_event_too(pool: P
 async fn a_tail_whose_database_was_away_goes_on(pool: PgPool) {
     let log = Log::new(&pool);
     let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
-    let reader = LogReader::new(own.clone(), Arc::clone(&log.vault));
-    let apart = Log { tail: Tail::new(reader.clone()), reader, ..log.clone() };
+    let reader = LogReader::new(own.clone(), Arc::clone(&log.key_store));
+    let apart = Log { tail: LogTail::new(reader.clone()), reader, ..log.clone() };
     let mut subscription = apart.tail.subscribe(0);
     let tailing = Tailing::start(&apart);
     append(&apart, 1).await;

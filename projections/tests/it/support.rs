@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Event;
-use event_store::codec::has_personal;
-use event_store::{KeyRow, LogReader, MasterKey, Recorded, Sealer, Tail, Vault, personal_context};
+use event_store::{
+    Encryptor, KeyRow, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
+};
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
 use serde_json::{Value, json};
@@ -115,16 +116,16 @@ impl Append {
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) pool: PgPool,
-    pub(crate) vault: Arc<Vault>,
+    pub(crate) key_store: Arc<KeyStore>,
     pub(crate) reader: LogReader,
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogTail,
 }
 
 impl Log {
     pub(crate) fn new(pool: &PgPool) -> Self {
-        let vault = Arc::new(vault(pool, &MASTER));
-        let reader = LogReader::new(pool.clone(), Arc::clone(&vault));
-        Self { pool: pool.clone(), vault, tail: Tail::new(reader.clone()), reader }
+        let key_store = Arc::new(key_store(pool, &MASTER));
+        let reader = LogReader::new(pool.clone(), Arc::clone(&key_store));
+        Self { pool: pool.clone(), key_store, tail: LogTail::new(reader.clone()), reader }
     }
 
     /// Appends events of any streams in one append, sealed as the write side does it; gives their positions.
@@ -135,7 +136,7 @@ impl Log {
     /// The same with metadata; without, they are as empty as they ever were.
     pub(crate) async fn append_with(&self, events: &[Event], metadata: Option<Value>) -> Vec<i64> {
         let mut append = Append { metadata, ..Append::default() };
-        let mut sealings = Vec::new();
+        let mut encryptions = Vec::new();
         for event in events {
             let (name, author) = stream(event);
             let id = name.to_string();
@@ -162,20 +163,23 @@ impl Log {
             };
             let mut payload = serde_json::to_value(event).unwrap();
             if has_personal(&payload) {
-                let known = sealings.iter().position(|(of, _)| *of == id);
+                let known = encryptions.iter().position(|(of, _)| *of == id);
                 let index = match known {
                     Some(index) => index,
                     None => {
-                        let first = sealings.first().map(|(_, sealing)| sealing);
-                        let sealing =
-                            self.vault.sealing(author, event.aggregate_type(), &id, first).await.unwrap();
-                        append.beside.extend(sealing.minted.iter().map(KeyRow::to_json));
-                        sealings.push((id.clone(), sealing));
-                        sealings.len() - 1
+                        let first = encryptions.first().map(|(_, encryption)| encryption);
+                        let encryption = self
+                            .key_store
+                            .encryption_context(author, event.aggregate_type(), &id, first)
+                            .await
+                            .unwrap();
+                        append.beside.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        encryptions.push((id.clone(), encryption));
+                        encryptions.len() - 1
                     }
                 };
                 let context = personal_context(event.aggregate_type(), &id, stands + 1);
-                Sealer(&sealings[index].1).seal(&mut payload, &context).unwrap();
+                Encryptor(&encryptions[index].1).encrypt(&mut payload, &context).unwrap();
             }
             append.events.push(NewEvent {
                 aggregate_type: event.aggregate_type().to_owned(),
@@ -187,10 +191,10 @@ impl Log {
             });
         }
         let positions = append.run(&self.pool).await.unwrap().positions;
-        for (_, sealing) in &sealings {
-            self.vault.keep(sealing);
+        for (_, encryption) in &encryptions {
+            self.key_store.remember(encryption);
         }
-        self.tail.wake();
+        self.tail.notify_appended();
         positions
     }
 
@@ -204,7 +208,7 @@ impl Log {
                 .unwrap();
             assert!(done.rows_affected() > 0, "the user had keys");
         }
-        self.vault.forget(user);
+        self.key_store.forget(user);
     }
 
     /// Starts a runner for each of `projections`, and the tail that feeds them.
@@ -222,7 +226,7 @@ impl Log {
 
     /// Runs `projections` until each has applied the whole log.
     pub(crate) async fn project(&self, projections: Vec<Arc<dyn Projection>>) {
-        let end = self.reader.last_settled().await.unwrap();
+        let end = self.reader.last_position().await.unwrap();
         let running = self.run(projections);
         running.reach(end).await;
         running.stop().await;
@@ -272,13 +276,13 @@ pub(crate) async fn until(pool: &PgPool, condition: &str) {
     assert!(waited.await.is_ok(), "never came true: {condition}");
 }
 
-pub(crate) fn vault(pool: &PgPool, master: &[u8; 32]) -> Vault {
-    Vault::new(pool.clone(), MasterKey::new(master).unwrap())
+pub(crate) fn key_store(pool: &PgPool, master: &[u8; 32]) -> KeyStore {
+    KeyStore::new(pool.clone(), MasterKey::new(master).unwrap())
 }
 
 /// The whole log.
-pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<Recorded>> {
-    let mut all: Vec<Arc<Recorded>> = Vec::new();
+pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<RecordedEvent>> {
+    let mut all: Vec<Arc<RecordedEvent>> = Vec::new();
     loop {
         let more = reader.read_after(all.last().map_or(0, |event| event.position), 500).await.unwrap();
         if more.is_empty() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregates::file::ImageSize;
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use projections::files::query;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -119,7 +119,7 @@ impl UploadSlot {
     /// Checks the owner's storage limit, including this upload. `announced` is a file that the read model already counts.
     pub(super) async fn check_limit(
         &self,
-        pool: &WarmPool,
+        pool: &FastPool,
         announced: Option<FileId>,
     ) -> Result<(), AppError> {
         let used = query::usage(pool, self.owner, announced.map(FileId::uuid)).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use super::*;
-use crate::bootstrap::database::MIGRATOR;
+use crate::schema::MIGRATOR;
 
 const ADA: &str = "email:ada";
 const EVE: &str = "email:eve";

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::auth::credentials::Credentials;
 use crate::auth::opaque_token::RefreshToken;
-use crate::bootstrap::database::MIGRATOR;
+use crate::schema::MIGRATOR;
 
 const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xB0B));

@@ -17,7 +17,7 @@ use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
 use crate::nats::server::NatsServer;
-use crate::support::collector::{Collector, Mood};
+use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
 use used::Usage;
 
@@ -155,7 +155,8 @@ fn asks() -> Act {
 
 #[tokio::test]
 async fn what_is_private_is_nowhere_but_where_it_belongs() {
-    let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
+    let (collector, provider) =
+        (Collector::start(CollectorBehavior::Accept).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
     let heard = Overheard::from(&nats).await;
     let (mail_user, mail_password) = (format!("{MARK}-mail-user"), format!("{MARK}-smtp-password"));

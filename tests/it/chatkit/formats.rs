@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
-use verbatim::http::chatkit::wire::*;
+use verbatim::http::surfaces::chatkit::wire::*;
 use verbatim::widgets::{IconName, WidgetUpdate, quiz_card};
 
 use super::examples::Example;

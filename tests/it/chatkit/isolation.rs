@@ -10,11 +10,11 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::ai::{Content, Turn};
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::replies::ReplySettings;
 use verbatim::replies::context::tokens::Counter;
 use verbatim::replies::context::{Context, ContextError, Policy};
 use verbatim::replies::context_loader::ContextLoader;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, text, thread_of, with_files};
 use crate::support::app::{Person, TestApp};
@@ -88,7 +88,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let talks =
         all.map(|(person, thread)| talk(&app, &people[person], format!("canary-{person:02}-{thread:02}")));
     let talks = join_all(talks).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
 
     // Stands in every message of a failure.
     let seed: u64 = rand::rng().random();

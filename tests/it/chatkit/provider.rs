@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, answer_of, done, thread_of};
 use crate::support::app::TestApp;
@@ -48,12 +48,12 @@ async fn speech_is_written_down_by_the_provider(db: PgPool) {
     {
         assert!(sent.contains(part), "{part} in {sent}");
     }
-    kit.ask("input.transcribe", spoken.clone()).await.refused(400, "unreadable_recording");
+    kit.ask("input.transcribe", spoken.clone()).await.assert_error(400, "unreadable_recording");
     for _ in 0..2 {
-        kit.ask("input.transcribe", spoken.clone()).await.refused(503, "unavailable");
+        kit.ask("input.transcribe", spoken.clone()).await.assert_error(503, "unavailable");
     }
     let text = json!({"audio_base64": "YXVkaW8", "mime_type": "text/plain"});
-    kit.ask("input.transcribe", text).await.refused(400, "invalid_recording");
+    kit.ask("input.transcribe", text).await.assert_error(400, "invalid_recording");
     app.end().await;
 }
 

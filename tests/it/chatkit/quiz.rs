@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::quizzes::Bank;
+use verbatim::schema::MIGRATOR;
 
 use super::sequences::count;
 use super::support::{
@@ -319,7 +319,7 @@ async fn both_doors_show_one_conversation_and_one_quiz(db: PgPool) {
     let session = said["session_id"].as_str().unwrap();
     let thread = format!("thr_{}", session.replace('-', ""));
     // What an answer brings stands right behind it in the log, and that door does not wait for it.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let items = kit.items(&thread).await;
     let types: Vec<&str> = items.iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["user_message", "assistant_message", "widget"]);

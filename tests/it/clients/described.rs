@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use super::{here, python, run, said};
 use crate::kill::process::{Form, Place, SOON};
-use crate::support::{root, setting};
+use crate::support::{env_var, root};
 
 /// How many requests of each kind are made for each operation.
 const EXAMPLES: u32 = 25;
@@ -162,7 +162,7 @@ async fn place() -> Place {
 }
 
 fn number(name: &str) -> Option<u32> {
-    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    env_var(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
 fn seed() -> u32 {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::history::{Answer, Ids, Kind, Operation, Outcome, Position};
 
 /// Longer than anything may hang: a request that takes this long is told as an offence.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a stream is followed; replies that wait for their turn may take longer, which is no business of ours.
 const FOLLOW: Duration = Duration::from_secs(2);
 /// The code of an answer that did not come in time.
@@ -49,7 +49,7 @@ pub(crate) async fn send(
     if operation.path.ends_with("/stream") {
         return stream(request, patient).await;
     }
-    match request.timeout(PATIENCE).send().await {
+    match request.timeout(WAIT_TIMEOUT).send().await {
         Err(error) => lost(&error),
         Ok(response) => {
             let (status, position) = (response.status().as_u16(), position(&response));
@@ -112,7 +112,7 @@ pub(crate) fn judge(kind: Kind, status: u16, position: Option<i64>, body: &Value
 /// Sends a message by stream. Its first frame is the acknowledgement.
 async fn stream(request: RequestBuilder, patient: bool) -> Answer {
     let begun = Instant::now();
-    let mut response = match tokio::time::timeout(PATIENCE, request.send()).await {
+    let mut response = match tokio::time::timeout(WAIT_TIMEOUT, request.send()).await {
         Err(_) => return Answer::none(Outcome::Unknown, TIMED_OUT),
         Ok(Err(error)) => return lost(&error),
         Ok(Ok(response)) => response,
@@ -127,8 +127,8 @@ async fn stream(request: RequestBuilder, patient: bool) -> Answer {
     let mut answer = Answer { status, ..Answer::none(Outcome::Unknown, "no first frame") };
     let mut text = String::new();
     loop {
-        let left =
-            (if answer.outcome == Outcome::Ok { FOLLOW } else { PATIENCE }).saturating_sub(begun.elapsed());
+        let left = (if answer.outcome == Outcome::Ok { FOLLOW } else { WAIT_TIMEOUT })
+            .saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, response.chunk()).await {
             Ok(Ok(Some(chunk))) => text.push_str(&String::from_utf8_lossy(&chunk)),
             Err(_) if answer.outcome != Outcome::Ok => return Answer::none(Outcome::Unknown, TIMED_OUT),

@@ -33,7 +33,7 @@ use std::time::Duration;
 use campaign::Plan;
 use process::Form;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 /// Kills of each form in an ordinary run.
 const ROUNDS: u32 = 10;
@@ -41,7 +41,7 @@ const ROUNDS: u32 = 10;
 const ROUNDS_OF_TWO: u32 = 5;
 
 fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
-    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    env_var(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
 /// The seed of this run.

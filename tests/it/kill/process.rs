@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 /// How long a start, an end or anything else that has to happen may take.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ impl Place {
                 environment.push(("DATA_DIR", folder.path().join("data").display().to_string()));
             }
             Form::Server => {
-                let url = setting("DATABASE_URL").expect("DATABASE_URL names a Postgres server for tests");
+                let url = env_var("DATABASE_URL").expect("DATABASE_URL names a Postgres server for tests");
                 let server = PgConnectOptions::from_str(&url).unwrap();
                 let name = format!("kill_{}", Uuid::new_v4().simple());
                 let mut connection = PgConnection::connect_with(&server).await.unwrap();

@@ -6,11 +6,11 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
-use crate::support::app::{MASTER_KEY, PATIENCE, TestApp};
-use crate::support::setting;
+use crate::support::app::{MASTER_KEY, TestApp, WAIT_TIMEOUT};
+use crate::support::env_var;
 
 async fn start(db: &PgPool, nats: &NatsServer) -> TestApp {
     TestApp::with(db, &[("NATS_URL", &nats.url())]).await
@@ -18,11 +18,11 @@ async fn start(db: &PgPool, nats: &NatsServer) -> TestApp {
 
 /// Waits until the stream has so many messages.
 async fn has(app: &TestApp, nats: &NatsServer, count: usize) {
-    app.until("the stream has them", async || nats.messages().await.len() == count).await;
+    app.wait_until("the stream has them", async || nats.messages().await.len() == count).await;
 }
 
 async fn output(mut command: Command) -> String {
-    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+    let output = tokio::time::timeout(WAIT_TIMEOUT, command.kill_on_drop(true).output()).await;
     let output = output.expect("it ends in time").unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -60,7 +60,7 @@ async fn tail_shows_what_was_asked_for(db: PgPool) {
     let before = consumers().await;
     let live = output(program(&nats, &["tail", "--type", "conversation.renamed", "--count", "1"]));
     let rename = async {
-        app.until("it listens", async || consumers().await > before).await;
+        app.wait_until("it listens", async || consumers().await > before).await;
         let path = format!("/api/history/{session}");
         app.patch(&path).by(&person).json(&json!({"title": "Live"})).send().await.is(200);
     };
@@ -83,7 +83,7 @@ async fn replay_publishes_a_range_of_the_log_to_another_subject(db: PgPool) {
     let (from, to) = (published[1].to_string(), published[4].to_string());
     let replay = |subject: &str| {
         let mut command = program(&nats, &["replay", "--from", &from, "--to", &to, subject]);
-        let url = setting("DATABASE_URL").unwrap();
+        let url = env_var("DATABASE_URL").unwrap();
         let name = app.db.connect_options().get_database().unwrap().to_owned();
         let url = format!("{}/{name}", url.rsplit_once('/').unwrap().0);
         command.envs([("DATABASE_URL", url.as_str()), ("MASTER_KEY", MASTER_KEY)]);
@@ -113,7 +113,7 @@ async fn the_sample_consumer_counts_each_reply_once(db: PgPool) {
     let session = app.session(&person).await;
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("daily.sqlite");
-    let python = setting("TEST_PYTHON").map_or_else(
+    let python = env_var("TEST_PYTHON").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3"),
         PathBuf::from,
     );
@@ -143,7 +143,7 @@ async fn the_sample_consumer_counts_each_reply_once(db: PgPool) {
         output(command).await.trim().to_owned()
     };
     let replies = async |count: usize| {
-        app.until("they are in the stream", async || {
+        app.wait_until("they are in the stream", async || {
             nats.messages()
                 .await
                 .iter()

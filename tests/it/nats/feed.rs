@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
 use crate::support::app::{Person, TestApp};
@@ -39,7 +39,7 @@ async fn a_reply_is_followed_word_by_word_at_another_process(db: PgPool) {
     let deltas = events.iter().filter(|event| event.name == "reply.delta").count();
     assert!(deltas >= 5, "it came in {deltas} pieces");
     assert_eq!(text(&events), end.text());
-    writes.stop(crate::support::app::PATIENCE).await;
+    writes.stop(crate::support::app::WAIT_TIMEOUT).await;
     serves.end().await;
 }
 
@@ -59,7 +59,7 @@ async fn whoever_comes_late_to_another_process_gets_what_has_been_written(db: Pg
     let deltas = events.iter().filter(|event| event.name == "reply.delta").count();
     assert!(deltas >= 5, "it came in {deltas} pieces");
     first.rest().await;
-    writes.stop(crate::support::app::PATIENCE).await;
+    writes.stop(crate::support::app::WAIT_TIMEOUT).await;
     serves.end().await;
 }
 
@@ -76,7 +76,7 @@ async fn a_reply_cancelled_at_another_process_keeps_its_text(db: PgPool) {
     let end = events.last().unwrap();
     assert_eq!(end.name, "reply.cancelled");
     assert!(!end.text().is_empty(), "the text so far is lost");
-    writes.stop(crate::support::app::PATIENCE).await;
+    writes.stop(crate::support::app::WAIT_TIMEOUT).await;
     serves.end().await;
 }
 
@@ -100,6 +100,6 @@ async fn strangers_cannot_write_into_a_stream(db: PgPool) {
     assert!(!text(&events).contains("FORGED"));
     let message = futures::StreamExt::next(&mut heard).await.unwrap();
     assert!(!message.payload.windows(4).any(|window| window == b"word"), "the feed can be read");
-    writes.stop(crate::support::app::PATIENCE).await;
+    writes.stop(crate::support::app::WAIT_TIMEOUT).await;
     serves.end().await;
 }

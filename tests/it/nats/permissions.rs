@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 
 const USERS: [&str; 4] = ["api", "worker", "relay", "analyst"];
 
@@ -29,14 +29,14 @@ async fn each_kind_of_process_can_do_its_work_with_a_user_of_its_own(db: PgPool)
     assert!(pieces > 5, "the words came in {pieces} pieces");
     // Brought by JetStream, and taken off.
     let stream = nats.jetstream_of("analyst").await.get_stream("VERBATIM_EVENTS").await.unwrap();
-    api.until("everything is acknowledged", async || {
+    api.wait_until("everything is acknowledged", async || {
         let consumer = stream.consumer_info("verbatim-replies").await.unwrap();
         consumer.num_pending == 0 && consumer.num_ack_pending == 0 && consumer.delivered.stream_sequence > 0
     })
     .await;
-    worker.stop(PATIENCE).await;
-    api.stop(PATIENCE).await;
-    relay.stop(PATIENCE).await;
+    worker.stop(WAIT_TIMEOUT).await;
+    api.stop(WAIT_TIMEOUT).await;
+    relay.stop(WAIT_TIMEOUT).await;
 }
 
 #[tokio::test]

@@ -12,19 +12,19 @@ use aggregates::quiz::{Quiz, QuizEvent};
 use aggregates::user::{User, UserEvent};
 use chrono::DateTime;
 use cqrs_es::Aggregate as _;
-use event_store::{Metadata, Recorded};
+use event_store::{Metadata, RecordedEvent};
 use serde_json::Value;
 use verbatim::relay::envelope;
 use verbatim::relay::public::schemas;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The golden payload of every event that has a public form, as if it were the third of its stream.
-fn golden() -> Vec<Recorded> {
+fn golden() -> Vec<RecordedEvent> {
     let user = UserEvent::TYPES.iter().map(|(name, version)| (User::TYPE, *name, *version));
     // What a page, a person and a model say to one another is nobody else's business.
     let between = ["client_tool_", "input_", "widget_", "note_"];
@@ -52,7 +52,7 @@ fn golden() -> Vec<Recorded> {
                 File::TYPE => "file_id",
                 _ => "conversation_id",
             };
-            Recorded {
+            RecordedEvent {
                 position,
                 aggregate_type: aggregate.to_owned(),
                 aggregate_id: payload[id].as_str().unwrap().to_owned(),
@@ -90,7 +90,7 @@ fn wanted() -> BTreeMap<String, String> {
 fn schemas_and_examples_in_the_docs_are_those_of_the_code() {
     let folder = root().join("docs/events");
     let wanted = wanted();
-    if setting("UPDATE_DOCS").is_some() {
+    if env_var("UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(&folder).unwrap();
         for (name, text) in &wanted {
             std::fs::write(folder.join(name), text).unwrap();

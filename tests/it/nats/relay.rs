@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config as StreamConfig;
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::{Message, NatsServer};
 use crate::support::app::{Person, TestApp};
@@ -28,7 +28,7 @@ fn positions(messages: &[Message]) -> Vec<i64> {
 
 /// Waits until the stream has come to the log's end; gives its messages.
 async fn relayed(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
-    app.until("the stream has come to the log's end", async || {
+    app.wait_until("the stream has come to the log's end", async || {
         let last = public_positions(app).await.last().copied();
         nats.last_position().await == last
     })
@@ -128,7 +128,7 @@ async fn a_frozen_server_that_takes_late_what_timed_out_has_it_once(db: PgPool) 
         rename(&app, &person, &session, &format!("Round {round}")).await;
     }
     // Longer than a publication waits: whoever published it does not know what became of it.
-    app.until("a publication has timed out", async || app.relay_failures() > 0).await;
+    app.wait_until("a publication has timed out", async || app.relay_failures() > 0).await;
     nats.thaw();
     whole(&app, &nats).await;
     app.end().await;
@@ -193,7 +193,7 @@ async fn a_stream_of_another_kind_is_refused_and_left_alone(db: PgPool) {
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    app.wait_until("the relay has stopped", async || app.relay_is_stopped()).await;
     assert_eq!(nats.messages().await.len(), 0);
     let stream = nats.stream().await.unwrap();
     assert_eq!(stream.cached_info().config.max_messages, 3);
@@ -228,7 +228,7 @@ async fn a_log_that_ends_before_the_stream_stops_the_relay(db: PgPool) {
         .unwrap();
 
     let app = start(&db, &nats).await;
-    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    app.wait_until("the relay has stopped", async || app.relay_is_stopped()).await;
     rename(&app, &person, &session, "Kept in the log").await;
     assert_eq!(nats.messages().await.len(), sent.len() + 1, "nothing is published behind it");
     app.end().await;

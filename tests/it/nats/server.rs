@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::app::PATIENCE;
-use crate::support::setting;
+use crate::support::app::WAIT_TIMEOUT;
+use crate::support::env_var;
 
 /// A server with JetStream in a folder of its own.
 pub(crate) struct NatsServer {
@@ -130,7 +130,7 @@ impl NatsServer {
     /// Starts the process, on the port and in the folder that it had.
     pub(crate) async fn run(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let binary = setting("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
+        let binary = env_var("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
         let mut command = Command::new(&binary);
         if self.admits == Admits::Documented {
             command.arg("-c").arg(self.configuration());
@@ -159,7 +159,7 @@ impl NatsServer {
                 }
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, answers).await.is_ok(), "nats-server does not answer");
+        assert!(tokio::time::timeout(WAIT_TIMEOUT, answers).await.is_ok(), "nats-server does not answer");
     }
 
     fn store(&self) -> PathBuf {

@@ -3,7 +3,7 @@
 use async_nats::jetstream::consumer::{Info, PullConsumer};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
 use crate::support::app::TestApp;
@@ -21,12 +21,13 @@ async fn consumer(nats: &NatsServer) -> Option<Info> {
 
 /// Waits until workers listen.
 async fn listens(app: &TestApp, nats: &NatsServer) {
-    app.until("workers listen", async || consumer(nats).await.is_some_and(|info| info.num_waiting > 0)).await;
+    app.wait_until("workers listen", async || consumer(nats).await.is_some_and(|info| info.num_waiting > 0))
+        .await;
 }
 
 /// Waits until every message about replies is acknowledged.
 async fn done(app: &TestApp, nats: &NatsServer) -> Info {
-    app.until("every message is acknowledged", async || {
+    app.wait_until("every message is acknowledged", async || {
         consumer(nats).await.is_some_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
     })
     .await;
@@ -43,7 +44,7 @@ async fn messages_bring_replies_and_are_acknowledged_when_they_have_ended(db: Pg
     for _ in 0..5 {
         app.say(&person, Some(&session), "And again").await;
     }
-    app.until("every end was told", async || {
+    app.wait_until("every end was told", async || {
         consumer(&nats).await.is_some_and(|info| info.delivered.consumer_sequence >= 18)
     })
     .await;
@@ -145,12 +146,12 @@ async fn what_makes_no_sense_is_parked_and_can_be_tried_again_or_dropped(db: PgP
             .await
             .unwrap()
     };
-    app.until("all of them are parked", async || parked().await.len() == 5).await;
+    app.wait_until("all of them are parked", async || parked().await.len() == 5).await;
     done(&app, &nats).await;
     assert!(parked().await.iter().all(|message| message["deliveries"] == 5), "{:?}", parked().await);
 
     sqlx::query("UPDATE parked_messages SET retry = true").execute(&app.db).await.unwrap();
-    app.until("they were tried once more", async || {
+    app.wait_until("they were tried once more", async || {
         parked().await.iter().all(|message| message["retry"] == false && message["deliveries"] == 6)
     })
     .await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{Info, PullConsumer};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at, ask, text};
 use crate::nats::server::NatsServer;
@@ -51,7 +51,7 @@ async fn brought_to(
     person: &Person,
     moment: Moment,
 ) -> (String, Sse, String) {
-    server.now([moment.act()]);
+    server.set_script([moment.act()]);
     let before = server.requests().len();
     let mut stream = app.post("/api/chat/stream").by(person).json(&json!({"message": "Hi"})).stream().await;
     let opening = stream.next().await.unwrap();
@@ -62,7 +62,7 @@ async fn brought_to(
             let failed = async || {
                 app.reply_events(&opening.reply()).await.contains(&"reply_attempt_failed".to_owned())
             };
-            app.until("the attempt has failed", failed).await;
+            app.wait_until("the attempt has failed", failed).await;
         }
         Moment::Asked => {}
         Moment::Writing => drop(stream.until("reply.delta").await),
@@ -101,14 +101,14 @@ async fn a_cancelled_reply_ends_once_and_its_call_is_dropped(db: PgPool) {
             assert_eq!(server.requests().len(), asked);
         }
         // After the end it is too late.
-        server.now([Act::reply(&["fine"])]);
+        server.set_script([Act::reply(&["fine"])]);
         let shown = Shown::of(&app, &person, "Hello").await;
         let reply = shown.0["reply_id"].as_str().unwrap();
         app.post(&format!("/api/replies/{reply}/cancel"))
             .by(&person)
             .send()
             .await
-            .refused(409, "reply_ended");
+            .assert_error(409, "reply_ended");
         assert_eq!(app.reply_events(reply).await.last().unwrap(), "reply_completed");
         app.end().await;
     }
@@ -195,7 +195,7 @@ async fn a_slow_reply_is_made_once_although_its_message_waits_long(db: PgPool) {
     ];
     let one = TestApp::with(&db, &variables).await;
     let two = TestApp::with(&db, &variables).await;
-    one.until("workers listen", async || consumer(&nats).await.is_some_and(|info| info.num_waiting > 1))
+    one.wait_until("workers listen", async || consumer(&nats).await.is_some_and(|info| info.num_waiting > 1))
         .await;
     let person = one.person().await;
     let mut asked = Vec::new();
@@ -217,8 +217,8 @@ async fn a_slow_reply_is_made_once_although_its_message_waits_long(db: PgPool) {
         assert!(shown.0["timings"]["total_ms"].as_u64().is_some_and(|took| took > 15_000), "{}", shown.0);
     }
     assert_eq!(server.requests().len() as u64, REPLIES);
-    one.until("every end is told", async || told(&nats, ".completed").await == REPLIES).await;
-    one.until("every message is acknowledged", async || {
+    one.wait_until("every end is told", async || told(&nats, ".completed").await == REPLIES).await;
+    one.wait_until("every message is acknowledged", async || {
         consumer(&nats).await.is_some_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
     })
     .await;

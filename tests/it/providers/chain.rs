@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, nothing_leaked, text};
 use crate::support::app::TestApp;
@@ -214,7 +214,7 @@ async fn when_everybody_fails_everybody_was_asked_and_the_script_stays_out_of_it
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_limit_within_the_cap_is_waited_for_although_others_could_be_asked(db: PgPool) {
     let providers = Providers::well().await;
-    providers.openai.now([Act::limited("1"), Act::reply(&["from openai"])]);
+    providers.openai.set_script([Act::limited("1"), Act::reply(&["from openai"])]);
     let app = providers.app(&db, &[("PROVIDER_BACKOFF_MILLISECONDS", "20")]).await;
     let person = app.person().await;
     let shown = Shown::of(&app, &person, "Hello").await;
@@ -234,7 +234,7 @@ async fn health_and_the_first_line_name_who_is_configured_and_never_a_key(db: Pg
         {"name": "openrouter", "key": 2, "circuit": "closed"},
     ]);
     assert_eq!(health.value()["providers"], expected);
-    let line = app.described();
+    let line = app.provider_description();
     assert!(line.starts_with("AI: Groq Chat Completions at 127.0.0.1:"), "{line}");
     assert!(line.contains("; then OpenRouter Chat Completions at") && line.ends_with("(2 keys)"), "{line}");
     assert!(!line.contains(KEY) && !health.text.contains(KEY));

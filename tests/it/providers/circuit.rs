@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use futures::future::{join, join_all};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at};
 use crate::support::app::TestApp;
-use crate::support::often;
+use crate::support::normal_or_soak;
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
 /// How often an open circuit is probed here.
@@ -35,7 +35,7 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
     let people = [app.person().await, app.person().await, app.person().await, app.person().await];
     assert!(!is_open(&app).await);
     // Four people send five messages a second each, whatever happens, until it has been open for so long.
-    let down = Duration::from_secs(often(6, 60));
+    let down = Duration::from_secs(normal_or_soak(6, 60));
     let until = OnceCell::new();
     let send = async |person| {
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
@@ -49,7 +49,7 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
         sent
     };
     let opens = async {
-        app.until("the circuit is open", async || is_open(&app).await).await;
+        app.wait_until("the circuit is open", async || is_open(&app).await).await;
         until.set(Instant::now() + down).unwrap();
     };
     let (sent, ()) = join(join_all(people.iter().map(send)), opens).await;
@@ -94,7 +94,7 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
     assert_eq!(failed, ["provider_unavailable"]);
 
     // It is back: the next probe closes the circuit, and what waits is answered.
-    server.now([Act::reply(&["fine"])]);
+    server.set_script([Act::reply(&["fine"])]);
     let back = Instant::now();
     let shown = Shown::of(&app, &people[0], "Are you there?").await;
     assert_eq!(shown.status(), "completed", "{}", shown.0);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at};
 use crate::support::app::TestApp;
@@ -88,7 +88,7 @@ async fn a_model_is_asked_of_whoever_serves_it_at_its_price(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn when_whoever_serves_a_model_fails_others_answer_with_their_own(db: PgPool) {
     let (openai, groq) = servers().await;
-    groq.now([Act::error(503, "overloaded")]);
+    groq.set_script([Act::error(503, "overloaded")]);
     let app = two(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
     let shown = Shown::to(&app, &person, &json!({"message": "Hello", "model": "llama"})).await;
@@ -103,7 +103,7 @@ async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
     let (openai, groq) = servers().await;
     let app = two(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
-    app.get("/api/models").send().await.refused(401, "invalid_token");
+    app.get("/api/models").send().await.assert_error(401, "invalid_token");
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["small", "groq-own", "llama", "both"]);
     let expected = json!({
@@ -115,8 +115,8 @@ async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
     let before = app.events().await;
     for model in ["elsewhere", "gpt-9", ""] {
         let body = json!({"message": "Hello", "model": model});
-        app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
-        app.post("/api/chat/stream").by(&person).json(&body).send().await.refused(400, "unknown_model");
+        app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
+        app.post("/api/chat/stream").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
     }
     assert_eq!(app.events().await, before);
     app.end().await;
@@ -125,7 +125,7 @@ async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["small", "groq-own", "llama", "of-the-future"]);
     let body = json!({"message": "Hello", "model": "both"});
-    app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
+    app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
     let shown = Shown::to(&app, &person, &json!({"message": "Hello", "model": "of-the-future"})).await;
     assert_eq!((shown.asked()[0].0, &shown.0["usage"]["cost_micros"]), ("openai", &Value::Null));
     assert_eq!(openai.requests().last().unwrap().body["model"], "of-the-future");
@@ -143,7 +143,7 @@ async fn without_a_table_of_ones_own_only_the_default_may_be_asked_for_and_has_a
     let shown = Shown::of(&app, &person, "Hello").await;
     assert!(shown.0["usage"]["cost_micros"].as_u64().is_some_and(|cost| cost > 0), "{}", shown.0);
     let body = json!({"message": "Hello", "model": "gpt-4o"});
-    app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
+    app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
     app.end().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at, ask, nothing_leaked, text};
 use crate::support::app::TestApp;
@@ -75,7 +75,7 @@ async fn a_limit_that_does_not_pass_ends_the_reply_in_time(db: PgPool, api: &str
     let app = app_at(&db, &server, api, &short).await;
     let person = app.person().await;
     for wait in ["86400", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-        server.now([Act::limited(wait)]);
+        server.set_script([Act::limited(wait)]);
         let before = server.requests().len();
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some("rate_limited")), "{wait}");
@@ -90,13 +90,13 @@ async fn a_limit_that_does_not_pass_ends_the_reply_in_time(db: PgPool, api: &str
     // What cannot be waited for is put off as if nothing had been asked.
     let app = restarted(app, &db, &server, api, &[]).await;
     for wait in ["-1", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "99999999999999999999"] {
-        server.now([Act::limited(wait)]);
+        server.set_script([Act::limited(wait)]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some("rate_limited")), "{wait}");
         assert_eq!(shown.attempts().len(), 4, "{wait}");
         assert!(shown.pauses().iter().all(|pause| *pause < Duration::from_secs(1)), "{wait}");
     }
-    server.now([Act::error(429, "insufficient_quota")]);
+    server.set_script([Act::error(429, "insufficient_quota")]);
     let shown = Shown::of(&app, &person, "Hello").await;
     assert_eq!((shown.outcome(), shown.attempts().len()), (("failed", Some("quota_exceeded")), 1));
     nothing_leaked(&app).await;
@@ -142,7 +142,7 @@ async fn a_provider_that_stays_away_is_asked_four_times(db: PgPool, api: &str) {
     let person = app.person().await;
     let mut pauses = Vec::new();
     for status in [500, 502, 503] {
-        server.now([Act::error(status, "whatever")]);
+        server.set_script([Act::error(status, "whatever")]);
         let before = server.requests().len();
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some("provider_unavailable")), "{status}");
@@ -185,19 +185,19 @@ async fn what_will_not_pass_is_told_apart_and_asked_once(db: PgPool, api: &str) 
         (400, "content_policy_violation", "content_filter", Value::Null),
     ];
     for (status, code, reason, held) in cases {
-        server.now([Act::error(status, code)]);
+        server.set_script([Act::error(status, code)]);
         let before = server.requests().len();
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some(reason)), "{status} {code}");
         assert_eq!(server.requests().len() - before, 1, "{status} {code} was tried again");
         assert_eq!(trouble().await, held, "{status} {code}");
-        server.now([Act::reply(&["fine"])]);
+        server.set_script([Act::reply(&["fine"])]);
         assert_eq!(Shown::of(&app, &person, "Hello").await.status(), "completed");
         assert_eq!(trouble().await, Value::Null);
     }
-    server.now([Act::error(401, "invalid_api_key")]);
+    server.set_script([Act::error(401, "invalid_api_key")]);
     let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
-    answer.refused(500, "reply_failed");
+    answer.assert_error(500, "reply_failed");
     assert!(answer.text.contains("key_invalid"), "{}", answer.text);
     for secret in [KEY, ERROR_TEXT] {
         assert!(!answer.text.contains(secret), "{}", answer.text);
@@ -213,7 +213,7 @@ async fn silence_costs_an_attempt(db: PgPool, api: &str) {
     let person = app.person().await;
     let silent = [Act::HangBeforeHeaders, Act::SilentBody, Act::ending(&["half"], Ending::Silence)];
     for (n, act) in silent.into_iter().enumerate() {
-        server.now([act.clone(), Act::reply(&["whole"])]);
+        server.set_script([act.clone(), Act::reply(&["whole"])]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.asked(), [("openai", 1, Some("timeout")), ("openai", 1, None)], "{act:?}");
         assert_eq!(text(&app, &person, &shown).await, "whole");
@@ -228,17 +228,17 @@ async fn a_cut_reply_is_never_taken_for_a_whole_one(db: PgPool, api: &str) {
     let app = app_at(&db, &server, api, &[]).await;
     let person = app.person().await;
     for ending in [Ending::Nothing, Ending::Reset] {
-        server.now([Act::ending(&["half"], ending.clone()), Act::reply(&["whole"])]);
+        server.set_script([Act::ending(&["half"], ending.clone()), Act::reply(&["whole"])]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!((shown.status(), shown.attempts().len()), ("completed", 2), "{ending:?}");
         assert_eq!(text(&app, &person, &shown).await, "whole");
-        server.now([Act::ending(&["half"], ending.clone())]);
+        server.set_script([Act::ending(&["half"], ending.clone())]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some("provider_unavailable")), "{ending:?}");
         assert_eq!(text(&app, &person, &shown).await, "half", "what had come is kept");
     }
     for ending in [Ending::Unmarked, Ending::HeldOpen] {
-        server.now([Act::ending(&["all"], ending.clone())]);
+        server.set_script([Act::ending(&["all"], ending.clone())]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!((shown.status(), shown.attempts().len()), ("completed", 1), "{ending:?}");
     }
@@ -260,7 +260,7 @@ async fn what_cannot_be_read_ends_the_reply_and_harms_nothing(db: PgPool, api: &
         raw("text/event-stream", wrong_shape),
         raw("text/event-stream", b"data: {\"type\": \"canary \xff\xfe\"}\n\n"),
     ] {
-        server.now([act.clone()]);
+        server.set_script([act.clone()]);
         let before = server.requests().len();
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!(shown.outcome(), ("failed", Some("bad_response")), "{act:?}");
@@ -270,11 +270,11 @@ async fn what_cannot_be_read_ends_the_reply_and_harms_nothing(db: PgPool, api: &
     for (code, reason, attempts) in
         [("server_error", "provider_unavailable", 4), ("insufficient_quota", "quota_exceeded", 1)]
     {
-        server.now([Act::ending(&["half"], Ending::Error(code))]);
+        server.set_script([Act::ending(&["half"], Ending::Error(code))]);
         let shown = Shown::of(&app, &person, "Hello").await;
         assert_eq!((shown.outcome(), shown.attempts().len()), (("failed", Some(reason)), attempts));
     }
-    server.now([Act::reply(&["a\u{0}b", "\u{1b}[31mc"])]);
+    server.set_script([Act::reply(&["a\u{0}b", "\u{1b}[31mc"])]);
     let shown = Shown::of(&app, &person, "Hello").await;
     assert_eq!(text(&app, &person, &shown).await, "ab[31mc");
     nothing_leaked(&app).await;
@@ -286,7 +286,7 @@ async fn every_odd_end_has_its_outcome(db: PgPool, api: &str) {
     let app = app_at(&db, &server, api, &[]).await;
     let person = app.person().await;
     let outcome = async |act: Act| {
-        server.now([act]);
+        server.set_script([act]);
         Shown::of(&app, &person, "Hello").await
     };
     // Nothing at all: asked again, and then failed.

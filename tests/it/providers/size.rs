@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at, ask, text};
 use crate::support::openai_server::{Act, OpenAiServer};
@@ -33,15 +33,17 @@ async fn huge_replies_are_cut_and_take_little(db: PgPool, api: &str) {
     // these has an end.
     let mut hung_up = 0;
     for (bytes, kept, at_once) in [(50_000, KEPT, 4), (900_000, KEPT, 4), (1 << 20, 0, 4), (1, KEPT, 1)] {
-        server.now([Act::Endless { bytes }]);
+        server.set_script([Act::Endless { bytes }]);
         let mut open = Vec::new();
         for _ in 0..at_once {
             // Nobody reads these streams before their replies have ended.
             open.push(ask(&app, &person, &json!({"message": "Hello"})).await);
         }
         let over = "SELECT count(*) = 0 FROM pending_replies";
-        app.until("all have ended", async || sqlx::query_scalar(over).fetch_one(&db).await.unwrap_or(false))
-            .await;
+        app.wait_until("all have ended", async || {
+            sqlx::query_scalar(over).fetch_one(&db).await.unwrap_or(false)
+        })
+        .await;
         hung_up += at_once;
         for (reply, stream) in open {
             let shown = Shown::end(&app, &person, &reply, stream).await;

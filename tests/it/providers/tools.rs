@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{Shown, app_at, text};
 use crate::support::app::TestApp;
@@ -10,7 +10,7 @@ use crate::support::openai_server::{Act, OpenAiServer};
 
 /// How much answers have brought into conversations besides their text.
 async fn items(app: &TestApp) -> i64 {
-    app.caught_up().await;
+    app.wait_for_projections().await;
     sqlx::query_scalar("SELECT count(*) FROM items").fetch_one(&app.db).await.unwrap()
 }
 
@@ -26,10 +26,10 @@ async fn calls_where_no_tool_was_offered_bring_nothing(db: PgPool) {
             ("start_quiz", "{}"),
         ] {
             // With nothing else it is an empty answer: asked again.
-            server.now([Act::Call { name, arguments }, Act::reply(&["fine"])]);
+            server.set_script([Act::Call { name, arguments }, Act::reply(&["fine"])]);
             let answer = app.say(&person, None, "Hello").await;
             assert_eq!(answer["status"], "completed", "{name}: {answer}");
-            server.now([Act::Call { name, arguments }]);
+            server.set_script([Act::Call { name, arguments }]);
             let shown = Shown::of(&app, &person, "Hello").await;
             assert_eq!((shown.outcome(), shown.attempts().len()), (("failed", Some("empty")), 4), "{name}");
             assert!(server.requests().iter().all(|request| request.body["tools"].is_null()));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{World, timed};
 use crate::kill::process::{SOON, within};
-use crate::support::collector::{Collector, Mood};
+use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::Act;
 
 /// What `/metrics` says of a metric, whatever its labels: the sum.
@@ -58,27 +58,27 @@ async fn nothing_is_held_up(mut world: World, away: bool) {
 
 #[tokio::test]
 async fn a_collector_that_refuses_holds_nothing_up() {
-    let world = World::new(Mood::Refuses(400), [Act::reply(&["Good", " morning"])]).await;
+    let world = World::new(CollectorBehavior::Reject(400), [Act::reply(&["Good", " morning"])]).await;
     nothing_is_held_up(world, false).await;
 }
 
 #[tokio::test]
 async fn a_collector_that_never_answers_holds_nothing_up() {
-    let world = World::new(Mood::Hangs, [Act::reply(&["Good", " morning"])]).await;
+    let world = World::new(CollectorBehavior::Hang, [Act::reply(&["Good", " morning"])]).await;
     nothing_is_held_up(world, true).await;
 }
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_holds_nothing_up() {
-    let mut world = World::new(Mood::Takes, [Act::reply(&["Good", " morning"])]).await;
-    let gone = Collector::start(Mood::Takes).await.endpoint();
+    let mut world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
+    let gone = Collector::start(CollectorBehavior::Accept).await.endpoint();
     world.place.set("OTEL_EXPORTER_OTLP_ENDPOINT", gone);
     nothing_is_held_up(world, false).await;
 }
 
 #[tokio::test]
 async fn what_finds_no_room_is_dropped_and_counted_and_the_rest_arrives_when_the_collector_is_back() {
-    let mut world = World::new(Mood::Hangs, [Act::reply(&["Good", " morning"])]).await;
+    let mut world = World::new(CollectorBehavior::Hang, [Act::reply(&["Good", " morning"])]).await;
     world.place.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
     let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
     let metrics = metrics_of(&world).await;
@@ -96,7 +96,7 @@ async fn what_finds_no_room_is_dropped_and_counted_and_the_rest_arrives_when_the
     let dropped =
         async || metric(&world, &metrics, "verbatim_spans_dropped_total{reason=\"queue_full\"}").await > 0.0;
     assert!(within(SOON, dropped).await, "nothing was dropped");
-    world.collector.becomes(Mood::Takes);
+    world.collector.set_behavior(CollectorBehavior::Accept);
     let exported = async || metric(&world, &metrics, "verbatim_spans_exported_total").await >= 4096.0;
     assert!(within(SOON, exported).await, "the rest did not arrive");
     // Machines ask whether it is ready as long as it runs; that is no part of any trace.

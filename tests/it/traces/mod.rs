@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::kill::client::http;
 use crate::kill::process::{Form, Place, SOON, within};
-use crate::support::collector::{Collector, Mood, Seen};
+use crate::support::collector::{CollectedSpan, Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
 /// A place whose processes send spans to a collector and ask a provider that is a server of the test's own.
@@ -23,7 +23,7 @@ struct World {
 }
 
 impl World {
-    async fn new(mood: Mood, acts: impl IntoIterator<Item = Act>) -> Self {
+    async fn new(mood: CollectorBehavior, acts: impl IntoIterator<Item = Act>) -> Self {
         let collector = Collector::start(mood).await;
         let provider = OpenAiServer::start(acts).await;
         let mut place = Place::new(Form::Server, None).await;
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// The spans of a trace, once there are so many.
-    async fn spans(&self, trace: &str, count: usize) -> Vec<Seen> {
+    async fn spans(&self, trace: &str, count: usize) -> Vec<CollectedSpan> {
         let there = within(SOON, async || self.collector.of(trace).len() >= count).await;
         let spans = self.collector.of(trace);
         assert!(there, "{count} spans were awaited: {:#?}", tree(&spans));
@@ -85,9 +85,9 @@ impl World {
 }
 
 /// The spans with the names of those above them, outermost first, in the order of their names.
-fn tree(spans: &[Seen]) -> Vec<String> {
-    let by_id: BTreeMap<&str, &Seen> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
-    let path = |span: &Seen| {
+fn tree(spans: &[CollectedSpan]) -> Vec<String> {
+    let by_id: BTreeMap<&str, &CollectedSpan> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
+    let path = |span: &CollectedSpan| {
         let mut path = vec![span.name.clone()];
         let mut above = span.parent.as_str();
         while let Some(parent) = by_id.get(above) {
@@ -104,7 +104,7 @@ fn tree(spans: &[Seen]) -> Vec<String> {
 
 /// The one span with this name.
 #[track_caller]
-fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+fn named<'a>(spans: &'a [CollectedSpan], name: &str) -> &'a CollectedSpan {
     let mut found = spans.iter().filter(|span| span.name == name);
     let one = found.next().unwrap_or_else(|| panic!("no {name} in {:#?}", tree(spans)));
     assert!(found.next().is_none(), "more than one {name}");
@@ -113,7 +113,7 @@ fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
 
 /// The span above another one.
 #[track_caller]
-fn above<'a>(spans: &'a [Seen], span: &Seen) -> &'a Seen {
+fn above<'a>(spans: &'a [CollectedSpan], span: &CollectedSpan) -> &'a CollectedSpan {
     spans.iter().find(|other| other.id == span.parent).unwrap_or_else(|| panic!("nothing above {span:?}"))
 }
 

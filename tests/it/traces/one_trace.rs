@@ -10,7 +10,7 @@ use traces::attributes::Attribute;
 use super::{World, above, named, tree};
 use crate::kill::process::{Place, SOON, within};
 use crate::nats::server::NatsServer;
-use crate::support::collector::{Mood, Seen};
+use crate::support::collector::{CollectedSpan, CollectorBehavior};
 use crate::support::openai_server::{Act, MODEL};
 
 /// The trace that the caller says it is part of, and the span in it.
@@ -53,7 +53,7 @@ fn expected(with_nats: bool) -> Vec<String> {
 }
 
 /// The trace of one message that is answered.
-async fn answered(world: &World, base: &str, with_nats: bool) -> (Value, Vec<Seen>) {
+async fn answered(world: &World, base: &str, with_nats: bool) -> (Value, Vec<CollectedSpan>) {
     let token = world.sign_up(base).await;
     let (status, answer) = world.say(base, &token, &[("traceparent", &traceparent("01"))]).await;
     assert_eq!((status, &answer["status"]), (200, &json!("completed")), "{answer}");
@@ -64,7 +64,7 @@ async fn answered(world: &World, base: &str, with_nats: bool) -> (Value, Vec<See
 }
 
 /// What holds of the trace wherever it was made.
-fn check(answer: &Value, spans: &[Seen]) {
+fn check(answer: &Value, spans: &[CollectedSpan]) {
     let request = named(spans, "POST /api/chat");
     assert_eq!((request.parent.as_str(), request.kind), (CALLER, SpanKind::Server));
     assert_eq!(request.text("http.request.method"), "POST");
@@ -79,7 +79,7 @@ fn check(answer: &Value, spans: &[Seen]) {
     assert_eq!(attempt.text("verbatim.outcome"), "done");
     // It begins when the command has been carried out, and the request waits for its end.
     let command = above(spans, attempt);
-    assert_eq!((command.text("verbatim.surface"), command.text("verbatim.outcome")), ("api", "recorded"));
+    assert_eq!((command.text("verbatim.surface"), command.text("verbatim.outcome")), ("api", "appended"));
     assert_eq!(command.text("verbatim.aggregates"), "conversation");
 
     let call = named(spans, "chat gpt-4o-mini");
@@ -125,7 +125,7 @@ async fn in_the_log(place: &Place) -> Vec<(String, Option<String>)> {
 
 #[tokio::test]
 async fn in_one_process_a_message_is_one_trace_and_the_provider_is_told_nothing_of_it() {
-    let mut world = World::new(Mood::Takes, [Act::reply(&["Good", " morning"])]).await;
+    let mut world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
     for (name, value) in [
         ("OTEL_SERVICE_NAME", "chat"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
@@ -178,7 +178,7 @@ async fn in_one_process_a_message_is_one_trace_and_the_provider_is_told_nothing_
 #[tokio::test]
 async fn over_nats_a_message_is_one_trace_in_two_processes() {
     let nats = NatsServer::start().await;
-    let mut world = World::new(Mood::Takes, [Act::reply(&["Good", " morning"])]).await;
+    let mut world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
     world.place.set("NATS_URL", nats.url());
     world.place.set("PROVIDER_TRACEPARENT", "on".to_owned());
     world.place.set("ROLES", "worker,relay".to_owned());
@@ -238,7 +238,7 @@ async fn over_nats_a_message_is_one_trace_in_two_processes() {
 #[tokio::test]
 async fn a_reply_that_is_taken_up_after_a_restart_goes_on_with_its_trace() {
     let acts = [Act::HangBeforeHeaders, Act::reply(&["Good", " morning"])];
-    let mut world = World::new(Mood::Takes, acts).await;
+    let mut world = World::new(CollectorBehavior::Accept, acts).await;
     world.place.set("REPLY_WAIT_SECONDS", "0".to_owned());
     let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
     let token = world.sign_up(&base).await;
@@ -269,7 +269,7 @@ async fn a_reply_that_is_taken_up_after_a_restart_goes_on_with_its_trace() {
 
 #[tokio::test]
 async fn whoever_begins_a_trace_decides_whether_it_is_recorded_and_what_is_no_trace_is_ignored() {
-    let world = World::new(Mood::Takes, [Act::reply(&["Good", " morning"])]).await;
+    let world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
     let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
     let token = world.sign_up(&base).await;
     // Not to be recorded: nothing is, and its ids go on all the same.
@@ -313,7 +313,7 @@ async fn whoever_begins_a_trace_decides_whether_it_is_recorded_and_what_is_no_tr
 
 #[tokio::test]
 async fn without_an_endpoint_nothing_names_a_trace() {
-    let mut world = World::new(Mood::Takes, [Act::reply(&["Good", " morning"])]).await;
+    let mut world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
     world.place.set("OTEL_EXPORTER_OTLP_ENDPOINT", String::new());
     world.place.set("PROVIDER_TRACEPARENT", "on".to_owned());
     let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
