@@ -15,7 +15,7 @@ use serde_json::json;
 use super::core::stored_id;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
-use crate::quizzes::{NewQuiz, Quizzes, UnknownTopic};
+use crate::tools::quiz::{NewQuiz, Quizzes, UnknownTopic};
 use event_store::{CommandBatch, StateCapture};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};

@@ -29,14 +29,13 @@ use super::provider_choice::Attempt;
 use super::record::offered;
 use super::retry::{PastAttempt, Requeue};
 use super::settings::ReplySettings;
-use super::tools;
 use crate::ai::{
     Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
-use crate::quizzes::Quizzes;
+use crate::tools::Tools;
 use traces::spans;
 
 /// The read models that an attempt reads.
@@ -114,8 +113,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Name of this worker in the provenance.
     pub worker: String,
-    /// Starts quizzes.
-    pub quizzes: Quizzes,
+    /// Tools that models can call.
+    pub tools: Tools,
     /// Store of the attachments' bytes.
     pub files: FileStore,
     /// Tracker of background tasks, such as titles.
@@ -240,7 +239,7 @@ impl ReplyHandler {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
         let building = spans::context(began);
-        let tools = if job.interactive { tools::available_tools(&inner.settings) } else { Vec::new() };
+        let tools = if job.interactive { inner.tools.definitions() } else { Vec::new() };
         let model = choice.model();
         let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools)
             .within(choice.context_window());
@@ -252,8 +251,8 @@ impl ReplyHandler {
         if number == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, &inputs.rows) {
-            return self.answer_with_quiz(job, number, asked, &context, stop).await;
+        if let Some(answer) = self.direct_answer(job, &inputs.rows) {
+            return self.answer_directly(job, number, answer, &context, stop).await;
         }
         drop(inputs);
         let _reserved = tokio::select! {

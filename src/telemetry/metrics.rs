@@ -25,7 +25,7 @@ const COUNTERS: [&str; 17] = [
     "verbatim_relay_published_total",
     "verbatim_slow_clients_cut_total",
     "verbatim_spans_exported_total",
-    "verbatim_tool_calls_refused_total",
+    "verbatim_tool_calls_rejected_total",
 ];
 
 /// The same with one label, whose values are known.

@@ -17,9 +17,10 @@ use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Pieces, Prompt, P
 use crate::clock::Clock;
 use crate::files::FileStore;
 use crate::live::Hub;
-use crate::quizzes::{Bank, Quizzes};
 use crate::replies::{ReplySettings, WorkerParts};
 use crate::schema::MIGRATOR;
+use crate::tools::Tools;
+use crate::tools::quiz::{QuestionBank, Quizzes};
 
 const REPLY: Uuid = Uuid::from_u128(1);
 
@@ -72,7 +73,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
         clock: Clock::system(),
         worker: "test".to_owned(),
-        quizzes: Quizzes::new(Bank::built_in().unwrap(), 5),
+        tools: Tools::new(Quizzes::new(QuestionBank::built_in().unwrap(), 5), Vec::new()),
         files: FileStore::over(Arc::new(InMemory::new()), "memory"),
         tasks: tasks.clone(),
     });

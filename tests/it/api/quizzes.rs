@@ -6,15 +6,15 @@ use futures::future::join_all;
 use projections::widget_state;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::quizzes::Bank;
 use verbatim::schema::MIGRATOR;
+use verbatim::tools::quiz::QuestionBank;
 
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;
 
 /// The right answer of every question about Rust.
 fn answers() -> BTreeMap<String, String> {
-    let all = Bank::built_in().unwrap().pick(Some("rust"), usize::MAX, 0).unwrap();
+    let all = QuestionBank::built_in().unwrap().select(Some("rust"), usize::MAX, 0).unwrap();
     all.questions.into_iter().map(|question| (question.id, question.correct)).collect()
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::quizzes::Bank;
 use verbatim::schema::MIGRATOR;
+use verbatim::tools::quiz::QuestionBank;
 
 use super::sequences::count;
 use super::support::{
@@ -25,7 +25,7 @@ struct Known {
 
 /// Every question about Rust, by its id.
 fn bank() -> BTreeMap<String, Known> {
-    let all = Bank::built_in().unwrap().pick(Some("rust"), usize::MAX, 0).unwrap();
+    let all = QuestionBank::built_in().unwrap().select(Some("rust"), usize::MAX, 0).unwrap();
     all.questions
         .into_iter()
         .map(|question| {

@@ -10,7 +10,8 @@ use super::wire::ThreadItem;
 use super::wire::request::{Action, CustomAction};
 use crate::app::AppError;
 use crate::app::quizzes::QuizAction;
-use crate::widgets::{WidgetUpdate, diff, quiz_card};
+use crate::tools::quiz::quiz_card;
+use crate::widgets::{WidgetUpdate, diff};
 
 /// How much of an action the model is told, in characters.
 const TOLD: usize = 2_000;

@@ -97,9 +97,10 @@ impl<'a> Shown<'a> {
                 widget: widgets::validate(widget).ok()?,
                 copy_text: copy_text.clone(),
             },
-            Entry::Quiz(Some(quiz)) => {
-                ItemKind::Widget { widget: widgets::quiz_card(quiz), copy_text: Some(String::new()) }
-            }
+            Entry::Quiz(Some(quiz)) => ItemKind::Widget {
+                widget: crate::tools::quiz::quiz_card(quiz),
+                copy_text: Some(String::new()),
+            },
             Entry::Quiz(None) | Entry::Note(_) => return None,
         };
         Some(ThreadItem {

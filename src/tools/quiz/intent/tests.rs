@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn bank() -> Bank {
-    Bank::built_in().unwrap()
+fn bank() -> QuestionBank {
+    QuestionBank::built_in().unwrap()
 }
 
 /// Requests, with the topic that they name.
@@ -82,15 +82,15 @@ const OTHERS: &[&str] = &[
 #[test]
 fn requests_are_recognised_with_their_topic() {
     for (text, topic) in REQUESTS {
-        let expected = Asked { topic: topic.map(str::to_owned) };
-        assert_eq!(asked_for(text, &bank()), Some(expected), "{text}");
+        let expected = QuizRequest { topic: topic.map(str::to_owned) };
+        assert_eq!(parse_request(text, &bank()), Some(expected), "{text}");
     }
 }
 
 #[test]
 fn what_merely_mentions_the_word_is_no_request() {
     for text in OTHERS {
-        assert_eq!(asked_for(text, &bank()), None, "{text}");
+        assert_eq!(parse_request(text, &bank()), None, "{text}");
     }
 }
 
@@ -101,9 +101,9 @@ fn a_long_text_is_no_request_however_it_begins() {
         while text.len() <= MAX_BYTES {
             text.push_str(more);
         }
-        assert_eq!(asked_for(&text, &bank()), None, "{text}");
+        assert_eq!(parse_request(&text, &bank()), None, "{text}");
     }
-    assert_eq!(asked_for(&format!("quiz me on {}", "word ".repeat(6)), &bank()), None);
+    assert_eq!(parse_request(&format!("quiz me on {}", "word ".repeat(6)), &bank()), None);
 }
 
 /// Each letter in upper or lower case.
@@ -127,14 +127,14 @@ proptest! {
         gap in "[ ,\t]{1,3}",
     ) {
         let text = format!("{around}{}{around}", text.replace(' ', &gap));
-        let expected = Asked { topic: topic.map(str::to_owned) };
-        prop_assert_eq!(asked_for(&text, &bank()), Some(expected), "{}", text);
+        let expected = QuizRequest { topic: topic.map(str::to_owned) };
+        prop_assert_eq!(parse_request(&text, &bank()), Some(expected), "{}", text);
     }
 
     #[test]
     fn a_text_without_the_word_is_no_request(text: String) {
-        let expected = words(&text).iter().any(|word| word == "quiz");
-        prop_assert!(expected || asked_for(&text, &bank()).is_none());
+        let expected = tokenize(&text).iter().any(|word| word == "quiz");
+        prop_assert!(expected || parse_request(&text, &bank()).is_none());
     }
 
     #[test]
@@ -142,6 +142,6 @@ proptest! {
         (text, _) in prop::sample::select(REQUESTS),
         word in "(because|why|never|yesterday|she|says|tell)",
     ) {
-        prop_assert_eq!(asked_for(&format!("{word} {text}"), &bank()), None);
+        prop_assert_eq!(parse_request(&format!("{word} {text}"), &bank()), None);
     }
 }

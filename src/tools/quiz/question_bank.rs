@@ -1,4 +1,4 @@
-//! The bank of questions: topics with their questions, checked once when it is loaded.
+//! The question bank: topics with their questions, validated once when it is loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,24 +7,24 @@ use aggregates::quiz::{Question, check_questions};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::words::{name, words};
+use super::tokenize::{normalize, tokenize};
 
-/// The questions that come with the program.
+/// The built-in questions.
 const BUILT_IN: &str = include_str!("questions.json");
 
-/// The largest file, in bytes.
-const MAX_FILE: u64 = 1024 * 1024;
-/// The most options of a question: a card has to show them.
+/// Most bytes of a question file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Most options of a question: a card has to show them.
 const MAX_OPTIONS: usize = 10;
-/// The longest name of a topic, a question or a choice, in bytes.
-const MAX_NAME: usize = 64;
-/// The longest text, in characters.
-const MAX_TEXT: usize = 1000;
+/// Most bytes of the name of a topic, a question or a choice.
+const MAX_NAME_BYTES: usize = 64;
+/// Most characters of a text.
+const MAX_TEXT_CHARS: usize = 1000;
 
-/// Topics with questions. There is at least one topic, and each has a question.
+/// Topics with questions: at least one topic, and at least one question per topic.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Bank {
+pub struct QuestionBank {
     topics: Vec<Topic>,
 }
 
@@ -32,77 +32,77 @@ pub struct Bank {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
-    /// Its name in requests and events.
+    /// Name in requests and events.
     pub name: String,
-    /// Its name for people.
+    /// Name shown to users.
     pub title: String,
-    /// What people call it besides.
+    /// Other names that users may type.
     #[serde(default)]
     pub aliases: Vec<String>,
     questions: Vec<Question>,
 }
 
-/// Questions for one quiz.
+/// The questions of one quiz.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
-    /// The topic's name.
+pub struct SelectedQuestions {
+    /// Name of the topic.
     pub topic: String,
-    /// The questions, in the order in which they are asked.
+    /// The questions, in order.
     pub questions: Vec<Question>,
 }
 
-/// There are no questions about that. Names the topics there are, and not what was asked for.
+/// The question bank has no such topic. Lists the available topics, and not the requested one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no quiz about that; the topics are {}", .topics.join(", "))]
 pub struct UnknownTopic {
-    /// The names of the topics, in the bank's order.
+    /// Names of the available topics, in the bank's order.
     pub topics: Vec<String>,
 }
 
-/// Why a bank is not taken.
+/// Why a question bank is invalid.
 #[derive(Debug, thiserror::Error)]
-pub enum BankError {
+pub enum QuestionBankError {
     /// The file cannot be read.
     #[error("it cannot be read ({0})")]
     Unreadable(#[from] std::io::Error),
     /// The file is too large.
-    #[error("it has more than {MAX_FILE} bytes")]
+    #[error("it has more than {MAX_FILE_BYTES} bytes")]
     TooLarge,
-    /// Something in it is not as it must be.
+    /// The content is invalid.
     #[error("at {place}: {what}")]
     Content {
-        /// Where, for example `topics[0].questions[2].correct`.
+        /// Path of the invalid value, for example `topics[0].questions[2].correct`.
         place: String,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
 }
 
-impl Bank {
-    /// The bank that comes with the program.
+impl QuestionBank {
+    /// Returns the built-in question bank.
     ///
     /// # Errors
-    /// None, as a test shows; see [`Bank::parse`].
-    pub fn built_in() -> Result<Self, BankError> {
+    /// None in practice, as a test shows; see [`QuestionBank::parse`].
+    pub fn built_in() -> Result<Self, QuestionBankError> {
         Self::parse(BUILT_IN)
     }
 
-    /// The bank in a file of the same shape as the built-in one.
+    /// Loads a question bank from a file with the format of the built-in one.
     ///
     /// # Errors
-    /// See [`BankError`].
-    pub fn from_file(path: &Path) -> Result<Self, BankError> {
-        if std::fs::metadata(path)?.len() > MAX_FILE {
-            return Err(BankError::TooLarge);
+    /// See [`QuestionBankError`].
+    pub fn from_file(path: &Path) -> Result<Self, QuestionBankError> {
+        if std::fs::metadata(path)?.len() > MAX_FILE_BYTES {
+            return Err(QuestionBankError::TooLarge);
         }
         Self::parse(&std::fs::read_to_string(path)?)
     }
 
-    /// A bank from its JSON text.
+    /// Parses a question bank from JSON.
     ///
     /// # Errors
-    /// The first place that is not as it must be.
-    pub fn parse(text: &str) -> Result<Self, BankError> {
+    /// The first invalid value.
+    pub fn parse(text: &str) -> Result<Self, QuestionBankError> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let bank: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let place = error.path().to_string();
@@ -114,25 +114,30 @@ impl Bank {
         Ok(bank)
     }
 
-    /// The topics, in the bank's order.
+    /// Returns the topics, in the bank's order.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()
     }
 
-    /// The topic that somebody means, by name, title or alias, in whatever spelling.
+    /// Finds a topic by name, title or alias, in any spelling.
     pub fn topic(&self, named: &str) -> Option<&Topic> {
-        let named = name(&words(named));
+        let named = normalize(&tokenize(named));
         self.topics.iter().find(|topic| topic.names().any(|known| known == named))
     }
 
-    /// Up to `count` questions about a topic, or about one that `seed` chooses; always the same for the same seed.
+    /// Selects up to `count` questions about a topic, or about one that `seed` selects; deterministic for a seed.
     ///
     /// # Errors
     /// There is no such topic.
-    pub fn pick(&self, topic: Option<&str>, count: usize, seed: u128) -> Result<Picked, UnknownTopic> {
+    pub fn select(
+        &self,
+        topic: Option<&str>,
+        count: usize,
+        seed: u128,
+    ) -> Result<SelectedQuestions, UnknownTopic> {
         let unknown =
             || UnknownTopic { topics: self.topics.iter().map(|topic| topic.name.clone()).collect() };
-        // A name under the seed's namespace is as good as a random number, and the same everywhere.
+        // A UUID v5 in the seed's namespace is as good as a random number, and the same in every process.
         let rank = |name: &str| Uuid::new_v5(&Uuid::from_u128(seed), name.as_bytes());
         let topic = match topic {
             Some(named) => self.topic(named),
@@ -141,13 +146,13 @@ impl Bank {
         .ok_or_else(unknown)?;
         let mut questions: Vec<&Question> = topic.questions.iter().collect();
         questions.sort_by_cached_key(|question| rank(&question.id));
-        Ok(Picked {
+        Ok(SelectedQuestions {
             topic: topic.name.clone(),
             questions: questions.into_iter().take(count.max(1)).cloned().collect(),
         })
     }
 
-    fn check(&self) -> Result<(), BankError> {
+    fn check(&self) -> Result<(), QuestionBankError> {
         if self.topics.is_empty() {
             return Err(fault("topics", "there is none"));
         }
@@ -180,24 +185,24 @@ impl Bank {
 }
 
 impl Topic {
-    /// How many questions there are about it, at least one.
+    /// Returns the number of questions, at least one.
     pub fn len(&self) -> usize {
         self.questions.len()
     }
 
-    /// Whether there is none; never so in a bank.
+    /// Returns whether there are no questions; never true in a question bank.
     pub fn is_empty(&self) -> bool {
         self.questions.is_empty()
     }
 
-    /// All its names, as words.
+    /// Returns all names, normalised.
     fn names(&self) -> impl Iterator<Item = String> {
         let names = [&self.name, &self.title].into_iter().chain(&self.aliases);
-        names.map(|text| name(&words(text)))
+        names.map(|text| normalize(&tokenize(text)))
     }
 }
 
-fn check_question(place: &str, question: &Question) -> Result<(), BankError> {
+fn check_question(place: &str, question: &Question) -> Result<(), QuestionBankError> {
     check_name(format!("{place}.id"), &question.id)?;
     check_text(format!("{place}.prompt"), &question.prompt)?;
     if question.options.len() > MAX_OPTIONS {
@@ -212,29 +217,32 @@ fn check_question(place: &str, question: &Question) -> Result<(), BankError> {
             check_text(format!("{place}.{name}"), text)?;
         }
     }
-    // One by one, so that the place says which.
+    // One by one, so that the error names the question.
     check_questions(std::slice::from_ref(question)).map_err(|error| fault(place, error.to_string()))
 }
 
-fn check_name(place: String, name: &str) -> Result<(), BankError> {
-    let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+fn check_name(place: String, name: &str) -> Result<(), QuestionBankError> {
+    let fits = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
     if fits {
         Ok(())
     } else {
-        Err(fault(place, format!("it must have 1 to {MAX_NAME} visible ASCII characters and no blanks")))
+        Err(fault(
+            place,
+            format!("it must have 1 to {MAX_NAME_BYTES} visible ASCII characters and no blanks"),
+        ))
     }
 }
 
-fn check_text(place: String, text: &str) -> Result<(), BankError> {
+fn check_text(place: String, text: &str) -> Result<(), QuestionBankError> {
     let length = text.chars().count();
-    if text.trim().is_empty() || length > MAX_TEXT || text.chars().any(char::is_control) {
-        return Err(fault(place, format!("it must be one line of 1 to {MAX_TEXT} characters")));
+    if text.trim().is_empty() || length > MAX_TEXT_CHARS || text.chars().any(char::is_control) {
+        return Err(fault(place, format!("it must be one line of 1 to {MAX_TEXT_CHARS} characters")));
     }
     Ok(())
 }
 
-fn fault(place: impl Into<String>, what: impl Into<String>) -> BankError {
-    BankError::Content { place: place.into(), what: what.into() }
+fn fault(place: impl Into<String>, what: impl Into<String>) -> QuestionBankError {
+    QuestionBankError::Content { place: place.into(), what: what.into() }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Text as the words that it is compared by.
+//! Splits text into words for comparison.
 
-/// The words of a text in lower case, without punctuation.
-pub(super) fn words(text: &str) -> Vec<String> {
+/// Returns the words of a text in lower case, without punctuation.
+pub(super) fn tokenize(text: &str) -> Vec<String> {
     // "let's" is one word, "event-sourcing" is two.
     let text: String = text.chars().filter(|c| !matches!(c, '\'' | '’' | '`')).collect();
     text.to_lowercase()
@@ -12,8 +12,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a topic is called, as it is compared: its words without a leading article.
-pub(super) fn name<S: AsRef<str>>(words: &[S]) -> String {
+/// Joins the words of a topic's name, without a leading article.
+pub(super) fn normalize<S: AsRef<str>>(words: &[S]) -> String {
     let words = match words {
         [article, rest @ ..] if !rest.is_empty() && matches!(article.as_ref(), "the" | "a" | "an") => rest,
         words => words,

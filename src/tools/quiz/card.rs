@@ -1,33 +1,32 @@
-//! The card of a quiz: the open question, or how it went.
+//! The card of a quiz: the widget with the open question, or with the result.
 //!
-//! What the browser sends back is chosen by the browser. The card therefore only says what may be asked for next; which
-//! question is open and what is right is decided where the quiz is kept. What has not been found yet is not in a
-//! [`QuizView`], and a hint or an explanation that its moment has not come for is not shown.
+//! A client can send any action, so the card only offers the possible next actions; the quiz's aggregate decides which
+//! question is open and which answer is right. A [`QuizView`] has no answers that were not found yet, and the card shows
+//! hints and explanations only when they are due.
 
 use aggregates::quiz::{AnswerStatus, Answered, QuestionView, QuizView};
 
-use super::build::{
+use crate::widgets::build::{
     Action, Align, Badge, BadgeColor, Button, ButtonStyle, Caption, Card, CardSize, Color, Component,
     Direction, Form, Icon, Layout, Payload, RadioGroup, RadioOption, Radius, Text, TextSize, Title,
     TitleSize, Variant,
 };
-use super::icons::IconName;
-use super::language::Widget;
+use crate::widgets::{IconName, Widget};
 
-/// A choice was marked.
+/// Action: the user marked a choice.
 pub const SELECT: &str = "mcq.select";
-/// The marked choice is the answer.
+/// Action: the user submits the marked choice.
 pub const SUBMIT: &str = "mcq.submit";
-/// The mark is taken away.
+/// Action: the user clears the mark.
 pub const CLEAR: &str = "mcq.clear";
-/// On to the next question.
+/// Action: go to the next question.
 pub const NEXT: &str = "mcq.next";
-/// On to the result.
+/// Action: show the result.
 pub const FINISH: &str = "mcq.finish";
-/// The name under which the form adds the marked choice to an action's payload.
+/// Field of an action's payload that holds the marked choice.
 pub const ANSWER: &str = "answer";
 
-/// The card that shows a quiz as it stands.
+/// Builds the card for the current state of a quiz.
 #[must_use]
 pub fn quiz_card(quiz: &QuizView) -> Widget {
     let children = if quiz.finished { result(quiz) } else { question(quiz) };
@@ -198,5 +197,4 @@ fn answered(question: &Answered) -> Component {
 }
 
 #[cfg(test)]
-#[path = "card_tests.rs"]
 mod tests;

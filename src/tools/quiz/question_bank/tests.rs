@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn built_in() -> Bank {
-    Bank::built_in().unwrap()
+fn built_in() -> QuestionBank {
+    QuestionBank::built_in().unwrap()
 }
 
 fn small() -> Value {
@@ -66,7 +66,7 @@ fn a_topic_is_found_by_any_of_its_names() {
 
 #[test]
 fn a_topic_that_there_is_not_is_answered_with_those_there_are() {
-    let error = built_in().pick(Some("history"), 5, 1).unwrap_err();
+    let error = built_in().select(Some("history"), 5, 1).unwrap_err();
     assert_eq!(error.to_string(), "there is no quiz about that; the topics are rust, events, web");
 }
 
@@ -74,14 +74,14 @@ fn a_topic_that_there_is_not_is_answered_with_those_there_are() {
 fn refused(change: impl FnOnce(&mut Value), expected: &str) {
     let mut bank = small();
     change(&mut bank);
-    let error = Bank::parse(&bank.to_string()).unwrap_err().to_string();
+    let error = QuestionBank::parse(&bank.to_string()).unwrap_err().to_string();
     assert!(error.starts_with(expected), "{error}\n{expected}");
     assert!(!error.contains('\n'), "{error}");
 }
 
 #[test]
 fn a_bank_is_refused_at_the_place_that_is_wrong() {
-    assert_eq!(Bank::parse(&small().to_string()).unwrap().topics().count(), 2);
+    assert_eq!(QuestionBank::parse(&small().to_string()).unwrap().topics().count(), 2);
     let long = "x".repeat(1001);
     refused(|bank| *bank = json!(7), "at the top level: invalid type: integer");
     refused(|bank| bank["topics"] = json!([]), "at topics: there is none");
@@ -139,7 +139,7 @@ fn a_bank_is_refused_at_the_place_that_is_wrong() {
         |bank| bank["topics"][1]["questions"][0]["id"] = json!("q2"),
         "at topics[1].questions[0].id: another question has the same",
     );
-    let error = Bank::parse(&format!("{} x", small())).unwrap_err().to_string();
+    let error = QuestionBank::parse(&format!("{} x", small())).unwrap_err().to_string();
     assert!(error.starts_with("at the end: trailing characters"), "{error}");
 }
 
@@ -147,11 +147,11 @@ fn a_bank_is_refused_at_the_place_that_is_wrong() {
 fn a_file_is_read_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bank.json");
-    assert!(matches!(Bank::from_file(&path), Err(BankError::Unreadable(_))));
+    assert!(matches!(QuestionBank::from_file(&path), Err(QuestionBankError::Unreadable(_))));
     std::fs::write(&path, small().to_string()).unwrap();
-    assert_eq!(Bank::from_file(&path).unwrap(), Bank::parse(&small().to_string()).unwrap());
+    assert_eq!(QuestionBank::from_file(&path).unwrap(), QuestionBank::parse(&small().to_string()).unwrap());
     std::fs::write(&path, vec![b' '; 1024 * 1024 + 1]).unwrap();
-    assert!(matches!(Bank::from_file(&path), Err(BankError::TooLarge)));
+    assert!(matches!(QuestionBank::from_file(&path), Err(QuestionBankError::TooLarge)));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn seeds_bring_every_topic_and_every_question() {
     let bank = built_in();
     let (mut topics, mut first) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..500 {
-        let picked = bank.pick(None, 5, seed).unwrap();
+        let picked = bank.select(None, 5, seed).unwrap();
         topics.insert(picked.topic);
         first.insert(picked.questions[0].id.clone());
     }
@@ -174,21 +174,21 @@ proptest! {
     fn the_same_seed_picks_the_same_questions_each_once(seed: u128, count in 0_usize..30, about in 0_usize..4) {
         let bank = built_in();
         let topic = ["rust", "events", "web"].get(about).copied();
-        let picked = bank.pick(topic, count, seed).unwrap();
-        prop_assert_eq!(&bank.pick(topic, count, seed).unwrap(), &picked);
+        let picked = bank.select(topic, count, seed).unwrap();
+        prop_assert_eq!(&bank.select(topic, count, seed).unwrap(), &picked);
         prop_assert!(topic.is_none_or(|topic| topic == picked.topic));
         let all = bank.topic(&picked.topic).unwrap();
         prop_assert_eq!(picked.questions.len(), count.clamp(1, all.len()));
         prop_assert!(picked.questions.iter().all(|question| all.questions.contains(question)));
         prop_assert_eq!(aggregates::quiz::check_questions(&picked.questions), Ok(()));
         // Fewer questions of the same seed are the first ones of more.
-        let more = bank.pick(topic, count + 1, seed).unwrap();
+        let more = bank.select(topic, count + 1, seed).unwrap();
         prop_assert_eq!(&more.questions[..picked.questions.len()], &picked.questions[..]);
     }
 
     #[test]
     fn no_text_makes_the_bank_fall_over(text: String) {
-        let _ = Bank::parse(&text);
+        let _ = QuestionBank::parse(&text);
         let _ = built_in().topic(&text);
     }
 }

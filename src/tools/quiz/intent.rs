@@ -1,20 +1,20 @@
-//! Whether a message asks for a quiz: a few forms of a plain request, and nothing that merely mentions the word.
+//! Recognises messages that ask for a quiz: a few plain forms, and not every message that mentions the word.
 //!
-//! A request is `quiz` with what people put around it: politeness at either end, a verb such as `give me` before it, a
-//! topic before it or after `on`, `about` and the like. What has any other word in it is not one: a message that is
-//! taken for a request by mistake gets no answer to what it says.
+//! A request is the word `quiz` with common phrases around it: politeness at either end, a verb such as `give me` before
+//! it, a topic before it or after `on`, `about` and the like. A message with any other word is no request: if it were
+//! taken for one by mistake, its content would get no answer.
 
-use super::bank::Bank;
-use super::words::{name, words};
+use super::question_bank::QuestionBank;
+use super::tokenize::{normalize, tokenize};
 
-/// The longest request, in words: what is longer says something else as well.
+/// Most words of a request: a longer message says something else as well.
 const MAX_WORDS: usize = 14;
-/// The longest request, in bytes.
+/// Most bytes of a request.
 const MAX_BYTES: usize = 200;
-/// The longest topic, in words.
-const MAX_TOPIC: usize = 5;
+/// Most words of a topic.
+const MAX_TOPIC_WORDS: usize = 5;
 
-/// How a request may begin, whatever comes then.
+/// Phrases that may open a request.
 const OPENINGS: &[&[&str]] = &[
     &["please"],
     &["hi"],
@@ -40,10 +40,10 @@ const OPENINGS: &[&[&str]] = &[
     &["lets"],
     &["let", "us"],
 ];
-/// How it may end.
+/// Phrases that may close a request.
 const CLOSINGS: &[&[&str]] =
     &[&["please"], &["now"], &["thanks"], &["thank", "you"], &["again"], &["for", "me"], &["then"]];
-/// What may be done with a quiz.
+/// Verbs that may precede the word.
 const VERBS: &[&[&str]] = &[
     &["give"],
     &["start"],
@@ -64,10 +64,10 @@ const VERBS: &[&[&str]] = &[
     &["id", "like"],
     &["i", "need"],
 ];
-/// To whom.
-const WHOM: &[&[&str]] = &[&["me"], &["us"]];
-/// What may stand before the word, besides a topic.
-const WHICH: &[&[&str]] = &[
+/// Objects after a verb.
+const RECIPIENTS: &[&[&str]] = &[&["me"], &["us"]];
+/// Articles and adjectives before the word.
+const QUALIFIERS: &[&[&str]] = &[
     &["a"],
     &["an"],
     &["the"],
@@ -85,29 +85,29 @@ const WHICH: &[&[&str]] = &[
     &["pop"],
     &["fun"],
 ];
-/// What leads to a topic behind the word.
-const ABOUT: &[&[&str]] = &[&["on"], &["about"], &["in"], &["for"], &["of"], &["covering"], &["regarding"]];
+/// Prepositions that introduce a topic after the word.
+const PREPOSITIONS: &[&[&str]] =
+    &[&["on"], &["about"], &["in"], &["for"], &["of"], &["covering"], &["regarding"]];
 
-/// Words that no topic before the word has: "give me the answer of the quiz" is about something else.
-const JOINTS: &[&str] = &[
+/// Words that a topic before the word cannot contain: "give me the answer of the quiz" is about something else.
+const NON_TOPIC_WORDS: &[&str] = &[
     "a", "an", "the", "of", "to", "in", "on", "at", "by", "from", "with", "for", "about", "my", "your",
     "our", "and", "or", "is", "was", "you", "i",
 ];
 
-/// Somebody asks for a quiz.
+/// A request for a quiz.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// What about: the name of one of the bank's topics, or, when it has none like it, the person's own words. None:
-    /// anything.
+pub struct QuizRequest {
+    /// Name of a topic of the bank, or the user's own words for an unknown topic; `None` for any topic.
     pub topic: Option<String>,
 }
 
-/// Whether `text` asks for a quiz, and what about. Pure.
-pub fn asked_for(text: &str, bank: &Bank) -> Option<Asked> {
+/// Returns the request for a quiz that `text` contains, if any.
+pub fn parse_request(text: &str, bank: &QuestionBank) -> Option<QuizRequest> {
     if text.len() > MAX_BYTES {
         return None;
     }
-    let words = words(text);
+    let words = tokenize(text);
     if words.len() > MAX_WORDS {
         return None;
     }
@@ -119,19 +119,19 @@ pub fn asked_for(text: &str, bank: &Bank) -> Option<Asked> {
     let at = rest.iter().position(|word| *word == "quiz")?;
     let (before, behind) = (&rest[..at], &rest[at + 1..]);
 
-    let commanded = skip(before, VERBS).map(|rest| skip_all(rest, WHOM));
-    let first = match skip_all(commanded.unwrap_or(before), WHICH) {
+    let commanded = skip(before, VERBS).map(|rest| skip_all(rest, RECIPIENTS));
+    let first = match skip_all(commanded.unwrap_or(before), QUALIFIERS) {
         [] => None,
-        // Before the word only a topic that is known, or one that a verb leads to: "what a quiz" is no request.
+        // Before the word, only a known topic or one introduced by a verb: "what a quiz" is no request.
         topic => {
-            let named = commanded.is_some() && !topic.iter().any(|word| JOINTS.contains(word));
+            let named = commanded.is_some() && !topic.iter().any(|word| NON_TOPIC_WORDS.contains(word));
             Some(topic_of(topic, bank, named)?)
         }
     };
-    let behind = skip_all(behind, WHOM);
+    let behind = skip_all(behind, RECIPIENTS);
     let second = match behind {
         [] => None,
-        behind => match skip(behind, ABOUT) {
+        behind => match skip(behind, PREPOSITIONS) {
             Some([]) => return None,
             Some(topic) => Some(topic_of(topic, bank, matches!(behind[0], "on" | "about"))?),
             // "Quiz rust", but not "quiz night".
@@ -140,28 +140,28 @@ pub fn asked_for(text: &str, bank: &Bank) -> Option<Asked> {
     };
     match (first, second) {
         (Some(_), Some(_)) => None,
-        (first, second) => Some(Asked { topic: first.or(second) }),
+        (first, second) => Some(QuizRequest { topic: first.or(second) }),
     }
 }
 
-/// The topic that these words name: the bank's name for it, or, with `any`, the words themselves.
-fn topic_of(words: &[&str], bank: &Bank, any: bool) -> Option<String> {
-    if words.len() > MAX_TOPIC {
+/// Returns the topic that these words name: the bank's name for it, or, with `any`, the words themselves.
+fn topic_of(words: &[&str], bank: &QuestionBank, any: bool) -> Option<String> {
+    if words.len() > MAX_TOPIC_WORDS {
         return None;
     }
-    let named = name(words);
+    let named = normalize(words);
     match bank.topic(&named) {
         Some(topic) => Some(topic.name.clone()),
         None => any.then_some(named),
     }
 }
 
-/// What follows one of these beginnings.
+/// Returns the rest after one of these beginnings.
 fn skip<'a, 'w>(words: &'a [&'w str], beginnings: &[&[&'w str]]) -> Option<&'a [&'w str]> {
     beginnings.iter().find_map(|beginning| words.strip_prefix(*beginning))
 }
 
-/// What follows any number of these beginnings.
+/// Returns the rest after any number of these beginnings.
 fn skip_all<'a, 'w>(mut words: &'a [&'w str], beginnings: &[&[&'w str]]) -> &'a [&'w str] {
     while let Some(rest) = skip(words, beginnings) {
         words = rest;
