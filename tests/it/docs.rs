@@ -106,32 +106,6 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     &text[body..at]
 }
 
-#[test]
-fn the_configuration_table_holds_every_variable_with_its_default() {
-    let document = read("docs/configuration.md");
-    let (_, rest) = document.split_once("<!-- variables:begin -->").expect("no table of variables");
-    let (variables, _) = rest.split_once("<!-- variables:end -->").expect("the table has no end");
-    let table: BTreeMap<String, String> = rows(variables)
-        .into_iter()
-        .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned()))
-        .collect();
-    let example: BTreeMap<String, String> = read(".env.example")
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').split_once('='))
-        .filter(|(name, _)| {
-            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-        })
-        .map(|(name, value)| {
-            let value = if value.is_empty() { "not set" } else { value };
-            (name.to_owned(), value.to_owned())
-        })
-        .collect();
-    assert_eq!(table, example);
-    let config = Config::from_map(&BTreeMap::new()).unwrap();
-    let known: BTreeSet<&str> = config.effective().iter().map(|line| line.name).collect();
-    assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
-}
-
 /// Variables that the files for deployment set, whatever their form: `NAME=value` after `ENV`, `NAME: value` in YAML.
 fn deployed(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));

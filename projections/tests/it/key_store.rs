@@ -41,7 +41,7 @@ async fn opened(key_store: &KeyStore, value: &Value, context: &str) -> Result<Va
     Ok(value)
 }
 
-/// Any JSON, with personal values of any shape at any place.
+/// Generates any JSON with personal values anywhere.
 fn json_tree() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -61,7 +61,7 @@ fn json_tree() -> impl Strategy<Value = Value> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
+async fn encryption_round_trips_any_json(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 1);
@@ -72,13 +72,13 @@ async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
         let hidden = sealed(&encryption, &tree, &context);
         assert!(!has_personal(&hidden), "{tree} became {hidden}");
         with_personal += i32::from(has_personal(&tree));
-        assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
+        assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), tree, "encrypted as {hidden}");
     }
-    assert!(with_personal > 40, "the trees are worth nothing: {with_personal}");
+    assert!(with_personal > 40, "too few trees with personal values: {with_personal}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
+async fn moved_or_changed_ciphertext_does_not_decrypt(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 7);
@@ -91,7 +91,7 @@ async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
         let moved = opened(&key_store, &hidden, &elsewhere).await;
         assert!(matches!(moved, Err(KeyStoreError::Tampered)), "opened at {elsewhere}: {moved:?}");
     }
-    // Under another key of the same person.
+    // With another key of the same user.
     let other = stored(&key_store, &pool, "t").await;
     let mut swapped = hidden.clone();
     swapped["text"]["key"] = json!(other.key_id);
@@ -111,7 +111,7 @@ async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
+async fn text_of_deleted_key_reads_as_erased(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let plain = json!({"text": {"$personal": "words"}, "count": 3});
     for table in ["data_keys", "user_keys"] {
@@ -121,7 +121,7 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
         sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
         let erased = json!({"text": {"$erased": true}, "count": 3});
         assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
-        // A process that has the key in its memory reads on until it is told.
+        // A process with the key in memory can read until it forgets the key.
         assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(Uuid::from_u128(0xB));
         assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
@@ -132,7 +132,7 @@ async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
+async fn wrong_master_key_is_an_error_not_erased_text(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let mine = key_store(&pool, &MASTER);
     let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
@@ -143,12 +143,12 @@ async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
+async fn new_key_is_not_reused_before_it_is_stored(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let first = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
     let second = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
     assert_ne!(first.key_id, second.key_id);
-    assert_eq!((first.new_keys.len(), second.new_keys.len()), (2, 2), "a user's key and a data key each");
+    assert_eq!((first.new_keys.len(), second.new_keys.len()), (2, 2), "a user key and a data key each");
     let names = HashSet::from([first.key_id, second.key_id]);
     assert!(key_store.keys(&names).await.unwrap().is_empty());
 
@@ -157,12 +157,12 @@ async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
         let again = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
         assert_eq!((again.key_id, again.new_keys.len()), (kept.key_id, 0));
         let other = key_store.encryption_context(AUTHOR, "conversation", "t", None).await.unwrap();
-        assert_eq!(other.new_keys.len(), 1, "the user's key is there already");
+        assert_eq!(other.new_keys.len(), 1, "the user key already exists");
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
+async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let mine = key_store(&pool, &MASTER);
     let first = mine.encryption_context(AUTHOR, "user", "u", None).await.unwrap();
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
@@ -177,10 +177,10 @@ async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
+async fn reader_stops_exactly_at_undecryptable_event(pool: PgPool) {
     let log = Log::new(&pool);
     let good = log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
-    // The text of the second event, moved to a third one.
+    // The ciphertext of the second event, moved to a third one.
     let text: Value =
         sqlx::query_scalar("SELECT payload FROM events WHERE sequence = 2").fetch_one(&pool).await.unwrap();
     let mut moved = Append::pins(TALK.uuid(), 2, 1);
@@ -196,7 +196,7 @@ async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
         "{stopped:?}"
     );
 
-    // A database that is away is no fault of the event.
+    // An unreachable database is not blamed on the event.
     let away = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(key_store(&away, &MASTER)));
     away.close().await;

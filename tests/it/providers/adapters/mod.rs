@@ -1,8 +1,8 @@
-//! The real adapters against a loopback server that speaks their protocols, in good days and bad.
+//! The real adapters against a fake server that speaks their protocols, with and without failures.
 
-mod answers;
+mod completions;
+mod errors;
 mod leaks;
-mod refusals;
 mod streams;
 
 use futures::StreamExt;
@@ -44,23 +44,23 @@ pub(super) fn prompt() -> Prompt {
     }
 }
 
-/// All text of a stream, and how it ended.
+/// Reads a stream; returns its text and how it ended.
 pub(super) async fn outcome(provider: &Choice) -> (String, Result<Completion, ProviderError>) {
     let mut pieces = provider.stream(prompt());
     let mut text = String::new();
     let ending = loop {
         match pieces.next().await.expect("a stream ends with an end or an error") {
             Ok(Piece::Text(more)) => text.push_str(&more),
-            Ok(Piece::Call(call)) => panic!("nobody offered a tool: {call:?}"),
+            Ok(Piece::Call(call)) => panic!("no tool was offered: {call:?}"),
             Ok(Piece::End(end)) => break Ok(end),
             Err(error) => break Err(error),
         }
     };
-    assert_eq!(pieces.next().await, None, "nothing follows the end");
+    assert_eq!(pieces.next().await, None, "an item follows the end");
     (text, ending)
 }
 
-/// What one call makes of a server that acts so.
+/// Makes one call to a server that performs this act.
 pub(super) async fn call(api: Api, act: Act) -> (String, Result<Completion, ProviderError>) {
     call_within(api, act, Limits::default()).await
 }
@@ -72,7 +72,7 @@ pub(super) async fn call_within(
 ) -> (String, Result<Completion, ProviderError>) {
     let server = OpenAiServer::start([act]).await;
     let outcome = outcome(&provider_at(api, &server.base_url(), KEY, limits)).await;
-    assert_eq!(server.requests().len(), 1, "nothing is tried twice");
+    assert_eq!(server.requests().len(), 1, "the adapter sends one request");
     outcome
 }
 
@@ -80,7 +80,7 @@ pub(super) fn raw(kind: &'static str, parts: &[&[u8]]) -> Act {
     Act::Raw { kind, parts: parts.iter().map(|part| part.to_vec()).collect() }
 }
 
-/// An event that says this much text, in the protocol's own form.
+/// An event with this text delta, in the protocol's form.
 pub(super) fn says(api: Api, text: &str) -> String {
     let event = match api {
         Api::Responses => json!({"type": "response.output_text.delta", "delta": text}),
@@ -89,7 +89,7 @@ pub(super) fn says(api: Api, text: &str) -> String {
     format!("data: {event}\n\n")
 }
 
-/// Events that end a reply well, in the protocol's own form.
+/// Events that complete a reply, in the protocol's form.
 pub(super) fn ends(api: Api) -> &'static str {
     match api {
         Api::Responses => {

@@ -1,24 +1,27 @@
-//! A command's latency without NATS, with it, and while it stands still.
+//! Latency of a command without NATS, with NATS, and while NATS is frozen.
 
 use serde_json::json;
 
 use super::Scene;
-use crate::load::{Times, Turns, latencies, median};
+use crate::load::{RequestCycle, Times, latencies, median};
 use crate::machine::Server;
 use crate::report::{Goal, Report};
 use crate::seed::Account;
 
-/// Commands of each round.
+/// Number of commands in each round.
 const COMMANDS: usize = 300;
-/// Rounds of each kind, in turn.
+/// Number of rounds of each kind, alternating.
 const ROUNDS: usize = 3;
 
 impl Scene {
-    pub(super) async fn standing(&mut self, report: &mut Report) -> anyhow::Result<()> {
+    pub(super) async fn command_latency_with_frozen_nats(
+        &mut self,
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         let url = self.nats.url();
         let (mut absent, mut present, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
         let mut account = None;
-        // In turn, so that a growing log and a tired machine meet all three alike.
+        // Alternate, so that a growing log affects all three kinds alike.
         for _ in 0..ROUNDS {
             let server = Server::start(&self.database, &self.secrets, &[]).await?;
             if account.is_none() {
@@ -30,9 +33,9 @@ impl Scene {
             let server = Server::start(&self.database, &self.secrets, &[("NATS_URL", &url)]).await?;
             present.push(commands.latency(&server).await?);
             self.nats.freeze()?;
-            let standing = commands.latency(&server).await;
+            let times = commands.latency(&server).await;
             self.nats.thaw()?;
-            frozen.push(standing?);
+            frozen.push(times?);
             server.stop().await?;
         }
         let p50 = |times: &[Times]| median(&times.iter().map(Times::p50).collect::<Vec<_>>());
@@ -53,11 +56,11 @@ impl Scene {
 }
 
 /// Commands on one conversation.
-struct Commands(Turns);
+struct Commands(RequestCycle);
 
 impl Commands {
     async fn prepare(server: &Server) -> anyhow::Result<Self> {
-        let account = Account::register(server.address, "standing@example.com").await?;
+        let account = Account::register(server.address, "frozen@example.com").await?;
         let conversation = account.conversation(server.address).await?;
         let path = format!("/api/history/{conversation}");
         let pin = |pinned| account.request("PATCH", &path, &format!(r#"{{"pinned":{pinned}}}"#));

@@ -1,8 +1,8 @@
-//! A writer that is slow to commit: what a reader by the highest visible position loses events to.
+//! A writer that commits slowly: a reader that trusts the highest visible position would miss its events.
 //!
-//! It calls the database's `append` in a transaction of its own and pauses before the commit, while the others go on.
-//! The program itself never does that (one autocommitted statement), but a slow disk, a busy server or a second node
-//! between statement and commit look the same to a reader.
+//! It calls the database's `append` in a separate transaction and pauses before the commit, while others continue.
+//! The program itself uses one autocommitted statement, but a slow disk, a busy server or a second node between
+//! statement and commit look the same to a reader.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use super::driver::Stage;
 use super::history::{Answer, History, Ids, Kind, Operation, Outcome, Position};
 
-/// The pauses, in milliseconds. They stay under what the read models may lag behind.
+/// Pause before the commit, in milliseconds; shorter than the allowed lag of the read models.
 const PAUSE_MS: std::ops::Range<u64> = 5..60;
 
-/// Writes new conversations of `owner` until it is over.
+/// Starts conversations of `owner` until the load ends.
 pub(crate) async fn run(
     seed: u64,
     history: History,
@@ -34,7 +34,7 @@ pub(crate) async fn run(
         if matches!(now, Stage::Over(_)) {
             return;
         }
-        // The private server is gone while nobody serves, and may be going while somebody still does.
+        // The embedded server is down while no process serves, and may be stopping before that.
         let Ok(mut connection) = PgConnection::connect_with(&options).await else {
             stage.wait_for(|stage| *stage != now).await.unwrap();
             continue;
@@ -97,7 +97,7 @@ async fn write(
     .bind(json!({"surface": "slow", "request_id": request_id}).to_string())
     .fetch_one(&mut *transaction)
     .await?;
-    // The pause is the subject: others draw later positions and commit before this one.
+    // The pause is part of the test: others get later positions and commit before this transaction.
     tokio::time::sleep(pause).await;
     transaction.commit().await?;
     Ok(positions[0])

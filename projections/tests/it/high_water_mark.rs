@@ -1,4 +1,4 @@
-//! The floor: no reader ever skips an event, however slowly and in whichever order the writers commit.
+//! The high-water mark ("floor"): readers never skip an event, in whichever order concurrent appends commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +16,19 @@ use crate::support::{Append, MASTER, code, key_store, until};
 
 const WRITERS: u64 = 10;
 const READERS: u64 = 4;
-/// How long the writers write, in seconds, unless `FLOOR_SECONDS` says otherwise.
-const SECONDS: u64 = 20;
+/// How long the writers write, in seconds, unless `FLOOR_SECONDS` is set.
+const DEFAULT_SECONDS: u64 = 20;
 
-fn setting(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "the one place where these tests read the environment")]
+fn env_number(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "only this function of the tests reads the environment")]
     let value = std::env::var(name);
     value.ok().map(|text| text.parse().unwrap())
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectOptions) {
-    let seed = setting("FLOOR_SEED").unwrap_or_else(rand::random);
-    let end = Instant::now() + Duration::from_secs(setting("FLOOR_SECONDS").unwrap_or(SECONDS));
+async fn readers_never_skip_an_event(_pool: PgPoolOptions, options: PgConnectOptions) {
+    let seed = env_number("FLOOR_SEED").unwrap_or_else(rand::random);
+    let end = Instant::now() + Duration::from_secs(env_number("FLOOR_SECONDS").unwrap_or(DEFAULT_SECONDS));
     let mut written = JoinSet::new();
     for writer in 0..WRITERS {
         written.spawn(write(options.clone(), StdRng::seed_from_u64(seed.wrapping_add(writer)), end));
@@ -57,23 +57,23 @@ async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectO
     let table: Vec<i64> =
         sqlx::query_scalar("SELECT position FROM events ORDER BY position").fetch_all(&pool).await.unwrap();
     acknowledged.sort_unstable();
-    assert_eq!(acknowledged, table, "what was acknowledged is what is there");
+    assert_eq!(acknowledged, table, "the acknowledged positions differ from the table");
     assert!(
         table.len() > 1_000 && rolled_back > 100,
-        "too little happened: {} and {rolled_back}",
+        "too few events ({}) or rollbacks ({rolled_back})",
         table.len()
     );
     while let Some(order) = settled.join_next().await {
         let order = order.unwrap();
         let missed = table.iter().filter(|position| order.binary_search(position).is_err()).count();
         assert_eq!(missed, 0, "missed with seed {seed}");
-        assert_eq!(order, table, "doubled or out of order with seed {seed}");
+        assert_eq!(order, table, "duplicated or out of order with seed {seed}");
     }
     let mut lost = Vec::new();
     while let Some(order) = naive.join_next().await {
         lost.push(table.len() - order.unwrap().len());
     }
-    #[expect(clippy::print_stdout, reason = "the seed, to run it again")]
+    #[expect(clippy::print_stdout, reason = "prints the seed to repeat the run")]
     {
         println!(
             "seed {seed}: {} events, {rolled_back} appends rolled back; {READERS} readers missed none, a naive one missed {lost:?}",
@@ -82,7 +82,7 @@ async fn no_reader_ever_skips_an_event(_pool: PgPoolOptions, options: PgConnectO
     }
     assert!(
         lost.iter().all(|lost| *lost > 0),
-        "not even a naive reader missed anything: the test proves nothing"
+        "the naive reader missed no event: the load is too light for the test"
     );
     assert_eq!(lost.is_empty(), cfg!(not(feature = "fault-injection")));
     pool.close().await;
@@ -100,26 +100,28 @@ async fn write(options: PgConnectOptions, mut random: StdRng, end: Instant) -> W
     while Instant::now() < end {
         let shape: u32 = random.random_range(0..100);
         if shape < 35 {
-            // As the program does it: one statement.
-            written.acknowledged.extend(some(&mut random).run(&mut connection).await.unwrap().positions);
+            // Like the program: one autocommitted statement.
+            written
+                .acknowledged
+                .extend(random_append(&mut random).run(&mut connection).await.unwrap().positions);
             continue;
         }
         let mut transaction = Connection::begin(&mut connection).await.unwrap();
         let mut drawn = Vec::new();
         if shape >= 75 {
             let mut savepoint = transaction.begin().await.unwrap();
-            some(&mut random).run(&mut *savepoint).await.unwrap();
+            random_append(&mut random).run(&mut *savepoint).await.unwrap();
             pause(&mut savepoint, &mut random).await;
             savepoint.rollback().await.unwrap();
             written.rolled_back += 1;
         }
-        drawn.extend(some(&mut random).run(&mut *transaction).await.unwrap().positions);
+        drawn.extend(random_append(&mut random).run(&mut *transaction).await.unwrap().positions);
         pause(&mut transaction, &mut random).await;
         if shape >= 60 {
-            drawn.extend(some(&mut random).run(&mut *transaction).await.unwrap().positions);
+            drawn.extend(random_append(&mut random).run(&mut *transaction).await.unwrap().positions);
             pause(&mut transaction, &mut random).await;
         }
-        // Of the 65 in a hundred that get here, 15.
+        // 15 of the 65 percent that get here.
         if random.random_bool(15.0 / 65.0) {
             transaction.rollback().await.unwrap();
             written.rolled_back += 1;
@@ -133,7 +135,7 @@ async fn write(options: PgConnectOptions, mut random: StdRng, end: Instant) -> W
 }
 
 /// One to three events of a new stream.
-fn some(random: &mut StdRng) -> Append {
+fn random_append(random: &mut StdRng) -> Append {
     Append::pins(Uuid::from_u128(random.random()), 0, random.random_range(1..=3))
 }
 
@@ -142,19 +144,19 @@ async fn pause(connection: &mut PgConnection, random: &mut StdRng) {
     sqlx::query("SELECT pg_sleep($1)").bind(seconds).execute(connection).await.unwrap();
 }
 
-/// Reads until the writers are done and nothing is left; gives the positions in the order in which they came.
+/// Reads until the writers are done and all events are read; returns the positions in reading order.
 async fn read(reader: LogReader, mut random: StdRng, done: Arc<AtomicBool>) -> Vec<i64> {
     let mut order: Vec<i64> = Vec::new();
     loop {
-        let last_look = done.load(Ordering::SeqCst);
+        let writers_done = done.load(Ordering::SeqCst);
         let after = order.last().copied().unwrap_or(0);
         let events: Vec<Arc<RecordedEvent>> =
             reader.read_after(after, random.random_range(1..50)).await.unwrap();
         if events.is_empty() {
-            if last_look {
+            if writers_done {
                 return order;
             }
-            // As a tail does between two looks.
+            // Like the log tail between two polls.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..5))).await;
         }
         order.extend(events.iter().map(|event| event.position));
@@ -162,13 +164,13 @@ async fn read(reader: LogReader, mut random: StdRng, done: Arc<AtomicBool>) -> V
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(pool: PgPool) {
+async fn floor_stays_below_open_append(pool: PgPool) {
     let reader = LogReader::new(pool.clone(), Arc::new(key_store(&pool, &MASTER)));
     let stream = Uuid::from_u128(1);
     Append::pins(stream, 0, 1).run(&pool).await.unwrap(); // 1
     let mut open = pool.begin().await.unwrap();
     let mut savepoint = open.begin().await.unwrap();
-    Append::pins(stream, 1, 1).run(&mut *savepoint).await.unwrap(); // 2, never to be
+    Append::pins(stream, 1, 1).run(&mut *savepoint).await.unwrap(); // 2, rolled back
     savepoint.rollback().await.unwrap();
     let floor = async || {
         let bounds = reader.bounds().await.unwrap();
@@ -176,7 +178,7 @@ async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(poo
             sqlx::query_scalar("SELECT position FROM read_events(0, 10)").fetch_all(&pool).await.unwrap();
         (bounds.head, bounds.safe_position, read)
     };
-    assert_eq!(floor().await, (2, 2, vec![1]), "a rolled-back savepoint holds nothing");
+    assert_eq!(floor().await, (2, 2, vec![1]), "a rolled-back savepoint holds the floor back");
     Append::pins(stream, 1, 1).run(&mut *open).await.unwrap(); // 3
     Append::pins(Uuid::from_u128(2), 0, 1).run(&pool).await.unwrap(); // 4
     assert_eq!(floor().await, (4, 2, vec![1]));
@@ -189,7 +191,7 @@ async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(poo
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_very_first_append_holds_the_floor_too(pool: PgPool) {
+async fn open_first_append_holds_the_floor(pool: PgPool) {
     let mut open = pool.begin().await.unwrap();
     Append::pins(Uuid::from_u128(1), 0, 1).run(&mut *open).await.unwrap();
     Append::pins(Uuid::from_u128(2), 0, 1).run(&pool).await.unwrap();
@@ -203,7 +205,7 @@ async fn the_very_first_append_holds_the_floor_too(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_snapshot_that_is_not_fresh_is_refused(pool: PgPool) {
+async fn read_in_repeatable_read_transaction_is_rejected(pool: PgPool) {
     for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
         let mut transaction = pool.begin().await.unwrap();
         sqlx::query(&format!("SET TRANSACTION ISOLATION LEVEL {isolation}"))
@@ -216,11 +218,11 @@ async fn a_snapshot_that_is_not_fresh_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn only_appends_of_this_database_hold_the_floor_back(pool: PgPool) {
-    // A transaction that writes something else, older than any append.
+async fn only_appends_of_this_database_hold_the_floor(pool: PgPool) {
+    // A transaction older than any append, which writes another table.
     let mut writing = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO checkpoints VALUES ('x', 0)").execute(&mut *writing).await.unwrap();
-    // An append of another database of the same server, and an advisory lock that is none of ours.
+    // An append in another database of the same server, and unrelated advisory locks.
     let elsewhere = (*pool.connect_options()).clone().database("postgres");
     let mut elsewhere = PgConnection::connect_with(&elsewhere).await.unwrap();
     sqlx::query("SELECT pg_advisory_lock_shared(22082::bigint << 48)").execute(&mut elsewhere).await.unwrap();
@@ -235,7 +237,7 @@ async fn only_appends_of_this_database_hold_the_floor_back(pool: PgPool) {
     let read: Vec<i64> =
         sqlx::query_scalar("SELECT position FROM read_events(0, 10)").fetch_all(&pool).await.unwrap();
     assert_eq!(read, [1, 2]);
-    // The test would notice: the same lock in this database does hold it back.
+    // Cross-check: the same lock in this database holds the floor.
     let mut ours = pool.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock_shared(22082::bigint << 48)")
         .execute(&mut *ours)

@@ -1,4 +1,4 @@
-//! Good answers, plain and odd.
+//! Successful replies, usual and unusual.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use verbatim::ai::{Api, Completion, Finish, Limits, Parameters, Piece, Prompt, T
 use super::{APIS, call, call_within, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, MODEL, OpenAiServer};
 
-/// An idle limit that no pause comes near, on a machine with much else to do, and that the whole outlasts several times.
-const IDLE: Duration = Duration::from_secs(1);
+/// Idle timeout: far longer than one pause even on a busy machine, and much shorter than the whole reply.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(125);
-const PIECES: usize = 20;
+const DELTAS: usize = 20;
 
 #[tokio::test]
-async fn a_reply_streams_in_and_ends_with_what_it_cost() {
+async fn reply_streams_and_ends_with_usage() {
     for (api, id) in APIS.into_iter().zip(["resp_test_1", "chatcmpl-test-1"]) {
         let (text, end) = call(api, Act::reply(&["Hel", "lo, ", "wörld"])).await;
         assert_eq!(text, "Hello, wörld");
@@ -30,8 +30,8 @@ async fn a_reply_streams_in_and_ends_with_what_it_cost() {
     }
 }
 
-/// What the server is sent for the usual prompt and for the least one.
-async fn sent(api: Api) -> [Value; 2] {
+/// Returns the request bodies for the usual prompt and for a minimal one.
+async fn request_bodies(api: Api) -> [Value; 2] {
     let server = OpenAiServer::start([Act::reply(&["ok"])]).await;
     let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
     outcome(&provider).await.1.expect("a reply");
@@ -56,7 +56,7 @@ async fn sent(api: Api) -> [Value; 2] {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_the_prompt_and_nothing_else() {
+async fn request_contains_only_the_prompt() {
     let message = |role: &str, text: &str| json!({"type": "message", "role": role, "content": text});
     let usual = json!({
         "model": "gpt-4o-mini",
@@ -73,7 +73,7 @@ async fn what_is_sent_is_the_prompt_and_nothing_else() {
     });
     let least =
         json!({"model": "gpt-other", "input": [], "max_output_tokens": 1, "store": false, "stream": true});
-    assert_eq!(sent(Api::Responses).await, [usual, least]);
+    assert_eq!(request_bodies(Api::Responses).await, [usual, least]);
     let usual = json!({
         "model": "gpt-4o-mini",
         "messages": [
@@ -91,11 +91,11 @@ async fn what_is_sent_is_the_prompt_and_nothing_else() {
         "model": "gpt-other", "messages": [], "max_tokens": 1, "stream": true,
         "stream_options": {"include_usage": true},
     });
-    assert_eq!(sent(Api::ChatCompletions).await, [usual, least]);
+    assert_eq!(request_bodies(Api::ChatCompletions).await, [usual, least]);
 }
 
 #[tokio::test]
-async fn a_call_of_a_tool_arrives_whole() {
+async fn tool_call_arrives_complete() {
     for api in APIS {
         let act = Act::Call { name: "look", arguments: "{\"at\": {\"x\": [1, 2]}, \"why\": \"so\"}" };
         let server = OpenAiServer::start([act]).await;
@@ -109,8 +109,8 @@ async fn a_call_of_a_tool_arrives_whole() {
 }
 
 #[tokio::test]
-async fn each_piece_arrives_when_it_is_said() {
-    // The server says one piece and then nothing: it can only be seen if nothing waits for more.
+async fn each_delta_arrives_immediately() {
+    // The server sends one delta and then nothing, so the delta only arrives if the adapter does not buffer.
     for api in APIS {
         let server = OpenAiServer::start([Act::ending(&["first"], Ending::Silence)]).await;
         let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
@@ -119,9 +119,9 @@ async fn each_piece_arrives_when_it_is_said() {
 }
 
 #[tokio::test]
-async fn a_slow_but_steady_reply_outlives_the_idle_limit_many_times() {
-    let deltas: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
-    let limits = Limits { idle: IDLE, ..Limits::default() };
+async fn slow_steady_reply_outlives_idle_timeout() {
+    let deltas: Vec<String> = (0..DELTAS).map(|number| format!("{number} ")).collect();
+    let limits = Limits { idle: IDLE_TIMEOUT, ..Limits::default() };
     let slow = Act::Reply { deltas: deltas.clone(), pause: PAUSE, ending: Ending::Completed };
     for (text, end) in join_all(APIS.map(|api| call_within(api, slow.clone(), limits))).await {
         assert_eq!(text, deltas.concat());
@@ -130,16 +130,16 @@ async fn a_slow_but_steady_reply_outlives_the_idle_limit_many_times() {
 }
 
 #[tokio::test]
-async fn a_provider_that_says_it_is_still_at_it_is_waited_for() {
-    let limits = Limits { first_byte: IDLE, idle: IDLE, ..Limits::default() };
-    let act = Act::Comments { count: PIECES, pause: PAUSE };
+async fn keep_alive_comments_reset_idle_timeout() {
+    let limits = Limits { first_byte: IDLE_TIMEOUT, idle: IDLE_TIMEOUT, ..Limits::default() };
+    let act = Act::Comments { count: DELTAS, pause: PAUSE };
     for (text, end) in join_all(APIS.map(|api| call_within(api, act.clone(), limits))).await {
         assert_eq!((text.as_str(), end.is_ok()), ("late", true), "{end:?}");
     }
 }
 
 #[tokio::test]
-async fn a_whole_reply_needs_no_mark_no_hang_up_and_no_count() {
+async fn complete_reply_needs_no_marker_close_or_usage() {
     for api in APIS {
         let (_, end) = call(api, Act::ending(&["all"], Ending::Unmarked)).await;
         assert!(end.expect("an end").usage.is_some());
@@ -149,7 +149,7 @@ async fn a_whole_reply_needs_no_mark_no_hang_up_and_no_count() {
             let (_, end) = call(api, Act::ending(&["all"], Ending::Tokens(tokens))).await;
             assert_eq!(end.expect("an end").usage, None, "{api:?} {tokens:?}");
         }
-        // Nothing comes after the first end; of two reasons in a row the last one counts.
+        // The first end is final; of two finish reasons in a row the last one counts.
         let (_, end) = call(api, Act::ending(&["all"], Ending::Twice)).await;
         let expected = if api == Api::Responses { Finish::Stop } else { Finish::Length };
         assert_eq!(end.expect("an end").finish, expected);
@@ -157,7 +157,7 @@ async fn a_whole_reply_needs_no_mark_no_hang_up_and_no_count() {
 }
 
 #[tokio::test]
-async fn an_incomplete_reply_keeps_its_text_and_says_why() {
+async fn incomplete_reply_keeps_text_and_reason() {
     let reasons = [("max_output_tokens", Finish::Length), ("content_filter", Finish::ContentFilter)];
     for ((reason, finish), api) in reasons.into_iter().flat_map(|reason| APIS.map(|api| (reason, api))) {
         let (text, end) = call(api, Act::ending(&["half"], Ending::Incomplete(reason))).await;
@@ -166,7 +166,7 @@ async fn an_incomplete_reply_keeps_its_text_and_says_why() {
 }
 
 #[tokio::test]
-async fn an_empty_reply_is_an_end_without_text() {
+async fn empty_reply_ends_without_text() {
     for api in APIS {
         let (text, end) = call(api, Act::reply(&[])).await;
         assert_eq!((text.as_str(), end.map(|end| end.finish)), ("", Ok(Finish::Stop)));
@@ -174,9 +174,9 @@ async fn an_empty_reply_is_an_end_without_text() {
 }
 
 #[tokio::test]
-async fn odd_but_lawful_streams_are_read() {
+async fn unusual_but_valid_streams_are_parsed() {
     for api in APIS {
-        // One event over two lines, with a control character and a line break in its text.
+        // An event of two lines, with a control character and a line break in its text.
         let delta = says(api, "a\u{0}b\n").replacen(",", ",\r\ndata: ", 1).replace("\n\n", "\r\n\r\n");
         let future = ": a comment\n\nevent: x.of_the_future\nid: 7\ndata: {\"type\": \"x.of_the_future\", \"new\": [{}]}\n\n";
         let all = [&delta, future, &delta, ends(api), "data: [DONE]\n\n", &delta, ends(api)].concat();

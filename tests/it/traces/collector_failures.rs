@@ -1,4 +1,4 @@
-//! A collector that is away, slow or wrong costs spans and nothing else.
+//! A collector that is down, slow or rejecting costs only spans.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{World, timed};
-use crate::kill::process::{SOON, within};
+use crate::kill::process::{STEP_TIMEOUT, within};
 use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::Act;
 
-/// What `/metrics` says of a metric, whatever its labels: the sum.
+/// Returns the sum of a metric in `/metrics` over all labels.
 async fn metric(world: &World, metrics: &str, name: &str) -> f64 {
     let text = world.http.get(metrics).send().await.unwrap().text().await.unwrap();
     let values =
@@ -18,23 +18,23 @@ async fn metric(world: &World, metrics: &str, name: &str) -> f64 {
     values.map(|value| value.parse::<f64>().unwrap()).sum()
 }
 
-/// Where the metrics are, from what the program says at its start.
+/// Returns the URL of the metrics from the startup log.
 async fn metrics_of(world: &World) -> String {
     let found = || {
-        world.place.said().iter().rev().find_map(|line| {
+        world.installation.log_lines().iter().rev().find_map(|line| {
             let (_, rest) = line.split_once("metrics: ")?;
             Some(rest.split('"').next().unwrap().to_owned())
         })
     };
-    assert!(within(SOON, async || found().is_some()).await);
+    assert!(within(STEP_TIMEOUT, async || found().is_some()).await);
     found().unwrap()
 }
 
-/// Replies are made, and the process ends in time, however the collector is.
-async fn nothing_is_held_up(mut world: World, away: bool) {
-    world.place.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
-    world.place.set("SHUTDOWN_SECONDS", "10".to_owned());
-    let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
+/// Asserts that replies and the shutdown are not delayed by the collector.
+async fn assert_no_delay(mut world: World, away: bool) {
+    world.installation.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
+    world.installation.set("SHUTDOWN_SECONDS", "10".to_owned());
+    let (node, base, _) = world.installation.start(&world.http, STEP_TIMEOUT).await.unwrap();
     let metrics = metrics_of(&world).await;
     let token = world.sign_up(&base).await;
     for _ in 0..5 {
@@ -43,46 +43,48 @@ async fn nothing_is_held_up(mut world: World, away: bool) {
         assert!(took < Duration::from_secs(3), "a reply took {took:?}");
     }
     if !away {
-        // What is not taken is counted, and told once.
+        // Rejected spans are counted, and logged once.
         let counted = async || metric(&world, &metrics, "verbatim_spans_dropped_total").await > 0.0;
-        assert!(within(SOON, counted).await, "nothing was counted");
-        let told = || world.place.said().iter().filter(|line| line.contains("does not take spans")).count();
-        assert!(within(SOON, async || told() == 1).await, "told {} times", told());
+        assert!(within(STEP_TIMEOUT, counted).await, "no dropped span was counted");
+        let warnings = || {
+            world.installation.log_lines().iter().filter(|line| line.contains("does not take spans")).count()
+        };
+        assert!(within(STEP_TIMEOUT, async || warnings() == 1).await, "logged {} times", warnings());
     }
     assert_eq!(metric(&world, &metrics, "verbatim_spans_exported_total").await, 0.0);
     let (ended, took) = timed(node.stop()).await;
-    assert!(ended.success(), "{:#?}", world.place.last_words());
-    assert!(took < Duration::from_secs(10), "the end took {took:?}");
-    world.place.remove().await;
+    assert!(ended.success(), "{:#?}", world.installation.last_log_lines());
+    assert!(took < Duration::from_secs(10), "the shutdown took {took:?}");
+    world.installation.remove().await;
 }
 
 #[tokio::test]
-async fn a_collector_that_refuses_holds_nothing_up() {
+async fn rejecting_collector_delays_nothing() {
     let world = World::new(CollectorBehavior::Reject(400), [Act::reply(&["Good", " morning"])]).await;
-    nothing_is_held_up(world, false).await;
+    assert_no_delay(world, false).await;
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_holds_nothing_up() {
+async fn hanging_collector_delays_nothing() {
     let world = World::new(CollectorBehavior::Hang, [Act::reply(&["Good", " morning"])]).await;
-    nothing_is_held_up(world, true).await;
+    assert_no_delay(world, true).await;
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_holds_nothing_up() {
+async fn absent_collector_delays_nothing() {
     let mut world = World::new(CollectorBehavior::Accept, [Act::reply(&["Good", " morning"])]).await;
     let gone = Collector::start(CollectorBehavior::Accept).await.endpoint();
-    world.place.set("OTEL_EXPORTER_OTLP_ENDPOINT", gone);
-    nothing_is_held_up(world, false).await;
+    world.installation.set("OTEL_EXPORTER_OTLP_ENDPOINT", gone);
+    assert_no_delay(world, false).await;
 }
 
 #[tokio::test]
-async fn what_finds_no_room_is_dropped_and_counted_and_the_rest_arrives_when_the_collector_is_back() {
+async fn overflowing_spans_are_dropped_and_counted() {
     let mut world = World::new(CollectorBehavior::Hang, [Act::reply(&["Good", " morning"])]).await;
-    world.place.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
-    let (node, base, _) = world.place.start(&world.http, SOON).await.unwrap();
+    world.installation.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
+    let (node, base, _) = world.installation.start(&world.http, STEP_TIMEOUT).await.unwrap();
     let metrics = metrics_of(&world).await;
-    // More than the queue holds, and some.
+    // More spans than the queue holds.
     let flood = async {
         for _ in 0..60 {
             let calls = (0..100).map(|_| world.http.get(format!("{base}/")).send());
@@ -92,22 +94,22 @@ async fn what_finds_no_room_is_dropped_and_counted_and_the_rest_arrives_when_the
         }
     };
     let ((), took) = timed(flood).await;
-    assert!(took < SOON, "6000 requests took {took:?}");
+    assert!(took < STEP_TIMEOUT, "6000 requests took {took:?}");
     let dropped =
         async || metric(&world, &metrics, "verbatim_spans_dropped_total{reason=\"queue_full\"}").await > 0.0;
-    assert!(within(SOON, dropped).await, "nothing was dropped");
+    assert!(within(STEP_TIMEOUT, dropped).await, "no span was dropped");
     world.collector.set_behavior(CollectorBehavior::Accept);
     let exported = async || metric(&world, &metrics, "verbatim_spans_exported_total").await >= 4096.0;
-    assert!(within(SOON, exported).await, "the rest did not arrive");
-    // Machines ask whether it is ready as long as it runs; that is no part of any trace.
+    assert!(within(STEP_TIMEOUT, exported).await, "the queued spans did not arrive");
+    // Readiness checks are not traced.
     assert!(world.collector.spans().iter().all(|span| span.name == "GET /"));
 
-    // What is on its way when the process ends is still sent.
+    // Spans in the queue at shutdown are still sent.
     let url = format!("{base}/api/auth/login");
     let body = json!({"email": "nobody@mail.example", "password": "correct horse 7"});
     let (status, _) = world.call(Method::POST, &url, "", &body, &[]).await;
     assert_eq!(status, 401);
     assert!(node.stop().await.success());
     assert!(world.collector.spans().iter().any(|span| span.name == "POST /api/auth/login"));
-    world.place.remove().await;
+    world.installation.remove().await;
 }

@@ -1,4 +1,4 @@
-//! Personal text never stands in the log in plain.
+//! The log never contains personal text in plain.
 
 use aggregates::conversation::ConversationEvent;
 use aggregates::{Event, Personal};
@@ -22,7 +22,7 @@ const SECRETS: [&str; 9] = [
 ];
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn no_table_but_the_read_models_has_any_text_in_plain(pool: PgPool) {
+async fn only_read_models_contain_plain_text(pool: PgPool) {
     let log = Log::new(&pool);
     let given = [
         registered(ADA, SECRETS[0], Some(SECRETS[1]), 0),
@@ -55,13 +55,13 @@ async fn no_table_but_the_read_models_has_any_text_in_plain(pool: PgPool) {
         }
     }
 
-    // And it is all there for a reader with the key.
+    // A reader with the key sees all of it.
     let read = log.reader.read_after(0, 100).await.unwrap();
     assert_eq!(read.iter().map(|recorded| recorded.event.clone()).collect::<Vec<_>>(), given);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn after_its_key_is_dropped_the_log_still_reads_with_the_text_erased(pool: PgPool) {
+async fn log_without_key_reads_with_erased_text(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[
         registered(ADA, "ada@example.org", None, 0),

@@ -1,4 +1,4 @@
-//! Refusals: what each means, and how long it asks to wait.
+//! Error responses: their classification and retry delay.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{APIS, call, outcome, provider_at};
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
 #[tokio::test]
-async fn refusals_are_told_apart_by_status_and_code() {
+async fn errors_are_classified_by_status_and_code() {
     let cases = [
         (400, "invalid_value", ProviderError::BadRequest),
         (400, "invalid_api_key", ProviderError::KeyInvalid),
@@ -37,7 +37,7 @@ async fn refusals_are_told_apart_by_status_and_code() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_refused_without_a_second_try() {
+async fn wrong_key_is_rejected_without_retry() {
     for api in APIS {
         let server = OpenAiServer::start([Act::reply(&["secret"])]).await;
         let got = outcome(&provider_at(api, &server.base_url(), "sk-wrong", Limits::default())).await;
@@ -47,7 +47,7 @@ async fn a_wrong_key_is_refused_without_a_second_try() {
 }
 
 #[tokio::test]
-async fn the_wait_that_a_rate_limit_asks_for_is_passed_on() {
+async fn retry_after_of_rate_limit_is_passed_on() {
     let cases = [
         ("retry-after", "2", Some(Duration::from_secs(2))),
         ("retry-after", "86400", Some(Duration::from_secs(86_400))),
@@ -66,7 +66,7 @@ async fn the_wait_that_a_rate_limit_asks_for_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_date_to_wait_for_is_a_time_to_wait() {
+async fn retry_after_date_is_converted_to_duration() {
     for api in APIS {
         let (_, end) = call(api, Act::limited("Fri, 31 Dec 9999 23:59:59 GMT")).await;
         let Err(ProviderError::RateLimited { retry_after: Some(wait) }) = end else { panic!("{end:?}") };
@@ -75,7 +75,7 @@ async fn a_date_to_wait_for_is_a_time_to_wait() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     for (api, path) in APIS.into_iter().zip(["responses", "chat/completions"]) {
         let target = OpenAiServer::start([Act::reply(&["stolen"])]).await;
         let location = format!("{}/{path}", target.base_url());
@@ -86,7 +86,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_unavailable() {
+async fn refused_connection_is_unavailable() {
     let free = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let base_url = format!("http://{}/v1", free.local_addr().expect("a bound port"));
     drop(free);
@@ -96,14 +96,14 @@ async fn nobody_listening_is_unavailable() {
     }
 }
 
-/// A machine that is there and takes no connection any more.
+/// The server exists but accepts no more connections.
 #[tokio::test]
-async fn a_connection_that_does_not_come_about_ends_in_a_timeout() {
+async fn unaccepted_connection_times_out() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let full = socket.listen(1).unwrap();
     let address = full.local_addr().unwrap();
-    // Nobody takes them, so that the queue is full, and what comes then is not answered.
+    // Fill the accept queue, so that further connections get no answer.
     let mut waiting = Vec::new();
     while let Ok(connected) = timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
         waiting.push(connected.unwrap());
