@@ -186,7 +186,7 @@ pub fn next_attempt(
     }
     usable
         .into_iter()
-        .filter_map(|candidate| Some((scheduler.next_slot(candidate)?, candidate.place)))
+        .filter_map(|candidate| Some((scheduler.next_slot(candidate)?, candidate.index)))
         .min_by_key(|(slot, _)| *slot)
         .map(|(slot, index)| NextAttempt { index, wait: slot.wait })
 }
@@ -209,7 +209,7 @@ impl Scheduler<'_> {
             return None;
         }
         let slot = self.next_slot(candidate)?;
-        Some(NextAttempt { index: candidate.place, wait: slot.wait })
+        Some(NextAttempt { index: candidate.index, wait: slot.wait })
     }
 
     fn was_tried(&self, candidate: &Candidate) -> bool {

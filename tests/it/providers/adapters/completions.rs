@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use serde_json::{Value, json};
-use verbatim::ai::{Api, Completion, Finish, Limits, Parameters, Piece, Prompt, TokenUsage, ToolCall};
+use verbatim::ai::{Api, Completion, Finish, Limits, Parameters, Prompt, StreamEvent, TokenUsage, ToolCall};
 
 use super::{APIS, call, call_within, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, MODEL, OpenAiServer};
@@ -45,7 +45,7 @@ async fn request_bodies(api: Api) -> [Value; 2] {
         })
         .collect()
         .await;
-    assert!(matches!(pieces.last(), Some(Ok(Piece::End(_)))), "{pieces:?}");
+    assert!(matches!(pieces.last(), Some(Ok(StreamEvent::End(_)))), "{pieces:?}");
     let requests = server.requests();
     for request in &requests {
         assert_eq!(request.headers["authorization"], format!("Bearer {KEY}"));
@@ -101,7 +101,9 @@ async fn tool_call_arrives_complete() {
         let server = OpenAiServer::start([act]).await;
         let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
         let pieces: Vec<_> = provider.stream(prompt()).map(|piece| piece.expect("a piece")).collect().await;
-        let [Piece::Call(call), Piece::End(end)] = &pieces[..] else { panic!("{api:?}: {pieces:?}") };
+        let [StreamEvent::Call(call), StreamEvent::End(end)] = &pieces[..] else {
+            panic!("{api:?}: {pieces:?}")
+        };
         let arguments = json!({"at": {"x": [1, 2]}, "why": "so"});
         let expected = ToolCall { call_id: "call_test_1".to_owned(), name: "look".to_owned(), arguments };
         assert_eq!((call, end.finish), (&expected, Finish::Stop));
@@ -114,7 +116,7 @@ async fn each_delta_arrives_immediately() {
     for api in APIS {
         let server = OpenAiServer::start([Act::ending(&["first"], Ending::Silence)]).await;
         let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
-        assert_eq!(pieces.next().await, Some(Ok(Piece::Text("first".to_owned()))));
+        assert_eq!(pieces.next().await, Some(Ok(StreamEvent::Text("first".to_owned()))));
     }
 }
 

@@ -9,8 +9,8 @@ use futures::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 use verbatim::ai::{
-    AiSettings, Api, ApiKey, Choice, Completion, Limits, Parameters, Piece, Prompt, ProviderError, Purpose,
-    Role, ServiceSettings, Turn, from_settings, openai,
+    AiSettings, Api, ApiKey, Completion, Limits, Parameters, Prompt, ProviderError, Purpose, Role,
+    SelectedProvider, ServiceSettings, StreamEvent, Turn, from_settings, openai,
 };
 
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
@@ -18,7 +18,7 @@ use crate::support::openai_server::{Act, KEY, OpenAiServer};
 /// Both protocols.
 pub(super) const APIS: [Api; 2] = [Api::Responses, Api::ChatCompletions];
 
-pub(super) fn provider_at(api: Api, base_url: &str, key: &str, limits: Limits) -> Choice {
+pub(super) fn provider_at(api: Api, base_url: &str, key: &str, limits: Limits) -> SelectedProvider {
     let mut service = ServiceSettings::new(&openai::SERVICE, ApiKey::new(key));
     (service.api, service.base_url) = (api, Some(base_url.to_owned()));
     let settings = AiSettings { services: vec![service], limits, ..AiSettings::default() };
@@ -45,14 +45,14 @@ pub(super) fn prompt() -> Prompt {
 }
 
 /// Reads a stream; returns its text and how it ended.
-pub(super) async fn outcome(provider: &Choice) -> (String, Result<Completion, ProviderError>) {
+pub(super) async fn outcome(provider: &SelectedProvider) -> (String, Result<Completion, ProviderError>) {
     let mut pieces = provider.stream(prompt());
     let mut text = String::new();
     let ending = loop {
         match pieces.next().await.expect("a stream ends with an end or an error") {
-            Ok(Piece::Text(more)) => text.push_str(&more),
-            Ok(Piece::Call(call)) => panic!("no tool was offered: {call:?}"),
-            Ok(Piece::End(end)) => break Ok(end),
+            Ok(StreamEvent::Text(more)) => text.push_str(&more),
+            Ok(StreamEvent::Call(call)) => panic!("no tool was offered: {call:?}"),
+            Ok(StreamEvent::End(end)) => break Ok(end),
             Err(error) => break Err(error),
         }
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use verbatim::ai::{Api, Finish, Limits, Piece, ProviderError, TimeoutKind};
+use verbatim::ai::{Api, Finish, Limits, ProviderError, StreamEvent, TimeoutKind};
 
 use super::{APIS, call, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
@@ -106,7 +106,7 @@ async fn stalled_reader_applies_backpressure() {
     for api in APIS {
         let server = OpenAiServer::start([Act::Endless { bytes: 10 }]).await;
         let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
-        assert!(matches!(pieces.next().await, Some(Ok(Piece::Text(_)))));
+        assert!(matches!(pieces.next().await, Some(Ok(StreamEvent::Text(_)))));
         let mut log = server.log();
         let quiet = Duration::from_millis(300);
         while let Ok(changed) = tokio::time::timeout(quiet, log.changed()).await {
@@ -115,7 +115,7 @@ async fn stalled_reader_applies_backpressure() {
             assert!(sent < MAX_BUFFERED, "{sent} bytes were buffered without a reader");
         }
         assert!(
-            matches!(pieces.next().await, Some(Ok(Piece::Text(_)))),
+            matches!(pieces.next().await, Some(Ok(StreamEvent::Text(_)))),
             "the stream continues when reading resumes"
         );
     }

@@ -18,21 +18,21 @@
 //! a task of its own that ends when our stream is dropped. `transport` feeds that task only on demand: it
 //! reads on from the connection only after we have found the channel empty, so the channel holds the events of
 //! two reads at most, however slow the reader is, and the provider feels the back pressure through TCP. One
-//! event is at most 1 MiB, the whole body 64 MiB (`sse`), text 64 KiB and time 150 s ([`guard`](super::guard)).
+//! event is at most 1 MiB, the whole body 64 MiB (`sse`), text 64 KiB and time 150 s ([`limits`](super::limits)).
 //! Not bounded by us: what the HTTP client itself buffers for one connection (some hundred KiB).
 
 mod base_url;
 mod endpoint;
 pub(super) mod errors;
+mod http;
 mod key;
-mod pieces;
-mod sse;
+mod retry_after;
+mod sse_decoder;
+mod stream_events;
 mod transcribe;
-mod transport;
-mod wait;
 
 pub(super) use endpoint::{Endpoint, EndpointSettings};
-pub use key::ApiKey;
-pub(super) use pieces::{Out, Reader, pieces};
 #[cfg(test)]
-pub(super) use transport::Link;
+pub(super) use http::CallControl;
+pub use key::ApiKey;
+pub(super) use stream_events::{Out, Reader, pieces};

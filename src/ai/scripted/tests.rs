@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::ai::{Guarded, Limits, Parameters, TimeoutKind, Tool};
+use crate::ai::{LimitedProvider, Limits, Parameters, TimeoutKind, Tool};
 
 fn prompt(turns: &[(Role, &str)]) -> Prompt {
     Prompt {
@@ -25,14 +25,14 @@ fn failing(plan: &str) -> Scripted {
     Scripted::new(ScriptedSettings { words_per_second: 0, faults: plan.parse().unwrap() })
 }
 
-async fn all(provider: &impl Provider, prompt: Prompt) -> Vec<Result<Piece, ProviderError>> {
+async fn all(provider: &impl Provider, prompt: Prompt) -> Vec<Result<StreamEvent, ProviderError>> {
     provider.stream(prompt).collect().await
 }
 
-fn text_of(pieces: &[Result<Piece, ProviderError>]) -> String {
+fn text_of(pieces: &[Result<StreamEvent, ProviderError>]) -> String {
     pieces
         .iter()
-        .filter_map(|p| if let Ok(Piece::Text(text)) = p { Some(text.as_str()) } else { None })
+        .filter_map(|p| if let Ok(StreamEvent::Text(text)) = p { Some(text.as_str()) } else { None })
         .collect()
 }
 
@@ -45,7 +45,9 @@ async fn a_reply_says_what_it_is_restates_the_message_and_counts_the_turns() {
         "Built-in scripted provider, no AI. You said: \"What is  this?\nTell me.\" \
          Turns seen: 3 (2 from you, 1 from me); words of instructions: 3.",
     );
-    let (Some(Ok(Piece::End(end))), words) = (got.last(), got.len() - 1) else { panic!("no end: {got:?}") };
+    let (Some(Ok(StreamEvent::End(end))), words) = (got.last(), got.len() - 1) else {
+        panic!("no end: {got:?}")
+    };
     assert_eq!(end.finish, Finish::Stop);
     assert_eq!(end.model, "scripted-echo-1");
     let usage = TokenUsage { prompt_tokens: 10, completion_tokens: u32::try_from(words).unwrap() };
@@ -72,7 +74,9 @@ async fn a_tool_is_called_when_the_message_says_so_and_it_is_offered() {
         parameters: serde_json::json!({"type": "object"}),
     }];
     let got = all(&failing("none"), asked.clone()).await;
-    let [Ok(Piece::Call(call)), Ok(Piece::End(_))] = got.as_slice() else { panic!("no call: {got:?}") };
+    let [Ok(StreamEvent::Call(call)), Ok(StreamEvent::End(_))] = got.as_slice() else {
+        panic!("no call: {got:?}")
+    };
     assert_eq!((call.name.as_str(), &call.arguments), ("look", &serde_json::json!({"at": "sky"})));
     asked.turns.push(Turn::ToolCall {
         call_id: call.call_id.clone(),
@@ -105,7 +109,7 @@ async fn the_most_tokens_are_kept_to() {
     prompt.parameters.max_output_tokens = 3;
     let got = all(&failing("none"), prompt).await;
     assert_eq!(text_of(&got), "Built-in scripted provider, ");
-    let Some(Ok(Piece::End(end))) = got.last() else { panic!("no end: {got:?}") };
+    let Some(Ok(StreamEvent::End(end))) = got.last() else { panic!("no end: {got:?}") };
     assert_eq!(end.finish, Finish::Length);
     assert_eq!(end.usage.map(|usage| usage.completion_tokens), Some(3));
 }
@@ -129,14 +133,16 @@ async fn each_fault_is_what_it_says() {
     assert_eq!(cut, whole[..(whole.len() - 1) / 2]);
 
     let empty = all(&failing("empty"), hello()).await;
-    assert!(matches!(empty.as_slice(), [Ok(Piece::End(end))] if end.usage.unwrap().completion_tokens == 0));
+    assert!(
+        matches!(empty.as_slice(), [Ok(StreamEvent::End(end))] if end.usage.unwrap().completion_tokens == 0)
+    );
 
     let limits = Limits { first_byte: Duration::from_millis(20), ..Limits::default() };
-    let hang = all(&Guarded::new(failing("hang"), limits), hello()).await;
+    let hang = all(&LimitedProvider::new(failing("hang"), limits), hello()).await;
     assert_eq!(hang, [Err(ProviderError::Timeout(TimeoutKind::FirstByte))]);
 
     assert_eq!(text_of(&all(&failing("over-long"), hello()).await).len(), 1 << 20);
-    let over_long = all(&Guarded::new(failing("over-long"), Limits::default()), hello()).await;
+    let over_long = all(&LimitedProvider::new(failing("over-long"), Limits::default()), hello()).await;
     assert_eq!(text_of(&over_long).len(), Limits::default().max_text_bytes);
     assert_eq!(over_long.last(), Some(&Err(ProviderError::TooLong)));
 }

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::*;
 use crate::ai::ToolCall;
-use crate::ai::service::no_words;
-use crate::ai::wire::{Link, pieces};
+use crate::ai::service::no_classifier;
+use crate::ai::transport::{CallControl, pieces};
 
 /// Everything that these chunks, and the end of the stream after them, come to.
-fn read(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
-    let mut reader = Chunks::new("asked".to_owned(), no_words);
+fn read(chunks: &[Value]) -> Vec<Result<StreamEvent, ProviderError>> {
+    let mut reader = Chunks::new("asked".to_owned(), no_classifier);
     let mut out = Out::new();
     for chunk in chunks {
         reader.read(chunk.clone(), &mut out);
@@ -23,15 +23,15 @@ fn read(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
 }
 
 /// The same of a stream whose connection breaks after these chunks.
-async fn broken(chunks: &[Value]) -> Vec<Result<Piece, ProviderError>> {
-    let link = Arc::new(Link::default());
+async fn broken(chunks: &[Value]) -> Vec<Result<StreamEvent, ProviderError>> {
+    let link = Arc::new(CallControl::default());
     link.fail(ProviderError::Cut);
     let events = chunks.iter().cloned().map(Ok::<_, OpenAIError>).collect::<Vec<_>>();
-    pieces(stream::iter(events).boxed(), link, Chunks::new("asked".to_owned(), no_words)).collect().await
+    pieces(stream::iter(events).boxed(), link, Chunks::new("asked".to_owned(), no_classifier)).collect().await
 }
 
-fn text(text: &str) -> Result<Piece, ProviderError> {
-    Ok(Piece::Text(text.to_owned()))
+fn text(text: &str) -> Result<StreamEvent, ProviderError> {
+    Ok(StreamEvent::Text(text.to_owned()))
 }
 
 fn says(text: &str) -> Value {
@@ -48,7 +48,7 @@ fn tokens(prompt: i64, completion: i64) -> Value {
 
 fn ended(chunks: &[Value]) -> Completion {
     match read(chunks).pop() {
-        Some(Ok(Piece::End(end))) => end,
+        Some(Ok(StreamEvent::End(end))) => end,
         other => panic!("no end but {other:?}"),
     }
 }
@@ -62,7 +62,7 @@ fn text_finish_and_tokens_make_a_reply() {
         provider_reply_id: Some("chat-1".to_owned()),
     };
     let got = read(&[says("Hel"), says("lo"), finish("stop"), tokens(3, 4)]);
-    assert_eq!(got, [text("Hel"), text("lo"), Ok(Piece::End(expected))]);
+    assert_eq!(got, [text("Hel"), text("lo"), Ok(StreamEvent::End(expected))]);
 }
 
 #[test]
@@ -92,14 +92,14 @@ async fn a_finish_reason_that_comes_with_text_is_no_end_before_the_stream_ends()
     assert_eq!(got.last(), Some(&Err(ProviderError::Cut)));
     // By itself it is one, and so is an end of the stream as it should be.
     let got = broken(&[says_and_finishes("Hel"), finish("stop")]).await;
-    assert!(matches!(got.last(), Some(Ok(Piece::End(_)))), "{got:?}");
+    assert!(matches!(got.last(), Some(Ok(StreamEvent::End(_)))), "{got:?}");
     assert_eq!(ended(&[says_and_finishes("Hel"), says_and_finishes("lo")]).finish, Finish::Stop);
 }
 
 #[test]
 fn only_a_finish_reason_by_itself_ends_the_waiting() {
     let waits = |chunks: &[Value]| {
-        let (mut reader, mut out) = (Chunks::new("asked".to_owned(), no_words), Out::new());
+        let (mut reader, mut out) = (Chunks::new("asked".to_owned(), no_classifier), Out::new());
         chunks.iter().for_each(|chunk| reader.read(chunk.clone(), &mut out));
         reader.patience()
     };
@@ -131,9 +131,9 @@ fn a_reply_says_why_it_ended() {
 #[test]
 fn of_two_finish_reasons_the_last_counts_and_there_is_one_end() {
     let got = read(&[says("a"), finish("stop"), says("b"), finish("length"), tokens(1, 1), tokens(2, 2)]);
-    assert_eq!(got.iter().filter(|item| matches!(item, Ok(Piece::End(_)))).count(), 1);
+    assert_eq!(got.iter().filter(|item| matches!(item, Ok(StreamEvent::End(_)))).count(), 1);
     assert_eq!(got[..2], [text("a"), text("b")]);
-    let Some(Ok(Piece::End(end))) = got.last() else { panic!("{got:?}") };
+    let Some(Ok(StreamEvent::End(end))) = got.last() else { panic!("{got:?}") };
     assert_eq!((end.finish, end.usage.map(|usage| usage.prompt_tokens)), (Finish::Length, Some(1)));
 }
 
@@ -157,8 +157,8 @@ fn calls_come_whole_before_the_end() {
         finish("tool_calls"),
     ]);
     let call = ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments: json!({"at": 1}) };
-    assert_eq!(got[0], Ok(Piece::Call(call)));
-    assert!(matches!(&got[1..], [Ok(Piece::End(_))]), "{got:?}");
+    assert_eq!(got[0], Ok(StreamEvent::Call(call)));
+    assert!(matches!(&got[1..], [Ok(StreamEvent::End(_))]), "{got:?}");
     // What was begun and never finished is not called.
     let cut = fragment(json!({"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}));
     assert_eq!(read(&[cut]), []);

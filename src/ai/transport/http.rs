@@ -14,9 +14,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::errors;
-use super::sse::{Framer, SseError};
-use super::wait::retry_after;
-use crate::ai::service::Words;
+use super::retry_after::retry_after;
+use super::sse_decoder::{SseDecoder, SseError};
+use crate::ai::service::ErrorClassifier;
 use crate::ai::{ProviderError, TimeoutKind};
 
 /// The header that tells the trace.
@@ -27,12 +27,12 @@ const MAX_ERROR_BYTES: usize = 16 * 1024;
 /// What one call's transport and its stream tell each other, past async-openai in the middle, whose errors
 /// carry only text.
 #[derive(Debug, Default)]
-pub(in crate::ai) struct Link {
+pub(in crate::ai) struct CallControl {
     demand: Notify,
     fault: OnceLock<ProviderError>,
 }
 
-impl Link {
+impl CallControl {
     /// The stream has run dry: more may be read.
     pub(super) fn ask(&self) {
         self.demand.notify_one();
@@ -53,12 +53,12 @@ impl Link {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
-    words: Words,
-    link: Arc<Link>,
+    words: ErrorClassifier,
+    link: Arc<CallControl>,
 }
 
 impl Transport {
-    pub(super) fn new(http: reqwest::Client, words: Words, link: Arc<Link>) -> Self {
+    pub(super) fn new(http: reqwest::Client, words: ErrorClassifier, link: Arc<CallControl>) -> Self {
         Self { http, words, link }
     }
 
@@ -106,8 +106,8 @@ impl tower::Service<HttpRequestFactory> for Transport {
 }
 
 /// The response's body as clean events, read only when the stream asks for more.
-fn on_demand(response: Response, link: Arc<Link>) -> Body {
-    Body::wrap_stream(stream::unfold((response, Framer::default(), link), |mut state| async move {
+fn on_demand(response: Response, link: Arc<CallControl>) -> Body {
+    Body::wrap_stream(stream::unfold((response, SseDecoder::default(), link), |mut state| async move {
         let (response, framer, link) = &mut state;
         link.demand.notified().await;
         // On until an event is whole: a part of one wakes nobody who could ask for the rest.
@@ -129,7 +129,7 @@ fn on_demand(response: Response, link: Arc<Link>) -> Body {
 }
 
 /// The response if it is a stream of events, its error otherwise.
-async fn accepted(mut response: Response, words: Words) -> Result<Response, ProviderError> {
+async fn accepted(mut response: Response, words: ErrorClassifier) -> Result<Response, ProviderError> {
     let status = response.status();
     if status.is_success() {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -7,9 +7,9 @@ use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
 use super::errors;
-use super::transport::error_in;
-use super::wait::retry_after;
-use crate::ai::service::Words;
+use super::http::error_in;
+use super::retry_after::retry_after;
+use crate::ai::service::ErrorClassifier;
 use crate::ai::{ProviderError, Recording};
 
 /// The most bytes of an answer that are read.
@@ -20,7 +20,7 @@ pub(super) async fn transcribe(
     http: reqwest::Client,
     endpoint: Arc<dyn Config>,
     model: &'static str,
-    words: Words,
+    words: ErrorClassifier,
     recording: Recording,
 ) -> Result<String, ProviderError> {
     let Recording { audio, mime_type } = recording;

@@ -7,10 +7,10 @@ use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Change, CircuitSettings};
-use crate::ai::{Piece, Pieces, Prompt, Provider, ProviderError};
+use crate::ai::{Prompt, Provider, ProviderError, StreamEvent, StreamEvents};
 
 /// A link of the chain.
-pub(super) struct Member {
+pub(super) struct ProviderSlot {
     /// What is called.
     pub(super) provider: Arc<dyn Provider>,
     /// The number of its key; none where there is no key.
@@ -20,7 +20,7 @@ pub(super) struct Member {
     trouble: Mutex<Option<&'static str>>,
 }
 
-impl Member {
+impl ProviderSlot {
     pub(super) fn new(provider: Arc<dyn Provider>, key: Option<u32>, circuit: CircuitSettings) -> Self {
         let member = Self { provider, key, breaker: Breaker::new(circuit), trouble: Mutex::new(None) };
         member.show(false);
@@ -93,7 +93,7 @@ impl Member {
     }
 
     /// Calls the provider. What comes of it is measured and remembered; a call that is dropped says nothing about it.
-    pub(super) fn stream(self: &Arc<Self>, prompt: Prompt) -> Pieces {
+    pub(super) fn stream(self: &Arc<Self>, prompt: Prompt) -> StreamEvents {
         let (member, begun) = (Arc::clone(self), Instant::now());
         let pieces = self.provider.stream(prompt);
         stream::unfold(Some((pieces, member, true)), move |state| async move {
@@ -101,14 +101,14 @@ impl Member {
             let piece = pieces.next().await?;
             let provider = member.name();
             match &piece {
-                Ok(Piece::Text(_) | Piece::Call(_)) => {
+                Ok(StreamEvent::Text(_) | StreamEvent::Call(_)) => {
                     if first {
                         metrics::histogram!("verbatim_provider_first_token_seconds", "provider" => provider)
                             .record(begun.elapsed().as_secs_f64());
                     }
                     return Some((piece, Some((pieces, member, false))));
                 }
-                Ok(Piece::End(end)) => {
+                Ok(StreamEvent::End(end)) => {
                     member.succeeded();
                     metrics::counter!("verbatim_provider_answers_total", "provider" => provider).increment(1);
                     let usage = end.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));

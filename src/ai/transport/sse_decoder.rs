@@ -26,7 +26,7 @@ pub(super) enum SseError {
 /// some say that they are still at it, becomes an empty event when nothing else came with it. `[DONE]` is passed on:
 /// async-openai ends the stream there.
 #[derive(Debug, Default)]
-pub(super) struct Framer {
+pub(super) struct SseDecoder {
     line: Vec<u8>,
     data: Vec<u8>,
     seen: usize,
@@ -34,7 +34,7 @@ pub(super) struct Framer {
     commented: bool,
 }
 
-impl Framer {
+impl SseDecoder {
     /// Takes the next bytes and returns the events that they complete, as clean server-sent events, one line
     /// of data each; `None` when they complete none.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Vec<u8>>, SseError> {
@@ -106,7 +106,7 @@ mod tests {
 
     /// What comes out when the body arrives in parts of this many bytes.
     fn framed(body: &[u8], step: usize) -> Result<String, SseError> {
-        let mut framer = Framer::default();
+        let mut framer = SseDecoder::default();
         let mut out = Vec::new();
         for part in body.chunks(step) {
             out.extend(framer.push(part)?.unwrap_or_default());
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_comment_alone_is_a_sign_of_life() {
-        let mut framer = Framer::default();
+        let mut framer = SseDecoder::default();
         let mut push = |bytes: &[u8]| {
             let frames = framer.push(bytes).unwrap();
             frames.map(|frames| String::from_utf8(frames).unwrap())
@@ -166,18 +166,18 @@ mod tests {
     #[test]
     fn an_endless_line_event_or_body_is_refused_before_it_is_kept() {
         let line = vec![b'x'; 64 * 1024];
-        let mut framer = Framer::default();
+        let mut framer = SseDecoder::default();
         let refused = (0..1000).find_map(|_| framer.push(&line).err());
         assert_eq!(refused, Some(SseError::TooLarge));
         assert!(framer.line.capacity() <= 2 * MAX_EVENT_BYTES);
 
-        let mut framer = Framer::default();
+        let mut framer = SseDecoder::default();
         let refused = (0..1_000_000).find_map(|_| framer.push(b"data: 1111111111\n").err());
         assert_eq!(refused, Some(SseError::TooLarge));
         assert!(framer.data.capacity() <= 2 * MAX_EVENT_BYTES);
 
         let comment = [b":".as_slice(), &line, b"\n\n"].concat();
-        let mut framer = Framer::default();
+        let mut framer = SseDecoder::default();
         let refused = (0..2000).find_map(|_| framer.push(&comment).err());
         assert_eq!(refused, Some(SseError::TooLarge));
     }

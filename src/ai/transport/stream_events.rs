@@ -9,11 +9,11 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::transport::Link;
-use crate::ai::{Piece, Pieces, ProviderError};
+use super::http::CallControl;
+use crate::ai::{ProviderError, StreamEvent, StreamEvents};
 
 /// What a reader has made of the events so far, oldest first.
-pub(in crate::ai) type Out = VecDeque<Result<Piece, ProviderError>>;
+pub(in crate::ai) type Out = VecDeque<Result<StreamEvent, ProviderError>>;
 
 /// Reads one protocol's events.
 pub(in crate::ai) trait Reader: Send + 'static {
@@ -33,7 +33,7 @@ pub(in crate::ai) trait Reader: Send + 'static {
 /// How far a stream has been read.
 struct Reading<E, R> {
     events: E,
-    link: Arc<Link>,
+    link: Arc<CallControl>,
     reader: R,
     out: Out,
     over: bool,
@@ -42,9 +42,9 @@ struct Reading<E, R> {
 /// The provider's events as pieces; ends after the end or the first error.
 pub(in crate::ai) fn pieces(
     mut events: StreamResponse<Value>,
-    link: Arc<Link>,
+    link: Arc<CallControl>,
     reader: impl Reader,
-) -> Pieces {
+) -> StreamEvents {
     let asking = Arc::clone(&link);
     let events = stream::poll_fn(move |cx| {
         let polled = events.poll_next_unpin(cx);
@@ -58,7 +58,9 @@ pub(in crate::ai) fn pieces(
         let mut reading = reading?;
         loop {
             match reading.out.pop_front() {
-                Some(more @ Ok(Piece::Text(_) | Piece::Call(_))) => return Some((more, Some(reading))),
+                Some(more @ Ok(StreamEvent::Text(_) | StreamEvent::Call(_))) => {
+                    return Some((more, Some(reading)));
+                }
                 Some(last) => return Some((last, None)),
                 None if reading.over => return None,
                 None => reading.read_on().await,
@@ -84,7 +86,7 @@ where
         if let Some(Ok(event)) = next {
             self.reader.read(event, &mut self.out);
             if self.out.is_empty() {
-                self.out.push_back(Ok(Piece::Text(String::new())));
+                self.out.push_back(Ok(StreamEvent::Text(String::new())));
             }
             return;
         }

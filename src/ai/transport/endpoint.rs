@@ -9,10 +9,10 @@ use async_openai::config::{Config, OpenAIConfig};
 use futures::future::BoxFuture;
 
 use super::base_url::BaseUrl;
+use super::http::{CallControl, Transport};
 use super::key::ApiKey;
 use super::transcribe;
-use super::transport::{Link, Transport};
-use crate::ai::service::{Service, Words};
+use crate::ai::service::{ErrorClassifier, Service};
 use crate::ai::{ProviderError, Recording, SettingsError};
 
 /// What is needed to call a server.
@@ -38,7 +38,7 @@ pub(in crate::ai) struct Endpoint {
     http: reqwest::Client,
     config: Arc<dyn Config>,
     host: Arc<str>,
-    words: Words,
+    words: ErrorClassifier,
     transcriber: Option<&'static str>,
 }
 
@@ -87,14 +87,14 @@ impl Endpoint {
     }
 
     /// The service's own words for errors.
-    pub(in crate::ai) fn words(&self) -> Words {
+    pub(in crate::ai) fn words(&self) -> ErrorClassifier {
         self.words
     }
 
     /// A client for one call, and the link between its transport and its stream. A client is two pointers; each call has
     /// its own, so that the transport can tell this call's stream what went wrong. Connections are shared.
-    pub(in crate::ai) fn client(&self) -> (Client<Arc<dyn Config>>, Arc<Link>) {
-        let link = Arc::new(Link::default());
+    pub(in crate::ai) fn client(&self) -> (Client<Arc<dyn Config>>, Arc<CallControl>) {
+        let link = Arc::new(CallControl::default());
         let transport = Transport::new(self.http.clone(), self.words, Arc::clone(&link));
         let client = Client::build(self.http.clone(), Arc::clone(&self.config)).with_http_service(transport);
         (client, link)

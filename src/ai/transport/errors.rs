@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::ai::ProviderError;
-use crate::ai::service::Words;
+use crate::ai::service::ErrorClassifier;
 
 /// What all known servers of the two protocols say, in a message, of a conversation that is too long.
 const TOO_LONG: [&str; 3] =
@@ -16,7 +16,7 @@ const TOO_LONG: [&str; 3] =
 
 /// The error of an answer with this status. `error` is the object in its body; null as far as there is none.
 pub(super) fn of_answer(
-    words: Words,
+    words: ErrorClassifier,
     status: u16,
     retry_after: Option<Duration>,
     error: &Value,
@@ -35,7 +35,7 @@ pub(super) fn of_answer(
 }
 
 /// The error of a stream that had begun well; without a known name it is the provider's own trouble.
-pub(in crate::ai) fn in_stream(words: Words, error: &Value) -> ProviderError {
+pub(in crate::ai) fn in_stream(words: ErrorClassifier, error: &Value) -> ProviderError {
     let status = error["code"].as_u64().and_then(|code| u16::try_from(code).ok());
     let by_number = || match status? {
         // In the middle of a stream, a number is a status of somebody behind the provider.
@@ -102,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ai::service::no_words;
+    use crate::ai::service::no_classifier;
 
     #[test]
     fn a_status_without_a_readable_body_is_still_told_apart() {
@@ -120,7 +120,7 @@ mod tests {
             (503, ProviderError::unavailable(Some(503))),
         ];
         for (status, error) in expected {
-            assert_eq!(of_answer(no_words, status, None, &Value::Null), error, "{status}");
+            assert_eq!(of_answer(no_classifier, status, None, &Value::Null), error, "{status}");
         }
     }
 
@@ -139,8 +139,8 @@ mod tests {
         let wait = Some(Duration::from_secs(2));
         let limited = json!({"code": "rate_limit_exceeded"});
         let expected = ProviderError::RateLimited { retry_after: wait };
-        assert_eq!(of_answer(no_words, 400, wait, &limited), expected);
-        let words: Words =
+        assert_eq!(of_answer(no_classifier, 400, wait, &limited), expected);
+        let words: ErrorClassifier =
             |_, _| Some(ProviderError::RateLimited { retry_after: Some(Duration::from_secs(37)) });
         assert_eq!(of_answer(words, 429, wait, &Value::Null), expected);
         let told = ProviderError::RateLimited { retry_after: Some(Duration::from_secs(37)) };
@@ -151,8 +151,8 @@ mod tests {
     fn a_provider_that_is_away_may_say_for_how_long() {
         let retry_after = Some(Duration::from_secs(2));
         let away = ProviderError::Unavailable { status: Some(503), retry_after };
-        assert_eq!(of_answer(no_words, 503, retry_after, &Value::Null), away);
-        assert_eq!(of_answer(no_words, 503, retry_after, &json!({"code": "overloaded"})), away);
+        assert_eq!(of_answer(no_classifier, 503, retry_after, &Value::Null), away);
+        assert_eq!(of_answer(no_classifier, 503, retry_after, &json!({"code": "overloaded"})), away);
     }
 
     #[test]
@@ -162,11 +162,11 @@ mod tests {
             json!({"code": 400, "message": "This model's maximum context length is 8192 tokens."}),
             json!({"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}),
         ] {
-            assert_eq!(of_answer(no_words, 400, None, &error), ProviderError::ContextTooLong, "{error}");
-            assert_eq!(in_stream(no_words, &error), ProviderError::ContextTooLong, "{error}");
+            assert_eq!(of_answer(no_classifier, 400, None, &error), ProviderError::ContextTooLong, "{error}");
+            assert_eq!(in_stream(no_classifier, &error), ProviderError::ContextTooLong, "{error}");
         }
         let elsewhere = json!({"message": "maximum context length"});
-        assert_eq!(of_answer(no_words, 401, None, &elsewhere), ProviderError::KeyInvalid);
+        assert_eq!(of_answer(no_classifier, 401, None, &elsewhere), ProviderError::KeyInvalid);
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
             (7, ProviderError::unavailable(None)),
         ];
         for (code, error) in expected {
-            assert_eq!(in_stream(no_words, &json!({"code": code})), error, "{code}");
+            assert_eq!(in_stream(no_classifier, &json!({"code": code})), error, "{code}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules that hold for every provider's stream, whoever the provider is.
 //!
-//! [`select`](super::select) wraps each provider in [`Guarded`]; [`guard`] does the same for one stream.
+//! [`select`](super::select) wraps each provider in [`LimitedProvider`]; [`guard`] does the same for one stream.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Piece, Pieces, Prompt, Provider, ProviderError, Recording, TimeoutKind};
+use super::{Prompt, Provider, ProviderError, Recording, StreamEvent, StreamEvents, TimeoutKind};
 
 /// How long a provider may take and how much it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,19 +40,19 @@ impl Default for Limits {
 
 /// A provider whose streams keep to [`Limits`].
 #[derive(Debug)]
-pub struct Guarded<P> {
+pub struct LimitedProvider<P> {
     inner: P,
     limits: Limits,
 }
 
-impl<P> Guarded<P> {
+impl<P> LimitedProvider<P> {
     /// Wraps a provider.
     pub fn new(inner: P, limits: Limits) -> Self {
         Self { inner, limits }
     }
 }
 
-impl<P: Provider> Provider for Guarded<P> {
+impl<P: Provider> Provider for LimitedProvider<P> {
     fn name(&self) -> &'static str {
         self.inner.name()
     }
@@ -69,7 +69,7 @@ impl<P: Provider> Provider for Guarded<P> {
         self.inner.parameters(prompt)
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         guard(self.inner.stream(prompt), self.limits)
     }
 
@@ -86,7 +86,7 @@ impl<P: Provider> Provider for Guarded<P> {
 
 /// What the guard knows of a stream between two polls.
 struct Watch {
-    inner: Pieces,
+    inner: StreamEvents,
     limits: Limits,
     deadline: Instant,
     alive: bool,
@@ -102,17 +102,17 @@ struct Watch {
 ///   [`ProviderError::TooLong`], so that the caller holds exactly what fits.
 /// - Characters: the C0 controls except `\n`, `\t`, `\r`, and U+007F to U+009F are removed. (The database cannot
 ///   store U+0000, and the others only serve to confuse terminals: U+009B begins an escape sequence by itself.)
-/// - End: a stream that stops without [`Piece::End`] ends with [`ProviderError::Cut`]. After an end or an
+/// - End: a stream that stops without [`StreamEvent::End`] ends with [`ProviderError::Cut`]. After an end or an
 ///   error nothing more is passed on and the provider's call is dropped at once. An end after no text at
 ///   all is passed on: what an empty reply means is for the caller to say.
 #[must_use]
-pub fn guard(inner: Pieces, limits: Limits) -> Pieces {
+pub fn guard(inner: StreamEvents, limits: Limits) -> StreamEvents {
     let deadline = Instant::now() + limits.total;
     let watch = Watch { inner, limits, deadline, alive: false, text_bytes: 0, full: false };
     futures::stream::unfold(Some(watch), |watch| async move {
         let mut watch = watch?;
         match watch.next().await {
-            more @ Ok(Piece::Text(_) | Piece::Call(_)) => Some((more, Some(watch))),
+            more @ Ok(StreamEvent::Text(_) | StreamEvent::Call(_)) => Some((more, Some(watch))),
             last => Some((last, None)),
         }
     })
@@ -121,7 +121,7 @@ pub fn guard(inner: Pieces, limits: Limits) -> Pieces {
 
 impl Watch {
     /// The next piece to pass on: text that is not empty, or the end.
-    async fn next(&mut self) -> Result<Piece, ProviderError> {
+    async fn next(&mut self) -> Result<StreamEvent, ProviderError> {
         loop {
             if self.full {
                 return Err(ProviderError::TooLong);
@@ -129,8 +129,8 @@ impl Watch {
             let Some(piece) = self.wait().await? else { return Err(ProviderError::Cut) };
             self.alive = true;
             let mut text = match piece? {
-                Piece::Text(text) => text,
-                Piece::Call(mut call) => {
+                StreamEvent::Text(text) => text,
+                StreamEvent::Call(mut call) => {
                     strip_controls(&mut call.call_id);
                     strip_controls(&mut call.name);
                     clean(&mut call.arguments);
@@ -140,9 +140,9 @@ impl Watch {
                     if self.text_bytes > self.limits.max_text_bytes {
                         return Err(ProviderError::TooLong);
                     }
-                    return Ok(Piece::Call(call));
+                    return Ok(StreamEvent::Call(call));
                 }
-                end @ Piece::End(_) => return Ok(end),
+                end @ StreamEvent::End(_) => return Ok(end),
             };
             strip_controls(&mut text);
             let room = self.limits.max_text_bytes - self.text_bytes;
@@ -152,13 +152,13 @@ impl Watch {
             }
             self.text_bytes += text.len();
             if !text.is_empty() {
-                return Ok(Piece::Text(text));
+                return Ok(StreamEvent::Text(text));
             }
         }
     }
 
     /// The provider's next item, if it comes in time.
-    async fn wait(&mut self) -> Result<Option<Result<Piece, ProviderError>>, ProviderError> {
+    async fn wait(&mut self) -> Result<Option<Result<StreamEvent, ProviderError>>, ProviderError> {
         let now = Instant::now();
         if now >= self.deadline {
             return Err(ProviderError::Timeout(TimeoutKind::Total));
@@ -210,12 +210,12 @@ mod tests {
     use super::*;
     use crate::ai::{Completion, Finish, ToolCall};
 
-    fn text(text: &str) -> Result<Piece, ProviderError> {
-        Ok(Piece::Text(text.to_owned()))
+    fn text(text: &str) -> Result<StreamEvent, ProviderError> {
+        Ok(StreamEvent::Text(text.to_owned()))
     }
 
-    fn end() -> Result<Piece, ProviderError> {
-        Ok(Piece::End(Completion {
+    fn end() -> Result<StreamEvent, ProviderError> {
+        Ok(StreamEvent::End(Completion {
             finish: Finish::Stop,
             usage: None,
             model: "m".to_owned(),
@@ -227,7 +227,9 @@ mod tests {
         Limits { max_text_bytes: 10, ..Limits::default() }
     }
 
-    async fn through(items: Vec<Result<Piece, ProviderError>>) -> Vec<Result<Piece, ProviderError>> {
+    async fn through(
+        items: Vec<Result<StreamEvent, ProviderError>>,
+    ) -> Vec<Result<StreamEvent, ProviderError>> {
         guard(stream::iter(items).boxed(), limits()).collect().await
     }
 
@@ -259,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn control_characters_are_removed_from_calls() {
         let call = |mark: &str| {
-            Piece::Call(ToolCall {
+            StreamEvent::Call(ToolCall {
                 call_id: format!("c{mark}"),
                 name: format!("n{mark}"),
                 arguments: json!({ format!("k{mark}"): [format!("v{mark}\n")] }),
@@ -290,7 +292,7 @@ mod tests {
             Map::new()
         }
 
-        fn stream(&self, _: Prompt) -> Pieces {
+        fn stream(&self, _: Prompt) -> StreamEvents {
             stream::empty().boxed()
         }
 
@@ -306,7 +308,7 @@ mod tests {
             audio: "a\u{9b}1m\u{1b}b\n\t".as_bytes().to_vec(),
             mime_type: "audio/webm".to_owned(),
         };
-        let heard = Guarded::new(Heard, limits()).transcribe(recording).await;
+        let heard = LimitedProvider::new(Heard, limits()).transcribe(recording).await;
         assert_eq!(heard.as_deref(), Ok("a1mb\n\t"));
     }
 
@@ -365,7 +367,7 @@ mod tests {
         let limits = short(|l| l.total = Duration::from_millis(30));
         let endless = stream::unfold((), |()| async {
             tokio::task::yield_now().await;
-            Some((Ok(Piece::Text(String::new())), ()))
+            Some((Ok(StreamEvent::Text(String::new())), ()))
         });
         let got: Vec<_> = guard(endless.boxed(), limits).collect().await;
         assert_eq!(got, [Err(ProviderError::Timeout(TimeoutKind::Total))]);

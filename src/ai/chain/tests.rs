@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::*;
-use crate::ai::{Completion, Finish, Parameters, Piece, Purpose, TokenUsage};
+use crate::ai::{Completion, Finish, Parameters, Purpose, StreamEvent, TokenUsage};
 
 /// A provider that says one thing.
 struct Fake {
@@ -29,15 +29,15 @@ impl Provider for Fake {
         Map::new()
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         let end = Completion {
             finish: Finish::Stop,
             usage: Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }),
             model: prompt.model.unwrap_or_default(),
             provider_reply_id: None,
         };
-        let said = self.says.clone().map(|()| Piece::Text("Hi".to_owned()));
-        let end = self.says.is_ok().then_some(Ok(Piece::End(end)));
+        let said = self.says.clone().map(|()| StreamEvent::Text("Hi".to_owned()));
+        let end = self.says.is_ok().then_some(Ok(StreamEvent::End(end)));
         stream::iter([said].into_iter().chain(end)).boxed()
     }
 }
@@ -64,7 +64,7 @@ fn chain_with(links: &[(&'static str, u32, Result<(), ProviderError>)], circuit:
         r#"[{"name": "llama", "provider": "groq", "model": "llama-70b", "prompt_price": 5, "completion_price": 7,
              "max_output_tokens": 100}]"#,
     );
-    let links = links.iter().map(|(name, key, says)| Link {
+    let links = links.iter().map(|(name, key, says)| ChainEntry {
         provider: Arc::new(Fake { name, says: says.clone() }) as Arc<dyn Provider>,
         key: Some(*key),
     });
@@ -113,8 +113,8 @@ fn whoever_serves_what_is_wished_for_is_asked_first_and_at_its_price() {
 #[tokio::test]
 async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
     let chain = chain(&[("openai", 1, fails()), ("groq", 1, Ok(()))]);
-    let call = async |place: usize| {
-        let choice = chain.choose(place, None).unwrap();
+    let call = async |index: usize| {
+        let choice = chain.choose(index, None).unwrap();
         choice.stream(choice.prompt(prompt())).collect::<Vec<_>>().await
     };
     assert_eq!(chain.first(None, Uuid::nil()).unwrap().provider(), "openai");
@@ -170,8 +170,8 @@ fn calls_are_counted_by_provider_and_nothing_that_was_said_is_a_label() {
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
         let chain = chain(&[("openai", 1, fails()), ("groq", 2, Ok(()))]);
-        for place in [0, 0, 1] {
-            let choice = chain.choose(place, None).unwrap();
+        for index in [0, 0, 1] {
+            let choice = chain.choose(index, None).unwrap();
             let _pieces: Vec<_> =
                 futures::executor::block_on_stream(choice.stream(choice.prompt(prompt()))).collect();
         }
