@@ -11,9 +11,10 @@ use aggregates::user::UserError;
 use aggregates::values::ValueError;
 
 use crate::auth::passwords::{PasswordError, PasswordRule};
+use crate::auth::{administrators, credentials, password_resets};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
-use event_store::{Condition, ExecuteError};
+use event_store::ExecuteError;
 
 /// Kind of a failure; surfaces map it to their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,6 +256,23 @@ impl From<PasswordError> for AppError {
     }
 }
 
+impl AppError {
+    /// Translates the SQLSTATE of a transactional write.
+    fn condition_failed(code: &str) -> Self {
+        match code {
+            // The password was changed after it was verified.
+            credentials::PASSWORD_CHANGED => Self::wrong_password(),
+            administrators::LAST_ADMINISTRATOR => Self::new(
+                Kind::Conflict,
+                "last_administrator",
+                "This is the last administrator: make another user an administrator first.",
+            ),
+            password_resets::TOKEN_INVALID => Self::invalid_token(),
+            _ => Self::internal(anyhow::anyhow!("a transactional write failed with {code}")),
+        }
+    }
+}
+
 impl From<ExecuteError> for AppError {
     fn from(error: ExecuteError) -> Self {
         match error {
@@ -264,15 +282,8 @@ impl From<ExecuteError> for AppError {
                 "idempotency_key_reused",
                 "This Idempotency-Key has already been used for a different request.",
             ),
-            // The password was correct when checked, and has been changed since.
-            ExecuteError::CredentialChanged => Self::wrong_password(),
-            ExecuteError::QuotaExceeded(exceeded) => (&exceeded).into(),
-            ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
-                Kind::Conflict,
-                "last_administrator",
-                "This is the last administrator; make another user an administrator first.",
-            ),
-            ExecuteError::Condition(Condition::ResetSpent) => Self::invalid_token(),
+            ExecuteError::ChargeRejected(rejection) => (&rejection).into(),
+            ExecuteError::ConditionFailed { code } => Self::condition_failed(&code),
             ExecuteError::Busy => Self::new(Kind::Busy, "busy", "Too many concurrent changes; please retry.")
                 .after(Duration::from_secs(1)),
             ExecuteError::Unavailable(source) => Self::unavailable(source),

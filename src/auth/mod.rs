@@ -19,6 +19,7 @@
 //! [`logins::Logins::is_live`] knows its login: the first check alone would accept a signed-out client until the token
 //! expires.
 
+pub mod administrators;
 mod common_passwords;
 pub mod credentials;
 pub mod device;

@@ -7,8 +7,8 @@
 //! Delivery is at-least-once: if a worker dies, another one sends the mail after [`outbox::LEASE_TTL`]. Every attempt has
 //! the same message id, by which mail programs recognise a duplicate.
 //!
-//! **To add a kind of mail** add a variant of [`MailKind`] and its arm in `MailWorker::render`; rows come from
-//! [`event_store::TransactionalWrite::Mail`], in the append that causes the mail.
+//! **To add a kind of mail** add a variant of [`MailKind`] and its arm in `MailWorker::render`; [`outbox::enqueue`] adds rows
+//! in the append that causes the mail.
 
 pub mod outbox;
 mod smtp;

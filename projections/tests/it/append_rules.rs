@@ -123,22 +123,23 @@ async fn append_with_asynchronous_commit_is_rejected(pool: PgPool) {
 async fn side_writes_commit_and_roll_back_with_events(pool: PgPool) {
     let user = Uuid::from_u128(9);
     let mut append = Append::pins(STREAM, 0, 1);
-    append.beside = vec![
+    append.side_writes = vec![
         json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"}),
         json!({"kind": "nonsense"}),
     ];
     assert_eq!(code(append.run(&pool).await), "VB003");
-    append.beside.pop();
+    append.side_writes.pop();
     append.run(&pool).await.unwrap();
     let keys: Vec<(Uuid, String, Vec<u8>)> =
         sqlx::query_as("SELECT user_id, master_id, wrapped FROM user_keys").fetch_all(&pool).await.unwrap();
     assert_eq!(keys, [(user, "m".to_owned(), vec![1, 2, 3])]);
 
     // A conflict on the stream rolls the key back, and a conflict on the key rolls the events back.
-    append.beside[0]["user_id"] = json!(Uuid::from_u128(10));
+    append.side_writes[0]["user_id"] = json!(Uuid::from_u128(10));
     assert_eq!(code(append.run(&pool).await), "VB001");
     let mut again = Append::pins(Uuid::from_u128(2), 0, 1);
-    again.beside = vec![json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"})];
+    again.side_writes =
+        vec![json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"})];
     let error = again.run(&pool).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("user_keys_pkey"));
     let counts: (i64, i64) =

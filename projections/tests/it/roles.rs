@@ -54,7 +54,7 @@ const WRITES_TO_MODELS: [&str; 3] =
 async fn app_role_appends_only_through_the_function(pool: PgPool) {
     let mut app = session(&pool, "verbatim_app").await;
     let mut append = Append::pins(Uuid::from_u128(1), 0, 1).keyed("ada", "k", b"body", json!({}));
-    append.beside =
+    append.side_writes =
         vec![json!({"kind": "user_key", "user_id": Uuid::nil(), "master_id": "m", "wrapped": "AQID"})];
     assert_eq!(append.run(&mut app).await.unwrap().positions, [1]);
     assert!(append.run(&mut app).await.unwrap().replayed);

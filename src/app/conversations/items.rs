@@ -149,10 +149,14 @@ impl ConversationService {
     /// Transcribes a recording. Counts like a message.
     ///
     /// # Errors
-    /// `Throttled`; `Invalid` if transcription is not available or the recording unreadable; `Unavailable` if the provider
-    /// fails.
-    pub async fn transcribe(&self, actor: Actor, recording: Recording) -> Result<String, AppError> {
+    /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
+    pub async fn transcribe(
+        &self,
+        actor: Actor,
+        audio: Vec<u8>,
+        mime_type: String,
+    ) -> Result<String, AppError> {
         self.quotas.count_work(actor).await?;
-        self.models.transcribe(recording).await
+        self.models.transcribe(Recording { audio, mime_type }).await
     }
 }

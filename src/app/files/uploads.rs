@@ -219,7 +219,12 @@ impl FileService {
         self.uploads.limits.file_bytes
     }
 
-    /// Checks the user's storage limit before the body is read.
+    /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
+    pub fn too_large(&self) -> AppError {
+        crate::files::IncomingError::TooLarge { limit: self.max_file_bytes() }.into()
+    }
+
+    /// Whether this person may bring one more file, before anything of it is read.
     ///
     /// # Errors
     /// `TooLarge` with the code `file_quota`, or the database's.
