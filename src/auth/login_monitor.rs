@@ -2,10 +2,11 @@
 //! any node (sign-out, new password, closed account), every node closes its connections within about two seconds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::ids::LoginId;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::logins::Logins;
@@ -44,7 +45,7 @@ impl WatchedLogin {
 
 impl Drop for WatchedLogin {
     fn drop(&mut self) {
-        let mut open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.all.open.lock();
         if let Some(known) = open.get_mut(&self.login) {
             known.count -= 1;
             if known.count == 0 {
@@ -58,7 +59,7 @@ impl LoginMonitor {
     /// Watches a login until the returned guard is dropped. The next check finds a login that has already ended.
     #[must_use]
     pub fn watch(&self, login: LoginId) -> WatchedLogin {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let known = open.entry(login).or_insert_with(|| Open { count: 0, ended: CancellationToken::new() });
         known.count += 1;
         WatchedLogin { login, ended: known.ended.clone(), all: self.clone() }
@@ -73,8 +74,7 @@ impl LoginMonitor {
                 () = logins.invalidated() => {}
                 () = stop.cancelled() => return,
             }
-            let open: Vec<LoginId> =
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+            let open: Vec<LoginId> = self.open.lock().keys().copied().collect();
             for batch in open.chunks(BATCH) {
                 match logins.ended_among(batch).await {
                     Ok(ended) => self.cancel_ended(&ended),
@@ -85,7 +85,7 @@ impl LoginMonitor {
     }
 
     fn cancel_ended(&self, ended: &[LoginId]) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.lock();
         for login in ended {
             if let Some(open) = open.get(login) {
                 open.ended.cancel();
