@@ -131,7 +131,11 @@ impl Foundation {
     fn start_projections(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
         let Core { pool, progress, .. } = &self.core;
         if !config.roles.has(Role::Project) {
-            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.stop_services.clone()));
+            lifecycle.service(checkpoint_poller::run(
+                pool.clone(),
+                progress.clone(),
+                lifecycle.stop_services.clone(),
+            ));
             return;
         }
         for projection in registry::all() {
