@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::sequences::{ASK, WIDGET, app_with_bank_and_tools, question_of};
 use super::support::{Kit, acting, done, id_of, kinds, text, thread_of, with_files};
@@ -144,7 +144,7 @@ async fn invalid_field_values_are_rejected(db: PgPool) {
         (tag(json!({"data": {"x": "x".repeat(16 * 1024)}})), 400, "invalid_value"),
         (with_files("x", &["atc_x"]), 404, "not_found"),
         (with_files("x", &[&message]), 404, "not_found"),
-        (with_files("x", &["atc_01960000000070008000000000000007"; 2]), 400, "file_twice"),
+        (with_files("x", &["atc_01960000000070008000000000000007"; 2]), 400, "duplicate_file"),
         (with_files("x", &["atc_x"; 11]), 400, "invalid_value"),
     ];
     for (input, status, code) in &inputs {
@@ -214,7 +214,7 @@ async fn invalid_field_values_are_rejected(db: PgPool) {
             "attachments.create",
             json!({"name": "a.exe", "size": 5, "mime_type": "application/x-dosexec"}),
             415,
-            "file_type_not_taken",
+            "unsupported_file_type",
         ),
         (
             "attachments.create",
