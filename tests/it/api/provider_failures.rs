@@ -35,7 +35,8 @@ async fn newest(app: &TestApp, person: &Person) -> Value {
     app.get(&format!("/api/history/{session}")).by(person).send().await.is(200).value()
 }
 
-/// Runs one message whose attempts all fail: the waiting request gets the reason, the log has one end, the message stays.
+/// Runs one message whose attempts all fail: the waiting request gets the reason, the log has one end, the message
+/// stays.
 async fn assert_reply_fails(
     db: &PgPool,
     settings: &[(&str, &str)],
