@@ -71,7 +71,7 @@ fn replies(events: &[Logged], findings: &mut Findings) {
                 reply.attempt = attempt;
             }
             "reply_attempt_failed" => {
-                findings.expect(attempt == reply.attempt, Guarantee::OneFinalEvent, || {;
+                findings.expect(attempt == reply.attempt, Guarantee::OneFinalEvent, || {
                     format!("attempt {} is the last one, but {event:?}", reply.attempt)
                 })
             }
