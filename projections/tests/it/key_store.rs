@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use event_store::{
-    EncryptionContext, Encryptor, KeyRow, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all,
-    has_personal, personal_context,
+    EncryptionContext, Encryptor, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all, has_personal,
+    personal_context,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -22,7 +22,7 @@ const AUTHOR: Uuid = Uuid::from_u128(0xA);
 async fn stored(key_store: &KeyStore, pool: &PgPool, stream: &str) -> EncryptionContext {
     let encryption = key_store.encryption_context(AUTHOR, "conversation", stream, None).await.unwrap();
     let append = Append {
-        side_writes: encryption.new_keys.iter().map(KeyRow::to_json).collect(),
+        side_writes: encryption.new_keys.iter().map(|row| row.to_write().to_json()).collect(),
         ..Append::default()
     };
     append.run(pool).await.unwrap();
@@ -177,8 +177,10 @@ async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
     let hidden = encrypted(&second, &json!({"$personal": "words"}), &context);
-    let new_keys: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(KeyRow::to_json)).collect();
+    let new_keys: Vec<Value> = [&first, &second]
+        .iter()
+        .flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json()))
+        .collect();
     assert_eq!(new_keys.len(), 3);
     Append { side_writes: new_keys, ..Append::default() }.run(&pool).await.unwrap();
     let other_process = key_store(&pool, &MASTER);

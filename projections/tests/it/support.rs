@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::Event;
 use event_store::{
-    Encryptor, KeyRow, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
+    Encryptor, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
 };
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
@@ -173,7 +173,9 @@ impl Log {
                             .encryption_context(author, event.aggregate_type(), &id, first)
                             .await
                             .unwrap();
-                        append.side_writes.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        append
+                            .side_writes
+                            .extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
                         encryptions.push((id.clone(), encryption));
                         encryptions.len() - 1
                     }
@@ -320,7 +322,7 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
         }
         // The events of a claim do not contain its stream id; the tests have one claim.
         Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
-        Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
+        Event::Conversation(event) => (event.conversation_id.uuid(), event.owner.uuid()),
         Event::Quiz(event) => (event.quiz_id().uuid(), event.owner().uuid()),
         Event::File(event) => (event.file_id().uuid(), event.owner().uuid()),
     }
