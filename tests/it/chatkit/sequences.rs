@@ -155,7 +155,7 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
         let thread = thread_of(&talk.stream("threads.create", create(text(map))).await);
         let output = json!({"thread_id": thread, "result": result});
         let events = talk.stream("threads.add_client_tool_output", output.clone()).await;
-        assert!(answer_of(&events).contains(&format!("The tool open_map came to: {result}")));
+        assert!(answer_of(&events).contains(&format!("The tool open_map has returned: {result}")));
         talk.refused("threads.add_client_tool_output", output, 409, "not_pending").await;
         talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
         talk.check(name);
