@@ -1,6 +1,6 @@
-//! A file that is on its way in: gathered outside of memory, counted and hashed as it comes.
+//! Buffers an upload outside of memory while it is counted and hashed.
 //!
-//! What has come lies in a file without a name: whatever ends the upload, the system takes its room back.
+//! Uploads are spooled to an unlinked temp file, so the space is reclaimed however the upload ends.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -9,74 +9,73 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::store::StoreError;
-use crate::telemetry::panics::broken_off;
+use crate::telemetry::panics::join_error;
 
-/// Below this, pieces are gathered before they are written, in bytes.
-const PIECE: usize = 256 * 1024;
+/// Size up to which chunks are collected in memory before they are written, in bytes.
+const MAX_CHUNK_BYTES: usize = 256 * 1024;
 
-/// Why more is not taken.
+/// Why an upload cannot continue.
 #[derive(Debug, thiserror::Error)]
-pub enum IncomingError {
-    /// There is more than is allowed.
+pub enum UploadError {
+    /// The upload exceeds the limit.
     #[error("the file is larger than {limit} bytes")]
     TooLarge {
-        /// The most that is allowed, in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// It cannot be put down.
+    /// The temp file cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What has come so far.
+/// The part of an upload received so far.
 #[derive(Debug)]
-pub struct Incoming {
+pub struct UploadBuffer {
     file: Option<std::fs::File>,
-    pieces: Vec<u8>,
+    chunks: Vec<u8>,
     size: u64,
     limit: u64,
 }
 
-/// A file that has come whole.
+/// A complete upload.
 #[derive(Debug, Clone)]
-pub struct Arrived {
-    /// Its bytes.
+pub struct ReceivedBytes {
+    /// Content of the file.
     pub bytes: Bytes,
-    /// Their SHA-256, in hexadecimal digits.
+    /// SHA-256 of the content, in hexadecimal.
     pub sha256: String,
 }
 
-impl Incoming {
-    /// Takes at most `limit` bytes.
+impl UploadBuffer {
+    /// Creates a buffer for at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { file: None, pieces: Vec::new(), size: 0, limit }
+        Self { file: None, chunks: Vec::new(), size: 0, limit }
     }
 
-    /// How many bytes have come.
+    /// Returns how many bytes have been received.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Takes one more piece. Uploads are gathered in `folder` (none: where the system has room for such) once they are
-    /// larger than a piece.
+    /// Appends a chunk. Uploads larger than one chunk are spooled in `folder`, or in the system's temp folder for `None`.
     ///
     /// # Errors
-    /// It is too much, or there is no room.
-    pub async fn push(&mut self, folder: Option<&Path>, piece: &[u8]) -> Result<(), IncomingError> {
-        self.size = self.size.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+    /// If the limit is exceeded, or the disk is full.
+    pub async fn push(&mut self, folder: Option<&Path>, chunk: &[u8]) -> Result<(), UploadError> {
+        self.size = self.size.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if self.size > self.limit {
-            return Err(IncomingError::TooLarge { limit: self.limit });
+            return Err(UploadError::TooLarge { limit: self.limit });
         }
-        self.pieces.extend_from_slice(piece);
-        if self.pieces.len() >= PIECE {
-            let pieces = std::mem::take(&mut self.pieces);
+        self.chunks.extend_from_slice(chunk);
+        if self.chunks.len() >= MAX_CHUNK_BYTES {
+            let chunks = std::mem::take(&mut self.chunks);
             let (file, folder) = (self.file.take(), folder.map(Path::to_owned));
             let put_down = move || {
                 let mut file = match file {
                     Some(file) => file,
-                    None => unnamed(folder.as_deref())?,
+                    None => unlinked_file(folder.as_deref())?,
                 };
-                file.write_all(&pieces)?;
+                file.write_all(&chunks)?;
                 Ok(file)
             };
             self.file = Some(blocking(put_down).await?);
@@ -84,31 +83,31 @@ impl Incoming {
         Ok(())
     }
 
-    /// All of it.
+    /// Returns the complete upload.
     ///
     /// # Errors
-    /// It cannot be read again.
-    pub async fn whole(self) -> Result<Arrived, StoreError> {
+    /// If the temp file cannot be read.
+    pub async fn finish(self) -> Result<ReceivedBytes, StoreError> {
         blocking(move || {
             let bytes = match self.file {
-                None => self.pieces,
+                None => self.chunks,
                 Some(mut file) => {
                     let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
                     file.seek(SeekFrom::Start(0))?;
                     file.read_to_end(&mut bytes)?;
-                    bytes.extend_from_slice(&self.pieces);
+                    bytes.extend_from_slice(&self.chunks);
                     bytes
                 }
             };
             let sha256 = hex(digest::digest(&digest::SHA256, &bytes).as_ref());
-            Ok(Arrived { bytes: bytes.into(), sha256 })
+            Ok(ReceivedBytes { bytes: bytes.into(), sha256 })
         })
         .await
     }
 }
 
-/// A file that nobody can open by name.
-fn unnamed(folder: Option<&Path>) -> io::Result<std::fs::File> {
+/// Opens an unlinked temp file.
+fn unlinked_file(folder: Option<&Path>) -> io::Result<std::fs::File> {
     match folder {
         Some(folder) if folder.is_dir() => tempfile::tempfile_in(folder),
         Some(_) | None => tempfile::tempfile(),
@@ -119,7 +118,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
     let done =
-        tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(broken_off(&error)))?;
+        tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Failed(join_error(&error)))?;
     Ok(done?)
 }
 
@@ -132,40 +131,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn pieces_come_together_in_memory_and_on_the_disk() {
-        let folder = tempfile::tempdir().unwrap();
-        for (piece, count) in [(10, 3), (100_000, 7), (PIECE, 2), (PIECE + 1, 1)] {
-            let mut incoming = Incoming::new(1_000_000);
-            let mut expected = Vec::new();
-            for n in 0..count {
-                let bytes = vec![u8::try_from(n).unwrap(); piece];
-                incoming.push(Some(folder.path()), &bytes).await.unwrap();
-                expected.extend(bytes);
-            }
-            assert_eq!(incoming.size(), u64::try_from(expected.len()).unwrap());
-            assert_eq!(incoming.whole().await.unwrap().bytes, expected);
-        }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing has a name");
-    }
-
-    #[tokio::test]
-    async fn the_hash_is_that_of_the_bytes() {
-        let mut incoming = Incoming::new(3);
-        incoming.push(None, b"abc").await.unwrap();
-        assert_eq!(
-            incoming.whole().await.unwrap().sha256,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-    }
-
-    #[tokio::test]
-    async fn one_byte_too_many_is_refused() {
-        let mut incoming = Incoming::new(4);
-        incoming.push(None, b"abcd").await.unwrap();
-        assert!(matches!(incoming.push(None, b"e").await, Err(IncomingError::TooLarge { limit: 4 })));
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::auth::LinkKey;
 use crate::auth::links::{Purpose, Signature};
 use crate::files::picture::preview_mime;
-use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
+use crate::files::{FileKind, FileStore, Key, KindError, StoreError, UploadError};
 use event_store::{CommandBatch, CommandKey};
 
 /// Adds to an batch that these files are sent with a message: each has to be this person's, stored, and not sent in
@@ -94,7 +94,7 @@ impl FileService {
             return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
         }
         if size > limit {
-            return Err(IncomingError::TooLarge { limit }.into());
+            return Err(UploadError::TooLarge { limit }.into());
         }
         let key = request.key_of(actor.user);
         let mut slot = self.uploads.reserve(actor.user)?;

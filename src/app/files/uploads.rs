@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::FileService;
 use crate::app::{AppError, Kind};
 use crate::config::FilesConfig;
-use crate::files::{Arrived, FileKind, Incoming, Key, StoreError, picture};
-use crate::telemetry::panics::broken_off;
+use crate::files::{FileKind, Key, ReceivedBytes, StoreError, UploadBuffer, picture};
+use crate::telemetry::panics::join_error;
 
 /// How many files one person may bring at the same moment.
 const MAX_CONCURRENT_UPLOADS: u64 = 20;
@@ -144,7 +144,7 @@ impl Drop for UploadSlot {
 
 /// A file that is on its way.
 pub struct Upload {
-    incoming: Incoming,
+    incoming: UploadBuffer,
     staging: Option<PathBuf>,
     pub(super) slot: UploadSlot,
 }
@@ -162,7 +162,7 @@ impl Upload {
 
 /// A file that has come whole, and was not looked at yet.
 pub(super) struct ReceivedFile {
-    pub(super) arrived: Arrived,
+    pub(super) arrived: ReceivedBytes,
     slot: UploadSlot,
     memory: OwnedSemaphorePermit,
 }
@@ -178,7 +178,7 @@ impl ReceivedFile {
 /// A file that has come whole and was looked at.
 pub(super) struct InspectedFile {
     pub(super) kind: FileKind,
-    pub(super) arrived: Arrived,
+    pub(super) arrived: ReceivedBytes,
     pub(super) image: Option<ImageSize>,
     pub(super) slot: UploadSlot,
     preview: Option<Bytes>,
@@ -204,10 +204,10 @@ impl FileService {
         let limit = self.uploads.limits.file_bytes;
         let slot = self.uploads.reserve(owner)?;
         if length.is_some_and(|length| length > limit) {
-            return Err(crate::files::IncomingError::TooLarge { limit }.into());
+            return Err(crate::files::UploadError::TooLarge { limit }.into());
         }
         let staging = self.store.staging().map(ToOwned::to_owned);
-        Ok(Upload { incoming: Incoming::new(limit), staging, slot })
+        Ok(Upload { incoming: UploadBuffer::new(limit), staging, slot })
     }
 
     /// The largest file that is taken, in bytes.
@@ -217,7 +217,7 @@ impl FileService {
 
     /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
     pub fn too_large(&self) -> AppError {
-        crate::files::IncomingError::TooLarge { limit: self.largest_file() }.into()
+        crate::files::UploadError::TooLarge { limit: self.largest_file() }.into()
     }
 
     /// Whether this person may bring one more file, before anything of it is read.
@@ -235,7 +235,7 @@ impl FileService {
         }
         let memory = Arc::clone(&self.uploads.memory).acquire_owned().await.map_err(closed)?;
         let Upload { incoming, staging: _, mut slot } = upload;
-        let arrived = incoming.whole().await?;
+        let arrived = incoming.finish().await?;
         slot.set_size(u64::try_from(arrived.bytes.len()).unwrap_or(u64::MAX));
         Ok(ReceivedFile { arrived, slot, memory })
     }
@@ -247,9 +247,9 @@ impl FileService {
         let bytes = arrived.bytes.clone();
         let seen = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
             kind.check(&bytes)?;
-            Ok(if kind.is_image() { Some(picture::look(kind, &bytes)?) } else { None })
+            Ok(if kind.is_image() { Some(picture::inspect(kind, &bytes)?) } else { None })
         });
-        let picture = seen.await.map_err(|error| AppError::internal(broken_off(&error)))??;
+        let picture = seen.await.map_err(|error| AppError::internal(join_error(&error)))??;
         let (image, preview) = match picture {
             Some(picture) => (Some(picture.size), Some(picture.preview.into())),
             None => (None, None),
@@ -260,7 +260,7 @@ impl FileService {
     /// Keeps the bytes of a file. From here to its event nothing but the sweep knows of them.
     pub(super) async fn keep(&self, file: FileId, looked: &InspectedFile) -> Result<(), StoreError> {
         let store = &self.store;
-        let Arrived { bytes, sha256 } = &looked.arrived;
+        let ReceivedBytes { bytes, sha256 } = &looked.arrived;
         // The preview first: an image whose bytes are there has one.
         if let Some(preview) = &looked.preview {
             store.put(&Key::preview(file, sha256), preview.clone()).await?;
