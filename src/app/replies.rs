@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::live::stream::Ended;
-use crate::live::{Frame, Hub, ReplyFollower, Resume, Stored};
+use crate::live::{Frame, LiveReplies, ReadModels, ReplyFollower, Resume};
 
 /// What the model is told when a person has stopped an answer, so that it does not go on with it.
 const STOPPED: &str =
@@ -24,9 +24,9 @@ pub struct ReplyService {
     /// The log, the read models, time and ids.
     pub core: Core,
     /// Replies that are being written.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// Read models for those who follow a reply.
-    pub stored: Stored,
+    pub read_models: ReadModels,
     /// How long a request waits for the end of its reply.
     pub reply_wait: Duration,
 }
@@ -44,7 +44,14 @@ impl ReplyService {
 
     /// Follows a reply of the actor's. `asked` is the position at which it was asked for, when that was just now.
     pub fn follow(&self, actor: Actor, reply: ReplyId, from: Resume, asked: Option<i64>) -> ReplyFollower {
-        ReplyFollower::new(&self.hub, self.stored.clone(), actor.user.uuid(), reply, from, asked)
+        ReplyFollower::new(
+            &self.live_replies,
+            self.read_models.clone(),
+            actor.user.uuid(),
+            reply,
+            from,
+            asked,
+        )
     }
 
     /// Waits for the end of a reply, at most as long as requests may wait; none when it takes longer.
@@ -98,7 +105,7 @@ impl ReplyService {
             }
             (Err(error), _) => return Err(error),
         };
-        let so_far = self.hub.text(reply).await;
+        let so_far = self.live_replies.text(reply).await;
         let text = if so_far.is_empty() { None } else { ReplyText::parse(&so_far).ok().map(Personal::Known) };
         let command = ConversationCommand::CancelReply {
             reply_id: reply,

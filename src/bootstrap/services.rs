@@ -134,8 +134,8 @@ pub(super) fn services(
         conversations: conversations(&foundation, models, &quotas, config, lifecycle),
         replies: ReplyService {
             core: core.clone(),
-            hub: foundation.hub.clone(),
-            stored: foundation.stored.clone(),
+            live_replies: foundation.live_replies.clone(),
+            read_models: foundation.read_models.clone(),
             reply_wait: config.web.reply_wait,
         },
         files: FileService {
@@ -150,7 +150,7 @@ pub(super) fn services(
             core: core.clone(),
             limits: ConnectionLimits::new(config.sockets.per_user, config.sockets.streams_per_user),
             open_logins: stores.open_logins,
-            people: foundation.people.clone(),
+            user_channels: foundation.user_channels.clone(),
         },
         quotas,
         rate_limits,
@@ -209,8 +209,8 @@ fn conversations(
         core,
         quotas: Arc::clone(quotas),
         models,
-        hub: foundation.hub.clone(),
-        people: foundation.people.clone(),
+        live_replies: foundation.live_replies.clone(),
+        user_channels: foundation.user_channels.clone(),
         reply_deadline: config.replies.deadline,
         titles: config.replies.titles,
     }

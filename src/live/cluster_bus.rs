@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::live_replies::{LiveReplies, LiveReply};
 use super::envelope::{LiveKey, TextDelta, Typing};
+use super::live_replies::{LiveReplies, LiveReply};
 use crate::nats::Nats;
 
 /// Shortest time between two requests for missing text of one reply.

@@ -10,17 +10,17 @@ use uuid::Uuid;
 const SALT: &[u8] = b"verbatim/v1";
 const LABEL: &[u8] = b"live feed";
 
-/// The cryptographic library refused to derive the key.
 /// The cryptographic library failed to derive the key.
-#[error("the key of the live feed could not be derived")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("failed to derive the key of the live feed")]
+pub struct LiveKeyError;
 
-/// The key that every process with the same master key has.
 /// Key shared by all processes with the same master key.
+#[derive(Debug)]
 pub struct LiveKey(DataKey);
 
-/// A piece of an attempt's text.
 /// A part of an attempt's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextDelta {
     /// Attempt number, from 1.
     pub attempt: u32,

@@ -121,7 +121,7 @@ impl UserFeed {
         match page {
             Err(error) if self.retry_budget.is_exhausted() => return Err(error),
             Err(error) => {
-                                tracing::debug!(%error, "failed to read missed items; retrying");
+                tracing::debug!(%error, "failed to read missed items; retrying");
                 tokio::time::sleep(CATCH_UP_TIMEOUT).await;
             }
             Ok(Page::TooMuch) => {
@@ -165,7 +165,7 @@ async fn page(read_models: ReadModels, user: Uuid, after: i64, missed: Missed) -
     // The progress in memory may be stale for a moment after a database crash; this one was read together with the rows.
     if stands < until {
         // The models may be blocked by one event; skipping ahead would lose items for good.
-                return Err(sqlx::Error::Protocol("read models are lagging".to_owned()));
+        return Err(sqlx::Error::Protocol("read models are lagging".to_owned()));
     }
     // The client may be showing messages that are no longer on the active branch: make it reload. Checked last, when the
     // models have caught up.

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster_bus::ClusterBus;
-use super::next_events;
 use super::envelope::TextDelta;
+use super::next_events;
 
 /// How long to wait for another process to send the text of a reply.
 const REMOTE_TEXT_TIMEOUT: Duration = Duration::from_millis(200);

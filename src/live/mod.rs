@@ -9,17 +9,17 @@
 //! processes.
 
 pub mod cluster_bus;
+pub mod envelope;
 pub mod feed;
 pub mod live_replies;
 pub mod retry_budget;
-pub mod user_channels;
-pub mod envelope;
 pub mod stream;
+pub mod user_channels;
 
 pub use feed::{FeedItem, UserFeed};
 pub use live_replies::{LiveReplies, LiveReply};
-pub use user_channels::{Item, UserChannels};
 pub use stream::{Frame, ReplyFollower, Resume};
+pub use user_channels::{Item, UserChannels};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn next_events(
         };
         match events {
             Ok(events) => return Some(events),
-                        Err(error) => tracing::error!(%error, "live feed failed to read the log"),
+            Err(error) => tracing::error!(%error, "live feed failed to read the log"),
         }
         tokio::select! {
             () = tokio::time::sleep(READ_RETRY_INTERVAL) => {}

@@ -102,7 +102,21 @@ impl ReplyFollower {
         let (poll_at, requested_at) = (Instant::now() + POLL_INTERVAL, requested_at.unwrap_or(0));
         let (done, querying, retry_budget) = (false, None, RetryBudget::default());
         let live_replies = live_replies.clone();
-        Self { live_replies, live, read_models, owner, reply, at, ready, done, query_at, poll_at, requested_at, querying, retry_budget }
+        Self {
+            live_replies,
+            live,
+            read_models,
+            owner,
+            reply,
+            at,
+            ready,
+            done,
+            query_at,
+            poll_at,
+            requested_at,
+            querying,
+            retry_budget,
+        }
     }
 
     /// Returns where the client is after the frames delivered so far.
@@ -130,7 +144,7 @@ impl ReplyFollower {
                     Ok(false) => self.retry_budget.reset(),
                     Err(error) if self.retry_budget.is_exhausted() => return Err(error),
                     Err(error) => {
-                                                tracing::debug!(%error, "failed to query reply; retrying");
+                        tracing::debug!(%error, "failed to query reply; retrying");
                         self.poll_at = Instant::now() + CATCH_UP_TIMEOUT;
                     }
                 }
@@ -224,7 +238,12 @@ enum ReplyStatus {
     Ended(Box<Ended>),
 }
 
-async fn query_status(read_models: ReadModels, owner: Uuid, reply: ReplyId, requested_at: i64) -> Result<ReplyStatus, sqlx::Error> {
+async fn query_status(
+    read_models: ReadModels,
+    owner: Uuid,
+    reply: ReplyId,
+    requested_at: i64,
+) -> Result<ReplyStatus, sqlx::Error> {
     let ReadModels { pool, progress, .. } = read_models;
     // The progress in memory may be ahead for a moment after a database crash.
     let stands = query::stands(&pool, models::CONVERSATION_MODELS).await?;

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::cluster_bus::ClusterBus;
-use super::feed::UserFeed;
 use super::envelope::Typing;
+use super::feed::UserFeed;
 use super::{ReadModels, next_events};
 
 /// How many items a slow socket may lag behind before it has to read from the read models.
@@ -117,7 +117,8 @@ impl UserChannels {
     /// Joins a user's channel and returns the position up to which the log had been followed at that moment.
     pub(super) fn join(&self, user: Uuid) -> (broadcast::Receiver<Arc<Item>>, i64) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL_CAPACITY)).subscribe();
+        let receiver =
+            shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL_CAPACITY)).subscribe();
         (receiver, shared.position)
     }
 
@@ -139,7 +140,7 @@ impl UserChannels {
         if let Some(cluster_bus) = &self.cluster_bus
             && let Err(error) = cluster_bus.publish_typing(&typing).await
         {
-                        tracing::debug!(%error, "failed to publish typing indicator");
+            tracing::debug!(%error, "failed to publish typing indicator");
         }
     }
 
@@ -163,7 +164,8 @@ impl UserChannels {
     /// Returns the replies that messages among these events requested. The request directly follows its message in the
     /// stream, but other events may separate them in the log, up to the end of a batch.
     async fn requested_replies(&self, reader: &LogReader, events: &[Arc<RecordedEvent>]) -> HashSet<ReplyId> {
-        let mut requested: HashSet<ReplyId> = events.iter().filter_map(|recorded| requested_reply(recorded)).collect();
+        let mut requested: HashSet<ReplyId> =
+            events.iter().filter_map(|recorded| requested_reply(recorded)).collect();
         for recorded in events {
             let Event::Conversation(ConversationEvent {
                 owner,
@@ -178,8 +180,10 @@ impl UserChannels {
             }
             let RecordedEvent { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
             match reader.stream(aggregate_type, aggregate_id, *sequence).await {
-                Ok(following) => requested.extend(following.first().and_then(|recorded| requested_reply(recorded))),
-                                Err(error) => tracing::warn!(%error, "failed to load reply state for message; not broadcast"),
+                Ok(following) => {
+                    requested.extend(following.first().and_then(|recorded| requested_reply(recorded)))
+                }
+                Err(error) => tracing::warn!(%error, "failed to load reply state for message; not broadcast"),
             }
         }
         requested

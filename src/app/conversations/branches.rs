@@ -213,7 +213,7 @@ impl ConversationService {
         let mut so_far = Vec::new();
         // One is written at a time; the others wait.
         for reply_id in begun {
-            let text = self.hub.text(reply_id).await;
+            let text = self.live_replies.text(reply_id).await;
             if let Ok(text) = ReplyText::parse(&text)
                 && !text.as_str().trim().is_empty()
             {

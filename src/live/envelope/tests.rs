@@ -5,7 +5,7 @@ fn open(key: &LiveKey, context: &str, message: &[u8]) -> Option<TextDelta> {
 }
 
 #[test]
-    fn message_opens_only_unchanged_with_its_key_and_context() {
+fn message_opens_only_unchanged_with_its_key_and_context() {
     let key = LiveKey::new(&[7; 32]).unwrap();
     let delta = TextDelta { attempt: 2, offset: 5, text: "wörd".to_owned() };
     let sealed = key.seal("one", &delta).unwrap();
@@ -21,5 +21,5 @@ fn open(key: &LiveKey, context: &str, message: &[u8]) -> Option<TextDelta> {
     for rubbish in [&b""[..], b"short", &[0; 100]] {
         assert_eq!(open(&key, "one", rubbish), None);
     }
-            assert!(!sealed.windows(3).any(|window| window == b"rd\""), "the plaintext is visible");
+    assert!(!sealed.windows(3).any(|window| window == b"rd\""), "the plaintext is visible");
 }

@@ -19,20 +19,20 @@ fn seen(live: &mut watch::Receiver<LiveReply>) -> (u32, String) {
 }
 
 #[test]
-    fn text_from_the_middle_wakes_no_follower_and_is_requested_again() {
+fn text_from_the_middle_wakes_no_follower_and_is_requested_again() {
     let (live_replies, reply, mut live) = followed();
-            assert!(!live_replies.merge(reply, &delta(1, 4, "two ")), "the missing text must be requested");
+    assert!(!live_replies.merge(reply, &delta(1, 4, "two ")), "the missing text must be requested");
     assert!(!live.has_changed().unwrap(), "woken with {:?}", seen(&mut live));
     assert!(live_replies.merge(reply, &delta(1, 0, "one two ")));
     assert_eq!(seen(&mut live), (1, "one two ".to_owned()));
-            assert!(live_replies.merge(reply, &delta(1, 4, "two three")), "known text is skipped");
+    assert!(live_replies.merge(reply, &delta(1, 4, "two three")), "known text is skipped");
     assert_eq!(seen(&mut live), (1, "one two three".to_owned()));
     assert!(!live_replies.merge(reply, &delta(1, 20, "six")));
     assert!(!live.has_changed().unwrap());
 }
 
 #[test]
-    fn newer_attempt_replaces_older_once_its_beginning_arrives() {
+fn newer_attempt_replaces_older_once_its_beginning_arrives() {
     let (live_replies, reply, mut live) = followed();
     live_replies.begin(reply, 1);
     live_replies.push(reply, 1, "wrong");
@@ -45,7 +45,7 @@ fn seen(live: &mut watch::Receiver<LiveReply>) -> (u32, String) {
     live_replies.push(reply, 1, " still");
     assert_eq!(seen(&mut live), (2, "one two".to_owned()));
     assert!(!live.borrow().here);
-            assert!(live_replies.merge(reply, &delta(3, 0, "")), "an attempt without text yet");
+    assert!(live_replies.merge(reply, &delta(3, 0, "")), "an attempt without text yet");
     assert_eq!(seen(&mut live), (3, String::new()));
     assert!(live_replies.merge(reply, &delta(2, 7, " late")));
     assert!(!live.has_changed().unwrap());

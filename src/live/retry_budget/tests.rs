@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-    async fn budget_runs_out_after_long_outage_and_success_resets_it() {
+async fn budget_runs_out_after_long_outage_and_success_resets_it() {
     let mut retry_budget = RetryBudget::default();
     for _ in 0..2 {
         assert!(!retry_budget.is_exhausted());

@@ -17,7 +17,7 @@ use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Prompt, Provider,
 use crate::bootstrap::database::MIGRATOR;
 use crate::clock::Clock;
 use crate::files::FileStore;
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::replies::{ReplySettings, WorkerParts};
 use crate::tools::Tools;
 use crate::tools::quiz::{QuestionBank, Quizzes};
@@ -68,7 +68,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
         pool: pool.clone(),
         executor: Executor::new(pool.clone(), key_store, tail, 1 << 20, tasks.clone()),
         progress: Progress::new(models::all().iter().map(|projection| projection.name())),
-        hub: Hub::new(),
+        live_replies: LiveReplies::new(),
         chain: Arc::new(chain),
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
         clock: Clock::system(),
