@@ -13,7 +13,7 @@ use super::database::Opened;
 use super::lag;
 use crate::app::Core;
 use crate::app::quotas::Rates;
-use crate::auth::NameKeys;
+use crate::auth::KeyedHasher;
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
 use crate::lifecycle::Lifecycle;
@@ -62,7 +62,7 @@ impl Foundation {
     pub(super) async fn open(
         config: &Config,
         database: &Opened,
-        (master, names, live): (MasterKey, NameKeys, LiveKey),
+        (master, hasher, live): (MasterKey, KeyedHasher, LiveKey),
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let nats = match &config.nats {
@@ -82,7 +82,7 @@ impl Foundation {
                 .with_charge_policy(Arc::new(QuotaPolicy::settling(rejections.clone())));
         let ready_from = reader.last_position().await.context("The event log cannot be read")?;
         let cluster_bus = nats.as_ref().map(|nats| {
-            ClusterBus::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.last.clone())
+            ClusterBus::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.stop_services.clone())
         });
         let live_replies = cluster_bus.clone().map_or_else(LiveReplies::new, LiveReplies::shared);
         let read_models =
@@ -90,7 +90,7 @@ impl Foundation {
         let user_channels = UserChannels::new(read_models.clone(), ready_from, cluster_bus.clone());
         let clock = Clock::system();
         let holder = clock.id();
-        let core = Core { pool: warm, executor, reader, progress, clock, names };
+        let core = Core { pool: warm, executor, reader, progress, clock, hasher };
         Ok(Self {
             core,
             pool,
@@ -109,7 +109,7 @@ impl Foundation {
 
     /// Starts the readers of the log: projections, the live feed, metrics.
     pub(super) fn start(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
-        let stop = || lifecycle.last.clone();
+        let stop = || lifecycle.stop_services.clone();
         lifecycle.service(self.tail.clone().run(stop()));
         self.start_projections(config, database, lifecycle);
         lifecycle.service(self.live_replies.clone().run(self.tail.clone(), self.ready_from, stop()));
@@ -134,7 +134,7 @@ impl Foundation {
     fn start_projections(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
         let Core { pool, progress, .. } = &self.core;
         if !config.roles.has(Role::Project) {
-            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.last.clone()));
+            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.stop_services.clone()));
             return;
         }
         for projection in models::all() {
@@ -143,7 +143,7 @@ impl Foundation {
                 self.tail.clone(),
                 database.projector.clone(),
                 progress.clone(),
-                lifecycle.last.clone(),
+                lifecycle.stop_services.clone(),
             ));
         }
     }
@@ -181,7 +181,7 @@ fn lanes(pool_size: u32) -> usize {
 /// Returns the reader of the log; a naive one when that fault is injected.
 fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
     let reader = LogReader::new(pool, Arc::clone(key_store));
-    if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
+    if event_store::fault_injection::is_injected(event_store::fault_injection::NAIVE_READER) {
         return reader.naive();
     }
     reader

@@ -1,13 +1,14 @@
 //! The replies that are written or followed in this process.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::Event;
 use aggregates::ids::ReplyId;
 use event_store::{LogTail, RecordedEvent};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +114,7 @@ impl LiveReplies {
     /// Merges text from another process. Returns false when earlier text is missing.
     pub fn merge(&self, reply: ReplyId, delta: &TextDelta) -> bool {
         let mut whole = true;
-        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies = self.replies.lock();
         let Some(sender) = replies.get(&reply) else { return true };
         sender.send_if_modified(|live| {
             if live.ended.is_some()
@@ -148,7 +149,7 @@ impl LiveReplies {
     /// Disconnects every follower because the process is shutting down.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies = self.replies.lock();
         for sender in replies.values() {
             sender.send_modify(|live| live.closing = true);
         }
@@ -156,7 +157,7 @@ impl LiveReplies {
 
     /// Removes a follower with its receiver `live`, and the reply when no one else follows or writes it.
     pub(super) fn leave(&self, reply: ReplyId, live: watch::Receiver<LiveReply>) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         drop(live);
         if replies.get(&reply).is_some_and(|sender| sender.receiver_count() <= self.bus_receivers()) {
             replies.remove(&reply);
@@ -170,7 +171,7 @@ impl LiveReplies {
 
     /// Returns how many replies are written or followed.
     pub fn len(&self) -> usize {
-        self.replies.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.replies.lock().len()
     }
 
     /// Returns whether no reply is written or followed.
@@ -179,7 +180,7 @@ impl LiveReplies {
     }
 
     fn with<T>(&self, reply: ReplyId, act: impl FnOnce(&watch::Sender<LiveReply>) -> T) -> T {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         act(replies.entry(reply).or_insert_with(|| {
             let sender = watch::Sender::new(LiveReply::default());
             if let Some(cluster_bus) = &self.cluster_bus {
@@ -198,7 +199,7 @@ impl LiveReplies {
     }
 
     fn apply(&self, events: &[Arc<RecordedEvent>]) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         for recorded in events {
             match ended(&recorded.event) {
                 Some(reply) => {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{PASSWORD, Person, TestApp};
 use crate::support::client::{Answer, Call};
@@ -324,7 +324,7 @@ async fn message_over_context_budget_is_rejected(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+async fn unknown_fields_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let account = json!({

@@ -18,7 +18,7 @@ use super::wire::{
     ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
 };
 use crate::app::connection_limits::ConnectionKind;
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::interactions::Answers;
 use crate::app::conversations::items::{Enclosed, InputAnswer, WantedReply};
 use crate::app::conversations::{NewMessage, Sent};
@@ -82,7 +82,7 @@ pub(super) async fn add_structured_input(
         .conversations
         .answer_input(&caller.context, caller.actor, thread, item, answers, interactive(None))
         .await?;
-    services.conversations.thread_shows(sent.position).await;
+    services.conversations.wait_for_items(sent.position).await;
     let answered = item_of(&caller, thread, item).await?;
     // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
     let answered = answered.filter(|item| !is_pending(item));
@@ -99,7 +99,7 @@ pub(super) async fn retry(caller: Caller, params: RetryAfterItem) -> Result<Resp
     let services = &caller.state.services;
     let sent = services
         .conversations
-        .ask_again(&caller.context, caller.actor, thread, Again::Message(item), interactive(None))
+        .regenerate(&caller.context, caller.actor, thread, RegenerateTarget::Message(item), interactive(None))
         .await?;
     Ok(stream::respond(Run::new(caller, connection, sent, has_title, Vec::new())))
 }
@@ -142,7 +142,7 @@ async fn send(
         .map(|id| parse_id(id).ok_or_else(AppError::not_found))
         .collect::<Result<Vec<FileId>, _>>()?;
     if files.iter().enumerate().any(|(n, file)| files[..n].contains(file)) {
-        return Err(AppError::new(Kind::Invalid, "file_twice", "The same file is has_title twice."));
+        return Err(AppError::new(Kind::Invalid, "duplicate_file", "The same file is has_title twice."));
     }
     let (text, composed) = composed(content, quoted_text);
     let tool_choice = inference_options.tool_choice.map(|choice| choice.id);
