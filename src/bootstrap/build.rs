@@ -52,7 +52,7 @@ pub async fn build(
     secrets: Secrets,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Built> {
-    let files = FileStore::open(&config.files.place).await?;
+    let files = FileStore::open(&config.files.location).await?;
     Box::pin(build_over(config, database, secrets, lifecycle, files)).await
 }
 

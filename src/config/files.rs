@@ -13,7 +13,7 @@ use super::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
     /// `FILES_URL`: location of the store.
-    pub place: FilesPlace,
+    pub location: FileStoreLocation,
     /// `MAX_FILE_BYTES`: largest file.
     pub max_file_bytes: u64,
     /// `MAX_FILES_PER_USER`: most files of one user.
@@ -26,13 +26,13 @@ pub struct FilesConfig {
 
 /// Location of the file store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilesPlace {
+pub enum FileStoreLocation {
     /// A folder that all processes share.
     Folder {
         /// Path of the folder.
         path: PathBuf,
         /// Whether `FILES_URL` names the folder; otherwise it is created with the first file.
-        asked_for: bool,
+        is_configured: bool,
     },
     /// A bucket of an S3-compatible service.
     S3(S3Config),
@@ -55,7 +55,7 @@ pub struct S3Config {
     pub session_token: Option<Secret>,
 }
 
-impl fmt::Display for FilesPlace {
+impl fmt::Display for FileStoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, .. } => write!(f, "file://{}", path.display()),
@@ -70,7 +70,8 @@ impl FilesConfig {
     /// Reads the settings. Without `FILES_URL`, files are stored in `data_dir`.
     pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Self, ConfigError> {
         const EXPECTED: &str = "file:///FOLDER with an absolute path, or s3://BUCKET or s3://BUCKET/PREFIX";
-        let place = reader.optional("FILES_URL", EXPECTED, FilesPlace::to_string, parse_place)?;
+        let location =
+            reader.optional("FILES_URL", EXPECTED, FileStoreLocation::to_string, parse_location)?;
         let any = |text: &str| Some(text.to_owned());
         let region = reader.parsed("AWS_REGION", "us-east-1".to_owned(), "a region", String::clone, any)?;
         let endpoint = reader.optional(
@@ -82,9 +83,9 @@ impl FilesConfig {
         let id = reader.secret("AWS_ACCESS_KEY_ID");
         let secret = reader.secret("AWS_SECRET_ACCESS_KEY");
         let session_token = reader.secret("AWS_SESSION_TOKEN");
-        let place = match place {
-            None => FilesPlace::Folder { path: data_dir.join("files"), asked_for: false },
-            Some(FilesPlace::S3(bucket)) => {
+        let location = match location {
+            None => FileStoreLocation::Folder { path: data_dir.join("files"), is_configured: false },
+            Some(FileStoreLocation::S3(bucket)) => {
                 let credentials = match (id, secret) {
                     (Some(id), Some(secret)) => Some((id, secret)),
                     (None, None) => None,
@@ -96,7 +97,7 @@ impl FilesConfig {
                         return Err(ConfigError::Missing { name, when: "beside its other half", expected });
                     }
                 };
-                FilesPlace::S3(S3Config { region, endpoint, credentials, session_token, ..bucket })
+                FileStoreLocation::S3(S3Config { region, endpoint, credentials, session_token, ..bucket })
             }
             Some(folder) => folder,
         };
@@ -119,14 +120,14 @@ impl FilesConfig {
             String::clone,
             parse_base,
         )?;
-        Ok(Self { place, max_file_bytes, max_files, max_bytes, public_url })
+        Ok(Self { location, max_file_bytes, max_files, max_bytes, public_url })
     }
 }
 
-fn parse_place(text: &str) -> Option<FilesPlace> {
+fn parse_location(text: &str) -> Option<FileStoreLocation> {
     if let Some(path) = text.strip_prefix("file://") {
         let path = PathBuf::from(path);
-        return path.is_absolute().then_some(FilesPlace::Folder { path, asked_for: true });
+        return path.is_absolute().then_some(FileStoreLocation::Folder { path, is_configured: true });
     }
     let (bucket, prefix) = match text.strip_prefix("s3://")?.split_once('/') {
         Some((bucket, prefix)) => (bucket, prefix.strip_suffix('/').unwrap_or(prefix)),
@@ -139,7 +140,7 @@ fn parse_place(text: &str) -> Option<FilesPlace> {
             .split('/')
             .all(|part| !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.'));
     (is_bucket && is_prefix).then(|| {
-        FilesPlace::S3(S3Config {
+        FileStoreLocation::S3(S3Config {
             bucket: bucket.to_owned(),
             prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
             region: String::new(),

@@ -40,7 +40,7 @@ pub struct MailConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailTls {
     /// TLS from the first byte on.
-    FromTheStart,
+    Implicit,
     /// STARTTLS before anything else; the connection fails without it.
     StartTls,
     /// No protection; only on this machine.
@@ -106,7 +106,7 @@ impl MailConfig {
                 Ok(Some(Self {
                     host: GMAIL.0.to_owned(),
                     port: GMAIL.1,
-                    tls: MailTls::FromTheStart,
+                    tls: MailTls::Implicit,
                     credentials: Some((gmail.email.to_string(), password)),
                     ca_file,
                     from: from.unwrap_or(gmail),
@@ -136,7 +136,7 @@ fn parse_server(text: &str) -> Option<MailConfig> {
     }
     let near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let (tls, port) = match (url.scheme(), url.query()) {
-        ("smtps", None) => (MailTls::FromTheStart, 465),
+        ("smtps", None) => (MailTls::Implicit, 465),
         ("smtp", None) if near => (MailTls::Off, 25),
         ("smtp", None | Some("tls=required")) => (MailTls::StartTls, 587),
         ("smtp", Some("tls=off")) if near => (MailTls::Off, 25),

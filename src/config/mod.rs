@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
-pub use files::{FilesConfig, FilesPlace, S3Config};
+pub use files::{FileStoreLocation, FilesConfig, S3Config};
 pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};

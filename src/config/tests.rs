@@ -152,13 +152,13 @@ fn mail_uses_a_server_or_gmail() {
     let config = read(&own).unwrap();
     assert!(!format!("{config:?} {:?}", config.effective()).contains("secret-9"));
     let mail = config.mail.unwrap();
-    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.org", 465, MailTls::FromTheStart));
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.org", 465, MailTls::Implicit));
     assert_eq!(mail.from.to_string(), "Chat <chat@example.org>");
 
     let gmail =
         [("EMAIL__GMAIL_FROM_EMAIL", "ada@gmail.com"), ("EMAIL__GMAIL_APP_PASSWORD", "abcd efgh ijkl mnop")];
     let mail = read(&gmail).unwrap().mail.unwrap();
-    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("smtp.gmail.com", 465, MailTls::FromTheStart));
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("smtp.gmail.com", 465, MailTls::Implicit));
     assert_eq!(mail.credentials, Some(("ada@gmail.com".to_owned(), Secret::new("abcdefghijklmnop"))));
     assert_eq!(mail.from.to_string(), "ada@gmail.com");
 
@@ -352,10 +352,10 @@ fn bad_line_of_env_file_is_reported_without_its_value() {
 
 #[test]
 fn files_are_stored_in_the_data_folder_by_default() {
-    let folder = |path: &str, asked_for| FilesPlace::Folder { path: path.into(), asked_for };
-    assert_eq!(read(&[("DATA_DIR", "/srv/v")]).unwrap().files.place, folder("/srv/v/files", false));
-    assert_eq!(server(&[]).unwrap().files.place, folder("./data/files", false));
-    assert_eq!(read(&[("FILES_URL", "file:///srv/f")]).unwrap().files.place, folder("/srv/f", true));
+    let folder = |path: &str, is_configured| FileStoreLocation::Folder { path: path.into(), is_configured };
+    assert_eq!(read(&[("DATA_DIR", "/srv/v")]).unwrap().files.location, folder("/srv/v/files", false));
+    assert_eq!(server(&[]).unwrap().files.location, folder("./data/files", false));
+    assert_eq!(read(&[("FILES_URL", "file:///srv/f")]).unwrap().files.location, folder("/srv/f", true));
     let bucket = [
         ("FILES_URL", "s3://b/p"),
         ("AWS_ACCESS_KEY_ID", "visible-id"),
@@ -363,7 +363,7 @@ fn files_are_stored_in_the_data_folder_by_default() {
         ("AWS_SESSION_TOKEN", "visible-token"),
     ];
     let config = read(&bucket).unwrap();
-    let FilesPlace::S3(s3) = &config.files.place else { panic!("no bucket") };
+    let FileStoreLocation::S3(s3) = &config.files.location else { panic!("no bucket") };
     assert_eq!((s3.bucket.as_str(), s3.region.as_str(), s3.endpoint.as_deref()), ("b", "us-east-1", None));
     let shown = format!("{config:?} {:?}", config.effective());
     assert!(!shown.contains("visible"), "{shown}");

@@ -27,7 +27,7 @@ pub struct TracesConfig {
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`: the sampler.
     pub sampling: Sampling,
     /// `PROVIDER_TRACEPARENT`: whether trace ids are sent to AI providers.
-    pub tell_provider: bool,
+    pub send_to_provider: bool,
 }
 
 /// Which traces are recorded.
@@ -92,7 +92,7 @@ impl TracesConfig {
             |millionths| (f64::from(*millionths) / f64::from(ALL_TRACES)).to_string(),
             millionths,
         )?;
-        let tell_provider = reader.flag("PROVIDER_TRACEPARENT", false)?;
+        let send_to_provider = reader.flag("PROVIDER_TRACEPARENT", false)?;
         let Some(endpoint) = endpoint else { return Ok(None) };
         if !headers.is_empty() && endpoint.starts_with("http://") && !is_local(&endpoint) {
             reader.note(
@@ -106,7 +106,7 @@ impl TracesConfig {
             Share::Ratio => ratio,
         };
         let sampling = Sampling { parent_decides: rule.parent_decides, millionths };
-        Ok(Some(Self { endpoint, headers, service, resource, sampling, tell_provider }))
+        Ok(Some(Self { endpoint, headers, service, resource, sampling, send_to_provider }))
     }
 }
 

@@ -20,7 +20,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::sync::OnceCell;
 
-use crate::config::{FilesPlace, S3Config};
+use crate::config::{FileStoreLocation, S3Config};
 use crate::telemetry::panics::join_error;
 
 /// Time limit of one operation. A file is at most a few megabytes.
@@ -125,13 +125,13 @@ impl FileStore {
     ///
     /// # Errors
     /// If the folder cannot be created, or the service's settings are invalid.
-    pub async fn open(place: &FilesPlace) -> anyhow::Result<Self> {
-        let described = place.to_string();
-        match place {
-            FilesPlace::Folder { path, asked_for } => {
+    pub async fn open(location: &FileStoreLocation) -> anyhow::Result<Self> {
+        let described = location.to_string();
+        match location {
+            FileStoreLocation::Folder { path, is_configured } => {
                 let folder = Some(path.clone());
                 let store = Self { inner: Arc::new(Inner { opened: OnceCell::new(), folder, described }) };
-                if *asked_for {
+                if *is_configured {
                     store.opened().await.map_err(|error| match error {
                         StoreError::Full(source) | StoreError::Failed(source) => source
                             .context(format!("The folder {} (FILES_URL) cannot be used", path.display())),
@@ -140,7 +140,7 @@ impl FileStore {
                 }
                 Ok(store)
             }
-            FilesPlace::S3(config) => Ok(Self::over(s3(config)?, described)),
+            FileStoreLocation::S3(config) => Ok(Self::over(s3(config)?, described)),
         }
     }
 

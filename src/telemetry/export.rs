@@ -89,7 +89,7 @@ pub fn start(config: &TracesConfig) -> anyhow::Result<TraceExport> {
                 .build(),
         )
         .build();
-    let is_first = traces::install(provider.tracer("verbatim"), config.tell_provider);
+    let is_first = traces::install(provider.tracer("verbatim"), config.send_to_provider);
     anyhow::ensure!(is_first, "A tracer is installed already");
     Ok(TraceExport { provider })
 }

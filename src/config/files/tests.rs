@@ -2,14 +2,14 @@ use super::*;
 
 #[test]
 fn store_is_a_folder_or_a_bucket() {
-    let folder = FilesPlace::Folder { path: PathBuf::from("/srv/files"), asked_for: true };
-    assert_eq!(parse_place("file:///srv/files"), Some(folder));
+    let folder = FileStoreLocation::Folder { path: PathBuf::from("/srv/files"), is_configured: true };
+    assert_eq!(parse_location("file:///srv/files"), Some(folder));
     for (text, bucket, prefix) in [
         ("s3://bucket", "bucket", None),
         ("s3://bucket/", "bucket", None),
         ("s3://my.bucket-1/a/b/", "my.bucket-1", Some("a/b")),
     ] {
-        let Some(FilesPlace::S3(config)) = parse_place(text) else { panic!("{text}") };
+        let Some(FileStoreLocation::S3(config)) = parse_location(text) else { panic!("{text}") };
         assert_eq!((config.bucket.as_str(), config.prefix.as_deref()), (bucket, prefix));
     }
     for refused in [
@@ -25,7 +25,7 @@ fn store_is_a_folder_or_a_bucket() {
         "gs://b",
         "https://b",
     ] {
-        assert_eq!(parse_place(refused), None, "{refused}");
+        assert_eq!(parse_location(refused), None, "{refused}");
     }
 }
 

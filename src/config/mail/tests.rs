@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn server_is_parsed_from_its_url() {
     for (text, host, port, tls) in [
-        ("smtps://mail.example.org", "mail.example.org", 465, MailTls::FromTheStart),
-        ("smtps://mail.example.org:4650/", "mail.example.org", 4650, MailTls::FromTheStart),
+        ("smtps://mail.example.org", "mail.example.org", 465, MailTls::Implicit),
+        ("smtps://mail.example.org:4650/", "mail.example.org", 4650, MailTls::Implicit),
         ("smtp://mail.example.org", "mail.example.org", 587, MailTls::StartTls),
         ("smtp://mail.example.org:25?tls=required", "mail.example.org", 25, MailTls::StartTls),
         ("smtp://localhost", "localhost", 25, MailTls::Off),

@@ -15,7 +15,7 @@ fn endpoint_enables_traces() {
     assert_eq!(read(&rest).traces, None);
     let traces = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/")]).traces.unwrap();
     assert_eq!(traces.endpoint, "http://127.0.0.1:4318/v1/traces");
-    assert_eq!((traces.service.as_str(), traces.tell_provider), ("verbatim", false));
+    assert_eq!((traces.service.as_str(), traces.send_to_provider), ("verbatim", false));
     assert_eq!(traces.sampling, Sampling { parent_decides: true, millionths: ALL_TRACES });
     let below = endpoint("https://collector.example/otlp").unwrap();
     assert_eq!(below, "https://collector.example/otlp/v1/traces");

@@ -7,17 +7,17 @@ fn key(n: u128) -> Key {
 }
 
 async fn folder(path: &std::path::Path) -> FileStore {
-    FileStore::open(&FilesPlace::Folder { path: path.to_owned(), asked_for: true }).await.unwrap()
+    FileStore::open(&FileStoreLocation::Folder { path: path.to_owned(), is_configured: true }).await.unwrap()
 }
 
 #[tokio::test]
 async fn stored_object_exists_until_deleted() {
-    let place = tempfile::tempdir().unwrap();
-    let store = folder(&place.path().join("made/here")).await;
+    let folder_path = tempfile::tempdir().unwrap();
+    let store = folder(&folder_path.path().join("made/here")).await;
     let preview = Key::preview(key(1).file(), key(1).sha256());
     store.put(&key(1), Bytes::from_static(b"bytes")).await.unwrap();
     store.put(&preview, Bytes::from_static(b"small")).await.unwrap();
-    std::fs::write(place.path().join("made/here/README"), "not ours").unwrap();
+    std::fs::write(folder_path.path().join("made/here/README"), "not ours").unwrap();
     assert_eq!(store.get(&key(1)).await.unwrap(), "bytes");
     let pieces: Vec<Bytes> = store.stream(&preview).await.unwrap().try_collect().await.unwrap();
     assert_eq!(pieces.concat(), b"small");
@@ -49,13 +49,13 @@ fn own_keys_parse_and_other_names_do_not() {
 
 #[tokio::test]
 async fn unusable_folder_fails_at_start_only_when_configured() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("a-file");
+    let folder_path = tempfile::tempdir().unwrap();
+    let file = folder_path.path().join("a-file");
     std::fs::write(&file, "in the way").unwrap();
     let path = file.join("files");
-    let asked = FilesPlace::Folder { path: path.clone(), asked_for: true };
+    let asked = FileStoreLocation::Folder { path: path.clone(), is_configured: true };
     assert!(FileStore::open(&asked).await.unwrap_err().to_string().contains("FILES_URL"));
-    let store = FileStore::open(&FilesPlace::Folder { path, asked_for: false }).await.unwrap();
+    let store = FileStore::open(&FileStoreLocation::Folder { path, is_configured: false }).await.unwrap();
     assert!(matches!(store.put(&key(1), Bytes::new()).await, Err(StoreError::Failed(_))));
 }
 

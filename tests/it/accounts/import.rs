@@ -50,7 +50,7 @@ async fn import_reports_every_line(db: PgPool) {
     let outcomes: Vec<&str> = said.lines().collect();
     for (line, begin) in outcomes.iter().zip([
         "line 1: created",
-        "line 2: rejected: bcrypt hashes are not taken",
+        "line 2: rejected: bcrypt hashes are not supported",
         "line 3: skipped: the address is already registered",
         "line 5: rejected: it is not a JSON object",
         "line 6: rejected: the user name is taken",
