@@ -112,7 +112,7 @@ impl TestApp {
         let secrets = Secrets::of(&config, None).unwrap();
         let files = match files {
             Some(files) => files,
-            None => FileStore::open(&config.files.place).await.unwrap(),
+            None => FileStore::open(&config.files.location).await.unwrap(),
         };
         let built = build::build_over(&config, &database, secrets, &lifecycle, files);
         let built = Box::pin(built).await.unwrap();
