@@ -41,8 +41,8 @@ pub struct UserFeed {
     receiver: broadcast::Receiver<Arc<Item>>,
     /// Items up to here have been delivered or are not wanted.
     at: i64,
-    /// What is stored after `at` and up to here is to be read from the models.
     /// Range after `at` that is still to be read from the read models.
+    missed: Option<Missed>,
     ready: VecDeque<Arc<Item>>,
     retry_budget: RetryBudget,
     /// A running read of missed items.

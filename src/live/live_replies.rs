@@ -113,7 +113,7 @@ impl LiveReplies {
 
     /// Merges text from another process. Returns false when earlier text is missing.
     pub fn merge(&self, reply: ReplyId, delta: &TextDelta) -> bool {
-        let mut whole = true;
+        let mut is_contiguous = true;
         let replies = self.replies.lock();
         let Some(sender) = replies.get(&reply) else { return true };
         sender.send_if_modified(|live| {
@@ -127,7 +127,7 @@ impl LiveReplies {
             let newer = delta.attempt > live.attempt;
             let known = if newer { 0 } else { live.text.len() };
             let Some(overlap) = known.checked_sub(delta.offset) else {
-                whole = false;
+                is_contiguous = false;
                 return false;
             };
             if newer {
@@ -143,7 +143,7 @@ impl LiveReplies {
                 None => newer,
             }
         });
-        whole
+        is_contiguous
     }
 
     /// Disconnects every follower because the process is shutting down.

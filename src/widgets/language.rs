@@ -243,7 +243,7 @@ impl<'a> Check<'a> {
     fn list(&mut self, value: &'a Value, check: impl Fn(&mut Self, &'a Value)) {
         let Value::Array(items) = value else { return self.fail("must be a list") };
         for (index, item) in items.iter().enumerate() {
-            self.within(Step::Index(index), |check| check(check, item));
+            self.within(Step::Index(index), |this| check(this, item));
         }
     }
 

@@ -45,7 +45,7 @@ fn missing_ids_are_generated_and_malformed_calls_skipped() {
 #[test]
 fn malformed_or_oversized_fragments_are_rejected() {
     for wrong in [json!("look"), json!({}), json!(["look"])] {
-        assert_eq!(Calls::default().take(&wrong), Err(ProviderError::BadResponse), "{wrong}");
+        assert_eq!(Calls::default().add(&wrong), Err(ProviderError::BadResponse), "{wrong}");
     }
     let mut calls = Calls::default();
     let much = json!([{"index": 0, "function": {"arguments": "x".repeat(1024)}}]);
@@ -65,6 +65,6 @@ fn too_many_empty_calls_are_rejected() {
     let unnumbered = Value::Array(vec![json!({}); MAX_CALLS + 1]);
     let ids = (0..=MAX_CALLS).map(|id| json!({"index": 0, "id": id.to_string()}));
     for much in [unnumbered, Value::Array(ids.collect())] {
-        assert_eq!(Calls::default().take(&much), Err(ProviderError::TooLong));
+        assert_eq!(Calls::default().add(&much), Err(ProviderError::TooLong));
     }
 }
