@@ -31,7 +31,7 @@ const ALLOWED: [(&str, &str); 31] = [
     ("auth::tickets::LIFETIME", "shown to clients"),
     ("auth::tokens::LEEWAY", "how long after its end a token still opens a socket"),
     ("auth::device", "names the client's program"),
-    ("live::Fed", "live frames of a user's items"),
+    ("live::FeedItem", "live frames of a user's items"),
     ("live::Frame", "live frames of a reply"),
     ("live::Item", "live frames of a user's items"),
     ("live::ReplyFollower", "live frames of a reply"),

@@ -156,7 +156,7 @@ async fn reply_items_and_questions_match_transcripts(db: PgPool) {
         let thread = thread_of(&talk.stream("threads.create", create(text(map))).await);
         let output = json!({"thread_id": thread, "result": result});
         let events = talk.stream("threads.add_client_tool_output", output.clone()).await;
-        assert!(answer_of(&events).contains(&format!("The tool open_map came to: {result}")));
+        assert!(answer_of(&events).contains(&format!("The tool open_map has returned: {result}")));
         talk.refused("threads.add_client_tool_output", output, 409, "not_pending").await;
         talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
         talk.check(name);
