@@ -10,7 +10,7 @@ use super::imports::{code, module, references};
 use super::{root, sources};
 
 /// Everything outside `src/http` that a file in it may name, with the reason.
-const ALLOWED: [(&str, &str); 30] = [
+const ALLOWED: [(&str, &str); 31] = [
     ("app", "use cases, their inputs, outcomes and errors"),
     ("aggregates::ids", "typed ids"),
     ("aggregates::values", "limits of values, for the schemas of the API's description"),
@@ -37,6 +37,7 @@ const ALLOWED: [(&str, &str); 30] = [
     ("live::Resume", "a place in a reply's stream"),
     ("live::UserFeed", "live frames of a user's items"),
     ("live::stream::Ended", "how a reply ended"),
+    ("tools::quiz::quiz_card", "the card that shows a quiz"),
     ("widgets", "the widget language of a surface's clients"),
     ("config::SocketsConfig", "plain settings"),
     ("telemetry::panics::broken_off", "a handler that panicked becomes an error"),

@@ -144,7 +144,7 @@ async fn what_a_field_may_not_hold_is_refused(db: PgPool) {
         (tag(json!({"data": {"x": "x".repeat(16 * 1024)}})), 400, "invalid_value"),
         (with_files("x", &["atc_x"]), 404, "not_found"),
         (with_files("x", &[&message]), 404, "not_found"),
-        (with_files("x", &["atc_01960000000070008000000000000007"; 2]), 400, "file_twice"),
+        (with_files("x", &["atc_01960000000070008000000000000007"; 2]), 400, "duplicate_file"),
         (with_files("x", &["atc_x"; 11]), 400, "invalid_value"),
     ];
     for (input, status, code) in &inputs {
