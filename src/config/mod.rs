@@ -22,6 +22,7 @@ mod storage;
 mod tests;
 mod tools;
 mod traces;
+pub mod variables;
 mod web;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub use files::{FilesConfig, FilesPlace, S3Config};
 pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};
-pub use providers::{ProvidersConfig, ServiceConfig};
+pub use providers::{ProvidersConfig, RetrySettings, ServiceConfig};
 pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
 pub use replies::RepliesConfig;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ReplyId;
 use event_store::{LogTail, RecordedEvent};
 use tokio::sync::watch;
@@ -223,12 +222,8 @@ impl Hub {
 
 fn ended(event: &Event) -> Option<ReplyId> {
     match event {
-        Event::Conversation(
-            ConversationEvent::ReplyCompleted { reply_id, .. }
-            | ConversationEvent::ReplyFailed { reply_id, .. }
-            | ConversationEvent::ReplyCancelled { reply_id, .. },
-        ) => Some(*reply_id),
-        _ => None,
+        Event::Conversation(event) => event.ended_reply(),
+        Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
     }
 }
 

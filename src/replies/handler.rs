@@ -30,7 +30,8 @@ use super::record::offered;
 use super::retry::{PastAttempt, Requeue};
 use super::settings::ReplySettings;
 use crate::ai::{
-    Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
+    Chain, Completion, Parameters, Prompt, ProviderError, Purpose, SelectedProvider, StreamEvent, Tool,
+    ToolCall,
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
@@ -360,7 +361,7 @@ impl ReplyHandler {
         &self,
         job: &Job,
         attempt: u32,
-        choice: &Choice,
+        choice: &SelectedProvider,
         prompt: Prompt,
         started: Instant,
         partial: &mut PartialReply,
@@ -373,14 +374,14 @@ impl ReplyHandler {
             let mut pieces = choice.stream(prompt);
             while let Some(piece) = pieces.next().await {
                 match piece {
-                    Ok(Piece::Text(text)) => {
+                    Ok(StreamEvent::Text(text)) => {
                         partial.first_token.get_or_insert_with(|| started.elapsed());
                         self.inner.hub.push(job.reply, attempt, &text);
                         event_store::crash_point!("first-delta");
                         partial.text.push_str(&text);
                     }
-                    Ok(Piece::Call(call)) => partial.calls.push(call),
-                    Ok(Piece::End(completion)) => return ProviderOutcome::Completed(completion),
+                    Ok(StreamEvent::Call(call)) => partial.calls.push(call),
+                    Ok(StreamEvent::End(completion)) => return ProviderOutcome::Completed(completion),
                     Err(error) => return ProviderOutcome::Failed(error),
                 }
             }

@@ -1,10 +1,10 @@
-//! Keys and encryption: what is sealed opens only where it belongs, and a key that is gone is not an error.
+//! Keys and encryption: a ciphertext decrypts only in its place, and a deleted key yields erased text.
 
 use std::collections::HashSet;
 
 use event_store::{
-    EncryptionContext, Encryptor, KeyRow, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all,
-    has_personal, personal_context,
+    EncryptionContext, Encryptor, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all, has_personal,
+    personal_context,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -18,30 +18,32 @@ use crate::support::{Append, Log, MASTER, key_store};
 
 const AUTHOR: Uuid = Uuid::from_u128(0xA);
 
-/// A encryption whose rows are stored, as after an append.
+/// Creates an encryption context and stores its key rows, as an append does.
 async fn stored(key_store: &KeyStore, pool: &PgPool, stream: &str) -> EncryptionContext {
     let encryption = key_store.encryption_context(AUTHOR, "conversation", stream, None).await.unwrap();
-    let append =
-        Append { beside: encryption.new_keys.iter().map(KeyRow::to_json).collect(), ..Append::default() };
+    let append = Append {
+        side_writes: encryption.new_keys.iter().map(|row| row.to_write().to_json()).collect(),
+        ..Append::default()
+    };
     append.run(pool).await.unwrap();
     key_store.remember(&encryption);
     encryption
 }
 
-fn sealed(encryption: &EncryptionContext, plain: &Value, context: &str) -> Value {
+fn encrypted(encryption: &EncryptionContext, plain: &Value, context: &str) -> Value {
     let mut value = plain.clone();
     Encryptor(encryption).encrypt(&mut value, context).unwrap();
     value
 }
 
-async fn opened(key_store: &KeyStore, value: &Value, context: &str) -> Result<Value, KeyStoreError> {
+async fn decrypted(key_store: &KeyStore, value: &Value, context: &str) -> Result<Value, KeyStoreError> {
     let mut documents = [(context.to_owned(), value.clone())];
     decrypt_all(key_store, &mut documents).await?;
     let [(_, value)] = documents;
     Ok(value)
 }
 
-/// Any JSON, with personal values of any shape at any place.
+/// Generates any JSON with personal values anywhere.
 fn json_tree() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -61,7 +63,7 @@ fn json_tree() -> impl Strategy<Value = Value> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
+async fn encryption_round_trips_any_json(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 1);
@@ -69,86 +71,93 @@ async fn whatever_is_sealed_opens_to_what_it_was(pool: PgPool) {
     let mut with_personal = 0;
     for _ in 0..400 {
         let tree = json_tree().new_tree(&mut runner).unwrap().current();
-        let hidden = sealed(&encryption, &tree, &context);
+        let hidden = encrypted(&encryption, &tree, &context);
         assert!(!has_personal(&hidden), "{tree} became {hidden}");
         with_personal += i32::from(has_personal(&tree));
-        assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), tree, "by way of {hidden}");
+        assert_eq!(decrypted(&key_store, &hidden, &context).await.unwrap(), tree, "encrypted as {hidden}");
     }
-    assert!(with_personal > 40, "the trees are worth nothing: {with_personal}");
+    assert!(with_personal > 40, "too few trees with personal values: {with_personal}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_sealed_value_that_was_moved_or_changed_does_not_open(pool: PgPool) {
+async fn moved_or_changed_ciphertext_does_not_decrypt(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 7);
-    let hidden = sealed(&encryption, &json!({"text": {"$personal": "words"}}), &context);
+    let hidden = encrypted(&encryption, &json!({"text": {"$personal": "words"}}), &context);
     for elsewhere in [
         personal_context("conversation", "s", 8),
         personal_context("conversation", "t", 7),
         personal_context("user", "s", 7),
     ] {
-        let moved = opened(&key_store, &hidden, &elsewhere).await;
+        let moved = decrypted(&key_store, &hidden, &elsewhere).await;
         assert!(matches!(moved, Err(KeyStoreError::Tampered)), "opened at {elsewhere}: {moved:?}");
     }
-    // Under another key of the same person.
+    // With another key of the same user.
     let other = stored(&key_store, &pool, "t").await;
     let mut swapped = hidden.clone();
     swapped["text"]["key"] = json!(other.key_id);
-    assert!(matches!(opened(&key_store, &swapped, &context).await, Err(KeyStoreError::Tampered)));
+    assert!(matches!(decrypted(&key_store, &swapped, &context).await, Err(KeyStoreError::Tampered)));
     for damaged in ["", "AAAA", "!"] {
         let mut changed = hidden.clone();
         changed["text"]["$sealed"] = json!(damaged);
         assert!(
-            matches!(opened(&key_store, &changed, &context).await, Err(KeyStoreError::Tampered)),
+            matches!(decrypted(&key_store, &changed, &context).await, Err(KeyStoreError::Tampered)),
             "{damaged:?}"
         );
     }
     let mut nameless = hidden.clone();
     nameless["text"]["key"] = json!("not a key");
-    assert!(matches!(opened(&key_store, &nameless, &context).await, Err(KeyStoreError::Tampered)));
-    assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), json!({"text": {"$personal": "words"}}));
+    assert!(matches!(decrypted(&key_store, &nameless, &context).await, Err(KeyStoreError::Tampered)));
+    assert_eq!(
+        decrypted(&key_store, &hidden, &context).await.unwrap(),
+        json!({"text": {"$personal": "words"}})
+    );
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_a_dropped_key_sealed_reads_as_erased(pool: PgPool) {
+async fn text_of_deleted_key_reads_as_erased(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let plain = json!({"text": {"$personal": "words"}, "count": 3});
     for table in ["data_keys", "user_keys"] {
         let mine = key_store(&pool, &MASTER);
-        let hidden = sealed(&stored(&mine, &pool, "s").await, &plain, &context);
-        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
+        let hidden = encrypted(&stored(&mine, &pool, "s").await, &plain, &context);
+        assert_eq!(decrypted(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
         sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
         let erased = json!({"text": {"$erased": true}, "count": 3});
-        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
-        // A process that has the key in its memory reads on until it is told.
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        assert_eq!(
+            decrypted(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(),
+            erased,
+            "{table}"
+        );
+        // A process with the key in memory can read until it forgets the key.
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(Uuid::from_u128(0xB));
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(AUTHOR);
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), erased, "{table}");
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), erased, "{table}");
         sqlx::query("DELETE FROM data_keys").execute(&pool).await.unwrap();
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_wrong_master_key_is_an_error_and_not_erased(pool: PgPool) {
+async fn wrong_master_key_is_an_error_not_erased_text(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let mine = key_store(&pool, &MASTER);
-    let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
+    let hidden = encrypted(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
     let wrong = key_store(&pool, &[8; 32]);
-    assert!(matches!(opened(&wrong, &hidden, &context).await, Err(KeyStoreError::WrongMasterKey { .. })));
+    assert!(matches!(decrypted(&wrong, &hidden, &context).await, Err(KeyStoreError::WrongMasterKey { .. })));
     let encryption = wrong.encryption_context(AUTHOR, "conversation", "another", None).await;
     assert!(matches!(encryption, Err(KeyStoreError::WrongMasterKey { .. })), "{encryption:?}");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
+async fn new_key_is_not_reused_before_it_is_stored(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let first = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
     let second = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
     assert_ne!(first.key_id, second.key_id);
-    assert_eq!((first.new_keys.len(), second.new_keys.len()), (2, 2), "a user's key and a data key each");
+    assert_eq!((first.new_keys.len(), second.new_keys.len()), (2, 2), "a user key and a data key each");
     let names = HashSet::from([first.key_id, second.key_id]);
     assert!(key_store.keys(&names).await.unwrap().is_empty());
 
@@ -157,30 +166,32 @@ async fn a_minted_key_is_not_used_again_before_it_is_stored(pool: PgPool) {
         let again = key_store.encryption_context(AUTHOR, "conversation", "s", None).await.unwrap();
         assert_eq!((again.key_id, again.new_keys.len()), (kept.key_id, 0));
         let other = key_store.encryption_context(AUTHOR, "conversation", "t", None).await.unwrap();
-        assert_eq!(other.new_keys.len(), 1, "the user's key is there already");
+        assert_eq!(other.new_keys.len(), 1, "the user key already exists");
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn two_streams_of_one_append_share_the_minted_user_key(pool: PgPool) {
+async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let mine = key_store(&pool, &MASTER);
     let first = mine.encryption_context(AUTHOR, "user", "u", None).await.unwrap();
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
-    let hidden = sealed(&second, &json!({"$personal": "words"}), &context);
-    let new_keys: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(KeyRow::to_json)).collect();
+    let hidden = encrypted(&second, &json!({"$personal": "words"}), &context);
+    let new_keys: Vec<Value> = [&first, &second]
+        .iter()
+        .flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json()))
+        .collect();
     assert_eq!(new_keys.len(), 3);
-    Append { beside: new_keys, ..Append::default() }.run(&pool).await.unwrap();
+    Append { side_writes: new_keys, ..Append::default() }.run(&pool).await.unwrap();
     let other_process = key_store(&pool, &MASTER);
-    assert_eq!(opened(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
+    assert_eq!(decrypted(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
+async fn reader_stops_exactly_at_undecryptable_event(pool: PgPool) {
     let log = Log::new(&pool);
     let good = log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
-    // The text of the second event, moved to a third one.
+    // The ciphertext of the second event, moved to a third one.
     let text: Value =
         sqlx::query_scalar("SELECT payload FROM events WHERE sequence = 2").fetch_one(&pool).await.unwrap();
     let mut moved = Append::pins(TALK.uuid(), 2, 1);
@@ -196,7 +207,7 @@ async fn a_reader_stops_exactly_at_the_event_that_does_not_open(pool: PgPool) {
         "{stopped:?}"
     );
 
-    // A database that is away is no fault of the event.
+    // An unreachable database is not blamed on the event.
     let away = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
     let without_keys = LogReader::new(pool.clone(), std::sync::Arc::new(key_store(&away, &MASTER)));
     away.close().await;

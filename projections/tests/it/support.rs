@@ -1,11 +1,11 @@
-//! What the tests share: the migrations, a log to write to, and runners that can be waited for.
+//! Shared helpers: the migrations, a log to append to, and runners that can be awaited.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Event;
 use event_store::{
-    Encryptor, KeyRow, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
+    Encryptor, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
 };
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
-/// How long anything that must happen may take.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Time after which a wait fails the test.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The master key of the tests.
 pub(crate) const MASTER: [u8; 32] = [7; 32];
 
@@ -29,7 +29,7 @@ pub(crate) struct Append {
     pub(crate) key: Option<(&'static str, &'static str, Vec<u8>, Value)>,
     pub(crate) checks: Vec<(String, String, i64)>,
     pub(crate) events: Vec<NewEvent>,
-    pub(crate) beside: Vec<Value>,
+    pub(crate) side_writes: Vec<Value>,
     pub(crate) metadata: Option<Value>,
 }
 
@@ -52,15 +52,15 @@ pub(crate) struct Appended {
 }
 
 impl Append {
-    /// `count` valid events of a conversation that stands at `stands`.
-    pub(crate) fn pins(conversation: Uuid, stands: i64, count: i64) -> Self {
-        Self::default().and_pins(conversation, stands, count)
+    /// Builds an append of `count` valid events to a conversation at this version.
+    pub(crate) fn pins(conversation: Uuid, version: i64, count: i64) -> Self {
+        Self::default().and_pins(conversation, version, count)
     }
 
-    /// The same, added to what is there.
-    pub(crate) fn and_pins(mut self, conversation: Uuid, stands: i64, count: i64) -> Self {
-        self.checks.push(("conversation".to_owned(), conversation.to_string(), stands));
-        for sequence in stands + 1..=stands + count {
+    /// Adds `count` events of another conversation.
+    pub(crate) fn and_pins(mut self, conversation: Uuid, version: i64, count: i64) -> Self {
+        self.checks.push(("conversation".to_owned(), conversation.to_string(), version));
+        for sequence in version + 1..=version + count {
             self.events.push(NewEvent {
                 aggregate_type: "conversation".to_owned(),
                 aggregate_id: conversation.to_string(),
@@ -106,13 +106,13 @@ impl Append {
         .bind(column(|event| event.event_version.clone()))
         .bind(column(|event| event.payload.to_string()))
         .bind(self.metadata.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string))
-        .bind((!self.beside.is_empty()).then(|| Value::Array(self.beside.clone())))
+        .bind((!self.side_writes.is_empty()).then(|| Value::Array(self.side_writes.clone())))
         .fetch_one(executor)
         .await
     }
 }
 
-/// A log and everything that reads it.
+/// A log with its reader and tail.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) pool: PgPool,
@@ -128,19 +128,19 @@ impl Log {
         Self { pool: pool.clone(), key_store, tail: LogTail::new(reader.clone()), reader }
     }
 
-    /// Appends events of any streams in one append, sealed as the write side does it; gives their positions.
+    /// Appends events of any streams in one append, encrypted like the write side does; returns their positions.
     pub(crate) async fn append(&self, events: &[Event]) -> Vec<i64> {
         self.append_with(events, None).await
     }
 
-    /// The same with metadata; without, they are as empty as they ever were.
+    /// Like [`Log::append`] with metadata; `None` stores empty metadata.
     pub(crate) async fn append_with(&self, events: &[Event], metadata: Option<Value>) -> Vec<i64> {
         let mut append = Append { metadata, ..Append::default() };
         let mut encryptions = Vec::new();
         for event in events {
             let (name, author) = stream(event);
             let id = name.to_string();
-            let stands = match append.checks.iter().position(|check| check.1 == id) {
+            let version = match append.checks.iter().position(|check| check.1 == id) {
                 Some(_) => append
                     .events
                     .iter()
@@ -149,7 +149,7 @@ impl Log {
                     .max()
                     .unwrap(),
                 None => {
-                    let stands: i64 = sqlx::query_scalar(
+                    let version: i64 = sqlx::query_scalar(
                         "SELECT coalesce(max(sequence), 0) FROM events WHERE aggregate_type = $1 AND aggregate_id = $2",
                     )
                     .bind(event.aggregate_type())
@@ -157,8 +157,8 @@ impl Log {
                     .fetch_one(&self.pool)
                     .await
                     .unwrap();
-                    append.checks.push((event.aggregate_type().to_owned(), id.clone(), stands));
-                    stands
+                    append.checks.push((event.aggregate_type().to_owned(), id.clone(), version));
+                    version
                 }
             };
             let mut payload = serde_json::to_value(event).unwrap();
@@ -173,18 +173,20 @@ impl Log {
                             .encryption_context(author, event.aggregate_type(), &id, first)
                             .await
                             .unwrap();
-                        append.beside.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        append
+                            .side_writes
+                            .extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
                         encryptions.push((id.clone(), encryption));
                         encryptions.len() - 1
                     }
                 };
-                let context = personal_context(event.aggregate_type(), &id, stands + 1);
+                let context = personal_context(event.aggregate_type(), &id, version + 1);
                 Encryptor(&encryptions[index].1).encrypt(&mut payload, &context).unwrap();
             }
             append.events.push(NewEvent {
                 aggregate_type: event.aggregate_type().to_owned(),
                 aggregate_id: id,
-                sequence: stands + 1,
+                sequence: version + 1,
                 event_type: event.event_type().to_owned(),
                 event_version: event.event_version(),
                 payload,
@@ -198,7 +200,7 @@ impl Log {
         positions
     }
 
-    /// Drops a user's keys, and forgets them here: their text is erased from now on.
+    /// Deletes a user's keys, also from memory; the user's text is erased from now on.
     pub(crate) async fn erase(&self, user: Uuid) {
         for table in ["data_keys", "user_keys"] {
             let done = sqlx::query(&format!("DELETE FROM {table} WHERE user_id = $1"))
@@ -206,7 +208,7 @@ impl Log {
                 .execute(&self.pool)
                 .await
                 .unwrap();
-            assert!(done.rows_affected() > 0, "the user had keys");
+            assert!(done.rows_affected() > 0, "the user has no keys");
         }
         self.key_store.forget(user);
     }
@@ -233,7 +235,7 @@ impl Log {
     }
 }
 
-/// Runners at work.
+/// Running projection runners.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) progress: Progress,
@@ -246,7 +248,7 @@ impl Running {
     pub(crate) async fn reach(&self, position: i64) {
         let names: Vec<_> = self.progress.all().into_iter().map(|(name, _, _)| name).collect();
         assert!(
-            self.progress.wait(&names, position, SOON).await,
+            self.progress.wait(&names, position, WAIT_TIMEOUT).await,
             "{:?} did not reach {position}",
             self.progress.all()
         );
@@ -254,7 +256,7 @@ impl Running {
         assert!(short.is_empty(), "stopped before {position}: {short:?}");
     }
 
-    /// Ends the runners and waits for them.
+    /// Stops the runners and waits for them.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
@@ -263,9 +265,9 @@ impl Running {
     }
 }
 
-/// Waits until `condition`, a query that gives a boolean, is true.
+/// Waits until the boolean query `condition` returns true.
 pub(crate) async fn until(pool: &PgPool, condition: &str) {
-    let waited = tokio::time::timeout(SOON, async {
+    let waited = tokio::time::timeout(WAIT_TIMEOUT, async {
         loop {
             let holds: bool = sqlx::query_scalar(condition).fetch_one(pool).await.unwrap();
             if holds {
@@ -273,14 +275,14 @@ pub(crate) async fn until(pool: &PgPool, condition: &str) {
             }
         }
     });
-    assert!(waited.await.is_ok(), "never came true: {condition}");
+    assert!(waited.await.is_ok(), "timed out waiting for: {condition}");
 }
 
 pub(crate) fn key_store(pool: &PgPool, master: &[u8; 32]) -> KeyStore {
     KeyStore::new(pool.clone(), MasterKey::new(master).unwrap())
 }
 
-/// The whole log.
+/// Returns all events of the log.
 pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<RecordedEvent>> {
     let mut all: Vec<Arc<RecordedEvent>> = Vec::new();
     loop {
@@ -292,12 +294,12 @@ pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<RecordedEvent>> {
     }
 }
 
-/// The SQLSTATE that the database refused with.
+/// Returns the SQLSTATE of a failed statement.
 pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, sqlx::Error>) -> String {
     outcome.unwrap_err().as_database_error().unwrap().code().unwrap().into_owned()
 }
 
-/// The rows of a table as sorted text: two tables with the same rows have the same.
+/// Returns the rows of a table as sorted text, to compare tables.
 pub(crate) async fn rows_of(executor: impl PgExecutor<'_>, table: &str) -> Vec<String> {
     sqlx::query_scalar(&format!("SELECT t::text FROM {table} t ORDER BY 1"))
         .fetch_all(executor)
@@ -318,9 +320,9 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
             };
             (user, user)
         }
-        // The name of a claim's stream is not in its events; the tests have one claim.
+        // The events of a claim do not contain its stream id; the tests have one claim.
         Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
-        Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
+        Event::Conversation(event) => (event.conversation_id.uuid(), event.owner.uuid()),
         Event::Quiz(event) => (event.quiz_id().uuid(), event.owner().uuid()),
         Event::File(event) => (event.file_id().uuid(), event.owner().uuid()),
     }

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use sqlx::PgPool;
 
 use super::*;
-use crate::ai::chain::Link;
-use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Pieces, Prompt, Provider};
+use crate::ai::chain::ChainEntry;
+use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Prompt, Provider, StreamEvents};
 use crate::bootstrap::database::MIGRATOR;
 use crate::clock::Clock;
 use crate::files::FileStore;
@@ -48,7 +48,7 @@ impl Provider for Panics {
         Map::new()
     }
 
-    fn stream(&self, _: Prompt) -> Pieces {
+    fn stream(&self, _: Prompt) -> StreamEvents {
         Box::pin(futures::stream::empty())
     }
 }
@@ -60,7 +60,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
     let tail = LogTail::new(LogReader::new(pool.clone(), Arc::clone(&key_store)));
     let tasks = TaskTracker::new();
     let provider = Arc::new(Panics::default());
-    let links = vec![Link { provider: Arc::clone(&provider) as Arc<dyn Provider>, key: None }];
+    let links = vec![ChainEntry { provider: Arc::clone(&provider) as Arc<dyn Provider>, key: None }];
     let catalogue = Catalogue::new(ModelTable::parse("[]").unwrap(), [("panics", "own".to_owned())], None);
     let chain = Chain::new(links, catalogue, CircuitSettings::default());
     provider.armed.store(true, Ordering::Relaxed);

@@ -39,6 +39,7 @@ const ALLOWED: [(&str, &str); 31] = [
     ("live::stream::Ended", "how a reply ended"),
     ("tools::quiz::quiz_card", "the card that shows a quiz"),
     ("widgets", "the widget language of a surface's clients"),
+    ("tools::quiz::quiz_card", "the widget of a quiz"),
     ("config::SocketsConfig", "plain settings"),
     ("telemetry::panics::broken_off", "a handler that panicked becomes an error"),
     ("traces", "spans around requests and frames"),

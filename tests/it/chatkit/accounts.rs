@@ -102,7 +102,7 @@ async fn a_sign_up_that_is_repeated_under_its_key_is_one_sign_up(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
+async fn unknown_user_and_wrong_password_get_equal_responses(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let wrong = sign_in(&app, &json!({"email": person.email, "password": "another password 1"})).await;

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::kill::client;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 use crate::nats::server::{Message, NatsServer};
 use crate::support::normal_or_soak;
 
@@ -93,11 +93,11 @@ async fn at_rest(connection: &mut PgConnection) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 async fn frozen_node_under_load_does_not_slow_the_other() {
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("REPLY_WAIT_SECONDS", "0".to_owned());
     let http = client::http();
-    let (victim, first, _) = place.start(&http, SOON).await.unwrap();
-    let (other, second, _) = place.start(&http, SOON).await.unwrap();
+    let (victim, first, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
+    let (other, second, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let mut users = Vec::new();
     for number in 0..8 {
         users.push(User::new(&http, &second, &format!("user{number}")).await);
@@ -136,7 +136,7 @@ async fn frozen_node_under_load_does_not_slow_the_other() {
         }
         victim.thaw();
         let before = served.load(Ordering::SeqCst);
-        let serves = within(SOON, async || served.load(Ordering::SeqCst) > before + 8).await;
+        let serves = within(STEP_TIMEOUT, async || served.load(Ordering::SeqCst) > before + 8).await;
         assert!(serves, "the node does not serve after the freeze");
     }
     over.store(true, Ordering::SeqCst);
@@ -148,10 +148,13 @@ async fn frozen_node_under_load_does_not_slow_the_other() {
     eprintln!("{} commands: median {:?}, p99 {p99:?}", times.len(), times[times.len() / 2]);
     assert!(p99 < MAX_P99, "99 of 100 commands took up to {p99:?}");
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
-    assert!(within(SOON, async || at_rest(&mut connection).await).await, "the system did not become idle");
+    assert!(
+        within(STEP_TIMEOUT, async || at_rest(&mut connection).await).await,
+        "the system did not become idle"
+    );
     connection.close().await.unwrap();
     for node in [victim, other] {
-        assert!(node.stop().await.success(), "{:#?}", place.last_words());
+        assert!(node.stop().await.success(), "{:#?}", place.last_log_lines());
     }
     place.remove().await;
 }
@@ -160,10 +163,10 @@ async fn frozen_node_under_load_does_not_slow_the_other() {
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 async fn nats_outage_fails_no_command_and_takes_little_memory() {
     let mut nats = NatsServer::start().await;
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("NATS_URL", nats.url());
     let http = client::http();
-    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let mut users = Vec::new();
     for number in 0..USERS {
         users.push(User::new(&http, &base, &format!("user{number}")).await);
@@ -220,6 +223,6 @@ async fn nats_outage_fails_no_command_and_takes_little_memory() {
     }
     assert!(drained < DRAIN_TIMEOUT, "drained after {drained:?}");
     connection.close().await.unwrap();
-    assert!(node.stop().await.success(), "{:#?}", place.last_words());
+    assert!(node.stop().await.success(), "{:#?}", place.last_log_lines());
     place.remove().await;
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Socket, kind, open};
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 use crate::support::client::{Call, Sse};
 
 const SOCKETS: usize = 200;
@@ -25,7 +25,7 @@ async fn register(http: &reqwest::Client, base: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_closes_clients_and_next_process_resumes() {
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     for (name, value) in [
         ("MAX_SOCKETS_PER_USER", "1000"),
         ("MAX_STREAMS_PER_USER", "1000"),
@@ -35,7 +35,7 @@ async fn shutdown_closes_clients_and_next_process_resumes() {
         place.set(name, value.to_owned());
     }
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let address = base.trim_start_matches("http://").to_owned();
     let token = register(&client, &base).await;
     let bearer = format!("Bearer {token}");
@@ -93,7 +93,7 @@ async fn shutdown_closes_clients_and_next_process_resumes() {
 
     // The next process completes the open replies, and the command has one outcome.
     place.set("SCRIPTED_WORDS_PER_SECOND", "0".to_owned());
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let address = base.trim_start_matches("http://").to_owned();
     let mut again: Socket = open(&address, "", &[("authorization", &bearer)]).await.unwrap();
     again.send(json!({"message": "in flight", "key": "in-flight"})).await;
@@ -111,7 +111,7 @@ async fn shutdown_closes_clients_and_next_process_resumes() {
                 .unwrap();
         count == all
     };
-    assert!(within(SOON, completed).await, "not all replies completed");
+    assert!(within(STEP_TIMEOUT, completed).await, "not all replies completed");
     drop(again);
     assert!(node.stop().await.success());
     connection.close().await.unwrap();
@@ -120,11 +120,11 @@ async fn shutdown_closes_clients_and_next_process_resumes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn second_signal_exits_at_once_and_next_start_is_clean() {
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("SCRIPTED_WORDS_PER_SECOND", "1".to_owned());
     place.set("SHUTDOWN_SECONDS", "60".to_owned());
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let token = register(&client, &base).await;
     let sent = client
         .post(format!("{base}/api/chat"))
@@ -137,24 +137,24 @@ async fn second_signal_exits_at_once_and_next_start_is_clean() {
     let began = Instant::now();
     node.signal(nix::sys::signal::Signal::SIGTERM);
     // The process waits for the reply, so it does not exit yet.
-    assert!(within(SOON, async || client.get(format!("{base}/livez")).send().await.is_err()).await);
+    assert!(within(STEP_TIMEOUT, async || client.get(format!("{base}/livez")).send().await.is_err()).await);
     let status = node.stop().await;
     assert!(
         !status.success() && began.elapsed() < SHUTDOWN_TIMEOUT,
         "{status:?} after {:?}",
         began.elapsed()
     );
-    let (node, ..) = place.start(&client, SOON).await.unwrap();
+    let (node, ..) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     assert!(node.stop().await.success());
     place.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn socket_contents_are_not_logged() {
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("LOG_LEVEL", "trace".to_owned());
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let address = base.trim_start_matches("http://").to_owned();
     let token = register(&client, &base).await;
     let ticket = client.post(format!("{base}/api/chat/ws/ticket")).bearer_auth(&token).send().await.unwrap();
@@ -168,7 +168,7 @@ async fn socket_contents_are_not_logged() {
     by_ticket.until_the_end(&accepted["reply_id"]).await;
     drop((by_token, by_ticket));
     assert!(node.stop().await.success());
-    let said = place.said();
+    let said = place.log_lines();
     assert!(
         said.iter().any(|line| line.contains("\"level\":\"DEBUG\"")),
         "debug lines are missing from the log"

@@ -1,9 +1,11 @@
-//! The path of every branch, against what the log alone tells.
+//! The path of every branch, compared with a simple model computed from the log.
 
 use std::collections::BTreeMap;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{
+    BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent,
+};
 use aggregates::ids::MessageId;
 use projections::messages::query::before;
 use projections::messages::tree;
@@ -17,36 +19,40 @@ use crate::events::ADA;
 use crate::history::history;
 use crate::support::Log;
 
-/// What stands in each conversation, as the log alone tells it: for every branch the ids of its messages.
+/// Simple model of a conversation, computed from the log: the message ids of every branch.
 #[derive(Default)]
-struct Told {
+struct ReferenceModel {
     rows: Vec<(Uuid, i64, u32)>,
     forks: BTreeMap<u32, (u32, i64)>,
     active: u32,
 }
 
-impl Told {
+impl ReferenceModel {
     fn read(&mut self, position: i64, event: &ConversationEvent) {
-        use ConversationEvent as E;
-        let (fork, row) = match event {
-            E::MessageSent { message_id, .. } => (None, Some(message_id.uuid())),
-            E::ReplyCompleted { answer_id, text, items, .. } => {
+        let (fork, row) = match &event.body {
+            EventBody::Message(MessageEvent::MessageSent { message_id, .. }) => {
+                (None, Some(message_id.uuid()))
+            }
+            EventBody::Reply { event: ReplyEvent::ReplyCompleted { answer_id, text, items, .. }, .. } => {
                 let silent = text.as_ref().known().is_some_and(|text| text.as_str().is_empty());
                 (None, (!silent || items.is_empty()).then(|| answer_id.uuid()))
             }
-            E::ReplyFailed { reply_id, text: Some(_), .. }
-            | E::ReplyCancelled { reply_id, text: Some(_), .. } => {
-                (None, Some(MessageId::answering(*reply_id).uuid()))
-            }
-            E::BranchBegun { branch, parent, fork_position, .. } => {
+            EventBody::Reply {
+                reply_id,
+                event:
+                    ReplyEvent::ReplyFailed { text: Some(_), .. }
+                    | ReplyEvent::ReplyCancelled { text: Some(_), .. },
+                ..
+            } => (None, Some(MessageId::answering(*reply_id).uuid())),
+            EventBody::Branch(BranchEvent::BranchBegun { branch, parent, fork_position, .. }) => {
                 (Some((*branch, *parent, *fork_position)), None)
             }
-            E::ConversationRewound { message_id, message_position, .. } => {
+            EventBody::Branch(BranchEvent::ConversationRewound { message_id, message_position }) => {
                 let of = self.rows.iter().find(|(id, ..)| *id == message_id.uuid());
                 let next = u32::try_from(self.forks.len()).unwrap() + 1;
                 (Some((next, of.map_or(0, |(.., branch)| *branch), *message_position)), None)
             }
-            E::BranchSwitched { branch, .. } => {
+            EventBody::Branch(BranchEvent::BranchSwitched { branch }) => {
                 self.active = *branch;
                 (None, None)
             }
@@ -73,23 +79,23 @@ impl Told {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
+async fn branch_paths_match_reference_model(pool: PgPool) {
     let log = Log::new(&pool);
     let seed: u64 = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
     let running = log.run(models::all());
-    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let mut reference: BTreeMap<Uuid, ReferenceModel> = BTreeMap::new();
     let mut end = 0;
     for _ in 0..20 {
         for events in history(&mut random, 120) {
             let positions = log.append(&events).await;
             for (event, position) in events.iter().zip(&positions) {
                 let Event::Conversation(event) = event else { continue };
-                let conversation = event.conversation_id().uuid();
-                if matches!(event, ConversationEvent::ConversationDeleted { .. }) {
-                    told.remove(&conversation);
+                let conversation = event.conversation_id.uuid();
+                if event.body == EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) {
+                    reference.remove(&conversation);
                 } else {
-                    told.entry(conversation).or_default().read(*position, event);
+                    reference.entry(conversation).or_default().read(*position, event);
                 }
                 end = *position;
             }
@@ -98,25 +104,25 @@ async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
     running.reach(end).await;
     running.stop().await;
     let mut branches = 0;
-    for (conversation, told) in &told {
-        let (count, active) = (u32::try_from(told.forks.len()).unwrap() + 1, told.active);
+    for (conversation, reference) in &reference {
+        let (count, active) = (u32::try_from(reference.forks.len()).unwrap() + 1, reference.active);
         assert!(tree::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
         for branch in 0..count {
             let mut page =
                 tree::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000).await.unwrap();
             page.reverse();
             let ids: Vec<Uuid> = page.iter().map(|row| row.message_id).collect();
-            assert_eq!(ids, told.path(branch), "seed {seed}, branch {branch} of {conversation}");
+            assert_eq!(ids, reference.path(branch), "seed {seed}, branch {branch} of {conversation}");
             branches += 1;
         }
         let mut shown = before(&pool, *conversation, i64::MAX, 1_000).await.unwrap();
         shown.reverse();
         let ids: Vec<Uuid> = shown.iter().map(|row| row.message_id).collect();
-        assert_eq!(ids, told.path(active), "seed {seed}");
+        assert_eq!(ids, reference.path(active), "seed {seed}");
         let counted: Vec<i64> =
             tree::branches(&pool, *conversation).await.unwrap().iter().map(|row| row.message_count).collect();
-        let expected: Vec<i64> = (0..count).map(|branch| told.path(branch).len() as i64).collect();
+        let expected: Vec<i64> = (0..count).map(|branch| reference.path(branch).len() as i64).collect();
         assert_eq!(counted, expected, "seed {seed}");
     }
-    assert!(branches > 20, "seed {seed}: {branches} branches are too few to tell anything");
+    assert!(branches > 20, "seed {seed}: only {branches} branches");
 }

@@ -1,7 +1,7 @@
-//! What people have used.
+//! The `usage` projection.
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, ReplyEvent};
 use projections::usage::query::{UsageRow, since};
 use serde_json::json;
 use sqlx::PgPool;
@@ -10,9 +10,11 @@ use super::project_all;
 use crate::events::{ADA, TALK, begun, cancelled, completed, deleted, minute, requested, sent, started};
 use crate::support::Log;
 
-/// The attempt, made at a price.
+/// Sets the price of an attempt.
 fn priced(mut event: Event, prompt: u64, completion: u64) -> Event {
-    if let Event::Conversation(ConversationEvent::ReplyBegun { plan, .. }) = &mut event {
+    if let Event::Conversation(event) = &mut event
+        && let EventBody::Reply { event: ReplyEvent::ReplyBegun { plan, .. }, .. } = &mut event.body
+    {
         plan.parameters = json!({
             "price": {"prompt": prompt, "completion": completion},
         });
@@ -26,7 +28,7 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await;
     log.append(&[begun(1, 1, 1)]).await;
-    // The second attempt is made elsewhere, at another price.
+    // The second attempt has another price.
     log.append(&[priced(begun(1, 2, 1), 1_000_000, 2_000_000)]).await;
     log.append(&[completed(1, 2, "answer", 2)]).await;
     log.append(&[sent(TALK, 2, "two", 3), requested(2, None, 3), cancelled(2, None, 3)]).await;
@@ -36,13 +38,15 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     log.append(&[deleted(TALK, NEXT_DAY)]).await;
     project_all(&log).await;
 
-    let Event::Conversation(ConversationEvent::ReplyCompleted { usage, model, .. }) =
-        completed(1, 2, "answer", 2)
+    let Event::Conversation(ConversationEvent {
+        body: EventBody::Reply { event: ReplyEvent::ReplyCompleted { usage, model, .. }, .. },
+        ..
+    }) = completed(1, 2, "answer", 2)
     else {
         panic!("no completed reply")
     };
     let (prompt, completion) = (i64::from(usage.prompt_tokens), i64::from(usage.completion_tokens));
-    assert!(prompt > 0 && completion > 0, "the events of the tests have usage");
+    assert!(prompt > 0 && completion > 0, "the test events have usage");
     let day = minute(0).date_naive();
     let first = UsageRow {
         day,
@@ -59,7 +63,7 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     assert_eq!(since(&pool, ADA.uuid(), day).await.unwrap(), expected);
     assert_eq!(since(&pool, ADA.uuid(), next.day).await.unwrap(), [next]);
     let open: i64 = sqlx::query_scalar("SELECT count(*) FROM usage_begun").fetch_one(&pool).await.unwrap();
-    assert_eq!(open, 0, "nothing is kept of a reply that has ended");
+    assert_eq!(open, 0, "rows of an ended reply are left");
 
     sqlx::query("DELETE FROM usage_models").execute(&pool).await.unwrap();
     sqlx::query("DELETE FROM usage_days").execute(&pool).await.unwrap();
