@@ -299,7 +299,7 @@ impl SignInService {
         })?;
         let actor = Actor { user: access.user, login: access.login };
         let ends_at = DateTime::from_timestamp(access.expires_at, 0).ok_or_else(AppError::invalid_token)?;
-        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoLoginCheck) {
+        if event_store::fault_injection::is_injected(crate::fault_injection::NO_LOGIN_CHECK) {
             return Ok(Authenticated { actor, ends_at });
         }
         self.live(Authenticated { actor, ends_at }).await

@@ -178,7 +178,7 @@ fn lanes(pool_size: u32) -> usize {
 /// Returns the reader of the log; a naive one when that fault is injected.
 fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
     let reader = LogReader::new(pool, Arc::clone(key_store));
-    if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
+    if event_store::fault_injection::is_injected(event_store::fault_injection::NAIVE_READER) {
         return reader.naive();
     }
     reader

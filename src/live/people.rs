@@ -5,13 +5,14 @@
 //! ([`UserFeed`]), so that every stored item comes once and in the order of the log.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aggregates::conversation::{BranchEvent, ConversationEvent, EventBody, MessageEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
 use aggregates::values::ReplyText;
 use aggregates::{Event, Personal};
 use event_store::{LogReader, LogTail, RecordedEvent};
+use parking_lot::Mutex;
 use projections::conversations::query::ReadMark;
 use projections::messages::query::MessageRow;
 use tokio::sync::broadcast;
@@ -111,19 +112,19 @@ impl People {
 
     /// The log has been followed up to here.
     pub fn position(&self) -> i64 {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).position
+        self.shared.lock().position
     }
 
     /// Joins a person's channel, and tells up to where the log had been followed at that moment.
     pub(super) fn join(&self, user: Uuid) -> (broadcast::Receiver<Arc<Item>>, i64) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         let receiver = shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL)).subscribe();
         (receiver, shared.position)
     }
 
     /// Forgets a person without sockets. To be called by whoever leaves.
     pub(super) fn leave(&self, user: Uuid) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         if shared.channels.get(&user).is_some_and(|channel| channel.receiver_count() == 0) {
             shared.channels.remove(&user);
         }
@@ -145,7 +146,7 @@ impl People {
 
     /// Hands on what another socket or process tells.
     pub fn hear(&self, typing: Typing) {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.shared.lock();
         if let Some(channel) = shared.channels.get(&typing.user) {
             let _ = channel.send(Arc::new(Item::Typing(typing)));
         }
@@ -186,11 +187,11 @@ impl People {
     }
 
     fn is_connected(&self, user: Uuid) -> bool {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).channels.contains_key(&user)
+        self.shared.lock().channels.contains_key(&user)
     }
 
     fn take(&self, events: &[Arc<RecordedEvent>], asked: &HashSet<ReplyId>) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         for recorded in events {
             let Event::Conversation(event) = &recorded.event else { continue };
             let Some(channel) = shared.channels.get(&event.owner.uuid()) else { continue };

@@ -115,6 +115,16 @@ fn aggregates_use_no_clock_randomness_or_environment() {
 }
 
 #[test]
+fn event_store_knows_no_business_terms() {
+    for (path, text) in sources("crates/event_store/src") {
+        let text = text.to_lowercase();
+        for term in ["mail", "login", "password", "quota"] {
+            assert!(!text.contains(term), "{} mentions {term}", path.display());
+        }
+    }
+}
+
+#[test]
 fn use_cases_do_not_use_transport() {
     let found = offences("src/app", &["axum", "hyper", "crate::http", "aide::"], |_| false);
     assert!(found.is_empty(), "{found:#?}");

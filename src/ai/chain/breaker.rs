@@ -3,9 +3,10 @@
 //! Own code, because the known crates either let every caller pass when the pause is over, or count rates over windows; we
 //! need one probe at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// When a circuit opens, and how often it is probed.
@@ -54,7 +55,7 @@ impl Breaker {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.state.lock())
     }
 
     /// Returns the time until a probe may pass; `None` while the circuit is closed.

@@ -1,9 +1,10 @@
 //! A provider with one of its keys: called through its circuit breaker, measured, with its last failure.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Change, CircuitSettings};
@@ -48,7 +49,7 @@ impl ProviderSlot {
 
     /// Returns the code of the last failure, if no call has succeeded since.
     pub(super) fn trouble(&self) -> Option<&'static str> {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.trouble.lock()
     }
 
     fn show(&self, open: bool) {
@@ -74,7 +75,7 @@ impl ProviderSlot {
 
     /// Records a successful call.
     fn succeeded(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.trouble.lock() = None;
         self.changed(self.breaker.succeeded());
     }
 
@@ -87,7 +88,7 @@ impl ProviderSlot {
             tracing::error!(provider, key, code, "{error}: operator action required");
         }
         if error.is_provider_fault() {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+            *self.trouble.lock() = Some(code);
             self.changed(self.breaker.failed(Instant::now()));
         }
     }

@@ -67,11 +67,11 @@ pub async fn request(State(state): State<ApiState>, request: Request, next: Next
         next.run(request).await
     };
     let respond = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone()));
-    let mut response = traced.around(respond).await;
+    let mut response = traced.run(respond).await;
     let status = response.status();
     let elapsed = started.elapsed();
-    traced.answered(status.as_u16());
-    traced.within(|| {
+    traced.record_status(status.as_u16());
+    traced.in_scope(|| {
         span.in_scope(|| {
             tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
         });
@@ -115,7 +115,7 @@ fn status_class(status: StatusCode) -> &'static str {
 
 /// Returns the caller's trace context, unless it is sent twice.
 fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
-    if !traces::is_on() {
+    if !traces::is_enabled() {
         return None;
     }
     let mut values = headers.get_all(TRACEPARENT).iter();
@@ -173,7 +173,7 @@ pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next
         let work = RATE_LIMIT_HEADERS
             .scope(headers, request_id::CURRENT.scope(id, next.run(request)))
             .in_current_span();
-        let task = state.services.tasks.spawn(traces::carried(work));
+        let task = state.services.tasks.spawn(traces::in_current_span(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),

@@ -164,7 +164,7 @@ async fn contended_email_gets_one_owner(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+async fn privileged_fields_in_account_requests_are_ignored(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let extra = |mut body: Value| {

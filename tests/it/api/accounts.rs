@@ -106,7 +106,7 @@ async fn sign_in_accepts_form_or_json_email_or_username_any_spelling(db: PgPool)
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
+async fn invalid_registration_creates_no_account(db: PgPool) {
     let app = TestApp::start(&db).await;
     let good = json!({"email": "ada@mail.example", "username": "ada", "password": PASSWORD});
     let long = |chars: usize| format!("a1{}", "é".repeat(chars - 2));

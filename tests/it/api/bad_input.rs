@@ -324,7 +324,7 @@ async fn message_over_context_budget_is_rejected(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+async fn unknown_fields_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let account = json!({

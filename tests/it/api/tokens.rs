@@ -101,7 +101,7 @@ async fn only_valid_live_access_tokens_are_accepted(db: PgPool) {
 
 /// Each kind of token works only for its own purpose, however it is presented.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
+async fn token_kinds_are_not_interchangeable(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let ticket = app.post("/api/chat/ws/ticket").by(&person).send().await.is(201).field("ticket");

@@ -57,14 +57,14 @@ impl Executor {
         #[cfg(feature = "fault-injection")]
         if batch.metadata.surface == "api"
             && batch.writes.is_empty()
-            && crate::fault_injection::is_injected(crate::fault_injection::Fault::EarlyAnswer)
+            && crate::fault_injection::is_injected(crate::fault_injection::EARLY_ANSWER)
         {
             self.background.spawn(super::injected_faults::append_later(self.pool.pool().clone(), request));
             return Ok(AttemptOutcome::Done(CommandOutcome::default()));
         }
         let request = Arc::new(request);
         let (span, started) = (spans::append(request.events.len()), Instant::now());
-        let written = span.around(self.writer.write(Arc::clone(&request))).await;
+        let written = span.run(self.writer.write(Arc::clone(&request))).await;
         metrics::histogram!("verbatim_append_seconds").record(started.elapsed().as_secs_f64());
         drop(span);
         match written {

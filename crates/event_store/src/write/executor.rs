@@ -128,7 +128,7 @@ impl Executor {
         let span = spans::command(&batch.metadata.surface, batch.steps.iter().map(|step| step.stream().0));
         batch.metadata.traceparent = span.traceparent();
         // Each step has its own timeout; the sum is dominated by waiting for the streams' locks.
-        let run = span.around(tokio::time::timeout(COMMAND_TIMEOUT, self.run_with_retries(batch))).await;
+        let run = span.run(tokio::time::timeout(COMMAND_TIMEOUT, self.run_with_retries(batch))).await;
         let outcome = run.unwrap_or_else(|elapsed| Err(ExecuteError::Unavailable(elapsed.into())));
         record_outcome(&span, &outcome);
         outcome
@@ -136,9 +136,7 @@ impl Executor {
 
     async fn run_with_retries(&self, batch: CommandBatch) -> Result<CommandOutcome, ExecuteError> {
         #[cfg(feature = "fault-injection")]
-        if batch.key.is_some()
-            && crate::fault_injection::is_injected(crate::fault_injection::Fault::KeyInMemory)
-        {
+        if batch.key.is_some() && crate::fault_injection::is_injected(crate::fault_injection::KEY_IN_MEMORY) {
             return super::injected_faults::run_with_key_in_memory(self, batch).await;
         }
         if let Some((key, _)) = &batch.key
@@ -285,21 +283,21 @@ impl Executor {
 /// Records the outcome of a batch on its span and in the metrics.
 fn record_outcome(span: &Span, outcome: &Result<CommandOutcome, ExecuteError>) {
     let failure = match outcome {
-        Ok(CommandOutcome { replayed: Some(_), .. }) => return span.ended("replayed"),
-        Ok(CommandOutcome { position: None, .. }) => return span.ended("unchanged"),
+        Ok(CommandOutcome { replayed: Some(_), .. }) => return span.record_outcome("replayed"),
+        Ok(CommandOutcome { position: None, .. }) => return span.record_outcome("unchanged"),
         Ok(CommandOutcome { position: Some(position), .. }) => {
-            span.reached(*position);
-            return span.ended("appended");
+            span.record_position(*position);
+            return span.record_outcome("appended");
         }
-        Err(ExecuteError::Rejected(_)) => return span.ended("rejected"),
-        Err(ExecuteError::KeyReused) => return span.ended("key_reused"),
-        Err(ExecuteError::ChargeRejected(_)) => return span.ended("charge_rejected"),
-        Err(ExecuteError::ConditionFailed { .. }) => return span.ended("condition_failed"),
+        Err(ExecuteError::Rejected(_)) => return span.record_outcome("rejected"),
+        Err(ExecuteError::KeyReused) => return span.record_outcome("key_reused"),
+        Err(ExecuteError::ChargeRejected(_)) => return span.record_outcome("charge_rejected"),
+        Err(ExecuteError::ConditionFailed { .. }) => return span.record_outcome("condition_failed"),
         Err(ExecuteError::Busy) => "busy",
         Err(ExecuteError::Unavailable(_)) => "unavailable",
         Err(ExecuteError::Internal(_)) => "internal",
     };
-    span.failed(failure);
+    span.record_failure(failure);
     metrics::counter!("verbatim_command_failures_total", "reason" => failure).increment(1);
 }
 

@@ -5,9 +5,9 @@ mod talk;
 
 use std::sync::Mutex;
 
-use event_store::fault_injection::PANIC_SUFFIX;
 use reqwest::Method;
 use serde_json::{Value, json};
+use verbatim::fault_injection::PANIC_SUFFIX;
 
 use super::MARK;
 use crate::accounts::mail_server::MailServer;

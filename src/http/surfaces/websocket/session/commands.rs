@@ -99,7 +99,7 @@ impl Session {
                 }
             }
         };
-        let work = async move { traced.around(work.instrument(span)).await };
+        let work = async move { traced.run(work.instrument(span)).await };
         let task = self.services.tasks.spawn(work);
         self.command = Some(Running { reference, task });
         None
