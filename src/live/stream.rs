@@ -138,7 +138,10 @@ impl ReplyFollower {
                 return Ok(None);
             }
             if let Some(position) = self.query_at {
-                self.read_models.progress.wait(registry::CONVERSATION_MODELS, position, CATCH_UP_TIMEOUT).await;
+                self.read_models
+                    .progress
+                    .wait(registry::CONVERSATION_MODELS, position, CATCH_UP_TIMEOUT)
+                    .await;
                 match self.finish().await {
                     Ok(true) => continue,
                     Ok(false) => self.retry_budget.reset(),
