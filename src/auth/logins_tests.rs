@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
+use event_store::append::transactional_write;
 use futures::future::join_all;
+use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
@@ -257,7 +259,7 @@ async fn a_sign_in_waits_for_a_change_under_way(pool: PgPool) {
     let mut sign_in = Box::pin(logins.start(login(1), ADA, &first, 0, None));
     tokio::select! {
         started = &mut sign_in => panic!("did not wait: {started:?}"),
-        () = waiting(&pool, "login_start_on", 1) => {}
+        () = waiting(&pool, "login_start_checked", 1) => {}
     }
     change.commit().await.unwrap();
     assert!(!sign_in.await.unwrap());
@@ -374,12 +376,17 @@ async fn the_append_calls_these_functions(pool: PgPool) {
         base64::engine::general_purpose::STANDARD.encode(token(1).hash().as_bytes())
     };
     let rows = serde_json::json!([
-        {"kind": "credential", "user_id": ADA, "hash": "a hash"},
-        {"kind": "login_start", "login_id": login(1), "user_id": ADA, "token_hash": hash,
-            "idle_seconds": 604_800, "total_seconds": 2_592_000},
+        transactional_write("credential_set", &json!({"user_id": ADA, "hash": "a hash"})),
+        transactional_write(
+            "login_start",
+            &json!({
+                "login_id": login(1), "user_id": ADA, "token_hash": hash, "idle_seconds": 604_800,
+                "total_seconds": 2_592_000,
+            })
+        ),
     ]);
     let mut broken = rows.clone();
-    broken.as_array_mut().unwrap().push(serde_json::json!({"kind": "nonsense"}));
+    broken.as_array_mut().unwrap().push(transactional_write("nonsense", &json!({})));
     append(broken).await.unwrap_err();
     let logins = Logins::new(pool.clone(), LoginPolicy::default());
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
@@ -389,8 +396,11 @@ async fn the_append_calls_these_functions(pool: PgPool) {
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
     assert_eq!(logins.rotate(&token(1), &token(2)).await.unwrap(), rotated(false));
     append(serde_json::json!([
-        {"kind": "credential", "user_id": ADA, "hash": "another"},
-        {"kind": "logins_end_all", "user_id": ADA, "reason": "password_changed", "except": null},
+        transactional_write("credential_set", &json!({"user_id": ADA, "hash": "another"})),
+        transactional_write(
+            "logins_end",
+            &json!({"user_id": ADA, "reason": "password_changed", "except": null})
+        ),
     ]))
     .await
     .unwrap();

@@ -59,7 +59,7 @@ impl Resets {
     /// When the database cannot answer.
     pub async fn find(&self, token: &ResetToken) -> Result<Option<(UserId, bool)>, sqlx::Error> {
         let row: Option<(Uuid, bool)> = sqlx::query_as(
-            "SELECT user_id, spent_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
+            "SELECT user_id, used_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
                 WHERE token_hash = $1",
         )
         .bind(token.hash().as_bytes().as_slice())
@@ -73,7 +73,7 @@ impl Resets {
     /// # Errors
     /// When the database cannot answer.
     pub async fn void(&self, user: UserId) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT resets_void($1)").bind(user.uuid()).execute(&self.pool).await?;
+        sqlx::query("SELECT password_resets_revoke($1)").bind(user.uuid()).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Resets {
     pub async fn mailed_lately(&self, user: UserId, besides: Uuid) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(
             "SELECT count(DISTINCT mail_id) FROM password_resets
-                WHERE user_id = $1 AND mail_id <> $2 AND spent_at IS NULL AND ends_at > clock_timestamp()",
+                WHERE user_id = $1 AND mail_id <> $2 AND used_at IS NULL AND ends_at > clock_timestamp()",
         )
         .bind(user.uuid())
         .bind(besides)
@@ -122,7 +122,7 @@ mod tests {
     }
 
     async fn spend(pool: &PgPool, token: &ResetToken, user: UserId) -> bool {
-        sqlx::query_scalar("SELECT reset_spend($1, $2)")
+        sqlx::query_scalar("SELECT password_reset_use($1, $2)")
             .bind(token.hash().as_bytes().as_slice())
             .bind(user.uuid())
             .fetch_one(pool)

@@ -29,7 +29,7 @@ pub async fn export(reader: LogReader, progress: Progress, pool: WarmPool, stop:
             continue;
         };
         metrics::gauge!("verbatim_log_head").set(bounds.head as f64);
-        metrics::gauge!("verbatim_log_floor").set(bounds.floor as f64);
+        metrics::gauge!("verbatim_log_floor").set(bounds.safe_position as f64);
         metrics::gauge!("verbatim_log_floor_age_seconds").set(age);
         for (projection, position, _) in progress.all() {
             metrics::gauge!("verbatim_projection_lag", "projection" => projection)

@@ -168,7 +168,7 @@ impl Relay {
         let created = info.created.to_string();
         let max_age = self.nats.config().max_age.as_secs_f64();
         let standing = standing::standing(&stream, &info.state, &created, &remembered, max_age).await?;
-        let head = self.reader.bounds().await?.head;
+        let head = self.reader.bounds().await?.last_position;
         if standing.position > head {
             return Err(RelayError::Ahead { published: standing.position, head });
         }

@@ -17,6 +17,7 @@ pub struct Parked {
     /// How often it was delivered.
     pub deliveries: i64,
     /// Since when it is parked.
+    #[sqlx(rename = "dead_lettered_at")]
     pub parked_at: DateTime<Utc>,
     /// Whether it is to be tried again.
     pub retry: bool,
@@ -35,7 +36,7 @@ pub async fn park(
     deliveries: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO parked_messages AS p (stream, sequence, subject, reason, deliveries)
+        "INSERT INTO dead_letters AS p (stream, sequence, subject, reason, deliveries)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (stream, sequence) DO UPDATE
              SET reason = excluded.reason, retry = false, deliveries = p.deliveries + 1",
@@ -55,7 +56,7 @@ pub async fn park(
 /// # Errors
 /// Those of the database.
 pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<Parked>, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM parked_messages ORDER BY parked_at, sequence").fetch_all(pool).await
+    sqlx::query_as("SELECT * FROM dead_letters ORDER BY dead_lettered_at, sequence").fetch_all(pool).await
 }
 
 /// Has a message tried again; all of them without a number. Returns how many.
@@ -63,11 +64,10 @@ pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<Parked>, sqlx::Error> 
 /// # Errors
 /// Those of the database.
 pub async fn retry(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
-    let done =
-        sqlx::query("UPDATE parked_messages SET retry = true WHERE $1::bigint IS NULL OR sequence = $1")
-            .bind(sequence)
-            .execute(pool)
-            .await?;
+    let done = sqlx::query("UPDATE dead_letters SET retry = true WHERE $1::bigint IS NULL OR sequence = $1")
+        .bind(sequence)
+        .execute(pool)
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -76,7 +76,7 @@ pub async fn retry(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u
 /// # Errors
 /// Those of the database.
 pub async fn forget(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("DELETE FROM parked_messages WHERE $1::bigint IS NULL OR sequence = $1")
+    let done = sqlx::query("DELETE FROM dead_letters WHERE $1::bigint IS NULL OR sequence = $1")
         .bind(sequence)
         .execute(pool)
         .await?;

@@ -1,11 +1,12 @@
 //! The append: one autocommitted call of the database's `append` function, with what is charged for it.
 //!
 //! One statement means that no lock is ever held while a client is slow, and that a hung-up request leaves no open
-//! transaction behind. What it does, in which order, is told beside the function in the first migration.
+//! transaction behind. The function itself is in the
+//! migration of the event store, with the order of its steps.
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
@@ -79,6 +80,12 @@ pub enum Appended {
     Replayed(StoredKey),
 }
 
+/// A write that `append` runs in its transaction: a call of this function of the schema `transactional_writes`.
+#[must_use]
+pub fn transactional_write(function: &str, arguments: &Value) -> Value {
+    json!({"function": function, "arguments": arguments})
+}
+
 /// What has to be true of rows beside the log, and is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Condition {
@@ -148,8 +155,8 @@ pub async fn append(pool: impl PgExecutor<'_>, appending: &Appending) -> Result<
     let Appending { key, checks, events, metadata, beside, charge } = appending;
     let key = key.as_ref();
     let row: AppendRow = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
-         FROM append_charged($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, remaining, rejection
+         FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(key.map(|(key, _)| key.owner.as_str()))
     .bind(key.map(|(key, _)| key.key.as_str()))
@@ -188,8 +195,8 @@ pub async fn append_together(
     let charges = || appendings.iter().map(|appending| appending.charge.as_ref());
     let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
     let rows: Vec<AppendRow> = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
-         FROM append_together_charged($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, remaining, rejection
+         FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(keys().map(|key| key.map(|(key, _)| key.owner.as_str())).collect::<Vec<_>>())
     .bind(keys().map(|key| key.map(|(key, _)| key.key.as_str())).collect::<Vec<_>>())
@@ -220,17 +227,17 @@ struct AppendRow {
     stored_fingerprint: Option<Vec<u8>>,
     stored_result: Option<Value>,
     positions: Vec<i64>,
-    rest: Option<Json<Value>>,
-    refused: Option<Json<Value>>,
+    remaining: Option<Json<Value>>,
+    rejection: Option<Json<Value>>,
 }
 
 impl AppendRow {
     fn outcome(self) -> Result<Appended, AppendError> {
-        if let Some(Json(refused)) = self.refused {
-            return Err(refusal(&refused).map_or_else(AppendError::Rejected, AppendError::Overdrawn));
+        if let Some(Json(rejection)) = self.rejection {
+            return Err(refusal(&rejection).map_or_else(AppendError::Rejected, AppendError::Overdrawn));
         }
         if !self.replayed {
-            let left = self.rest.map_or_else(Vec::new, |Json(rest)| left(&rest));
+            let left = self.remaining.map_or_else(Vec::new, |Json(remaining)| left(&remaining));
             return Ok(Appended::Recorded { positions: self.positions, left });
         }
         match (self.stored_fingerprint, self.stored_result) {

@@ -106,7 +106,7 @@ impl Overdrawn {
 pub struct Charged {
     /// Whose.
     pub user: Uuid,
-    /// What, see `allowance_charge` in the migrations.
+    /// What, see `quota_charge` in the migrations.
     pub entries: Value,
 }
 
@@ -187,7 +187,7 @@ impl Charge {
     pub async fn take(&self, pool: &WarmPool) -> Result<Result<Vec<Left>, Overdrawn>, sqlx::Error> {
         let entries: serde_json::Map<String, Value> = self.rates().into_iter().collect();
         let (rest, refused): (Option<Json<Value>>, Option<Json<Value>>) =
-            sqlx::query_as("SELECT rest, refused FROM allowance_take($1, $2)")
+            sqlx::query_as("SELECT remaining, rejection FROM quota_consume($1, $2)")
                 .bind(self.user)
                 .bind(Json(entries))
                 .fetch_one(pool)

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::append::transactional_write;
 use super::cache::StreamName;
 use super::charge::Charge;
 use super::command_key::CommandKey;
@@ -206,38 +207,42 @@ impl Beside {
     fn to_json(&self) -> Value {
         use base64::Engine as _;
         let base64 = base64::engine::general_purpose::STANDARD;
-        match self {
+        let (function, arguments) = match self {
             Self::CredentialSeen { user_id, epoch } => {
-                json!({"kind": "credential_seen", "user_id": user_id, "epoch": epoch})
+                ("credential_check", json!({"user_id": user_id, "epoch": epoch}))
             }
             Self::Credential { user_id, hash } => {
-                json!({"kind": "credential", "user_id": user_id, "hash": hash})
+                ("credential_set", json!({"user_id": user_id, "hash": hash}))
             }
-            Self::LoginStart { login_id, user_id, token_hash, idle_seconds, total_seconds } => json!({
-                "kind": "login_start", "login_id": login_id, "user_id": user_id,
-                "token_hash": base64.encode(token_hash), "idle_seconds": idle_seconds,
-                "total_seconds": total_seconds,
-            }),
-            Self::LoginsEnd { user_id, reason, except } => json!({
-                "kind": "logins_end_all", "user_id": user_id, "reason": reason, "except": except,
-            }),
+            Self::LoginStart { login_id, user_id, token_hash, idle_seconds, total_seconds } => (
+                "login_start",
+                json!({
+                    "login_id": login_id, "user_id": user_id, "token_hash": base64.encode(token_hash),
+                    "idle_seconds": idle_seconds, "total_seconds": total_seconds,
+                }),
+            ),
+            Self::LoginsEnd { user_id, reason, except } => {
+                ("logins_end", json!({"user_id": user_id, "reason": reason, "except": except}))
+            }
             Self::LoginDevice { login_id, device } => {
-                json!({"kind": "login_device", "login_id": login_id, "device": device})
+                ("login_device", json!({"login_id": login_id, "device": device}))
             }
             Self::Administrator { user_id, is_one } => {
-                let kind = if *is_one { "administrator_add" } else { "administrator_remove" };
-                json!({"kind": kind, "user_id": user_id})
+                ("administrator_set", json!({"user_id": user_id, "is_administrator": is_one}))
             }
             Self::ResetSpend { user_id, token_hash } => {
-                json!({"kind": "reset_spend", "user_id": user_id, "token_hash": base64.encode(token_hash)})
+                ("password_reset_use", json!({"user_id": user_id, "token_hash": base64.encode(token_hash)}))
             }
-            Self::ResetsVoid { user_id } => json!({"kind": "resets_void", "user_id": user_id}),
-            Self::FailuresForget { account } => json!({"kind": "failures_forget", "account": account}),
-            Self::Mail { mail_id, kind, user_id, to_old_address } => json!({
-                "kind": "mail", "mail_id": mail_id, "mail_kind": kind, "user_id": user_id,
-                "to_old_address": to_old_address,
-            }),
-        }
+            Self::ResetsVoid { user_id } => ("password_resets_revoke", json!({"user_id": user_id})),
+            Self::FailuresForget { account } => ("sign_in_failures_reset", json!({"account": account})),
+            Self::Mail { mail_id, kind, user_id, to_old_address } => (
+                "mail_enqueue",
+                json!({
+                    "mail_id": mail_id, "kind": kind, "user_id": user_id, "to_old_address": to_old_address,
+                }),
+            ),
+        };
+        transactional_write(function, &arguments)
     }
 }
 

@@ -83,13 +83,13 @@ impl<'r> FromRow<'r, PgRow> for EventRow {
     }
 }
 
-/// The head of the log and the position up to which it is settled.
+/// The last position of the log and the position up to which the log is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Bounds {
     /// The highest position drawn so far.
-    pub head: i64,
+    pub last_position: i64,
     /// The highest position that no open append can write at or below.
-    pub floor: i64,
+    pub safe_position: i64,
 }
 
 /// The one reader of the log. Cheap to clone.
@@ -174,14 +174,16 @@ impl LogReader {
 
     /// Where the log stands now.
     pub async fn bounds(&self) -> Result<Bounds, LogError> {
-        Ok(sqlx::query_as("SELECT head, floor FROM log_bounds()").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_as("SELECT last_position, safe_position FROM log_bounds()")
+            .fetch_one(&self.pool)
+            .await?)
     }
 
     /// The position of the last settled event, 0 in an empty log.
     pub async fn last_settled(&self) -> Result<i64, LogError> {
         let bounds = self.bounds().await?;
         let last: Option<i64> = sqlx::query_scalar("SELECT max(position) FROM events WHERE position <= $1")
-            .bind(bounds.floor)
+            .bind(bounds.safe_position)
             .fetch_one(&self.pool)
             .await?;
         Ok(last.unwrap_or(0))
@@ -189,7 +191,7 @@ impl LogReader {
 
     /// Age of the oldest append that is still open, in seconds; 0 when there is none.
     pub async fn floor_age(&self) -> Result<f64, LogError> {
-        let age: Option<f64> = sqlx::query_scalar("SELECT floor_age()").fetch_one(&self.pool).await?;
+        let age: Option<f64> = sqlx::query_scalar("SELECT oldest_append_age()").fetch_one(&self.pool).await?;
         Ok(age.unwrap_or(0.0))
     }
 

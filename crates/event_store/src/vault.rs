@@ -13,8 +13,10 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moka::sync::Cache;
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::append::transactional_write;
 use crate::fast_pool::WarmPool;
 
 /// Length of a nonce in bytes, as AES-GCM wants it.
@@ -137,13 +139,17 @@ impl KeyRow {
     /// The row as the append's `beside` argument wants it.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::User { user_id, master_id, wrapped } => serde_json::json!({
-                "kind": "user_key", "user_id": user_id, "master_id": master_id, "wrapped": BASE64.encode(wrapped),
-            }),
-            Self::Data { key_id, user_id, stream_type, stream_id, wrapped } => serde_json::json!({
-                "kind": "data_key", "key_id": key_id, "user_id": user_id, "stream_type": stream_type,
-                "stream_id": stream_id, "wrapped": BASE64.encode(wrapped),
-            }),
+            Self::User { user_id, master_id, wrapped } => transactional_write(
+                "user_key_insert",
+                &json!({"user_id": user_id, "master_id": master_id, "wrapped": BASE64.encode(wrapped)}),
+            ),
+            Self::Data { key_id, user_id, stream_type, stream_id, wrapped } => transactional_write(
+                "data_key_insert",
+                &json!({
+                    "key_id": key_id, "user_id": user_id, "stream_type": stream_type, "stream_id": stream_id,
+                    "wrapped": BASE64.encode(wrapped),
+                }),
+            ),
         }
     }
 }

@@ -195,20 +195,20 @@ impl Standing {
             ", shared AS (
                  SELECT r.id, r.position, r.said FROM path CROSS JOIN LATERAL (
                      SELECT message_id AS id, position, true AS said FROM messages
-                     WHERE conversation_id = $1 AND NOT elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                      UNION ALL
                      SELECT message_id, position, true FROM messages
-                     WHERE conversation_id = $1 AND elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND NOT is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                      UNION ALL
                      SELECT item_id, position, false FROM items
-                     WHERE conversation_id = $1 AND NOT elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                          AND kind <> 'note' AND status <> 'dropped'
                      UNION ALL
                      SELECT item_id, position, false FROM items
-                     WHERE conversation_id = $1 AND elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND NOT is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                          AND kind <> 'note' AND status <> 'dropped') AS r
              )
@@ -260,16 +260,16 @@ async fn asked_again(
 ) -> Result<(), sqlx::Error> {
     // The first reply was asked for with the message.
     sqlx::query(
-        "INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
-         SELECT conversation_id, message_id, position, branch, reply_id, wished_model FROM messages AS m
+        "INSERT INTO reply_requests (conversation_id, message_id, position, branch, reply_id, model)
+         SELECT conversation_id, message_id, position, branch, reply_id, requested_model FROM messages AS m
          WHERE message_id = $1 AND reply_id IS NOT NULL
-             AND NOT EXISTS (SELECT FROM asked_again AS a WHERE a.message_id = m.message_id)",
+             AND NOT EXISTS (SELECT FROM reply_requests AS a WHERE a.message_id = m.message_id)",
     )
     .bind(message.uuid())
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
+        "INSERT INTO reply_requests (conversation_id, message_id, position, branch, reply_id, model)
          SELECT m.conversation_id, m.message_id, $4, coalesce($5, b.branch, 0), $2, $3
          FROM messages AS m LEFT JOIN branches AS b ON b.conversation_id = m.conversation_id AND b.active
          WHERE m.message_id = $1",
@@ -288,7 +288,7 @@ async fn asked_again(
 pub(super) async fn forget(connection: &mut PgConnection, conversations: &[Uuid]) -> Result<(), sqlx::Error> {
     for statement in [
         "DELETE FROM branches WHERE conversation_id = ANY($1)",
-        "DELETE FROM asked_again WHERE conversation_id = ANY($1)",
+        "DELETE FROM reply_requests WHERE conversation_id = ANY($1)",
     ] {
         sqlx::query(statement).bind(conversations).execute(&mut *connection).await?;
     }

@@ -1,5 +1,6 @@
 //! What the database itself keeps of the log: append-only, no holes, no lost race, no asynchronous commit.
 
+use event_store::append::transactional_write;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -120,8 +121,11 @@ async fn what_stands_beside_the_log_lives_and_dies_with_the_events(pool: PgPool)
     let user = Uuid::from_u128(9);
     let mut append = Append::pins(STREAM, 0, 1);
     append.beside = vec![
-        json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"}),
-        json!({"kind": "nonsense"}),
+        transactional_write(
+            "user_key_insert",
+            &json!({"user_id": user, "master_id": "m", "wrapped": "AQID"}),
+        ),
+        transactional_write("nonsense", &json!({})),
     ];
     assert_eq!(code(append.run(&pool).await), "VB003");
     append.beside.pop();
@@ -131,10 +135,13 @@ async fn what_stands_beside_the_log_lives_and_dies_with_the_events(pool: PgPool)
     assert_eq!(keys, [(user, "m".to_owned(), vec![1, 2, 3])]);
 
     // A lost race for the stream takes the key back, and a lost race for the key the events.
-    append.beside[0]["user_id"] = json!(Uuid::from_u128(10));
+    append.beside[0]["arguments"]["user_id"] = json!(Uuid::from_u128(10));
     assert_eq!(code(append.run(&pool).await), "VB001");
     let mut again = Append::pins(Uuid::from_u128(2), 0, 1);
-    again.beside = vec![json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"})];
+    again.beside = vec![transactional_write(
+        "user_key_insert",
+        &json!({"user_id": user, "master_id": "m", "wrapped": "AQID"}),
+    )];
     let error = again.run(&pool).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("user_keys_pkey"));
     let counts: (i64, i64) =

@@ -173,7 +173,7 @@ async fn the_floor_stays_below_an_open_append_and_its_rolled_back_savepoints(poo
         let bounds = reader.bounds().await.unwrap();
         let read: Vec<i64> =
             sqlx::query_scalar("SELECT position FROM read_events(0, 10)").fetch_all(&pool).await.unwrap();
-        (bounds.head, bounds.floor, read)
+        (bounds.last_position, bounds.safe_position, read)
     };
     assert_eq!(floor().await, (2, 2, vec![1]), "a rolled-back savepoint holds nothing");
     Append::pins(stream, 1, 1).run(&mut *open).await.unwrap(); // 3

@@ -181,7 +181,7 @@ async fn what_was_promised_is_sent_by_whoever_comes_next(db: PgPool) {
     app.stop(PATIENCE).await;
     assert_eq!(server.tried(), 0);
     // As if its first sender had died with it in hand.
-    sqlx::query("SELECT mails_take(10, '2 seconds')").execute(&db).await.unwrap();
+    sqlx::query("SELECT mails_lease(10, '2 seconds')").execute(&db).await.unwrap();
     let app = with_mail(&db, &server, &[]).await;
     assert_eq!(server.mail(&app, 1).await.to(), person.email);
     sent_all(&app).await;

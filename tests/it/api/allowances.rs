@@ -69,7 +69,7 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
     make_rows(&db).await;
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM allowances WHERE user_id = $1 FOR UPDATE")
+    sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE")
         .bind(FIRST)
         .execute(&mut *held)
         .await
@@ -87,7 +87,7 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
     waiting(&db, 1).await;
     let mut other = connection(&db).await;
     sqlx::query("SET lock_timeout = '2s'").execute(&mut other).await.unwrap();
-    sqlx::query("SELECT FROM allowances WHERE user_id = $1 FOR UPDATE NOWAIT")
+    sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE NOWAIT")
         .bind(SECOND)
         .execute(&mut other)
         .await
@@ -139,11 +139,12 @@ async fn groups_never_wait_for_each_other_in_a_circle(db: PgPool) {
 
 /// Whether an attempt is let through.
 async fn attempt(db: &PgPool, quota: f64) -> bool {
-    let wait: f64 = sqlx::query_scalar("SELECT attempt_take(ARRAY['here'], ARRAY[$1], ARRAY[60.0::float8])")
-        .bind(quota)
-        .fetch_one(&mut connection(db).await)
-        .await
-        .unwrap();
+    let wait: f64 =
+        sqlx::query_scalar("SELECT rate_limit_consume(ARRAY['here'], ARRAY[$1], ARRAY[60.0::float8])")
+            .bind(quota)
+            .fetch_one(&mut connection(db).await)
+            .await
+            .unwrap();
     wait <= 0.0
 }
 
@@ -159,16 +160,20 @@ async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
     assert!(attempt(&db, 5.0).await);
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM attempts FOR UPDATE").execute(&mut *held).await.unwrap();
+    sqlx::query("SELECT FROM rate_limit_buckets FOR UPDATE").execute(&mut *held).await.unwrap();
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
         async move { attempt(&db, 5.0).await }
     });
     waiting(&db, 1).await;
-    sqlx::query(&format!("UPDATE attempts SET begun = {NOW}, taken = 5")).execute(&mut *held).await.unwrap();
+    sqlx::query(&format!("UPDATE rate_limit_buckets SET window_start = {NOW}, current_count = 5"))
+        .execute(&mut *held)
+        .await
+        .unwrap();
     held.commit().await.unwrap();
     assert!(!waits.await.unwrap(), "the window is full");
-    let taken: f64 = sqlx::query_scalar("SELECT taken FROM attempts").fetch_one(&db).await.unwrap();
+    let taken: f64 =
+        sqlx::query_scalar("SELECT current_count FROM rate_limit_buckets").fetch_one(&db).await.unwrap();
     assert!((taken - 5.0).abs() < f64::EPSILON, "{taken}");
 }
 
@@ -176,7 +181,7 @@ async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_clock_that_is_put_back_gives_nothing_away(db: PgPool) {
     let rate = async || -> Option<Value> {
-        sqlx::query_scalar("SELECT refused FROM allowance_take($1, '{\"rates\": [[\"user\", 3]]}')")
+        sqlx::query_scalar("SELECT rejection FROM quota_consume($1, '{\"rates\": [[\"user\", 3]]}')")
             .bind(FIRST)
             .fetch_one(&db)
             .await
@@ -185,10 +190,12 @@ async fn a_clock_that_is_put_back_gives_nothing_away(db: PgPool) {
     assert!(attempt(&db, 3.0).await);
     assert_eq!(rate().await, None);
     for (ahead, passes) in [(30, false), (59, false), (300, true)] {
-        let row = format!("UPDATE attempts SET begun = {NOW} + {ahead}, taken = 3, before = 0");
+        let row = format!(
+            "UPDATE rate_limit_buckets SET window_start = {NOW} + {ahead}, current_count = 3, previous_count = 0"
+        );
         sqlx::query(&row).execute(&db).await.unwrap();
         let row = format!(
-            "UPDATE allowances SET begun = ARRAY[{NOW} + {ahead}], taken = '{{3}}', before = '{{0}}'"
+            "UPDATE user_quotas SET window_starts = ARRAY[{NOW} + {ahead}], current_counts = '{{3}}', previous_counts = '{{0}}'"
         );
         sqlx::query(&row).execute(&db).await.unwrap();
         assert_eq!(attempt(&db, 3.0).await, passes, "{ahead}");

@@ -50,7 +50,7 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     // Whoever is signed in goes on.
     send(&one, &person, None).await.is(200);
     let addresses: Vec<String> =
-        sqlx::query_scalar("SELECT bucket FROM attempts").fetch_all(&db).await.unwrap();
+        sqlx::query_scalar("SELECT bucket FROM rate_limit_buckets").fetch_all(&db).await.unwrap();
     assert!(addresses.iter().all(|bucket| !bucket.contains("127.0.0.1")), "{addresses:?}");
     two.stop(PATIENCE).await;
     one.end().await;

@@ -27,7 +27,7 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     assert_eq!(app.events().await, events);
     send(&app, &app.person().await, None).await.is(200);
     // The next day is another one: a node that remembers no refusal lets it through at once.
-    sqlx::query("UPDATE allowances SET day = day - 1").execute(&db).await.unwrap();
+    sqlx::query("UPDATE user_quotas SET day = day - 1").execute(&db).await.unwrap();
     let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
     send(&other, &person, None).await.is(200);
     assert_eq!(allowance(&app, &person).await.0, 1);
@@ -51,7 +51,7 @@ async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_befor
     let answers = join_all((0..20).map(|number| send(nodes[number % 2], &person, None))).await;
     let kept = answers.iter().filter(|answer| is_taken(answer)).count();
     assert_eq!(kept, 3, "exactly, however parallel");
-    sqlx::query("UPDATE allowances SET messages = 2").execute(&db).await.unwrap();
+    sqlx::query("UPDATE user_quotas SET messages = 2").execute(&db).await.unwrap();
     let third = TestApp::with(&db, &quota).await;
     let first = taken(&keyed(&third, "one").await);
     one.until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
@@ -208,7 +208,7 @@ async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
     }
     // A node without limits makes no rows.
     send(&writes, &writes.person().await, None).await;
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM allowances").fetch_one(&db).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM user_quotas").fetch_one(&db).await.unwrap();
     assert_eq!(rows, 1);
     end_both(writes, serves).await;
 }

@@ -140,7 +140,7 @@ async fn what_makes_no_sense_is_parked_and_can_be_tried_again_or_dropped(db: PgP
     // Others do not wait for them.
     app.session(&person).await;
     let parked = async || -> Vec<Value> {
-        sqlx::query_scalar("SELECT to_jsonb(p) FROM parked_messages p ORDER BY sequence")
+        sqlx::query_scalar("SELECT to_jsonb(p) FROM dead_letters p ORDER BY sequence")
             .fetch_all(&app.db)
             .await
             .unwrap()
@@ -149,7 +149,7 @@ async fn what_makes_no_sense_is_parked_and_can_be_tried_again_or_dropped(db: PgP
     done(&app, &nats).await;
     assert!(parked().await.iter().all(|message| message["deliveries"] == 5), "{:?}", parked().await);
 
-    sqlx::query("UPDATE parked_messages SET retry = true").execute(&app.db).await.unwrap();
+    sqlx::query("UPDATE dead_letters SET retry = true").execute(&app.db).await.unwrap();
     app.until("they were tried once more", async || {
         parked().await.iter().all(|message| message["retry"] == false && message["deliveries"] == 6)
     })
