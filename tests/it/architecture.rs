@@ -1,5 +1,6 @@
 //! The house rules that can be checked: which way dependencies point, and what a door may touch.
 
+mod dependencies;
 mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};

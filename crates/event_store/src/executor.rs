@@ -162,6 +162,7 @@ impl Executor {
     }
 
     async fn carry_out(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
+        #[cfg(feature = "fault-injection")]
         if intent.key.is_some()
             && crate::fault_injection::is_injected(crate::fault_injection::Fault::KeyInMemory)
         {
