@@ -28,7 +28,7 @@ pub async fn export(reader: LogReader, progress: Progress, pool: WarmPool, stop:
         else {
             continue;
         };
-        metrics::gauge!("verbatim_log_head").set(bounds.head as f64);
+        metrics::gauge!("verbatim_log_head").set(bounds.last_position as f64);
         metrics::gauge!("verbatim_log_floor").set(bounds.safe_position as f64);
         metrics::gauge!("verbatim_log_floor_age_seconds").set(age);
         for (projection, position, _) in progress.all() {

@@ -1,7 +1,7 @@
 //! What an append is charged to a person's allowance: rates per minute and quotas per day.
 //!
 //! The charge is made by the database in the append's own transaction (its rules stand beside the functions, in the
-//! migration of the allowances): a message that was not kept costs nothing, one that was kept costs exactly once, and all
+//! migration of the quotas): a message that was not kept costs nothing, one that was kept costs exactly once, and all
 //! nodes share one count. Use cases say what is taken; what replies begin to be owed or end follows from the events.
 
 use std::time::Duration;

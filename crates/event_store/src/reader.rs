@@ -1,7 +1,7 @@
 //! Reads settled events after a position, in the order of the log.
 //!
 //! What "settled" means, and why a plain `SELECT … WHERE position > $1` would lose events, is told at
-//! `read_events` and `log_bounds` in the first migration: positions are drawn before they become visible, so a reader
+//! `read_events` and `log_bounds` in the migration of the event store: positions are drawn before they become visible, so a reader
 //! must stop at the lowest position that an open append may still write. Positions without a hole between them need no
 //! such look: each has its event already.
 

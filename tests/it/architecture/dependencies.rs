@@ -91,7 +91,9 @@ fn dependencies_obey_deny_toml() {
 #[test]
 fn licence_expressions_need_one_allowed_alternative() {
     let allowed = ["MIT", "Unicode-3.0"].map(str::to_owned).into();
-    for expression in ["MIT", "MIT OR GPL-3.0-only", "(GPL-3.0-only OR MIT) AND Unicode-3.0", "MIT/Apache-2.0"] {
+    for expression in
+        ["MIT", "MIT OR GPL-3.0-only", "(GPL-3.0-only OR MIT) AND Unicode-3.0", "MIT/Apache-2.0"]
+    {
         assert!(is_allowed(expression, &allowed), "{expression}");
     }
     for expression in ["GPL-3.0-only", "MIT AND GPL-3.0-only", "MIT WITH Classpath-exception-2.0"] {
