@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Keeps daily figures of replies, by model and end, out of Verbatim's public events.
+"""Counts replies by day, model and end from Verbatim's public events.
 
-Each event counts once, however often it is delivered: the figures and the position of the last event that is in them
-change in one SQLite transaction, and events at or below that position are passed over. Any number of days may be read
-again from the stream by removing the file.
+Each event counts once, however often it is delivered: one SQLite transaction updates the counts and the position of the
+last counted event, and events up to that position are skipped. To count the whole stream again, remove the file.
 """
 
 import argparse
@@ -12,7 +11,7 @@ import json
 import sqlite3
 
 import nats
-from nats.errors import TimeoutError as NothingCame
+from nats.errors import TimeoutError as FetchTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 SCHEMA = """
@@ -22,8 +21,8 @@ CREATE TABLE IF NOT EXISTS daily (
     total_ms INTEGER NOT NULL, slowest_ms INTEGER NOT NULL,
     PRIMARY KEY (day, model, ended)
 );
-CREATE TABLE IF NOT EXISTS standing (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL);
-INSERT OR IGNORE INTO standing VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL);
+INSERT OR IGNORE INTO checkpoint VALUES (1, 0);
 """
 
 COUNT = """
@@ -40,13 +39,13 @@ ENDS = {"completed", "failed", "cancelled"}
 
 
 def count(database: sqlite3.Connection, event: dict) -> None:
-    """Counts one event, unless it is counted already or of no interest."""
+    """Counts one event, unless it is already counted or is not the end of a reply."""
     position = int(event["position"])
     with database:
-        (standing,) = database.execute("SELECT position FROM standing").fetchone()
-        if position <= standing:
+        (checkpoint,) = database.execute("SELECT position FROM checkpoint").fetchone()
+        if position <= checkpoint:
             return
-        database.execute("UPDATE standing SET position = ?", (position,))
+        database.execute("UPDATE checkpoint SET position = ?", (position,))
         # verbatim.reply.completed.v1
         kind = event["type"].split(".")
         if kind[1] != "reply" or kind[2] not in ENDS:
@@ -75,9 +74,9 @@ async def follow(arguments: argparse.Namespace) -> None:
     )
     while True:
         try:
-            messages = await subscription.fetch(500, timeout=arguments.patience)
-        # The library says it in two ways, depending on where it stood when the time was up.
-        except (NothingCame, asyncio.TimeoutError):
+            messages = await subscription.fetch(500, timeout=arguments.idle_timeout)
+        # The library raises either of these, depending on what it was doing.
+        except (FetchTimeout, asyncio.TimeoutError):
             if arguments.once:
                 break
             continue
@@ -85,7 +84,7 @@ async def follow(arguments: argparse.Namespace) -> None:
             try:
                 count(database, json.loads(message.data))
             except (ValueError, KeyError, IndexError, TypeError):
-                # Not one of Verbatim's events: somebody else may publish there.
+                # Not one of Verbatim's events: another client published it.
                 await message.term()
                 continue
             await message.ack_sync()
@@ -95,12 +94,12 @@ async def follow(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nats", default="nats://127.0.0.1:4222", help="where NATS is")
+    parser.add_argument("--nats", default="nats://127.0.0.1:4222", help="URL of NATS")
     parser.add_argument("--prefix", default="verbatim", help="NATS_PREFIX of Verbatim")
     parser.add_argument("--durable", default="daily-figures", help="name of the consumer in NATS")
     parser.add_argument("--database", default="daily.sqlite", help="the SQLite file")
-    parser.add_argument("--once", action="store_true", help="end when nothing more comes")
-    parser.add_argument("--patience", type=float, default=5, help="seconds that nothing may come with --once")
+    parser.add_argument("--once", action="store_true", help="end when the stream has no more events")
+    parser.add_argument("--idle-timeout", type=float, default=5, help="seconds without an event after which --once ends")
     asyncio.run(follow(parser.parse_args()))
 
 

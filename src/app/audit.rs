@@ -1,11 +1,12 @@
 //! Reading the log: what happened, in its public form, which holds ids, times and figures, and not a word that anybody
 //! wrote.
 
-use event_store::{LogError, Recorded};
+use event_store::{LogError, LogReader, Recorded};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Actor, App, AppError};
+use super::core::check_range;
+use super::{Actor, AppError};
 use crate::audit_log;
 use crate::relay::envelope::{self, CloudEvent};
 
@@ -39,19 +40,25 @@ pub struct AuditPage {
     pub has_more: bool,
 }
 
-impl App {
+/// Reads the log for auditors.
+pub struct AuditService {
+    /// Reads the log.
+    pub reader: LogReader,
+}
+
+impl AuditService {
     /// The next events behind a position: at most `limit` of the log's, of which some may have no public form.
     ///
     /// # Errors
     /// `Invalid` limit or position; those of the log.
     pub async fn audit_events(&self, actor: Actor, after: i64, limit: i64) -> Result<AuditPage, AppError> {
-        super::in_range("limit", limit, 1..=500)?;
-        super::in_range("after", after, 0..=i64::MAX)?;
+        check_range("limit", limit, 1..=500)?;
+        check_range("after", after, 0..=i64::MAX)?;
         let (mut at, mut left) = (after, i32::try_from(limit).unwrap_or_default());
         let mut events = Vec::new();
         while left > 0 {
             // A part may end early, at a position that is not settled or has no event.
-            let read = self.parts.reader.read_after(at, left).await.map_err(read_error)?;
+            let read = self.reader.read_after(at, left).await.map_err(read_error)?;
             let Some(last) = read.last() else { break };
             at = last.position;
             left -= i32::try_from(read.len()).unwrap_or(left);

@@ -3,6 +3,8 @@
 //! What is answered comes from the aggregate, as the command has left it. After an action the read models are waited for all
 //! the same, for a bounded time: whoever loads the thread next has to find the card as it was answered.
 
+use std::sync::Arc;
+
 use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::{Quiz, QuizCommand};
@@ -10,9 +12,10 @@ use chrono::{DateTime, Utc};
 use projections::models;
 use serde_json::json;
 
-use super::conversations::stored_id;
-use super::{Actor, App, AppError, Kind, RequestContext};
-use crate::quizzes::{NewQuiz, UnknownTopic};
+use super::core::stored_id;
+use super::quotas::QuotaService;
+use super::{Actor, AppError, Core, Kind, RequestContext};
+use crate::quizzes::{NewQuiz, Quizzes, UnknownTopic};
 use event_store::{Intent, Witness};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
@@ -79,10 +82,20 @@ pub struct Acted {
     pub position: Option<i64>,
 }
 
-impl App {
+/// Quizzes: starting, showing and taking them.
+pub struct QuizService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Charges the start of a quiz as a message.
+    pub quotas: Arc<QuotaService>,
+    /// Chooses the questions.
+    pub quizzes: Quizzes,
+}
+
+impl QuizService {
     /// What there are questions about.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        self.parts.quizzes.bank().topics().map(|topic| topic.name.as_str())
+        self.quizzes.bank().topics().map(|topic| topic.name.as_str())
     }
 
     /// Begins a quiz, in a new conversation when none is named.
@@ -97,25 +110,24 @@ impl App {
         conversation: Option<ConversationId>,
         topic: Option<&str>,
     ) -> Result<Started, AppError> {
-        let parts = &self.parts;
-        let at = parts.clock.now();
-        let quiz = QuizId::new(parts.clock.id());
-        let target = conversation.unwrap_or_else(|| ConversationId::new(parts.clock.id()));
+        let at = self.core.clock.now();
+        let quiz = QuizId::new(self.core.clock.id());
+        let target = conversation.unwrap_or_else(|| ConversationId::new(self.core.clock.id()));
         let new = NewQuiz { quiz, conversation: target, by: actor.user, topic, at };
-        let command = parts.quizzes.start(&new)?;
+        let command = self.quizzes.start(&new)?;
         let key = request.key_of(actor.user);
         // A repetition must not be refused what the first one was given.
-        if conversation.is_some() && self.repeated(key.as_ref()).await?.is_none() {
+        if conversation.is_some() && self.core.repeated(key.as_ref()).await?.is_none() {
             self.alive(actor, target).await?;
         }
 
         let witness = Witness::default();
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let intent = self.core.intent(request, actor.user);
         let intent = begun_or_alive(intent, actor, target, at)
             .then_witnessed::<Quiz>(quiz, command, &witness)
             .keyed(key, json!({"conversation_id": target, "quiz_id": quiz}));
-        let outcome = self.run_as_message(request, actor, target.uuid(), intent).await?;
-        self.catch_up(models::QUIZ_MODELS, outcome.position).await;
+        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), intent).await?;
+        self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {
             let quiz = QuizId::new(stored_id(stored, "quiz_id")?);
@@ -132,7 +144,7 @@ impl App {
     /// # Errors
     /// `NotFound`, also when its conversation was deleted; those of the log.
     pub async fn quiz(&self, actor: Actor, quiz: QuizId) -> Result<QuizView, AppError> {
-        let state = self.parts.executor.state::<Quiz>(&quiz.to_string()).await?;
+        let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;
         self.shown(actor, &state).await
     }
 
@@ -149,25 +161,24 @@ impl App {
         quiz: QuizId,
         action: QuizAction,
     ) -> Result<Acted, AppError> {
-        let parts = &self.parts;
-        let at = parts.clock.now();
+        let at = self.core.clock.now();
         // Whose it is and where it stands never changes.
-        let known = parts.executor.recent_state::<Quiz>(&quiz.to_string()).await?;
+        let known = self.core.executor.recent_state::<Quiz>(&quiz.to_string()).await?;
         let conversation = known
             .conversation_id()
             .filter(|_| known.owner() == Some(actor.user))
             .ok_or_else(AppError::not_found)?;
         let command = action.command(actor, at);
         let witness = Witness::default();
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock));
+        let intent = self.core.intent(request, actor.user);
         let intent = begun_or_alive(intent, actor, conversation, at)
             .then_witnessed::<Quiz>(quiz, command.clone(), &witness)
             .keyed(request.key_of(actor.user), json!({"quiz_id": quiz}));
-        let outcome = parts.executor.run(intent).await?;
-        self.catch_up(models::QUIZ_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
-            let state = parts.executor.state::<Quiz>(&quiz.to_string()).await?;
+            let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;
             let view = self.shown(actor, &state).await.map_err(deleted_since)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
@@ -186,7 +197,7 @@ impl App {
 
     /// Whether the actor has such a conversation, by the log.
     async fn alive(&self, actor: Actor, conversation: ConversationId) -> Result<(), AppError> {
-        let state = self.parts.executor.state::<Conversation>(&conversation.to_string()).await?;
+        let state = self.core.executor.state::<Conversation>(&conversation.to_string()).await?;
         if state.owner() == Some(actor.user) && !state.is_deleted() {
             Ok(())
         } else {

@@ -4,33 +4,47 @@ use std::time::Duration;
 
 use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand};
-use aggregates::ids::ReplyId;
+use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::ReplyText;
 use projections::replies::query::ReplyRow;
 use projections::{models, replies};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Actor, App, AppError, Kind, RequestContext};
+use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::live::stream::Ended;
-use crate::live::{Frame, ReplyFollower, Resume};
-use event_store::Intent;
+use crate::live::{Frame, Hub, ReplyFollower, Resume, Stored};
 
-impl App {
+/// What the model is told when a person has stopped an answer, so that it does not go on with it.
+const STOPPED: &str =
+    "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
+
+/// Following, awaiting and cancelling replies.
+pub struct ReplyService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Replies that are being written.
+    pub hub: Hub,
+    /// Read models for those who follow a reply.
+    pub stored: Stored,
+    /// How long a request waits for the end of its reply.
+    pub reply_wait: Duration,
+}
+
+impl ReplyService {
     /// A reply of the actor's, with its provenance.
     ///
     /// # Errors
     /// `NotFound`, or the database's.
     pub async fn reply(&self, actor: Actor, reply: ReplyId) -> Result<ReplyRow, AppError> {
-        replies::query::by_id(&self.parts.pool, actor.user.uuid(), reply.uuid())
+        replies::query::by_id(&self.core.pool, actor.user.uuid(), reply.uuid())
             .await?
             .ok_or_else(AppError::not_found)
     }
 
     /// Follows a reply of the actor's. `asked` is the position at which it was asked for, when that was just now.
     pub fn follow(&self, actor: Actor, reply: ReplyId, from: Resume, asked: Option<i64>) -> ReplyFollower {
-        let parts = &self.parts;
-        ReplyFollower::new(&parts.hub, parts.stored(), actor.user.uuid(), reply, from, asked)
+        ReplyFollower::new(&self.hub, self.stored.clone(), actor.user.uuid(), reply, from, asked)
     }
 
     /// Waits for the end of a reply, at most as long as requests may wait; none when it takes longer.
@@ -55,7 +69,7 @@ impl App {
             }
             Ok(None)
         };
-        match tokio::time::timeout(self.parts.settings.reply_wait, ended).await {
+        match tokio::time::timeout(self.reply_wait, ended).await {
             Ok(ended) => ended,
             Err(_) => Ok(None),
         }
@@ -72,41 +86,62 @@ impl App {
         actor: Actor,
         reply: ReplyId,
     ) -> Result<(ReplyRow, Option<i64>), AppError> {
-        let parts = &self.parts;
         let key = request.key_of(actor.user);
         let conversation: Uuid = match (self.reply(actor, reply).await, &key) {
             (Ok(row), _) => row.conversation_id,
             // A repetition is answered for what the first one did, although there is nothing left to look at.
             (Err(error), Some(key)) if error.kind == Kind::NotFound => {
-                return Err(match parts.executor.repeated(key).await? {
-                    Some(outcome) => self.unseen(error, outcome.position),
+                return Err(match self.core.executor.repeated(key).await? {
+                    Some(outcome) => self.core.unseen(error, outcome.position),
                     None => error,
                 });
             }
             (Err(error), _) => return Err(error),
         };
-        let so_far = parts.hub.text(reply).await;
+        let so_far = self.hub.text(reply).await;
         let text = if so_far.is_empty() { None } else { ReplyText::parse(&so_far).ok().map(Personal::Known) };
         let command = ConversationCommand::CancelReply {
             reply_id: reply,
             by: actor.user,
             text,
             note: None,
-            at: parts.clock.now(),
+            at: self.core.clock.now(),
         };
-        let intent = Intent::new(actor.user.uuid(), request.metadata(Some(actor.user), &parts.clock))
+        let intent = self
+            .core
+            .intent(request, actor.user)
             .then::<Conversation>(conversation, command)
             .keyed(key, json!({"reply_id": reply}));
-        let outcome = parts.executor.run(intent).await?;
-        self.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.reply(actor, reply).await {
             Ok(row) => Ok((row, outcome.position)),
-            Err(error) => Err(self.unseen(error, outcome.position)),
+            Err(error) => Err(self.core.unseen(error, outcome.position)),
         }
     }
 
-    /// From a request to the end of its reply, at most.
-    pub fn reply_deadline(&self) -> Duration {
-        self.parts.settings.reply_deadline
+    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model under the id
+    /// `note`. One that has ended meanwhile stays as it is; to do it again changes nothing.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub async fn hung_up(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        (conversation, reply): (ConversationId, ReplyId),
+        read: &str,
+        note: MessageId,
+    ) -> Result<(), AppError> {
+        let (by, at) = (actor.user, self.core.clock.now());
+        let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
+        let note = Some((note, Personal::Known(STOPPED.to_owned())));
+        let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
+        let intent = self.core.intent(request, actor.user).then::<Conversation>(conversation, command);
+        match self.core.executor.run(intent).await.map_err(AppError::from) {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

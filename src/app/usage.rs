@@ -7,7 +7,8 @@ use projections::usage::query::{self, UsageRow};
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{Actor, App, AppError};
+use super::quotas::QuotaService;
+use super::{Actor, AppError};
 use event_store::Quotas;
 
 /// What a person has used.
@@ -34,22 +35,21 @@ pub struct Usage {
 /// What an allowance holds: the day, messages and tokens used on it, the replies that are owed.
 type Row = (NaiveDate, i64, i64, Json<serde_json::Map<String, Value>>);
 
-impl App {
+impl QuotaService {
     /// What the actor has used today and on the `days` days up to today.
     ///
     /// # Errors
     /// The database's.
     pub async fn usage(&self, actor: Actor, days: u32) -> Result<Usage, AppError> {
-        let parts = &self.parts;
-        let now = parts.clock.now();
+        let now = self.core.clock.now();
         let day = now.date_naive();
         let from = day.checked_sub_days(Days::new(u64::from(days.saturating_sub(1)))).unwrap_or(day);
         let user = actor.user.uuid();
-        let rows = query::since(&parts.pool, user, from);
+        let rows = query::since(&self.core.pool, user, from);
         let row =
             sqlx::query_as("SELECT day, messages, tokens, reservations FROM user_quotas WHERE user_id = $1")
                 .bind(user)
-                .fetch_optional(&parts.pool);
+                .fetch_optional(&self.core.pool);
         let (rows, row): (Vec<UsageRow>, Option<Row>) = tokio::try_join!(rows, row)?;
         let whole = |count: i64| u64::try_from(count).unwrap_or(0);
         let (charged, open) = match row {
@@ -75,7 +75,7 @@ impl App {
             tokens,
             reserved: owed().filter_map(|reply| reply[1].as_u64()).sum(),
             open: owed().filter_map(|reply| reply[0].as_str()).collect::<BTreeSet<_>>().len() as u64,
-            quotas: parts.limits.quotas(),
+            quotas: self.limits.quotas(),
             days: rows,
         })
     }

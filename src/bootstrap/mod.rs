@@ -3,8 +3,12 @@
 mod baseline;
 pub mod build;
 pub mod database;
+mod foundation;
 pub mod lag;
+mod purge;
 pub mod secrets;
+mod services;
+mod workers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -138,7 +142,7 @@ pub fn router(config: &Config, built: &Built) -> Router {
         sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),
     };
-    let doors = Doors { app: built.app.clone(), settings: Arc::new(settings) };
+    let doors = Doors { services: Arc::clone(&built.services), settings: Arc::new(settings) };
     if config.roles.has(Role::Api) { http::router(doors) } else { http::bare_router(doors) }
 }
 

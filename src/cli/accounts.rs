@@ -18,7 +18,7 @@ use serde::Deserialize;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
-use crate::app::administration::{Administration, Import, Imported};
+use crate::app::accounts::administration::{Administration, Import, Imported};
 use crate::auth::Resets;
 use crate::auth::passwords::importable;
 use crate::auth::resets::LIFETIME;

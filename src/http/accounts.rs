@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::accounts::SignedIn;
+use crate::app::sign_in::SignedIn;
 use crate::auth::passwords::{MAX_CHARS, MIN_CHARS};
 
 /// A sign-in, as JSON or as a form.

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, header, request::Parts};
 use super::Doors;
 use super::docs::failures::refuses;
 use super::error::ApiError;
-use crate::app::administration::Role;
-use crate::app::sockets::Admission;
+use crate::app::accounts::administration::Role;
+use crate::app::sign_in::Authenticated;
 use crate::app::{Actor, AppError};
 use crate::auth::device;
 
@@ -30,11 +30,11 @@ impl FromRequestParts<Doors> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
         let token = bearer(&parts.headers).ok_or_else(AppError::invalid_token)?;
-        let actor = doors.app.authenticate(token).await?;
+        let actor = doors.services.sign_in.authenticate(token).await?.actor;
         if parts.method.is_safe() {
-            doors.app.count_read(actor)?;
+            doors.services.rate_limits.count_read(actor)?;
         } else {
-            doors.app.count_command(actor)?;
+            doors.services.rate_limits.count_command(actor)?;
         }
         Ok(Self(actor))
     }
@@ -54,14 +54,14 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// A signed-in person, and until when. What is asked for is not counted here: a socket's frames are counted one by one, and
 /// what `/chatkit` is asked stands in the body.
 #[derive(Debug, Clone, Copy)]
-pub struct Admitted(pub Admission);
+pub struct Admitted(pub Authenticated);
 
 impl FromRequestParts<Doors> for Admitted {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
         let token = bearer(&parts.headers).ok_or_else(AppError::invalid_token)?;
-        Ok(Self(doors.app.admit(token).await?))
+        Ok(Self(doors.services.sign_in.authenticate(token).await?))
     }
 }
 
@@ -74,7 +74,7 @@ impl FromRequestParts<Doors> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
         let SignedIn(actor) = SignedIn::from_request_parts(parts, doors).await?;
-        doors.app.require(actor, Role::Admin).await?;
+        doors.services.accounts.require(actor, Role::Admin).await?;
         Ok(Self(actor))
     }
 }
@@ -95,7 +95,7 @@ impl FromRequestParts<Doors> for Auditor {
 
     async fn from_request_parts(parts: &mut Parts, doors: &Doors) -> Result<Self, ApiError> {
         let SignedIn(actor) = SignedIn::from_request_parts(parts, doors).await?;
-        doors.app.require(actor, Role::Auditor).await?;
+        doors.services.accounts.require(actor, Role::Auditor).await?;
         Ok(Self(actor))
     }
 }

@@ -262,7 +262,7 @@ pub(super) fn context(parts: &Parts, bytes: &[u8], doors: &Doors) -> Result<Requ
         Some(key) => {
             let mut message = format!("{} {}\n", parts.method, parts.uri.path()).into_bytes();
             message.extend_from_slice(bytes);
-            Some((key, doors.app.fingerprint(&message)))
+            Some((key, doors.services.core.fingerprint(&message)))
         }
     };
     Ok(RequestContext { request_id: request_id::current(), surface: surface(parts), key })

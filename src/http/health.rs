@@ -108,7 +108,7 @@ struct Projection {
 }
 
 async fn health(State(doors): State<Doors>) -> (StatusCode, Json<Health>) {
-    let standing = doors.app.standing().await;
+    let standing = doors.services.health.check().await;
     let healthy = standing.is_healthy();
     let body = Health {
         status: if healthy { "healthy" } else { "unhealthy" },
@@ -168,16 +168,16 @@ struct Readiness {
 
 async fn readyz(State(doors): State<Doors>) -> (StatusCode, Json<Readiness>) {
     let mut missing = Vec::new();
-    if doors.app.stopping().is_cancelled() {
+    if doors.services.stopping.is_cancelled() {
         missing.push("shutting down".to_owned());
     }
-    let standing = doors.app.standing().await;
+    let standing = doors.services.health.check().await;
     if standing.settled.is_none() {
         missing.push("database".to_owned());
     }
     // Requests can be served and replies made without NATS; a relay can do nothing, and shows nothing to anybody.
     if !doors.settings.needs_nats {
-        for model in doors.app.behind(doors.settings.ready_from) {
+        for model in doors.services.health.behind(doors.settings.ready_from) {
             missing.push(format!("read model {model}"));
         }
     } else if standing.nats != Some(true) {

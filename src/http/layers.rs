@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::Doors;
 use super::error::ApiError;
 use super::request_id;
-use crate::app::limits::NOTED;
+use crate::app::rate_limit_headers::RATE_LIMIT_HEADERS;
 use crate::app::{AppError, Kind};
 use crate::telemetry::panics::broken_off;
 use traces::{Span, spans};
@@ -48,7 +48,7 @@ pub enum CorsRule {
 /// Gives the request an id and a span, and the answer its headers, a log line and its place in the metrics.
 pub async fn request(State(doors): State<Doors>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = incoming_id(&request).unwrap_or_else(|| doors.app.clock().id().to_string());
+    let id = incoming_id(&request).unwrap_or_else(|| doors.services.core.clock.id().to_string());
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     // The path only, never the query: it may hold a token.
@@ -166,13 +166,15 @@ pub async fn tracked(State(doors): State<Doors>, request: Request, next: Next) -
     let outcome = if is_safe(request.method()) {
         tokio::time::timeout(limit, next.run(request)).await.map_err(|_| timed_out())
     } else {
-        if doors.app.stopping().is_cancelled() {
+        if doors.services.stopping.is_cancelled() {
             return ApiError::from(AppError::shutting_down()).into_response();
         }
         let id = request_id::current();
-        let noted = NOTED.try_with(Clone::clone).unwrap_or_default();
-        let work = NOTED.scope(noted, request_id::CURRENT.scope(id, next.run(request))).in_current_span();
-        let task = doors.app.tasks().spawn(traces::carried(work));
+        let noted = RATE_LIMIT_HEADERS.try_with(Clone::clone).unwrap_or_default();
+        let work = RATE_LIMIT_HEADERS
+            .scope(noted, request_id::CURRENT.scope(id, next.run(request)))
+            .in_current_span();
+        let task = doors.services.tasks.spawn(traces::carried(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
@@ -217,7 +219,7 @@ pub async fn wait_for_position(doors: &Doors, headers: &HeaderMap) -> Result<(),
             "Verbatim-Position must be a position as an earlier answer gave it.",
         )
     })?;
-    doors.app.catch_up_all(position).await;
+    doors.services.core.catch_up_all(position).await;
     Ok(())
 }
 

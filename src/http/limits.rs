@@ -11,23 +11,23 @@ use axum::response::{IntoResponse, Response};
 use super::Doors;
 use super::client::{self, Peer};
 use super::error::ApiError;
-use crate::app::attempts::Attempt;
-use crate::app::limits::{NOTED, Noted, Policy};
+use crate::app::rate_limit_headers::{RATE_LIMIT_HEADERS, RateLimitHeaders, RateLimitStatus};
+use crate::app::rate_limits::ThrottledAction;
 
 /// Headers of the IETF's draft on rate limits for HTTP.
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The routes of all doors that are open to everybody and worth trying often.
-const ATTEMPTS: [(&str, Attempt); 8] = [
-    ("/api/auth/login", Attempt::SignIn),
-    ("/auth/signin", Attempt::SignIn),
-    ("/api/auth/register", Attempt::Register),
-    ("/auth/signup", Attempt::Register),
-    ("/api/auth/refresh", Attempt::Refresh),
-    ("/api/auth/password/forgot", Attempt::Reset),
-    ("/api/auth/password/reset", Attempt::Reset),
-    ("/password-reset", Attempt::Reset),
+const ATTEMPTS: [(&str, ThrottledAction); 8] = [
+    ("/api/auth/login", ThrottledAction::SignIn),
+    ("/auth/signin", ThrottledAction::SignIn),
+    ("/api/auth/register", ThrottledAction::Register),
+    ("/auth/signup", ThrottledAction::Register),
+    ("/api/auth/refresh", ThrottledAction::Refresh),
+    ("/api/auth/password/forgot", ThrottledAction::Reset),
+    ("/api/auth/password/reset", ThrottledAction::Reset),
+    ("/password-reset", ThrottledAction::Reset),
 ];
 
 /// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.
@@ -48,16 +48,16 @@ pub async fn limited(State(doors): State<Doors>, request: Request, next: Next) -
             });
         }
         let client = proxies.client(peer.ip(), request.headers());
-        if let Err(error) = doors.app.count_attempt(attempt, &client::bucket(client)).await {
-            let policy = doors.app.attempt_policy(attempt, &error);
+        if let Err(error) = doors.services.rate_limits.count_attempt(attempt, &client::bucket(client)).await {
+            let policy = doors.services.rate_limits.attempt_policy(attempt, &error);
             let mut response = ApiError::from(error).into_response();
             tell(response.headers_mut(), policy.as_slice());
             return response;
         }
     }
-    let noted = Noted::default();
-    let mut response = NOTED.scope(noted.clone(), next.run(request)).await;
-    tell(response.headers_mut(), &noted.policies());
+    let noted = RateLimitHeaders::default();
+    let mut response = RATE_LIMIT_HEADERS.scope(noted.clone(), next.run(request)).await;
+    tell(response.headers_mut(), &noted.recorded());
     response
 }
 
@@ -66,7 +66,7 @@ pub(super) fn is_attempt(path: &str) -> bool {
     ATTEMPTS.iter().any(|(route, _)| *route == path)
 }
 
-fn attempt(request: &Request) -> Option<Attempt> {
+fn attempt(request: &Request) -> Option<ThrottledAction> {
     if request.method() != Method::POST {
         return None;
     }
@@ -74,14 +74,15 @@ fn attempt(request: &Request) -> Option<Attempt> {
     ATTEMPTS.iter().find(|(route, _)| *route == path).map(|(_, attempt)| *attempt)
 }
 
-fn tell(headers: &mut HeaderMap, policies: &[Policy]) {
+fn tell(headers: &mut HeaderMap, policies: &[RateLimitStatus]) {
     if policies.is_empty() {
         return;
     }
-    let list = |one: fn(&Policy) -> String| policies.iter().map(one).collect::<Vec<_>>().join(", ");
+    let list = |one: fn(&RateLimitStatus) -> String| policies.iter().map(one).collect::<Vec<_>>().join(", ");
     let quota =
         list(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, policy.window.as_secs()));
-    let rest = list(|policy| format!("\"{}\";r={};t={}", policy.name, policy.rest, seconds(policy.reset)));
+    let rest =
+        list(|policy| format!("\"{}\";r={};t={}", policy.name, policy.remaining, seconds(policy.reset)));
     for (name, text) in [(RATE_LIMIT_POLICY, quota), (RATE_LIMIT, rest)] {
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
@@ -103,7 +104,7 @@ mod tests {
         let window = Duration::from_secs(60);
         let policy = |name, quota, rest, reset| {
             let reset = Duration::from_millis(reset);
-            Policy { name, quota, window, rest, reset }
+            RateLimitStatus { name, quota, window, remaining: rest, reset }
         };
         let mut headers = HeaderMap::new();
         tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);

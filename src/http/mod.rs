@@ -35,13 +35,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 
-use crate::app::App;
+use crate::app::Services;
 
 /// What the doors share.
 #[derive(Clone)]
 pub struct Doors {
     /// The use cases.
-    pub app: App,
+    pub services: Arc<Services>,
     /// What can be set.
     pub settings: Arc<HttpSettings>,
 }

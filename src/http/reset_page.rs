@@ -48,7 +48,7 @@ async fn show(Query(link): Query<Link>) -> Response {
 
 async fn reset(State(doors): State<Doors>, command: KeyedFormCommand<Form>) -> Response {
     let KeyedFormCommand { context, body } = command;
-    match doors.app.reset_password(&context, &body.token, body.password).await {
+    match doors.services.accounts.reset_password(&context, &body.token, body.password).await {
         Ok(_) => page(StatusCode::OK, &paragraph("The password was changed. Sign in with it now.")),
         Err(error) => {
             let error = ApiError::from(error);

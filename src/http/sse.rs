@@ -25,7 +25,7 @@ use super::docs::failures::refuses;
 use super::error::ApiError;
 use super::extract::header_parameter;
 use super::frames::{Deleted, Delta, Restart, event_id, parse_event_id};
-use crate::app::sockets::Presence;
+use crate::app::connections::ConnectionGuard;
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
 
@@ -82,7 +82,7 @@ impl OperationInput for LastEventId {
 
 /// The answer that streams a reply.
 pub fn respond(
-    presence: Presence,
+    presence: ConnectionGuard,
     reply: ReplyId,
     follower: ReplyFollower,
     wording: impl Wording,
@@ -99,7 +99,7 @@ pub fn respond(
 
 /// An open stream.
 struct Open<W> {
-    presence: Presence,
+    presence: ConnectionGuard,
     follower: ReplyFollower,
     wording: W,
 }
@@ -111,7 +111,7 @@ enum State<W> {
 }
 
 fn events<W: Wording>(
-    presence: Presence,
+    presence: ConnectionGuard,
     reply: ReplyId,
     follower: ReplyFollower,
     wording: W,

@@ -88,5 +88,5 @@ pub async fn forget(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<
 /// # Errors
 /// Those of the database.
 pub async fn count(pool: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM parked_messages").fetch_one(pool).await
+    sqlx::query_scalar("SELECT count(*) FROM dead_letters").fetch_one(pool).await
 }

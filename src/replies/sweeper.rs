@@ -1,4 +1,4 @@
-//! The sweeper: ends replies whose deadline has passed, and clears what has outlived its purpose beside the log.
+//! The sweeper: ends replies whose deadline has passed.
 //!
 //! Deadlines are compared by the database's clock, so that a node with a wrong one does no harm. Any number of
 //! sweepers may run: the second one finds the reply ended.
@@ -12,17 +12,11 @@ use event_store::fast_pool::WarmPool;
 use projections::pending_replies::query;
 use tokio_util::sync::CancellationToken;
 
-use super::lease;
-use crate::app::attempts;
-use crate::auth::{Lockout, Logins, Resets, Tickets};
 use crate::clock::Clock;
-use crate::mail::Outbox;
-use event_store::{ExecuteError, Executor, Intent, command_key};
+use event_store::{ExecuteError, Executor, Intent};
 
 /// How often overdue replies are looked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// Every so many rounds, old keys and logins are cleared.
-const CLEAR_EVERY: u32 = 600;
 /// How many replies one round ends at most.
 const LIMIT: i64 = 200;
 
@@ -32,16 +26,6 @@ pub struct Sweeper {
     pub pool: WarmPool,
     /// Ends it.
     pub executor: Executor,
-    /// Its ended logins are cleared.
-    pub logins: Logins,
-    /// Those that nobody has used are cleared.
-    pub tickets: Tickets,
-    /// Failures that do not count any more are cleared.
-    pub lockout: Lockout,
-    /// Spent ones are cleared.
-    pub resets: Resets,
-    /// Mails that could not be sent are cleared.
-    pub outbox: Outbox,
     /// Time of the events.
     pub clock: Clock,
 }
@@ -49,7 +33,6 @@ pub struct Sweeper {
 impl Sweeper {
     /// Sweeps until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut round: u32 = 0;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -58,10 +41,6 @@ impl Sweeper {
             if let Err(error) = self.overdue().await {
                 tracing::warn!(%error, "overdue replies cannot be read");
             }
-            if round.is_multiple_of(CLEAR_EVERY) {
-                self.clear().await;
-            }
-            round = round.wrapping_add(1);
         }
     }
 
@@ -102,34 +81,5 @@ impl Sweeper {
             }
         }
         Ok(ended)
-    }
-
-    async fn clear(&self) {
-        match command_key::purge(&self.pool).await {
-            Ok(dropped) if dropped > 0 => tracing::info!(dropped, "old idempotency keys dropped"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old idempotency keys were not dropped"),
-        }
-        if let Err(error) = attempts::purge(&self.pool).await {
-            tracing::warn!(%error, "old attempts were not dropped");
-        }
-        if let Err(error) = lease::purge(&self.pool).await {
-            tracing::warn!(%error, "old leases were not dropped");
-        }
-        if let Err(error) = self.logins.purge_ended(Duration::from_secs(30 * 24 * 3600)).await {
-            tracing::warn!(%error, "ended logins were not dropped");
-        }
-        if let Err(error) = self.tickets.purge().await {
-            tracing::warn!(%error, "old tickets were not dropped");
-        }
-        if let Err(error) = self.lockout.purge().await {
-            tracing::warn!(%error, "failed sign-ins that do not count any more were not dropped");
-        }
-        if let Err(error) = self.resets.purge().await {
-            tracing::warn!(%error, "old password resets were not dropped");
-        }
-        if let Err(error) = self.outbox.purge().await {
-            tracing::warn!(%error, "mails that could not be sent were not dropped");
-        }
     }
 }

@@ -46,8 +46,10 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
     let program = Program::start();
-    take_tour(&program, "README.md");
-    let done = take_tour(&program, EXAMPLES);
+    // The second one goes on with the account of the first one.
+    take_tour(&program, "README.md", 5);
+    take_tour(&program, "docs/tour.md", 10);
+    let done = take_tour(&program, EXAMPLES, 10);
     let description = described(&program);
     program.stop();
     let operations = collection::operations(&description);
@@ -69,7 +71,7 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
         all.iter().filter(|operation| !called.contains(operation.as_str())).collect();
     assert!(uncalled.is_empty(), "{EXAMPLES} shows no command for {uncalled:?}");
 
-    let made = collection::collection(&done, &tour::tour(EXAMPLES), &description);
+    let made = collection::collection(&done, &tour::tour(EXAMPLES, 10), &description);
     let text = format!("{}\n", serde_json::to_string_pretty(&made).unwrap());
     if setting("UPDATE_DOCS").is_some() {
         std::fs::write(root().join(COLLECTION), &text).unwrap();
@@ -106,8 +108,10 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 
 #[test]
 fn the_configuration_table_holds_every_variable_with_its_default() {
-    let readme = read("README.md");
-    let table: BTreeMap<String, String> = rows(section(&readme, "## Configuration"))
+    let document = read("docs/configuration.md");
+    let (_, rest) = document.split_once("<!-- variables:begin -->").expect("no table of variables");
+    let (variables, _) = rest.split_once("<!-- variables:end -->").expect("the table has no end");
+    let table: BTreeMap<String, String> = rows(variables)
         .into_iter()
         .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned()))
         .collect();
@@ -291,7 +295,7 @@ fn every_error_code_is_documented_and_no_other() {
 
 #[test]
 fn every_metric_is_documented_and_no_other() {
-    let sources = sources(&["src", "projections/src"]);
+    let sources = sources(&["src", "crates", "projections/src"]);
     let metrics: BTreeSet<&str> = ["counter!(", "gauge!(", "histogram!("]
         .into_iter()
         .flat_map(|call| literals(&sources, call, ""))
@@ -307,7 +311,9 @@ fn every_metric_is_documented_and_no_other() {
 
 #[test]
 fn the_tests_that_security_names_exist() {
-    let tests = rust(&["src", "aggregates/src", "projections/src", "tests/it", "projections/tests"]).concat();
+    let tests =
+        rust(&["src", "aggregates/src", "crates", "projections/src", "tests/it", "projections/tests"])
+            .concat();
     let document = read("docs/security.md");
     let cells =
         document.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split(" | ").last());
@@ -327,10 +333,11 @@ fn everything_that_a_span_may_say_is_documented() {
     assert_eq!(told, known);
 }
 
-/// Every document: the top level's and those in `docs`.
+/// Every document of the top level and of `docs`.
 fn documents() -> Vec<PathBuf> {
     let mut open = vec![root().join("docs")];
-    let mut found = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let mut found: Vec<PathBuf> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name)).into();
     while let Some(folder) = open.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -387,7 +394,7 @@ fn links_lead_somewhere() {
 fn files_and_functions_that_the_documents_name_exist() {
     let text: String = documents().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let is_path = |word: &&str| {
-        ["src/", "aggregates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
+        ["src/", "aggregates/", "crates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
             .iter()
             .any(|folder| word.starts_with(folder))
             && !word.contains('<')
@@ -398,7 +405,7 @@ fn files_and_functions_that_the_documents_name_exist() {
         assert!(root().join(path).exists(), "{path} is not there");
     }
     assert!(paths > 30, "only {paths} paths were found");
-    let sources = sources(&["src", "projections/src", "aggregates/src"]);
+    let sources = sources(&["src", "crates", "projections/src", "aggregates/src"]);
     let mut functions = 0;
     let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
     for (owner, function) in quoted(&text).filter_map(|word| word.split_once("::")) {

@@ -56,7 +56,9 @@ const CATALOG: &str = "
 async fn load_dump(db: &PgPool) {
     let mut connection = PgConnection::connect_with(&db.connect_options()).await.unwrap();
     connection
-        .execute("DROP SCHEMA IF EXISTS transactional_writes CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .execute(
+            "DROP SCHEMA IF EXISTS transactional_writes CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;
+              GRANT USAGE ON SCHEMA public TO PUBLIC")
         .await
         .unwrap();
     connection.execute(DUMP).await.unwrap();

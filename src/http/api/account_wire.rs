@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::Actor;
-use crate::app::administration::{ManagedUser, Role};
+use crate::app::accounts::administration::{ManagedUser, Role};
 use crate::app::audit::{AuditPage, AuditedEvent};
 use crate::auth::logins::LoginRow;
 use crate::http::accounts::{email_address, new_password, user_name};

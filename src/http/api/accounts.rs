@@ -10,7 +10,7 @@ use super::account_wire::{
     EmailRequest, ForgotAnswer, ForgotRequest, LoginItem, LoginsAnswer, ResetRequest, UsernameRequest,
 };
 use super::wire::{PasswordRequest, ProofRequest, RefreshRequest, RegisterAnswer};
-use crate::app::accounts::Registration;
+use crate::app::sign_in::Registration;
 use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::answer::{Answer, Done};
@@ -160,7 +160,7 @@ async fn register(
     let Command { context, body } = command;
     let RegisterRequest { email, username, password } = body;
     let registration = Registration { email, username, password, device };
-    let signed_in = doors.app.register(&context, registration).await?;
+    let signed_in = doors.services.sign_in.register(&context, registration).await?;
     let position = signed_in.position;
     Ok(Answer::created(signed_in.into()).at(position))
 }
@@ -171,18 +171,18 @@ async fn login(
     command: FormCommand<LoginRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
     let LoginRequest { username, password } = command.body;
-    Ok(Answer::ok(doors.app.login(&username, password, device).await?.into()))
+    Ok(Answer::ok(doors.services.sign_in.login(&username, password, device).await?.into()))
 }
 
 async fn refresh(
     State(doors): State<Doors>,
     command: FormCommand<RefreshRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
-    Ok(Answer::ok(doors.app.refresh(&command.body.refresh_token).await?.into()))
+    Ok(Answer::ok(doors.services.sign_in.refresh(&command.body.refresh_token).await?.into()))
 }
 
 async fn logout(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Done, ApiError> {
-    doors.app.logout(actor).await?;
+    doors.services.sign_in.logout(actor).await?;
     Ok(Done { position: None })
 }
 
@@ -192,8 +192,11 @@ async fn change_password(
     command: Command<PasswordRequest>,
 ) -> Result<Done, ApiError> {
     let Command { context, body } = command;
-    let position =
-        doors.app.change_password(&context, actor, body.current_password, body.new_password).await?;
+    let position = doors
+        .services
+        .accounts
+        .change_password(&context, actor, body.current_password, body.new_password)
+        .await?;
     Ok(Done { position })
 }
 
@@ -201,7 +204,7 @@ async fn forgot_password(
     State(doors): State<Doors>,
     command: FormCommand<ForgotRequest>,
 ) -> Result<Answer<ForgotAnswer>, ApiError> {
-    doors.app.forgot_password(&command.body.email).await?;
+    doors.services.accounts.forgot_password(&command.body.email).await?;
     Ok(Answer::taken(ForgotAnswer::default()))
 }
 
@@ -210,7 +213,7 @@ async fn reset_password(
     command: KeyedFormCommand<ResetRequest>,
 ) -> Result<Done, ApiError> {
     let KeyedFormCommand { context, body } = command;
-    let position = doors.app.reset_password(&context, &body.token, body.password).await?;
+    let position = doors.services.accounts.reset_password(&context, &body.token, body.password).await?;
     Ok(Done { position })
 }
 
@@ -218,7 +221,7 @@ async fn logins(
     State(doors): State<Doors>,
     SignedIn(actor): SignedIn,
 ) -> Result<Answer<LoginsAnswer>, ApiError> {
-    let logins = doors.app.logins(actor).await?;
+    let logins = doors.services.sign_in.logins(actor).await?;
     let items = logins.into_iter().map(|row| LoginItem::of(row, actor)).collect();
     Ok(Answer::ok(LoginsAnswer { items }))
 }
@@ -228,12 +231,12 @@ async fn end_login(
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
 ) -> Result<Done, ApiError> {
-    doors.app.end_login(actor, LoginId::new(id)).await?;
+    doors.services.sign_in.end_login(actor, LoginId::new(id)).await?;
     Ok(Done { position: None })
 }
 
 async fn end_other_logins(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Done, ApiError> {
-    doors.app.end_other_logins(actor).await?;
+    doors.services.sign_in.end_other_logins(actor).await?;
     Ok(Done { position: None })
 }
 
@@ -243,7 +246,8 @@ async fn change_email(
     command: Command<EmailRequest>,
 ) -> Result<Answer<User>, ApiError> {
     let Command { context, body } = command;
-    let (user, position) = doors.app.change_email(&context, actor, &body.email, body.password).await?;
+    let (user, position) =
+        doors.services.accounts.change_email(&context, actor, &body.email, body.password).await?;
     Ok(Answer::ok(user.into()).at(position))
 }
 
@@ -253,7 +257,7 @@ async fn change_username(
     command: Command<UsernameRequest>,
 ) -> Result<Answer<User>, ApiError> {
     let Command { context, body } = command;
-    let (user, position) = doors.app.change_username(&context, actor, &body.username).await?;
+    let (user, position) = doors.services.accounts.change_username(&context, actor, &body.username).await?;
     Ok(Answer::ok(user.into()).at(position))
 }
 
@@ -262,10 +266,10 @@ async fn deactivate(
     SignedIn(actor): SignedIn,
     command: Command<ProofRequest>,
 ) -> Result<Done, ApiError> {
-    let position = doors.app.deactivate(&command.context, actor, command.body.password).await?;
+    let position = doors.services.accounts.deactivate(&command.context, actor, command.body.password).await?;
     Ok(Done { position })
 }
 
 async fn me(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Answer<User>, ApiError> {
-    Ok(Answer::ok(doors.app.user(actor.user).await?.into()))
+    Ok(Answer::ok(doors.services.accounts.user(actor.user).await?.into()))
 }

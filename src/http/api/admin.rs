@@ -79,7 +79,8 @@ async fn users(
     _: Administrator,
     Query(query): Query<UsersQuery>,
 ) -> Result<Answer<UsersPage>, ApiError> {
-    let (rows, has_more) = doors.app.users_page(query.after.map(UserId::new), query.limit).await?;
+    let (rows, has_more) =
+        doors.services.accounts.users_page(query.after.map(UserId::new), query.limit).await?;
     let after = rows.last().filter(|_| has_more).map(|row| row.user_id);
     let items = rows.into_iter().map(UserItem::from).collect();
     Ok(Answer::ok(UsersPage { items, has_more, after }))
@@ -90,7 +91,7 @@ async fn user(
     _: Administrator,
     PathId(id): PathId,
 ) -> Result<Answer<UserAnswer>, ApiError> {
-    Ok(Answer::ok(doors.app.managed_user(UserId::new(id)).await?.into()))
+    Ok(Answer::ok(doors.services.accounts.managed_user(UserId::new(id)).await?.into()))
 }
 
 async fn grant_role(
@@ -100,7 +101,8 @@ async fn grant_role(
     command: Command<RoleRequest>,
 ) -> Result<Answer<UserItem>, ApiError> {
     let Command { context, body } = command;
-    let (row, position) = doors.app.grant_role(&context, actor, UserId::new(id), &body.role).await?;
+    let (row, position) =
+        doors.services.accounts.grant_role(&context, actor, UserId::new(id), &body.role).await?;
     Ok(Answer::ok(row.into()).at(position))
 }
 
@@ -110,7 +112,7 @@ async fn deactivate(
     PathId(id): PathId,
     Bare { context }: Bare,
 ) -> Result<Done, ApiError> {
-    let position = doors.app.deactivate_user(&context, actor, UserId::new(id)).await?;
+    let position = doors.services.accounts.deactivate_user(&context, actor, UserId::new(id)).await?;
     Ok(Done { position })
 }
 
@@ -119,7 +121,7 @@ async fn end_logins(
     Administrator(actor): Administrator,
     PathId(id): PathId,
 ) -> Result<Done, ApiError> {
-    doors.app.end_logins_of(actor, UserId::new(id)).await?;
+    doors.services.accounts.end_logins_of(actor, UserId::new(id)).await?;
     Ok(Done { position: None })
 }
 
@@ -128,5 +130,5 @@ async fn events(
     Auditor(actor): Auditor,
     Query(query): Query<EventsQuery>,
 ) -> Result<Answer<EventsPage>, ApiError> {
-    Ok(Answer::ok(doors.app.audit_events(actor, query.after, query.limit).await?.into()))
+    Ok(Answer::ok(doors.services.audit.audit_events(actor, query.after, query.limit).await?.into()))
 }

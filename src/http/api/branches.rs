@@ -11,11 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::chat::{answered, streamed};
 use super::wire::{BranchItem, BranchesAnswer, ChatAnswer, EditRequest, RegenerateRequest};
-use crate::app::branches::Again;
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::Sent;
-use crate::app::seats::Opened;
-use crate::app::sockets::Presence;
-use crate::app::threads::WantedReply;
+use crate::app::conversations::branches::Again;
+use crate::app::conversations::items::WantedReply;
 use crate::app::{Actor, AppError};
 use crate::http::Doors;
 use crate::http::answer::Answer;
@@ -83,17 +83,17 @@ fn asking(op: TransformOperation<'_>) -> TransformOperation<'_> {
 }
 
 /// How an answer is to come. Whoever wants a stream needs a place for it before anything is done.
-fn opened(doors: &Doors, actor: Actor, wanted: Wanted) -> Result<Option<Presence>, AppError> {
+fn opened(doors: &Doors, actor: Actor, wanted: Wanted) -> Result<Option<ConnectionGuard>, AppError> {
     match wanted {
         Wanted::Document => Ok(None),
-        Wanted::Stream => doors.app.open(actor, Opened::Stream).map(Some),
+        Wanted::Stream => doors.services.connections.open(actor, ConnectionKind::Stream).map(Some),
     }
 }
 
 async fn respond(
     doors: &Doors,
     actor: Actor,
-    presence: Option<Presence>,
+    presence: Option<ConnectionGuard>,
     sent: &Sent,
 ) -> Result<Response, ApiError> {
     match presence {
@@ -113,7 +113,8 @@ async fn regenerate(
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let reply = WantedReply { model: command.body.model, interactive: false };
     let again = Again::MessageOrAnswer(message);
-    let sent = doors.app.ask_again(&command.context, actor, conversation, again, reply).await?;
+    let sent =
+        doors.services.conversations.ask_again(&command.context, actor, conversation, again, reply).await?;
     respond(&doors, actor, presence, &sent).await
 }
 
@@ -128,7 +129,11 @@ async fn edit(
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let EditRequest { message: text, model } = command.body;
     let reply = WantedReply { model, interactive: false };
-    let sent = doors.app.edit(&command.context, actor, conversation, message, &text, reply).await?;
+    let sent = doors
+        .services
+        .conversations
+        .edit(&command.context, actor, conversation, message, &text, reply)
+        .await?;
     respond(&doors, actor, presence, &sent).await
 }
 
@@ -137,7 +142,7 @@ async fn list(
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
 ) -> Result<Answer<BranchesAnswer>, ApiError> {
-    let rows = doors.app.branches(actor, ConversationId::new(id)).await?;
+    let rows = doors.services.conversations.branches(actor, ConversationId::new(id)).await?;
     let active = rows.iter().find(|row| row.active).map_or(0, |row| row.branch);
     Ok(Answer::ok(BranchesAnswer {
         session_id: id,
@@ -153,6 +158,7 @@ async fn activate(
     bare: Bare,
 ) -> Result<Answer<BranchItem>, ApiError> {
     let conversation = ConversationId::new(at.conversation);
-    let (row, position) = doors.app.switch_branch(&bare.context, actor, conversation, at.branch).await?;
+    let (row, position) =
+        doors.services.conversations.switch_branch(&bare.context, actor, conversation, at.branch).await?;
     Ok(Answer::ok(row.into()).at(position))
 }

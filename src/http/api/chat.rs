@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::replies::{cancelled, ended_badly};
 use super::wire::{ChatAnswer, ChatRequest};
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::{NewMessage, Sent};
-use crate::app::seats::Opened;
-use crate::app::sockets::Presence;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::http::Doors;
 use crate::http::answer::Answer;
@@ -87,7 +87,7 @@ async fn send(
         None => None,
     };
     let message = NewMessage::text(body.message.as_str()).asking(body.model.clone());
-    doors.app.send(context, actor, conversation, message).await
+    doors.services.conversations.send(context, actor, conversation, message).await
 }
 
 async fn chat(
@@ -105,7 +105,7 @@ pub(super) async fn answered(
     actor: Actor,
     sent: &Sent,
 ) -> Result<Answer<ChatAnswer>, ApiError> {
-    let ended = match doors.app.await_reply(actor, sent.reply, sent.position).await {
+    let ended = match doors.services.replies.await_reply(actor, sent.reply, sent.position).await {
         // The conversation was deleted meanwhile, and the reply cancelled with it. The message was taken all the same.
         Err(error) if error.kind == Kind::NotFound => return Err(cancelled()),
         ended => ended?,
@@ -127,14 +127,14 @@ async fn stream(
     SignedIn(actor): SignedIn,
     command: Command<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let presence = doors.app.open(actor, Opened::Stream)?;
+    let presence = doors.services.connections.open(actor, ConnectionKind::Stream)?;
     let sent = send(&doors, &command.context, actor, &command.body).await?;
     Ok(streamed(&doors, actor, presence, &sent))
 }
 
 /// The answer to a message that was taken, as it is written.
-pub(super) fn streamed(doors: &Doors, actor: Actor, presence: Presence, sent: &Sent) -> Response {
-    let follower = doors.app.follow(actor, sent.reply, Resume::default(), sent.position);
+pub(super) fn streamed(doors: &Doors, actor: Actor, presence: ConnectionGuard, sent: &Sent) -> Response {
+    let follower = doors.services.replies.follow(actor, sent.reply, Resume::default(), sent.position);
     let opening = json!({
         "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
         "reply_id": sent.reply, "position": sent.position,
@@ -154,10 +154,10 @@ async fn resume(
 ) -> Result<Response, ApiError> {
     let reply = ReplyId::new(id);
     let from = last.of(reply)?;
-    let row = doors.app.reply(actor, reply).await?;
-    let presence = doors.app.open(actor, Opened::Stream)?;
+    let row = doors.services.replies.reply(actor, reply).await?;
+    let presence = doors.services.connections.open(actor, ConnectionKind::Stream)?;
     // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
-    let follower = doors.app.follow(actor, reply, from, Some(row.position));
+    let follower = doors.services.replies.follow(actor, reply, from, Some(row.position));
     Ok(sse::respond(presence, reply, follower, Words { opening: None }))
 }
 

@@ -69,7 +69,8 @@ async fn list(
     between("page", query.page, MAX_PAGE_NUMBER)?;
     between("per_page", query.per_page, MAX_PAGE)?;
     let offset = (query.page - 1) * query.per_page;
-    let (rows, total) = doors.app.conversations(actor, query.archived, query.per_page, offset).await?;
+    let (rows, total) =
+        doors.services.conversations.conversations(actor, query.archived, query.per_page, offset).await?;
     Ok(Answer::ok(HistoryPage {
         items: rows.into_iter().map(SessionItem::from).collect(),
         page: query.page,
@@ -86,11 +87,14 @@ async fn messages(
 ) -> Result<Answer<MessagesPage>, ApiError> {
     between("limit", query.limit, MAX_PAGE)?;
     let limit = usize::try_from(query.limit).unwrap_or_default();
-    let (app, conversation) = (&doors.app, ConversationId::new(id));
+    let (services, conversation) = (&doors.services, ConversationId::new(id));
     let mut rows = match query.branch {
-        None => app.messages(actor, conversation, query.before, query.limit).await?,
+        None => services.conversations.messages(actor, conversation, query.before, query.limit).await?,
         Some(branch) => {
-            app.messages_of_branch(actor, conversation, branch, query.before, query.limit).await?
+            services
+                .conversations
+                .messages_of_branch(actor, conversation, branch, query.before, query.limit)
+                .await?
         }
     };
     let has_more = rows.len() > limit;
@@ -115,8 +119,11 @@ async fn change(
         return Err(AppError::new(Kind::Invalid, "nothing_to_change", "Nothing to change was named.").into());
     }
     let change = Change { title, pinned, archived, ..Change::default() };
-    let (row, position) =
-        doors.app.change_conversation(&command.context, actor, ConversationId::new(id), change).await?;
+    let (row, position) = doors
+        .services
+        .conversations
+        .change_conversation(&command.context, actor, ConversationId::new(id), change)
+        .await?;
     Ok(Answer::ok(row.into()).at(position))
 }
 
@@ -126,7 +133,11 @@ async fn delete(
     PathId(id): PathId,
     bare: Bare,
 ) -> Result<Done, ApiError> {
-    let position = doors.app.delete_conversation(&bare.context, actor, ConversationId::new(id)).await?;
+    let position = doors
+        .services
+        .conversations
+        .delete_conversation(&bare.context, actor, ConversationId::new(id))
+        .await?;
     Ok(Done { position })
 }
 

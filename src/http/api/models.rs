@@ -75,5 +75,7 @@ impl From<Offered> for Model {
 }
 
 async fn models(State(doors): State<Doors>, SignedIn(_): SignedIn) -> Result<Answer<Models>, ApiError> {
-    Ok(Answer::ok(Models { models: doors.app.models().into_iter().map(Model::from).collect() }))
+    Ok(Answer::ok(Models {
+        models: doors.services.conversations.models().into_iter().map(Model::from).collect(),
+    }))
 }

@@ -250,7 +250,8 @@ async fn start(
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };
-    let started = doors.app.start_quiz(&command.context, actor, conversation, topic.as_deref()).await?;
+    let started =
+        doors.services.quizzes.start_quiz(&command.context, actor, conversation, topic.as_deref()).await?;
     let location = format!("/api/quizzes/{}", started.quiz);
     Ok(Answer::created(started.view.into()).found_at(location).at(started.position))
 }
@@ -260,7 +261,7 @@ async fn quiz(
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
 ) -> Result<Answer<QuizAnswer>, ApiError> {
-    Ok(Answer::ok(doors.app.quiz(actor, QuizId::new(id)).await?.into()))
+    Ok(Answer::ok(doors.services.quizzes.quiz(actor, QuizId::new(id)).await?.into()))
 }
 
 async fn act(
@@ -270,7 +271,7 @@ async fn act(
     command: Command<ActionRequest>,
 ) -> Result<Answer<ActionAnswer>, ApiError> {
     let action = command.body.try_into()?;
-    let acted = doors.app.act_on_quiz(&command.context, actor, QuizId::new(id), action).await?;
+    let acted = doors.services.quizzes.act_on_quiz(&command.context, actor, QuizId::new(id), action).await?;
     let answer = ActionAnswer { quiz: acted.view.into(), stale: acted.stale, changed: acted.changed };
     Ok(Answer::ok(answer).at(acted.position))
 }

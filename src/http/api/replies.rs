@@ -64,10 +64,10 @@ async fn provenance(
     Query(query): Query<ReplyQuery>,
 ) -> Result<Answer<ReplyAnswer>, ApiError> {
     let reply = ReplyId::new(id);
-    let mut row = doors.app.reply(actor, reply).await?;
+    let mut row = doors.services.replies.reply(actor, reply).await?;
     if query.wait
         && !row.has_ended()
-        && let Some(ended) = doors.app.await_reply(actor, reply, Some(row.position)).await?
+        && let Some(ended) = doors.services.replies.await_reply(actor, reply, Some(row.position)).await?
     {
         row = ended.reply;
     }
@@ -81,7 +81,7 @@ async fn cancel(
     PathId(id): PathId,
     bare: Bare,
 ) -> Result<Answer<ReplyAnswer>, ApiError> {
-    let (row, position) = doors.app.cancel_reply(&bare.context, actor, ReplyId::new(id)).await?;
+    let (row, position) = doors.services.replies.cancel_reply(&bare.context, actor, ReplyId::new(id)).await?;
     Ok(Answer::ok(row.into()).at(position))
 }
 

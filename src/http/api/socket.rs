@@ -53,7 +53,7 @@ async fn ticket(
     State(doors): State<Doors>,
     Admitted(admission): Admitted,
 ) -> Result<Answer<TicketAnswer>, ApiError> {
-    doors.app.count_command(admission.actor)?;
-    let ticket = doors.app.ticket(admission).await?;
+    doors.services.rate_limits.count_command(admission.actor)?;
+    let ticket = doors.services.sign_in.ticket(admission).await?;
     Ok(Answer::created(TicketAnswer { ticket, expires_in: LIFETIME.as_secs() }))
 }

@@ -126,8 +126,8 @@ async fn usage(
     Query(query): Query<UsageQuery>,
 ) -> Result<Answer<UsageAnswer>, ApiError> {
     between("days", query.days, MAX_DAYS)?;
-    let usage = doors.app.usage(actor, u32::try_from(query.days).unwrap_or(1)).await?;
-    let rates = doors.app.rates().map(|rates| RatesAnswer {
+    let usage = doors.services.quotas.usage(actor, u32::try_from(query.days).unwrap_or(1)).await?;
+    let rates = doors.services.quotas.rates().map(|rates| RatesAnswer {
         user_per_minute: rates.user,
         session_per_minute: rates.session,
         channel_per_minute: rates.channel,

@@ -10,9 +10,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::history::{MAX_PAGE, MAX_PAGE_NUMBER};
-use crate::app::accounts::SignedIn;
-use crate::app::branches::Branch;
 use crate::app::conversations::Sent;
+use crate::app::conversations::branches::Branch;
+use crate::app::sign_in::SignedIn;
 use crate::http::accounts::{TokenAnswer, new_password};
 use crate::http::frames::UsageAnswer;
 use crate::live::stream::Ended;

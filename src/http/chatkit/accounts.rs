@@ -5,7 +5,7 @@ use aide::axum::routing::{get_with, post_with};
 use axum::Json;
 use axum::extract::State;
 
-use crate::app::accounts::Registration;
+use crate::app::sign_in::Registration;
 use crate::app::{AppError, Kind};
 use crate::http::Doors;
 use crate::http::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
@@ -57,7 +57,7 @@ async fn sign_up(
     let KeyedFormCommand { context, body } = command;
     let RegisterRequest { email, username, password } = body;
     let registration = Registration { email, username, password, device };
-    let signed_in = doors.app.register(&context, registration).await.map_err(worded)?;
+    let signed_in = doors.services.sign_in.register(&context, registration).await.map_err(worded)?;
     let position = signed_in.position;
     Ok(Answer::created(signed_in.into()).at(position))
 }
@@ -76,9 +76,9 @@ async fn sign_in(
     command: FormCommand<LoginRequest>,
 ) -> Result<Answer<TokenAnswer>, ApiError> {
     let LoginRequest { username, password } = command.body;
-    Ok(Answer::ok(doors.app.login(&username, password, device).await?.into()))
+    Ok(Answer::ok(doors.services.sign_in.login(&username, password, device).await?.into()))
 }
 
 async fn me(State(doors): State<Doors>, SignedIn(actor): SignedIn) -> Result<Answer<User>, ApiError> {
-    Ok(Answer::ok(doors.app.user(actor.user).await?.into()))
+    Ok(Answer::ok(doors.services.accounts.user(actor.user).await?.into()))
 }

@@ -43,21 +43,21 @@ pub(super) async fn act(
     conversation: ConversationId,
     params: CustomAction,
 ) -> Result<Outcome, AppError> {
-    let app = &asking.doors.app;
+    let services = &asking.doors.services;
     let Some(sender) = params.item_id.as_deref() else {
         // Nothing sent it: there must at least be such a thread.
-        app.conversation(asking.actor, conversation).await?;
+        services.conversations.conversation(asking.actor, conversation).await?;
         return Ok(Outcome::Nothing);
     };
     let sender = item_id(sender).ok_or_else(AppError::not_found)?;
-    let row = app.item(asking.actor, conversation, sender).await?;
+    let row = services.conversations.item(asking.actor, conversation, sender).await?;
     match &row.entry {
         Entry::Quiz(_) => on_quiz(asking, &row, &params.action).await,
         Entry::Widget { .. } => {
             // Nobody here knows what it does. The model may: it made the widget.
             let told: String = params.action.payload.to_string().chars().take(TOLD).collect();
             let note = format!("The person used a widget: {} {told}", params.action.name);
-            app.note(&asking.context, asking.actor, conversation, &note).await?;
+            services.conversations.note(&asking.context, asking.actor, conversation, &note).await?;
             Ok(Outcome::Nothing)
         }
         _ => Ok(Outcome::NoWidget),
@@ -66,8 +66,9 @@ pub(super) async fn act(
 
 async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Outcome, AppError> {
     let Some(action) = quiz_action(row, action) else { return Ok(Outcome::Nothing) };
-    let app = &asking.doors.app;
-    let acted = app.act_on_quiz(&asking.context, asking.actor, QuizId::new(row.id), action).await?;
+    let services = &asking.doors.services;
+    let acted =
+        services.quizzes.act_on_quiz(&asking.context, asking.actor, QuizId::new(row.id), action).await?;
     let now = ThreadRow { entry: Entry::Quiz(Some(Box::new(acted.view))), ..row.clone() };
     let (Entry::Quiz(Some(before)), Entry::Quiz(Some(after))) = (&row.entry, &now.entry) else {
         return Ok(Outcome::Nothing);

@@ -18,7 +18,7 @@ const NAMELESS: &str = "file";
 pub fn attachment(doors: &Doors, base: &Base, file: &FileRow) -> Attachment {
     let id = FileId::new(file.file_id);
     let link = |purpose, place| {
-        let link = doors.app.file_link(id, purpose);
+        let link = doors.services.files.file_link(id, purpose);
         format!("{}/files/{id}/{place}?expires={}&signature={}", base.0, link.expires, link.signature)
     };
     Attachment {

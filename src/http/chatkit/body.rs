@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use http_body_util::Limited;
 use schemars::json_schema;
 
-use crate::app::uploads::Upload;
+use crate::app::files::uploads::Upload;
 use crate::app::{AppError, RequestContext};
 use crate::files::IncomingError;
 use crate::files::kind::FileKind;
@@ -104,7 +104,7 @@ impl Unread {
         let length = self.parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         let beside = if self.is_form() { FORM } else { 0 };
-        Ok(doors.app.upload(owner, length.map(|length| length.saturating_sub(beside)))?)
+        Ok(doors.services.files.upload(owner, length.map(|length| length.saturating_sub(beside)))?)
     }
 
     /// Takes the file out of a form, or the body as it is.
@@ -118,7 +118,7 @@ impl Unread {
 
     /// Takes the file out of a form; any other body is refused.
     pub(super) async fn form(self, doors: &Doors, mut upload: Upload) -> Result<Brought, ApiError> {
-        let limit = usize::try_from(doors.app.largest_file() + FORM).unwrap_or(usize::MAX);
+        let limit = usize::try_from(doors.services.files.largest_file() + FORM).unwrap_or(usize::MAX);
         let body = Body::new(Limited::new(self.body, limit));
         let request = Request::from_parts(self.parts, body);
         let mut form: Multipart = request
@@ -167,13 +167,13 @@ async fn patient<T>(doors: &Doors, more: impl Future<Output = T>) -> Result<T, A
         more = tokio::time::timeout(BODY_PATIENCE, more) => more.map_err(|_| {
             ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")
         }),
-        () = doors.app.stopping().cancelled() => Err(AppError::shutting_down().into()),
+        () = doors.services.stopping.cancelled() => Err(AppError::shutting_down().into()),
     }
 }
 
 fn broken(doors: &Doors, error: &MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return AppError::from(IncomingError::TooLarge { limit: doors.app.largest_file() }).into();
+        return AppError::from(IncomingError::TooLarge { limit: doors.services.files.largest_file() }).into();
     }
     ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
 }

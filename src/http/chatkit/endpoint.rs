@@ -135,9 +135,9 @@ async fn chatkit(
     let Call { context, base, request } = call;
     let actor = admission.actor;
     if is_query(&request) {
-        doors.app.count_read(actor)?;
+        doors.services.rate_limits.count_read(actor)?;
     } else {
-        doors.app.count_command(actor)?;
+        doors.services.rate_limits.count_command(actor)?;
     }
     let asking = Asking { doors, actor, context, base };
     tracing::debug!(chatkit.request = request.name(), "asked");

@@ -153,10 +153,10 @@ async fn store(
     let context = request.context.clone();
     let base = Base::of(&doors, request.headers());
     let upload = request.upload(&doors, actor.user)?;
-    doors.app.may_store(&context, &upload).await?;
+    doors.services.files.may_store(&context, &upload).await?;
     let Brought { name, declared, upload } = Box::pin(request.form(&doors, upload)).await?;
     let name = name.ok_or_else(|| unprocessable("file", "has no name"))?;
-    let stored = doors.app.store_file(&context, actor, &name, declared.as_deref(), upload);
+    let stored = doors.services.files.store_file(&context, actor, &name, declared.as_deref(), upload);
     let (file, position) = Box::pin(stored).await?;
     Ok(shown(&doors, &base, &file, position))
 }
@@ -169,11 +169,11 @@ async fn fill(
 ) -> Result<Response, ApiError> {
     let context = request.context.clone();
     let base = Base::of(&doors, request.headers());
-    let file = doors.app.announced_file(id, &link.into()).await?;
-    doors.app.count_command_of(file.owner.into())?;
+    let file = doors.services.files.announced_file(id, &link.into()).await?;
+    doors.services.rate_limits.count_command_of(file.owner.into())?;
     let upload = request.upload(&doors, file.owner.into())?;
     let Brought { declared, upload, .. } = Box::pin(request.take(&doors, upload)).await?;
-    let filled = doors.app.fill_file(&context, &file, declared.as_deref(), upload);
+    let filled = doors.services.files.fill_file(&context, &file, declared.as_deref(), upload);
     let (file, position) = Box::pin(filled).await?;
     Ok(shown(&doors, &base, &file, position))
 }
@@ -184,13 +184,13 @@ async fn download(
     PathFile(id): PathFile,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let file = doors.app.file(actor, id).await?;
+    let file = doors.services.files.file(actor, id).await?;
     let sha256 = file.sha256.as_deref().filter(|_| file.is_stored()).ok_or_else(AppError::not_found)?;
     let tag = format!("\"{sha256}\"");
     let mut answer = if is_known(&headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut answer = Response::new(Body::from_stream(doors.app.file_bytes(&file).await?));
+        let mut answer = Response::new(Body::from_stream(doors.services.files.file_bytes(&file).await?));
         let put = answer.headers_mut();
         put.insert(header::CONTENT_TYPE, value(&file.mime_type)?);
         put.insert(header::CONTENT_LENGTH, HeaderValue::from(file.size));
@@ -209,7 +209,7 @@ async fn preview(
     PathFile(id): PathFile,
     Query(link): Query<LinkQuery>,
 ) -> Result<Response, ApiError> {
-    let image = doors.app.file_preview(id, &link.into()).await?;
+    let image = doors.services.files.file_preview(id, &link.into()).await?;
     let mime = preview_mime(&image);
     let mut answer = image.into_response();
     let put = answer.headers_mut();
@@ -231,7 +231,7 @@ async fn delete(
     PathFile(id): PathFile,
     bare: Bare,
 ) -> Result<Response, ApiError> {
-    let position = doors.app.delete_file(&bare.context, actor, id).await?;
+    let position = doors.services.files.delete_file(&bare.context, actor, id).await?;
     Ok(at(StatusCode::NO_CONTENT.into_response(), position))
 }
 

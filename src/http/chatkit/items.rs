@@ -14,7 +14,7 @@ use super::wire::{
     AssistantContent, IdKind, InferenceOptions, InputAnswer, InputOption, ItemKind, StructuredInput,
     StructuredInputKind, StructuredStatus, Thread, ThreadItem, ToolCallStatus, ToolChoice, UserContent,
 };
-use crate::app::threads::{Composed, InputForm, InputQuestion, Part};
+use crate::app::conversations::items::{Composed, InputForm, InputQuestion, Part};
 use crate::app::{Actor, AppError};
 use crate::http::Doors;
 use crate::widgets;
@@ -45,7 +45,7 @@ impl<'a> Shown<'a> {
             _ => &[],
         });
         let ids: Vec<FileId> = named.copied().map(FileId::new).collect();
-        let found = if ids.is_empty() { Vec::new() } else { doors.app.files(actor, &ids).await? };
+        let found = if ids.is_empty() { Vec::new() } else { doors.services.files.files(actor, &ids).await? };
         Ok(Self { doors, base, files: found.into_iter().map(|file| (file.file_id, file)).collect() })
     }
 

@@ -19,7 +19,7 @@ use super::wire::request::{
 use super::wire::{IdKind, Page, ThreadItem, Transcription, UpdatedItem};
 use crate::ai::Recording;
 use crate::app::conversations::Change;
-use crate::app::threads::Verdict;
+use crate::app::conversations::items::Verdict;
 use crate::app::{AppError, Kind};
 use crate::http::answer::Answer;
 use crate::http::error::ApiError;
@@ -38,7 +38,7 @@ pub(super) fn thread_id(id: &str) -> Result<ConversationId, AppError> {
 
 pub(super) async fn get_thread(asking: Asking, params: GetThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
-    let row = asking.doors.app.conversation(asking.actor, id).await?;
+    let row = asking.doors.services.conversations.conversation(asking.actor, id).await?;
     let mut thread = items::thread(&row);
     thread.items = page(&asking, id, Order::Asc, None, DEFAULT_PAGE).await?;
     Ok(Answer::ok(thread).into_response())
@@ -50,7 +50,8 @@ pub(super) async fn list_threads(asking: Asking, params: ListThreads) -> Result<
     let newest_first = params.order == Order::Desc;
     let rows = asking
         .doors
-        .app
+        .services
+        .conversations
         .conversations_by_creation(asking.actor, newest_first, after, one_more(limit))
         .await?;
     let threads = rows.iter().map(items::thread).collect();
@@ -60,14 +61,19 @@ pub(super) async fn list_threads(asking: Asking, params: ListThreads) -> Result<
 pub(super) async fn update_thread(asking: Asking, params: UpdateThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
     let change = Change { title: Some(params.title), may_be_empty: true, ..Change::default() };
-    let (row, position) =
-        asking.doors.app.change_conversation(&asking.context, asking.actor, id, change).await?;
+    let (row, position) = asking
+        .doors
+        .services
+        .conversations
+        .change_conversation(&asking.context, asking.actor, id, change)
+        .await?;
     Ok(Answer::ok(items::thread(&row)).at(position).into_response())
 }
 
 pub(super) async fn delete_thread(asking: Asking, params: DeleteThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
-    let position = asking.doors.app.delete_conversation(&asking.context, asking.actor, id).await?;
+    let position =
+        asking.doors.services.conversations.delete_conversation(&asking.context, asking.actor, id).await?;
     Ok(Answer::ok(json!({})).at(position).into_response())
 }
 
@@ -88,8 +94,9 @@ pub(super) async fn feedback(asking: Asking, params: Feedback) -> Result<Respons
         FeedbackKind::Positive => Verdict::Positive,
         FeedbackKind::Negative => Verdict::Negative,
     };
-    let app = &asking.doors.app;
-    let position = app.give_feedback(&asking.context, asking.actor, id, &items, verdict).await?;
+    let services = &asking.doors.services;
+    let position =
+        services.conversations.give_feedback(&asking.context, asking.actor, id, &items, verdict).await?;
     Ok(Answer::ok(json!({})).at(position).into_response())
 }
 
@@ -98,9 +105,9 @@ pub(super) async fn create_attachment(
     params: CreateAttachment,
 ) -> Result<Response, ApiError> {
     let CreateAttachment { name, size, mime_type } = params;
-    let app = &asking.doors.app;
+    let services = &asking.doors.services;
     let (file, position) =
-        app.announce_file(&asking.context, asking.actor, &name, Some(&mime_type), size).await?;
+        services.files.announce_file(&asking.context, asking.actor, &name, Some(&mime_type), size).await?;
     let attachment = attachment(&asking.doors, &asking.base, &file);
     Ok(Answer::ok(attachment).at(position).into_response())
 }
@@ -110,7 +117,7 @@ pub(super) async fn delete_attachment(
     params: DeleteAttachment,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&params.attachment_id).ok_or_else(AppError::not_found)?;
-    let position = asking.doors.app.delete_file(&asking.context, asking.actor, id).await?;
+    let position = asking.doors.services.files.delete_file(&asking.context, asking.actor, id).await?;
     Ok(Answer::ok(json!({})).at(position).into_response())
 }
 
@@ -129,7 +136,8 @@ pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Res
     if audio.is_empty() {
         return Err(invalid("The recording is empty.").into());
     }
-    let text = asking.doors.app.transcribe(asking.actor, Recording { audio, mime_type }).await?;
+    let text =
+        asking.doors.services.conversations.transcribe(asking.actor, Recording { audio, mime_type }).await?;
     Ok(Answer::ok(Transcription { text }).into_response())
 }
 
@@ -156,7 +164,8 @@ async fn page(
         Order::Asc => thread::Order::Ascending,
         Order::Desc => thread::Order::Descending,
     };
-    let rows = doors.app.thread(*actor, conversation, order, after, one_more(limit)).await?;
+    let rows =
+        doors.services.conversations.thread(*actor, conversation, order, after, one_more(limit)).await?;
     let shown = Shown::of(doors, base, *actor, &rows).await?;
     let rows = Page::cut(rows, limit, items::id_of);
     let data = rows.data.iter().filter_map(|row| shown.item(row)).collect();

@@ -17,11 +17,11 @@ use super::wire::request::{
 use super::wire::{
     ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
 };
-use crate::app::branches::Again;
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::conversations::branches::Again;
+use crate::app::conversations::interactions::Answers;
+use crate::app::conversations::items::{Enclosed, InputAnswer, WantedReply};
 use crate::app::conversations::{NewMessage, Sent};
-use crate::app::seats::Opened;
-use crate::app::threads::{Enclosed, InputAnswer, WantedReply};
-use crate::app::turns::Answers;
 use crate::app::{AppError, Kind};
 use crate::http::error::ApiError;
 
@@ -29,7 +29,7 @@ use crate::http::error::ApiError;
 const STALE: &str = "This question was answered elsewhere meanwhile. Here is where the quiz stands now.";
 
 pub(super) async fn create(asking: Asking, params: CreateThread) -> Result<Response, ApiError> {
-    let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
+    let presence = asking.doors.services.connections.open(asking.actor, ConnectionKind::Stream)?;
     let (sent, message) = send(&asking, None, params.input).await?;
     let thread = thread(&asking, &sent).await?;
     let untitled = Thread { title: None, ..thread };
@@ -39,7 +39,7 @@ pub(super) async fn create(asking: Asking, params: CreateThread) -> Result<Respo
 }
 
 pub(super) async fn add_message(asking: Asking, params: AddUserMessage) -> Result<Response, ApiError> {
-    let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
+    let presence = asking.doors.services.connections.open(asking.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
     let named = is_named(&asking, thread).await?;
     let (sent, message) = send(&asking, Some(thread), params.input).await?;
@@ -51,11 +51,12 @@ pub(super) async fn add_tool_output(
     asking: Asking,
     params: AddClientToolOutput,
 ) -> Result<Response, ApiError> {
-    let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
+    let presence = asking.doors.services.connections.open(asking.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
     let named = is_named(&asking, thread).await?;
-    let app = &asking.doors.app;
-    let sent = app
+    let services = &asking.doors.services;
+    let sent = services
+        .conversations
         .answer_client_tool(&asking.context, asking.actor, thread, params.result, interactive(None))
         .await?;
     Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
@@ -65,7 +66,7 @@ pub(super) async fn add_structured_input(
     asking: Asking,
     params: AddStructuredInput,
 ) -> Result<Response, ApiError> {
-    let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
+    let presence = asking.doors.services.connections.open(asking.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
     let named = is_named(&asking, thread).await?;
     let item = item_id(&params.item_id).ok_or_else(AppError::not_found)?;
@@ -76,10 +77,12 @@ pub(super) async fn add_structured_input(
             .map(|(id, answer)| InputAnswer { id, values: answer.values, skipped: answer.skipped })
             .collect(),
     };
-    let app = &asking.doors.app;
-    let sent =
-        app.answer_input(&asking.context, asking.actor, thread, item, answers, interactive(None)).await?;
-    app.thread_shows(sent.position).await;
+    let services = &asking.doors.services;
+    let sent = services
+        .conversations
+        .answer_input(&asking.context, asking.actor, thread, item, answers, interactive(None))
+        .await?;
+    services.conversations.thread_shows(sent.position).await;
     let answered = item_of(&asking, thread, item).await?;
     // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
     let answered = answered.filter(|item| !is_pending(item));
@@ -89,13 +92,15 @@ pub(super) async fn add_structured_input(
 }
 
 pub(super) async fn retry(asking: Asking, params: RetryAfterItem) -> Result<Response, ApiError> {
-    let presence = asking.doors.app.open(asking.actor, Opened::Stream)?;
+    let presence = asking.doors.services.connections.open(asking.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
     let named = is_named(&asking, thread).await?;
     let item = item_id(&params.item_id).ok_or_else(AppError::not_found)?;
-    let app = &asking.doors.app;
-    let sent =
-        app.ask_again(&asking.context, asking.actor, thread, Again::Message(item), interactive(None)).await?;
+    let services = &asking.doors.services;
+    let sent = services
+        .conversations
+        .ask_again(&asking.context, asking.actor, thread, Again::Message(item), interactive(None))
+        .await?;
     Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
 }
 
@@ -151,7 +156,8 @@ async fn send(
     };
     let enclosed = Enclosed { files, composed: composed.map(Into::into), tool_choice };
     let message = NewMessage { text, enclosed, reply: interactive(model) };
-    let sent = asking.doors.app.send(&asking.context, asking.actor, thread, message).await?;
+    let sent =
+        asking.doors.services.conversations.send(&asking.context, asking.actor, thread, message).await?;
     Ok((sent, entry))
 }
 
@@ -161,16 +167,16 @@ fn is_pending(item: &ThreadItem) -> bool {
 
 /// Whether the thread has a title already.
 async fn is_named(asking: &Asking, thread: ConversationId) -> Result<bool, AppError> {
-    Ok(asking.doors.app.conversation(asking.actor, thread).await?.title.is_some())
+    Ok(asking.doors.services.conversations.conversation(asking.actor, thread).await?.title.is_some())
 }
 
 /// The thread that a message stands in. It may be so new that the models do not show it yet.
 async fn thread(asking: &Asking, sent: &Sent) -> Result<Thread, AppError> {
-    match asking.doors.app.conversation(asking.actor, sent.conversation).await {
+    match asking.doors.services.conversations.conversation(asking.actor, sent.conversation).await {
         Ok(row) => Ok(items::thread(&row)),
         Err(error) if error.kind == Kind::NotFound => {
             let id = IdKind::Thread.write(sent.conversation.uuid());
-            Ok(Thread::new(id, asking.doors.app.clock().now().into()))
+            Ok(Thread::new(id, asking.doors.services.core.clock.now().into()))
         }
         Err(error) => Err(error),
     }
@@ -191,7 +197,7 @@ async fn said(asking: &Asking, sent: &Sent, message: Entry) -> Result<Option<Str
         answered_at: None,
         reply_id: Some(sent.reply.uuid()),
         feedback: None,
-        created_at: doors.app.clock().now(),
+        created_at: doors.services.core.clock.now(),
         entry: message,
     };
     let shown = Shown::of(doors, base, *actor, std::slice::from_ref(&row)).await?;
@@ -204,7 +210,7 @@ async fn item_of(
     item: aggregates::ids::MessageId,
 ) -> Result<Option<ThreadItem>, AppError> {
     let Asking { doors, actor, base, .. } = asking;
-    match doors.app.item(*actor, conversation, item).await {
+    match doors.services.conversations.item(*actor, conversation, item).await {
         Ok(row) => Ok(Shown::of(doors, base, *actor, std::slice::from_ref(&row)).await?.item(&row)),
         Err(error) if error.kind == Kind::NotFound => Ok(None),
         Err(error) => Err(error),

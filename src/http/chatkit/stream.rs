@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::ids::MessageId;
@@ -17,9 +18,9 @@ use tokio::time::Instant;
 use super::endpoint::Asking;
 use super::items::{self, Shown};
 use super::wire::{ErrorCode, IdKind, ItemUpdate, NoticeLevel, StreamEvent, TextStream, Timestamp, frame};
+use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::Sent;
-use crate::app::sockets::Presence;
-use crate::app::{Actor, App, AppError, RequestContext};
+use crate::app::{Actor, AppError, RequestContext, Services};
 use crate::http::layers::POSITION;
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
@@ -73,7 +74,7 @@ fn dressed(body: Body, position: Option<i64>) -> Response {
 /// A stream that is open.
 pub(super) struct Run {
     asking: Asking,
-    presence: Presence,
+    presence: ConnectionGuard,
     sent: Sent,
     follower: ReplyFollower,
     text: TextStream,
@@ -90,20 +91,20 @@ impl Run {
     /// stream's options.
     pub(super) fn new(
         asking: Asking,
-        presence: Presence,
+        presence: ConnectionGuard,
         sent: Sent,
         named: bool,
         opening: Vec<StreamEvent>,
     ) -> Self {
-        let app = &asking.doors.app;
-        let follower = app.follow(asking.actor, sent.reply, Resume::default(), sent.position);
+        let services = &asking.doors.services;
+        let follower = services.replies.follow(asking.actor, sent.reply, Resume::default(), sent.position);
         let text = TextStream::new(
             IdKind::Thread.write(sent.conversation.uuid()),
             IdKind::Message.write(sent.answer.uuid()),
-            Timestamp(app.clock().now()),
+            Timestamp(services.core.clock.now()),
         );
         let hang_up = HangUp {
-            app: app.clone(),
+            services: Arc::clone(services),
             actor: asking.actor,
             context: RequestContext { key: None, ..asking.context.clone() },
             sent: sent.clone(),
@@ -205,13 +206,14 @@ impl Run {
         let Asking { doors, actor, base, .. } = &self.asking;
         let conversation = self.sent.conversation;
         if !reply.items.is_empty() {
-            let rows = doors.app.brought(conversation, &reply.items, reply.position).await?;
+            let rows =
+                doors.services.conversations.brought(conversation, &reply.items, reply.position).await?;
             let shown = Shown::of(doors, base, *actor, &rows).await?;
             self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
         }
         // The title is made beside the first answers; what was named before is no news.
         if !self.named {
-            let row = doors.app.titled(*actor, conversation, TITLE).await?;
+            let row = doors.services.conversations.titled(*actor, conversation, TITLE).await?;
             if row.title.is_some() {
                 self.ready.push_back(StreamEvent::ThreadUpdated { thread: Box::new(items::thread(&row)) });
             }
@@ -252,7 +254,7 @@ fn worded(reason: &str) -> String {
 
 /// Goes with the body of the answer. Dropped before the end, it records that the reader has hung up.
 struct HangUp {
-    app: App,
+    services: Arc<Services>,
     actor: Actor,
     context: RequestContext,
     sent: Sent,
@@ -278,16 +280,20 @@ impl HangUp {
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        if !self.armed || self.app.stopping().is_cancelled() {
+        if !self.armed || self.services.stopping.is_cancelled() {
             return;
         }
-        let (app, actor, context) = (self.app.clone(), self.actor, self.context.clone());
+        let (services, actor, context) = (self.services.clone(), self.actor, self.context.clone());
         let (sent, read) = (self.sent.clone(), std::mem::take(&mut self.read));
         // One note, however often it has to be tried.
-        let note = MessageId::new(app.clock().id());
-        self.app.tasks().spawn(async move {
+        let note = MessageId::new(services.core.clock.id());
+        self.services.tasks.spawn(async move {
             for _ in 0..TRIES {
-                match app.hung_up(&context, actor, (sent.conversation, sent.reply), &read, note).await {
+                match services
+                    .replies
+                    .hung_up(&context, actor, (sent.conversation, sent.reply), &read, note)
+                    .await
+                {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),
                     Err(error) => {
                         tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");

@@ -7,9 +7,9 @@ use crate::http::Doors;
 
 /// Fills in the topics of quizzes, and how large a file may be.
 pub(super) fn fill_in(components: &mut Components, doors: &Doors) {
-    let topics: Vec<&str> = doors.app.topics().collect();
+    let topics: Vec<&str> = doors.services.quizzes.topics().collect();
     set(components, "StartRequest", "topic", "examples", json!(topics));
-    set(components, "CreateAttachment", "size", "maximum", json!(doors.app.largest_file()));
+    set(components, "CreateAttachment", "size", "maximum", json!(doors.services.files.largest_file()));
 }
 
 /// Says something of one field of a schema, when there is that schema.

@@ -28,8 +28,8 @@ use super::error::ApiError;
 use super::extract::Query;
 use super::layers::CorsRule;
 use super::serve::Intake;
-use crate::app::seats::Opened;
-use crate::app::sockets::Admission;
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::sign_in::Authenticated;
 use crate::app::{AppError, Kind};
 use session::Session;
 
@@ -69,7 +69,7 @@ struct Place {
 /// Somebody who may open a socket.
 #[derive(Debug)]
 pub struct Knock {
-    admission: Admission,
+    admission: Authenticated,
     after: Option<i64>,
     upgrade: WebSocketUpgrade,
     intake: Option<Intake>,
@@ -82,19 +82,27 @@ impl FromRequestParts<Doors> for Knock {
         check_origin(&parts.headers, &doors.settings.cors)?;
         let Query(opening) = Query::<Opening>::from_request_parts(parts, doors).await?;
         let admission = if parts.headers.contains_key(header::AUTHORIZATION) {
-            doors.app.admit(bearer(&parts.headers).ok_or_else(AppError::invalid_token)?).await?
+            doors
+                .services
+                .sign_in
+                .authenticate(bearer(&parts.headers).ok_or_else(AppError::invalid_token)?)
+                .await?
         } else if let Some(ticket) = &opening.ticket {
-            doors.app.admit_by_ticket(ticket).await?
+            doors.services.sign_in.authenticate_by_ticket(ticket).await?
         } else {
-            doors.app.admit(opening.token.as_deref().ok_or_else(AppError::invalid_token)?).await?
+            doors
+                .services
+                .sign_in
+                .authenticate(opening.token.as_deref().ok_or_else(AppError::invalid_token)?)
+                .await?
         };
-        if doors.app.stopping().is_cancelled() {
+        if doors.services.stopping.is_cancelled() {
             return Err(AppError::shutting_down().into());
         }
         // Whoever opens one after the other costs as much as with commands.
-        doors.app.count_command(admission.actor)?;
+        doors.services.rate_limits.count_command(admission.actor)?;
         let after = match opening.after {
-            Some(after) => Some(doors.app.known_position(after).await?),
+            Some(after) => Some(doors.services.connections.known_position(after).await?),
             None => None,
         };
         let upgrade = WebSocketUpgrade::from_request_parts(parts, doors).await.map_err(|_| {
@@ -127,9 +135,9 @@ impl Knock {
     /// 429 when the person has too many sockets open; that they open them too often was said before.
     pub fn open(self, doors: &Doors, surface: &'static str) -> Result<Response, ApiError> {
         let Self { admission, after, upgrade, intake } = self;
-        let presence = doors.app.open(admission.actor, Opened::Socket)?;
+        let presence = doors.services.connections.open(admission.actor, ConnectionKind::Socket)?;
         let session = Session::new(
-            doors.app.clone(),
+            doors.services.clone(),
             doors.settings.sockets.clone(),
             surface,
             admission,
@@ -140,7 +148,7 @@ impl Knock {
             intake.limit(MAX_BYTES_PER_SECOND);
         }
         // Shutdown waits for sockets, although the library starts their tasks.
-        let tracked = doors.app.tasks().token();
+        let tracked = doors.services.tasks.token();
         let span = tracing::info_span!("socket", socket.id = %session.id());
         Ok(upgrade
             .max_message_size(MAX_READ)

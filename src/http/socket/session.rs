@@ -5,6 +5,7 @@
 //! costs one frame. Commands run on tasks of their own, one at a time, in the order of the frames.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::inbox::{Came, Inbox, socket_error};
-use crate::app::App;
-use crate::app::sockets::{Admission, Presence};
+use crate::app::Services;
+use crate::app::connections::ConnectionGuard;
+use crate::app::sign_in::Authenticated;
 use crate::auth::tokens::LEEWAY;
 use crate::config::SocketsConfig;
 use crate::http::error::ApiError;
@@ -65,11 +67,11 @@ enum End {
 /// One open socket.
 pub(super) struct Session {
     id: Uuid,
-    app: App,
+    services: Arc<Services>,
     limits: SocketsConfig,
     surface: &'static str,
-    admission: Admission,
-    presence: Presence,
+    admission: Authenticated,
+    presence: ConnectionGuard,
     told: SelectAll<BoxStream<'static, Told>>,
     followed: HashMap<aggregates::ids::ReplyId, CancellationToken>,
     /// The command that runs, and its own name.
@@ -85,22 +87,22 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(
-        app: App,
+        services: Arc<Services>,
         limits: SocketsConfig,
         surface: &'static str,
-        admission: Admission,
-        presence: Presence,
+        admission: Authenticated,
+        presence: ConnectionGuard,
         after: Option<i64>,
     ) -> Self {
-        let id = app.clock().id();
-        let feed = app.feed(admission.actor, after);
+        let id = services.core.clock.id();
+        let feed = services.connections.feed(admission.actor, after);
         let hello = ServerFrame::Hello { version: VERSION, position: feed.at() };
-        let token_ends = ends(&app, admission);
+        let token_ends = ends(&services, admission);
         let mut told = SelectAll::new();
         told.push(items(feed, id));
         Self {
             id,
-            app,
+            services,
             limits,
             surface,
             admission,
@@ -152,7 +154,7 @@ impl Session {
         let mut inbox = Inbox::new();
         let mut ping = tokio::time::interval_at(Instant::now() + self.limits.ping, self.limits.ping);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stopping = self.app.stopping().clone();
+        let stopping = self.services.stopping.clone();
         loop {
             let token_ends = self.token_ends;
             let frame = tokio::select! {
@@ -230,7 +232,7 @@ impl Session {
     /// Writes a frame, as long as the client is not too slow.
     async fn write(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
         let behind = *self.behind.get_or_insert_with(Instant::now);
-        let stopping = self.app.stopping();
+        let stopping = &self.services.stopping;
         tokio::select! {
             biased;
             sent = socket.send(message) => sent.map_err(|error| unsent(&error)),
@@ -258,8 +260,8 @@ impl Session {
 }
 
 /// When the access token of an admission ends, with the leeway that every request has.
-fn ends(app: &App, admission: Admission) -> Instant {
-    let left = admission.ends_at + TimeDelta::seconds(LEEWAY) - app.clock().now();
+fn ends(services: &Services, admission: Authenticated) -> Instant {
+    let left = admission.ends_at + TimeDelta::seconds(LEEWAY) - services.core.clock.now();
     Instant::now() + left.to_std().unwrap_or_default()
 }
 

@@ -121,7 +121,16 @@ async fn the_sample_consumer_counts_each_reply_once(db: PgPool) {
         let mut command = Command::new(&python);
         command
             .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/analytics/daily.py"))
-            .args(["--nats", &nats.url(), "--once", "--patience", "1", "--durable", durable, "--database"])
+            .args([
+                "--nats",
+                &nats.url(),
+                "--once",
+                "--idle-timeout",
+                "1",
+                "--durable",
+                durable,
+                "--database",
+            ])
             .arg(&database);
         output(command).await;
     };

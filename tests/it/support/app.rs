@@ -310,8 +310,8 @@ impl TestApp {
     }
 
     /// The use cases.
-    pub(crate) fn app(&self) -> &verbatim::app::App {
-        &self.built.app
+    pub(crate) fn services(&self) -> &verbatim::app::Services {
+        &self.built.services
     }
 
     /// The line that names its providers.

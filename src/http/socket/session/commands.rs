@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::{
     ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Running, Sending, ServerFrame, Session, ends, request_id,
 };
-use crate::app::branches::Again;
+use crate::app::conversations::branches::Again;
+use crate::app::conversations::items::WantedReply;
 use crate::app::conversations::{NewMessage, Sent};
-use crate::app::sockets::Admission;
-use crate::app::threads::WantedReply;
-use crate::app::{Actor, App, AppError, Kind, RequestContext};
+use crate::app::sign_in::Authenticated;
+use crate::app::{Actor, AppError, Kind, RequestContext, Services};
 use crate::http::extract::{invalid_key, is_key};
 use crate::http::frames::{ClientFrame, parse_event_id};
 use traces::spans;
@@ -22,7 +22,7 @@ pub(super) struct Done {
     /// A reply to be followed from now on.
     follow: Option<Follow>,
     /// The socket goes on with this token.
-    admitted: Option<Admission>,
+    admitted: Option<Authenticated>,
 }
 
 struct Follow {
@@ -63,7 +63,7 @@ impl Done {
 impl Session {
     /// Takes a frame: answers it at once, or begins what it asks for.
     pub(super) fn take(&mut self, text: &str) -> Option<ServerFrame> {
-        let request = self.app.clock().id().to_string();
+        let request = self.services.core.clock.id().to_string();
         let sending = match Sending::parse(text) {
             Ok(sending) => sending,
             Err(unreadable) => {
@@ -78,15 +78,16 @@ impl Session {
         if let Some(error) = refused {
             return Some(ServerFrame::Error(ErrorFrame::new(sending.reference, &error, request)));
         }
-        let (app, actor, socket) = (self.app.clone(), self.admission.actor, self.id);
+        let (services, actor, socket) = (self.services.clone(), self.admission.actor, self.id);
         let (surface, reference) = (self.surface, sending.reference.clone());
         let span = tracing::info_span!("frame", request.id = %request);
         let traced = spans::frame(sending.frame.kind(), &request);
         let work = async move {
             let reference = sending.reference.clone();
-            let key = sending.key.clone().map(|key| (key, app.fingerprint(&sending.fingerprinted())));
+            let key =
+                sending.key.clone().map(|key| (key, services.core.fingerprint(&sending.fingerprinted())));
             let context = RequestContext { request_id: request.clone(), surface, key };
-            match act(&app, &context, actor, socket, sending).await {
+            match act(&services, &context, actor, socket, sending).await {
                 Ok(done) => done,
                 Err(error) => {
                     error.report();
@@ -95,7 +96,7 @@ impl Session {
             }
         };
         let work = async move { traced.around(work.instrument(span)).await };
-        let task = self.app.tasks().spawn(work);
+        let task = self.services.tasks.spawn(work);
         self.command = Some(Running { reference, task });
         None
     }
@@ -106,10 +107,10 @@ impl Session {
         }
         let actor = self.admission.actor;
         let counted = match &sending.frame {
-            ClientFrame::Follow { .. } => self.app.count_read(actor),
+            ClientFrame::Follow { .. } => self.services.rate_limits.count_read(actor),
             // Kept nowhere, and bounded by the frames that a socket may send.
             ClientFrame::Typing { .. } | ClientFrame::Ping {} => Ok(()),
-            _ => self.app.count_command(actor),
+            _ => self.services.rate_limits.count_command(actor),
         };
         if let Err(error) = counted {
             return Some(error.into());
@@ -131,20 +132,20 @@ impl Session {
     /// Takes in what came of a frame.
     pub(super) fn done(&mut self, done: Done) -> Option<ServerFrame> {
         if let Some(Follow { reply, from, asked }) = done.follow {
-            let follower = self.app.follow(self.admission.actor, reply, from, asked);
+            let follower = self.services.replies.follow(self.admission.actor, reply, from, asked);
             self.follow(reply, follower);
         }
         if let Some(admission) = done.admitted {
-            self.presence.change_login(&self.app, admission.actor);
+            self.presence.change_login(&self.services.connections, admission.actor);
             self.admission = admission;
-            self.token_ends = ends(&self.app, admission);
+            self.token_ends = ends(&self.services, admission);
         }
         done.answer
     }
 }
 
 async fn act(
-    app: &App,
+    services: &Services,
     context: &RequestContext,
     actor: Actor,
     socket: Uuid,
@@ -157,24 +158,32 @@ async fn act(
         ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
             let message = NewMessage::text(message).asking(model);
-            let sent = app.send(context, actor, conversation, message).await?;
+            let sent = services.conversations.send(context, actor, conversation, message).await?;
             Done::sent(reference, &sent)
         }
         ClientFrame::Regenerate { session_id, message_id, model } => {
             let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
             let (session, message) = (ConversationId::new(session), Again::MessageOrAnswer(message));
             let wanted = WantedReply { model, interactive: false };
-            Done::sent(reference, &app.ask_again(context, actor, session, message, wanted).await?)
+            Done::sent(
+                reference,
+                &services.conversations.ask_again(context, actor, session, message, wanted).await?,
+            )
         }
         ClientFrame::Edit { session_id, message_id, message, model } => {
             let (session, edited) = (ConversationId::new(id(&session_id)?), MessageId::new(id(&message_id)?));
             let wanted = WantedReply { model, interactive: false };
-            Done::sent(reference, &app.edit(context, actor, session, edited, &message, wanted).await?)
+            Done::sent(
+                reference,
+                &services.conversations.edit(context, actor, session, edited, &message, wanted).await?,
+            )
         }
         ClientFrame::Switch { session_id, branch } => {
             let session = id(&session_id)?;
-            let (_, position) =
-                app.switch_branch(context, actor, ConversationId::new(session), branch).await?;
+            let (_, position) = services
+                .conversations
+                .switch_branch(context, actor, ConversationId::new(session), branch)
+                .await?;
             Done::with(ServerFrame::Accepted {
                 reference,
                 position,
@@ -193,7 +202,7 @@ async fn act(
                     .map(|(_, at)| at)
                     .ok_or_else(invalid_after)?,
             };
-            let row = app.reply(actor, reply).await?;
+            let row = services.replies.reply(actor, reply).await?;
             Done {
                 answer: Some(ServerFrame::Accepted {
                     reference,
@@ -209,7 +218,8 @@ async fn act(
             }
         }
         ClientFrame::Cancel { reply_id } => {
-            let (row, position) = app.cancel_reply(context, actor, ReplyId::new(id(&reply_id)?)).await?;
+            let (row, position) =
+                services.replies.cancel_reply(context, actor, ReplyId::new(id(&reply_id)?)).await?;
             Done::with(ServerFrame::Accepted {
                 reference,
                 position,
@@ -221,8 +231,10 @@ async fn act(
         }
         ClientFrame::Read { session_id, message_id } => {
             let (session, message) = (id(&session_id)?, id(&message_id)?);
-            let position =
-                app.mark_read(context, actor, ConversationId::new(session), MessageId::new(message)).await?;
+            let position = services
+                .conversations
+                .mark_read(context, actor, ConversationId::new(session), MessageId::new(message))
+                .await?;
             Done::with(ServerFrame::Accepted {
                 reference,
                 position,
@@ -233,11 +245,14 @@ async fn act(
             })
         }
         ClientFrame::Typing { session_id, typing } => {
-            app.typing(actor, ConversationId::new(id(&session_id)?), typing, socket).await?;
+            services
+                .conversations
+                .typing(actor, ConversationId::new(id(&session_id)?), typing, socket)
+                .await?;
             Done { answer: None, follow: None, admitted: None }
         }
         ClientFrame::Auth { token } => {
-            let admission = app.admit(&token).await?;
+            let admission = services.sign_in.authenticate(&token).await?;
             if admission.actor.user != actor.user {
                 return Err(AppError::invalid_token().into());
             }

@@ -25,7 +25,7 @@ async fn attach(
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
     let intent = Intent::new(person.id, Metadata::default());
-    let intent = attaching(intent, &files, by, conversation, message, app.app().clock().now());
+    let intent = attaching(intent, &files, by, conversation, message, app.services().core.clock.now());
     app.sweep().executor.run(intent).await.map(drop)
 }
 

@@ -17,8 +17,9 @@ async fn announce(app: &TestApp, person: &Person, name: &str, media: &str, size:
     let request = RequestContext { request_id: "test".to_owned(), surface: "test", key: None };
     let actor = Actor { user: UserId::new(person.id), login: LoginId::new(Uuid::nil()) };
     let size = u64::try_from(size).unwrap();
-    let (file, _) = app.app().announce_file(&request, actor, name, Some(media), size).await.unwrap();
-    let link = app.app().file_link(FileId::new(file.file_id), Purpose::Upload);
+    let (file, _) =
+        app.services().files.announce_file(&request, actor, name, Some(media), size).await.unwrap();
+    let link = app.services().files.file_link(FileId::new(file.file_id), Purpose::Upload);
     let path =
         format!("/files/{}/content?expires={}&signature={}", file.file_id, link.expires, link.signature);
     (file.file_id, path)
@@ -72,7 +73,7 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
     }
     let key = LinkKey::new(&master).unwrap();
     let query_of = |purpose, minutes| {
-        let made = app.app().clock().now() - TimeDelta::minutes(minutes);
+        let made = app.services().core.clock.now() - TimeDelta::minutes(minutes);
         let link = key.sign(FileId::new(file), purpose, made);
         format!("expires={}&signature={}", link.expires, link.signature)
     };

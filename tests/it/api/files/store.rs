@@ -143,7 +143,7 @@ async fn the_sweep_takes_what_no_file_has_and_nothing_else(db: PgPool) {
     std::fs::write(folder.path().join("README"), "not ours").unwrap();
     assert_eq!(objects(&app).await, 8);
     let hours_ago = SystemTime::UNIX_EPOCH
-        + Duration::from_secs(u64::try_from(app.app().clock().now().timestamp()).unwrap() - 2 * 3600);
+        + Duration::from_secs(u64::try_from(app.services().core.clock.now().timestamp()).unwrap() - 2 * 3600);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
         if !path.ends_with(fresh.to_string()) {
@@ -170,9 +170,9 @@ async fn what_was_announced_and_never_came_is_deleted(db: PgPool) {
     let person = app.person().await;
     let request = RequestContext { request_id: "test".to_owned(), surface: "test", key: None };
     let actor = Actor { user: UserId::new(person.id), login: LoginId::new(Uuid::nil()) };
-    app.app().announce_file(&request, actor, "a.txt", None, 5).await.unwrap();
+    app.services().files.announce_file(&request, actor, "a.txt", None, 5).await.unwrap();
     assert_eq!(app.sweep().announced().await.unwrap(), 0, "it may still come");
-    let late = verbatim::clock::Clock::fixed(app.app().clock().now() + chrono::TimeDelta::hours(2));
+    let late = verbatim::clock::Clock::fixed(app.services().core.clock.now() + chrono::TimeDelta::hours(2));
     let sweep = verbatim::files::FileSweep { clock: late, ..app.sweep().clone() };
     assert_eq!(sweep.announced().await.unwrap(), 1);
     app.caught_up().await;

@@ -1,0 +1,281 @@
+//! What people change about their accounts: password, address, name, and the end.
+
+use aggregates::Personal;
+use aggregates::Refusal;
+use aggregates::claim::{Claim, ClaimCommand, ClaimError};
+use aggregates::user::{User, UserCommand};
+use aggregates::values::{EmailAddress, Username};
+use projections::models;
+use projections::users::query::UserRow;
+use serde_json::json;
+
+use super::AccountService;
+use crate::app::rate_limits::ThrottledAction;
+use crate::app::{Actor, AppError, RequestContext};
+use crate::audit_log;
+use crate::auth::lockout::Settled;
+use crate::auth::logins::EndReason;
+use crate::auth::passwords::{PasswordError, Verdict};
+use crate::auth::{Lockout, Password};
+use crate::mail::MailKind;
+use event_store::{Beside, ExecuteError, Intent, Outcome};
+
+impl AccountService {
+    /// Replaces the password and ends every other login.
+    ///
+    /// # Errors
+    /// `Forbidden` when the old one is wrong, `Invalid` when the new one breaks the rule.
+    pub async fn change_password(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        old: String,
+        new: String,
+    ) -> Result<Option<i64>, AppError> {
+        let key = request.key_of(actor.user);
+        // A repetition cannot prove the old password any more: the first one has replaced it.
+        if let Some(key) = &key
+            && let Some(outcome) = self.core.executor.repeated(key).await?
+        {
+            return Ok(outcome.position);
+        }
+        let epoch = self.prove(actor, old).await?;
+        let new = Password::new(new);
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
+        new.check(known_email(&user).map(EmailAddress::as_str))?;
+        let hash = self.passwords.hash(new).await?;
+        let user_id = actor.user.uuid();
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
+            .beside(Beside::CredentialSeen { user_id, epoch })
+            .beside(Beside::Credential { user_id, hash })
+            .beside(Beside::ResetsVoid { user_id })
+            .beside(Beside::LoginsEnd {
+                user_id,
+                reason: EndReason::PasswordChanged.as_str(),
+                except: Some(actor.login.uuid()),
+            })
+            .keyed(key, json!({"user_id": actor.user}));
+        let intent = self.cleared(intent, &user);
+        let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
+        let outcome = self.change_account(intent).await?;
+        self.logins.forget(actor.user);
+        audit_log::password_changed(actor.user);
+        Ok(outcome.position)
+    }
+
+    /// Has the account go by another address. The old one is free for others from now on, and is told.
+    ///
+    /// # Errors
+    /// `Forbidden` when the password is wrong, `Invalid` for what is no address, `Conflict` when somebody has it,
+    /// `Throttled` after too many.
+    pub async fn change_email(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        email: &str,
+        password: String,
+    ) -> Result<(UserRow, Option<i64>), AppError> {
+        let key = request.key_of(actor.user);
+        if let Some(key) = &key
+            && let Some(outcome) = self.core.executor.repeated(key).await?
+        {
+            return Ok((self.user(actor.user).await?, outcome.position));
+        }
+        let to = EmailAddress::parse(email)?;
+        let epoch = self.prove(actor, password).await?;
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
+        let from = known_email(&user).cloned().ok_or_else(AppError::not_found)?;
+        if from == to {
+            return Ok((self.user(actor.user).await?, None));
+        }
+        let (user_id, at) = (actor.user.uuid(), self.core.clock.now());
+        let claims = [&from, &to].map(|email| self.core.names.email_claim(&email.normalised()));
+        if claims[0] != claims[1] {
+            self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
+        }
+        let intent = self.core.intent(request, actor.user);
+        let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
+            .then::<User>(
+                actor.user,
+                UserCommand::ChangeEmail { from: Personal::Known(from), to: Personal::Known(to.clone()), at },
+            )
+            .beside(Beside::CredentialSeen { user_id, epoch })
+            // Tokens that went to the old address.
+            .beside(Beside::ResetsVoid { user_id })
+            .keyed(key, json!({"user_id": actor.user}));
+        let intent = self.with_mail(intent, actor.user, MailKind::EmailChanged, true);
+        let outcome =
+            self.change_account(intent).await.map_err(|error| taken(error, AppError::email_taken))?;
+        audit_log::email_changed(actor.user);
+        let row = UserRow { email: Some(to.into_string()), ..self.user(actor.user).await? };
+        Ok((row, outcome.position))
+    }
+
+    /// Has the actor sign in under another name. The old one is free for others from now on.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no name, `Conflict` when somebody has it, `Throttled` after too many.
+    pub async fn change_username(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        username: &str,
+    ) -> Result<(UserRow, Option<i64>), AppError> {
+        let key = request.key_of(actor.user);
+        // What is repeated tells nothing new, and is not counted again.
+        if let Some(key) = &key
+            && let Some(outcome) = self.core.executor.repeated(key).await?
+        {
+            self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+            return Ok((self.user(actor.user).await?, outcome.position));
+        }
+        let to = Username::parse(username)?;
+        let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
+        let from = user.username().cloned();
+        let old = from.as_ref().and_then(|name| name.as_ref().known());
+        let old = old.map(|name| self.core.names.username_claim(&name.normalised()));
+        let new = self.core.names.username_claim(&to.normalised());
+        if old.as_deref() != Some(new.as_str()) {
+            self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
+        }
+        let at = self.core.clock.now();
+        let intent = self.core.intent(request, actor.user);
+        let intent = exchanged(intent, actor, old.as_deref(), &new, at)
+            .then::<User>(
+                actor.user,
+                UserCommand::ChangeUsername { from, to: Personal::Known(to.clone()), at },
+            )
+            .keyed(key, json!({"user_id": actor.user}));
+        let outcome =
+            self.change_account(intent).await.map_err(|error| taken(error, AppError::username_taken))?;
+        let row = self.user(actor.user).await?;
+        // What a repetition finds may have been changed again since.
+        let username = if outcome.replayed.is_some() { row.username.clone() } else { Some(to.into_string()) };
+        Ok((UserRow { username, ..row }, outcome.position))
+    }
+
+    /// Closes the account and ends every login.
+    ///
+    /// # Errors
+    /// `Forbidden` when the password is wrong, `Conflict` for the last administrator.
+    pub async fn deactivate(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        password: String,
+    ) -> Result<Option<i64>, AppError> {
+        let epoch = self.prove(actor, password).await?;
+        let user_id = actor.user.uuid();
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
+            .beside(Beside::CredentialSeen { user_id, epoch })
+            .beside(Beside::Administrator { user_id, is_one: false })
+            .beside(Beside::ResetsVoid { user_id })
+            .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
+            .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
+        let outcome = self.change_account(intent).await?;
+        self.logins.forget(actor.user);
+        audit_log::account_closed(actor.user, actor.user);
+        Ok(outcome.position)
+    }
+
+    /// Checks that it is really the account's owner who asks for something grave, and returns which password it was: what
+    /// rests on it holds only while it is not changed. Failures are counted apart from those of sign-ins.
+    async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
+        let account = Lockout::proofs_of(actor.user);
+        if let Some(wait) = self.lockout.refused_for(&account).await? {
+            return Err(AppError::locked(wait));
+        }
+        let credential = self.credentials.get(actor.user).await?;
+        let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
+        let stored = credential.map(|credential| credential.hash);
+        let right = match self.passwords.verify(stored, Password::new(password)).await {
+            Err(PasswordError::StoredHash) => {
+                audit_log::stored_hash_unusable(actor.user);
+                false
+            }
+            verdict => matches!(verdict?, Verdict::Right { .. }),
+        };
+        match self.lockout.settle(&account, right).await? {
+            Settled::Counted => {}
+            Settled::Locks(lasts) => audit_log::sign_ins_locked(&account, lasts),
+            Settled::Refused(wait) => return Err(AppError::locked(wait)),
+        }
+        if right {
+            return Ok(epoch);
+        }
+        audit_log::proof_refused(actor.user);
+        Err(AppError::wrong_password())
+    }
+
+    /// Runs an intent about an account, and waits until it shows.
+    pub(super) async fn change_account(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
+        let outcome = self.core.executor.run(intent).await?;
+        if let Some(outbox) = &self.outbox {
+            outbox.added();
+        }
+        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        Ok(outcome)
+    }
+
+    /// The same intent, with a mail about it where mail is sent.
+    pub(super) fn with_mail(
+        &self,
+        intent: Intent,
+        user: aggregates::ids::UserId,
+        kind: MailKind,
+        to_old_address: bool,
+    ) -> Intent {
+        if self.outbox.is_none() {
+            return intent;
+        }
+        let mail_id = self.core.clock.id();
+        intent.beside(Beside::Mail { mail_id, kind: kind.as_str(), user_id: user.uuid(), to_old_address })
+    }
+
+    /// The same intent, after which failed sign-ins of the user do not count any more.
+    pub(super) fn cleared(&self, intent: Intent, user: &User) -> Intent {
+        let names = &self.core.names;
+        let email = known_email(user).map(|email| names.email_claim(&email.normalised()));
+        let username = user.username().and_then(|name| name.as_ref().known());
+        let username = username.map(|name| names.username_claim(&name.normalised()));
+        let accounts = email.into_iter().chain(username);
+        accounts.fold(intent, |intent, account| intent.beside(Beside::FailuresForget { account }))
+    }
+}
+
+/// The user's address, unless it was erased.
+pub(super) fn known_email(user: &User) -> Option<&EmailAddress> {
+    user.email().and_then(|email| email.as_ref().known())
+}
+
+/// Takes the new claim and lets the old one go; nothing when they are the same.
+fn exchanged(
+    intent: Intent,
+    actor: Actor,
+    old: Option<&str>,
+    new: &str,
+    at: chrono::DateTime<chrono::Utc>,
+) -> Intent {
+    if old == Some(new) {
+        return intent;
+    }
+    let intent = intent.then::<Claim>(new, ClaimCommand::Take { owner: actor.user, at });
+    match old {
+        Some(old) => intent.then::<Claim>(old, ClaimCommand::Release { owner: actor.user, at }),
+        None => intent,
+    }
+}
+
+/// The refusal of a claim in the words of what is claimed.
+fn taken(error: ExecuteError, worded: fn() -> AppError) -> AppError {
+    match error {
+        ExecuteError::Refused(Refusal::Claim(ClaimError::Taken)) => worded(),
+        error => error.into(),
+    }
+}

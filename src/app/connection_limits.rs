@@ -1,0 +1,109 @@
+//! How many streams and sockets a person may have open at a time, in this process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::error::{AppError, Kind};
+
+/// What is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionKind {
+    /// A WebSocket.
+    Socket,
+    /// A stream of server-sent events.
+    Stream,
+}
+
+/// The seats of everybody. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    open: Arc<Mutex<HashMap<(Uuid, ConnectionKind), usize>>>,
+    sockets: usize,
+    streams: usize,
+}
+
+/// A seat, for as long as it lives.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    limits: ConnectionLimits,
+    key: (Uuid, ConnectionKind),
+}
+
+impl ConnectionLimits {
+    /// So many of each for each person.
+    #[must_use]
+    pub fn new(sockets: usize, streams: usize) -> Self {
+        Self { open: Arc::default(), sockets, streams }
+    }
+
+    /// Takes a seat.
+    ///
+    /// # Errors
+    /// `Throttled` when the person has as many open already.
+    pub fn acquire(&self, user: Uuid, what: ConnectionKind) -> Result<ConnectionPermit, AppError> {
+        let (most, name) = match what {
+            ConnectionKind::Socket => (self.sockets, "sockets"),
+            ConnectionKind::Stream => (self.streams, "streams"),
+        };
+        let key = (user, what);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(key).or_default();
+        if *count >= most {
+            let detail = format!("At most {most} {name} can be open at a time.");
+            return Err(
+                AppError::new(Kind::Throttled, "too_many_streams", detail).after(Duration::from_secs(5))
+            );
+        }
+        *count += 1;
+        if what == ConnectionKind::Stream {
+            metrics::gauge!("verbatim_streams_open").increment(1.0);
+        }
+        Ok(ConnectionPermit { limits: self.clone(), key })
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        if self.key.1 == ConnectionKind::Stream {
+            metrics::gauge!("verbatim_streams_open").decrement(1.0);
+        }
+        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_counted_by_person_and_kind_and_given_back() {
+        let limits = ConnectionLimits::new(2, 1);
+        let (ada, eve) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let first = limits.acquire(ada, ConnectionKind::Socket).unwrap();
+        let _second = limits.acquire(ada, ConnectionKind::Socket).unwrap();
+        let refused = limits.acquire(ada, ConnectionKind::Socket).unwrap_err();
+        assert_eq!((refused.kind, refused.code), (Kind::Throttled, "too_many_streams"));
+        let _stream = limits.acquire(ada, ConnectionKind::Stream).unwrap();
+        let _others = limits.acquire(eve, ConnectionKind::Socket).unwrap();
+        drop(first);
+        let _again = limits.acquire(ada, ConnectionKind::Socket).unwrap();
+        assert!(limits.acquire(ada, ConnectionKind::Socket).is_err());
+    }
+
+    #[test]
+    fn nobody_is_remembered_without_a_seat() {
+        let limits = ConnectionLimits::new(0, 1);
+        assert!(limits.acquire(Uuid::from_u128(1), ConnectionKind::Socket).is_err());
+        drop(limits.acquire(Uuid::from_u128(1), ConnectionKind::Stream).unwrap());
+        assert!(limits.open.lock().unwrap().values().all(|count| *count == 0));
+    }
+}

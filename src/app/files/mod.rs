@@ -1,0 +1,333 @@
+//! Files: announced, brought, looked at, deleted, and sent with messages.
+//!
+//! Bytes first, then the event. A file comes in one step ([`FileService::store_file`]), or is announced first and filled through
+//! a signed link ([`FileService::announce_file`], [`FileService::fill_file`]).
+
+pub mod uploads;
+
+use std::sync::Arc;
+
+use aggregates::Personal;
+use aggregates::file::{File, FileCommand};
+use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
+use aggregates::values::FileName;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use projections::files::query::{self, FileRow};
+use projections::models;
+use serde_json::json;
+
+use self::uploads::{InspectedFile, Upload, Uploads};
+use super::core::stored_id;
+use super::quotas::QuotaService;
+use super::{Actor, AppError, Core, Kind, RequestContext};
+use crate::auth::LinkKey;
+use crate::auth::links::{Purpose, Signature};
+use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
+use event_store::{CommandKey, Intent};
+
+/// Adds to an intent that these files are sent with a message: each has to be this person's, stored, and not sent in
+/// another conversation.
+#[must_use]
+pub fn attaching(
+    intent: Intent,
+    files: &[FileId],
+    by: UserId,
+    conversation: ConversationId,
+    message: MessageId,
+    at: DateTime<Utc>,
+) -> Intent {
+    files.iter().fold(intent, |intent, file| {
+        let command = FileCommand::Attach { by, conversation_id: conversation, message_id: message, at };
+        intent.then::<File>(file, command)
+    })
+}
+
+/// Uploads, downloads and previews.
+pub struct FileService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// Charges uploads as messages.
+    pub quotas: Arc<QuotaService>,
+    /// Stores the bytes.
+    pub store: FileStore,
+    /// Signs links to files.
+    pub links: LinkKey,
+    /// Uploads that are in progress.
+    pub uploads: Uploads,
+}
+
+impl FileService {
+    /// Announces a file; its bytes are to come through a link for uploads.
+    ///
+    /// # Errors
+    /// `Invalid` name or size, `UnsupportedType`, `TooLarge` (also when it does not fit into what the person may have),
+    /// and those of the log.
+    pub async fn announce_file(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        name: &str,
+        declared: Option<&str>,
+        size: u64,
+    ) -> Result<(FileRow, Option<i64>), AppError> {
+        let limit = self.uploads.limits.file_bytes;
+        let name = FileName::of(name)?;
+        let kind = FileKind::promised(name.as_str(), declared)?;
+        if size == 0 {
+            return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
+        }
+        if size > limit {
+            return Err(IncomingError::TooLarge { limit }.into());
+        }
+        let key = request.key_of(actor.user);
+        let mut slot = self.uploads.reserve(actor.user)?;
+        slot.set_size(size);
+        // A repetition must not be refused for what the first one brought.
+        if self.core.repeated(key.as_ref()).await?.is_none() {
+            self.quotas.count_work(actor).await?;
+            slot.fits(&self.core.pool, None).await?;
+        }
+        let (id, at) = (FileId::new(self.core.clock.id()), self.core.clock.now());
+        let command = FileCommand::Announce {
+            id,
+            by: actor.user,
+            name: Personal::Known(name),
+            mime_type: kind.mime().to_owned(),
+            size,
+            at,
+        };
+        self.carry_out(request, actor.user, id, command, key).await
+    }
+
+    /// Keeps a file that has come in one step.
+    ///
+    /// # Errors
+    /// `Invalid` name or no content, `UnsupportedType`, `TooLarge`, `StorageFull`, and those of the log and the store.
+    pub async fn store_file(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        name: &str,
+        declared: Option<&str>,
+        upload: Upload,
+    ) -> Result<(FileRow, Option<i64>), AppError> {
+        let name = FileName::of(name)?;
+        let kind = FileKind::promised(name.as_str(), declared)?;
+        let looked = self.look(self.whole(upload).await?, kind).await?;
+        let key = self.key_of_file(request, actor.user, &name, &looked);
+        let id = FileId::new(self.core.clock.id());
+        if self.core.repeated(key.as_ref()).await?.is_none() {
+            self.quotas.count_work(actor).await?;
+            looked.slot.fits(&self.core.pool, None).await?;
+            self.keep(id, &looked).await?;
+        }
+        let command = self.storing(id, actor.user, Personal::Known(name), &looked);
+        let stored = self.carry_out(request, actor.user, id, command, key).await?;
+        metrics::counter!("verbatim_files_stored_total").increment(1);
+        Ok(stored)
+    }
+
+    /// Whether this person may bring a file at all, before anything of it is read. A request with a key is let through:
+    /// it may be a repetition.
+    ///
+    /// # Errors
+    /// `TooLarge` with the code `file_quota`, or the database's.
+    pub async fn may_store(&self, request: &RequestContext, upload: &Upload) -> Result<(), AppError> {
+        if request.key.is_some() { Ok(()) } else { self.has_room(upload, None).await }
+    }
+
+    /// The file that a link for uploads is for.
+    ///
+    /// # Errors
+    /// `Forbidden` when the link is not good, `NotFound` when the file is gone.
+    pub async fn announced_file(&self, file: FileId, link: &Signature) -> Result<FileRow, AppError> {
+        self.check_link(file, Purpose::Upload, link)?;
+        let row = query::by_id(&self.core.pool, file.uuid()).await?;
+        row.filter(|row| !row.is_deleted()).ok_or_else(AppError::not_found)
+    }
+
+    /// Keeps the bytes of a file that was announced. The same bytes again change nothing.
+    ///
+    /// # Errors
+    /// As [`FileService::store_file`]; `Conflict` when it has other bytes already.
+    pub async fn fill_file(
+        &self,
+        request: &RequestContext,
+        file: &FileRow,
+        declared: Option<&str>,
+        upload: Upload,
+    ) -> Result<(FileRow, Option<i64>), AppError> {
+        let (id, owner) = (FileId::new(file.file_id), UserId::new(file.owner));
+        let kind = FileKind::of_mime(&file.mime_type)
+            .ok_or_else(|| AppError::internal(anyhow::anyhow!("a file of an unknown type was announced")))?;
+        let name = file.name.as_deref().map(FileName::of).transpose()?;
+        // What says nothing contradicts nothing.
+        let said = declared
+            .map(|declared| FileKind::promised(name.as_ref().map_or("", FileName::as_str), Some(declared)));
+        if said.is_some_and(|said| !matches!(said, Err(KindError::Unknown)) && said != Ok(kind)) {
+            return Err(KindError::Disagree.into());
+        }
+        let whole = self.whole(upload).await?;
+        let state: File = self.core.executor.state(&id.to_string()).await?;
+        // Asked before anything is decoded: whoever has the link can bring a file again and again.
+        let looked = match state.sha256() {
+            Some(stored) if stored == whole.arrived.sha256 => whole.known(kind),
+            Some(_) => return Err(AppError::file_stored()),
+            None => {
+                let looked = self.look(whole, kind).await?;
+                looked.slot.fits(&self.core.pool, Some(id)).await?;
+                self.keep(id, &looked).await?;
+                looked
+            }
+        };
+        let name = name.map_or(Personal::Erased, Personal::Known);
+        let command = self.storing(id, owner, name, &looked);
+        let stored = self.carry_out(request, owner, id, command, None).await?;
+        metrics::counter!("verbatim_files_stored_total").increment(1);
+        Ok(stored)
+    }
+
+    /// One file of the actor's.
+    ///
+    /// # Errors
+    /// `NotFound`, or the database's.
+    pub async fn file(&self, actor: Actor, file: FileId) -> Result<FileRow, AppError> {
+        self.files(actor, &[file]).await?.pop().ok_or_else(AppError::not_found)
+    }
+
+    /// Those of the files that are the actor's, in the order asked for.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn files(&self, actor: Actor, files: &[FileId]) -> Result<Vec<FileRow>, AppError> {
+        let ids: Vec<uuid::Uuid> = files.iter().map(|file| file.uuid()).collect();
+        Ok(query::owned(&self.core.pool, actor.user.uuid(), &ids).await?)
+    }
+
+    /// The bytes of a stored file, piece by piece.
+    ///
+    /// # Errors
+    /// `NotFound` while they have not come, `Unavailable`.
+    pub async fn file_bytes(
+        &self,
+        file: &FileRow,
+    ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, AppError> {
+        let sha256 = file.sha256.as_deref().filter(|_| file.is_stored()).ok_or_else(AppError::not_found)?;
+        Ok(self.store.stream(&Key::bytes(FileId::new(file.file_id), sha256)).await?)
+    }
+
+    /// The preview of an image, for whoever has a link to it.
+    ///
+    /// # Errors
+    /// `Forbidden` when the link is not good, `NotFound` when there is no such image (any more).
+    pub async fn file_preview(&self, file: FileId, link: &Signature) -> Result<Bytes, AppError> {
+        self.check_link(file, Purpose::Preview, link)?;
+        let row = query::by_id(&self.core.pool, file.uuid()).await?.ok_or_else(AppError::not_found)?;
+        let is_image = FileKind::of_mime(&row.mime_type).is_some_and(FileKind::is_image);
+        let sha256 = row.sha256.as_deref().filter(|_| row.is_stored() && is_image);
+        let sha256 = sha256.ok_or_else(AppError::not_found)?;
+        Ok(self.store.get(&Key::preview(file, sha256)).await?)
+    }
+
+    /// Signs a link to a file that is made now.
+    pub fn file_link(&self, file: FileId, purpose: Purpose) -> Signature {
+        self.links.sign(file, purpose, self.core.clock.now())
+    }
+
+    /// Deletes a file that was not sent.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` when it was sent, and those of the log.
+    pub async fn delete_file(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        file: FileId,
+    ) -> Result<Option<i64>, AppError> {
+        let command = FileCommand::Delete { by: actor.user, at: self.core.clock.now() };
+        let intent = self
+            .core
+            .intent(request, actor.user)
+            .then::<File>(file, command)
+            .keyed(request.key_of(actor.user), json!({"file_id": file}));
+        // The sweep removes the bytes.
+        let outcome = self.core.executor.run(intent).await?;
+        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
+        Ok(outcome.position)
+    }
+
+    /// Where the bytes of files lie.
+    pub fn file_store(&self) -> &FileStore {
+        &self.store
+    }
+
+    fn check_link(&self, file: FileId, purpose: Purpose, link: &Signature) -> Result<(), AppError> {
+        if self.links.is_good(file, purpose, link, self.core.clock.now()) {
+            return Ok(());
+        }
+        Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))
+    }
+
+    /// The command's key. What the door knew of the request is not all of it: the file belongs to it.
+    fn key_of_file(
+        &self,
+        request: &RequestContext,
+        owner: UserId,
+        name: &FileName,
+        looked: &InspectedFile,
+    ) -> Option<CommandKey> {
+        let mut key = request.key_of(owner)?;
+        let mut message = key.fingerprint.to_vec();
+        for part in [looked.arrived.sha256.as_str(), looked.kind.mime(), name.as_str()] {
+            message.extend_from_slice(part.as_bytes());
+            message.push(0);
+        }
+        key.fingerprint = self.core.fingerprint(&message);
+        Some(key)
+    }
+
+    fn storing(
+        &self,
+        id: FileId,
+        by: UserId,
+        name: Personal<FileName>,
+        looked: &InspectedFile,
+    ) -> FileCommand {
+        FileCommand::Store {
+            id,
+            by,
+            name,
+            mime_type: looked.kind.mime().to_owned(),
+            size: looked.size(),
+            sha256: looked.arrived.sha256.clone(),
+            image: looked.image,
+            at: self.core.clock.now(),
+        }
+    }
+
+    /// Records a command about the file `id`, or finds the file that the same key made before.
+    async fn carry_out(
+        &self,
+        request: &RequestContext,
+        owner: UserId,
+        id: FileId,
+        command: FileCommand,
+        key: Option<CommandKey>,
+    ) -> Result<(FileRow, Option<i64>), AppError> {
+        let intent =
+            self.core.intent(request, owner).then::<File>(id, command).keyed(key, json!({"file_id": id}));
+        let outcome = self.core.executor.run(intent).await?;
+        let id = match &outcome.replayed {
+            Some(stored) => FileId::new(stored_id(stored, "file_id")?),
+            None => id,
+        };
+        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
+        let row = query::owned(&self.core.pool, owner.uuid(), &[id.uuid()]).await?.pop();
+        match row {
+            Some(row) => Ok((row, outcome.position)),
+            None => Err(self.core.unseen(AppError::not_found(), outcome.position)),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
+//! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
+//! [`event_store::charge`].
+
+use std::time::Duration;
+
+use aggregates::ids::UserId;
+use uuid::Uuid;
+
+use super::error::{AppError, Kind};
+use super::rate_limit_headers::{RateLimitStatus, record};
+use super::{Actor, Core, RequestContext};
+use event_store::{
+    Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
+    TOKENS_PER_DAY,
+};
+
+/// Messages a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Of one person.
+    pub user: u32,
+    /// Of one person in one conversation.
+    pub session: u32,
+    /// Of one person through one channel.
+    pub channel: u32,
+}
+
+/// The limits on messages.
+#[derive(Debug)]
+pub struct MessageLimits {
+    rates: Option<Rates>,
+    quotas: Quotas,
+}
+
+impl MessageLimits {
+    /// These limits.
+    pub fn new(rates: Option<Rates>, quotas: Quotas) -> Self {
+        Self { rates, quotas }
+    }
+
+    /// Whether there is anything to count.
+    pub fn is_charging(rates: Option<Rates>, quotas: Quotas) -> bool {
+        let Quotas { messages_per_day, tokens_per_day, reserved_tokens: _, at_once } = quotas;
+        rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
+    }
+
+    /// The quotas.
+    pub fn quotas(&self) -> Quotas {
+        self.quotas
+    }
+
+    /// What a message of `user` costs.
+    fn message(&self, user: UserId, session: Uuid, channel: &str) -> Charge {
+        let rate = |name: String, per_minute| Rate { name, per_minute };
+        let rates = self.rates.map_or_else(Vec::new, |rates| {
+            vec![
+                rate("user".to_owned(), rates.user),
+                rate(session.to_string(), rates.session),
+                rate(format!("channel {channel}"), rates.channel),
+            ]
+        });
+        Charge { user: user.uuid(), rates, quotas: self.quotas }
+    }
+
+    /// What costs as much as a message of its user and stands in no conversation.
+    fn work(&self, user: UserId) -> Charge {
+        let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
+        Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
+    }
+}
+
+/// The failure to tell.
+fn refuse(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
+    record_rejection(charge, overdrawn);
+    throttled(overdrawn)
+}
+
+/// A refusal as the use cases tell it.
+fn throttled(overdrawn: &Overdrawn) -> AppError {
+    let bound = overdrawn.bound;
+    let (policy, error) = match overdrawn.policy.as_str() {
+        MESSAGES_PER_DAY => {
+            let detail = format!("Your {bound} messages of today are used up.");
+            ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
+        }
+        TOKENS_PER_DAY => {
+            let detail =
+                format!("Your {bound} tokens of today are used up or set aside for replies under way.");
+            ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
+        }
+        REPLIES_AT_ONCE => {
+            let detail =
+                format!("Answers are awaited in {bound} of your conversations; please wait for one.");
+            ("at_once", AppError::new(Kind::Throttled, "too_many_replies", detail))
+        }
+        _ => {
+            let detail = "Too many messages; please wait a moment.";
+            ("rate", AppError::new(Kind::Throttled, "rate_limited", detail))
+        }
+    };
+    metrics::counter!("verbatim_throttled_total", "policy" => policy).increment(1);
+    error.after(overdrawn.wait.max(Duration::from_secs(1)))
+}
+
+/// The window of each rate of messages.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The policies' names, in the order in which a message is charged for them.
+const POLICIES: [&str; 3] = ["user", "session", "channel"];
+
+fn record_remaining(charge: &Charge, left: &[Left]) {
+    let policy = |left: &Left| {
+        let rate = charge.rates.get(left.rate)?;
+        let name = POLICIES.get(left.rate)?;
+        Some(RateLimitStatus {
+            name,
+            quota: rate.per_minute,
+            window: MINUTE,
+            remaining: left.rest,
+            reset: left.reset,
+        })
+    };
+    record(left.iter().filter_map(policy).collect());
+}
+
+fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
+    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
+    record(
+        refused
+            .map(|(rate, name)| RateLimitStatus {
+                name,
+                quota: rate.per_minute,
+                window: MINUTE,
+                remaining: 0,
+                reset: overdrawn.wait,
+            })
+            .into_iter()
+            .collect(),
+    );
+}
+
+/// Charges messages to their user's rates and quotas.
+pub struct QuotaService {
+    /// The log, the read models, time and ids.
+    pub core: Core,
+    /// The limits on messages.
+    pub limits: MessageLimits,
+}
+
+impl QuotaService {
+    /// Carries out what counts as a message of `actor` in `session`.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the log.
+    pub(super) async fn run_as_message(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        session: Uuid,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
+        let charge = self.limits.message(actor.user, session, request.surface);
+        self.run_charged(request, actor, charge, intent).await
+    }
+
+    /// Carries out what costs `actor` as much work as a message and asks for no reply. It counts for no conversation and no
+    /// channel, so that whoever does much of it can still say something.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the log.
+    pub(super) async fn run_as_work(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
+        let charge = self.limits.work(actor.user);
+        self.run_charged(request, actor, charge, intent).await
+    }
+
+    async fn run_charged(
+        &self,
+        request: &RequestContext,
+        actor: Actor,
+        charge: Charge,
+        intent: Intent,
+    ) -> Result<Outcome, AppError> {
+        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
+            // A repetition costs nothing, and must not be refused what the first one was given.
+            let key = request.key_of(actor.user);
+            return match self.core.repeated(key.as_ref()).await? {
+                Some(outcome) => Ok(outcome),
+                None => Err(refuse(&charge, &overdrawn)),
+            };
+        }
+        match self.core.executor.run(intent.charged(Some(charge.clone()))).await {
+            Ok(outcome) => {
+                record_remaining(&charge, &outcome.left);
+                Ok(outcome)
+            }
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many messages a minute may be sent; none: as many as one likes.
+    pub fn rates(&self) -> Option<Rates> {
+        self.limits.rates
+    }
+
+    /// Counts what costs as much as a message of `actor` and is none: a file that is about to be sent, a recording.
+    ///
+    /// # Errors
+    /// `Throttled`; those of the database.
+    pub(super) async fn count_work(&self, actor: Actor) -> Result<(), AppError> {
+        let limits = &self.limits;
+        let charge = limits.work(actor.user);
+        if charge.rates.is_empty() {
+            return Ok(());
+        }
+        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
+            return Err(refuse(&charge, &overdrawn));
+        }
+        match self.core.executor.charge(&charge).await {
+            Ok(left) => {
+                record_remaining(&charge, &left);
+                Ok(())
+            }
+            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl From<&Overdrawn> for AppError {
+    fn from(overdrawn: &Overdrawn) -> Self {
+        throttled(overdrawn)
+    }
+}

@@ -1,0 +1,169 @@
+//! What services and workers are built on: connections, the log, the read models and the live feed.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use event_store::fast_pool::WarmPool;
+use event_store::{Executor, LogReader, MasterKey, Quotas, Tail, Vault, VaultError};
+use projections::progress::Progress;
+use projections::{models, runner, watcher};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::database::Opened;
+use super::lag;
+use crate::app::Core;
+use crate::app::quotas::{MessageLimits, Rates};
+use crate::auth::NameKeys;
+use crate::clock::Clock;
+use crate::config::{self, Config, Role};
+use crate::lifecycle::Lifecycle;
+use crate::live::between::Between;
+use crate::live::sealed::LiveKey;
+use crate::live::{Hub, People, Stored};
+use crate::nats::Nats;
+
+/// Most bytes of aggregates that are kept in memory.
+const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Connections, the log, the read models and the live feed.
+pub(super) struct Foundation {
+    /// What services share.
+    pub(super) core: Core,
+    /// Connections of the use cases, for rare work (the others are in [`Core::pool`]).
+    pub(super) pool: PgPool,
+    /// New events of the log.
+    pub(super) tail: Tail,
+    /// The connection to NATS, when it is configured.
+    pub(super) nats: Option<Nats>,
+    /// The live feed between processes, when there is NATS.
+    pub(super) between: Option<Between>,
+    /// Replies that are being written.
+    pub(super) hub: Hub,
+    /// Feeds of users' sockets.
+    pub(super) people: People,
+    /// Read models for those who follow a reply or a user.
+    pub(super) stored: Stored,
+    /// Rates and quotas of messages.
+    pub(super) limits: (Option<Rates>, Quotas),
+    /// Unique name of this process: tells an attempt from a repetition by another process.
+    pub(super) holder: Uuid,
+    /// Head of the log at start.
+    pub(super) ready_from: i64,
+}
+
+impl Foundation {
+    /// Connects to NATS and the database, checks the master key and opens the log.
+    ///
+    /// # Errors
+    /// One plain sentence.
+    pub(super) async fn open(
+        config: &Config,
+        database: &Opened,
+        (master, names, live): (MasterKey, NameKeys, LiveKey),
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Self> {
+        let nats = match &config.nats {
+            Some(config) => Some(Box::pin(Nats::connect(config)).await?),
+            None => None,
+        };
+        let pool = database.pool().await.context("The database cannot be reached")?;
+        let warm = WarmPool::new(pool.clone(), lanes(database.pool_size));
+        let vault = open_vault(&warm, master).await?;
+        let reader = reader(warm.clone(), &vault);
+        let tail = Tail::new(reader.clone());
+        let progress = Progress::new(models::all().iter().map(|projection| projection.name()));
+        let limits = limits(config);
+        let executor =
+            Executor::new(warm.clone(), vault, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
+                .charging(MessageLimits::is_charging(limits.0, limits.1));
+        let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
+        let between = nats
+            .as_ref()
+            .map(|nats| Between::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.last.clone()));
+        let hub = between.clone().map_or_else(Hub::new, Hub::shared);
+        let stored = Stored { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
+        let people = People::new(stored.clone(), ready_from, between.clone());
+        let clock = Clock::system();
+        let holder = clock.id();
+        let core = Core { pool: warm, executor, reader, progress, clock, names };
+        Ok(Self { core, pool, tail, nats, between, hub, people, stored, limits, holder, ready_from })
+    }
+
+    /// Starts the readers of the log: projections, the live feed, metrics.
+    pub(super) fn start(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
+        let stop = || lifecycle.last.clone();
+        lifecycle.service(self.tail.clone().run(stop()));
+        self.start_projections(config, database, lifecycle);
+        lifecycle.service(self.hub.clone().run(self.tail.clone(), self.ready_from, stop()));
+        if let Some(between) = &self.between {
+            lifecycle.service(between.clone().wake(self.tail.clone()));
+        }
+        if config.roles.has(Role::Api) {
+            let (tail, reader) = (self.tail.clone(), self.core.reader.clone());
+            lifecycle.service(self.people.clone().run(tail, reader, self.ready_from, stop()));
+            if let Some(between) = &self.between {
+                let people = self.people.clone();
+                lifecycle.service(between.clone().hear(move |typing| people.hear(typing)));
+            }
+        }
+        let Core { pool, reader, progress, .. } = &self.core;
+        lifecycle.service(lag::export(reader.clone(), progress.clone(), pool.clone(), stop()));
+    }
+
+    /// Runs the projections in this process, or follows the checkpoints of those that run elsewhere.
+    fn start_projections(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
+        let Core { pool, progress, .. } = &self.core;
+        if !config.roles.has(Role::Project) {
+            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.last.clone()));
+            return;
+        }
+        for projection in models::all() {
+            lifecycle.service(runner::run(
+                projection,
+                self.tail.clone(),
+                database.projector.clone(),
+                progress.clone(),
+                lifecycle.last.clone(),
+            ));
+        }
+    }
+}
+
+/// Opens the key store and checks that the master key is the database's.
+async fn open_vault(pool: &WarmPool, master: MasterKey) -> anyhow::Result<Arc<Vault>> {
+    let vault = Arc::new(Vault::new(pool.clone(), master));
+    vault.check_master().await.map_err(|error| match error {
+        VaultError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
+            "MASTER_KEY is not the key that this database was written with (its id is {stored}, the given one's \
+             {configured}); with another key no text can be read and no account be found."
+        ),
+        error => anyhow::Error::new(error).context("The key tables cannot be read"),
+    })?;
+    Ok(vault)
+}
+
+/// Rates and quotas as configured.
+fn limits(config: &Config) -> (Option<Rates>, Quotas) {
+    let rates = config.rate_limits.map(|config::RateLimits { user, session, channel }| Rates {
+        user,
+        session,
+        channel,
+    });
+    let config::QuotaConfig { messages_per_day, tokens_per_day, reserved_tokens, at_once } = config.quotas;
+    (rates, Quotas { messages_per_day, tokens_per_day, reserved_tokens, at_once })
+}
+
+/// How many of the pool's connections the fast pool keeps; the others are for rare work (cold loads, sign-ins, snapshots).
+fn lanes(pool_size: u32) -> usize {
+    usize::try_from(pool_size).unwrap_or(1).saturating_mul(3).checked_div(4).unwrap_or(1).max(1)
+}
+
+/// Returns the reader of the log; a naive one when that fault is injected.
+fn reader(pool: WarmPool, vault: &Arc<Vault>) -> LogReader {
+    let reader = LogReader::new(pool, Arc::clone(vault));
+    if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
+        return reader.naive();
+    }
+    reader
+}
