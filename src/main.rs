@@ -46,9 +46,9 @@ enum Command {
     /// Publishes the public form of a range of the log to a subject in NATS.
     Replay(cli::tail::ReplayArgs),
     /// Messages that no worker could make anything of.
-    Parked {
+    DeadLetters {
         #[command(subcommand)]
-        action: Option<cli::parked::Action>,
+        action: Option<cli::dead_letters::Action>,
     },
     /// Administrators: who looks after accounts.
     Admin {
@@ -123,7 +123,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Tail(args) => Box::pin(cli::tail::tail(&config, &args, &mut out)).await,
             Command::Replay(args) => Box::pin(cli::tail::replay(&config, &args, &mut out)).await,
             Command::Providers => Box::pin(cli::providers::check(&config, &mut out)).await,
-            Command::Parked { action } => cli::parked::run(&config, action, &mut out).await,
+            Command::DeadLetters { action } => cli::dead_letters::run(&config, action, &mut out).await,
             Command::Admin { action } => Box::pin(cli::accounts::admin(&config, action, &mut out)).await,
             Command::Accounts { action } => {
                 Box::pin(cli::accounts::accounts(&config, action, &mut out)).await

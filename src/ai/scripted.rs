@@ -246,7 +246,7 @@ fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
 fn reply(prompt: &Prompt) -> String {
     let from_person = prompt.turns.iter().filter(|turn| turn.role() == Some(Role::User)).count();
     let said = match prompt.turns.last() {
-        Some(Turn::Called { name, output, .. }) => {
+        Some(Turn::ToolCall { name, output, .. }) => {
             format!("The tool {name} came to: {}", short(&output.to_string()))
         }
         _ => match prompt.turns.iter().rev().find(|turn| turn.role() == Some(Role::User)) {
@@ -255,8 +255,8 @@ fn reply(prompt: &Prompt) -> String {
         },
     };
     let files: String = match prompt.turns.last() {
-        Some(Turn::Said { files, .. }) => files.iter().map(received).collect(),
-        Some(Turn::Called { .. }) | None => String::new(),
+        Some(Turn::Message { files, .. }) => files.iter().map(received).collect(),
+        Some(Turn::ToolCall { .. }) | None => String::new(),
     };
     format!(
         "{LABEL} {said}{files} Turns seen: {} ({from_person} from you, {} from me); words of instructions: {}.",
@@ -296,7 +296,7 @@ fn called(prompt: &Prompt) -> Option<ToolCall> {
     if prompt.purpose != Purpose::Reply {
         return None;
     }
-    let Some(Turn::Said { role: Role::User, text, .. }) = prompt.turns.last() else { return None };
+    let Some(Turn::Message { role: Role::User, text, .. }) = prompt.turns.last() else { return None };
     let call = |name: &str, arguments: Value| ToolCall {
         call_id: format!("call-{}-{}", prompt.reply, prompt.attempt),
         name: name.to_owned(),

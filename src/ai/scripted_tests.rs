@@ -7,7 +7,7 @@ fn prompt(turns: &[(Role, &str)]) -> Prompt {
     Prompt {
         model: None,
         system: "Be very brief.".to_owned(),
-        turns: turns.iter().map(|&(role, text)| Turn::said(role, text)).collect(),
+        turns: turns.iter().map(|&(role, text)| Turn::message(role, text)).collect(),
         parameters: Parameters { max_output_tokens: 500, temperature: None },
         tools: Vec::new(),
         tool_choice: None,
@@ -74,7 +74,7 @@ async fn a_tool_is_called_when_the_message_says_so_and_it_is_offered() {
     let got = all(&failing("none"), asked.clone()).await;
     let [Ok(Piece::Call(call)), Ok(Piece::End(_))] = got.as_slice() else { panic!("no call: {got:?}") };
     assert_eq!((call.name.as_str(), &call.arguments), ("look", &serde_json::json!({"at": "sky"})));
-    asked.turns.push(Turn::Called {
+    asked.turns.push(Turn::ToolCall {
         call_id: call.call_id.clone(),
         name: "look".to_owned(),
         arguments: call.arguments.clone(),
@@ -95,7 +95,7 @@ async fn a_title_is_the_first_words_and_files_are_told_of() {
         mime_type: "text/plain".to_owned(),
         content: Content::Text("plums".to_owned()),
     };
-    asked.turns = vec![Turn::Said { role: Role::User, text: "See".to_owned(), files: vec![file] }];
+    asked.turns = vec![Turn::Message { role: Role::User, text: "See".to_owned(), files: vec![file] }];
     assert!(text_of(&all(&failing("none"), asked).await).contains("File a.txt says: \"plums\""));
 }
 

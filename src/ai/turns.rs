@@ -10,7 +10,7 @@ use super::Role;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
     /// Somebody said something.
-    Said {
+    Message {
         /// Who said it.
         role: Role,
         /// What was said.
@@ -19,7 +19,7 @@ pub enum Turn {
         files: Vec<Attached>,
     },
     /// The provider called a tool, and this is what it came to.
-    Called {
+    ToolCall {
         /// The provider's name for the call.
         call_id: String,
         /// The tool.
@@ -33,16 +33,16 @@ pub enum Turn {
 
 impl Turn {
     /// Plain text.
-    pub fn said(role: Role, text: impl Into<String>) -> Self {
-        Self::Said { role, text: text.into(), files: Vec::new() }
+    pub fn message(role: Role, text: impl Into<String>) -> Self {
+        Self::Message { role, text: text.into(), files: Vec::new() }
     }
 
     /// Who said it, when somebody did.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         match self {
-            Self::Said { role, .. } => Some(*role),
-            Self::Called { .. } => None,
+            Self::Message { role, .. } => Some(*role),
+            Self::ToolCall { .. } => None,
         }
     }
 
@@ -50,8 +50,8 @@ impl Turn {
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::Said { text, .. } => text,
-            Self::Called { .. } => "",
+            Self::Message { text, .. } => text,
+            Self::ToolCall { .. } => "",
         }
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn services(
     let (sign_in, accounts) = account_services(&foundation, &stores, shared.tokens, &rate_limits, config)?;
     let models = ModelCatalogue {
         chain: Arc::clone(&shared.chain),
-        tools: tools::offered(&super::workers::reply_settings(config))
+        tools: tools::available_tools(&super::workers::reply_settings(config))
             .into_iter()
             .map(|tool| tool.name)
             .collect(),

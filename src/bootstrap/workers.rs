@@ -12,10 +12,10 @@ use crate::lifecycle::Lifecycle;
 use crate::mail::Mailer;
 use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
-use crate::replies::desk::{Desk, Stops};
-use crate::replies::jetstream::ReplyConsumer;
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
+use crate::replies::wakeups::ReplyWakeups;
+use crate::replies::worker_pool::{ReplyWorkerPool, ShutdownSignals};
 use crate::replies::{ReplyHandler, ReplySettings, WorkerParts};
 
 /// Parts that replies take besides the foundation.
@@ -49,23 +49,24 @@ pub(super) fn start_replies(
         files: parts.files.clone(),
         tasks: lifecycle.work.clone(),
     });
-    let stops = Stops { soft: lifecycle.soft.clone(), hard: lifecycle.hard.clone() };
-    let desk = Desk::new(core.pool.clone(), handler, foundation.holder, lifecycle.work.clone(), stops);
-    let keeper = desk.clone();
+    let signals = ShutdownSignals { stop_accepting: lifecycle.soft.clone(), abort: lifecycle.hard.clone() };
+    let workers =
+        ReplyWorkerPool::new(core.pool.clone(), handler, foundation.holder, lifecycle.work.clone(), signals);
+    let keeper = workers.clone();
     lifecycle.work.spawn(async move { keeper.keep_leases().await });
     if let Some(nats) = &foundation.nats {
-        let consumer = ReplyConsumer {
+        let consumer = ReplyWakeups {
             nats: nats.clone(),
-            desk: desk.clone(),
+            workers: workers.clone(),
             progress: core.progress.clone(),
             clock: core.clock.clone(),
             tasks: lifecycle.work.clone(),
-            max_in_hand: nats.config().max_in_hand,
+            max_unacknowledged: nats.config().max_in_hand,
         };
         lifecycle.work.spawn(consumer.run());
     }
     let (tail, nats) = (foundation.tail.clone(), foundation.nats.clone());
-    let queue = ReplyQueue::new(desk, core.progress.clone(), tail, foundation.ready_from, nats);
+    let queue = ReplyQueue::new(workers, core.progress.clone(), tail, foundation.ready_from, nats);
     lifecycle.work.spawn(queue.run());
 }
 

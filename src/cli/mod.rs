@@ -1,7 +1,7 @@
 //! What an operator runs by hand: migrations, rebuilding read models, accounts, looking at the configuration.
 
 pub mod accounts;
-pub mod parked;
+pub mod dead_letters;
 pub mod providers;
 pub mod tail;
 

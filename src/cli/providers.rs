@@ -48,7 +48,7 @@ async fn ask(choice: &Choice) -> Result<Completion, ProviderError> {
     let prompt = Prompt {
         model: None,
         system: String::new(),
-        turns: vec![Turn::said(Role::User, QUESTION)],
+        turns: vec![Turn::message(Role::User, QUESTION)],
         parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
         tools: Vec::new(),
         tool_choice: None,

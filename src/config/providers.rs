@@ -247,8 +247,8 @@ fn retries(reader: &mut Reader<'_>) -> Result<RetrySettings, ConfigError> {
     Ok(RetrySettings {
         max_attempts,
         backoff: Duration::from_millis(backoff),
-        longest: Duration::from_secs(longest),
-        in_all: Duration::from_secs(in_all),
+        max_wait: Duration::from_secs(longest),
+        max_total_wait: Duration::from_secs(in_all),
     })
 }
 

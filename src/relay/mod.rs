@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::nats::Nats;
 use crate::nats::stream::{self, StreamError};
-use crate::replies::is_news;
+use crate::replies::may_make_reply_due;
 
 /// The least time between two batches, unless a worker waits for something.
 const GATHER: Duration = Duration::from_millis(20);
@@ -230,7 +230,7 @@ async fn gather(
     mut events: Vec<Arc<Recorded>>,
     until: Instant,
 ) -> Result<Vec<Arc<Recorded>>, RelayError> {
-    while events.len() < BATCH && !events.iter().any(|recorded| is_news(&recorded.event)) {
+    while events.len() < BATCH && !events.iter().any(|recorded| may_make_reply_due(&recorded.event)) {
         match tokio::time::timeout_at(until, subscription.next(BATCH)).await {
             Ok(more) => events.extend(more?),
             Err(_) => break,

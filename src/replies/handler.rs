@@ -22,15 +22,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::attempt::Attempt;
+use super::attempt_spans;
 use super::context::tokens::Counter;
-use super::context::{Context, Material, Policy, Unsendable};
-use super::material::{Room, Sources};
-use super::policy::Tried;
+use super::context::{Context, ContextError, ContextInputs, Policy};
+use super::context_loader::{ContextLoader, MemoryBudget};
+use super::provider_choice::Attempt;
 use super::record::offered;
+use super::retry::{PastAttempt, Requeue};
 use super::settings::ReplySettings;
 use super::tools;
-use super::traced;
 use crate::ai::{
     Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
 };
@@ -69,24 +69,24 @@ pub struct Job {
     pub interactive: bool,
 }
 
-/// What is to become of a job, in the words of any queue.
+/// What the queue does with a job after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The reply has ended, or is somebody else's business: acknowledge.
+pub enum JobOutcome {
+    /// Acknowledge it: the reply has ended, or another worker has it.
     Done,
-    /// To be tried again after this time.
-    Retry(Duration),
-    /// It ended in a failure that is recorded: acknowledge, do not try again.
-    Dead(FailureReason),
+    /// Offer it again after [`Requeue::delay`].
+    Requeue(Requeue),
+    /// Acknowledge it: the reply ended with a recorded failure.
+    Failed(FailureReason),
 }
 
-impl Outcome {
-    /// In one word, for metrics and traces.
+impl JobOutcome {
+    /// Returns the value of the label `outcome` in metrics and traces.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Retry(_) => "retry",
-            Self::Dead(_) => "dead",
+            Self::Requeue(_) => "retry",
+            Self::Failed(_) => "failed",
         }
     }
 }
@@ -95,7 +95,7 @@ impl Outcome {
 #[derive(Clone)]
 pub struct ReplyHandler {
     pub(super) inner: Arc<WorkerParts>,
-    room: Room,
+    room: MemoryBudget,
 }
 
 /// What replies are made with.
@@ -126,14 +126,14 @@ pub struct WorkerParts {
 
 /// How far an attempt has got with the provider.
 #[derive(Default)]
-pub(super) struct Progressed {
+pub(super) struct PartialReply {
     pub(super) text: String,
     pub(super) first_token: Option<Duration>,
     pub(super) calls: Vec<ToolCall>,
 }
 
 /// How an attempt's talk with the provider ended.
-pub(super) enum Spoken {
+pub(super) enum ProviderOutcome {
     Completed(Completion),
     Failed(ProviderError),
     /// The reply ended otherwise, or another attempt began.
@@ -145,7 +145,7 @@ pub(super) enum Spoken {
 impl ReplyHandler {
     /// A handler that works with these parts.
     pub fn new(parts: WorkerParts) -> Self {
-        let room = Room::new(parts.settings.files_bytes_at_once);
+        let room = MemoryBudget::new(parts.settings.files_bytes_at_once);
         Self { inner: Arc::new(parts), room }
     }
 
@@ -155,7 +155,7 @@ impl ReplyHandler {
     }
 
     /// Makes one attempt. `stop` ends it early without an end being recorded: somebody else takes it up.
-    pub async fn handle(&self, job: Job, stop: CancellationToken) -> Outcome {
+    pub async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
         let attempt = job.attempts + 1;
         let result = self.attempt(&job, attempt, &stop).await;
         let outcome = match result {
@@ -163,7 +163,7 @@ impl ReplyHandler {
             Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
                 tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt broken off");
-                Outcome::Retry(Duration::from_secs(1))
+                JobOutcome::Requeue(Requeue::StoreUnavailable)
             }
         };
         metrics::counter!("verbatim_reply_attempts_total", "outcome" => outcome.name()).increment(1);
@@ -171,13 +171,13 @@ impl ReplyHandler {
     }
 
     /// A refusal tells that the job is not ours (any more), or that our view of it was old.
-    fn refused(&self, job: &Job, refusal: &Refusal) -> Outcome {
+    fn refused(&self, job: &Job, refusal: &Refusal) -> JobOutcome {
         match refusal {
             Refusal::Conversation(
                 ConversationError::NotYourTurn | ConversationError::StaleAttempt { .. },
             ) => {
                 tracing::debug!(reply.id = %job.reply, %refusal, "attempt refused");
-                Outcome::Retry(Duration::from_millis(100))
+                JobOutcome::Requeue(Requeue::Rejected)
             }
             Refusal::Conversation(_)
             | Refusal::User(_)
@@ -186,7 +186,7 @@ impl ReplyHandler {
             | Refusal::File(_) => {
                 // It has ended. The model of what is owed does not show it yet; when it does, this is done.
                 tracing::debug!(reply.id = %job.reply, %refusal, "nothing left to do");
-                Outcome::Retry(Duration::from_millis(100))
+                JobOutcome::Requeue(Requeue::Rejected)
             }
         }
     }
@@ -196,27 +196,27 @@ impl ReplyHandler {
         job: &Job,
         attempt: u32,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
         let began = traces::now();
         let Standing { stream, models } = self.standing(job).await?;
         if models < stream && !inner.progress.wait(MODELS, stream, CATCH_UP).await {
-            return Ok(Outcome::Retry(Duration::from_secs(1)));
+            return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
-        // What was offered may be older than what is owed now.
+        // The queue's row may be older than the read model.
         let owed = pending_replies::query::by_id(&inner.pool, job.reply.uuid());
-        let (owed, material) = tokio::join!(owed, self.material(job));
+        let (owed, inputs) = tokio::join!(owed, self.inputs(job));
         let Some(owed) = owed.map_err(|error| ExecuteError::Unavailable(error.into()))? else {
-            return Ok(Outcome::Done);
+            return Ok(JobOutcome::Done);
         };
         if owed.not_before.is_some_and(|not_before| not_before > inner.clock.now()) {
-            return Ok(Outcome::Retry(Duration::from_millis(20)));
+            return Ok(JobOutcome::Requeue(Requeue::BackoffNotOver));
         }
-        let Some(material) = material? else { return Ok(Outcome::Retry(Duration::from_secs(1))) };
+        let Some(inputs) = inputs? else { return Ok(JobOutcome::Requeue(Requeue::FilesUnavailable)) };
         let number = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
-        let tried = self.tried(job, number, stream).await?;
+        let past = self.past_attempts(job, number, stream).await?;
         let span = self.span(job, &owed, number, began).await;
-        let outcome = span.around(self.make(job, number, tried, material, began, stop)).await;
+        let outcome = span.around(self.make(job, number, past, inputs, began, stop)).await;
         self.attempted(&span, &owed, &outcome);
         outcome
     }
@@ -226,46 +226,46 @@ impl ReplyHandler {
         &self,
         job: &Job,
         number: u32,
-        tried: Vec<Tried>,
-        material: Material,
+        past: Vec<PastAttempt>,
+        inputs: ContextInputs,
         began: Option<SystemTime>,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
-        let choice = match self.choose(job, number, &tried) {
+        let choice = match self.choose(job, number, &past) {
             Ok(choice) => choice,
             // Nobody is left who could do better. Attempts that ended with their process count too: nobody was there to
             // record that they failed.
             Err(reason) => return self.fail(job, None, reason, "").await,
         };
-        if material.rows.iter().all(|row| row.id != job.message) {
-            // The model has not seen the question yet (it lags, or is stopped): nothing to record, later it may have.
-            return Ok(Outcome::Retry(Duration::from_secs(1)));
+        if inputs.rows.iter().all(|row| row.id != job.message) {
+            // The projection lags or is stopped, and does not show the question yet.
+            return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
         let building = spans::context(began);
-        let tools = if job.interactive { tools::offered(&inner.settings) } else { Vec::new() };
+        let tools = if job.interactive { tools::available_tools(&inner.settings) } else { Vec::new() };
         let model = choice.model();
         let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools)
             .within(choice.context_window());
-        let mut context = match policy.build(job.message, &material) {
+        let mut context = match policy.build(job.message, &inputs) {
             Ok(context) => context,
-            Err(Unsendable::Nothing) => return self.fail(job, None, FailureReason::Empty, "").await,
-            Err(Unsendable::TooLong(report)) => return self.too_long(job, number, &choice, &report).await,
+            Err(ContextError::Nothing) => return self.fail(job, None, FailureReason::Empty, "").await,
+            Err(ContextError::TooLong(report)) => return self.too_long(job, number, &choice, &report).await,
         };
         if number == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, &material.rows) {
+        if let Some(asked) = self.wanted_quiz(job, &inputs.rows) {
             return self.answer_with_quiz(job, number, asked, &context, stop).await;
         }
-        drop(material);
+        drop(inputs);
         let _room = tokio::select! {
             room = self.room.take(context.unread.iter().map(|unread| unread.file.size).sum()) => room,
-            () = stop.cancelled() => return Ok(Outcome::Retry(Duration::ZERO)),
+            () = stop.cancelled() => return Ok(JobOutcome::Requeue(Requeue::ShuttingDown)),
         };
-        if let Err(error) = self.sources().fill(&mut context).await {
+        if let Err(error) = self.loader().fill(&mut context).await {
             unreadable(job, &error);
-            return Ok(Outcome::Retry(Duration::from_secs(1)));
+            return Ok(JobOutcome::Requeue(Requeue::FilesUnavailable));
         }
         building.built(context.turns.len(), context.file_hashes.len());
         drop(building);
@@ -273,7 +273,7 @@ impl ReplyHandler {
         let admitted = choice.admits();
         let prompt = choice.prompt(self.prompt(job, number, &mut context, tools));
         let plan = self.plan(job, &choice, &prompt, &context, admitted);
-        let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), tried };
+        let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), past };
         // Followed before it begins, so that a cancel in between is seen.
         let mut live = inner.hub.follow(job.reply);
         let at = inner.clock.now();
@@ -286,27 +286,28 @@ impl ReplyHandler {
         event_store::crash_point!("begun");
 
         let started = Instant::now();
-        let mut progressed = Progressed::default();
+        let mut partial = PartialReply::default();
         let call = self.call(job, &choice, &prompt);
-        let talk = call.around(self.speak(job, number, &choice, prompt, started, &mut progressed));
-        let spoken = tokio::select! {
-            spoken = talk => spoken,
-            _ = live.wait_for(|live| live.ended.is_some() || live.attempt > number) => Spoken::Superseded,
-            () = stop.cancelled() => Spoken::Stopped,
+        let talk =
+            call.around(self.stream_from_provider(job, number, &choice, prompt, started, &mut partial));
+        let outcome = tokio::select! {
+            outcome = talk => outcome,
+            _ = live.wait_for(|live| live.ended.is_some() || live.attempt > number) => ProviderOutcome::Superseded,
+            () = stop.cancelled() => ProviderOutcome::Stopped,
         };
         event_store::crash_point!("streamed");
-        traced::said(&call, &spoken, progressed.first_token);
+        attempt_spans::record_outcome(&call, &outcome, partial.first_token);
         drop(call);
         let record = spans::record();
-        match spoken {
-            Spoken::Superseded => Ok(Outcome::Done),
-            Spoken::Stopped => Ok(Outcome::Retry(Duration::ZERO)),
-            Spoken::Completed(completion) => {
-                progressed.calls = offered(job, progressed.calls);
-                record.around(self.complete(job, &attempt, completion, started, progressed, stop)).await
+        match outcome {
+            ProviderOutcome::Superseded => Ok(JobOutcome::Done),
+            ProviderOutcome::Stopped => Ok(JobOutcome::Requeue(Requeue::ShuttingDown)),
+            ProviderOutcome::Completed(completion) => {
+                partial.calls = offered(job, partial.calls);
+                record.around(self.complete(job, &attempt, completion, started, partial, stop)).await
             }
-            Spoken::Failed(error) => {
-                record.around(self.failed(job, &attempt, error, &progressed.text, stop)).await
+            ProviderOutcome::Failed(error) => {
+                record.around(self.failed(job, &attempt, error, &partial.text, stop)).await
             }
         }
     }
@@ -320,14 +321,14 @@ impl ReplyHandler {
             .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
-    fn sources(&self) -> Sources<'_> {
-        Sources { pool: &self.inner.pool, files: &self.inner.files, settings: &self.inner.settings }
+    fn loader(&self) -> ContextLoader<'_> {
+        ContextLoader { pool: &self.inner.pool, files: &self.inner.files, settings: &self.inner.settings }
     }
 
     /// What the context is made from; none when the file store does not give it.
-    async fn material(&self, job: &Job) -> Result<Option<Material>, ExecuteError> {
-        match self.sources().gather(job.conversation, job.owner, job.message).await {
-            Ok(material) => Ok(Some(material)),
+    async fn inputs(&self, job: &Job) -> Result<Option<ContextInputs>, ExecuteError> {
+        match self.loader().load(job.conversation, job.owner, job.message).await {
+            Ok(inputs) => Ok(Some(inputs)),
             Err(ContentsError::Database(error)) => Err(ExecuteError::Unavailable(error.into())),
             Err(ContentsError::Store(error)) => {
                 unreadable(job, &error);
@@ -360,15 +361,15 @@ impl ReplyHandler {
         MARGIN.min(self.inner.settings.deadline / 4)
     }
 
-    async fn speak(
+    async fn stream_from_provider(
         &self,
         job: &Job,
         attempt: u32,
         choice: &Choice,
         prompt: Prompt,
         started: Instant,
-        progressed: &mut Progressed,
-    ) -> Spoken {
+        partial: &mut PartialReply,
+    ) -> ProviderOutcome {
         let left = (job.deadline - self.inner.clock.now())
             .to_std()
             .unwrap_or_default()
@@ -378,21 +379,21 @@ impl ReplyHandler {
             while let Some(piece) = pieces.next().await {
                 match piece {
                     Ok(Piece::Text(text)) => {
-                        progressed.first_token.get_or_insert_with(|| started.elapsed());
+                        partial.first_token.get_or_insert_with(|| started.elapsed());
                         self.inner.hub.push(job.reply, attempt, &text);
                         event_store::crash_point!("first-delta");
-                        progressed.text.push_str(&text);
+                        partial.text.push_str(&text);
                     }
-                    Ok(Piece::Call(call)) => progressed.calls.push(call),
-                    Ok(Piece::End(completion)) => return Spoken::Completed(completion),
-                    Err(error) => return Spoken::Failed(error),
+                    Ok(Piece::Call(call)) => partial.calls.push(call),
+                    Ok(Piece::End(completion)) => return ProviderOutcome::Completed(completion),
+                    Err(error) => return ProviderOutcome::Failed(error),
                 }
             }
-            Spoken::Failed(ProviderError::Cut)
+            ProviderOutcome::Failed(ProviderError::Cut)
         };
         match tokio::time::timeout(left, talk).await {
-            Ok(spoken) => spoken,
-            Err(_) => Spoken::Failed(ProviderError::Timeout(crate::ai::TimeoutKind::Total)),
+            Ok(outcome) => outcome,
+            Err(_) => ProviderOutcome::Failed(ProviderError::Timeout(crate::ai::TimeoutKind::Total)),
         }
     }
 }

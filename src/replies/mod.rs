@@ -1,39 +1,43 @@
-//! Replies: from what is owed to what is recorded.
+//! Replies: from a pending reply to its recorded end.
 //!
-//! [`queue`] finds replies whose turn it is in the database, [`jetstream`] is told of them by NATS; both bring them to the
-//! [`desk`], which leases them to this process ([`lease`]); [`handler`] makes
-//! one attempt: who is asked ([`policy`], `attempt`) → what there is ([`material`]) → context ([`context`]) → `BeginReply` → provider → live
-//! feed → `record` (what it came to), with the tools that may be called (`tools`) and, beside it, a title (`title`), seen in traces
-//! as `traced` has it; [`sweeper`] ends what has
-//! run out of time. The handler does not know how its job came to it.
+//! 1. [`queue`] polls the database for replies that are due; with NATS, [`wakeups`] offers them sooner. Messages that no
+//!    worker can parse become [`dead_letters`].
+//! 2. [`worker_pool`] runs a bounded number of jobs at once, each under a [`lease`].
+//! 3. [`handler`] makes one attempt: it loads the inputs ([`context_loader`]), builds the prompt ([`context`]), chooses a
+//!    provider (`provider_choice`), records `BeginReply`, streams from the provider into the live feed, and records the
+//!    result (`record`). The answer may call [`tools`]; a `title` is requested beside the first answer.
+//! 4. [`retry`] decides whether, when and with which provider a failed reply is tried again.
+//! 5. [`sweeper`] ends replies whose deadline has passed.
+//!
+//! The handler does not know which queue offered its job. `attempt_spans` holds the spans and metrics of an attempt.
 
-mod attempt;
+mod attempt_spans;
 pub mod context;
-pub mod desk;
+pub mod context_loader;
+pub mod dead_letters;
 pub mod handler;
-pub mod jetstream;
 pub mod lease;
-pub mod material;
-pub mod parked;
-pub mod policy;
+mod provider_choice;
 pub mod queue;
 mod quiz;
 mod record;
+pub mod retry;
 pub mod settings;
 pub mod sweeper;
 mod title;
 pub mod tools;
-mod traced;
+pub mod wakeups;
+pub mod worker_pool;
 
-pub use handler::{Job, Outcome, ReplyHandler, WorkerParts};
-pub use policy::RetrySettings;
+pub use handler::{Job, JobOutcome, ReplyHandler, WorkerParts};
+pub use retry::RetrySettings;
 pub use settings::ReplySettings;
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 
-/// Whether another reply may be due after this event: workers wait for it.
-pub fn is_news(event: &Event) -> bool {
+/// Returns whether another reply may be due after this event; it wakes the queue.
+pub fn may_make_reply_due(event: &Event) -> bool {
     matches!(
         event,
         Event::Conversation(

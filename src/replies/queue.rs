@@ -9,20 +9,20 @@ use event_store::{Subscription, Tail};
 use projections::pending_replies::query;
 use projections::progress::Progress;
 
-use super::desk::Desk;
-use super::is_news;
+use super::may_make_reply_due;
+use super::worker_pool::ReplyWorkerPool;
 use crate::nats::Nats;
 
 /// How long the queue waits for news before it looks by itself.
 const POLL: Duration = Duration::from_millis(250);
 /// The same where messages bring what is owed.
-const SELDOM: Duration = Duration::from_secs(2);
+const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How many events are looked at together for a wake-up.
 const BATCH: usize = 500;
 
 /// The queue of one process.
 pub struct ReplyQueue {
-    desk: Desk,
+    workers: ReplyWorkerPool,
     progress: Progress,
     tail: Tail,
     /// The log's head when the process started: from there on the queue is woken.
@@ -32,25 +32,31 @@ pub struct ReplyQueue {
 }
 
 impl ReplyQueue {
-    /// A queue that brings replies to `desk`, woken by what `tail` brings after `start`; not while `nats` does better.
-    pub fn new(desk: Desk, progress: Progress, tail: Tail, start: i64, nats: Option<Nats>) -> Self {
-        Self { desk, progress, tail, start, nats }
+    /// A queue that brings replies to `workers`, woken by what `tail` brings after `start`; not while `nats` does better.
+    pub fn new(
+        workers: ReplyWorkerPool,
+        progress: Progress,
+        tail: Tail,
+        start: i64,
+        nats: Option<Nats>,
+    ) -> Self {
+        Self { workers, progress, tail, start, nats }
     }
 
     /// Works until the soft stop.
     pub async fn run(self) {
-        let soft = self.desk.stops().soft.clone();
+        let stopping = self.workers.signals().stop_accepting.clone();
         let mut log = self.tail.subscribe(self.start);
-        while !soft.is_cancelled() {
+        while !stopping.is_cancelled() {
             if let Err(error) = self.take().await {
                 tracing::warn!(%error, "what is owed cannot be read");
             }
             let told = self.nats.as_ref().is_some_and(Nats::is_connected);
             tokio::select! {
                 () = self.news(&mut log), if !told => {}
-                () = self.desk.freed(), if !told => {}
-                () = tokio::time::sleep(if told { SELDOM } else { POLL }) => {}
-                () = soft.cancelled() => {}
+                () = self.workers.slot_released(), if !told => {}
+                () = tokio::time::sleep(if told { FALLBACK_POLL_INTERVAL } else { POLL }) => {}
+                () = stopping.cancelled() => {}
             }
         }
     }
@@ -60,7 +66,8 @@ impl ReplyQueue {
         loop {
             match log.next(BATCH).await {
                 Ok(events) => {
-                    let Some(news) = events.iter().rev().find(|recorded| is_news(&recorded.event)) else {
+                    let Some(news) = events.iter().rev().find(|recorded| may_make_reply_due(&recorded.event))
+                    else {
                         continue;
                     };
                     self.progress.wait(&["pending_replies"], news.position, POLL).await;
@@ -73,15 +80,15 @@ impl ReplyQueue {
     }
 
     async fn take(&self) -> Result<(), sqlx::Error> {
-        let free = self.desk.free();
+        let free = self.workers.free_slots();
         if free == 0 {
             return Ok(());
         }
         // Some of what is due may run here already: its lease is seen, but the model may lag behind its end.
-        let limit = free + self.desk.running();
-        for row in query::due(self.desk.pool(), i64::try_from(limit).unwrap_or(i64::MAX)).await? {
-            let Some(place) = self.desk.try_place() else { return Ok(()) };
-            self.desk.begin(row, place).await?;
+        let limit = free + self.workers.running();
+        for row in query::due(self.workers.pool(), i64::try_from(limit).unwrap_or(i64::MAX)).await? {
+            let Some(permit) = self.workers.try_permit() else { return Ok(()) };
+            self.workers.begin(row, permit).await?;
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
 use super::context::Context;
-use super::handler::{Job, Outcome, Progressed, ReplyHandler};
+use super::handler::{Job, JobOutcome, PartialReply, ReplyHandler};
+use super::provider_choice::Attempt;
 use super::tools::START_QUIZ;
 use crate::ai::{Completion, Finish, TokenUsage, ToolCall};
 use crate::quizzes::Asked;
@@ -34,7 +34,7 @@ impl ReplyHandler {
         asked: Asked,
         context: &Context,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
         let plan = ReplyPlan {
             worker: inner.worker.clone(),
@@ -57,10 +57,9 @@ impl ReplyHandler {
             model: ANSWERS_AS.to_owned(),
             provider_reply_id: None,
         };
-        let progressed = Progressed { text, first_token: None, calls };
-        let attempt =
-            Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, tried: Vec::new() };
-        self.complete(job, &attempt, completion, Instant::now(), progressed, stop).await
+        let partial = PartialReply { text, first_token: None, calls };
+        let attempt = Attempt { number: attempt, provider: PROVIDER.to_owned(), key: None, past: Vec::new() };
+        self.complete(job, &attempt, completion, Instant::now(), partial, stop).await
     }
 
     /// What is said, and what is brought.

@@ -13,10 +13,10 @@ use event_store::Metadata;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
-use super::handler::{Job, Outcome, Progressed, ReplyHandler};
-use super::policy::Failed;
-use super::tools::{self, Called};
+use super::handler::{Job, JobOutcome, PartialReply, ReplyHandler};
+use super::provider_choice::Attempt;
+use super::retry::{Failure, Requeue};
+use super::tools::{self, ToolOutcome};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
 use crate::quizzes::NewQuiz;
 use event_store::{ExecuteError, Intent};
@@ -29,12 +29,12 @@ impl ReplyHandler {
         attempt: &Attempt,
         completion: Completion,
         started: Instant,
-        progressed: Progressed,
+        partial: PartialReply,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
-        let (brought, quiz) = self.brought(job, progressed.calls);
-        let text = match ReplyText::parse(&progressed.text) {
-            Ok(text) if !progressed.text.is_empty() || !brought.is_empty() => text,
+    ) -> Result<JobOutcome, ExecuteError> {
+        let (brought, quiz) = self.brought(job, partial.calls);
+        let text = match ReplyText::parse(&partial.text) {
+            Ok(text) if !partial.text.is_empty() || !brought.is_empty() => text,
             // The filter would stop the same question again.
             _ if completion.finish == Finish::ContentFilter => {
                 return self.fail(job, Some(attempt.number), FailureReason::ContentFilter, "").await;
@@ -63,7 +63,7 @@ impl ReplyHandler {
             },
             usage,
             timings: Timings {
-                first_token_ms: progressed.first_token.map(milliseconds),
+                first_token_ms: partial.first_token.map(milliseconds),
                 total_ms: milliseconds(started.elapsed()),
             },
             model: label(&completion.model),
@@ -71,7 +71,7 @@ impl ReplyHandler {
             at: self.inner.clock.now(),
         };
         self.record(job, command, quiz, stop).await?;
-        Ok(Outcome::Done)
+        Ok(JobOutcome::Done)
     }
 
     /// What the calls of an answer bring, and the quiz that begins with it. The page runs one tool at a time, and a person
@@ -81,14 +81,14 @@ impl ReplyHandler {
         let mut quiz = None;
         for call in calls {
             let item_id = MessageId::new(self.inner.clock.id());
-            match tools::called(&self.inner.settings, call, item_id) {
-                Some(Called::Brings(item)) => {
+            match tools::parse_tool_call(&self.inner.settings, call, item_id) {
+                Some(ToolOutcome::Item(item)) => {
                     let call = |item: &Brought| matches!(item, Brought::ClientToolCall { .. });
                     if !(call(&item) && brought.iter().any(call)) {
                         brought.push(item);
                     }
                 }
-                Some(Called::Quiz(topic)) if quiz.is_none() => {
+                Some(ToolOutcome::Quiz(topic)) if quiz.is_none() => {
                     let new = NewQuiz {
                         quiz: QuizId::new(item_id.uuid()),
                         conversation: ConversationId::new(job.conversation),
@@ -102,7 +102,7 @@ impl ReplyHandler {
                         brought.push(Brought::Quiz { item_id });
                     }
                 }
-                Some(Called::Quiz(_)) => {}
+                Some(ToolOutcome::Quiz(_)) => {}
                 None => {
                     metrics::counter!("verbatim_tool_calls_refused_total").increment(1);
                     tracing::info!("a model's call of a tool was refused");
@@ -120,7 +120,7 @@ impl ReplyHandler {
         error: ProviderError,
         text: &str,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let (number, provider, key) = (attempt.number, &attempt.provider, attempt.key);
         tracing::info!(reply.id = %job.reply, attempt = number, provider, key, code = error.code(), "provider failed");
         let reason = reason(&error);
@@ -131,7 +131,7 @@ impl ReplyHandler {
         }
     }
 
-    /// Puts the reply off, or hands it to another provider; or ends it, when there is nobody left or no time.
+    /// Schedules the next attempt as the [retry policy](super::retry) decides; ends the reply when no provider or no time is left.
     async fn retry_or_fail(
         &self,
         job: &Job,
@@ -140,9 +140,9 @@ impl ReplyHandler {
         asked: Option<Duration>,
         text: &str,
         stop: &CancellationToken,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let now = self.inner.clock.now();
-        let next = self.after(job, attempt, Failed { reason, at: now, pause: Duration::ZERO }, asked);
+        let next = self.next_attempt(job, attempt, Failure { reason, at: now, wait: Duration::ZERO }, asked);
         let Some(next) = next.filter(|next| now + next.wait + self.margin() < job.deadline) else {
             return self.fail(job, Some(attempt.number), reason, text).await;
         };
@@ -154,7 +154,7 @@ impl ReplyHandler {
             at: now,
         };
         self.record(job, command, None, stop).await?;
-        Ok(Outcome::Retry(next.wait))
+        Ok(JobOutcome::Requeue(Requeue::NextAttempt(next.wait)))
     }
 
     /// Ends the reply as failed, keeping what had come.
@@ -164,7 +164,7 @@ impl ReplyHandler {
         attempt: Option<u32>,
         reason: FailureReason,
         text: &str,
-    ) -> Result<Outcome, ExecuteError> {
+    ) -> Result<JobOutcome, ExecuteError> {
         let text = (!text.is_empty()).then(|| ReplyText::parse(text).ok()).flatten().map(Personal::Known);
         let command = ConversationCommand::FailReply {
             reply_id: job.reply,
@@ -174,7 +174,7 @@ impl ReplyHandler {
             at: self.inner.clock.now(),
         };
         self.run(job, command).await?;
-        Ok(Outcome::Dead(reason))
+        Ok(JobOutcome::Failed(reason))
     }
 
     /// Records what must not be lost: while the log is not available it is tried again, until the deadline.

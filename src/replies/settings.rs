@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::policy::RetrySettings;
+use super::retry::RetrySettings;
 use crate::ai::Tool;
 
 /// Limits and texts of replies.

@@ -9,9 +9,9 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::values::Title;
 use futures::StreamExt as _;
 
+use super::attempt_spans;
 use super::context::Context;
-use super::handler::{Job, ReplyHandler, Spoken};
-use super::traced;
+use super::handler::{Job, ProviderOutcome, ReplyHandler};
 use crate::ai::{Choice, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
 use traces::spans;
 
@@ -57,7 +57,7 @@ impl ReplyHandler {
         let prompt = Prompt {
             model: job.model.clone(),
             system: INSTRUCTIONS.to_owned(),
-            turns: vec![Turn::said(Role::User, first)],
+            turns: vec![Turn::message(Role::User, first)],
             parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
             tools: Vec::new(),
             tool_choice: None,
@@ -70,10 +70,10 @@ impl ReplyHandler {
         };
         let prompt = choice.prompt(prompt);
         let call = self.call(job, &choice, &prompt);
-        let (text, spoken) = call.around(ask(&choice, prompt)).await;
-        traced::said(&call, &spoken, None);
+        let (text, outcome) = call.around(ask(&choice, prompt)).await;
+        attempt_spans::record_outcome(&call, &outcome, None);
         drop(call);
-        if let Spoken::Failed(error) = spoken {
+        if let ProviderOutcome::Failed(error) = outcome {
             return tracing::debug!(code = error.code(), "no title");
         }
         let Some(title) = tidy(&text) else { return };
@@ -86,18 +86,18 @@ impl ReplyHandler {
 }
 
 /// What the provider says to this, and how it ended.
-async fn ask(choice: &Choice, prompt: Prompt) -> (String, Spoken) {
+async fn ask(choice: &Choice, prompt: Prompt) -> (String, ProviderOutcome) {
     let mut pieces = choice.stream(prompt);
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
         match piece {
             Ok(Piece::Text(more)) => text.push_str(&more),
             Ok(Piece::Call(_)) => {}
-            Ok(Piece::End(completion)) => return (text, Spoken::Completed(completion)),
-            Err(error) => return (text, Spoken::Failed(error)),
+            Ok(Piece::End(completion)) => return (text, ProviderOutcome::Completed(completion)),
+            Err(error) => return (text, ProviderOutcome::Failed(error)),
         }
     }
-    (text, Spoken::Failed(ProviderError::Cut))
+    (text, ProviderOutcome::Failed(ProviderError::Cut))
 }
 
 /// A title out of what a model answered: its first line, without the quotes that some put around it.

@@ -31,15 +31,15 @@ const MAX_CHARS: usize = 2_000;
 
 /// What a call of a tool comes to.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Called {
+pub(super) enum ToolOutcome {
     /// An item.
-    Brings(Brought),
+    Item(Brought),
     /// A quiz about this, if that is a topic.
     Quiz(Option<String>),
 }
 
 /// Every tool that may be called; the built-in ones cannot be replaced.
-pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
+pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
             name: ASK_USER.to_owned(),
@@ -81,7 +81,11 @@ pub fn offered(settings: &ReplySettings) -> Vec<Tool> {
 }
 
 /// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
-pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageId) -> Option<Called> {
+pub(super) fn parse_tool_call(
+    settings: &ReplySettings,
+    call: ToolCall,
+    item_id: MessageId,
+) -> Option<ToolOutcome> {
     let ToolCall { call_id, name, arguments } = call;
     if depth(&arguments) > MAX_DEPTH || call_id.chars().count() > MAX_CALL_ID {
         return None;
@@ -90,25 +94,25 @@ pub(super) fn called(settings: &ReplySettings, call: ToolCall, item_id: MessageI
         ASK_USER => {
             let asked: AskUser = serde_json::from_value(arguments).ok()?;
             let questions = asked.questions()?;
-            Some(Called::Brings(Brought::InputRequest { item_id, questions: Personal::Known(questions) }))
+            Some(ToolOutcome::Item(Brought::InputRequest { item_id, questions: Personal::Known(questions) }))
         }
         SHOW_WIDGET => {
             let shown: ShowWidget = serde_json::from_value(arguments).ok()?;
             let widget = widgets::validate(&shown.widget).ok()?;
-            Some(Called::Brings(Brought::Widget {
+            Some(ToolOutcome::Item(Brought::Widget {
                 item_id,
                 widget: Personal::Known(widget.into_value()),
                 copy_text: shown.copy_text.map(Personal::Known),
             }))
         }
-        START_QUIZ => {
-            Some(Called::Quiz(arguments.get("topic").and_then(|topic| topic.as_str()).map(str::to_owned)))
-        }
+        START_QUIZ => Some(ToolOutcome::Quiz(
+            arguments.get("topic").and_then(|topic| topic.as_str()).map(str::to_owned),
+        )),
         _ => {
             let known = settings.client_tools.iter().any(|tool| tool.name == name);
             (known && arguments.is_object()).then(|| {
                 let arguments = Personal::Known(arguments);
-                Called::Brings(Brought::ClientToolCall { item_id, call_id, name, arguments })
+                ToolOutcome::Item(Brought::ClientToolCall { item_id, call_id, name, arguments })
             })
         }
     }
@@ -194,14 +198,14 @@ mod tests {
         ReplySettings { client_tools: vec![tool("open_map"), tool("ask_user")], ..ReplySettings::default() }
     }
 
-    fn call(name: &str, arguments: Value) -> Option<Called> {
+    fn call(name: &str, arguments: Value) -> Option<ToolOutcome> {
         let call = ToolCall { call_id: "c1".to_owned(), name: name.to_owned(), arguments };
-        called(&settings(), call, MessageId::new(Uuid::from_u128(1)))
+        parse_tool_call(&settings(), call, MessageId::new(Uuid::from_u128(1)))
     }
 
     #[test]
     fn built_in_tools_cannot_be_replaced_by_those_of_a_page() {
-        let names: Vec<String> = offered(&settings()).into_iter().map(|tool| tool.name).collect();
+        let names: Vec<String> = available_tools(&settings()).into_iter().map(|tool| tool.name).collect();
         assert_eq!(names, ["ask_user", "show_widget", "start_quiz", "open_map"]);
     }
 
@@ -209,7 +213,7 @@ mod tests {
     fn a_tool_of_the_page_is_called_only_when_it_is_offered_and_with_an_object() {
         assert!(matches!(
             call("open_map", json!({"at": 1})),
-            Some(Called::Brings(Brought::ClientToolCall { .. }))
+            Some(ToolOutcome::Item(Brought::ClientToolCall { .. }))
         ));
         assert_eq!(call("open_map", json!([1])), None);
         assert_eq!(call("close_map", json!({})), None);
@@ -228,7 +232,7 @@ mod tests {
             {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
             {"id": "a", "question": "Why?", "description": "In short"},
         ]});
-        let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
+        let Some(ToolOutcome::Item(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
             call("ask_user", asked)
         else {
             panic!("no questions")
@@ -243,8 +247,9 @@ mod tests {
         let ask = |ids: &[Option<&str>]| {
             let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
             let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
-            let Some(Called::Brings(Brought::InputRequest { questions: Personal::Known(questions), .. })) =
-                call("ask_user", asked)
+            let Some(ToolOutcome::Item(Brought::InputRequest {
+                questions: Personal::Known(questions), ..
+            })) = call("ask_user", asked)
             else {
                 panic!("no questions")
             };
@@ -270,7 +275,10 @@ mod tests {
             assert_eq!(call(name, arguments.clone()), None, "{name} {arguments}");
         }
         let card = json!({"widget": {"type": "Card", "children": [{"type": "Text", "value": "Saved"}]}});
-        assert!(matches!(call("show_widget", card), Some(Called::Brings(Brought::Widget { .. }))));
-        assert_eq!(call("start_quiz", json!({"topic": "rust"})), Some(Called::Quiz(Some("rust".to_owned()))));
+        assert!(matches!(call("show_widget", card), Some(ToolOutcome::Item(Brought::Widget { .. }))));
+        assert_eq!(
+            call("start_quiz", json!({"topic": "rust"})),
+            Some(ToolOutcome::Quiz(Some("rust".to_owned())))
+        );
     }
 }

@@ -188,13 +188,9 @@ async fn running() -> String {
     let mut text = String::new();
     let whole = within(SOON, async || {
         text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
-        [
-            "verbatim_log_floor_age_seconds",
-            "verbatim_parked_messages",
-            "verbatim_pending_replies_oldest_seconds",
-        ]
-        .iter()
-        .all(|name| text.contains(name))
+        ["verbatim_log_floor_age_seconds", "verbatim_dead_letters", "verbatim_pending_replies_oldest_seconds"]
+            .iter()
+            .all(|name| text.contains(name))
             && text.contains("verbatim_relay_position")
     });
     assert!(whole.await, "{text}");

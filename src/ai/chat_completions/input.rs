@@ -37,7 +37,7 @@ pub(super) fn messages(
 /// A turn: one message, or a call with its output.
 fn of_turn(turn: Turn, documents: bool) -> Vec<ChatCompletionRequestMessage> {
     match turn {
-        Turn::Said { role: Role::User, text, files } => {
+        Turn::Message { role: Role::User, text, files } => {
             let content = if files.is_empty() {
                 ChatCompletionRequestUserMessageContent::Text(text)
             } else {
@@ -48,14 +48,14 @@ fn of_turn(turn: Turn, documents: bool) -> Vec<ChatCompletionRequestMessage> {
             vec![ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage { content, name: None })]
         }
         // Nobody but a person brings files.
-        Turn::Said { role: Role::Assistant, text, files: _ } => {
+        Turn::Message { role: Role::Assistant, text, files: _ } => {
             let content = Some(ChatCompletionRequestAssistantMessageContent::Text(text));
             vec![ChatCompletionRequestMessage::Assistant(ChatCompletionRequestAssistantMessage {
                 content,
                 ..ChatCompletionRequestAssistantMessage::default()
             })]
         }
-        Turn::Called { call_id, name, arguments, output } => {
+        Turn::ToolCall { call_id, name, arguments, output } => {
             let function = FunctionCall { name, arguments: arguments.to_string() };
             let call = ChatCompletionMessageToolCall { id: call_id.clone(), function };
             vec![
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn instructions_come_first_and_plain_text_is_one_plain_message() {
-        let turns = vec![Turn::said(Role::User, "Hi"), Turn::said(Role::Assistant, "Hello")];
+        let turns = vec![Turn::message(Role::User, "Hi"), Turn::message(Role::Assistant, "Hello")];
         let written = serde_json::to_value(messages("Be brief.".to_owned(), turns, true)).unwrap();
         let expected = json!([
             {"role": "system", "content": "Be brief."},
@@ -142,7 +142,7 @@ mod tests {
             mime_type: mime_type.to_owned(),
             content,
         };
-        let turn = Turn::Said {
+        let turn = Turn::Message {
             role: Role::User,
             text: "Look".to_owned(),
             files: vec![
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_call_is_followed_by_its_output() {
         let got = written(
-            vec![Turn::Called {
+            vec![Turn::ToolCall {
                 call_id: "call-1".to_owned(),
                 name: "look".to_owned(),
                 arguments: json!({"at": "sky"}),

@@ -14,7 +14,7 @@ use crate::ai::{Attached, Content, Role, Tool, Turn};
 /// A turn as input items: one, or a call with its output.
 pub(super) fn items(turn: Turn) -> Vec<InputItem> {
     match turn {
-        Turn::Said { role, text, files } => {
+        Turn::Message { role, text, files } => {
             let content = if files.is_empty() {
                 EasyInputContent::Text(text)
             } else {
@@ -31,7 +31,7 @@ pub(super) fn items(turn: Turn) -> Vec<InputItem> {
                 phase: None,
             })]
         }
-        Turn::Called { call_id, name, arguments, output } => {
+        Turn::ToolCall { call_id, name, arguments, output } => {
             let call = FunctionToolCall {
                 arguments: arguments.to_string(),
                 call_id: call_id.clone(),
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn plain_text_is_one_plain_message() {
-        let written = written(Turn::said(Role::Assistant, "Hello"));
+        let written = written(Turn::message(Role::Assistant, "Hello"));
         assert_eq!((&written[0]["role"], &written[0]["content"]), (&json!("assistant"), &json!("Hello")));
     }
 
@@ -122,7 +122,7 @@ mod tests {
             mime_type: mime_type.to_owned(),
             content,
         };
-        let written = written(Turn::Said {
+        let written = written(Turn::Message {
             role: Role::User,
             text: "Look".to_owned(),
             files: vec![
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_call_is_followed_by_its_output() {
-        let written = written(Turn::Called {
+        let written = written(Turn::ToolCall {
             call_id: "call-1".to_owned(),
             name: "look".to_owned(),
             arguments: json!({"at": "sky"}),

@@ -1,6 +1,6 @@
 //! Files in a prompt: text between marks, images and documents as they are, or a word that there was no room for one.
 
-use super::marks::{attribute, between};
+use super::delimiters::{attribute, between};
 use super::tokens::{self, Counter};
 use crate::ai;
 use crate::files::{Content, FileContent};
@@ -16,7 +16,7 @@ const LEAST: usize = 32;
 
 /// How much of the files a prompt has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct MemoryBudget {
     /// Tokens.
     pub(super) tokens: usize,
     /// Bytes of images and documents.
@@ -27,15 +27,15 @@ pub(super) struct Room {
 
 /// How a file goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Inclusion {
     Whole,
     Cut,
     Named,
 }
 
 /// A file as it is sent.
-pub(super) struct Placed {
-    pub(super) way: Way,
+pub(super) struct PlacedFile {
+    pub(super) way: Inclusion,
     /// For an image or a document without its bytes yet.
     pub(super) attached: ai::Attached,
     /// What it comes to.
@@ -45,14 +45,19 @@ pub(super) struct Placed {
 }
 
 /// The file as it goes when there is no room.
-pub(super) fn named(counter: Counter, file: &FileContent) -> Placed {
+pub(super) fn named(counter: Counter, file: &FileContent) -> PlacedFile {
     let text = marked(file, NOT_READ);
     let tokens = counter.count(&text);
-    Placed { way: Way::Named, attached: attached(file, ai::Content::Text(text)), tokens, unread: false }
+    PlacedFile {
+        way: Inclusion::Named,
+        attached: attached(file, ai::Content::Text(text)),
+        tokens,
+        unread: false,
+    }
 }
 
 /// The file as it goes with that much room; none when it does not.
-pub(super) fn placed(counter: Counter, file: &FileContent, room: Room) -> Option<Placed> {
+pub(super) fn placed(counter: Counter, file: &FileContent, room: MemoryBudget) -> Option<PlacedFile> {
     match &file.content {
         Content::Text { text, cut } => {
             if !cut {
@@ -60,7 +65,7 @@ pub(super) fn placed(counter: Counter, file: &FileContent, room: Room) -> Option
                 let tokens = counter.count(&whole);
                 if tokens <= room.tokens {
                     let attached = attached(file, ai::Content::Text(whole));
-                    return Some(Placed { way: Way::Whole, attached, tokens, unread: false });
+                    return Some(PlacedFile { way: Inclusion::Whole, attached, tokens, unread: false });
                 }
             }
             beginning(counter, file, text, room.tokens)
@@ -72,7 +77,7 @@ pub(super) fn placed(counter: Counter, file: &FileContent, room: Room) -> Option
 }
 
 /// As much of a text as there is room for, with a mark that it goes on.
-fn beginning(counter: Counter, file: &FileContent, text: &str, room: usize) -> Option<Placed> {
+fn beginning(counter: Counter, file: &FileContent, text: &str, room: usize) -> Option<PlacedFile> {
     let mut most = room.checked_sub(counter.count(&marked(file, GOES_ON)))?;
     loop {
         if most < LEAST {
@@ -83,17 +88,17 @@ fn beginning(counter: Counter, file: &FileContent, text: &str, room: usize) -> O
         let tokens = counter.count(&cut);
         let Some(over) = tokens.checked_sub(room).filter(|over| *over > 0) else {
             let attached = attached(file, ai::Content::Text(cut));
-            return Some(Placed { way: Way::Cut, attached, tokens, unread: false });
+            return Some(PlacedFile { way: Inclusion::Cut, attached, tokens, unread: false });
         };
         // What was made harmless is longer than it was.
         most = most.saturating_sub(over);
     }
 }
 
-fn bytes(file: &FileContent, tokens: usize, room: Room) -> Option<Placed> {
+fn bytes(file: &FileContent, tokens: usize, room: MemoryBudget) -> Option<PlacedFile> {
     let fits = tokens <= room.tokens && file.size <= room.bytes;
     let attached = || attached(file, ai::Content::Bytes([].into()));
-    fits.then(|| Placed { way: Way::Whole, attached: attached(), tokens, unread: true })
+    fits.then(|| PlacedFile { way: Inclusion::Whole, attached: attached(), tokens, unread: true })
 }
 
 /// What a file is replaced with whose bytes are gone.
@@ -137,11 +142,11 @@ mod tests {
         file("a.txt", "text/plain", 9, Content::Text { text: text.to_owned(), cut })
     }
 
-    fn room(tokens: usize) -> Room {
-        Room { tokens, bytes: 1_000, share: 8_000 }
+    fn room(tokens: usize) -> MemoryBudget {
+        MemoryBudget { tokens, bytes: 1_000, share: 8_000 }
     }
 
-    fn sent(placed: &Placed) -> &str {
+    fn sent(placed: &PlacedFile) -> &str {
         let ai::Content::Text(text) = &placed.attached.content else { panic!("no text") };
         text
     }
@@ -162,17 +167,17 @@ mod tests {
         let counter = Counter::of("gpt-4o");
         let long = text(&"the cat </file> sat ".repeat(200), false);
         let whole = placed(counter, &long, room(5_000)).unwrap();
-        assert_eq!(whole.way, Way::Whole);
+        assert_eq!(whole.way, Inclusion::Whole);
         for tokens in [80, 200, whole.tokens - 1] {
             let cut = placed(counter, &long, room(tokens)).unwrap();
-            assert_eq!((cut.way, cut.tokens), (Way::Cut, counter.count(sent(&cut))), "{tokens}");
+            assert_eq!((cut.way, cut.tokens), (Inclusion::Cut, counter.count(sent(&cut))), "{tokens}");
             assert!(cut.tokens <= tokens, "{} of {tokens}", cut.tokens);
             assert!(sent(&cut).ends_with("\n(the file goes on)\n</file>"), "{}", sent(&cut));
         }
         assert!(placed(counter, &long, room(50)).is_none());
         let named = named(counter, &long);
         assert!(sent(&named).starts_with("<file name=\"a.txt\" type=\"text/plain\">\n(not read here"));
-        assert_eq!((named.way, named.tokens), (Way::Named, counter.count(sent(&named))));
+        assert_eq!((named.way, named.tokens), (Inclusion::Named, counter.count(sent(&named))));
     }
 
     #[test]
@@ -180,13 +185,16 @@ mod tests {
         let counter = Counter::of("gpt-4o");
         let image = |size| file("a.png", "image/png", size, Content::Image { pixels: Some((1_024, 1_024)) });
         let placed_image = placed(counter, &image(1_000), room(765)).unwrap();
-        assert_eq!((placed_image.way, placed_image.tokens, placed_image.unread), (Way::Whole, 765, true));
+        assert_eq!(
+            (placed_image.way, placed_image.tokens, placed_image.unread),
+            (Inclusion::Whole, 765, true)
+        );
         assert!(placed(counter, &image(1_000), room(764)).is_none(), "too many tokens");
         assert!(placed(counter, &image(1_001), room(765)).is_none(), "too many bytes");
         let pdf = |size| file("a.pdf", "application/pdf", size, Content::Pdf);
-        let room = Room { tokens: 8_000, bytes: 10_000_000, share: 8_000 };
+        let room = MemoryBudget { tokens: 8_000, bytes: 10_000_000, share: 8_000 };
         assert_eq!(placed(counter, &pdf(150_000), room).unwrap().tokens, 3_000);
         assert_eq!(placed(counter, &pdf(9_000_000), room).unwrap().tokens, 8_000, "all of the share");
-        assert!(placed(counter, &pdf(9_000_000), Room { tokens: 7_999, ..room }).is_none());
+        assert!(placed(counter, &pdf(9_000_000), MemoryBudget { tokens: 7_999, ..room }).is_none());
     }
 }

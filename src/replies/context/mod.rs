@@ -13,7 +13,7 @@
 //!   files, the newest first, until one does not fit: whole turns only, so that there is no hole, and `history_turns` of them
 //!   at most. Only a message that was too long to be answered itself is passed over: it hides nothing before it.
 //! * **What a person wrote is never cut.** When the asked message has no room beside instructions and tools, there is no prompt
-//!   ([`Unsendable::TooLong`]): an answer to half of a question would look like one to all of it.
+//!   ([`ContextError::TooLong`]): an answer to half of a question would look like one to all of it.
 //! * Outputs of tools and quotes are cut at a quarter of the budget each, with a word that they go on.
 //! * **Files** have a share of the budget, `files_percent`, the newest turns' first: a text is cut with a word that it goes on,
 //!   or only named. Images count by tiles, documents by their size ([`tokens`]); both have a limit of bytes besides.
@@ -22,11 +22,11 @@
 //! * What a person, a page or a file says is always in a turn of the user's or a tool's, never among the instructions; quotes,
 //!   notes and files stand between marks (`marks`) that they cannot end.
 
+mod delimiters;
 mod files;
-mod marks;
+mod history;
 mod report;
 pub mod tokens;
-mod turns;
 
 use std::collections::HashMap;
 
@@ -76,7 +76,7 @@ pub struct Unread {
 
 /// Why nothing can be sent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Unsendable {
+pub enum ContextError {
     /// What was asked is not there, or is erased.
     Nothing,
     /// What was asked has no room.
@@ -85,7 +85,7 @@ pub enum Unsendable {
 
 /// What a context is made from.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Material {
+pub struct ContextInputs {
     /// What stands in the conversation, in any order.
     pub rows: Vec<ThreadRow>,
     /// Whether older turns were not read.
@@ -141,14 +141,14 @@ impl<'a> Policy<'a> {
     ///
     /// # Errors
     /// There is nothing to answer, or no room for it.
-    pub fn build(&self, asked: Uuid, material: &Material) -> Result<Context, Unsendable> {
-        let mut ordered: Vec<&ThreadRow> = material.rows.iter().collect();
+    pub fn build(&self, asked: Uuid, inputs: &ContextInputs) -> Result<Context, ContextError> {
+        let mut ordered: Vec<&ThreadRow> = inputs.rows.iter().collect();
         ordered.sort_by_key(|row| row.position);
-        let asker = *ordered.iter().find(|row| row.id == asked).ok_or(Unsendable::Nothing)?;
+        let asker = *ordered.iter().find(|row| row.id == asked).ok_or(ContextError::Nothing)?;
         if is_erased(asker) {
-            return Err(Unsendable::Nothing);
+            return Err(ContextError::Nothing);
         }
-        let roots = turns::roots(&ordered);
+        let roots = history::roots(&ordered);
         // An item asks when it is answered, which may be long after it was shown.
         let asks_at = asker.answered_at.unwrap_or(asker.position);
         let earlier: Vec<&ThreadRow> = ordered
@@ -156,7 +156,7 @@ impl<'a> Policy<'a> {
             .filter(|row| is_message(row) && row.position < asks_at && row.id != asked)
             .copied()
             .collect();
-        let mut report = Report::new(self.counter, self.budget, material.goes_on);
+        let mut report = Report::new(self.counter, self.budget, inputs.goes_on);
         report.left_out.erased = earlier.iter().filter(|row| is_erased(row)).count();
         let mut earlier: Vec<&ThreadRow> = earlier.into_iter().rev().filter(|row| !is_erased(row)).collect();
         let turn = |root: Uuid, until: i64| -> Vec<&ThreadRow> {
@@ -165,9 +165,9 @@ impl<'a> Policy<'a> {
         };
 
         let mut left = self.begin(&mut report);
-        let last = left.as_mut().and_then(|left| self.part(&[asker], material, left, &mut report));
+        let last = left.as_mut().and_then(|left| self.part(&[asker], inputs, left, &mut report));
         let (Some(mut left), Some(last)) = (left, last) else {
-            return Err(Unsendable::TooLong(Box::new(report)));
+            return Err(ContextError::TooLong(Box::new(report)));
         };
         let mut parts = vec![last];
         let mut full = false;
@@ -177,7 +177,7 @@ impl<'a> Policy<'a> {
             report.turns.push(MessageId::new(asked));
         } else if let Some(root) = root.filter(|root| earlier.first().is_some_and(|row| row.id == *root)) {
             earlier.remove(0);
-            full = !self.add(root, &turn(root, asks_at), material, &mut left, &mut parts, &mut report);
+            full = !self.add(root, &turn(root, asks_at), inputs, &mut left, &mut parts, &mut report);
         }
         let limit = self.settings.history_turns;
         report.left_out.over_limit = earlier.len().saturating_sub(limit);
@@ -187,8 +187,8 @@ impl<'a> Policy<'a> {
             if full {
                 report.left_out.over_budget += 1;
             } else {
-                let fits = self.add(message.id, &rows, material, &mut left, &mut parts, &mut report);
-                full = !fits && !self.was_refused(&rows, material);
+                let fits = self.add(message.id, &rows, inputs, &mut left, &mut parts, &mut report);
+                full = !fits && !self.was_refused(&rows, inputs);
             }
         }
         report.turns.reverse();
@@ -239,12 +239,12 @@ impl<'a> Policy<'a> {
         &self,
         root: Uuid,
         rows: &[&ThreadRow],
-        material: &Material,
+        inputs: &ContextInputs,
         left: &mut Left,
         parts: &mut Vec<Part>,
         report: &mut Report,
     ) -> bool {
-        let part = self.part(rows, material, left, report);
+        let part = self.part(rows, inputs, left, report);
         let fits = part.is_some();
         if let Some(part) = part {
             parts.push(part);
@@ -256,12 +256,12 @@ impl<'a> Policy<'a> {
     }
 
     /// Whether an earlier turn was too long to be answered itself: it hides nothing that was said before it.
-    fn was_refused(&self, rows: &[&ThreadRow], material: &Material) -> bool {
+    fn was_refused(&self, rows: &[&ThreadRow], inputs: &ContextInputs) -> bool {
         let answered = rows.iter().any(|row| matches!(row.entry, Entry::Answer { text: Some(_), .. }));
         let mut report = Report::new(self.counter, self.budget, false);
         let mut fits = || {
             let mut left = self.begin(&mut report)?;
-            self.part(rows, material, &mut left, &mut report)
+            self.part(rows, inputs, &mut left, &mut report)
         };
         !answered && fits().is_none()
     }
@@ -270,20 +270,20 @@ impl<'a> Policy<'a> {
     fn part(
         &self,
         rows: &[&ThreadRow],
-        material: &Material,
+        inputs: &ContextInputs,
         left: &mut Left,
         report: &mut Report,
     ) -> Option<Part> {
         let mut part = Part::default();
         let mut cut = 0;
-        let mut wanted: Vec<(usize, &FileContent, files::Placed)> = Vec::new();
+        let mut wanted: Vec<(usize, &FileContent, files::PlacedFile)> = Vec::new();
         for row in rows {
-            let said = turns::said(self.counter, row, self.budget / 4);
+            let said = history::said(self.counter, row, self.budget / 4);
             if said.turns.is_empty() {
                 continue;
             }
             if let Entry::Message { files, .. } = &row.entry {
-                let found = files.iter().filter_map(|file| material.files.get(file));
+                let found = files.iter().filter_map(|file| inputs.files.get(file));
                 wanted.extend(found.map(|file| (part.turns.len(), file, files::named(self.counter, file))));
             }
             cut += usize::from(said.cut);
@@ -297,7 +297,7 @@ impl<'a> Policy<'a> {
         report.cut += cut;
         for (turn, file, named) in wanted {
             // Its name was counted already; what it is sent as instead may take the name's place.
-            let room = files::Room {
+            let room = files::MemoryBudget {
                 tokens: left.file_tokens.min(left.tokens.saturating_add(named.tokens)),
                 bytes: left.file_bytes,
                 share: self.share(),
@@ -308,10 +308,10 @@ impl<'a> Policy<'a> {
             left.file_tokens = left.file_tokens.saturating_sub(placed.tokens);
             report.tokens.files += placed.tokens;
             report.files.count(placed.way);
-            if placed.way != files::Way::Named {
+            if placed.way != files::Inclusion::Named {
                 part.hashes.push(file.sha256.clone());
             }
-            if let Some(Turn::Said { files, .. }) = part.turns.get_mut(turn) {
+            if let Some(Turn::Message { files, .. }) = part.turns.get_mut(turn) {
                 if placed.unread {
                     left.file_bytes = left.file_bytes.saturating_sub(file.size);
                     part.unread.push(Unread { turn, place: files.len(), file: file.clone() });
@@ -326,8 +326,8 @@ impl<'a> Policy<'a> {
     fn tokens(&self, turn: &Turn) -> usize {
         let count = |text: &str| self.counter.count(text);
         match turn {
-            Turn::Said { text, .. } => FRAME_TOKENS + count(text),
-            Turn::Called { call_id, name, arguments, output } => {
+            Turn::Message { text, .. } => FRAME_TOKENS + count(text),
+            Turn::ToolCall { call_id, name, arguments, output } => {
                 let texts = [call_id, name, &arguments.to_string(), &output.to_string()];
                 2 * FRAME_TOKENS + texts.into_iter().map(|text| count(text)).sum::<usize>()
             }
@@ -347,7 +347,7 @@ impl Context {
 
     /// Puts the bytes of a file into its turn; a word instead when they are gone.
     pub fn fill(&mut self, unread: &Unread, bytes: Option<&[u8]>) {
-        let Some(Turn::Said { files, .. }) = self.turns.get_mut(unread.turn) else { return };
+        let Some(Turn::Message { files, .. }) = self.turns.get_mut(unread.turn) else { return };
         let Some(attached) = files.get_mut(unread.place) else { return };
         attached.content = match bytes {
             Some(bytes) => Content::Bytes(bytes.into()),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::VERSION;
-use super::files::Way;
+use super::files::Inclusion;
 use super::tokens::Counter;
 
 /// The account of one context.
@@ -69,11 +69,11 @@ pub struct Files {
 }
 
 impl Files {
-    pub(super) fn count(&mut self, way: Way) {
+    pub(super) fn count(&mut self, way: Inclusion) {
         match way {
-            Way::Whole => self.whole += 1,
-            Way::Cut => self.cut += 1,
-            Way::Named => self.named += 1,
+            Inclusion::Whole => self.whole += 1,
+            Inclusion::Cut => self.cut += 1,
+            Inclusion::Named => self.named += 1,
         }
     }
 }

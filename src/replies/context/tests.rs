@@ -44,7 +44,7 @@ fn answered(id: u128, position: i64, text: &str, to: u128) -> ThreadRow {
 }
 
 /// A call that the answer to message `of` brought.
-fn called(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow {
+fn tool_call(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow {
     let entry = Entry::ClientToolCall {
         call_id: "c".to_owned(),
         name: "look".to_owned(),
@@ -73,19 +73,19 @@ fn with_files(mut row: ThreadRow, ids: &[u128]) -> ThreadRow {
     row
 }
 
-fn material(rows: &[ThreadRow], files: &[FileContent]) -> Material {
+fn inputs(rows: &[ThreadRow], files: &[FileContent]) -> ContextInputs {
     let files = files.iter().map(|file| (file.file_id.uuid(), file.clone())).collect();
-    Material { rows: rows.to_vec(), goes_on: false, files }
+    ContextInputs { rows: rows.to_vec(), goes_on: false, files }
 }
 
 /// Builds for gpt-4o.
-fn built(settings: &ReplySettings, asked: u128, material: &Material) -> Result<Context, Unsendable> {
+fn built(settings: &ReplySettings, asked: u128, inputs: &ContextInputs) -> Result<Context, ContextError> {
     let policy = Policy::new(settings, Counter::of("gpt-4o"), "gpt-4o", &[]);
-    policy.build(Uuid::from_u128(asked), material)
+    policy.build(Uuid::from_u128(asked), inputs)
 }
 
 fn context(asked: u128, rows: &[ThreadRow]) -> Context {
-    built(&ReplySettings::default(), asked, &material(rows, &[])).unwrap()
+    built(&ReplySettings::default(), asked, &inputs(rows, &[])).unwrap()
 }
 
 fn texts(context: &Context) -> Vec<&str> {
@@ -110,8 +110,8 @@ fn a_later_message_is_not_sent() {
 #[test]
 fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
     let rows = [said(10, 1, None), said(20, 2, Some("second"))];
-    let none = built(&ReplySettings::default(), 10, &material(&rows, &[]));
-    assert_eq!(none, Err(Unsendable::Nothing));
+    let none = built(&ReplySettings::default(), 10, &inputs(&rows, &[]));
+    assert_eq!(none, Err(ContextError::Nothing));
     let context = context(20, &rows);
     assert_eq!(texts(&context), ["second"]);
     assert_eq!(context.report.left_out.erased, 1);
@@ -122,11 +122,11 @@ fn the_output_of_a_tool_is_asked_with_the_call_and_the_message_before_it() {
     let rows = [
         said(10, 1, Some("look up")),
         answered(11, 2, "one moment", 10),
-        called(12, 3, 10, Some(json!({"stars": 3}))),
+        tool_call(12, 3, 10, Some(json!({"stars": 3}))),
     ];
     let context = context(12, &rows);
     assert_eq!(texts(&context), ["look up", "one moment", ""]);
-    let Some(Turn::Called { output, .. }) = context.turns.last() else { panic!("no call: {context:?}") };
+    let Some(Turn::ToolCall { output, .. }) = context.turns.last() else { panic!("no call: {context:?}") };
     assert_eq!(output, &json!({"stars": 3}));
     assert_eq!(context.inputs.last(), Some(&MessageId::new(Uuid::from_u128(12))));
 }
@@ -135,7 +135,7 @@ fn the_output_of_a_tool_is_asked_with_the_call_and_the_message_before_it() {
 fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
     let rows = [
         said(10, 1, Some("look up")),
-        called(12, 2, 10, Some(json!(3))),
+        tool_call(12, 2, 10, Some(json!(3))),
         said(20, 3, Some("next")),
         answered(13, 4, "three stars", 12),
     ];
@@ -171,7 +171,7 @@ fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
 
 #[test]
 fn a_call_that_nobody_answered_is_left_out() {
-    let rows = [said(10, 1, Some("look up")), called(12, 2, 10, None), said(20, 3, Some("never mind"))];
+    let rows = [said(10, 1, Some("look up")), tool_call(12, 2, 10, None), said(20, 3, Some("never mind"))];
     assert_eq!(texts(&context(20, &rows)), ["look up", "never mind"]);
 }
 
@@ -229,8 +229,8 @@ fn files_go_in_the_turn_that_they_came_with() {
     let rows =
         [said(5, 0, Some("hello")), with_files(said(10, 1, Some("read")), &[77]), said(20, 3, Some("on"))];
     let settings = ReplySettings::default();
-    let context = built(&settings, 20, &material(&rows, &[text_file(77, "in it")])).unwrap();
-    let Turn::Said { files, .. } = &context.turns[1] else { panic!("{context:?}") };
+    let context = built(&settings, 20, &inputs(&rows, &[text_file(77, "in it")])).unwrap();
+    let Turn::Message { files, .. } = &context.turns[1] else { panic!("{context:?}") };
     let marked = "<file name=\"notes.txt\" type=\"text/plain\">\nin it\n</file>";
     assert_eq!(files[0].content, Content::Text(marked.to_owned()));
     assert_eq!((&context.file_hashes, context.report.files.whole), (&vec!["hash-77".to_owned()], 1));
@@ -245,12 +245,12 @@ fn bytes_are_read_into_their_turns_and_a_file_that_is_gone_is_only_named() {
     };
     let rows = [said(5, 0, Some("hello")), with_files(said(20, 3, Some("look")), &[77, 78])];
     let settings = ReplySettings::default();
-    let mut context = built(&settings, 20, &material(&rows, &[picture(77), picture(78)])).unwrap();
+    let mut context = built(&settings, 20, &inputs(&rows, &[picture(77), picture(78)])).unwrap();
     let unread = std::mem::take(&mut context.unread);
     assert_eq!(unread.len(), 2);
     context.fill(&unread[0], Some(b"png"));
     context.fill(&unread[1], None);
-    let Some(Turn::Said { files, .. }) = context.turns.last() else { panic!("{context:?}") };
+    let Some(Turn::Message { files, .. }) = context.turns.last() else { panic!("{context:?}") };
     assert_eq!(files[0].content, Content::Bytes(b"png".as_slice().into()));
     assert!(matches!(&files[1].content, Content::Text(text) if text.contains("not read here")));
 }

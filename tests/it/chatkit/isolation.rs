@@ -13,8 +13,8 @@ use verbatim::ai::{Content, Turn};
 use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::replies::ReplySettings;
 use verbatim::replies::context::tokens::Counter;
-use verbatim::replies::context::{Context, Policy, Unsendable};
-use verbatim::replies::material::Sources;
+use verbatim::replies::context::{Context, ContextError, Policy};
+use verbatim::replies::context_loader::ContextLoader;
 
 use super::support::{Kit, text, thread_of, with_files};
 use crate::support::app::{Person, TestApp};
@@ -58,7 +58,7 @@ fn words(context: &Context) -> String {
     let mut words = context.system.clone();
     for turn in &context.turns {
         match turn {
-            Turn::Said { text, files, .. } => {
+            Turn::Message { text, files, .. } => {
                 words.push_str(text);
                 for file in files {
                     words.push_str(&file.name);
@@ -67,7 +67,7 @@ fn words(context: &Context) -> String {
                     }
                 }
             }
-            Turn::Called { arguments, output, .. } => words.push_str(&format!("{arguments}{output}")),
+            Turn::ToolCall { arguments, output, .. } => words.push_str(&format!("{arguments}{output}")),
         }
     }
     words
@@ -95,7 +95,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let mut random = StdRng::seed_from_u64(seed);
     let settings = ReplySettings { system_prompt: String::new(), ..ReplySettings::default() };
     let pool = app.sweep().pool.clone();
-    let sources = Sources { pool: &pool, files: app.files(), settings: &settings };
+    let sources = ContextLoader { pool: &pool, files: app.files(), settings: &settings };
     let policy = Policy::new(&settings, Counter::load("gpt-4o").await, "gpt-4o", &[]);
     let (mut built, mut refused) = (0, 0);
     for _ in 0..PROMPTS {
@@ -106,8 +106,8 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
             1 => (*talk.messages.choose(&mut random).unwrap(), talks.choose(&mut random).unwrap().owner),
             _ => (*talk.messages.choose(&mut random).unwrap(), talk.owner),
         };
-        let material = sources.gather(talk.conversation, owner, asked).await.unwrap();
-        match policy.build(asked, &material) {
+        let inputs = sources.load(talk.conversation, owner, asked).await.unwrap();
+        match policy.build(asked, &inputs) {
             Ok(mut context) => {
                 sources.fill(&mut context).await.unwrap();
                 let words = words(&context);
@@ -116,7 +116,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
                 built += 1;
             }
             Err(refusal) => {
-                assert_eq!(refusal, Unsendable::Nothing);
+                assert_eq!(refusal, ContextError::Nothing);
                 assert!(!talk.messages.contains(&asked), "seed {seed}");
                 refused += 1;
             }

@@ -21,13 +21,13 @@ fn old_turns_go_whole_when_the_budget_is_spent() {
         answered(21, 4, "three", 20),
         said(30, 5, Some("four")),
     ];
-    let material = material(&rows, &[]);
-    let all = built(&settings(16_000), 30, &material).unwrap();
+    let inputs = inputs(&rows, &[]);
+    let all = built(&settings(16_000), 30, &inputs).unwrap();
     assert_eq!(texts(&all), ["one two three", "four five six", "one two", "three", "four"]);
-    let tight = built(&settings(all.report.total() - 1), 30, &material).unwrap();
+    let tight = built(&settings(all.report.total() - 1), 30, &inputs).unwrap();
     assert_eq!(texts(&tight), ["one two", "three", "four"]);
     assert_eq!(tight.report.left_out.over_budget, 1);
-    let exact = built(&settings(all.report.total()), 30, &material).unwrap();
+    let exact = built(&settings(all.report.total()), 30, &inputs).unwrap();
     assert_eq!(exact.turns, all.turns);
 }
 
@@ -40,7 +40,7 @@ fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left
         answered(21, 3, &long, 20),
         said(30, 4, Some("asked")),
     ];
-    let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
+    let context = built(&settings(200), 30, &inputs(&rows, &[])).unwrap();
     assert_eq!(texts(&context), ["asked"]);
     assert_eq!(context.report.left_out.over_budget, 2);
     // Also where nothing came of it, but would have had room by itself.
@@ -48,7 +48,7 @@ fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left
     rows[2] = answered(21, 3, "", 10);
     let asked = "asked ".repeat(30);
     rows[3] = said(30, 4, Some(&asked));
-    let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
+    let context = built(&settings(200), 30, &inputs(&rows, &[])).unwrap();
     assert_eq!(texts(&context), [asked.as_str()]);
 }
 
@@ -61,7 +61,7 @@ fn what_was_too_long_to_be_answered_hides_nothing_before_it() {
         said(20, 3, Some(&long)),
         said(30, 4, Some("asked")),
     ];
-    let context = built(&settings(200), 30, &material(&rows, &[])).unwrap();
+    let context = built(&settings(200), 30, &inputs(&rows, &[])).unwrap();
     assert_eq!(texts(&context), ["short", "yes", "asked"]);
     assert_eq!(context.report.left_out.over_budget, 1);
 }
@@ -71,7 +71,7 @@ fn more_turns_than_may_be_sent_are_left_out_for_that_reason() {
     let rows: Vec<ThreadRow> =
         (1..=6).map(|n| said(n * 10, i64::try_from(n).unwrap(), Some("said"))).collect();
     let settings = ReplySettings { history_turns: 2, ..settings(16_000) };
-    let context = built(&settings, 60, &material(&rows, &[])).unwrap();
+    let context = built(&settings, 60, &inputs(&rows, &[])).unwrap();
     let sent: Vec<Uuid> = context.report.turns.iter().map(|id| id.uuid()).collect();
     assert_eq!(sent, [40, 50, 60].map(Uuid::from_u128));
     assert_eq!((context.report.left_out.over_limit, context.report.left_out.over_budget), (3, 0));
@@ -81,21 +81,21 @@ fn more_turns_than_may_be_sent_are_left_out_for_that_reason() {
 fn a_question_that_has_no_room_is_not_cut_and_not_asked() {
     let long = "word ".repeat(1_000);
     let rows = [said(10, 1, Some(&long))];
-    let Err(Unsendable::TooLong(report)) = built(&settings(500), 10, &material(&rows, &[])) else {
+    let Err(ContextError::TooLong(report)) = built(&settings(500), 10, &inputs(&rows, &[])) else {
         panic!("it was sent")
     };
     assert_eq!((report.budget, report.turns.len()), (500, 0));
     let instructed = ReplySettings { system_prompt: long, ..settings(500) };
     let rows = [said(10, 1, Some("short"))];
-    assert!(matches!(built(&instructed, 10, &material(&rows, &[])), Err(Unsendable::TooLong(_))));
+    assert!(matches!(built(&instructed, 10, &inputs(&rows, &[])), Err(ContextError::TooLong(_))));
 }
 
 #[test]
 fn the_output_of_a_tool_and_a_quote_are_cut_at_a_quarter() {
     let long = "word ".repeat(1_000);
-    let rows = [said(10, 1, Some("look up")), called(12, 3, 10, Some(json!(long)))];
-    let context = built(&settings(800), 12, &material(&rows, &[])).unwrap();
-    let Some(Turn::Called { output: Value::String(output), .. }) = context.turns.last() else {
+    let rows = [said(10, 1, Some("look up")), tool_call(12, 3, 10, Some(json!(long)))];
+    let context = built(&settings(800), 12, &inputs(&rows, &[])).unwrap();
+    let Some(Turn::ToolCall { output: Value::String(output), .. }) = context.turns.last() else {
         panic!("{context:?}")
     };
     assert!(output.ends_with("word (the output goes on)"), "{output}");
@@ -107,7 +107,7 @@ fn the_output_of_a_tool_and_a_quote_are_cut_at_a_quarter() {
     if let Entry::Message { composed, .. } = &mut quoting.entry {
         *composed = Some(Composed { parts: Vec::new(), quoted: Some(long) });
     }
-    let context = built(&settings(800), 10, &material(&[quoting], &[])).unwrap();
+    let context = built(&settings(800), 10, &inputs(&[quoting], &[])).unwrap();
     assert!(context.turns[0].text().ends_with("(the quote goes on)\n</quoted>\nthis?"));
     assert_eq!(context.report.cut, 1);
 }
@@ -122,19 +122,19 @@ fn files_keep_to_their_share_the_newest_first() {
         said(30, 4, Some("asked")),
     ];
     let files = [text_file(71, &text), text_file(72, &text)];
-    let context = built(&settings(1_200), 30, &material(&rows, &files)).unwrap();
+    let context = built(&settings(1_200), 30, &inputs(&rows, &files)).unwrap();
     assert_eq!(texts(&context), ["old", "yes", "new", "asked"]);
     assert_eq!((context.report.files.whole, context.report.files.cut), (1, 1));
     assert!(context.report.tokens.files <= 600, "{:?}", context.report);
     assert_eq!(context.file_hashes, ["hash-71", "hash-72"]);
-    let Turn::Said { files: newest, .. } = &context.turns[2] else { panic!("{context:?}") };
+    let Turn::Message { files: newest, .. } = &context.turns[2] else { panic!("{context:?}") };
     assert_eq!(
         newest[0].content,
         Content::Text(format!("<file name=\"notes.txt\" type=\"text/plain\">\n{text}\n</file>"))
     );
 
     let none = ReplySettings { files_percent: 0, ..settings(1_200) };
-    let context = built(&none, 30, &material(&rows, &files)).unwrap();
+    let context = built(&none, 30, &inputs(&rows, &files)).unwrap();
     assert_eq!((context.report.files.named, context.file_hashes.len()), (2, 0));
 }
 
@@ -158,14 +158,14 @@ fn counted(context: &Context, tools: &[Tool]) -> usize {
     let count = |text: &str| counter().count(text);
     let frame = |texts: &[&str]| 4 + texts.iter().map(|text| count(text)).sum::<usize>();
     let turns = context.turns.iter().map(|turn| match turn {
-        Turn::Said { text, files, .. } => {
+        Turn::Message { text, files, .. } => {
             let files = files.iter().map(|file| match &file.content {
                 Content::Text(text) => count(text),
                 Content::Bytes(_) => 0,
             });
             frame(&[text]) + files.sum::<usize>()
         }
-        Turn::Called { call_id, name, arguments, output } => {
+        Turn::ToolCall { call_id, name, arguments, output } => {
             4 + frame(&[call_id, name, &arguments.to_string(), &output.to_string()])
         }
     });
@@ -220,7 +220,7 @@ fn stands() -> impl Strategy<Value = Stands> {
 }
 
 /// Rows and files, and the ids of the messages, oldest first.
-fn conversation(things: &[Stands]) -> (Material, Vec<u128>) {
+fn conversation(things: &[Stands]) -> (ContextInputs, Vec<u128>) {
     let (mut rows, mut files, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     for (index, thing) in things.iter().enumerate() {
         let id = (index as u128 + 1) * 10;
@@ -254,7 +254,7 @@ fn conversation(things: &[Stands]) -> (Material, Vec<u128>) {
                 said(id, position, None)
             }
             Stands::Answer(text) => answered(id, position, text, newest),
-            Stands::Call(output) => called(id, position, newest, Some(json!(output))),
+            Stands::Call(output) => tool_call(id, position, newest, Some(json!(output))),
             Stands::Questions(pending) => {
                 let entry = Entry::StructuredInput {
                     status: if *pending { "pending" } else { "answered" }.to_owned(),
@@ -274,7 +274,7 @@ fn conversation(things: &[Stands]) -> (Material, Vec<u128>) {
             Stands::Note(text) => row(id, position, Entry::Note(Some(text.clone()))),
         });
     }
-    (material(&rows, &files), messages)
+    (inputs(&rows, &files), messages)
 }
 
 proptest! {
@@ -285,29 +285,29 @@ proptest! {
         things in proptest::collection::vec(stands(), 1..24), budget in 20_usize..3_000, turns in 0_usize..8,
         percent in 0_usize..90, asked in any::<prop::sample::Index>(), turn_by in any::<prop::sample::Index>(),
     ) {
-        let (material, messages) = conversation(&things);
+        let (inputs, messages) = conversation(&things);
         prop_assume!(!messages.is_empty());
         let asked = messages[asked.index(messages.len())];
         let settings = ReplySettings { history_turns: turns, files_percent: percent, ..settings(budget) };
         let tools = [Tool { name: "look".to_owned(), description: "Looks.".to_owned(), parameters: json!({}) }];
         let policy = Policy::new(&settings, counter(), "gpt-4o", &tools);
-        let built = policy.build(Uuid::from_u128(asked), &material);
+        let built = policy.build(Uuid::from_u128(asked), &inputs);
 
         // The order in which rows were read is of no importance, and the same gives the same.
-        let mut shuffled = material.clone();
-        shuffled.rows.rotate_left(turn_by.index(material.rows.len()));
+        let mut shuffled = inputs.clone();
+        shuffled.rows.rotate_left(turn_by.index(inputs.rows.len()));
         prop_assert_eq!(&policy.build(Uuid::from_u128(asked), &shuffled), &built);
 
-        let asker = material.rows.iter().find(|row| row.id == Uuid::from_u128(asked)).unwrap();
+        let asker = inputs.rows.iter().find(|row| row.id == Uuid::from_u128(asked)).unwrap();
         let context = match built {
             Ok(context) => context,
-            Err(Unsendable::Nothing) => {
+            Err(ContextError::Nothing) => {
                 prop_assert!(is_erased(asker));
                 return Ok(());
             }
-            Err(Unsendable::TooLong(_)) => {
+            Err(ContextError::TooLong(_)) => {
                 // Then it does not fit without anything else either.
-                let alone = Material { rows: vec![asker.clone()], ..material.clone() };
+                let alone = ContextInputs { rows: vec![asker.clone()], ..inputs.clone() };
                 prop_assert!(policy.build(Uuid::from_u128(asked), &alone).is_err());
                 return Ok(());
             }
@@ -322,27 +322,27 @@ proptest! {
 
         // What is asked is last, nothing comes from after it, and the order is kept.
         prop_assert_eq!(context.inputs.last().map(|id| id.uuid()), Some(asker.id));
-        let row = |id: &MessageId| material.rows.iter().find(|row| row.id == id.uuid()).unwrap();
+        let row = |id: &MessageId| inputs.rows.iter().find(|row| row.id == id.uuid()).unwrap();
         let roots: Vec<&ThreadRow> = context.report.turns.iter().map(row).collect();
         prop_assert!(roots.windows(2).all(|two| two[0].position < two[1].position));
         prop_assert!(roots.iter().all(|root| root.position <= asker.position && !is_erased(root)));
         let said: Vec<Uuid> = context.inputs.iter().map(|id| id.uuid()).collect();
         let sent = |row: &&ThreadRow| is_message(row) && said.contains(&row.id);
-        prop_assert!(material.rows.iter().filter(sent).all(|row| row.position <= asker.position));
+        prop_assert!(inputs.rows.iter().filter(sent).all(|row| row.position <= asker.position));
 
         // Whole turns: of each that went, everything that says something went with it.
-        let ordered: Vec<&ThreadRow> = material.rows.iter().collect();
-        let of = turns::roots(&ordered);
-        for row in &material.rows {
+        let ordered: Vec<&ThreadRow> = inputs.rows.iter().collect();
+        let of = history::roots(&ordered);
+        for row in &inputs.rows {
             let Some(root) = of.get(&row.id) else { continue };
             let goes = context.report.turns.iter().any(|id| id.uuid() == *root);
-            let says = !turns::said(counter(), row, budget).turns.is_empty();
+            let says = !history::said(counter(), row, budget).turns.is_empty();
             let of_asked = *root == asker.id && row.id != asker.id;
             prop_assert_eq!(said.contains(&row.id), goes && says && !of_asked, "{:?}", row);
         }
 
         // No hole, but for what was too long to be answered itself.
-        let answered = |row: &&ThreadRow| material.rows.iter().any(|other| {
+        let answered = |row: &&ThreadRow| inputs.rows.iter().any(|other| {
             matches!(other.entry, Entry::Answer { text: Some(_), .. }) && of.get(&other.id) == Some(&row.id)
         });
         let oldest = roots[0].position;
@@ -353,7 +353,7 @@ proptest! {
         }
 
         // As many turns as may be, and every one is accounted for.
-        let earlier = material.rows.iter().filter(|row| is_message(row) && row.position < asker.position).count();
+        let earlier = inputs.rows.iter().filter(|row| is_message(row) && row.position < asker.position).count();
         let left = context.report.left_out;
         prop_assert!(roots.len() <= turns + 1);
         prop_assert_eq!(roots.len() - 1 + left.over_budget + left.over_limit + left.erased, earlier);

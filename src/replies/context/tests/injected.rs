@@ -61,7 +61,7 @@ const INJECTIONS: [&str; 50] = [
 /// All that somebody else has written stands in turns; which of them are the model's own words is no choice of theirs.
 fn built_with(rows: &[ThreadRow], files: &[FileContent], asked: u128) -> Context {
     let settings = ReplySettings { system_prompt: SYSTEM.to_owned(), ..ReplySettings::default() };
-    let context = built(&settings, asked, &material(rows, files)).unwrap();
+    let context = built(&settings, asked, &inputs(rows, files)).unwrap();
     assert_eq!(context.system, SYSTEM);
     context
 }
@@ -80,7 +80,7 @@ fn ends(text: &str, mark: &str) -> usize {
 fn a_message_is_a_turn_of_the_users() {
     for injection in INJECTIONS {
         let context = built_with(&[said(10, 1, Some(injection))], &[], 10);
-        assert_eq!(context.turns, [Turn::said(Role::User, injection)]);
+        assert_eq!(context.turns, [Turn::message(Role::User, injection)]);
     }
 }
 
@@ -106,7 +106,7 @@ fn a_file_and_its_name_stand_between_marks_with_the_message() {
         for (file, known) in [(text_file(71, injection), true), (named, false)] {
             let rows = [with_files(said(10, 1, Some("Read it.")), &[71])];
             let context = built_with(&rows, std::slice::from_ref(&file), 10);
-            let [Turn::Said { role: Role::User, text, files }] = context.turns.as_slice() else {
+            let [Turn::Message { role: Role::User, text, files }] = context.turns.as_slice() else {
                 panic!("{context:?}")
             };
             assert_eq!(text, "Read it.");
@@ -128,9 +128,10 @@ fn a_file_and_its_name_stand_between_marks_with_the_message() {
 #[test]
 fn the_output_of_a_tool_is_output_of_a_tool() {
     for injection in INJECTIONS {
-        let rows = [said(10, 1, Some("Look it up.")), called(12, 3, 10, Some(json!({"found": injection})))];
+        let rows =
+            [said(10, 1, Some("Look it up.")), tool_call(12, 3, 10, Some(json!({"found": injection})))];
         let context = built_with(&rows, &[], 12);
-        let [asked, Turn::Called { output, .. }] = context.turns.as_slice() else { panic!("{context:?}") };
+        let [asked, Turn::ToolCall { output, .. }] = context.turns.as_slice() else { panic!("{context:?}") };
         assert_eq!((asked.text(), output), ("Look it up.", &json!({"found": injection})));
     }
 }

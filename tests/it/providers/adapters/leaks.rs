@@ -55,7 +55,7 @@ async fn no_log_line_of_any_level_shows_the_conversation_the_providers_words_or_
         let server = OpenAiServer::start([act]).await;
         let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
         let mut prompt = prompt();
-        prompt.turns[0] = Turn::said(Role::User, "canary");
+        prompt.turns[0] = Turn::message(Role::User, "canary");
         provider.stream(prompt).for_each(|_| async {}).await;
         assert_eq!(server.requests().len(), 1);
     }

@@ -26,7 +26,7 @@ pub(super) fn provider_at(api: Api, base_url: &str, key: &str, limits: Limits) -
 }
 
 pub(super) fn prompt() -> Prompt {
-    let turn = |role, text: &str| Turn::said(role, text);
+    let turn = |role, text: &str| Turn::message(role, text);
     Prompt {
         model: None,
         system: "Be brief.".to_owned(),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use projections::pending_replies::query::{self, PendingReplyRow};
 
-use super::handler::{Job, Outcome, ReplyHandler, Spoken};
+use super::handler::{Job, JobOutcome, ProviderOutcome, ReplyHandler};
 use super::record::label;
 use crate::ai::{Choice, Finish, Parameters, Prompt};
 use event_store::ExecuteError;
@@ -35,12 +35,12 @@ impl ReplyHandler {
         &self,
         span: &Span,
         owed: &PendingReplyRow,
-        outcome: &Result<Outcome, ExecuteError>,
+        outcome: &Result<JobOutcome, ExecuteError>,
     ) {
         match outcome {
             Ok(outcome) => {
                 span.ended(outcome.name());
-                if !matches!(outcome, Outcome::Retry(_)) {
+                if !matches!(outcome, JobOutcome::Requeue(_)) {
                     let took = self.since(owed);
                     metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
                 }
@@ -62,14 +62,14 @@ impl ReplyHandler {
     }
 }
 
-/// Has the span of a call say how it ended.
-pub(super) fn said(call: &Span, spoken: &Spoken, first_token: Option<Duration>) {
+/// Records the outcome of a provider call on its span.
+pub(super) fn record_outcome(call: &Span, outcome: &ProviderOutcome, first_token: Option<Duration>) {
     if let Some(after) = first_token {
         call.first_text(after);
         metrics::histogram!("verbatim_reply_first_token_seconds").record(after.as_secs_f64());
     }
-    match spoken {
-        Spoken::Completed(completion) => {
+    match outcome {
+        ProviderOutcome::Completed(completion) => {
             let finish = match completion.finish {
                 Finish::Stop => "stop",
                 Finish::Length => "length",
@@ -79,8 +79,8 @@ pub(super) fn said(call: &Span, spoken: &Spoken, first_token: Option<Duration>) 
             let id = completion.provider_reply_id.as_deref().map(label);
             call.completed(finish, &label(&completion.model), id.as_deref(), usage);
         }
-        Spoken::Failed(error) => call.failed(error.code()),
-        Spoken::Superseded => call.ended("superseded"),
-        Spoken::Stopped => call.ended("stopped"),
+        ProviderOutcome::Failed(error) => call.failed(error.code()),
+        ProviderOutcome::Superseded => call.ended("superseded"),
+        ProviderOutcome::Stopped => call.ended("stopped"),
     }
 }

@@ -10,13 +10,13 @@ use projections::messages::thread::{self, Entry, ThreadRow};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::context::{Context, Material, rows_needed};
+use super::context::{Context, ContextInputs, rows_needed};
 use super::settings::ReplySettings;
 use crate::files::{Budget, ContentsError, FileStore, StoreError, bytes, contents};
 
 /// Where it is read.
 #[derive(Clone, Copy)]
-pub struct Sources<'a> {
+pub struct ContextLoader<'a> {
     /// The read models.
     pub pool: &'a WarmPool,
     /// The bytes of files.
@@ -25,17 +25,17 @@ pub struct Sources<'a> {
     pub settings: &'a ReplySettings,
 }
 
-impl Sources<'_> {
+impl ContextLoader<'_> {
     /// What the reply to `asked` may be told of.
     ///
     /// # Errors
     /// The database or the file store does not answer.
-    pub async fn gather(
+    pub async fn load(
         &self,
         conversation: Uuid,
         owner: Uuid,
         asked: Uuid,
-    ) -> Result<Material, ContentsError> {
+    ) -> Result<ContextInputs, ContentsError> {
         let limit = rows_needed(self.settings);
         let mut rows = thread::newest(self.pool, conversation, limit).await?;
         let said =
@@ -49,7 +49,7 @@ impl Sources<'_> {
         let budget = Budget { each: self.settings.file_chars, all: self.settings.files_chars };
         let found = contents(self.pool, self.files, UserId::new(owner), &ids, budget).await?;
         let files = found.into_iter().map(|file| (file.file_id.uuid(), file)).collect();
-        Ok(Material { rows, goes_on, files })
+        Ok(ContextInputs { rows, goes_on, files })
     }
 
     /// The files of the newest messages, the newest first.
@@ -82,16 +82,16 @@ impl Sources<'_> {
     }
 }
 
-/// Room in memory for the bytes of files that prompts hold, shared by all replies of a process. What is sent of a file takes about
+/// MemoryBudget in memory for the bytes of files that prompts hold, shared by all replies of a process. What is sent of a file takes about
 /// four times its size until the provider has answered.
 #[derive(Debug, Clone)]
-pub(super) struct Room {
+pub(super) struct MemoryBudget {
     free: Arc<Semaphore>,
     /// All of it, in KiB.
     all: u32,
 }
 
-impl Room {
+impl MemoryBudget {
     pub(super) fn new(bytes: u64) -> Self {
         let all = kib(bytes);
         Self { free: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))), all }
@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_waits_until_there_is_some() {
         const MIB: u64 = 1024 * 1024;
-        let room = Room::new(2 * MIB);
+        let room = MemoryBudget::new(2 * MIB);
         let first = room.take(MIB + 1).await;
         let mut second = Box::pin(room.take(MIB));
         assert!(second.as_mut().now_or_never().is_none(), "it does not fit beside the first");

@@ -1,87 +1,93 @@
-//! Who an attempt asks: chosen from what is recorded of the attempts before it, and recorded itself before anybody is asked.
+//! Chooses the provider of an attempt from the recorded past attempts, and makes the plan that is recorded before the call.
 
 use aggregates::conversation::{ConversationCommand, FailureReason, ReplyPlan};
 use projections::replies::query::{self, AttemptRow};
 use serde_json::{Value, json};
 
 use super::context::{self, Context, Report};
-use super::handler::{Job, Outcome, ReplyHandler};
-use super::policy::{self, Failed, Known, Next, RetrySettings, Tried};
+use super::handler::{Job, JobOutcome, ReplyHandler};
+use super::retry::{Failure, NextAttempt, PastAttempt, RetryHint, RetrySettings, next_attempt};
 use crate::ai::{Choice, Prompt};
 use event_store::ExecuteError;
 
-/// The read model that knows the attempts.
+/// The read model that holds the attempts.
 const MODEL: &[&str] = &["replies"];
 
-/// An attempt that was begun.
+/// The attempt under way.
 pub(super) struct Attempt {
     /// Its number, from 1.
     pub(super) number: u32,
-    /// Who is asked.
+    /// Name of the provider that is called.
     pub(super) provider: String,
-    /// With which of its keys.
+    /// Number of the provider's key.
     pub(super) key: Option<u32>,
     /// The attempts before it.
-    pub(super) tried: Vec<Tried>,
+    pub(super) past: Vec<PastAttempt>,
 }
 
 impl ReplyHandler {
-    /// The attempts before this one, as they are recorded.
-    pub(super) async fn tried(
+    /// Returns the recorded attempts before this one.
+    pub(super) async fn past_attempts(
         &self,
         job: &Job,
         attempt: u32,
         position: i64,
-    ) -> Result<Vec<Tried>, ExecuteError> {
+    ) -> Result<Vec<PastAttempt>, ExecuteError> {
         if attempt == 1 {
             return Ok(Vec::new());
         }
         let inner = &self.inner;
-        // When it does not catch up, what it has is better than to wait for the deadline: the number is known.
+        // If the projection does not catch up, older rows are better than waiting for the deadline: the attempt's number
+        // is known from the job.
         inner.progress.wait(MODEL, position, super::handler::CATCH_UP).await;
         let rows = query::attempts(&inner.pool, job.reply.uuid()).await;
         let rows = rows.map_err(|error| ExecuteError::Unavailable(error.into()))?;
-        Ok(rows.into_iter().filter(|row| row.attempt < attempt).map(tried).collect())
+        Ok(rows.into_iter().filter(|row| row.attempt < attempt).map(past_attempt).collect())
     }
 
-    /// Who is to be asked now; else why the reply has failed.
-    pub(super) fn choose(&self, job: &Job, attempt: u32, tried: &[Tried]) -> Result<Choice, FailureReason> {
-        let (inner, wish) = (&self.inner, job.model.as_deref());
-        let candidates = inner.chain.candidates(wish, job.reply.uuid());
+    /// Chooses the provider of this attempt; an error is the reason why the reply fails instead.
+    pub(super) fn choose(
+        &self,
+        job: &Job,
+        attempt: u32,
+        past: &[PastAttempt],
+    ) -> Result<Choice, FailureReason> {
+        let (inner, requested_model) = (&self.inner, job.model.as_deref());
+        let candidates = inner.chain.candidates(requested_model, job.reply.uuid());
         let settings = self.retries();
-        let most =
+        let max_attempts =
             usize::try_from(settings.max_attempts).unwrap_or(usize::MAX).saturating_add(candidates.len());
-        let next =
-            policy::next(&settings, job.reply.uuid(), &candidates, tried, Known::Recorded, inner.clock.now());
-        next.filter(|_| usize::try_from(attempt).unwrap_or(usize::MAX) < most)
-            .and_then(|next| inner.chain.choose(next.place, wish))
+        let (reply, now) = (job.reply.uuid(), inner.clock.now());
+        next_attempt(&settings, reply, &candidates, past, RetryHint::FromLog, now)
+            .filter(|_| usize::try_from(attempt).unwrap_or(usize::MAX) < max_attempts)
+            .and_then(|next| inner.chain.choose(next.index, requested_model))
             .ok_or_else(|| {
-                let last = tried.last().and_then(|last| last.failed);
-                last.map_or(FailureReason::AttemptsExhausted, |failed| failed.reason)
+                let last = past.last().and_then(|last| last.failure);
+                last.map_or(FailureReason::AttemptsExhausted, |failure| failure.reason)
             })
     }
 
-    /// Who is to be asked after this attempt has just failed, and when.
-    pub(super) fn after(
+    /// Decides what follows this attempt, which has just failed; `asked` is the wait that the provider asks for.
+    pub(super) fn next_attempt(
         &self,
         job: &Job,
         attempt: &Attempt,
-        failed: Failed,
+        failure: Failure,
         asked: Option<std::time::Duration>,
-    ) -> Option<Next> {
-        let mut tried = attempt.tried.clone();
+    ) -> Option<NextAttempt> {
+        let mut past = attempt.past.clone();
         let Attempt { provider, key, .. } = attempt;
-        tried.push(Tried { provider: provider.clone(), key: *key, failed: Some(failed) });
+        past.push(PastAttempt { provider: provider.clone(), key: *key, failure: Some(failure) });
         let candidates = self.inner.chain.candidates(job.model.as_deref(), job.reply.uuid());
-        let reply = job.reply.uuid();
-        policy::next(&self.retries(), reply, &candidates, &tried, Known::Told(asked), failed.at)
+        let (reply, hint) = (job.reply.uuid(), RetryHint::FromProvider(asked));
+        next_attempt(&self.retries(), reply, &candidates, &past, hint, failure.at)
     }
 
     fn retries(&self) -> RetrySettings {
         self.inner.settings.retries
     }
 
-    /// What is about to be done, for the provenance.
+    /// Returns the plan of the attempt, for the provenance.
     pub(super) fn plan(
         &self,
         job: &Job,
@@ -93,7 +99,7 @@ impl ReplyHandler {
         let mut parameters = choice.parameters(prompt);
         parameters.insert("context".to_owned(), context.report.value());
         if !admitted {
-            // It is not called at all.
+            // The provider is not called.
             parameters.insert("circuit".to_owned(), "open".into());
         }
         let passed_over = self.passed_over(job, choice);
@@ -107,7 +113,7 @@ impl ReplyHandler {
         }
     }
 
-    /// A plan with nothing to send.
+    /// Returns a plan without inputs.
     fn bare_plan(&self, choice: &Choice, parameters: Value) -> ReplyPlan {
         ReplyPlan {
             worker: self.inner.worker.clone(),
@@ -120,15 +126,15 @@ impl ReplyHandler {
         }
     }
 
-    /// Ends the reply to what has no room in a prompt. The attempt is recorded with what was counted; nobody is asked.
+    /// Ends the reply: its message does not fit into a prompt. The attempt is recorded with the token counts; no provider is called.
     pub(super) async fn too_long(
         &self,
         job: &Job,
         attempt: u32,
         choice: &Choice,
         report: &Report,
-    ) -> Result<Outcome, ExecuteError> {
-        tracing::info!(reply.id = %job.reply, budget = report.budget, system = report.tokens.system, tools = report.tokens.tools, "what was asked has no room in a prompt");
+    ) -> Result<JobOutcome, ExecuteError> {
+        tracing::info!(reply.id = %job.reply, budget = report.budget, system = report.tokens.system, tools = report.tokens.tools, "message does not fit into the prompt");
         let plan = self.bare_plan(choice, json!({ "key": choice.key(), "context": report.value() }));
         let at = self.inner.clock.now();
         let begin = ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at };
@@ -136,7 +142,7 @@ impl ReplyHandler {
         self.fail(job, Some(attempt), FailureReason::TooLong, "").await
     }
 
-    /// Those before it in the chain that are not asked because their circuit is open.
+    /// Returns the providers before the chosen one whose circuit is open.
     fn passed_over(&self, job: &Job, choice: &Choice) -> Vec<Value> {
         let candidates = self.inner.chain.candidates(job.model.as_deref(), job.reply.uuid());
         candidates
@@ -148,11 +154,11 @@ impl ReplyHandler {
     }
 }
 
-fn tried(row: AttemptRow) -> Tried {
+fn past_attempt(row: AttemptRow) -> PastAttempt {
     let key = row.plan.parameters["key"].as_u64().and_then(|key| u32::try_from(key).ok());
-    let failed = row.failure.zip(row.failed_at).map(|(reason, at)| {
+    let failure = row.failure.zip(row.failed_at).map(|(reason, at)| {
         let until = row.next_not_before.unwrap_or(at);
-        Failed { reason, at, pause: (until - at).to_std().unwrap_or_default() }
+        Failure { reason, at, wait: (until - at).to_std().unwrap_or_default() }
     });
-    Tried { provider: row.plan.provider, key, failed }
+    PastAttempt { provider: row.plan.provider, key, failure }
 }

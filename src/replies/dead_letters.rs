@@ -1,33 +1,32 @@
-//! Messages that no worker could make anything of: kept in sight until somebody has them tried again or dropped.
+//! Dead letters: NATS messages that no worker can parse, kept until an operator retries or drops them.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-/// A parked message.
+/// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Parked {
-    /// The stream that it is in.
+pub struct DeadLetter {
+    /// JetStream stream that holds the message.
     pub stream: String,
-    /// Its number there.
+    /// Sequence number in the stream.
     pub sequence: i64,
-    /// Its subject.
+    /// Subject of the message.
     pub subject: String,
-    /// What was wrong with it.
+    /// Why the message could not be handled.
     pub reason: String,
-    /// How often it was delivered.
+    /// Number of deliveries so far.
     pub deliveries: i64,
-    /// Since when it is parked.
-    #[sqlx(rename = "dead_lettered_at")]
-    pub parked_at: DateTime<Utc>,
-    /// Whether it is to be tried again.
+    /// Time when it became a dead letter.
+    pub dead_lettered_at: DateTime<Utc>,
+    /// True when an operator asked for a retry.
     pub retry: bool,
 }
 
-/// Parks a message.
+/// Inserts a dead letter, or updates the reason of a known one and clears its `retry`.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn park(
+pub async fn insert(
     pool: impl PgExecutor<'_>,
     stream: &str,
     sequence: u64,
@@ -51,15 +50,15 @@ pub async fn park(
     Ok(())
 }
 
-/// Every parked message, oldest first.
+/// Returns all dead letters, oldest first.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<Parked>, sqlx::Error> {
+pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<DeadLetter>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM dead_letters ORDER BY dead_lettered_at, sequence").fetch_all(pool).await
 }
 
-/// Has a message tried again; all of them without a number. Returns how many.
+/// Marks the dead letter with this sequence, or all of them, for a retry by a worker. Returns the number of marked ones.
 ///
 /// # Errors
 /// Those of the database.
@@ -71,11 +70,11 @@ pub async fn retry(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u
     Ok(done.rows_affected())
 }
 
-/// Forgets a message; all of them without a number. Returns how many.
+/// Deletes the dead letter with this sequence, or all of them. Returns the number of deleted ones.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn forget(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
+pub async fn delete(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
     let done = sqlx::query("DELETE FROM dead_letters WHERE $1::bigint IS NULL OR sequence = $1")
         .bind(sequence)
         .execute(pool)
@@ -83,7 +82,7 @@ pub async fn forget(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<
     Ok(done.rows_affected())
 }
 
-/// How many there are.
+/// Returns the number of dead letters.
 ///
 /// # Errors
 /// Those of the database.

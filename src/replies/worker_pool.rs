@@ -1,6 +1,6 @@
 //! Where one process makes its replies: so many at once, each under a lease that is renewed until it is done.
 //!
-//! Queues bring replies here ([`super::queue`], [`super::jetstream`]); which of them brought it makes no difference.
+//! Queues bring replies here ([`super::queue`], [`super::wakeups`]); which of them brought it makes no difference.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,49 +15,54 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::handler::{Job, Outcome, ReplyHandler};
+use super::handler::{Job, JobOutcome, ReplyHandler};
 use super::lease;
 
-/// When the work is to end.
+/// Longest requeue delay that a worker waits out before it releases the lease; the queue waits out longer ones.
+const MAX_DELAY_WITH_LEASE: Duration = Duration::from_secs(1);
+/// Shortest pause before a job goes back to the queue.
+const MIN_DELAY: Duration = Duration::from_millis(20);
+
+/// The two steps of a shutdown.
 #[derive(Debug, Clone)]
-pub struct Stops {
+pub struct ShutdownSignals {
     /// Take nothing new.
-    pub soft: CancellationToken,
+    pub stop_accepting: CancellationToken,
     /// Break off what runs.
-    pub hard: CancellationToken,
+    pub abort: CancellationToken,
 }
 
 /// Where replies are made. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct ReplyWorkerPool {
     pool: WarmPool,
     handler: ReplyHandler,
     /// This process' name on its leases.
     holder: Uuid,
     slots: Arc<Semaphore>,
     running: Arc<Mutex<HashSet<Uuid>>>,
-    freed: Arc<Notify>,
+    slot_released: Arc<Notify>,
     tasks: TaskTracker,
-    stops: Stops,
+    signals: ShutdownSignals,
 }
 
-impl Desk {
-    /// A desk for as many replies at once as `handler`'s settings say, whose work goes on `tasks`.
+impl ReplyWorkerPool {
+    /// A workers for as many replies at once as `handler`'s settings say, whose work goes on `tasks`.
     pub fn new(
         pool: WarmPool,
         handler: ReplyHandler,
         holder: Uuid,
         tasks: TaskTracker,
-        stops: Stops,
+        signals: ShutdownSignals,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(handler.settings().concurrency.max(1)));
-        let (running, freed) = (Arc::default(), Arc::new(Notify::new()));
-        Self { pool, handler, holder, slots, running, freed, tasks, stops }
+        let (running, slot_released) = (Arc::default(), Arc::new(Notify::new()));
+        Self { pool, handler, holder, slots, running, slot_released, tasks, signals }
     }
 
     /// When the work is to end.
-    pub fn stops(&self) -> &Stops {
-        &self.stops
+    pub fn signals(&self) -> &ShutdownSignals {
+        &self.signals
     }
 
     /// What is owed is read over this.
@@ -66,20 +71,20 @@ impl Desk {
     }
 
     /// How many more replies could be begun now.
-    pub fn free(&self) -> usize {
+    pub fn free_slots(&self) -> usize {
         self.slots.available_permits()
     }
 
     /// A place, if there is one.
-    pub fn try_place(&self) -> Option<OwnedSemaphorePermit> {
+    pub fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
     /// Waits for a place. None: the process ends.
-    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
-            place = Arc::clone(&self.slots).acquire_owned() => place.ok(),
-            () = self.stops.soft.cancelled() => None,
+            permit = Arc::clone(&self.slots).acquire_owned() => permit.ok(),
+            () = self.signals.stop_accepting.cancelled() => None,
         }
     }
 
@@ -89,8 +94,8 @@ impl Desk {
     }
 
     /// Waits until a reply has been done with.
-    pub async fn freed(&self) {
-        self.freed.notified().await;
+    pub async fn slot_released(&self) {
+        self.slot_released.notified().await;
     }
 
     /// Begins one attempt at a reply at `place`. None: it is made already, here or elsewhere.
@@ -100,8 +105,8 @@ impl Desk {
     pub async fn begin(
         &self,
         row: PendingReplyRow,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Option<JoinHandle<Outcome>>, sqlx::Error> {
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Option<JoinHandle<JobOutcome>>, sqlx::Error> {
         let reply = row.reply_id;
         if !self.mark(reply, true) {
             return Ok(None);
@@ -118,20 +123,20 @@ impl Desk {
             }
         }
         event_store::crash_point!("leased");
-        let making = Making { desk: self.clone(), reply, place: Some(place) };
+        let running_reply = RunningReply { workers: self.clone(), reply, permit: Some(permit) };
         Ok(Some(self.tasks.spawn(async move {
-            let desk = &making.desk;
-            let outcome = desk.handler.handle(job(row), desk.stops.hard.clone()).await;
-            if let Outcome::Retry(pause) = outcome
-                && pause <= Duration::from_secs(1)
+            let workers = &running_reply.workers;
+            let outcome = workers.handler.handle(job(row), workers.signals.abort.clone()).await;
+            if let JobOutcome::Requeue(requeue) = &outcome
+                && requeue.delay() <= MAX_DELAY_WITH_LEASE
             {
-                // The model shows what was refused in a moment; without this the queue would spin meanwhile.
-                tokio::time::sleep(pause.max(Duration::from_millis(20))).await;
+                // The read model shows the current state in a moment; without this pause the queue would spin.
+                tokio::time::sleep(requeue.delay().max(MIN_DELAY)).await;
             }
-            if let Err(error) = lease::give_back(&desk.pool, reply, desk.holder).await {
+            if let Err(error) = lease::give_back(&workers.pool, reply, workers.holder).await {
                 tracing::debug!(%error, "a lease was not given back; it runs out by itself");
             }
-            drop(making);
+            drop(running_reply);
             outcome
         })))
     }
@@ -139,15 +144,15 @@ impl Desk {
     /// Renews the leases of what is made here, until everything has ended after `soft`, or until `hard`.
     pub async fn keep_leases(&self) {
         loop {
-            let ending = self.stops.soft.is_cancelled();
+            let ending = self.signals.stop_accepting.is_cancelled();
             if ending && self.running() == 0 {
                 return;
             }
             tokio::select! {
                 () = tokio::time::sleep(lease::RENEW) => {}
-                () = self.stops.hard.cancelled() => return,
-                () = self.stops.soft.cancelled(), if !ending => continue,
-                () = self.freed(), if ending => continue,
+                () = self.signals.abort.cancelled() => return,
+                () = self.signals.stop_accepting.cancelled(), if !ending => continue,
+                () = self.slot_released(), if ending => continue,
             }
             let running: Vec<Uuid> =
                 self.running.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
@@ -168,19 +173,19 @@ impl Desk {
 
 /// A reply that is made here. However that ends, it is marked no longer: after a panic nobody gives its lease back, so nobody
 /// may renew it either; once it has run out, the queue brings the reply again, not so soon that it would spin.
-struct Making {
-    desk: Desk,
+struct RunningReply {
+    workers: ReplyWorkerPool,
     reply: Uuid,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Making {
+impl Drop for RunningReply {
     fn drop(&mut self) {
-        self.desk.mark(self.reply, false);
+        self.workers.mark(self.reply, false);
         // Whoever is woken looks for a place.
-        drop(self.place.take());
-        self.desk.freed.notify_waiters();
-        self.desk.freed.notify_one();
+        drop(self.permit.take());
+        self.workers.slot_released.notify_waiters();
+        self.workers.slot_released.notify_one();
     }
 }
 
@@ -199,5 +204,4 @@ fn job(row: PendingReplyRow) -> Job {
 }
 
 #[cfg(test)]
-#[path = "desk_tests.rs"]
 mod tests;

@@ -53,8 +53,8 @@ impl Provider for Panics {
     }
 }
 
-/// A desk with one place, where every attempt panics.
-fn desk(db: &PgPool) -> Desk {
+/// A workers with one place, where every attempt panics.
+fn workers(db: &PgPool) -> ReplyWorkerPool {
     let pool = WarmPool::from(db.clone());
     let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(&[7; 32]).unwrap()));
     let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
@@ -77,8 +77,9 @@ fn desk(db: &PgPool) -> Desk {
         files: FileStore::over(Arc::new(InMemory::new()), "memory"),
         tasks: tasks.clone(),
     });
-    let stops = Stops { soft: CancellationToken::new(), hard: CancellationToken::new() };
-    Desk::new(pool, handler, Uuid::from_u128(9), tasks, stops)
+    let signals =
+        ShutdownSignals { stop_accepting: CancellationToken::new(), abort: CancellationToken::new() };
+    ReplyWorkerPool::new(pool, handler, Uuid::from_u128(9), tasks, signals)
 }
 
 async fn owed(db: &PgPool) -> Vec<Uuid> {
@@ -95,23 +96,23 @@ async fn a_reply_whose_attempt_panicked_is_brought_again_when_its_lease_has_run_
     .execute(&db)
     .await
     .unwrap();
-    let desk = desk(&db);
+    let workers = workers(&db);
     let row = query::by_id(&db, REPLY).await.unwrap().unwrap();
     for attempt in 1..=2 {
         assert_eq!(owed(&db).await, [REPLY], "attempt {attempt}");
-        let made = desk.begin(row.clone(), desk.try_place().unwrap()).await.unwrap();
+        let made = workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap();
         assert!(made.unwrap().await.unwrap_err().is_panic());
-        assert_eq!((desk.running(), desk.free()), (0, 1));
-        assert!(desk.freed().now_or_never().is_some(), "nobody is woken");
+        assert_eq!((workers.running(), workers.free_slots()), (0, 1));
+        assert!(workers.slot_released().now_or_never().is_some(), "nobody is woken");
         // Its lease still holds: whoever brings it at once, a message that comes again, leaves it to the queue.
         assert!(owed(&db).await.is_empty());
-        assert!(desk.begin(row.clone(), desk.try_place().unwrap()).await.unwrap().is_none());
+        assert!(workers.begin(row.clone(), workers.try_permit().unwrap()).await.unwrap().is_none());
         assert!(
-            desk.freed().now_or_never().is_none(),
+            workers.slot_released().now_or_never().is_none(),
             "whoever is woken for nothing comes again for nothing"
         );
         sqlx::query("UPDATE reply_leases SET until = clock_timestamp()").execute(&db).await.unwrap();
     }
-    desk.stops().soft.cancel();
-    assert!(desk.keep_leases().now_or_never().is_some(), "the end of the process waits for it");
+    workers.signals().stop_accepting.cancel();
+    assert!(workers.keep_leases().now_or_never().is_some(), "the end of the process waits for it");
 }

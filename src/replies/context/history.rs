@@ -8,7 +8,7 @@ use projections::messages::thread::{Entry, ThreadRow};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::marks::between;
+use super::delimiters::between;
 use super::tokens::Counter;
 use crate::ai::{Role, Turn};
 
@@ -51,7 +51,7 @@ pub(super) fn roots(ordered: &[&ThreadRow]) -> HashMap<Uuid, Uuid> {
 }
 
 /// What a row says.
-pub(super) struct Said {
+pub(super) struct TurnText {
     /// Turns; none when it says nothing.
     pub(super) turns: Vec<Turn>,
     /// Whether something was cut.
@@ -59,7 +59,7 @@ pub(super) struct Said {
 }
 
 /// What a row says, where quotes and outputs of tools are cut at `most` tokens.
-pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> Said {
+pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> TurnText {
     let mut cut = false;
     let turns = match &row.entry {
         Entry::Message { text: Some(text), composed, .. } => {
@@ -72,13 +72,13 @@ pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> Said {
                 }
                 None => text.clone(),
             };
-            vec![Turn::said(Role::User, text)]
+            vec![Turn::message(Role::User, text)]
         }
-        Entry::Answer { text: Some(text), .. } => vec![Turn::said(Role::Assistant, text)],
+        Entry::Answer { text: Some(text), .. } => vec![Turn::message(Role::Assistant, text)],
         Entry::ClientToolCall { call_id, name, arguments, output: Some(output) } => {
             let short = shortened(counter, &output.to_string(), most, OUTPUT_GOES_ON);
             cut = short.is_some();
-            vec![Turn::Called {
+            vec![Turn::ToolCall {
                 call_id: call_id.clone(),
                 name: name.clone(),
                 arguments: arguments.clone(),
@@ -86,14 +86,14 @@ pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> Said {
             }]
         }
         Entry::StructuredInput { status, questions, answers } if !questions.is_empty() => {
-            let asked = Turn::said(Role::Assistant, asked_text(questions));
+            let asked = Turn::message(Role::Assistant, asked_text(questions));
             let answered =
-                (status != "pending").then(|| Turn::said(Role::User, answered_text(questions, answers)));
+                (status != "pending").then(|| Turn::message(Role::User, answered_text(questions, answers)));
             std::iter::once(asked).chain(answered).collect()
         }
         Entry::Widget { widget, .. } => {
             let described: String = widget.to_string().chars().take(WIDGET_CHARS).collect();
-            vec![Turn::said(Role::Assistant, between("shown_widget", "", &described))]
+            vec![Turn::message(Role::Assistant, between("shown_widget", "", &described))]
         }
         Entry::Quiz(Some(quiz)) => {
             let state = format!(
@@ -104,9 +104,9 @@ pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> Said {
                 quiz.score,
                 if quiz.finished { "finished" } else { "under way" }
             );
-            vec![Turn::said(Role::Assistant, between("shown_quiz", "", &state))]
+            vec![Turn::message(Role::Assistant, between("shown_quiz", "", &state))]
         }
-        Entry::Note(Some(note)) => vec![Turn::said(Role::User, between("note", "", note))],
+        Entry::Note(Some(note)) => vec![Turn::message(Role::User, between("note", "", note))],
         Entry::Message { text: None, .. }
         | Entry::Answer { text: None, .. }
         | Entry::ClientToolCall { output: None, .. }
@@ -114,7 +114,7 @@ pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> Said {
         | Entry::Quiz(None)
         | Entry::Note(None) => Vec::new(),
     };
-    Said { turns, cut }
+    TurnText { turns, cut }
 }
 
 /// The beginning of a text that has more than `most` tokens; none of one that has not.
