@@ -1,4 +1,4 @@
-//! How attempts are seen in traces and metrics: ids, names and numbers, never what was said.
+//! Spans and metrics of attempts: ids, names and numbers, never text.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +11,8 @@ use event_store::ExecuteError;
 use traces::{Span, spans};
 
 impl ReplyHandler {
-    /// The span of an attempt, in the trace that asked for the reply: its ids stand in the metadata of the request, so they
-    /// are the same whichever queue brought it, and after a restart.
+    /// Starts the span of an attempt as part of the trace that requested the reply. The trace's ids are in the metadata of
+    /// the request's event, so they survive queues and restarts.
     pub(super) async fn span(
         &self,
         job: &Job,
@@ -25,12 +25,12 @@ impl ReplyHandler {
         if !traces::is_on() {
             return Span::default();
         }
-        // Without it the attempt is a trace of its own.
+        // Without the ids, the attempt is a trace of its own.
         let asked = query::traceparent(&self.inner.pool, owed.position).await.ok().flatten();
         spans::attempt(job.reply.uuid(), job.conversation, attempt, waited, asked.as_deref(), began)
     }
 
-    /// What an attempt came to.
+    /// Records the outcome of an attempt.
     pub(super) fn attempted(
         &self,
         span: &Span,
@@ -50,12 +50,12 @@ impl ReplyHandler {
         }
     }
 
-    /// How long ago a reply was asked for, by this process' clock.
+    /// Returns the time since the reply was requested, by this process's clock.
     fn since(&self, owed: &PendingReplyRow) -> Duration {
         (self.inner.clock.now() - owed.requested_at).to_std().unwrap_or_default()
     }
 
-    /// The span of a call of the provider.
+    /// Starts the span of a provider call.
     pub(super) fn call(&self, job: &Job, choice: &Choice, prompt: &Prompt) -> Span {
         let Parameters { max_output_tokens, temperature } = prompt.parameters;
         spans::chat(choice.provider(), choice.model(), job.conversation, max_output_tokens, temperature)

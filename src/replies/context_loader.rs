@@ -1,6 +1,6 @@
-//! What the context of a reply is made from, as it is read: rows of the conversation, files that came with its messages.
+//! Loads the inputs of a reply's context: rows of the conversation, and the files attached to its messages.
 //!
-//! Only rows of the one conversation and files of its owner are ever asked for.
+//! It queries rows of this one conversation and files of its owner only.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use super::context::{Context, ContextInputs, rows_needed};
 use super::settings::ReplySettings;
 use crate::files::{Budget, ContentsError, FileStore, StoreError, bytes, contents};
 
-/// Where it is read.
+/// Loads context inputs.
 #[derive(Clone, Copy)]
 pub struct ContextLoader<'a> {
-    /// The read models.
+    /// Pool for the read models.
     pub pool: &'a WarmPool,
-    /// The bytes of files.
+    /// Store of the attachments' bytes.
     pub files: &'a FileStore,
-    /// How much of it may be sent.
+    /// Limits of the context.
     pub settings: &'a ReplySettings,
 }
 
 impl ContextLoader<'_> {
-    /// What the reply to `asked` may be told of.
+    /// Loads the inputs for the reply to `asked`.
     ///
     /// # Errors
-    /// The database or the file store does not answer.
+    /// The database or the file store is unavailable.
     pub async fn load(
         &self,
         conversation: Uuid,
@@ -42,7 +42,7 @@ impl ContextLoader<'_> {
             rows.iter().filter(|row| matches!(row.entry, Entry::Message { .. } | Entry::Answer { .. }));
         let goes_on = i64::try_from(said.count()).unwrap_or(i64::MAX) >= limit;
         if rows.iter().all(|row| row.id != asked) {
-            // An old question that was answered now.
+            // An old question that was answered only now.
             rows.extend(thread::by_ids(self.pool, conversation, &[asked]).await?);
         }
         let ids = self.files_of(&rows);
@@ -52,7 +52,7 @@ impl ContextLoader<'_> {
         Ok(ContextInputs { rows, goes_on, files })
     }
 
-    /// The files of the newest messages, the newest first.
+    /// Returns the files of the latest messages, newest first.
     fn files_of(&self, rows: &[ThreadRow]) -> Vec<FileId> {
         let mut messages: Vec<(i64, &[Uuid])> = rows
             .iter()
@@ -66,10 +66,10 @@ impl ContextLoader<'_> {
         messages.iter().take(turns).flat_map(|(_, files)| files.iter().copied().map(FileId::new)).collect()
     }
 
-    /// Reads the bytes of images and documents into a context.
+    /// Loads the bytes of images and documents into a context.
     ///
     /// # Errors
-    /// The file store does not answer.
+    /// The file store is unavailable.
     pub async fn fill(&self, context: &mut Context) -> Result<(), StoreError> {
         for unread in std::mem::take(&mut context.unread) {
             let found = bytes(self.files, &unread.file).await?;
@@ -82,12 +82,12 @@ impl ContextLoader<'_> {
     }
 }
 
-/// MemoryBudget in memory for the bytes of files that prompts hold, shared by all replies of a process. What is sent of a file takes about
-/// four times its size until the provider has answered.
+/// Memory for the bytes of attachments in prompts, shared by all replies of a process. Sending a file takes about four times
+/// its size until the provider has answered.
 #[derive(Debug, Clone)]
 pub(super) struct MemoryBudget {
     free: Arc<Semaphore>,
-    /// All of it, in KiB.
+    /// The whole budget, in KiB.
     all: u32,
 }
 
@@ -97,13 +97,13 @@ impl MemoryBudget {
         Self { free: Arc::new(Semaphore::new(usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS))), all }
     }
 
-    /// Waits for room for so many bytes, first come, first served; it is given back when what this gives is dropped. Who wants
-    /// more than there is gets all of it.
-    pub(super) async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    /// Reserves memory, first come, first served, until the permit is dropped. A request larger than the budget reserves all
+    /// of it.
+    pub(super) async fn reserve(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes == 0 {
             return None;
         }
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.free).acquire_many_owned(kib(bytes).min(self.all)).await.ok()
     }
 }
@@ -119,18 +119,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_finds_no_room_waits_until_there_is_some() {
+    async fn reservation_waits_until_memory_is_free() {
         const MIB: u64 = 1024 * 1024;
-        let room = MemoryBudget::new(2 * MIB);
-        let first = room.take(MIB + 1).await;
-        let mut second = Box::pin(room.take(MIB));
+        let budget = MemoryBudget::new(2 * MIB);
+        let first = budget.reserve(MIB + 1).await;
+        let mut second = Box::pin(budget.reserve(MIB));
         assert!(second.as_mut().now_or_never().is_none(), "it does not fit beside the first");
-        assert!(room.take(0).now_or_never().is_some(), "nothing needs no room");
+        assert!(budget.reserve(0).now_or_never().is_some(), "zero bytes need no budget");
         drop(first);
         let second = second.await;
-        let mut large = Box::pin(room.take(100 * MIB));
-        assert!(large.as_mut().now_or_never().is_none(), "it needs all of it");
+        let mut large = Box::pin(budget.reserve(100 * MIB));
+        assert!(large.as_mut().now_or_never().is_none(), "it needs the whole budget");
         drop(second);
-        assert!(large.now_or_never().is_some(), "what is larger than all of it goes alone");
+        assert!(large.now_or_never().is_some(), "a request larger than the budget runs alone");
     }
 }

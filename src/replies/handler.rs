@@ -1,7 +1,7 @@
-//! One attempt at one reply, from what is owed to what is recorded.
+//! Makes one attempt at one reply: from the job to the recorded result.
 //!
-//! The provider may be called again after a crash; what is recorded may not: every record names its attempt, and the
-//! conversation refuses all but the current one.
+//! After a crash the provider may be called again, but no result is recorded twice: every record names its attempt, and the
+//! conversation rejects all but the current one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,31 +41,31 @@ use crate::quizzes::Quizzes;
 use event_store::{ExecuteError, Executor};
 use traces::spans;
 
-/// The read models that an attempt is made from.
-const MODELS: &[&str] = &["messages", "pending_replies"];
-/// How long an attempt waits for the messages it has to read.
-pub(super) const CATCH_UP: Duration = Duration::from_secs(2);
-/// What is kept of the time until the deadline for recording the end; a quarter of the time where that is less.
-const MARGIN: Duration = Duration::from_secs(5);
+/// The read models that an attempt reads.
+const READ_MODELS: &[&str] = &["messages", "pending_replies"];
+/// Longest wait for these read models to catch up with the conversation.
+pub(super) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time before the deadline that is reserved for recording the result; at most a quarter of the deadline.
+const RECORDING_MARGIN: Duration = Duration::from_secs(5);
 
-/// A reply that this process is to make.
+/// A pending reply that this process works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// The reply.
+    /// Id of the reply.
     pub reply: ReplyId,
-    /// The conversation.
+    /// Id of the conversation.
     pub conversation: Uuid,
-    /// Who asked.
+    /// Id of the user who asked.
     pub owner: Uuid,
-    /// The message that asked, or the item that was answered.
+    /// Id of the message that asked for the reply, or of the item that was answered.
     pub message: Uuid,
-    /// The model wished for.
+    /// Model named in the request.
     pub model: Option<String>,
-    /// Until when the reply must have ended.
+    /// Time by which the reply must have ended.
     pub deadline: DateTime<Utc>,
-    /// Attempts begun so far.
+    /// Number of attempts begun so far.
     pub attempts: u32,
-    /// Whether the asker can be asked back.
+    /// True when the client can run tools, answer questions and show widgets.
     pub interactive: bool,
 }
 
@@ -91,40 +91,40 @@ impl JobOutcome {
     }
 }
 
-/// Makes replies. Cheap to clone.
+/// Makes attempts at replies. Cheap to clone.
 #[derive(Clone)]
 pub struct ReplyHandler {
     pub(super) inner: Arc<WorkerParts>,
-    room: MemoryBudget,
+    memory: MemoryBudget,
 }
 
-/// What replies are made with.
+/// Dependencies of the [`ReplyHandler`].
 pub struct WorkerParts {
-    /// Reads read models.
+    /// Pool for reading the read models.
     pub pool: WarmPool,
-    /// Records.
+    /// Executor that records the results.
     pub executor: Executor,
-    /// How far the read models are.
+    /// Positions of the read models.
     pub progress: Progress,
-    /// Is told what is written.
+    /// Receives the text while it streams.
     pub hub: Hub,
-    /// Are asked.
+    /// The configured AI providers.
     pub chain: Arc<Chain>,
-    /// What can be set.
+    /// Limits and texts.
     pub settings: ReplySettings,
     /// Time and ids.
     pub clock: Clock,
     /// Name of this worker in the provenance.
     pub worker: String,
-    /// Begins quizzes.
+    /// Starts quizzes.
     pub quizzes: Quizzes,
-    /// Gives what is in files.
+    /// Store of the attachments' bytes.
     pub files: FileStore,
-    /// What is done beside replies runs here.
+    /// Tracker of background tasks, such as titles.
     pub tasks: TaskTracker,
 }
 
-/// How far an attempt has got with the provider.
+/// What has arrived of a reply so far.
 #[derive(Default)]
 pub(super) struct PartialReply {
     pub(super) text: String,
@@ -132,29 +132,29 @@ pub(super) struct PartialReply {
     pub(super) calls: Vec<ToolCall>,
 }
 
-/// How an attempt's talk with the provider ended.
+/// How the call of a provider ended.
 pub(super) enum ProviderOutcome {
     Completed(Completion),
     Failed(ProviderError),
-    /// The reply ended otherwise, or another attempt began.
+    /// The reply ended in another way, or another attempt began.
     Superseded,
-    /// The process goes down.
+    /// The process shuts down.
     Stopped,
 }
 
 impl ReplyHandler {
-    /// A handler that works with these parts.
+    /// Creates a handler with these dependencies.
     pub fn new(parts: WorkerParts) -> Self {
-        let room = MemoryBudget::new(parts.settings.files_bytes_at_once);
-        Self { inner: Arc::new(parts), room }
+        let memory = MemoryBudget::new(parts.settings.files_bytes_at_once);
+        Self { inner: Arc::new(parts), memory }
     }
 
-    /// The settings it works with.
+    /// Returns the settings.
     pub fn settings(&self) -> &ReplySettings {
         &self.inner.settings
     }
 
-    /// Makes one attempt. `stop` ends it early without an end being recorded: somebody else takes it up.
+    /// Makes one attempt. Cancelling `stop` ends it early without a record, so that another worker takes the job over.
     pub async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
         let attempt = job.attempts + 1;
         let result = self.attempt(&job, attempt, &stop).await;
@@ -162,7 +162,7 @@ impl ReplyHandler {
             Ok(outcome) => outcome,
             Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt broken off");
+                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt failed to reach the event store");
                 JobOutcome::Requeue(Requeue::StoreUnavailable)
             }
         };
@@ -170,7 +170,7 @@ impl ReplyHandler {
         outcome
     }
 
-    /// A refusal tells that the job is not ours (any more), or that our view of it was old.
+    /// Handles a rejected command: the reply has ended, or another worker has it.
     fn refused(&self, job: &Job, refusal: &Refusal) -> JobOutcome {
         match refusal {
             Refusal::Conversation(
@@ -184,8 +184,8 @@ impl ReplyHandler {
             | Refusal::Claim(_)
             | Refusal::Quiz(_)
             | Refusal::File(_) => {
-                // It has ended. The model of what is owed does not show it yet; when it does, this is done.
-                tracing::debug!(reply.id = %job.reply, %refusal, "nothing left to do");
+                // The reply has ended; the read model shows that in a moment.
+                tracing::debug!(reply.id = %job.reply, %refusal, "reply already ended");
                 JobOutcome::Requeue(Requeue::Rejected)
             }
         }
@@ -200,7 +200,7 @@ impl ReplyHandler {
         let inner = &self.inner;
         let began = traces::now();
         let Standing { stream, models } = self.standing(job).await?;
-        if models < stream && !inner.progress.wait(MODELS, stream, CATCH_UP).await {
+        if models < stream && !inner.progress.wait(READ_MODELS, stream, CATCH_UP_TIMEOUT).await {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
         // The queue's row may be older than the read model.
@@ -221,7 +221,7 @@ impl ReplyHandler {
         outcome
     }
 
-    /// An attempt that is this process' to make.
+    /// Makes an attempt that belongs to this process.
     async fn make(
         &self,
         job: &Job,
@@ -234,8 +234,7 @@ impl ReplyHandler {
         let inner = &self.inner;
         let choice = match self.choose(job, number, &past) {
             Ok(choice) => choice,
-            // Nobody is left who could do better. Attempts that ended with their process count too: nobody was there to
-            // record that they failed.
+            // No provider is left to try. Attempts whose process died count too, although nothing recorded their failure.
             Err(reason) => return self.fail(job, None, reason, "").await,
         };
         if inputs.rows.iter().all(|row| row.id != job.message) {
@@ -259,8 +258,8 @@ impl ReplyHandler {
             return self.answer_with_quiz(job, number, asked, &context, stop).await;
         }
         drop(inputs);
-        let _room = tokio::select! {
-            room = self.room.take(context.unread.iter().map(|unread| unread.file.size).sum()) => room,
+        let _reserved = tokio::select! {
+            reserved = self.memory.reserve(context.unread.iter().map(|unread| unread.file.size).sum()) => reserved,
             () = stop.cancelled() => return Ok(JobOutcome::Requeue(Requeue::ShuttingDown)),
         };
         if let Err(error) = self.loader().fill(&mut context).await {
@@ -269,12 +268,12 @@ impl ReplyHandler {
         }
         building.built(context.turns.len(), context.file_hashes.len());
         drop(building);
-        // From here on it is sure that this one is asked, unless its circuit is open and another has the probe.
+        // From here on this provider is called, unless its circuit is open and another reply has the probe.
         let admitted = choice.admits();
         let prompt = choice.prompt(self.prompt(job, number, &mut context, tools));
         let plan = self.plan(job, &choice, &prompt, &context, admitted);
         let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), past };
-        // Followed before it begins, so that a cancel in between is seen.
+        // Subscribed before the attempt begins, so that no cancellation in between is missed.
         let mut live = inner.hub.follow(job.reply);
         let at = inner.clock.now();
         let begin = ConversationCommand::BeginReply { reply_id: job.reply, attempt: number, plan, at };
@@ -312,11 +311,10 @@ impl ReplyHandler {
         }
     }
 
-    /// How far the conversation is, and the models that an attempt is made from. The model of what is owed may be ahead of
-    /// the one of the messages: it is this reply's turn because the one before has ended, and that one's answer belongs into
-    /// the context.
+    /// Returns the positions of the conversation and of the read models. `pending_replies` may be ahead of `messages`: this
+    /// reply is due because the one before has ended, and that one's answer belongs into the context.
     async fn standing(&self, job: &Job) -> Result<Standing, ExecuteError> {
-        query::standing(&self.inner.pool, Conversation::TYPE, &job.conversation.to_string(), MODELS)
+        query::standing(&self.inner.pool, Conversation::TYPE, &job.conversation.to_string(), READ_MODELS)
             .await
             .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
@@ -325,7 +323,7 @@ impl ReplyHandler {
         ContextLoader { pool: &self.inner.pool, files: &self.inner.files, settings: &self.inner.settings }
     }
 
-    /// What the context is made from; none when the file store does not give it.
+    /// Loads the context's inputs; `None` when the file store is unavailable.
     async fn inputs(&self, job: &Job) -> Result<Option<ContextInputs>, ExecuteError> {
         match self.loader().load(job.conversation, job.owner, job.message).await {
             Ok(inputs) => Ok(Some(inputs)),
@@ -337,7 +335,7 @@ impl ReplyHandler {
         }
     }
 
-    /// The prompt, which takes its turns from the context.
+    /// Builds the prompt; it takes the turns out of the context.
     fn prompt(&self, job: &Job, attempt: u32, context: &mut Context, tools: Vec<Tool>) -> Prompt {
         let settings = &self.inner.settings;
         let chosen = context.tool_choice.take().filter(|name| tools.iter().any(|tool| tool.name == *name));
@@ -357,8 +355,8 @@ impl ReplyHandler {
         }
     }
 
-    pub(super) fn margin(&self) -> Duration {
-        MARGIN.min(self.inner.settings.deadline / 4)
+    pub(super) fn recording_margin(&self) -> Duration {
+        RECORDING_MARGIN.min(self.inner.settings.deadline / 4)
     }
 
     async fn stream_from_provider(
@@ -373,7 +371,7 @@ impl ReplyHandler {
         let left = (job.deadline - self.inner.clock.now())
             .to_std()
             .unwrap_or_default()
-            .saturating_sub(self.margin());
+            .saturating_sub(self.recording_margin());
         let talk = async {
             let mut pieces = choice.stream(prompt);
             while let Some(piece) = pieces.next().await {
@@ -399,5 +397,5 @@ impl ReplyHandler {
 }
 
 fn unreadable(job: &Job, error: &StoreError) {
-    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "the files of a message cannot be read");
+    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "failed to read attachments");
 }

@@ -1,37 +1,37 @@
-//! Leases on replies: which process works on which, by the database's clock (the form without NATS).
+//! Leases: which process works on which reply, by the database's clock.
 //!
-//! The table is unlogged: a lease need not survive a crash of the database, only be seen by everybody meanwhile. What
-//! a lease cannot guarantee, the attempt's number does: a worker whose lease ran out is refused by the conversation.
+//! The table is unlogged: a lease need not survive a crash of the database. Leases only save work; correctness relies on
+//! the attempt's number, which acts as a fencing token: the conversation rejects records of a worker whose lease expired.
 
 use std::time::Duration;
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// How long a lease holds without being renewed.
-pub const TERM: Duration = Duration::from_secs(15);
-/// How often it is renewed.
-pub const RENEW: Duration = Duration::from_secs(5);
+/// Time after which an unrenewed lease expires.
+pub const LEASE_TTL: Duration = Duration::from_secs(15);
+/// Interval in which leases are renewed.
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Takes the lease of a reply, unless another process holds it.
+/// Acquires the lease of a reply; returns `false` when another process holds it.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn take(pool: impl PgExecutor<'_>, reply: Uuid, holder: Uuid) -> Result<bool, sqlx::Error> {
-    let taken = sqlx::query(
+pub async fn acquire(pool: impl PgExecutor<'_>, reply: Uuid, holder: Uuid) -> Result<bool, sqlx::Error> {
+    let acquired = sqlx::query(
         "INSERT INTO reply_leases AS l (reply_id, holder, until) VALUES ($1, $2, clock_timestamp() + $3)
          ON CONFLICT (reply_id) DO UPDATE SET holder = excluded.holder, until = excluded.until
              WHERE l.until <= clock_timestamp()",
     )
     .bind(reply)
     .bind(holder)
-    .bind(TERM)
+    .bind(LEASE_TTL)
     .execute(pool)
     .await?;
-    Ok(taken.rows_affected() == 1)
+    Ok(acquired.rows_affected() == 1)
 }
 
-/// Renews a holder's leases on these replies, those that it works on.
+/// Renews a holder's leases of these replies.
 ///
 /// # Errors
 /// Those of the database.
@@ -41,17 +41,17 @@ pub async fn renew(pool: impl PgExecutor<'_>, holder: Uuid, replies: &[Uuid]) ->
     )
     .bind(holder)
     .bind(replies)
-    .bind(TERM)
+    .bind(LEASE_TTL)
     .execute(pool)
     .await?;
     Ok(())
 }
 
-/// Gives a lease back.
+/// Releases a lease.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn give_back(pool: impl PgExecutor<'_>, reply: Uuid, holder: Uuid) -> Result<(), sqlx::Error> {
+pub async fn release(pool: impl PgExecutor<'_>, reply: Uuid, holder: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM reply_leases WHERE reply_id = $1 AND holder = $2")
         .bind(reply)
         .bind(holder)
@@ -60,7 +60,7 @@ pub async fn give_back(pool: impl PgExecutor<'_>, reply: Uuid, holder: Uuid) -> 
     Ok(())
 }
 
-/// Drops leases that ran out long ago: those of processes that were killed between a reply's end and giving it back.
+/// Deletes leases that expired more than an hour ago: their processes were killed.
 ///
 /// # Errors
 /// Those of the database.
@@ -71,7 +71,7 @@ pub async fn purge(pool: impl PgExecutor<'_>) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Ends every lease. For a process that knows itself alone with its database: whoever held one is dead.
+/// Deletes every lease. Only for a process that has the database to itself: the holders are dead.
 ///
 /// # Errors
 /// Those of the database.

@@ -39,7 +39,7 @@ impl ReplyHandler {
         let inner = &self.inner;
         // If the projection does not catch up, older rows are better than waiting for the deadline: the attempt's number
         // is known from the job.
-        inner.progress.wait(MODEL, position, super::handler::CATCH_UP).await;
+        inner.progress.wait(MODEL, position, super::handler::CATCH_UP_TIMEOUT).await;
         let rows = query::attempts(&inner.pool, job.reply.uuid()).await;
         let rows = rows.map_err(|error| ExecuteError::Unavailable(error.into()))?;
         Ok(rows.into_iter().filter(|row| row.attempt < attempt).map(past_attempt).collect())

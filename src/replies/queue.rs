@@ -1,7 +1,7 @@
-//! The queue that needs nothing but the database: the `pending_replies` model itself.
+//! The queue in the database: polls the read model `pending_replies` for replies that are due.
 //!
-//! Without NATS it is woken by the end of the log; with NATS it is what correctness rests on, and looks every now and then
-//! for what no message has brought.
+//! Without NATS, new events wake it. With NATS, [`super::wakeups`] offers replies sooner, and the queue polls slowly for those
+//! that no message announced: correctness relies on this polling only.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use super::may_make_reply_due;
 use super::worker_pool::ReplyWorkerPool;
 use crate::nats::Nats;
 
-/// How long the queue waits for news before it looks by itself.
-const POLL: Duration = Duration::from_millis(250);
-/// The same where messages bring what is owed.
+/// Poll interval without NATS.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Poll interval while NATS is connected.
 const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// How many events are looked at together for a wake-up.
-const BATCH: usize = 500;
+/// Number of events that are checked for a wake-up at a time.
+const WAKEUP_BATCH: usize = 500;
 
 /// The queue of one process.
 pub struct ReplyQueue {
     workers: ReplyWorkerPool,
     progress: Progress,
     tail: Tail,
-    /// The log's head when the process started: from there on the queue is woken.
+    /// The head of the log when the process started; later events wake the queue.
     start: i64,
-    /// What brings messages about what is owed, while the connection stands.
+    /// While it is connected, NATS wakes the workers.
     nats: Option<Nats>,
 }
 
 impl ReplyQueue {
-    /// A queue that brings replies to `workers`, woken by what `tail` brings after `start`; not while `nats` does better.
+    /// Creates a queue that offers replies to `workers`, woken by events of `tail` after `start` unless `nats` is connected.
     pub fn new(
         workers: ReplyWorkerPool,
         progress: Progress,
@@ -43,37 +43,37 @@ impl ReplyQueue {
         Self { workers, progress, tail, start, nats }
     }
 
-    /// Works until the soft stop.
+    /// Runs until the shutdown begins.
     pub async fn run(self) {
         let stopping = self.workers.signals().stop_accepting.clone();
         let mut log = self.tail.subscribe(self.start);
         while !stopping.is_cancelled() {
             if let Err(error) = self.take().await {
-                tracing::warn!(%error, "what is owed cannot be read");
+                tracing::warn!(%error, "failed to query pending replies");
             }
             let told = self.nats.as_ref().is_some_and(Nats::is_connected);
             tokio::select! {
                 () = self.news(&mut log), if !told => {}
                 () = self.workers.slot_released(), if !told => {}
-                () = tokio::time::sleep(if told { FALLBACK_POLL_INTERVAL } else { POLL }) => {}
+                () = tokio::time::sleep(if told { FALLBACK_POLL_INTERVAL } else { POLL_INTERVAL }) => {}
                 () = stopping.cancelled() => {}
             }
         }
     }
 
-    /// Waits until the model shows an event after which another reply may be due.
+    /// Waits until the read model has projected an event after which another reply may be due.
     async fn news(&self, log: &mut Subscription) {
         loop {
-            match log.next(BATCH).await {
+            match log.next(WAKEUP_BATCH).await {
                 Ok(events) => {
                     let Some(news) = events.iter().rev().find(|recorded| may_make_reply_due(&recorded.event))
                     else {
                         continue;
                     };
-                    self.progress.wait(&["pending_replies"], news.position, POLL).await;
+                    self.progress.wait(&["pending_replies"], news.position, POLL_INTERVAL).await;
                     return;
                 }
-                // The poll goes on without wake-ups.
+                // Polling continues without wake-ups.
                 Err(_) => std::future::pending().await,
             }
         }
@@ -84,7 +84,7 @@ impl ReplyQueue {
         if free == 0 {
             return Ok(());
         }
-        // Some of what is due may run here already: its lease is seen, but the model may lag behind its end.
+        // Some due replies may be running here already: their leases exclude them, but the read model may lag behind.
         let limit = free + self.workers.running();
         for row in query::due(self.workers.pool(), i64::try_from(limit).unwrap_or(i64::MAX)).await? {
             let Some(permit) = self.workers.try_permit() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A message that asks for a quiz is answered without a provider: the answer says so, and brings the quiz.
+//! Answers a message that asks for a quiz, without a provider: a short text, and the quiz.
 
 use aggregates::conversation::{ConversationCommand, ReplyPlan};
 use aggregates::quiz::ANSWERS_AS;
@@ -15,18 +15,18 @@ use crate::ai::{Completion, Finish, TokenUsage, ToolCall};
 use crate::quizzes::Asked;
 use event_store::ExecuteError;
 
-/// Who answers, as the provenance says it.
+/// Provider name in the provenance.
 const PROVIDER: &str = "built-in";
 
 impl ReplyHandler {
-    /// The quiz that the asked message asks for.
+    /// Returns the quiz that the message asks for.
     pub(super) fn wanted_quiz(&self, job: &Job, rows: &[ThreadRow]) -> Option<Asked> {
         let asked = rows.iter().find(|row| row.id == job.message)?;
         let Entry::Message { text: Some(text), .. } = &asked.entry else { return None };
         self.inner.quizzes.asked_for(text)
     }
 
-    /// Answers with a quiz, or with what there are quizzes about.
+    /// Answers with a quiz, or with the list of topics.
     pub(super) async fn answer_with_quiz(
         &self,
         job: &Job,
@@ -62,7 +62,7 @@ impl ReplyHandler {
         self.complete(job, &attempt, completion, Instant::now(), partial, stop).await
     }
 
-    /// What is said, and what is brought.
+    /// Returns the answer's text and its items.
     fn quiz_answer(&self, asked: Asked) -> (String, Vec<ToolCall>) {
         let bank = self.inner.quizzes.bank();
         let topic = match &asked.topic {

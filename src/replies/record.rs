@@ -1,4 +1,4 @@
-//! What an attempt came to, as it is recorded: an answer, a pause before the next attempt, or a failure.
+//! Records the result of an attempt: an answer, a wait before the next attempt, or a failure.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::quizzes::NewQuiz;
 use event_store::{ExecuteError, Intent};
 
 impl ReplyHandler {
-    /// Records a whole answer; an empty one is no answer.
+    /// Records an answer. An empty one is a failure.
     pub(super) async fn complete(
         &self,
         job: &Job,
@@ -35,13 +35,13 @@ impl ReplyHandler {
         let (brought, quiz) = self.brought(job, partial.calls);
         let text = match ReplyText::parse(&partial.text) {
             Ok(text) if !partial.text.is_empty() || !brought.is_empty() => text,
-            // The filter would stop the same question again.
+            // The content filter would stop the same question again.
             _ if completion.finish == Finish::ContentFilter => {
                 return self.fail(job, Some(attempt.number), FailureReason::ContentFilter, "").await;
             }
-            // A model that thinks before it writes has thought as long as the reply may be, and would again, at the same cost.
+            // A reasoning model that used up its output would do so again, at the same cost.
             _ if completion.finish == Finish::Length => {
-                tracing::warn!(reply.id = %job.reply, model = label(&completion.model), "all of MAX_OUTPUT_TOKENS was used before a word was written");
+                tracing::warn!(reply.id = %job.reply, model = label(&completion.model), "model exhausted max_output_tokens without producing text");
                 return self.fail(job, Some(attempt.number), FailureReason::Empty, "").await;
             }
             _ => return self.retry_or_fail(job, attempt, FailureReason::Empty, None, "", stop).await,
@@ -74,8 +74,8 @@ impl ReplyHandler {
         Ok(JobOutcome::Done)
     }
 
-    /// What the calls of an answer bring, and the quiz that begins with it. The page runs one tool at a time, and a person
-    /// takes one quiz at a time: of several calls the first counts.
+    /// Turns the tool calls of an answer into items, and into the quiz that starts with it. The page runs one tool at a time,
+    /// and a user takes one quiz at a time: of several calls the first counts.
     fn brought(&self, job: &Job, calls: Vec<ToolCall>) -> (Vec<Brought>, Option<QuizCommand>) {
         let mut brought: Vec<Brought> = Vec::new();
         let mut quiz = None;
@@ -96,7 +96,7 @@ impl ReplyHandler {
                         topic: topic.as_deref(),
                         at: self.inner.clock.now(),
                     };
-                    // A topic that there is nothing about: the model may say so, nothing begins.
+                    // The question bank has no such topic: no quiz starts.
                     if let Ok(command) = self.inner.quizzes.start(&new) {
                         quiz = Some(command);
                         brought.push(Brought::Quiz { item_id });
@@ -105,14 +105,14 @@ impl ReplyHandler {
                 Some(ToolOutcome::Quiz(_)) => {}
                 None => {
                     metrics::counter!("verbatim_tool_calls_refused_total").increment(1);
-                    tracing::info!("a model's call of a tool was refused");
+                    tracing::info!("tool call rejected");
                 }
             }
         }
         (brought, quiz)
     }
 
-    /// Records what a provider's failure means.
+    /// Records a provider's failure: as a retry or as the end of the reply.
     pub(super) async fn failed(
         &self,
         job: &Job,
@@ -143,7 +143,7 @@ impl ReplyHandler {
     ) -> Result<JobOutcome, ExecuteError> {
         let now = self.inner.clock.now();
         let next = self.next_attempt(job, attempt, Failure { reason, at: now, wait: Duration::ZERO }, asked);
-        let Some(next) = next.filter(|next| now + next.wait + self.margin() < job.deadline) else {
+        let Some(next) = next.filter(|next| now + next.wait + self.recording_margin() < job.deadline) else {
             return self.fail(job, Some(attempt.number), reason, text).await;
         };
         let command = ConversationCommand::RetryReply {
@@ -157,7 +157,7 @@ impl ReplyHandler {
         Ok(JobOutcome::Requeue(Requeue::NextAttempt(next.wait)))
     }
 
-    /// Ends the reply as failed, keeping what had come.
+    /// Ends the reply as failed, and keeps its partial text.
     pub(super) async fn fail(
         &self,
         job: &Job,
@@ -177,7 +177,7 @@ impl ReplyHandler {
         Ok(JobOutcome::Failed(reason))
     }
 
-    /// Records what must not be lost: while the log is not available it is tried again, until the deadline.
+    /// Records a result; repeats while the event store is unavailable, until the deadline.
     async fn record(
         &self,
         job: &Job,
@@ -204,7 +204,7 @@ impl ReplyHandler {
         self.run_with(job, command, None).await
     }
 
-    /// The same, with the beginning of a quiz in the same append.
+    /// Runs a command, with the start of a quiz in the same append.
     async fn run_with(
         &self,
         job: &Job,
@@ -230,23 +230,24 @@ impl ReplyHandler {
     }
 }
 
-/// A provider's name for something, as it may stand in events and read models: no control characters, not endless.
+/// Returns a provider's label in a form that is safe for events and read models: at most 200 characters, no control
+/// characters.
 pub(super) fn label(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(200).collect()
 }
 
-/// The calls of a model that count: none where no tool was offered, since nobody is there who could answer one.
+/// Returns the calls that count: none when no tool was available to the model.
 pub(super) fn offered(job: &Job, calls: Vec<ToolCall>) -> Vec<ToolCall> {
     if job.interactive || calls.is_empty() {
         return calls;
     }
     metrics::counter!("verbatim_tool_calls_refused_total")
         .increment(u64::try_from(calls.len()).unwrap_or(u64::MAX));
-    tracing::warn!(reply.id = %job.reply, calls = calls.len(), "a model called tools although none was offered");
+    tracing::warn!(reply.id = %job.reply, calls = calls.len(), "model called tools although none was available");
     Vec::new()
 }
 
-/// The failure as it stands in events.
+/// Maps a provider's error to the reason that is recorded.
 fn reason(error: &ProviderError) -> FailureReason {
     match error {
         ProviderError::RateLimited { .. } => FailureReason::RateLimited,

@@ -1,4 +1,4 @@
-//! What can be set about replies.
+//! Settings of replies.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use crate::ai::Tool;
 /// Limits and texts of replies.
 #[derive(Debug, Clone)]
 pub struct ReplySettings {
-    /// How many replies this process makes at once.
+    /// Replies that this process makes at once.
     pub concurrency: usize,
-    /// How often it is tried, and the pauses in between.
+    /// Limits of retries.
     pub retries: RetrySettings,
-    /// From the request to the end of a reply, whatever happens.
+    /// Time from the request to the end of a reply, at the latest.
     pub deadline: Duration,
-    /// Standing instructions to the provider; empty for none.
+    /// System prompt; may be empty.
     pub system_prompt: String,
-    /// How many earlier turns (a message and its answer) a provider is sent at most.
+    /// Most earlier turns (a message and its answer) in a prompt.
     pub history_turns: usize,
-    /// How many tokens a provider is sent at most, everything included.
+    /// Most tokens of a prompt, everything included.
     pub context_tokens: usize,
-    /// How much of that files may take, in percent.
+    /// Share of the prompt's tokens that files may take, in percent.
     pub files_percent: usize,
-    /// The most tokens an answer may have.
+    /// Most tokens of an answer.
     pub max_output_tokens: u32,
-    /// Sampling temperature; none leaves it to the provider.
+    /// Sampling temperature; `None` leaves it to the provider.
     pub temperature: Option<f32>,
-    /// How many characters of a text file are read for a prompt at most.
+    /// Most characters of one text file in a prompt.
     pub file_chars: usize,
-    /// How many characters of all text files are read for a prompt at most; the newest files come first.
+    /// Most characters of all text files in a prompt; the newest files come first.
     pub files_chars: usize,
-    /// How many bytes of images and documents of a prompt are sent at most; the newest come first.
+    /// Most bytes of images and documents in a prompt; the newest come first.
     pub files_bytes: u64,
-    /// How many bytes of images and documents the prompts of all replies of a process hold at once; others wait for room.
+    /// Most bytes of images and documents in all prompts of a process at once; further replies wait.
     pub files_bytes_at_once: u64,
-    /// Tools of the pages, which an answer may call where the asker can be asked back.
+    /// Tools of the pages, available to the model when the client is interactive.
     pub client_tools: Vec<Tool>,
-    /// Whether the provider is asked for titles of conversations that have none, where the asker can be asked back.
+    /// Whether to request titles for untitled conversations of interactive clients.
     pub titles: bool,
 }
 

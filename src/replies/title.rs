@@ -1,6 +1,6 @@
-//! Titles that the provider suggests: asked for beside the first answers of a conversation that has none.
+//! Titles suggested by the provider, requested beside the first answers of an untitled conversation.
 //!
-//! Nothing depends on one. A call that fails, or is lost with its process, is made again beside the next answer.
+//! Nothing depends on a title. After a failed call, the next answer requests one again.
 
 use std::time::Duration;
 
@@ -15,50 +15,50 @@ use super::handler::{Job, ProviderOutcome, ReplyHandler};
 use crate::ai::{Choice, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
 use traces::spans;
 
-/// What the provider is told.
+/// System prompt of the title request.
 const INSTRUCTIONS: &str = "Give the conversation that begins with this message a title of at most six words, in the \
                             language of the message. Answer with the title and nothing else.";
-/// How much of a message a title is made from, in characters.
-const MOST: usize = 2_000;
-/// The longest title that is suggested, in characters.
-const LONGEST: usize = 80;
-/// How long a title may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The most tokens of a title.
-const TOKENS: u32 = 40;
+/// Most characters of the message that the title is made from.
+const MAX_SOURCE_CHARS: usize = 2_000;
+/// Most characters of a title.
+const MAX_TITLE_CHARS: usize = 80;
+/// Longest time for a title request.
+const TITLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Most tokens of a title.
+const MAX_TITLE_TOKENS: u32 = 40;
 
 impl ReplyHandler {
-    /// Has a title suggested in the background, if the conversation has none.
+    /// Requests a title in the background, if the conversation has none.
     pub(super) fn title(&self, job: &Job, context: &Context) {
         let first = context.turns.iter().find(|turn| turn.role() == Some(Role::User));
         let Some(first) = first.map(Turn::text).filter(|text| !text.trim().is_empty()) else { return };
         if !job.interactive || !self.inner.settings.titles {
             return;
         }
-        let first: String = first.chars().take(MOST).collect();
+        let first: String = first.chars().take(MAX_SOURCE_CHARS).collect();
         let (handler, job) = (self.clone(), job.clone());
         let suggested = traces::carried(async move {
             let span = spans::title();
-            let suggested = tokio::time::timeout(PATIENCE, handler.suggest(&job, first));
+            let suggested = tokio::time::timeout(TITLE_TIMEOUT, handler.suggest(&job, first));
             if span.around(suggested).await.is_err() {
-                tracing::debug!(reply.id = %job.reply, "no title in time");
+                tracing::debug!(reply.id = %job.reply, "title request timed out");
             }
         });
         self.inner.tasks.spawn(suggested);
     }
 
     async fn suggest(&self, job: &Job, first: String) {
-        // The log knows; the list may not show the conversation yet.
+        // The state is current; the read model may not show the conversation yet.
         match self.inner.executor.recent_state::<Conversation>(&job.conversation.to_string()).await {
             Ok(conversation) if !conversation.is_titled() => {}
             Ok(_) => return,
-            Err(error) => return tracing::debug!(%error, "whether a title is wanted cannot be read"),
+            Err(error) => return tracing::debug!(%error, "failed to load conversation for title"),
         }
         let prompt = Prompt {
             model: job.model.clone(),
             system: INSTRUCTIONS.to_owned(),
             turns: vec![Turn::message(Role::User, first)],
-            parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
+            parameters: Parameters { max_output_tokens: MAX_TITLE_TOKENS, temperature: None },
             tools: Vec::new(),
             tool_choice: None,
             purpose: Purpose::Title,
@@ -66,11 +66,11 @@ impl ReplyHandler {
             reply: job.reply.uuid(),
         };
         let Some(choice) = self.inner.chain.first(job.model.as_deref(), job.reply.uuid()) else {
-            return tracing::debug!("no title: no provider can be asked now");
+            return tracing::debug!("no title: no provider is available");
         };
         let prompt = choice.prompt(prompt);
         let call = self.call(job, &choice, &prompt);
-        let (text, outcome) = call.around(ask(&choice, prompt)).await;
+        let (text, outcome) = call.around(call_provider(&choice, prompt)).await;
         attempt_spans::record_outcome(&call, &outcome, None);
         drop(call);
         if let ProviderOutcome::Failed(error) = outcome {
@@ -80,13 +80,13 @@ impl ReplyHandler {
         let at = self.inner.clock.now();
         let command = ConversationCommand::SuggestTitle { title: Personal::Known(title), at };
         if let Err(error) = self.run(job, command).await {
-            tracing::debug!(%error, "a title was not recorded");
+            tracing::debug!(%error, "failed to record title");
         }
     }
 }
 
-/// What the provider says to this, and how it ended.
-async fn ask(choice: &Choice, prompt: Prompt) -> (String, ProviderOutcome) {
+/// Calls the provider, and returns its text and how the call ended.
+async fn call_provider(choice: &Choice, prompt: Prompt) -> (String, ProviderOutcome) {
     let mut pieces = choice.stream(prompt);
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
@@ -100,11 +100,11 @@ async fn ask(choice: &Choice, prompt: Prompt) -> (String, ProviderOutcome) {
     (text, ProviderOutcome::Failed(ProviderError::Cut))
 }
 
-/// A title out of what a model answered: its first line, without the quotes that some put around it.
+/// Makes a title out of a model's answer: its first line, without quotes and Markdown marks around it.
 fn tidy(text: &str) -> Option<Title> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     let bare = line.trim_matches(|c: char| c.is_whitespace() || "\"'`*#“”„«».".contains(c));
-    let short: String = bare.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    let short: String = bare.chars().filter(|c| !c.is_control()).take(MAX_TITLE_CHARS).collect();
     Title::parse(short.trim()).ok()
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_is_one_short_line_without_marks() {
+    fn title_is_one_short_line_without_marks() {
         for (said, title) in [
             ("\"Pruning apple trees\"\n\nHope that helps", Some("Pruning apple trees")),
             ("\n  ## Apples.  ", Some("Apples")),

@@ -1,8 +1,8 @@
-//! Tools that an answer may call where the asker can be asked back, and what a call brings into the conversation.
+//! Tools that a model may call when the client is interactive, and the items that the calls produce.
 //!
-//! Three are built in: `ask_user` asks the person, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are
-//! the page's own ([`ReplySettings::client_tools`]). A model's call is no more trusted than a client's request: what is not
-//! as it has to be brings nothing.
+//! Three are built in: `ask_user` asks the user, `show_widget` shows a widget, `start_quiz` starts a quiz. The others are the
+//! page's own ([`ReplySettings::client_tools`]). A model's call is trusted no more than a client's request: an invalid call
+//! produces nothing.
 
 use aggregates::Personal;
 use aggregates::conversation::{Brought, InputForm, InputQuestion};
@@ -14,31 +14,31 @@ use super::settings::ReplySettings;
 use crate::ai::{Tool, ToolCall};
 use crate::widgets;
 
-/// The name of the tool that asks the person.
+/// Name of the tool that asks the user.
 const ASK_USER: &str = "ask_user";
-/// The name of the tool that shows a widget.
+/// Name of the tool that shows a widget.
 const SHOW_WIDGET: &str = "show_widget";
-/// The name of the tool that starts a quiz.
+/// Name of the tool that starts a quiz.
 pub(super) const START_QUIZ: &str = "start_quiz";
-/// How many questions one call may ask, and how many answers each may offer.
+/// Most questions of one call, and most options of one question.
 const MAX_QUESTIONS: usize = 10;
 const MAX_OPTIONS: usize = 20;
-/// The deepest arguments that a call may have, and the longest name that a model may give to a call, in characters.
+/// Deepest nesting of a call's arguments, and most characters of a call's id.
 const MAX_DEPTH: usize = 64;
 const MAX_CALL_ID: usize = 200;
-/// The longest question or option, in characters.
+/// Most characters of a question or option.
 const MAX_CHARS: usize = 2_000;
 
-/// What a call of a tool comes to.
+/// What a tool call produces.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ToolOutcome {
-    /// An item.
+    /// An item of the conversation.
     Item(Brought),
-    /// A quiz about this, if that is a topic.
+    /// A quiz, with the requested topic.
     Quiz(Option<String>),
 }
 
-/// Every tool that may be called; the built-in ones cannot be replaced.
+/// Returns every available tool; a page cannot replace the built-in ones.
 pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     let mut tools = vec![
         Tool {
@@ -80,7 +80,8 @@ pub fn available_tools(settings: &ReplySettings) -> Vec<Tool> {
     tools
 }
 
-/// What a call brings, under the id `item_id`; nothing when the tool is not offered or is called wrongly.
+/// Converts a call into its outcome; the item gets the id `item_id`. `None`: the tool is not available, or the arguments are
+/// invalid.
 pub(super) fn parse_tool_call(
     settings: &ReplySettings,
     call: ToolCall,
@@ -118,7 +119,7 @@ pub(super) fn parse_tool_call(
     }
 }
 
-/// How deep a value is nested; a plain one is 1.
+/// Returns the nesting depth of a value; a scalar has 1.
 fn depth(value: &Value) -> usize {
     1 + match value {
         Value::Array(values) => values.iter().map(depth).max().unwrap_or(0),
@@ -153,7 +154,7 @@ struct Asked {
 }
 
 impl AskUser {
-    /// The questions, each with a name of its own; none when there are too many, or too long ones.
+    /// Returns the questions, each with a unique id; `None` when there are too many, or one is too long.
     fn questions(self) -> Option<Vec<InputQuestion>> {
         let fits = |text: &str| !text.trim().is_empty() && text.chars().count() <= MAX_CHARS;
         if self.questions.is_empty() || self.questions.len() > MAX_QUESTIONS {
@@ -174,7 +175,7 @@ impl AskUser {
             } else {
                 InputForm::Choice { options: asked.options, multiple: asked.multiple }
             };
-            // What a model gave to one question must not be made up for another.
+            // An id that the model gave to one question must not be generated for another.
             let is_free = |id: &String| questions.iter().all(|other| other.id != *id);
             let id = given.or_else(|| (n + 1..).map(|n| format!("question-{n}")).find(is_free))?;
             questions.push(InputQuestion { id, question: asked.question, form });

@@ -1,6 +1,6 @@
-//! Where one process makes its replies: so many at once, each under a lease that is renewed until it is done.
+//! The workers of one process: a bounded number of jobs at once, each under a lease that is renewed until the job ends.
 //!
-//! Queues bring replies here ([`super::queue`], [`super::wakeups`]); which of them brought it makes no difference.
+//! Jobs come from [`super::queue`] or [`super::wakeups`]; the workers treat both alike.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,18 +26,18 @@ const MIN_DELAY: Duration = Duration::from_millis(20);
 /// The two steps of a shutdown.
 #[derive(Debug, Clone)]
 pub struct ShutdownSignals {
-    /// Take nothing new.
+    /// Accept no new jobs.
     pub stop_accepting: CancellationToken,
-    /// Break off what runs.
+    /// Abort running jobs.
     pub abort: CancellationToken,
 }
 
-/// Where replies are made. Cheap to clone.
+/// The workers of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct ReplyWorkerPool {
     pool: WarmPool,
     handler: ReplyHandler,
-    /// This process' name on its leases.
+    /// Holder id in this process's leases.
     holder: Uuid,
     slots: Arc<Semaphore>,
     running: Arc<Mutex<HashSet<Uuid>>>,
@@ -47,7 +47,7 @@ pub struct ReplyWorkerPool {
 }
 
 impl ReplyWorkerPool {
-    /// A workers for as many replies at once as `handler`'s settings say, whose work goes on `tasks`.
+    /// Creates a pool with the concurrency of `handler`'s settings; jobs run on `tasks`.
     pub fn new(
         pool: WarmPool,
         handler: ReplyHandler,
@@ -60,27 +60,27 @@ impl ReplyWorkerPool {
         Self { pool, handler, holder, slots, running, slot_released, tasks, signals }
     }
 
-    /// When the work is to end.
+    /// Returns the shutdown signals.
     pub fn signals(&self) -> &ShutdownSignals {
         &self.signals
     }
 
-    /// What is owed is read over this.
+    /// Returns the pool for reading pending replies.
     pub fn pool(&self) -> &WarmPool {
         &self.pool
     }
 
-    /// How many more replies could be begun now.
+    /// Returns how many more jobs can start now.
     pub fn free_slots(&self) -> usize {
         self.slots.available_permits()
     }
 
-    /// A place, if there is one.
+    /// Returns a permit for a job, if a slot is free.
     pub fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Waits for a place. None: the process ends.
+    /// Waits for a permit. `None`: the process shuts down.
     pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             permit = Arc::clone(&self.slots).acquire_owned() => permit.ok(),
@@ -88,17 +88,17 @@ impl ReplyWorkerPool {
         }
     }
 
-    /// How many replies are being made.
+    /// Returns the number of running jobs.
     pub fn running(&self) -> usize {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits until a reply has been done with.
+    /// Waits until a job ends and its slot is free.
     pub async fn slot_released(&self) {
         self.slot_released.notified().await;
     }
 
-    /// Begins one attempt at a reply at `place`. None: it is made already, here or elsewhere.
+    /// Starts one attempt. `None`: this process or another one has the job already.
     ///
     /// # Errors
     /// Those of the database.
@@ -111,7 +111,7 @@ impl ReplyWorkerPool {
         if !self.mark(reply, true) {
             return Ok(None);
         }
-        match lease::take(&self.pool, reply, self.holder).await {
+        match lease::acquire(&self.pool, reply, self.holder).await {
             Ok(true) => {}
             Ok(false) => {
                 self.mark(reply, false);
@@ -133,15 +133,15 @@ impl ReplyWorkerPool {
                 // The read model shows the current state in a moment; without this pause the queue would spin.
                 tokio::time::sleep(requeue.delay().max(MIN_DELAY)).await;
             }
-            if let Err(error) = lease::give_back(&workers.pool, reply, workers.holder).await {
-                tracing::debug!(%error, "a lease was not given back; it runs out by itself");
+            if let Err(error) = lease::release(&workers.pool, reply, workers.holder).await {
+                tracing::debug!(%error, "failed to release lease; it expires by itself");
             }
             drop(running_reply);
             outcome
         })))
     }
 
-    /// Renews the leases of what is made here, until everything has ended after `soft`, or until `hard`.
+    /// Renews the leases of the running jobs, until all have ended after `stop_accepting`, or until `abort`.
     pub async fn keep_leases(&self) {
         loop {
             let ending = self.signals.stop_accepting.is_cancelled();
@@ -149,7 +149,7 @@ impl ReplyWorkerPool {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep(lease::RENEW) => {}
+                () = tokio::time::sleep(lease::RENEW_INTERVAL) => {}
                 () = self.signals.abort.cancelled() => return,
                 () = self.signals.stop_accepting.cancelled(), if !ending => continue,
                 () = self.slot_released(), if ending => continue,
@@ -160,7 +160,7 @@ impl ReplyWorkerPool {
                 continue;
             }
             if let Err(error) = lease::renew(&self.pool, self.holder, &running).await {
-                tracing::warn!(%error, "leases were not renewed");
+                tracing::warn!(%error, "failed to renew leases");
             }
         }
     }
@@ -171,8 +171,8 @@ impl ReplyWorkerPool {
     }
 }
 
-/// A reply that is made here. However that ends, it is marked no longer: after a panic nobody gives its lease back, so nobody
-/// may renew it either; once it has run out, the queue brings the reply again, not so soon that it would spin.
+/// A running job. Dropping it, also after a panic, removes it from the running jobs, so that its lease is no longer renewed;
+/// when the lease has expired, the queue offers the reply again.
 struct RunningReply {
     workers: ReplyWorkerPool,
     reply: Uuid,
@@ -182,14 +182,14 @@ struct RunningReply {
 impl Drop for RunningReply {
     fn drop(&mut self) {
         self.workers.mark(self.reply, false);
-        // Whoever is woken looks for a place.
+        // The permit is free before the waiters look for one.
         drop(self.permit.take());
         self.workers.slot_released.notify_waiters();
         self.workers.slot_released.notify_one();
     }
 }
 
-/// A row of the model as a job.
+/// Converts a row of the read model into a job.
 fn job(row: PendingReplyRow) -> Job {
     Job {
         reply: ReplyId::from(row.reply_id),
