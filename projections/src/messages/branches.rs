@@ -36,7 +36,7 @@ pub(super) struct Standing {
     /// The active branch of each conversation that has gone to another one.
     active: BTreeMap<Uuid, i32>,
     /// The conversations in which a message was asked again.
-    asked_again: BTreeSet<Uuid>,
+    conversations_with_requests: BTreeSet<Uuid>,
     /// The conversations that have ended. Their rows go; what still comes stands on no branch that was.
     deleted: BTreeSet<Uuid>,
 }
@@ -127,13 +127,19 @@ impl Standing {
             ConversationEvent::ReplyRequested { message_id, reply_id, model, .. }
                 if is_again(*message_id, *reply_id) =>
             {
-                self.asked_again.insert(conversation);
+                self.conversations_with_requests.insert(conversation);
                 let active = self.branch_of(conversation);
-                asked_again(connection, (position, active), (*message_id, *reply_id), model.as_deref()).await
+                insert_reply_request(
+                    connection,
+                    (position, active),
+                    (*message_id, *reply_id),
+                    model.as_deref(),
+                )
+                .await
             }
             ConversationEvent::ConversationDeleted { .. } => {
                 self.active.remove(&conversation);
-                self.asked_again.remove(&conversation);
+                self.conversations_with_requests.remove(&conversation);
                 self.deleted.insert(conversation);
                 Ok(())
             }
@@ -244,7 +250,9 @@ impl Standing {
             }
             marks::show(connection, *conversation, *branch).await?;
         }
-        for conversation in self.asked_again.iter().filter(|id| !self.active.contains_key(*id)) {
+        for conversation in
+            self.conversations_with_requests.iter().filter(|id| !self.active.contains_key(*id))
+        {
             marks::name_replies(connection, *conversation, None).await?;
         }
         Ok(())
@@ -252,7 +260,7 @@ impl Standing {
 }
 
 /// Notes that a message was asked again: another reply than its first one.
-async fn asked_again(
+async fn insert_reply_request(
     connection: &mut PgConnection,
     (position, active): (i64, Option<i32>),
     (message, reply): (MessageId, ReplyId),
