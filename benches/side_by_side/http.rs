@@ -1,7 +1,7 @@
-//! The client of the load: HTTP/1.1 over one kept connection, written and read by hand.
+//! Minimal HTTP/1.1 client for the load, over one keep-alive connection.
 //!
-//! It shares two cores with the server that it measures, so it does what pgbench does and no more: requests are bytes
-//! made beforehand, answers are read to their end and not parsed beyond status and length.
+//! It shares the cores with the measured server, so it does no more than pgbench: requests are prepared bytes, and of
+//! answers only status and length are parsed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// How long an answer may take before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time after which a missing answer aborts the run.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One connection.
 #[derive(Debug)]
@@ -22,14 +22,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(server).await.context("the server takes no connection")?;
+        let stream = TcpStream::connect(server).await.context("the server accepts no connection")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(64 * 1024) })
     }
 
-    /// Sends a request and reads its answer, which has to be a success; returns the body.
+    /// Sends a request and returns the body of its answer, which must be a success.
     pub(crate) async fn call(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
-        tokio::time::timeout(PATIENCE, self.exchange(request)).await.context("no answer in time")?
+        tokio::time::timeout(TIMEOUT, self.exchange(request))
+            .await
+            .context("timed out waiting for an answer")?
     }
 
     async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
@@ -41,26 +43,28 @@ impl Client {
             self.read().await?;
         }
         let ok = self.buffer.starts_with(b"HTTP/1.1 2");
-        ensure!(ok, "refused: {}", String::from_utf8_lossy(&self.buffer));
+        ensure!(ok, "request failed: {}", String::from_utf8_lossy(&self.buffer));
         Ok(&self.buffer[head..])
     }
 
-    /// Sends a request whose answer is a stream of events, and reads it to its end, which has to be `last`; returns how
-    /// long it took until `first` was there, if it came at all.
+    /// Sends a request for an event stream and reads it up to its end, which must contain `last`; returns the time until
+    /// `first` arrived, if it did.
     pub(crate) async fn stream(
         &mut self,
         request: &[u8],
         first: &str,
         last: &str,
     ) -> anyhow::Result<Option<Duration>> {
-        tokio::time::timeout(PATIENCE, self.follow(request, first, last)).await.context("no end in time")?
+        tokio::time::timeout(TIMEOUT, self.follow(request, first, last))
+            .await
+            .context("timed out waiting for the end of the stream")?
     }
 
-    /// Sends a request whose answer is a stream of events, and returns all of it, without the marks of its chunks.
+    /// Sends a request for an event stream and returns all of it, without chunk headers.
     pub(crate) async fn events(&mut self, request: &[u8]) -> anyhow::Result<String> {
-        tokio::time::timeout(PATIENCE, self.follow(request, "", "event: reply.done"))
+        tokio::time::timeout(TIMEOUT, self.follow(request, "", "event: reply.done"))
             .await
-            .context("no end in time")??;
+            .context("timed out waiting for the end of the stream")??;
         let head = find(&self.buffer, b"\r\n\r\n").context("no head")? + 4;
         let mut rest = &self.buffer[head..];
         let mut body = Vec::with_capacity(rest.len());
@@ -89,14 +93,14 @@ impl Client {
         Ok(took)
     }
 
-    /// Reads until `wanted` stands in the buffer; returns where it ends.
+    /// Reads until the buffer contains `wanted`; returns the position after it.
     async fn until(&mut self, wanted: &[u8]) -> anyhow::Result<usize> {
-        let mut looked = 0;
+        let mut searched = 0;
         loop {
-            if let Some(at) = find(&self.buffer[looked..], wanted) {
-                return Ok(looked + at + wanted.len());
+            if let Some(at) = find(&self.buffer[searched..], wanted) {
+                return Ok(searched + at + wanted.len());
             }
-            looked = self.buffer.len().saturating_sub(wanted.len());
+            searched = self.buffer.len().saturating_sub(wanted.len());
             self.read().await?;
         }
     }
@@ -109,7 +113,7 @@ impl Client {
     }
 }
 
-/// A request as bytes; `token` and `body` may be empty.
+/// Encodes a request; `token` and `body` may be empty.
 pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     use std::fmt::Write as _;
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n");
@@ -128,7 +132,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// What the head of an answer says about the length of its body.
+/// Returns the content length in the head of an answer.
 fn length(head: &[u8]) -> anyhow::Result<usize> {
     const NAME: &[u8] = b"\r\ncontent-length: ";
     let Some(at) = find(head, NAME) else { return Ok(0) };

@@ -1,4 +1,4 @@
-//! Load over HTTP, and what came of it.
+//! HTTP load and its statistics.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,14 +7,18 @@ use tokio::task::JoinSet;
 
 use super::http::Client;
 
-/// Requests that a client sends before a round is timed: connections of the server's pool, caches.
+/// Number of untimed requests per client, which fill the server's pool and caches.
 const WARM_UP: usize = 5;
 
-/// What one client sends, over and over, in turn.
-pub(crate) type Turns = Vec<Vec<u8>>;
+/// Requests that one client sends in rotation.
+pub(crate) type RequestCycle = Vec<Vec<u8>>;
 
 /// Sends for about `time` with one connection per entry of `clients`; returns answers per second.
-pub(crate) async fn throughput(server: SocketAddr, clients: &[Turns], time: Duration) -> anyhow::Result<f64> {
+pub(crate) async fn throughput(
+    server: SocketAddr,
+    clients: &[RequestCycle],
+    time: Duration,
+) -> anyhow::Result<f64> {
     let mut ready = Vec::with_capacity(clients.len());
     for turns in clients {
         let mut client = Client::connect(server).await?;
@@ -45,11 +49,11 @@ pub(crate) async fn throughput(server: SocketAddr, clients: &[Turns], time: Dura
     Ok(f64::from(answers) / start.elapsed().as_secs_f64())
 }
 
-/// How long each of `count` rounds took that one client makes over all `targets`, one request after the other; the
-/// times of each target apart, the first few left out.
+/// Sends `count` rounds of sequential requests to all `targets` from one client; returns the times of each target, without
+/// the warm-up.
 pub(crate) async fn latencies(
     server: SocketAddr,
-    targets: &[Turns],
+    targets: &[RequestCycle],
     count: usize,
 ) -> anyhow::Result<Vec<Times>> {
     let mut client = Client::connect(server).await?;
@@ -76,7 +80,7 @@ impl Times {
         self.0.push(time);
     }
 
-    /// The time that `percent` of all are not above, in milliseconds; 0 without any.
+    /// Returns a percentile in milliseconds, or 0 without values.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -89,7 +93,7 @@ impl Times {
     }
 }
 
-/// The middle one of these figures, or between the two in the middle.
+/// Returns the median.
 pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

@@ -1,5 +1,4 @@
-//! What is measured, and on what: a Postgres server of the run's own, the server's program in its production form, the
-//! disk below both.
+//! The measured system: a temporary Postgres server, the program, and the disk.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,27 +19,27 @@ use verbatim::embedded::{Embedded, EmbeddedSettings};
 use super::http::{Client, request};
 use super::load::Times;
 
-/// The program that is measured.
+/// Path of the measured program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_verbatim");
-/// The database that pgbench appends to: same server, same schema, but the measured program does not read it.
+/// Database for pgbench: same server and schema, but not used by the measured program.
 pub(crate) const BARE: &str = "bare";
-/// The superuser of the private server, and the database of the measured program.
+/// Superuser of the embedded server, and database of the measured program.
 pub(crate) const NAME: &str = "verbatim";
-/// How long the program may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time for a start or a stop.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The database server, in a folder that goes with it.
+/// The database server and its temporary folder.
 pub(crate) struct Database {
     server: Embedded,
     folder: TempDir,
 }
 
 impl Database {
-    /// Makes a cluster in a temporary folder (`TMPDIR`), starts its server with fsync on, as an unprivileged user when
-    /// this is root.
+    /// Creates a cluster in a temporary folder (`TMPDIR`) and starts its server with fsync on, as an unprivileged user if
+    /// run by root.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("verbatim-bench-").tempdir()?;
-        // The server's user has to get through it; what is in it has permissions of its own.
+        // The server's user needs access; the contents have their own permissions.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let server = Embedded::start(EmbeddedSettings {
             data_dir: folder.path().join("data"),
@@ -57,12 +56,12 @@ impl Database {
         format!("Postgres {}, fsync on", self.server.version())
     }
 
-    /// The folder that holds everything of this run.
+    /// Returns the folder of this run.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A program of the installation, set to connect to the server.
+    /// Returns a Postgres client program, configured to connect to the server.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.server.bin().join(name));
         command
@@ -76,7 +75,7 @@ impl Database {
         command
     }
 
-    /// A few connections of the bench's own to one of the databases.
+    /// Opens a few connections of the benchmark to a database.
     pub(crate) async fn pool(&self, database: &str) -> anyhow::Result<PgPool> {
         let options = self.server.connect_options().database(database);
         Ok(PgPoolOptions::new().max_connections(4).connect_with(options).await?)
@@ -93,7 +92,7 @@ impl Database {
     }
 }
 
-/// The secrets that every process of a run shares.
+/// Secrets shared by all processes of a run.
 pub(crate) struct Secrets {
     pub(crate) master_key: [u8; 32],
     jwt_secret: [u8; 32],
@@ -115,13 +114,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The measured program with a subcommand, in its production form.
+/// Returns the measured program with a subcommand and its production configuration.
 pub(crate) fn program(database: &Database, secrets: &Secrets, subcommand: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .arg(subcommand)
         .env_clear()
-        // No `.env` of the person who runs this.
+        // Ignore the user's `.env`.
         .current_dir(database.folder())
         .env("DATABASE_URL", database.url(NAME))
         .env("MASTER_KEY", hex(&secrets.master_key))
@@ -140,7 +139,7 @@ pub(crate) fn program(database: &Database, secrets: &Secrets, subcommand: &str) 
     command
 }
 
-/// Brings the schema of one of the databases up.
+/// Migrates the schema of a database.
 pub(crate) async fn migrate(database: &Database, secrets: &Secrets, name: &str) -> anyhow::Result<()> {
     let output =
         program(database, secrets, "migrate").env("DATABASE_URL", database.url(name)).output().await?;
@@ -154,19 +153,19 @@ pub(crate) async fn migrate(database: &Database, secrets: &Secrets, name: &str) 
 pub(crate) struct Server {
     child: Child,
     pid: i32,
-    /// Where it listens.
+    /// Address that the program listens on.
     pub(crate) address: SocketAddr,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts the program with these variables besides, and waits until it is ready. The schema has to be up.
+    /// Starts the program with additional variables and waits until it is ready. The schema must be migrated.
     pub(crate) async fn start(
         database: &Database,
         secrets: &Secrets,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        // Free a moment ago; if somebody else is faster, the program says so and the run ends.
+        // If another process takes the port meanwhile, the program fails and the run ends.
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let log = database.folder().join(format!("server-{port}.log"));
         let output = File::create(&log)?;
@@ -176,21 +175,21 @@ impl Server {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("it ended at once")?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("the server exited at once")?;
         let mut server = Self { child, pid, address: (Ipv4Addr::LOCALHOST, port).into(), log };
         server.ready().await?;
         Ok(server)
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + PATIENCE;
-        let look = request("GET", "/readyz", "", "");
+        let end = Instant::now() + TIMEOUT;
+        let probe = request("GET", "/readyz", "", "");
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended ({status}): {}", std::fs::read_to_string(&self.log)?);
             }
             if let Ok(mut client) = Client::connect(self.address).await
-                && client.call(&look).await.is_ok()
+                && client.call(&probe).await.is_ok()
             {
                 return Ok(());
             }
@@ -201,7 +200,7 @@ impl Server {
         }
     }
 
-    /// What the process holds in memory now.
+    /// Returns the current memory of the process.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let field = |name: &str| {
@@ -213,29 +212,30 @@ impl Server {
         Ok(Memory { resident: field("VmRSS:")?, private: field("RssAnon:")?, peak: field("VmHWM:")? })
     }
 
-    /// The processor time that it has used.
+    /// Returns the used processor time.
     pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         let (_, fields) = text.rsplit_once(')').context("no processor time")?;
         let ticks: Vec<u64> =
             fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-        // The kernel counts hundredths of a second for programs, whatever it does itself.
+        // The kernel reports user-space ticks of 10 ms.
         Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
     }
 
-    /// Ends it in order, and shows what it had to say.
+    /// Stops the program and returns its log.
     pub(crate) async fn stop(mut self) -> anyhow::Result<String> {
         kill(Pid::from_raw(self.pid), Signal::SIGTERM)?;
-        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.context("it does not end")??;
+        let status =
+            tokio::time::timeout(TIMEOUT, self.child.wait()).await.context("the server does not stop")??;
         let log = std::fs::read_to_string(&self.log)?;
         if !status.success() {
-            bail!("the server ended badly ({status}): {log}");
+            bail!("the server failed ({status}): {log}");
         }
         Ok(log)
     }
 }
 
-/// How many processes wanted a core in the last minute, on average: what else the machine is doing.
+/// Returns the load average of the last minute.
 pub(crate) fn load_average() -> anyhow::Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg")?;
     Ok(text.split(' ').next().context("no load average")?.parse()?)
@@ -244,16 +244,15 @@ pub(crate) fn load_average() -> anyhow::Result<f64> {
 /// Memory of a process, in MiB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
-    /// All that is resident, the program's own file included.
+    /// Resident memory, including the program's file.
     pub(crate) resident: f64,
-    /// Of that, what no file stands behind.
+    /// Resident memory that is not backed by a file.
     pub(crate) private: f64,
-    /// The most that was ever resident.
+    /// Peak resident memory.
     pub(crate) peak: f64,
 }
 
-/// Measures what a durable write costs, the way the database's log makes it: 8 KiB into a file that is there already,
-/// then fdatasync.
+/// Measures a durable write like the database's WAL: 8 KiB into an existing file, then fdatasync.
 pub(crate) struct Disk {
     file: File,
     written: u64,

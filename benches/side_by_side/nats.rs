@@ -1,4 +1,4 @@
-//! How fast the relay carries a log to JetStream that it has not seen before.
+//! Throughput of the relay when it publishes a whole log to JetStream.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,12 @@ use super::machine::{Database, Secrets, program};
 use super::nats_server::NatsServer;
 use super::report::{Goal, Report};
 
-/// How long the whole log may take.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// How often the stream is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Maximum time for the whole log.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Interval between checks of the stream.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Starts a nats-server and a relay beside the log of this run, and measures until the stream has all of it. False:
-/// there is no nats-server on this machine.
+/// Starts a nats-server and a relay, and measures until the stream has the whole log. Returns false without nats-server.
 pub(crate) async fn relay(
     report: &mut Report,
     database: &Database,
@@ -28,30 +27,30 @@ pub(crate) async fn relay(
     let jetstream = async_nats::jetstream::new(client);
     let mut relay = program(database, secrets, "relay").env("NATS_URL", &url).spawn()?;
 
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     let mut begun = None;
-    let (carried, took) = loop {
-        ensure!(Instant::now() < end, "the relay does not come to the end of the log");
-        ensure!(relay.try_wait()?.is_none(), "the relay has ended");
-        tokio::time::sleep(LOOK).await;
+    let (published, took) = loop {
+        ensure!(Instant::now() < end, "the relay did not reach the end of the log in time");
+        ensure!(relay.try_wait()?.is_none(), "the relay has exited");
+        tokio::time::sleep(POLL_INTERVAL).await;
         let Ok(stream) = jetstream.get_stream("VERBATIM_EVENTS").await else { continue };
-        let carried = stream.cached_info().state.messages;
-        if carried == 0 {
+        let published = stream.cached_info().state.messages;
+        if published == 0 {
             continue;
         }
-        // The first look at which something is there: what came before it is not counted.
-        let (first, since) = *begun.get_or_insert((carried, Instant::now()));
-        if i64::try_from(carried)? >= events {
-            break (carried - first, since.elapsed());
+        // Start measuring at the first non-empty check; do not count the messages before it.
+        let (first, since) = *begun.get_or_insert((published, Instant::now()));
+        if i64::try_from(published)? >= events {
+            break (published - first, since.elapsed());
         }
     };
-    let per_second = u32::try_from(carried).map(f64::from)? / took.as_secs_f64();
+    let per_second = u32::try_from(published).map(f64::from)? / took.as_secs_f64();
     report.add(
         "relay, events per second",
         (per_second, "/s"),
         Goal::AtLeast(10_000.0),
-        format!("{carried} events in {:.1} s", took.as_secs_f64()),
-        json!({"events": carried, "seconds": took.as_secs_f64()}),
+        format!("{published} events in {:.1} s", took.as_secs_f64()),
+        json!({"events": published, "seconds": took.as_secs_f64()}),
     );
     relay.kill().await.context("the relay")?;
     nats.kill().await?;

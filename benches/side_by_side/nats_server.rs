@@ -1,4 +1,4 @@
-//! A nats-server of the run's own.
+//! A temporary nats-server.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-/// Where distributions put nats-server: not every user's PATH holds it.
-const PLACES: [&str; 3] =
+/// Usual paths of nats-server, which are not in every user's PATH.
+const PATHS: [&str; 3] =
     ["/usr/sbin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"];
 
 /// The server, with its store in the run's folder.
@@ -20,9 +20,9 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one. None: there is no nats-server on this machine.
+    /// Starts a server, or returns `None` without nats-server on this machine.
     pub(crate) fn start(folder: &Path) -> anyhow::Result<Option<Self>> {
-        let Some(binary) = PLACES.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
+        let Some(binary) = PATHS.map(PathBuf::from).into_iter().find(|path| path.exists()) else {
             return Ok(None);
         };
         let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
@@ -40,12 +40,12 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Lets it stand still, with its connections open.
+    /// Suspends the server; its connections stay open.
     pub(crate) fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// Lets it go on.
+    /// Resumes the server.
     pub(crate) fn thaw(&self) -> anyhow::Result<()> {
         self.signal(Signal::SIGCONT)
     }

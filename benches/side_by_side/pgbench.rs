@@ -1,5 +1,5 @@
-//! What the same work costs without us: pgbench, with the same statements, prepared, over the same number of
-//! connections and one thread, as the load over HTTP is.
+//! The same work without the program: pgbench with the same prepared statements, the same number of connections and one
+//! thread, like the load over HTTP.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 use super::CLIENTS;
 use super::machine::Database;
 
-/// One event per call through `append`, each client to a stream of its own, whose sequence it counts itself.
+/// One event per call of `append`; each client writes its own stream and counts its sequence.
 ///
-/// The values come in through variables: pgbench takes a colon before a word, as JSON and times have it, for one.
+/// The values are variables, because pgbench would read colons in JSON and times as variable names.
 pub(crate) const APPEND: &str = "\\set before :seq
 \\set seq :seq + 1
 SELECT replayed, stored_fingerprint, stored_result, positions FROM append(NULL, NULL, NULL, NULL,
@@ -19,7 +19,7 @@ SELECT replayed, stored_fingerprint, stored_result, positions FROM append(NULL, 
     ARRAY[:event_type::text], ARRAY['1'], ARRAY[:payload::text], :metadata::text, NULL);
 ";
 
-/// A statement with `$1`, `$2` … as a script with these variables in their place.
+/// Converts a statement with `$1`, `$2` … into a script with these variables.
 pub(crate) fn script(statement: &str, variables: &[&str]) -> String {
     let mut script = statement.to_owned();
     for (index, name) in variables.iter().enumerate() {
@@ -48,14 +48,14 @@ pub(crate) async fn run(
     for (variable, value) in variables {
         command.arg("--define").arg(format!("{variable}={value}"));
     }
-    let output = command.arg(name).output().await.context("pgbench cannot be run")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let tps = said
+    let output = command.arg(name).output().await.context("failed to run pgbench")?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let tps = stdout
         .lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse::<f64>().ok())
         .filter(|tps| output.status.success() && *tps > 0.0);
     match tps {
         Some(tps) => Ok(tps),
-        None => bail!("pgbench failed: {said}{}", String::from_utf8_lossy(&output.stderr)),
+        None => bail!("pgbench failed: {stdout}{}", String::from_utf8_lossy(&output.stderr)),
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of one run: a table for people, JSON for programs.
+//! The figures of one run, as a table and as JSON.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What a figure has to be.
+/// Goal of a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
     AtLeast(f64),
@@ -17,15 +17,15 @@ pub(crate) enum Goal {
 #[derive(Debug, Serialize)]
 struct Line {
     name: &'static str,
-    /// The figure that counts.
+    /// Measured figure.
     value: f64,
     unit: &'static str,
     goal: String,
     met: bool,
-    /// The figures that it comes from.
+    /// Figures it is computed from.
     raw: Value,
     #[serde(skip)]
-    told: String,
+    detail: String,
 }
 
 /// Everything measured in a run.
@@ -35,13 +35,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a figure; `told` says in a few words what it comes from, `raw` holds the same for programs.
+    /// Adds a figure; `detail` explains it in a few words, `raw` has its source values for the JSON file.
     pub(crate) fn add(
         &mut self,
         name: &'static str,
         (value, unit): (f64, &'static str),
         goal: Goal,
-        told: String,
+        detail: String,
         raw: Value,
     ) {
         let (met, words) = match goal {
@@ -49,10 +49,10 @@ impl Report {
             Goal::AtMost(most) => (value <= most, format!("<= {most:.2}")),
         };
         let goal = format!("{words} {unit}").trim_end().to_owned();
-        self.lines.push(Line { name, value, unit, goal, met, raw, told });
+        self.lines.push(Line { name, value, unit, goal, met, raw, detail });
     }
 
-    /// Shows the table and writes `file`.
+    /// Prints the table and writes the JSON file.
     pub(crate) fn finish(&self, machine: &Value, file: &Path) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\n{:<34} {:>12}  {:<14} {:<7} from", "figure", "measured", "goal", "")?;
@@ -65,7 +65,7 @@ impl Report {
                 line.name,
                 value.trim_end(),
                 line.goal,
-                line.told
+                line.detail
             )?;
         }
         let document = json!({"machine": machine, "figures": self.lines});

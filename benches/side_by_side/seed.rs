@@ -1,6 +1,6 @@
-//! What the run starts with: one account, its conversations, and a long one.
+//! Initial data: one account, its conversations, and conversations of other users.
 //!
-//! Written by the program's own executor, in this process, many messages to an append: sealed and checked like any.
+//! Written by the program's executor in this process, many messages per append, encrypted and validated as usual.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::MessageText;
 use anyhow::{Context as _, ensure};
-use event_store::{Executor, Intent};
-use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -21,23 +20,23 @@ use verbatim::clock::Clock;
 
 use super::http::{Client, request};
 
-/// How many commands one append writes.
-const TOGETHER: usize = 200;
-/// How many conversations each of the other people has.
-const EACH: usize = 20;
-/// How long the read models may take to come after.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Number of commands per append.
+const COMMANDS_PER_APPEND: usize = 200;
+/// Number of conversations of each other user.
+const CONVERSATIONS_PER_USER: usize = 20;
+/// Maximum time until the read models catch up.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The account that everything belongs to.
+/// A registered account.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub(crate) user: Uuid,
-    /// Its access token.
+    /// Access token.
     pub(crate) token: String,
 }
 
 impl Account {
-    /// Registers over HTTP.
+    /// Registers an account over HTTP.
     pub(crate) async fn register(server: SocketAddr, email: &str) -> anyhow::Result<Self> {
         let body = format!(r#"{{"email": "{email}", "password": "correct horse battery staple 1"}}"#);
         let mut client = Client::connect(server).await?;
@@ -49,7 +48,7 @@ impl Account {
         Ok(Self { user: text("id")?.parse()?, token: text("access_token")?.to_owned() })
     }
 
-    /// Begins a conversation over HTTP, with a message and its answer.
+    /// Starts a conversation over HTTP with a message and its reply.
     pub(crate) async fn conversation(&self, server: SocketAddr) -> anyhow::Result<String> {
         let mut client = Client::connect(server).await?;
         let request = self.request("POST", "/api/chat", r#"{"message": "Hello"}"#);
@@ -57,13 +56,13 @@ impl Account {
         Ok(answer.get("session_id").and_then(Value::as_str).context("no session_id")?.to_owned())
     }
 
-    /// A request of this account's.
+    /// Encodes a request of this account.
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Vec<u8> {
         request(method, path, &self.token, body)
     }
 }
 
-/// Makes conversations of one account.
+/// Creates conversations of one account.
 pub(crate) struct Seeder {
     pool: PgPool,
     executor: Executor,
@@ -73,28 +72,28 @@ pub(crate) struct Seeder {
 }
 
 impl Seeder {
-    /// A seeder over `pool`, with the key that the measured program has too.
+    /// Creates a seeder with the master key of the measured program.
     pub(crate) fn new(pool: PgPool, master_key: &[u8; 32], owner: Uuid) -> anyhow::Result<Self> {
-        let vault = Arc::new(Vault::new(pool.clone(), MasterKey::new(master_key)?));
-        let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
+        let key_store = Arc::new(KeyStore::new(pool.clone(), MasterKey::new(master_key)?));
+        let tail = LogTail::new(LogReader::new(pool.clone(), Arc::clone(&key_store)));
         let background = TaskTracker::new();
-        let executor = Executor::new(pool.clone(), vault, tail, 32 * 1024 * 1024, background.clone());
+        let executor = Executor::new(pool.clone(), key_store, tail, 32 * 1024 * 1024, background.clone());
         Ok(Self { pool, executor, clock: Clock::system(), owner: UserId::new(owner), background })
     }
 
-    /// A new conversation with so many messages, none of which asks for a reply.
+    /// Creates a conversation with this many messages and no replies.
     pub(crate) async fn conversation(&self, messages: usize) -> anyhow::Result<Uuid> {
         let id = ConversationId::new(self.clock.id());
         let started = ConversationCommand::Start { id, by: self.owner, title: None, at: self.clock.now() };
-        self.executor.run(self.intent().then::<Conversation>(id, started)).await?;
-        for begin in (0..messages).step_by(TOGETHER) {
-            let mut intent = self.intent();
-            for number in begin..messages.min(begin + TOGETHER) {
+        self.executor.run(self.batch().command::<Conversation>(id, started)).await?;
+        for begin in (0..messages).step_by(COMMANDS_PER_APPEND) {
+            let mut batch = self.batch();
+            for number in begin..messages.min(begin + COMMANDS_PER_APPEND) {
                 let now = self.clock.now();
                 let text = format!(
                     "Message {number}: what was said here is about as long as people write when they chat."
                 );
-                intent = intent.then::<Conversation>(
+                batch = batch.command::<Conversation>(
                     id,
                     ConversationCommand::Send {
                         message_id: MessageId::new(self.clock.id()),
@@ -107,32 +106,32 @@ impl Seeder {
                     },
                 );
             }
-            self.executor.run(intent).await?;
+            self.executor.run(batch).await?;
         }
         Ok(id.uuid())
     }
 
-    /// So many conversations of other people, a few to each: the read models are as large as those of a small service,
-    /// not so small that the planner reads them whole.
+    /// Creates conversations of other users, so that the read models are as large as those of a small service and the
+    /// planner does not choose sequential scans.
     pub(crate) async fn others(&self, conversations: usize) -> anyhow::Result<()> {
         let mut by = self.owner;
-        for begin in (0..conversations).step_by(TOGETHER) {
-            let mut intent = self.intent();
-            for number in begin..conversations.min(begin + TOGETHER) {
-                if number % EACH == 0 {
+        for begin in (0..conversations).step_by(COMMANDS_PER_APPEND) {
+            let mut batch = self.batch();
+            for number in begin..conversations.min(begin + COMMANDS_PER_APPEND) {
+                if number % CONVERSATIONS_PER_USER == 0 {
                     by = UserId::new(self.clock.id());
                 }
                 let id = ConversationId::new(self.clock.id());
                 let started = ConversationCommand::Start { id, by, title: None, at: self.clock.now() };
-                intent = intent.then::<Conversation>(id, started);
+                batch = batch.command::<Conversation>(id, started);
             }
-            self.executor.run(intent).await?;
+            self.executor.run(batch).await?;
         }
         Ok(())
     }
 
-    fn intent(&self) -> Intent {
-        Intent::new(
+    fn batch(&self) -> CommandBatch {
+        CommandBatch::new(
             self.owner.uuid(),
             Metadata {
                 surface: "seed".to_owned(),
@@ -142,22 +141,22 @@ impl Seeder {
         )
     }
 
-    /// Waits until the measured program's read models show everything, and tells the planner about it.
+    /// Waits until the measured program's read models have caught up, then updates the planner's statistics.
     pub(crate) async fn finish(self, server: SocketAddr) -> anyhow::Result<()> {
         self.background.close();
         self.background.wait().await;
         let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&self.pool).await?;
         let mut client = Client::connect(server).await?;
-        let look = request("GET", "/health", "", "");
-        let end = Instant::now() + PATIENCE;
+        let probe = request("GET", "/health", "", "");
+        let end = Instant::now() + TIMEOUT;
         loop {
-            let health: Value = serde_json::from_slice(client.call(&look).await?)?;
+            let health: Value = serde_json::from_slice(client.call(&probe).await?)?;
             let models = health.get("projections").and_then(Value::as_array).context("no read models")?;
             let position = |model: &Value| model.get("position").and_then(Value::as_i64);
             if models.iter().all(|model| position(model).is_some_and(|position| position >= head)) {
                 break;
             }
-            ensure!(Instant::now() < end, "the read models do not come after: {health}");
+            ensure!(Instant::now() < end, "the read models did not catch up in time: {health}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sqlx::query("VACUUM ANALYZE").execute(&self.pool).await?;

@@ -1,4 +1,4 @@
-//! How fast an action of a quiz's card answers, against what its one durable write costs.
+//! Latency of an action on a quiz widget, against its one durable write.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -9,17 +9,17 @@ use super::load::Times;
 use super::machine::Disk;
 use super::report::{Goal, Report};
 
-/// Actions that the figure is made of, and those before them that do not count.
+/// Number of measured actions, and of warm-up actions.
 const ACTIONS: usize = 300;
 const WARM_UP: usize = 20;
-/// What an action may take over the fsync, in milliseconds.
-const OVER: f64 = 3.0;
+/// Maximum time of an action above the fsync, in milliseconds.
+const MAX_OVERHEAD_MS: f64 = 3.0;
 
-/// Marks one choice and another in turn: every action is one event, answered with the whole card.
+/// Selects two choices alternately: every action is one event and returns the whole card.
 pub(super) async fn actions(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let mut client = Client::connect(bench.server).await?;
     let started = client.call(&bench.account.request("POST", "/api/quizzes", "{}")).await?;
-    let quiz: Value = serde_json::from_slice(started).context("a quiz was not begun")?;
+    let quiz: Value = serde_json::from_slice(started).context("failed to start a quiz")?;
     let text = |value: &Value| value.as_str().map(str::to_owned).context("the quiz lacks an id");
     let (id, thread) = (text(&quiz["quiz_id"])?, text(&quiz["session_id"])?);
     let question = text(&quiz["question"]["id"])?;
@@ -50,8 +50,8 @@ pub(super) async fn actions(bench: &Bench, report: &mut Report) -> anyhow::Resul
     report.add(
         "widget action p50",
         (action, "ms"),
-        Goal::AtMost(OVER + sync),
-        format!("p99 {:.2} ms; {OVER} ms + 1 fsync of {sync:.2} ms", times.percentile(99)),
+        Goal::AtMost(MAX_OVERHEAD_MS + sync),
+        format!("p99 {:.2} ms; {MAX_OVERHEAD_MS} ms + 1 fsync of {sync:.2} ms", times.percentile(99)),
         json!({"p50_ms": action, "p99_ms": times.percentile(99), "fsync_p50_ms": sync}),
     );
     Ok(())

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::runner::{BATCH, Projection};
-use event_store::{LogError, LogReader, Recorded};
+use event_store::{LogError, LogReader, RecordedEvent};
 
 /// How long to wait before asking again for settled events that an open append holds back.
 const RETRY: Duration = Duration::from_millis(20);
@@ -84,10 +84,10 @@ pub async fn rebuild(
     }
 
     let mut replay = Replay { reader, projection, position: 0, events: 0, read: Vec::new(), on_progress };
-    let head = reader.last_settled().await?;
+    let head = reader.last_position().await?;
     replay.to(&mut transaction, stood, head.max(stood)).await?;
     let after = digests(&mut transaction, projection.tables()).await?;
-    let head = reader.last_settled().await?;
+    let head = reader.last_position().await?;
     replay.to(&mut transaction, head, head).await?;
 
     let (events, stands) = (replay.events, replay.position);
@@ -136,7 +136,7 @@ struct Replay<'a, F> {
     position: i64,
     events: u64,
     /// Events read but not applied yet.
-    read: Vec<Arc<Recorded>>,
+    read: Vec<Arc<RecordedEvent>>,
     on_progress: F,
 }
 

@@ -14,8 +14,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
-use event_store::error_chain::cause;
-use event_store::{LogError, Recorded, Tail};
+use event_store::{LogError, LogTail, RecordedEvent, error_chain};
 
 /// How many events one transaction takes at most.
 pub const BATCH: usize = 500;
@@ -46,7 +45,8 @@ pub trait Projection: Send + Sync + 'static {
     /// The tables it owns, which a rebuild empties.
     fn tables(&self) -> &'static [&'static str];
     /// Writes the rows of these events, in their order, within the transaction that is open on `connection`.
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a>;
+    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<RecordedEvent>])
+    -> Applied<'a>;
 }
 
 /// Why a batch was not applied.
@@ -62,7 +62,7 @@ impl RunError {
     /// Whether the same event would fail again however often it is tried.
     fn is_poison(&self) -> bool {
         match self {
-            Self::Log(LogError::Undecodable { .. } | LogError::Sealed { .. }) => true,
+            Self::Log(LogError::Undecodable { .. } | LogError::Undecryptable { .. }) => true,
             Self::Log(LogError::Database(_)) => false,
             Self::Database(error) => error.as_database_error().is_some_and(|error| {
                 // Class 22 (data exception), 23 (constraint) and 54 (limit exceeded): the event itself does not fit.
@@ -77,7 +77,7 @@ impl RunError {
 /// Runs `projection` until `stop`, following `tail` over a connection of its own.
 pub async fn run(
     projection: Arc<dyn Projection>,
-    tail: Tail,
+    tail: LogTail,
     options: PgConnectOptions,
     progress: Progress,
     stop: CancellationToken,
@@ -95,7 +95,7 @@ pub async fn run(
         progress.set_stopped(name, poison);
         metrics::gauge!("verbatim_projection_stopped", "projection" => name).set(f64::from(u8::from(poison)));
         metrics::counter!("verbatim_projection_failures_total", "projection" => name).increment(1);
-        tracing::error!(projection = name, poison, error = %error, cause = cause(&error), "projection failed");
+        tracing::error!(projection = name, poison, error = %error, cause = error_chain(&error), "projection failed");
         let pause = if poison { STOPPED_PAUSE } else { PAUSE };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -107,14 +107,14 @@ pub async fn run(
 /// What a projection that follows the log meets next.
 enum Step {
     /// More events, or why they cannot be read.
-    Events(Result<Vec<Arc<Recorded>>, LogError>),
+    Events(Result<Vec<Arc<RecordedEvent>>, LogError>),
     /// The checkpoint stands elsewhere than this process thought.
     Moved(i64),
 }
 
 async fn follow(
     projection: &dyn Projection,
-    tail: &Tail,
+    tail: &LogTail,
     options: &PgConnectOptions,
     progress: &Progress,
 ) -> Result<std::convert::Infallible, RunError> {
@@ -254,7 +254,7 @@ async fn apply_batch(
     projection: &dyn Projection,
     connection: &mut PgConnection,
     expected: i64,
-    events: &[Arc<Recorded>],
+    events: &[Arc<RecordedEvent>],
 ) -> Result<i64, sqlx::Error> {
     let name = projection.name();
     let Some(last) = events.last().map(|event| event.position) else { return Ok(expected) };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 /// How soon it looks again when somebody begins to wait, and how often while they go on waiting: what is waited for has
 /// mostly just been written.
@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Follows the checkpoints until `stop`.
-pub async fn run(pool: WarmPool, progress: Progress, stop: CancellationToken) {
+pub async fn run(pool: FastPool, progress: Progress, stop: CancellationToken) {
     let mut moved: HashMap<&'static str, Instant> = HashMap::new();
     let mut pause = IDLE;
     while !stop.is_cancelled() {

@@ -12,30 +12,30 @@ mod chat_completions;
 pub mod error;
 pub mod gemini;
 pub mod groq;
-pub mod guard;
+pub mod limits;
 pub mod models;
 pub mod openai;
 pub mod openrouter;
+pub mod prompt;
 pub mod scripted;
 pub mod select;
 pub mod service;
-pub mod turns;
-mod wire;
+mod transport;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use chain::{Candidate, Chain, Choice, CircuitSettings, ProviderStanding};
+pub use chain::{Candidate, Chain, CircuitSettings, ProviderStanding, SelectedProvider};
 pub use error::{ProviderError, TimeoutKind};
-pub use guard::{Guarded, Limits};
+pub use limits::{LimitedProvider, Limits};
 pub use models::{Catalogue, ModelTable};
+pub use prompt::{Attached, Content, Tool, ToolCall, Turn};
 pub use scripted::{Fault, FaultPlan, Scripted, ScriptedSettings};
 pub use select::{AiSettings, ServiceSettings, SettingsError, from_settings};
 pub use service::{Api, SERVICES, Service};
-pub use turns::{Attached, Content, Tool, ToolCall, Turn};
-pub use wire::ApiKey;
+pub use transport::ApiKey;
 
 /// Who said a turn of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub struct Completion {
 
 /// One item of a provider's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum StreamEvent {
     /// More text. A bare provider may yield empty text as a sign of life; [`guard`] swallows it.
     Text(String),
     /// A tool is to be called.
@@ -141,9 +141,9 @@ pub enum Piece {
     End(Completion),
 }
 
-/// A provider's answer: any number of [`Piece::Text`] and [`Piece::Call`], then one [`Piece::End`] or one error. Dropping it
+/// A provider's answer: any number of [`StreamEvent::Text`] and [`StreamEvent::Call`], then one [`StreamEvent::End`] or one error. Dropping it
 /// drops the call, and with it the connection to the provider.
-pub type Pieces = BoxStream<'static, Result<Piece, ProviderError>>;
+pub type StreamEvents = BoxStream<'static, Result<StreamEvent, ProviderError>>;
 
 /// An AI provider.
 pub trait Provider: Send + Sync {
@@ -162,7 +162,7 @@ pub trait Provider: Send + Sync {
 
     /// Asks for a reply. Nothing is sent before the stream is polled for the first time, and nothing is
     /// tried twice: whether there is another attempt is for the caller to say.
-    fn stream(&self, prompt: Prompt) -> Pieces;
+    fn stream(&self, prompt: Prompt) -> StreamEvents;
 
     /// Writes down what was said in a recording.
     ///

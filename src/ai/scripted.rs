@@ -12,8 +12,8 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Attached, Completion, Content, Finish, Piece, Pieces, Prompt, Provider, ProviderError, Purpose, Role,
-    TokenUsage, ToolCall, Turn, common_parameters,
+    Attached, Completion, Content, Finish, Prompt, Provider, ProviderError, Purpose, Role, StreamEvent,
+    StreamEvents, TokenUsage, ToolCall, Turn, common_parameters,
 };
 
 /// The model's name; it says what it is.
@@ -159,14 +159,14 @@ impl Provider for Scripted {
         map
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         let words_per_second = self.settings.words_per_second;
         match self.settings.faults.of(prompt.attempt) {
             Fault::None => {
                 if let Some(call) = called(&prompt) {
                     let (_, mut end) = script(&prompt);
                     end.usage = end.usage.map(|usage| TokenUsage { completion_tokens: 0, ..usage });
-                    return stream::iter([Ok(Piece::Call(call)), Ok(Piece::End(end))]).boxed();
+                    return stream::iter([Ok(StreamEvent::Call(call)), Ok(StreamEvent::End(end))]).boxed();
                 }
                 let (words, end) = script(&prompt);
                 paced(words, words_per_second, Some(end))
@@ -188,21 +188,21 @@ impl Provider for Scripted {
                 let (pieces, bytes) = OVER_LONG;
                 let (_, end) = script(&prompt);
                 let text = "on and ".repeat(bytes / 7 + 1)[..bytes].to_owned();
-                let pieces = stream::repeat(text).take(pieces).map(|text| Ok(Piece::Text(text)));
-                pieces.chain(stream::once(async { Ok(Piece::End(end)) })).boxed()
+                let pieces = stream::repeat(text).take(pieces).map(|text| Ok(StreamEvent::Text(text)));
+                pieces.chain(stream::once(async { Ok(StreamEvent::End(end)) })).boxed()
             }
         }
     }
 }
 
 /// A stream of one error.
-fn failed(error: ProviderError) -> Pieces {
+fn failed(error: ProviderError) -> StreamEvents {
     stream::once(async { Err(error) }).boxed()
 }
 
 /// The words one after the other, each due at its own time after the first poll, so that the pace does not
 /// drift; then the end, if there is one.
-fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> Pieces {
+fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> StreamEvents {
     let words = (0u64..).zip(words);
     let words = stream::unfold((words, None), move |(mut words, start)| async move {
         let (index, word) = words.next()?;
@@ -211,9 +211,9 @@ fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> 
             let due = Duration::from_nanos(index * 1_000_000_000 / u64::from(words_per_second));
             sleep_until(start + due).await;
         }
-        Some((Ok(Piece::Text(word)), (words, Some(start))))
+        Some((Ok(StreamEvent::Text(word)), (words, Some(start))))
     });
-    words.chain(stream::iter(end.map(|end| Ok(Piece::End(end))))).boxed()
+    words.chain(stream::iter(end.map(|end| Ok(StreamEvent::End(end))))).boxed()
 }
 
 /// What is answered to a prompt, in words, each with the white space behind it, and the end that follows.
@@ -320,5 +320,4 @@ fn clamp(count: usize) -> u32 {
 }
 
 #[cfg(test)]
-#[path = "scripted_tests.rs"]
 mod tests;

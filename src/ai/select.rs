@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::chain::Link;
+use super::chain::ChainEntry;
 use super::chat_completions::ChatCompletions;
 use super::models::Catalogue;
 use super::openai::Responses;
-use super::wire::EndpointSettings;
+use super::transport::EndpointSettings;
 use super::{
-    Api, ApiKey, Chain, CircuitSettings, Guarded, Limits, ModelTable, Provider, Scripted, ScriptedSettings,
-    Service,
+    Api, ApiKey, Chain, CircuitSettings, LimitedProvider, Limits, ModelTable, Provider, Scripted,
+    ScriptedSettings, Service,
 };
 
 /// A service that is to be asked. Blank texts count as not set, as an empty line of `.env` makes them.
@@ -116,7 +116,7 @@ pub fn from_settings(settings: AiSettings) -> Result<Chain, SettingsError> {
     for settings in services {
         let before = links.len();
         for (number, key) in settings.keys.iter().filter(|(_, key)| !key.is_blank()) {
-            links.push(Link {
+            links.push(ChainEntry {
                 provider: provider(&settings, *number, key.clone(), limits)?,
                 key: Some(*number),
             });
@@ -126,9 +126,9 @@ pub fn from_settings(settings: AiSettings) -> Result<Chain, SettingsError> {
         }
     }
     if links.is_empty() {
-        let provider: Arc<dyn Provider> = Arc::new(Guarded::new(Scripted::new(scripted), limits));
+        let provider: Arc<dyn Provider> = Arc::new(LimitedProvider::new(Scripted::new(scripted), limits));
         servers.push((provider.name(), provider.model().to_owned()));
-        links.push(Link { provider, key: None });
+        links.push(ChainEntry { provider, key: None });
     }
     Ok(Chain::new(links, Catalogue::new(table, servers, allowed), circuit))
 }
@@ -152,9 +152,11 @@ fn provider(
         connect: limits.connect,
     };
     Ok(match settings.api {
-        Api::Responses => Arc::new(Guarded::new(Responses::try_new(endpoint, settings.model())?, limits)),
+        Api::Responses => {
+            Arc::new(LimitedProvider::new(Responses::try_new(endpoint, settings.model())?, limits))
+        }
         Api::ChatCompletions => {
-            Arc::new(Guarded::new(ChatCompletions::try_new(endpoint, settings.model())?, limits))
+            Arc::new(LimitedProvider::new(ChatCompletions::try_new(endpoint, settings.model())?, limits))
         }
     })
 }

@@ -52,10 +52,10 @@ pub enum LengthField {
 
 /// Reads a service's own words in an error object; the status is that of the answer, or, in a stream, of the error. None: what
 /// all services say counts.
-pub type Words = fn(Option<u16>, &Value) -> Option<ProviderError>;
+pub type ErrorClassifier = fn(Option<u16>, &Value) -> Option<ProviderError>;
 
 /// The words of a service that has none of its own.
-pub fn no_words(_status: Option<u16>, _error: &Value) -> Option<ProviderError> {
+pub fn no_classifier(_status: Option<u16>, _error: &Value) -> Option<ProviderError> {
     None
 }
 
@@ -96,7 +96,7 @@ pub struct Service {
     /// The model that writes down speech, if it has one.
     pub transcriber: Option<&'static str>,
     /// Its own words for errors.
-    pub words: Words,
+    pub words: ErrorClassifier,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reading the log: what happened, in its public form, which holds ids, times and figures, and not a word that anybody
 //! wrote.
 
-use event_store::{LogError, LogReader, Recorded};
+use event_store::{LogError, LogReader, RecordedEvent};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ pub struct AuditedEvent {
 
 impl AuditedEvent {
     /// None: the event has no public form.
-    fn of(recorded: &Recorded) -> Option<Self> {
+    fn of(recorded: &RecordedEvent) -> Option<Self> {
         let (_, event) = envelope::public(recorded)?;
         Some(Self { event, actor: recorded.metadata.actor, surface: recorded.metadata.surface.clone() })
     }
@@ -74,6 +74,6 @@ fn read_error(error: LogError) -> AppError {
         LogError::Database(_) => AppError::unavailable(error),
         // A newer version is at work beside this one, or something was tampered with; the cause says which and where.
         LogError::Undecodable { .. } => AppError::unavailable(error),
-        LogError::Sealed { .. } => AppError::internal(error),
+        LogError::Undecryptable { .. } => AppError::internal(error),
     }
 }

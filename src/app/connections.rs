@@ -53,7 +53,7 @@ impl ConnectionService {
     pub async fn known_position(&self, position: i64) -> Result<i64, AppError> {
         let known = position >= 0
             && (position <= self.people.position()
-                || position <= self.core.reader.last_settled().await.map_err(AppError::unavailable)?);
+                || position <= self.core.reader.last_position().await.map_err(AppError::unavailable)?);
         if known {
             return Ok(position);
         }

@@ -1,10 +1,9 @@
 //! Who asks, on which way, and with which idempotency key.
 
 use aggregates::ids::{LoginId, UserId};
-use event_store::Metadata;
+use event_store::{CommandKey, Metadata};
 
 use crate::clock::Clock;
-use event_store::CommandKey;
 
 /// A signed-in person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
-use event_store::{CommandKey, Executor, Intent, LogReader, Outcome};
+use event_store::{CommandBatch, CommandKey, CommandOutcome, Executor, FastPool, LogReader};
 use projections::progress::Progress;
 use serde_json::Value;
 use uuid::Uuid;
@@ -20,7 +19,7 @@ pub const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(300);
 #[derive(Clone)]
 pub struct Core {
     /// Reads the read models and the tables outside the log.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Runs commands.
     pub executor: Executor,
     /// Reads the log.
@@ -47,13 +46,16 @@ impl Core {
         self.progress.wait(&names, position, CATCH_UP_TIMEOUT).await;
     }
 
-    /// Begins an intent that `user` requested.
-    pub(super) fn intent(&self, request: &RequestContext, user: UserId) -> Intent {
-        Intent::new(user.uuid(), request.metadata(Some(user), &self.clock))
+    /// Begins an batch that `user` requested.
+    pub(super) fn batch(&self, request: &RequestContext, user: UserId) -> CommandBatch {
+        CommandBatch::new(user.uuid(), request.metadata(Some(user), &self.clock))
     }
 
     /// Returns the outcome of an earlier command with the same idempotency key.
-    pub(super) async fn repeated(&self, key: Option<&CommandKey>) -> Result<Option<Outcome>, AppError> {
+    pub(super) async fn repeated(
+        &self,
+        key: Option<&CommandKey>,
+    ) -> Result<Option<CommandOutcome>, AppError> {
         match key {
             Some(key) => Ok(self.executor.repeated(key).await?),
             None => Ok(None),

@@ -13,8 +13,7 @@ use aggregates::values::ValueError;
 use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
-use event_store::ExecuteError;
-use event_store::append::Condition;
+use event_store::{Condition, ExecuteError};
 
 /// What kind of failure it is; doors turn it into their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,7 +248,7 @@ impl From<PasswordError> for AppError {
 impl From<ExecuteError> for AppError {
     fn from(error: ExecuteError) -> Self {
         match error {
-            ExecuteError::Refused(refusal) => refusal.into(),
+            ExecuteError::Rejected(refusal) => refusal.into(),
             ExecuteError::KeyReused => Self::new(
                 Kind::Unprocessable,
                 "idempotency_key_reused",
@@ -257,7 +256,7 @@ impl From<ExecuteError> for AppError {
             ),
             // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
             ExecuteError::CredentialChanged => Self::wrong_password(),
-            ExecuteError::Overdrawn(overdrawn) => (&overdrawn).into(),
+            ExecuteError::QuotaExceeded(exceeded) => (&exceeded).into(),
             ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
                 Kind::Conflict,
                 "last_administrator",

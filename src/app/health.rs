@@ -75,7 +75,7 @@ pub struct HealthService {
 impl HealthService {
     /// How the system stands now.
     pub async fn check(&self) -> Health {
-        let settled = match tokio::time::timeout(PATIENCE, self.reader.last_settled()).await {
+        let settled = match tokio::time::timeout(PATIENCE, self.reader.last_position()).await {
             Ok(Ok(settled)) => Some(settled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the database does not answer");

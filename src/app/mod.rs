@@ -1,6 +1,6 @@
 //! The use cases, called by every API surface.
 //!
-//! A use case draws ids and the time, names the user who asks, runs one [`Intent`](event_store::Intent) and answers from
+//! A use case draws ids and the time, names the user who asks, runs one [`CommandBatch`](event_store::CommandBatch) and answers from
 //! what it drew. It knows no wire format; surfaces know no SQL and no events. The use cases are methods of the services
 //! in [`Services`]; each service has only the parts that it needs, and [`core::Core`] holds what all of them need.
 //!

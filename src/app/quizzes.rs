@@ -15,8 +15,8 @@ use serde_json::json;
 use super::core::stored_id;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
-use crate::quizzes::{NewQuiz, Quizzes, UnknownTopic};
-use event_store::{Intent, Witness};
+use crate::tools::quiz::{NewQuiz, Quizzes, UnknownTopic};
+use event_store::{CommandBatch, StateCapture};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
 
@@ -121,12 +121,12 @@ impl QuizService {
             self.alive(actor, target).await?;
         }
 
-        let witness = Witness::default();
-        let intent = self.core.intent(request, actor.user);
-        let intent = begun_or_alive(intent, actor, target, at)
-            .then_witnessed::<Quiz>(quiz, command, &witness)
-            .keyed(key, json!({"conversation_id": target, "quiz_id": quiz}));
-        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), intent).await?;
+        let capture = StateCapture::default();
+        let batch = self.core.batch(request, actor.user);
+        let batch = begun_or_alive(batch, actor, target, at)
+            .command_capturing::<Quiz>(quiz, command, &capture)
+            .with_key(key, json!({"conversation_id": target, "quiz_id": quiz}));
+        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), batch).await?;
         self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {
@@ -135,7 +135,7 @@ impl QuizService {
             let view = self.quiz(actor, quiz).await.map_err(deleted_since)?;
             return Ok(Started { quiz, conversation, view, position });
         }
-        let view = witness.seen().and_then(|seen| seen.after.view()).ok_or_else(unseen)?;
+        let view = capture.take().and_then(|change| change.after.view()).ok_or_else(unseen)?;
         Ok(Started { quiz, conversation: target, view, position })
     }
 
@@ -169,12 +169,12 @@ impl QuizService {
             .filter(|_| known.owner() == Some(actor.user))
             .ok_or_else(AppError::not_found)?;
         let command = action.command(actor, at);
-        let witness = Witness::default();
-        let intent = self.core.intent(request, actor.user);
-        let intent = begun_or_alive(intent, actor, conversation, at)
-            .then_witnessed::<Quiz>(quiz, command.clone(), &witness)
-            .keyed(request.key_of(actor.user), json!({"quiz_id": quiz}));
-        let outcome = self.core.executor.run(intent).await?;
+        let capture = StateCapture::default();
+        let batch = self.core.batch(request, actor.user);
+        let batch = begun_or_alive(batch, actor, conversation, at)
+            .command_capturing::<Quiz>(quiz, command.clone(), &capture)
+            .with_key(request.key_of(actor.user), json!({"quiz_id": quiz}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
@@ -182,9 +182,9 @@ impl QuizService {
             let view = self.shown(actor, &state).await.map_err(deleted_since)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
-        let seen = witness.seen().ok_or_else(unseen)?;
-        let view = seen.after.view().ok_or_else(unseen)?;
-        Ok(Acted { view, stale: seen.before.is_stale(&command), changed, position })
+        let change = capture.take().ok_or_else(unseen)?;
+        let view = change.after.view().ok_or_else(unseen)?;
+        Ok(Acted { view, stale: change.before.is_stale(&command), changed, position })
     }
 
     /// What the actor may see of a quiz.
@@ -208,8 +208,8 @@ impl QuizService {
 
 /// Begins a conversation, or, when it is there, makes sure within the same append that it still is, and is the actor's:
 /// beginning it again adds nothing, and is refused otherwise.
-fn begun_or_alive(intent: Intent, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> Intent {
-    intent.then::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
+fn begun_or_alive(batch: CommandBatch, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> CommandBatch {
+    batch.command::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
 }
 
 impl QuizAction {

@@ -11,8 +11,8 @@ use super::error::{AppError, Kind};
 use super::rate_limit_headers::{RateLimitStatus, record};
 use super::{Actor, Core, RequestContext};
 use event_store::{
-    Charge, ExecuteError, Intent, Left, MESSAGES_PER_DAY, Outcome, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate,
-    TOKENS_PER_DAY,
+    CommandBatch, CommandOutcome, ExecuteError, MESSAGES_PER_DAY, QuotaCharge, QuotaExceeded, Quotas,
+    REPLIES_AT_ONCE, Rate, RateRemaining, TOKENS_PER_DAY,
 };
 
 /// Messages a minute.
@@ -51,7 +51,7 @@ impl MessageLimits {
     }
 
     /// What a message of `user` costs.
-    fn message(&self, user: UserId, session: Uuid, channel: &str) -> Charge {
+    fn message(&self, user: UserId, session: Uuid, channel: &str) -> QuotaCharge {
         let rate = |name: String, per_minute| Rate { name, per_minute };
         let rates = self.rates.map_or_else(Vec::new, |rates| {
             vec![
@@ -60,26 +60,30 @@ impl MessageLimits {
                 rate(format!("channel {channel}"), rates.channel),
             ]
         });
-        Charge { user: user.uuid(), rates, quotas: self.quotas }
+        QuotaCharge { user: user.uuid(), rates, quotas: self.quotas }
     }
 
     /// What costs as much as a message of its user and stands in no conversation.
-    fn work(&self, user: UserId) -> Charge {
+    fn work(&self, user: UserId) -> QuotaCharge {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
-        Charge { user: user.uuid(), rates: self.rates.map(rate).into_iter().collect(), quotas: self.quotas }
+        QuotaCharge {
+            user: user.uuid(),
+            rates: self.rates.map(rate).into_iter().collect(),
+            quotas: self.quotas,
+        }
     }
 }
 
 /// The failure to tell.
-fn refuse(charge: &Charge, overdrawn: &Overdrawn) -> AppError {
-    record_rejection(charge, overdrawn);
-    throttled(overdrawn)
+fn refuse(charge: &QuotaCharge, exceeded: &QuotaExceeded) -> AppError {
+    record_rejection(charge, exceeded);
+    throttled(exceeded)
 }
 
 /// A refusal as the use cases tell it.
-fn throttled(overdrawn: &Overdrawn) -> AppError {
-    let bound = overdrawn.bound;
-    let (policy, error) = match overdrawn.policy.as_str() {
+fn throttled(exceeded: &QuotaExceeded) -> AppError {
+    let bound = exceeded.bound;
+    let (policy, error) = match exceeded.policy.as_str() {
         MESSAGES_PER_DAY => {
             let detail = format!("Your {bound} messages of today are used up.");
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
@@ -100,7 +104,7 @@ fn throttled(overdrawn: &Overdrawn) -> AppError {
         }
     };
     metrics::counter!("verbatim_throttled_total", "policy" => policy).increment(1);
-    error.after(overdrawn.wait.max(Duration::from_secs(1)))
+    error.after(exceeded.wait.max(Duration::from_secs(1)))
 }
 
 /// The window of each rate of messages.
@@ -109,8 +113,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The policies' names, in the order in which a message is charged for them.
 const POLICIES: [&str; 3] = ["user", "session", "channel"];
 
-fn record_remaining(charge: &Charge, left: &[Left]) {
-    let policy = |left: &Left| {
+fn record_remaining(charge: &QuotaCharge, remaining: &[RateRemaining]) {
+    let policy = |left: &RateRemaining| {
         let rate = charge.rates.get(left.rate)?;
         let name = POLICIES.get(left.rate)?;
         Some(RateLimitStatus {
@@ -121,11 +125,11 @@ fn record_remaining(charge: &Charge, left: &[Left]) {
             reset: left.reset,
         })
     };
-    record(left.iter().filter_map(policy).collect());
+    record(remaining.iter().filter_map(policy).collect());
 }
 
-fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
-    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == overdrawn.policy);
+fn record_rejection(charge: &QuotaCharge, exceeded: &QuotaExceeded) {
+    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == exceeded.policy);
     record(
         refused
             .map(|(rate, name)| RateLimitStatus {
@@ -133,7 +137,7 @@ fn record_rejection(charge: &Charge, overdrawn: &Overdrawn) {
                 quota: rate.per_minute,
                 window: MINUTE,
                 remaining: 0,
-                reset: overdrawn.wait,
+                reset: exceeded.wait,
             })
             .into_iter()
             .collect(),
@@ -158,10 +162,10 @@ impl QuotaService {
         request: &RequestContext,
         actor: Actor,
         session: Uuid,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
         let charge = self.limits.message(actor.user, session, request.surface);
-        self.run_charged(request, actor, charge, intent).await
+        self.run_charged(request, actor, charge, batch).await
     }
 
     /// Carries out what costs `actor` as much work as a message and asks for no reply. It counts for no conversation and no
@@ -173,33 +177,33 @@ impl QuotaService {
         &self,
         request: &RequestContext,
         actor: Actor,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
         let charge = self.limits.work(actor.user);
-        self.run_charged(request, actor, charge, intent).await
+        self.run_charged(request, actor, charge, batch).await
     }
 
     async fn run_charged(
         &self,
         request: &RequestContext,
         actor: Actor,
-        charge: Charge,
-        intent: Intent,
-    ) -> Result<Outcome, AppError> {
-        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
+        charge: QuotaCharge,
+        batch: CommandBatch,
+    ) -> Result<CommandOutcome, AppError> {
+        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
             // A repetition costs nothing, and must not be refused what the first one was given.
             let key = request.key_of(actor.user);
             return match self.core.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(refuse(&charge, &overdrawn)),
+                None => Err(refuse(&charge, &exceeded)),
             };
         }
-        match self.core.executor.run(intent.charged(Some(charge.clone()))).await {
+        match self.core.executor.run(batch.with_charge(Some(charge.clone()))).await {
             Ok(outcome) => {
-                record_remaining(&charge, &outcome.left);
+                record_remaining(&charge, &outcome.remaining);
                 Ok(outcome)
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(refuse(&charge, &exceeded)),
             Err(error) => Err(error.into()),
         }
     }
@@ -219,22 +223,22 @@ impl QuotaService {
         if charge.rates.is_empty() {
             return Ok(());
         }
-        if let Some(overdrawn) = self.core.executor.refusals().of_rates(&charge) {
-            return Err(refuse(&charge, &overdrawn));
+        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
+            return Err(refuse(&charge, &exceeded));
         }
         match self.core.executor.charge(&charge).await {
             Ok(left) => {
                 record_remaining(&charge, &left);
                 Ok(())
             }
-            Err(ExecuteError::Overdrawn(overdrawn)) => Err(refuse(&charge, &overdrawn)),
+            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(refuse(&charge, &exceeded)),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-impl From<&Overdrawn> for AppError {
-    fn from(overdrawn: &Overdrawn) -> Self {
-        throttled(overdrawn)
+impl From<&QuotaExceeded> for AppError {
+    fn from(exceeded: &QuotaExceeded) -> Self {
+        throttled(exceeded)
     }
 }

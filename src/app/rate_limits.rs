@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
@@ -142,7 +142,7 @@ impl RateLimits {
         })
     }
 
-    /// Counts an attempt of whoever comes from `client` (see [`crate::http::client::bucket`]), or of the person with that id.
+    /// Counts an attempt by `client` (an address or network, or a user id).
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -221,7 +221,7 @@ impl RateLimits {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn purge(pool: &WarmPool) -> Result<u64, sqlx::Error> {
+pub async fn purge(pool: &FastPool) -> Result<u64, sqlx::Error> {
     let purged = sqlx::query(
         "DELETE FROM rate_limit_buckets WHERE window_start < extract(epoch FROM clock_timestamp()) - 7200",
     )

@@ -107,12 +107,12 @@ impl ReplyService {
             note: None,
             at: self.core.clock.now(),
         };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"reply_id": reply}));
-        let outcome = self.core.executor.run(intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(key, json!({"reply_id": reply}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.reply(actor, reply).await {
             Ok(row) => Ok((row, outcome.position)),
@@ -137,8 +137,8 @@ impl ReplyService {
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
         let note = Some((note, Personal::Known(STOPPED.to_owned())));
         let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
-        let intent = self.core.intent(request, actor.user).then::<Conversation>(conversation, command);
-        match self.core.executor.run(intent).await.map_err(AppError::from) {
+        let batch = self.core.batch(request, actor.user).command::<Conversation>(conversation, command);
+        match self.core.executor.run(batch).await.map_err(AppError::from) {
             Ok(_) => Ok(()),
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => Ok(()),
             Err(error) => Err(error),

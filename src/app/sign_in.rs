@@ -23,7 +23,7 @@ use crate::auth::tickets::Redeemed;
 use crate::auth::{
     Credentials, Lockout, Logins, Password, Passwords, RefreshToken, Rotation, Ticket, Tickets, TokenKeys,
 };
-use event_store::{Beside, ExecuteError};
+use event_store::{ExecuteError, TransactionalWrite};
 
 /// What a new account is made of.
 #[derive(Clone)]
@@ -116,15 +116,15 @@ impl SignInService {
             username.as_ref().map(|username| self.core.names.username_claim(&username.normalised()));
         let policy = self.logins.policy();
 
-        let mut intent = self
+        let mut batch = self
             .core
-            .intent(request, user)
-            .then::<Claim>(&email_claim, ClaimCommand::Take { owner: user, at: now });
+            .batch(request, user)
+            .command::<Claim>(&email_claim, ClaimCommand::Take { owner: user, at: now });
         if let Some(claim) = &username_claim {
-            intent = intent.then::<Claim>(claim, ClaimCommand::Take { owner: user, at: now });
+            batch = batch.command::<Claim>(claim, ClaimCommand::Take { owner: user, at: now });
         }
-        let intent = intent
-            .then::<User>(
+        let batch = batch
+            .command::<User>(
                 user,
                 UserCommand::Register {
                     user_id: user,
@@ -133,19 +133,22 @@ impl SignInService {
                     at: now,
                 },
             )
-            .beside(Beside::Credential { user_id: user.uuid(), hash })
-            .beside(Beside::LoginStart {
+            .with_write(TransactionalWrite::Credential { user_id: user.uuid(), hash })
+            .with_write(TransactionalWrite::LoginStart {
                 login_id: login.uuid(),
                 user_id: user.uuid(),
                 token_hash: *refresh.hash().as_bytes(),
                 idle_seconds: policy.idle.as_secs(),
                 total_seconds: policy.total.as_secs(),
             })
-            .beside(Beside::LoginDevice { login_id: login.uuid(), device: registration.device.clone() })
+            .with_write(TransactionalWrite::LoginDevice {
+                login_id: login.uuid(),
+                device: registration.device.clone(),
+            })
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
-            .keyed(request.key_of(&email_claim), json!({"user_id": user}));
-        let outcome = match self.core.executor.run(intent).await {
-            Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
+            .with_key(request.key_of(&email_claim), json!({"user_id": user}));
+        let outcome = match self.core.executor.run(batch).await {
+            Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
                 let by_email = self.core.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 return Err(if by_email { AppError::email_taken() } else { AppError::username_taken() });
             }

@@ -5,7 +5,7 @@
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 /// A person's stored password hash.
 #[derive(Clone)]
@@ -32,13 +32,13 @@ impl std::fmt::Debug for Credential {
 /// The table of password hashes.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    pool: WarmPool,
+    pool: FastPool,
 }
 
 impl Credentials {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>) -> Self {
+    pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 /// More counts than these are not kept: the ones that end first are dropped.
 const MAX_KEPT: i64 = 200_000;
@@ -48,14 +48,14 @@ pub enum Settled {
 /// The failures of all accounts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lockout {
-    pool: WarmPool,
+    pool: FastPool,
     policy: LockoutPolicy,
 }
 
 impl Lockout {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>, policy: LockoutPolicy) -> Self {
+    pub fn new(pool: impl Into<FastPool>, policy: LockoutPolicy) -> Self {
         Self { pool: pool.into(), policy }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -141,7 +141,7 @@ struct Live {
 /// The logins of everybody. Clones share one cache.
 #[derive(Clone)]
 pub struct Logins {
-    pool: WarmPool,
+    pool: FastPool,
     policy: LoginPolicy,
     live: Cache<LoginId, Live>,
     /// The turn from which on answers about a user's logins may be believed.
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Logins {
 impl Logins {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>, policy: LoginPolicy) -> Self {
+    pub fn new(pool: impl Into<FastPool>, policy: LoginPolicy) -> Self {
         Self {
             pool: pool.into(),
             policy,

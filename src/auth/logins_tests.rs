@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
-use event_store::append::transactional_write;
+use event_store::transactional_write;
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use uuid::Uuid;
 
 use super::opaque::ResetToken;
@@ -20,13 +20,13 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Everybody's tokens. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Resets {
-    pool: WarmPool,
+    pool: FastPool,
 }
 
 impl Resets {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>) -> Self {
+    pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 

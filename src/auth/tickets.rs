@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
 use chrono::{DateTime, Utc};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use uuid::Uuid;
 
 use super::opaque::Ticket;
@@ -29,13 +29,13 @@ pub struct Redeemed {
 /// Everybody's tickets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tickets {
-    pool: WarmPool,
+    pool: FastPool,
 }
 
 impl Tickets {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>) -> Self {
+    pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 

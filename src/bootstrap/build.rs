@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 
 use super::database::Opened;
 use super::foundation::Foundation;
@@ -15,9 +15,10 @@ use crate::config::{self, Config, Role};
 use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
 use crate::live::Hub;
-use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
 use crate::replies::lease;
+use crate::tools::Tools;
+use crate::tools::quiz::Quizzes;
 
 /// A running application.
 pub struct Built {
@@ -26,7 +27,7 @@ pub struct Built {
     /// Replies that are being written.
     pub hub: Hub,
     /// Connections of the use cases.
-    pub warm: WarmPool,
+    pub warm: FastPool,
     /// State of this process's relay; none without one.
     pub relay: Option<RelayState>,
     /// Stores the bytes of files.
@@ -71,7 +72,8 @@ pub async fn build_over(
     foundation.start(config, database, lifecycle);
     let accounts = AccountStores::new(&foundation, config, lifecycle)?;
     let chain = Arc::new(chain(config)?);
-    let quizzes = Quizzes::of(&config.quizzes)?;
+    let quizzes = Quizzes::load(&config.quizzes)?;
+    let tools = Tools::new(quizzes.clone(), config.replies.client_tools.iter().map(page_tool).collect());
     let sweep = FileSweep {
         pool: foundation.core.pool.clone(),
         executor: foundation.core.executor.clone(),
@@ -85,7 +87,7 @@ pub async fn build_over(
     if config.roles.has(Role::Worker) {
         workers::start_mailer(&foundation, &accounts, config, lifecycle);
         workers::start_cleaners(&foundation, &accounts, &sweep, lifecycle);
-        let parts = ReplyParts { chain: &chain, quizzes: &quizzes, files: &files };
+        let parts = ReplyParts { chain: &chain, tools: &tools, files: &files };
         workers::start_replies(&foundation, parts, config, lifecycle);
     }
     let relay = config.roles.has(Role::Relay).then(|| workers::start_relay(&foundation, lifecycle)).flatten();
@@ -93,7 +95,7 @@ pub async fn build_over(
     let provider = chain.describe();
     let mail = accounts.describe_mail();
     let shared =
-        services::Shared { chain, quizzes, files: files.clone(), links, tokens, relay: relay.clone() };
+        services::Shared { chain, quizzes, tools, files: files.clone(), links, tokens, relay: relay.clone() };
     let Foundation { core, hub, ready_from, .. } = &foundation;
     let (hub, warm, ready_from) = (hub.clone(), core.pool.clone(), *ready_from);
     let services = Arc::new(services::services(foundation, accounts, shared, config, lifecycle)?);
@@ -122,4 +124,9 @@ pub fn chain(config: &Config) -> anyhow::Result<Chain> {
         allowed: providers.allowed.clone(),
         scripted: providers.scripted,
     })?)
+}
+
+fn page_tool(tool: &config::ClientTool) -> ai::Tool {
+    let config::ClientTool { name, description, parameters } = tool.clone();
+    ai::Tool { name, description, parameters }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use event_store::fast_pool::WarmPool;
-use event_store::{Executor, LogReader, MasterKey, Quotas, Tail, Vault, VaultError};
+use event_store::{Executor, FastPool, KeyStore, KeyStoreError, LogReader, LogTail, MasterKey, Quotas};
 use projections::progress::Progress;
 use projections::{models, runner, watcher};
 use sqlx::PgPool;
@@ -33,7 +32,7 @@ pub(super) struct Foundation {
     /// Connections of the use cases, for rare work (the others are in [`Core::pool`]).
     pub(super) pool: PgPool,
     /// New events of the log.
-    pub(super) tail: Tail,
+    pub(super) tail: LogTail,
     /// The connection to NATS, when it is configured.
     pub(super) nats: Option<Nats>,
     /// The live feed between processes, when there is NATS.
@@ -68,16 +67,16 @@ impl Foundation {
             None => None,
         };
         let pool = database.pool().await.context("The database cannot be reached")?;
-        let warm = WarmPool::new(pool.clone(), lanes(database.pool_size));
-        let vault = open_vault(&warm, master).await?;
-        let reader = reader(warm.clone(), &vault);
-        let tail = Tail::new(reader.clone());
+        let warm = FastPool::new(pool.clone(), lanes(database.pool_size));
+        let key_store = open_key_store(&warm, master).await?;
+        let reader = reader(warm.clone(), &key_store);
+        let tail = LogTail::new(reader.clone());
         let progress = Progress::new(models::all().iter().map(|projection| projection.name()));
         let limits = limits(config);
         let executor =
-            Executor::new(warm.clone(), vault, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
+            Executor::new(warm.clone(), key_store, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
                 .charging(MessageLimits::is_charging(limits.0, limits.1));
-        let ready_from = reader.last_settled().await.context("The event log cannot be read")?;
+        let ready_from = reader.last_position().await.context("The event log cannot be read")?;
         let between = nats
             .as_ref()
             .map(|nats| Between::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.last.clone()));
@@ -131,16 +130,16 @@ impl Foundation {
 }
 
 /// Opens the key store and checks that the master key is the database's.
-async fn open_vault(pool: &WarmPool, master: MasterKey) -> anyhow::Result<Arc<Vault>> {
-    let vault = Arc::new(Vault::new(pool.clone(), master));
-    vault.check_master().await.map_err(|error| match error {
-        VaultError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
+async fn open_key_store(pool: &FastPool, master: MasterKey) -> anyhow::Result<Arc<KeyStore>> {
+    let key_store = Arc::new(KeyStore::new(pool.clone(), master));
+    key_store.check_master().await.map_err(|error| match error {
+        KeyStoreError::WrongMasterKey { stored, configured } => anyhow::anyhow!(
             "MASTER_KEY is not the key that this database was written with (its id is {stored}, the given one's \
              {configured}); with another key no text can be read and no account be found."
         ),
         error => anyhow::Error::new(error).context("The key tables cannot be read"),
     })?;
-    Ok(vault)
+    Ok(key_store)
 }
 
 /// Rates and quotas as configured.
@@ -160,8 +159,8 @@ fn lanes(pool_size: u32) -> usize {
 }
 
 /// Returns the reader of the log; a naive one when that fault is injected.
-fn reader(pool: WarmPool, vault: &Arc<Vault>) -> LogReader {
-    let reader = LogReader::new(pool, Arc::clone(vault));
+fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
+    let reader = LogReader::new(pool, Arc::clone(key_store));
     if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
         return reader.naive();
     }

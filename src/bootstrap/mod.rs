@@ -22,9 +22,9 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Cors, Role, Roles};
 use crate::embedded::EmbeddedError;
-use crate::http::client::Proxies;
-use crate::http::layers::CorsRule;
-use crate::http::{self, Doors, HttpSettings};
+use crate::http::transport::client_address::Proxies;
+use crate::http::transport::middleware::CorsRule;
+use crate::http::{self, ApiState, HttpSettings};
 use crate::lifecycle::{Lifecycle, Signals};
 use crate::telemetry;
 
@@ -51,7 +51,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let built = build::build(&config, &database, secrets, &lifecycle).await?;
 
     let router = router(&config, &built);
-    lifecycle.service(http::serve::serve(
+    lifecycle.service(http::transport::serve::serve(
         listener,
         router,
         config.sockets.serving(),
@@ -59,7 +59,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         lifecycle.work.clone(),
     ));
     if let (Some(handle), Some(address)) = (metrics, config.web.metrics) {
-        let local = telemetry::serve_metrics(handle, address, &lifecycle)
+        let local = http::transport::metrics::serve_metrics(handle, address, &lifecycle)
             .await
             .with_context(|| format!("The address {address} (METRICS_ADDR) cannot be listened on"))?;
         tracing::info!("metrics: http://{local}/metrics");
@@ -142,8 +142,8 @@ pub fn router(config: &Config, built: &Built) -> Router {
         sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),
     };
-    let doors = Doors { services: Arc::clone(&built.services), settings: Arc::new(settings) };
-    if config.roles.has(Role::Api) { http::router(doors) } else { http::bare_router(doors) }
+    let state = ApiState { services: Arc::clone(&built.services), settings: Arc::new(settings) };
+    if config.roles.has(Role::Api) { http::router(state) } else { http::probe_router(state) }
 }
 
 impl database::Opened {

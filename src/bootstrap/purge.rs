@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use event_store::command_key;
-use event_store::fast_pool::WarmPool;
+use event_store::{FastPool, purge_command_keys};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::rate_limits;
@@ -21,7 +20,7 @@ const ENDED_LOGIN_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Deletes expired rows from time to time.
 pub(super) struct PurgeJob {
     /// Idempotency keys, attempt counts and leases.
-    pub(super) pool: WarmPool,
+    pub(super) pool: FastPool,
     /// Ended logins.
     pub(super) logins: Logins,
     /// Expired tickets.
@@ -52,7 +51,7 @@ impl PurgeJob {
         let failed = |what: &'static str, error: &sqlx::Error| {
             tracing::warn!(%error, rows = what, "failed to purge expired rows");
         };
-        match command_key::purge(&self.pool).await {
+        match purge_command_keys(&self.pool).await {
             Ok(purged) if purged > 0 => tracing::info!(purged, "purged expired idempotency keys"),
             Ok(_) => {}
             Err(error) => failed("idempotency keys", &error),

@@ -27,9 +27,9 @@ use crate::config::Config;
 use crate::files::FileStore;
 use crate::lifecycle::Lifecycle;
 use crate::mail::{Outbox, Post};
-use crate::quizzes::Quizzes;
 use crate::relay::RelayState;
-use crate::replies::tools;
+use crate::tools::Tools;
+use crate::tools::quiz::Quizzes;
 use projections::conversations::query::Single;
 
 /// Tables of accounts outside the log, which services and workers share.
@@ -91,8 +91,10 @@ impl AccountStores {
 pub(super) struct Shared {
     /// The AI providers.
     pub(super) chain: Arc<Chain>,
-    /// Chooses questions of quizzes.
+    /// Starts quizzes.
     pub(super) quizzes: Quizzes,
+    /// Tools that models can call.
+    pub(super) tools: Tools,
     /// Stores the bytes of files.
     pub(super) files: FileStore,
     /// Signs links to files.
@@ -122,10 +124,7 @@ pub(super) fn services(
     let (sign_in, accounts) = account_services(&foundation, &stores, shared.tokens, &rate_limits, config)?;
     let models = ModelCatalogue {
         chain: Arc::clone(&shared.chain),
-        tools: tools::available_tools(&super::workers::reply_settings(config))
-            .into_iter()
-            .map(|tool| tool.name)
-            .collect(),
+        tools: shared.tools.definitions().into_iter().map(|tool| tool.name).collect(),
         context_tokens: config.replies.context_tokens,
     };
     Ok(Services {

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use super::foundation::Foundation;
 use super::purge::PurgeJob;
 use super::services::AccountStores;
-use crate::ai::{self, Chain};
-use crate::config::{self, Config};
+use crate::ai::Chain;
+use crate::config::Config;
 use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
 use crate::mail::Mailer;
-use crate::quizzes::Quizzes;
 use crate::relay::{Relay, RelayState};
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
 use crate::replies::wakeups::ReplyWakeups;
 use crate::replies::worker_pool::{ReplyWorkerPool, ShutdownSignals};
 use crate::replies::{ReplyHandler, ReplySettings, WorkerParts};
+use crate::tools::Tools;
 
 /// Parts that replies take besides the foundation.
 pub(super) struct ReplyParts<'a> {
     /// The AI providers.
     pub(super) chain: &'a Arc<Chain>,
-    /// Starts quizzes.
-    pub(super) quizzes: &'a Quizzes,
+    /// Tools that models can call.
+    pub(super) tools: &'a Tools,
     /// Reads attached files.
     pub(super) files: &'a FileStore,
 }
@@ -45,7 +45,7 @@ pub(super) fn start_replies(
         settings: reply_settings(config),
         clock: core.clock.clone(),
         worker: format!("{}-{}", crate::VERSION, foundation.holder),
-        quizzes: parts.quizzes.clone(),
+        tools: parts.tools.clone(),
         files: parts.files.clone(),
         tasks: lifecycle.work.clone(),
     });
@@ -140,13 +140,7 @@ pub(super) fn reply_settings(config: &Config) -> ReplySettings {
         context_tokens: config.replies.context_tokens,
         files_percent: config.replies.files_percent,
         max_output_tokens: config.replies.max_output_tokens,
-        client_tools: config.replies.client_tools.iter().map(client_tool).collect(),
         titles: config.replies.titles,
         ..defaults
     }
-}
-
-fn client_tool(tool: &config::ClientTool) -> ai::Tool {
-    let config::ClientTool { name, description, parameters } = tool.clone();
-    ai::Tool { name, description, parameters }
 }

@@ -13,7 +13,7 @@ use aggregates::user::Role;
 use aggregates::values::{EmailAddress, Username};
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
-use event_store::{LogReader, Tail, Vault};
+use event_store::{Executor, KeyStore, LogReader, LogTail};
 use serde::Deserialize;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -27,7 +27,6 @@ use crate::bootstrap::secrets::Secrets;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::letters::reset_link;
-use event_store::Executor;
 
 /// How many bytes of aggregates one command keeps in memory.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
@@ -136,15 +135,15 @@ impl Desk {
         let keys = opened.embedded.as_ref().map(|embedded| embedded.data_dir());
         let secrets = Secrets::kept_in(config, keys.or(running.as_ref().map(|running| running.data_dir())))?;
         let pool = opened.pool().await.context("The database cannot be reached")?;
-        let vault = Arc::new(Vault::new(pool.clone(), secrets.master));
-        vault
+        let key_store = Arc::new(KeyStore::new(pool.clone(), secrets.master));
+        key_store
             .check_master()
             .await
             .context("MASTER_KEY is not the key that this database was written with")?;
-        let tail = Tail::new(LogReader::new(pool.clone(), Arc::clone(&vault)));
+        let tail = LogTail::new(LogReader::new(pool.clone(), Arc::clone(&key_store)));
         let background = TaskTracker::new();
         let administration = Administration {
-            executor: Executor::new(pool.clone(), vault, tail, CACHE_BYTES, background.clone()),
+            executor: Executor::new(pool.clone(), key_store, tail, CACHE_BYTES, background.clone()),
             names: secrets.names,
             resets: Resets::new(pool.clone()),
             clock: Clock::system(),

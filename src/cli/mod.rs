@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use event_store::{LogReader, Vault};
+use event_store::{KeyStore, LogReader};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::runner::Projection;
 use projections::{models, rebuild};
@@ -38,7 +38,7 @@ pub async fn rebuild(config: &Config, names: &[String], out: &mut impl Write) ->
     let opened = Opened::open(config).await?;
     let secrets = Secrets::of(config, opened.embedded.as_ref())?;
     let pool = opened.pool().await.context("The database cannot be reached")?;
-    let reader = LogReader::new(pool.clone(), Arc::new(Vault::new(pool.clone(), secrets.master)));
+    let reader = LogReader::new(pool.clone(), Arc::new(KeyStore::new(pool.clone(), secrets.master)));
     let mut all_equal = true;
     for projection in projections {
         let bar = ProgressBar::new(0).with_style(

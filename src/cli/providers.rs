@@ -7,7 +7,9 @@ use futures::StreamExt as _;
 use uuid::Uuid;
 
 use crate::ai::service::{self, Variables};
-use crate::ai::{Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
+use crate::ai::{
+    Completion, Parameters, Prompt, ProviderError, Purpose, Role, SelectedProvider, StreamEvent, Turn,
+};
 use crate::bootstrap::build;
 use crate::config::Config;
 
@@ -44,7 +46,7 @@ pub async fn check(config: &Config, out: &mut impl Write) -> anyhow::Result<Exit
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(choice: &Choice) -> Result<Completion, ProviderError> {
+async fn ask(choice: &SelectedProvider) -> Result<Completion, ProviderError> {
     let prompt = Prompt {
         model: None,
         system: String::new(),
@@ -58,7 +60,7 @@ async fn ask(choice: &Choice) -> Result<Completion, ProviderError> {
     };
     let mut pieces = choice.stream(choice.prompt(prompt));
     while let Some(piece) = pieces.next().await {
-        if let Piece::End(end) = piece? {
+        if let StreamEvent::End(end) = piece? {
             return Ok(end);
         }
     }
@@ -66,7 +68,7 @@ async fn ask(choice: &Choice) -> Result<Completion, ProviderError> {
 }
 
 /// What came of it, and what to do about it.
-fn sentence(choice: &Choice, outcome: Result<Completion, ProviderError>) -> String {
+fn sentence(choice: &SelectedProvider, outcome: Result<Completion, ProviderError>) -> String {
     let variables = service::by_name(choice.provider()).map(|service| &service.variables);
     let named = |of: fn(&Variables, usize) -> Option<&'static str>| {
         let place = choice.key().map_or(0, |key| usize::try_from(key).unwrap_or(1).saturating_sub(1));

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use clap::Args;
-use event_store::{LogReader, Vault};
+use event_store::{KeyStore, LogReader};
 use futures::StreamExt as _;
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ pub async fn replay(config: &Config, args: &ReplayArgs, out: &mut impl Write) ->
     let opened = Opened::open(config).await?;
     let secrets = Secrets::of(config, opened.embedded.as_ref())?;
     let pool = opened.pool().await.context("The database cannot be reached")?;
-    let reader = LogReader::new(pool.clone(), Arc::new(Vault::new(pool.clone(), secrets.master)));
+    let reader = LogReader::new(pool.clone(), Arc::new(KeyStore::new(pool.clone(), secrets.master)));
     let mut after = args.from.saturating_sub(1).max(0);
     let mut published = 0_u64;
     'log: loop {

@@ -11,10 +11,33 @@ use super::secret::Secret;
 use crate::ai::models::is_name;
 use crate::ai::service::{self, SERVICES, Service};
 use crate::ai::{Api, CircuitSettings, FaultPlan, Limits, ModelTable, ScriptedSettings};
-use crate::replies::RetrySettings;
 
 /// What `AI_PROVIDERS` calls the built-in script.
 const SCRIPTED: &str = "scripted";
+
+/// Limits of retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Calls of the same provider and key per reply.
+    pub max_attempts: u32,
+    /// The first back-off; each next one is twice as long.
+    pub backoff: Duration,
+    /// Longest single wait.
+    pub max_wait: Duration,
+    /// Longest sum of all waits of a reply.
+    pub max_total_wait: Duration,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            max_attempts: 4,
+            backoff: Duration::from_secs(1),
+            max_wait: Duration::from_secs(20),
+            max_total_wait: Duration::from_secs(60),
+        }
+    }
+}
 
 /// The providers and how they are asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

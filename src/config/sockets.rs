@@ -4,7 +4,15 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::reader::Reader;
-use crate::http::serve::ServeLimits;
+
+/// Limits of a listener's connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeLimits {
+    /// Maximum number of open connections.
+    pub connections: usize,
+    /// How long a client may leave its send buffer full before it is disconnected.
+    pub slow: Duration,
+}
 
 /// Connections, streams and sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +30,7 @@ pub struct SocketsConfig {
 }
 
 impl SocketsConfig {
-    /// What the accept loop needs of it.
+    /// Returns the limits of the accept loop.
     pub fn serving(&self) -> ServeLimits {
         ServeLimits { connections: self.connections, slow: self.slow }
     }

@@ -1,6 +1,6 @@
 //! What the whole configuration makes of sets of variables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
@@ -348,39 +348,6 @@ fn the_file_is_read_and_a_bad_line_is_told_without_its_value() {
         let sentence = read_dot_env(&path).unwrap_err().to_string();
         assert!(sentence.contains(named) && !sentence.contains("top"), "{sentence}");
     }
-}
-
-/// The variables that `.env.example` sets or shows, and the file as if every line were active.
-fn example() -> (BTreeSet<String>, BTreeMap<String, String>) {
-    let text = include_str!("../../.env.example");
-    let mut set = BTreeMap::new();
-    for line in text.lines() {
-        let line = line.strip_prefix('#').unwrap_or(line);
-        if let Some((name, value)) = line.split_once('=')
-            && !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-        {
-            assert!(set.insert(name.to_owned(), value.to_owned()).is_none(), "{name} stands there twice");
-        }
-    }
-    (set.keys().cloned().collect(), set)
-}
-
-#[test]
-fn the_example_file_holds_every_variable_and_no_other() {
-    let known: BTreeSet<String> =
-        read(&[]).unwrap().effective().iter().map(|line| line.name.to_owned()).collect();
-    assert_eq!(example().0, known);
-}
-
-#[test]
-fn the_example_file_shows_the_defaults() {
-    let shown = Config::from_map(&example().1).unwrap();
-    let defaults = read(&[]).unwrap();
-    for (shown, default) in shown.effective().iter().zip(defaults.effective()) {
-        assert_eq!((shown.name, &shown.value), (default.name, &default.value));
-    }
-    assert_eq!(shown.notes, Vec::<String>::new());
 }
 
 #[test]

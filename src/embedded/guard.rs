@@ -136,14 +136,14 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 
 /// A command that runs under a guard.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(super) struct LimitedProvider {
     /// The guard.
     child: Child,
     /// The pipe's end: closing it ends the guard and the command.
     pipe: Option<ChildStdin>,
 }
 
-impl Guarded {
+impl LimitedProvider {
     /// Starts `program` under a guard; `guard` is this program's own path, `log` takes all output.
     pub(super) fn start(
         guard: &Path,

@@ -29,7 +29,7 @@ pub use error::EmbeddedError;
 
 use crate::config::{Config, Kept};
 use find::{Installation, Search, Version};
-use guard::Guarded;
+use guard::LimitedProvider;
 use place::Place;
 use server::{Log, Server};
 
@@ -70,7 +70,7 @@ impl EmbeddedSettings {
 #[derive(Debug)]
 pub struct Embedded {
     // In this order: the server is told to stop before the folders are let go.
-    guarded: Guarded,
+    guarded: LimitedProvider,
     place: Place,
     installation: Installation,
     log: Log,

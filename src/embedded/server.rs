@@ -14,7 +14,7 @@ use sqlx::{Connection, Executor};
 use super::data_dir::sync_folder;
 use super::error::EmbeddedError;
 use super::find::Installation;
-use super::guard::Guarded;
+use super::guard::LimitedProvider;
 use super::place::{Place, own_private_folder};
 
 /// The superuser and the database of the application.
@@ -163,7 +163,7 @@ impl Server<'_> {
     }
 
     /// Starts the server and waits until the application's database can be used.
-    pub(super) async fn start(&self, log: &mut Log) -> Result<Guarded, EmbeddedError> {
+    pub(super) async fn start(&self, log: &mut Log) -> Result<LimitedProvider, EmbeddedError> {
         let begin = Instant::now();
         loop {
             super::stale::stop_server_of(&self.place.cluster).await?;
@@ -197,9 +197,14 @@ impl Server<'_> {
         }
     }
 
-    fn guarded(&self, program: &str, arguments: Vec<OsString>, log: &Log) -> Result<Guarded, EmbeddedError> {
+    fn guarded(
+        &self,
+        program: &str,
+        arguments: Vec<OsString>,
+        log: &Log,
+    ) -> Result<LimitedProvider, EmbeddedError> {
         let program = self.installation.bin.join(program);
-        Guarded::start(self.guard, self.place.account.as_ref(), &program, arguments, &log.file)
+        LimitedProvider::start(self.guard, self.place.account.as_ref(), &program, arguments, &log.file)
     }
 
     fn server_arguments(&self) -> Vec<OsString> {

@@ -2,7 +2,7 @@
 
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use futures::StreamExt as _;
 use projections::files::query::{self, FileRow};
 
@@ -73,7 +73,7 @@ pub struct Budget {
 /// # Errors
 /// The database or the store does not answer.
 pub async fn contents(
-    pool: &WarmPool,
+    pool: &FastPool,
     store: &FileStore,
     owner: UserId,
     files: &[FileId],

@@ -9,15 +9,13 @@ use std::time::Duration;
 use aggregates::file::{File, FileCommand};
 use aggregates::ids::{FileId, UserId};
 use chrono::{DateTime, Utc};
-use event_store::Metadata;
-use event_store::fast_pool::WarmPool;
+use event_store::{CommandBatch, ExecuteError, Executor, FastPool, Metadata};
 use futures::TryStreamExt as _;
 use projections::files::query::{self, Deleted, FileRow};
 use tokio_util::sync::CancellationToken;
 
 use super::store::{FileStore, Kept, Key, StoreError};
 use crate::clock::Clock;
-use event_store::{ExecuteError, Executor, Intent};
 
 /// How often deleted files are looked for.
 const EVERY: Duration = Duration::from_secs(60);
@@ -46,7 +44,7 @@ pub enum SweepError {
 #[derive(Clone)]
 pub struct FileSweep {
     /// Reads the read model.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Reads the log, and deletes what was announced and never came.
     pub executor: Executor,
     /// What is swept.
@@ -153,10 +151,11 @@ impl FileSweep {
                 continue;
             }
             let command = FileCommand::Delete { by: UserId::new(row.owner), at: now };
-            let intent = Intent::new(row.owner, metadata).then::<File>(FileId::new(row.file_id), command);
-            match self.executor.run(intent).await {
+            let batch =
+                CommandBatch::new(row.owner, metadata).command::<File>(FileId::new(row.file_id), command);
+            match self.executor.run(batch).await {
                 Ok(_) => deleted += 1,
-                Err(ExecuteError::Refused(_)) => {}
+                Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -1,102 +1,85 @@
-//! The doors: HTTP routes of every API family, and what they share.
+//! HTTP: the API surfaces and what they share.
 //!
-//! A door is a folder: `mod.rs` lists its routes, `wire.rs` holds its own formats, the rest turns requests into use
-//! cases of [`crate::app`] and their outcomes into answers. Doors use what stands beside this file and the use cases,
-//! and nothing else: no SQL, no events, no other door.
+//! [`surfaces`] holds one folder or file per API surface. A surface uses the use cases of [`crate::app`] and the shared
+//! modules here: [`extract`] reads requests, [`formats`] holds wire formats that several surfaces share, [`errors`] turns
+//! failures into responses, [`openapi`] describes the routes, and [`transport`] carries requests and responses.
 //!
-//! Order of the layers, outermost first: request id and answer headers → CORS → panics → limits → time limits and tracked tasks → routes.
+//! Middleware order, outermost first: request id and response headers, CORS, panics, rate limits, timeouts and tracked
+//! tasks, wait for a position, routes.
 
-pub mod accounts;
-pub mod answer;
-pub mod api;
-pub mod auth;
-pub mod chatkit;
-pub mod client;
-pub mod docs;
-pub mod error;
+pub mod errors;
 pub mod extract;
-pub mod frames;
-pub mod health;
-pub mod layers;
-pub mod limits;
-mod object;
-pub mod request_id;
-pub mod reset_page;
-pub mod root;
-pub mod serve;
-pub mod socket;
-pub mod sse;
+pub mod formats;
+pub mod openapi;
+pub mod surfaces;
+pub mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aide::axum::ApiRouter;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
+use axum::middleware::from_fn_with_state;
 
 use crate::app::Services;
+use surfaces::health;
+use transport::{client_address, middleware, rate_limits};
 
-/// What the doors share.
+/// State that every handler can use.
 #[derive(Clone)]
-pub struct Doors {
+pub struct ApiState {
     /// The use cases.
     pub services: Arc<Services>,
-    /// What can be set.
+    /// HTTP settings.
     pub settings: Arc<HttpSettings>,
 }
 
-/// What can be set about HTTP.
+/// HTTP settings.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// The largest body, in bytes.
+    /// Largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// How long a request may take, reply waits included.
+    /// Timeout of a request, including the wait for a reply.
     pub request_timeout: Duration,
-    /// Which pages of other origins may call us.
-    pub cors: layers::CorsRule,
-    /// Which proxies are believed about clients' addresses.
-    pub proxies: client::Proxies,
-    /// Head of the log when the process started: ready means that the read models have passed it.
+    /// Origins whose pages may call the API.
+    pub cors: middleware::CorsRule,
+    /// Proxies whose forwarding headers are trusted.
+    pub proxies: client_address::Proxies,
+    /// Head of the log when the process started. The process is ready once the read models have passed it.
     pub ready_from: i64,
-    /// What links that clients are given begin with; none: with the `Host` of the request.
+    /// Base URL of the links that clients receive. If unset, the request's `Host` is used.
     pub public_url: Option<String>,
-    /// What open connections may hold.
+    /// Limits of open connections.
     pub sockets: crate::config::SocketsConfig,
-    /// Whether this process only carries the log to NATS.
+    /// Whether readiness requires NATS: in a process that only runs the relay.
     pub needs_nats: bool,
 }
 
-/// Health and readiness only, for a process without the API.
-pub fn bare_router(doors: Doors) -> Router {
-    let mut api = docs::description();
-    around(health::routes().finish_api(&mut api), doors)
+/// Returns the health and readiness routes only, for a process without the API.
+pub fn probe_router(state: ApiState) -> Router {
+    let mut api = openapi::description();
+    with_middleware(health::routes().finish_api(&mut api), state)
 }
 
-/// Every route.
-pub fn router(doors: Doors) -> Router {
-    let mut api = docs::description();
-    let router = ApiRouter::new()
-        .merge(api::routes())
-        .merge(chatkit::routes())
-        .merge(root::routes())
-        .merge(health::routes())
-        .finish_api(&mut api);
-    docs::complete(&mut api, &doors);
-    around(router.merge(docs::routes(api)).merge(reset_page::routes()), doors)
+/// Returns every route.
+pub fn router(state: ApiState) -> Router {
+    let mut api = openapi::description();
+    let router = surfaces::routes().finish_api(&mut api);
+    openapi::complete(&mut api, &state);
+    with_middleware(router.merge(openapi::routes(api)), state)
 }
 
-/// What is around every route.
-fn around(router: Router<Doors>, doors: Doors) -> Router {
+/// Wraps the routes in the middleware that all of them share.
+fn with_middleware(router: Router<ApiState>, state: ApiState) -> Router {
     router
-        .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::no_such_method)
+        .fallback(errors::no_such_route)
+        .method_not_allowed_fallback(errors::no_such_method)
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(doors.clone(), layers::positions))
-        .layer(middleware::from_fn_with_state(doors.clone(), layers::tracked))
-        .layer(middleware::from_fn_with_state(doors.clone(), limits::limited))
-        .layer(layers::panics())
-        .layer(layers::cors(&doors.settings.cors))
-        .layer(middleware::from_fn_with_state(doors.clone(), layers::request))
-        .with_state(doors)
+        .layer(from_fn_with_state(state.clone(), middleware::await_position))
+        .layer(from_fn_with_state(state.clone(), middleware::spawn_tracked))
+        .layer(from_fn_with_state(state.clone(), rate_limits::enforce))
+        .layer(middleware::catch_panics())
+        .layer(middleware::cors(&state.settings.cors))
+        .layer(from_fn_with_state(state.clone(), middleware::request))
+        .with_state(state)
 }

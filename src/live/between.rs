@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aggregates::ids::ReplyId;
 use async_nats::{Client, Subscriber};
-use event_store::Tail;
+use event_store::LogTail;
 use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -61,7 +61,7 @@ impl Between {
     }
 
     /// Tells other processes of appends here, and this one of theirs, until the end of the process.
-    pub async fn wake(self, tail: Tail) {
+    pub async fn wake(self, tail: LogTail) {
         let subject = self.nats.names().wake();
         let work = async {
             let mut woken = self.nats.client().subscribe(subject.clone()).await?;
@@ -70,7 +70,7 @@ impl Between {
                     // One message for all appends since the last one.
                     () = tail.appended() => self.nats.client().publish(subject.clone(), "".into()).await?,
                     message = woken.next() => match message {
-                        Some(_) => tail.look(),
+                        Some(_) => tail.notify_remote(),
                         None => return Ok::<(), anyhow::Error>(()),
                     },
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ReplyId;
-use event_store::{Recorded, Tail};
+use event_store::{LogTail, RecordedEvent};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -191,14 +191,14 @@ impl Hub {
     }
 
     /// Takes ends from the log until `stop`.
-    pub async fn run(self, tail: Tail, start: i64, stop: CancellationToken) {
+    pub async fn run(self, tail: LogTail, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
         while let Some(events) = next_events(&mut subscription, &stop).await {
             self.take(&events);
         }
     }
 
-    fn take(&self, events: &[Arc<Recorded>]) {
+    fn take(&self, events: &[Arc<RecordedEvent>]) {
         let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         for recorded in events {
             match ended(&recorded.event) {

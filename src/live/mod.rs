@@ -23,8 +23,7 @@ pub use stream::{Frame, ReplyFollower, Resume};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::fast_pool::WarmPool;
-use event_store::{Recorded, Subscription};
+use event_store::{FastPool, RecordedEvent, Subscription};
 use projections::progress::Progress;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,7 +32,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The read models.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// How far they are.
     pub progress: Progress,
     /// Looks run here, to their end: whoever is slow to take what they bring must not hold a connection to the database
@@ -52,7 +51,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 async fn next_events(
     subscription: &mut Subscription,
     stop: &CancellationToken,
-) -> Option<Vec<Arc<Recorded>>> {
+) -> Option<Vec<Arc<RecordedEvent>>> {
     loop {
         let events = tokio::select! {
             events = subscription.next(BATCH) => events,

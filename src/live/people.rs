@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::{MessageId, ReplyId};
 use aggregates::{Event, Personal};
-use event_store::{LogReader, Recorded, Tail};
+use event_store::{LogReader, LogTail, RecordedEvent};
 use projections::conversations::query::ReadMark;
 use projections::messages::query::MessageRow;
 use tokio::sync::broadcast;
@@ -151,7 +151,7 @@ impl People {
     }
 
     /// Takes items from the log until `stop`.
-    pub async fn run(self, tail: Tail, reader: LogReader, start: i64, stop: CancellationToken) {
+    pub async fn run(self, tail: LogTail, reader: LogReader, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
         while let Some(events) = next_events(&mut subscription, &stop).await {
             let asked = self.asked(&reader, &events).await;
@@ -161,7 +161,7 @@ impl People {
 
     /// The replies that messages among these events asked for. The request stands right behind its message in their stream,
     /// but others may stand between them in the log, up to the end of a batch.
-    async fn asked(&self, reader: &LogReader, events: &[Arc<Recorded>]) -> HashSet<ReplyId> {
+    async fn asked(&self, reader: &LogReader, events: &[Arc<RecordedEvent>]) -> HashSet<ReplyId> {
         let mut asked: HashSet<ReplyId> = events.iter().filter_map(|recorded| request(recorded)).collect();
         for recorded in events {
             let Event::Conversation(ConversationEvent::MessageSent { message_id, author, .. }) =
@@ -172,7 +172,7 @@ impl People {
             if asked.contains(&ReplyId::of(*message_id)) || !self.is_connected(author.uuid()) {
                 continue;
             }
-            let Recorded { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
+            let RecordedEvent { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
             match reader.stream(aggregate_type, aggregate_id, *sequence).await {
                 Ok(behind) => asked.extend(behind.first().and_then(|recorded| request(recorded))),
                 Err(error) => tracing::warn!(%error, "whether a message asked for a reply is not told"),
@@ -185,7 +185,7 @@ impl People {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).channels.contains_key(&user)
     }
 
-    fn take(&self, events: &[Arc<Recorded>], asked: &HashSet<ReplyId>) {
+    fn take(&self, events: &[Arc<RecordedEvent>], asked: &HashSet<ReplyId>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         for recorded in events {
             let Event::Conversation(event) = &recorded.event else { continue };
@@ -203,7 +203,7 @@ impl People {
 }
 
 /// The reply that an event asks for.
-fn request(recorded: &Recorded) -> Option<ReplyId> {
+fn request(recorded: &RecordedEvent) -> Option<ReplyId> {
     match &recorded.event {
         Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
         _ => None,

@@ -70,13 +70,13 @@ impl LiveKey {
     /// Seals `value` for a subject of `context`. None: the library refuses, or the value cannot be written.
     pub fn seal(&self, context: &str, value: &impl Serialize) -> Option<Vec<u8>> {
         let plain = serde_json::to_vec(value).ok()?;
-        self.0.seal(&plain, context).ok()
+        self.0.encrypt(&plain, context).ok()
     }
 
     /// Opens what was sealed for a subject of `context`. None: it is something else, or not from a process with the same
     /// key.
     pub fn open<T: DeserializeOwned>(&self, context: &str, message: &[u8]) -> Option<T> {
-        let plain = self.0.open(message, context).ok()?;
+        let plain = self.0.decrypt(message, context).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -39,14 +39,14 @@ pub struct MailRow {
 /// The mails that are to be sent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    pool: WarmPool,
+    pool: FastPool,
     added: Arc<Notify>,
 }
 
 impl Outbox {
     /// Over the primary database.
     #[must_use]
-    pub fn new(pool: impl Into<WarmPool>) -> Self {
+    pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into(), added: Arc::default() }
     }
 

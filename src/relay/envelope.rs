@@ -1,7 +1,7 @@
 //! The envelope of a public event: CloudEvents 1.0 in its JSON form, with the attributes as the specification names them.
 
 use chrono::{DateTime, Utc};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub struct CloudEvent<T> {
 }
 
 /// The public form of a recorded event. None: it has none.
-pub fn public(recorded: &Recorded) -> Option<(&'static str, CloudEvent<Value>)> {
+pub fn public(recorded: &RecordedEvent) -> Option<(&'static str, CloudEvent<Value>)> {
     let event = PublicEvent::of(&recorded.event)?;
     let envelope = CloudEvent {
         specversion: "1.0",

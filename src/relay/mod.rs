@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use event_store::fast_pool::WarmPool;
-use event_store::{LogError, LogReader, Recorded, Subscription, Tail};
+use event_store::{FastPool, LogError, LogReader, LogTail, RecordedEvent, Subscription};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -114,11 +113,11 @@ pub struct Relay {
     /// NATS.
     pub nats: Nats,
     /// For its row.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// The log's bounds.
     pub reader: LogReader,
     /// The log's events.
-    pub tail: Tail,
+    pub tail: LogTail,
     /// This process' name on the row.
     pub holder: Uuid,
     /// What is told of it.
@@ -168,7 +167,7 @@ impl Relay {
         let created = info.created.to_string();
         let max_age = self.nats.config().max_age.as_secs_f64();
         let standing = standing::standing(&stream, &info.state, &created, &remembered, max_age).await?;
-        let head = self.reader.bounds().await?.last_position;
+        let head = self.reader.bounds().await?.head;
         if standing.position > head {
             return Err(RelayError::Ahead { published: standing.position, head });
         }
@@ -227,9 +226,9 @@ impl Relay {
 /// moment a little, and nobody else is in a hurry.
 async fn gather(
     subscription: &mut Subscription,
-    mut events: Vec<Arc<Recorded>>,
+    mut events: Vec<Arc<RecordedEvent>>,
     until: Instant,
-) -> Result<Vec<Arc<Recorded>>, RelayError> {
+) -> Result<Vec<Arc<RecordedEvent>>, RelayError> {
     while events.len() < BATCH && !events.iter().any(|recorded| may_make_reply_due(&recorded.event)) {
         match tokio::time::timeout_at(until, subscription.next(BATCH)).await {
             Ok(more) => events.extend(more?),

@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 use super::RelayError;
 use super::envelope::{self, POSITION};
@@ -23,7 +23,7 @@ pub(super) async fn publish(
     nats: &Nats,
     mut last: u64,
     refills: i32,
-    events: impl Iterator<Item = &Recorded>,
+    events: impl Iterator<Item = &RecordedEvent>,
 ) -> Result<u64, RelayError> {
     let mut sent = Vec::new();
     for recorded in events {

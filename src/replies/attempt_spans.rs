@@ -6,7 +6,7 @@ use projections::pending_replies::query::{self, PendingReplyRow};
 
 use super::handler::{Job, JobOutcome, ProviderOutcome, ReplyHandler};
 use super::record::label;
-use crate::ai::{Choice, Finish, Parameters, Prompt};
+use crate::ai::{Finish, Parameters, Prompt, SelectedProvider};
 use event_store::ExecuteError;
 use traces::{Span, spans};
 
@@ -45,7 +45,7 @@ impl ReplyHandler {
                     metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
                 }
             }
-            Err(ExecuteError::Refused(_)) => span.ended("refused"),
+            Err(ExecuteError::Rejected(_)) => span.ended("refused"),
             Err(_) => span.failed("not_recorded"),
         }
     }
@@ -56,7 +56,7 @@ impl ReplyHandler {
     }
 
     /// Starts the span of a provider call.
-    pub(super) fn call(&self, job: &Job, choice: &Choice, prompt: &Prompt) -> Span {
+    pub(super) fn call(&self, job: &Job, choice: &SelectedProvider, prompt: &Prompt) -> Span {
         let Parameters { max_output_tokens, temperature } = prompt.parameters;
         spans::chat(choice.provider(), choice.model(), job.conversation, max_output_tokens, temperature)
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use aggregates::ids::{FileId, UserId};
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use projections::messages::thread::{self, Entry, ThreadRow};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::files::{Budget, ContentsError, FileStore, StoreError, bytes, contents
 #[derive(Clone, Copy)]
 pub struct ContextLoader<'a> {
     /// Pool for the read models.
-    pub pool: &'a WarmPool,
+    pub pool: &'a FastPool,
     /// Store of the attachments' bytes.
     pub files: &'a FileStore,
     /// Limits of the context.

@@ -11,8 +11,7 @@ use aggregates::conversation::{Conversation, ConversationCommand, ConversationEr
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate as _;
-use event_store::error_chain::cause;
-use event_store::fast_pool::WarmPool;
+use event_store::{ExecuteError, Executor, FastPool, error_chain};
 use futures::StreamExt as _;
 use projections::pending_replies;
 use projections::progress::Progress;
@@ -30,15 +29,14 @@ use super::provider_choice::Attempt;
 use super::record::offered;
 use super::retry::{PastAttempt, Requeue};
 use super::settings::ReplySettings;
-use super::tools;
 use crate::ai::{
-    Chain, Choice, Completion, Parameters, Piece, Prompt, ProviderError, Purpose, Tool, ToolCall,
+    Chain, Completion, Parameters, Prompt, ProviderError, Purpose, SelectedProvider, StreamEvent, Tool,
+    ToolCall,
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
 use crate::live::Hub;
-use crate::quizzes::Quizzes;
-use event_store::{ExecuteError, Executor};
+use crate::tools::Tools;
 use traces::spans;
 
 /// The read models that an attempt reads.
@@ -101,7 +99,7 @@ pub struct ReplyHandler {
 /// Dependencies of the [`ReplyHandler`].
 pub struct WorkerParts {
     /// Pool for reading the read models.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Executor that records the results.
     pub executor: Executor,
     /// Positions of the read models.
@@ -116,8 +114,8 @@ pub struct WorkerParts {
     pub clock: Clock,
     /// Name of this worker in the provenance.
     pub worker: String,
-    /// Starts quizzes.
-    pub quizzes: Quizzes,
+    /// Tools that models can call.
+    pub tools: Tools,
     /// Store of the attachments' bytes.
     pub files: FileStore,
     /// Tracker of background tasks, such as titles.
@@ -160,9 +158,9 @@ impl ReplyHandler {
         let result = self.attempt(&job, attempt, &stop).await;
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(ExecuteError::Refused(refusal)) => self.refused(&job, &refusal),
+            Err(ExecuteError::Rejected(refusal)) => self.refused(&job, &refusal),
             Err(error) => {
-                tracing::warn!(reply.id = %job.reply, %error, cause = cause(&error), "attempt failed to reach the event store");
+                tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(&error), "attempt failed to reach the event store");
                 JobOutcome::Requeue(Requeue::StoreUnavailable)
             }
         };
@@ -242,7 +240,7 @@ impl ReplyHandler {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
         let building = spans::context(began);
-        let tools = if job.interactive { tools::available_tools(&inner.settings) } else { Vec::new() };
+        let tools = if job.interactive { inner.tools.definitions() } else { Vec::new() };
         let model = choice.model();
         let policy = Policy::new(&inner.settings, Counter::load(model).await, model, &tools)
             .within(choice.context_window());
@@ -254,8 +252,8 @@ impl ReplyHandler {
         if number == 1 {
             self.title(job, &context);
         }
-        if let Some(asked) = self.wanted_quiz(job, &inputs.rows) {
-            return self.answer_with_quiz(job, number, asked, &context, stop).await;
+        if let Some(answer) = self.direct_answer(job, &inputs.rows) {
+            return self.answer_directly(job, number, answer, &context, stop).await;
         }
         drop(inputs);
         let _reserved = tokio::select! {
@@ -363,7 +361,7 @@ impl ReplyHandler {
         &self,
         job: &Job,
         attempt: u32,
-        choice: &Choice,
+        choice: &SelectedProvider,
         prompt: Prompt,
         started: Instant,
         partial: &mut PartialReply,
@@ -376,14 +374,14 @@ impl ReplyHandler {
             let mut pieces = choice.stream(prompt);
             while let Some(piece) = pieces.next().await {
                 match piece {
-                    Ok(Piece::Text(text)) => {
+                    Ok(StreamEvent::Text(text)) => {
                         partial.first_token.get_or_insert_with(|| started.elapsed());
                         self.inner.hub.push(job.reply, attempt, &text);
                         event_store::crash_point!("first-delta");
                         partial.text.push_str(&text);
                     }
-                    Ok(Piece::Call(call)) => partial.calls.push(call),
-                    Ok(Piece::End(completion)) => return ProviderOutcome::Completed(completion),
+                    Ok(StreamEvent::Call(call)) => partial.calls.push(call),
+                    Ok(StreamEvent::End(completion)) => return ProviderOutcome::Completed(completion),
                     Err(error) => return ProviderOutcome::Failed(error),
                 }
             }
@@ -397,5 +395,5 @@ impl ReplyHandler {
 }
 
 fn unreadable(job: &Job, error: &StoreError) {
-    tracing::warn!(reply.id = %job.reply, %error, cause = cause(error), "failed to read attachments");
+    tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(error), "failed to read attachments");
 }

@@ -5,7 +5,7 @@
 //! 2. [`worker_pool`] runs a bounded number of jobs at once, each under a [`lease`].
 //! 3. [`handler`] makes one attempt: it loads the inputs ([`context_loader`]), builds the prompt ([`context`]), chooses a
 //!    provider (`provider_choice`), records `BeginReply`, streams from the provider into the live feed, and records the
-//!    result (`record`). The answer may call [`tools`]; a `title` is requested beside the first answer.
+//!    result (`record`). The answer may call [tools](crate::tools); a `title` is requested beside the first answer.
 //! 4. [`retry`] decides whether, when and with which provider a failed reply is tried again.
 //! 5. [`sweeper`] ends replies whose deadline has passed.
 //!
@@ -15,17 +15,16 @@ mod attempt_spans;
 pub mod context;
 pub mod context_loader;
 pub mod dead_letters;
+mod direct_answer;
 pub mod handler;
 pub mod lease;
 mod provider_choice;
 pub mod queue;
-mod quiz;
 mod record;
 pub mod retry;
 pub mod settings;
 pub mod sweeper;
 mod title;
-pub mod tools;
 pub mod wakeups;
 pub mod worker_pool;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::context::{self, Context, Report};
 use super::handler::{Job, JobOutcome, ReplyHandler};
 use super::retry::{Failure, NextAttempt, PastAttempt, RetryHint, RetrySettings, next_attempt};
-use crate::ai::{Choice, Prompt};
+use crate::ai::{Prompt, SelectedProvider};
 use event_store::ExecuteError;
 
 /// The read model that holds the attempts.
@@ -51,7 +51,7 @@ impl ReplyHandler {
         job: &Job,
         attempt: u32,
         past: &[PastAttempt],
-    ) -> Result<Choice, FailureReason> {
+    ) -> Result<SelectedProvider, FailureReason> {
         let (inner, requested_model) = (&self.inner, job.model.as_deref());
         let candidates = inner.chain.candidates(requested_model, job.reply.uuid());
         let settings = self.retries();
@@ -91,7 +91,7 @@ impl ReplyHandler {
     pub(super) fn plan(
         &self,
         job: &Job,
-        choice: &Choice,
+        choice: &SelectedProvider,
         prompt: &Prompt,
         context: &Context,
         admitted: bool,
@@ -114,7 +114,7 @@ impl ReplyHandler {
     }
 
     /// Returns a plan without inputs.
-    fn bare_plan(&self, choice: &Choice, parameters: Value) -> ReplyPlan {
+    fn bare_plan(&self, choice: &SelectedProvider, parameters: Value) -> ReplyPlan {
         ReplyPlan {
             worker: self.inner.worker.clone(),
             provider: choice.provider().to_owned(),
@@ -131,7 +131,7 @@ impl ReplyHandler {
         &self,
         job: &Job,
         attempt: u32,
-        choice: &Choice,
+        choice: &SelectedProvider,
         report: &Report,
     ) -> Result<JobOutcome, ExecuteError> {
         tracing::info!(reply.id = %job.reply, budget = report.budget, system = report.tokens.system, tools = report.tokens.tools, "message does not fit into the prompt");
@@ -143,7 +143,7 @@ impl ReplyHandler {
     }
 
     /// Returns the providers before the chosen one whose circuit is open.
-    fn passed_over(&self, job: &Job, choice: &Choice) -> Vec<Value> {
+    fn passed_over(&self, job: &Job, choice: &SelectedProvider) -> Vec<Value> {
         let candidates = self.inner.chain.candidates(job.model.as_deref(), job.reply.uuid());
         candidates
             .iter()

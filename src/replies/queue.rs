@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use event_store::{Subscription, Tail};
+use event_store::{LogTail, Subscription};
 use projections::pending_replies::query;
 use projections::progress::Progress;
 
@@ -24,7 +24,7 @@ const WAKEUP_BATCH: usize = 500;
 pub struct ReplyQueue {
     workers: ReplyWorkerPool,
     progress: Progress,
-    tail: Tail,
+    tail: LogTail,
     /// The head of the log when the process started; later events wake the queue.
     start: i64,
     /// While it is connected, NATS wakes the workers.
@@ -36,7 +36,7 @@ impl ReplyQueue {
     pub fn new(
         workers: ReplyWorkerPool,
         progress: Progress,
-        tail: Tail,
+        tail: LogTail,
         start: i64,
         nats: Option<Nats>,
     ) -> Self {

@@ -6,20 +6,17 @@ use aggregates::Personal;
 use aggregates::conversation::{
     Brought, Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
 };
-use aggregates::ids::{ConversationId, MessageId, QuizId, UserId};
-use aggregates::quiz::{Quiz, QuizCommand};
+use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::ReplyText;
-use event_store::Metadata;
+use event_store::{CommandBatch, ExecuteError, Metadata};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{Job, JobOutcome, PartialReply, ReplyHandler};
 use super::provider_choice::Attempt;
 use super::retry::{Failure, Requeue};
-use super::tools::{self, ToolOutcome};
 use crate::ai::{Completion, Finish, ProviderError, ToolCall};
-use crate::quizzes::NewQuiz;
-use event_store::{ExecuteError, Intent};
+use crate::tools::{BatchExtension, CallContext, ToolOutput};
 
 impl ReplyHandler {
     /// Records an answer. An empty one is a failure.
@@ -32,7 +29,12 @@ impl ReplyHandler {
         partial: PartialReply,
         stop: &CancellationToken,
     ) -> Result<JobOutcome, ExecuteError> {
-        let (brought, quiz) = self.brought(job, partial.calls);
+        let (brought, commands): (Vec<Brought>, Vec<_>) = self
+            .call_tools(job, partial.calls)
+            .into_iter()
+            .map(|output| (output.item, output.commands))
+            .unzip();
+        let extensions: Vec<BatchExtension> = commands.into_iter().flatten().collect();
         let text = match ReplyText::parse(&partial.text) {
             Ok(text) if !partial.text.is_empty() || !brought.is_empty() => text,
             // The content filter would stop the same question again.
@@ -70,46 +72,24 @@ impl ReplyHandler {
             provider_reply_id: completion.provider_reply_id.as_deref().map(label),
             at: self.inner.clock.now(),
         };
-        self.record(job, command, quiz, stop).await?;
+        self.record(job, command, &extensions, stop).await?;
         Ok(JobOutcome::Done)
     }
 
-    /// Turns the tool calls of an answer into items, and into the quiz that starts with it. The page runs one tool at a time,
-    /// and a user takes one quiz at a time: of several calls the first counts.
-    fn brought(&self, job: &Job, calls: Vec<ToolCall>) -> (Vec<Brought>, Option<QuizCommand>) {
-        let mut brought: Vec<Brought> = Vec::new();
-        let mut quiz = None;
-        for call in calls {
-            let item_id = MessageId::new(self.inner.clock.id());
-            match tools::parse_tool_call(&self.inner.settings, call, item_id) {
-                Some(ToolOutcome::Item(item)) => {
-                    let call = |item: &Brought| matches!(item, Brought::ClientToolCall { .. });
-                    if !(call(&item) && brought.iter().any(call)) {
-                        brought.push(item);
-                    }
-                }
-                Some(ToolOutcome::Quiz(topic)) if quiz.is_none() => {
-                    let new = NewQuiz {
-                        quiz: QuizId::new(item_id.uuid()),
-                        conversation: ConversationId::new(job.conversation),
-                        by: UserId::new(job.owner),
-                        topic: topic.as_deref(),
-                        at: self.inner.clock.now(),
-                    };
-                    // The question bank has no such topic: no quiz starts.
-                    if let Ok(command) = self.inner.quizzes.start(&new) {
-                        quiz = Some(command);
-                        brought.push(Brought::Quiz { item_id });
-                    }
-                }
-                Some(ToolOutcome::Quiz(_)) => {}
-                None => {
-                    metrics::counter!("verbatim_tool_calls_refused_total").increment(1);
-                    tracing::info!("tool call rejected");
-                }
-            }
+    /// Handles the tool calls of an answer; returns what they produce.
+    fn call_tools(&self, job: &Job, calls: Vec<ToolCall>) -> Vec<ToolOutput> {
+        let context = || CallContext {
+            item_id: MessageId::new(self.inner.clock.id()),
+            conversation: ConversationId::new(job.conversation),
+            user: UserId::new(job.owner),
+            at: self.inner.clock.now(),
+        };
+        let (outputs, rejected) = self.inner.tools.call_all(calls, context);
+        if rejected > 0 {
+            count_rejected_calls(rejected);
+            tracing::info!(reply.id = %job.reply, rejected, "tool calls rejected");
         }
-        (brought, quiz)
+        outputs
     }
 
     /// Records a provider's failure: as a retry or as the end of the reply.
@@ -153,7 +133,7 @@ impl ReplyHandler {
             not_before: now + next.wait,
             at: now,
         };
-        self.record(job, command, None, stop).await?;
+        self.record(job, command, &[], stop).await?;
         Ok(JobOutcome::Requeue(Requeue::NextAttempt(next.wait)))
     }
 
@@ -182,11 +162,11 @@ impl ReplyHandler {
         &self,
         job: &Job,
         command: ConversationCommand,
-        quiz: Option<QuizCommand>,
+        extensions: &[BatchExtension],
         stop: &CancellationToken,
     ) -> Result<(), ExecuteError> {
         loop {
-            match self.run_with(job, command.clone(), quiz.clone()).await {
+            match self.run_with(job, command.clone(), extensions).await {
                 Err(ExecuteError::Unavailable(_) | ExecuteError::Busy)
                     if self.inner.clock.now() < job.deadline && !stop.is_cancelled() =>
                 {
@@ -201,15 +181,15 @@ impl ReplyHandler {
     }
 
     pub(super) async fn run(&self, job: &Job, command: ConversationCommand) -> Result<(), ExecuteError> {
-        self.run_with(job, command, None).await
+        self.run_with(job, command, &[]).await
     }
 
-    /// Runs a command, with the start of a quiz in the same append.
+    /// Runs a command, with the commands of tools in the same append.
     async fn run_with(
         &self,
         job: &Job,
         command: ConversationCommand,
-        quiz: Option<QuizCommand>,
+        extensions: &[BatchExtension],
     ) -> Result<(), ExecuteError> {
         let metadata = Metadata {
             actor: None,
@@ -221,12 +201,9 @@ impl ReplyHandler {
             occurred_at: Some(self.inner.clock.now()),
             app_version: crate::VERSION.to_owned(),
         };
-        let mut intent = Intent::new(job.owner, metadata).then::<Conversation>(job.conversation, command);
-        if let Some(QuizCommand::Start { quiz_id, .. }) = &quiz {
-            let id = *quiz_id;
-            intent = quiz.into_iter().fold(intent, |intent, command| intent.then::<Quiz>(id, command));
-        }
-        self.inner.executor.run(intent).await.map(drop)
+        let batch = CommandBatch::new(job.owner, metadata).command::<Conversation>(job.conversation, command);
+        let batch = extensions.iter().fold(batch, |batch, extend| extend(batch));
+        self.inner.executor.run(batch).await.map(drop)
     }
 }
 
@@ -241,10 +218,14 @@ pub(super) fn offered(job: &Job, calls: Vec<ToolCall>) -> Vec<ToolCall> {
     if job.interactive || calls.is_empty() {
         return calls;
     }
-    metrics::counter!("verbatim_tool_calls_refused_total")
-        .increment(u64::try_from(calls.len()).unwrap_or(u64::MAX));
+    count_rejected_calls(calls.len());
     tracing::warn!(reply.id = %job.reply, calls = calls.len(), "model called tools although none was available");
     Vec::new()
+}
+
+fn count_rejected_calls(calls: usize) {
+    metrics::counter!("verbatim_tool_calls_rejected_total")
+        .increment(u64::try_from(calls).unwrap_or(u64::MAX));
 }
 
 /// Maps a provider's error to the reason that is recorded.

@@ -1,4 +1,4 @@
-//! When a reply is past again, and with which provider.
+//! When a reply is attempted again, and with which provider.
 //!
 //! [`next_attempt`] is one pure function over the recorded attempts, so every process derives the same answer from the
 //! same record; only the state of the circuit breakers is local. [`Requeue`] lists every reason why a job goes back to the
@@ -12,7 +12,7 @@
 //! * A rate-limited provider: try another of its keys immediately. Without one, wait as long as the provider asks, up to
 //!   `max_wait`; if it asks for more, try another provider.
 //! * An unreachable provider: its other keys come after the keys of other providers.
-//! * When every provider has been past, retry the one whose back-off ends first. Back-offs double and have a jitter
+//! * When every provider has been tried, retry the one whose back-off ends first. Back-offs double and have a jitter
 //!   derived from the reply's id; the wait that a rate-limited or unreachable provider asks for takes precedence, up to
 //!   `max_wait`.
 //! * Only a repeated call of the same provider and key counts towards `max_attempts`. All waits of a reply together stay
@@ -27,29 +27,7 @@ use uuid::Uuid;
 
 use crate::ai::Candidate;
 
-/// Limits of retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrySettings {
-    /// Calls of the same provider and key per reply.
-    pub max_attempts: u32,
-    /// The first back-off; each next one is twice as long.
-    pub backoff: Duration,
-    /// Longest single wait.
-    pub max_wait: Duration,
-    /// Longest sum of all waits of a reply.
-    pub max_total_wait: Duration,
-}
-
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self {
-            max_attempts: 4,
-            backoff: Duration::from_secs(1),
-            max_wait: Duration::from_secs(20),
-            max_total_wait: Duration::from_secs(60),
-        }
-    }
-}
+pub use crate::config::RetrySettings;
 
 /// Why a job goes back to the queue although no provider failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,7 +186,7 @@ pub fn next_attempt(
     }
     usable
         .into_iter()
-        .filter_map(|candidate| Some((scheduler.next_slot(candidate)?, candidate.place)))
+        .filter_map(|candidate| Some((scheduler.next_slot(candidate)?, candidate.index)))
         .min_by_key(|(slot, _)| *slot)
         .map(|(slot, index)| NextAttempt { index, wait: slot.wait })
 }
@@ -231,7 +209,7 @@ impl Scheduler<'_> {
             return None;
         }
         let slot = self.next_slot(candidate)?;
-        Some(NextAttempt { index: candidate.place, wait: slot.wait })
+        Some(NextAttempt { index: candidate.index, wait: slot.wait })
     }
 
     fn was_tried(&self, candidate: &Candidate) -> bool {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::retry::RetrySettings;
-use crate::ai::Tool;
 
 /// Limits and texts of replies.
 #[derive(Debug, Clone)]
@@ -34,8 +33,6 @@ pub struct ReplySettings {
     pub files_bytes: u64,
     /// Most bytes of images and documents in all prompts of a process at once; further replies wait.
     pub files_bytes_at_once: u64,
-    /// Tools of the pages, available to the model when the client is interactive.
-    pub client_tools: Vec<Tool>,
     /// Whether to request titles for untitled conversations of interactive clients.
     pub titles: bool,
 }
@@ -56,7 +53,6 @@ impl Default for ReplySettings {
             files_chars: 60_000,
             files_bytes: 16 * 1024 * 1024,
             files_bytes_at_once: 64 * 1024 * 1024,
-            client_tools: Vec::new(),
             titles: true,
         }
     }

@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use aggregates::conversation::{Conversation, ConversationCommand, FailureReason};
 use aggregates::ids::ReplyId;
-use event_store::Metadata;
-use event_store::fast_pool::WarmPool;
+use event_store::{CommandBatch, ExecuteError, Executor, FastPool, Metadata};
 use projections::pending_replies::query;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use event_store::{ExecuteError, Executor, Intent};
 
 /// How often overdue replies are looked for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +21,7 @@ const LIMIT: i64 = 200;
 /// The sweeper.
 pub struct Sweeper {
     /// Reads what is owed.
-    pub pool: WarmPool,
+    pub pool: FastPool,
     /// Ends it.
     pub executor: Executor,
     /// Time of the events.
@@ -70,11 +68,12 @@ impl Sweeper {
                 text: None,
                 at: now,
             };
-            let intent = Intent::new(row.owner, metadata).then::<Conversation>(row.conversation_id, command);
-            match self.executor.run(intent).await {
+            let batch =
+                CommandBatch::new(row.owner, metadata).command::<Conversation>(row.conversation_id, command);
+            match self.executor.run(batch).await {
                 Ok(_) => ended += 1,
                 // It has ended meanwhile; the model will show it.
-                Err(ExecuteError::Refused(_)) => {}
+                Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => {
                     tracing::warn!(%error, reply.id = %row.reply_id, "an overdue reply was not ended");
                 }

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use super::attempt_spans;
 use super::context::Context;
 use super::handler::{Job, ProviderOutcome, ReplyHandler};
-use crate::ai::{Choice, Parameters, Piece, Prompt, ProviderError, Purpose, Role, Turn};
+use crate::ai::{Parameters, Prompt, ProviderError, Purpose, Role, SelectedProvider, StreamEvent, Turn};
 use traces::spans;
 
 /// System prompt of the title request.
@@ -86,14 +86,14 @@ impl ReplyHandler {
 }
 
 /// Calls the provider, and returns its text and how the call ended.
-async fn call_provider(choice: &Choice, prompt: Prompt) -> (String, ProviderOutcome) {
+async fn call_provider(choice: &SelectedProvider, prompt: Prompt) -> (String, ProviderOutcome) {
     let mut pieces = choice.stream(prompt);
     let mut text = String::new();
     while let Some(piece) = pieces.next().await {
         match piece {
-            Ok(Piece::Text(more)) => text.push_str(&more),
-            Ok(Piece::Call(_)) => {}
-            Ok(Piece::End(completion)) => return (text, ProviderOutcome::Completed(completion)),
+            Ok(StreamEvent::Text(more)) => text.push_str(&more),
+            Ok(StreamEvent::Call(_)) => {}
+            Ok(StreamEvent::End(completion)) => return (text, ProviderOutcome::Completed(completion)),
             Err(error) => return (text, ProviderOutcome::Failed(error)),
         }
     }

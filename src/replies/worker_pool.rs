@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::ids::ReplyId;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use projections::pending_replies::query::PendingReplyRow;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ pub struct ShutdownSignals {
 /// The workers of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct ReplyWorkerPool {
-    pool: WarmPool,
+    pool: FastPool,
     handler: ReplyHandler,
     /// Holder id in this process's leases.
     holder: Uuid,
@@ -49,7 +49,7 @@ pub struct ReplyWorkerPool {
 impl ReplyWorkerPool {
     /// Creates a pool with the concurrency of `handler`'s settings; jobs run on `tasks`.
     pub fn new(
-        pool: WarmPool,
+        pool: FastPool,
         handler: ReplyHandler,
         holder: Uuid,
         tasks: TaskTracker,
@@ -66,7 +66,7 @@ impl ReplyWorkerPool {
     }
 
     /// Returns the pool for reading pending replies.
-    pub fn pool(&self) -> &WarmPool {
+    pub fn pool(&self) -> &FastPool {
         &self.pool
     }
 

@@ -1,14 +1,6 @@
 //! Metrics, for Prometheus, on an address of their own.
 
-use std::net::SocketAddr;
-
-use axum::Router;
-use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
-
-use crate::http::serve::{ServeLimits, serve};
-use crate::lifecycle::Lifecycle;
 
 /// Upper bounds of what is measured in seconds: from an append to a reply that takes all the time that it may.
 const BUCKETS: [f64; 16] =
@@ -18,7 +10,7 @@ const BUCKETS: [f64; 16] =
 /// could see.
 const COUNTERS: [&str; 17] = [
     "verbatim_append_conflicts_total",
-    "verbatim_appends_parted_total",
+    "verbatim_append_batches_split_total",
     "verbatim_chatkit_hang_ups_total",
     "verbatim_connections_refused_total",
     "verbatim_consumer_failures_total",
@@ -33,7 +25,7 @@ const COUNTERS: [&str; 17] = [
     "verbatim_relay_published_total",
     "verbatim_slow_clients_cut_total",
     "verbatim_spans_exported_total",
-    "verbatim_tool_calls_refused_total",
+    "verbatim_tool_calls_rejected_total",
 ];
 
 /// The same with one label, whose values are known.
@@ -69,31 +61,4 @@ pub fn start_metrics() -> Option<PrometheusHandle> {
         }
     }
     Some(handle)
-}
-
-/// Serves `/metrics` on its own address.
-///
-/// # Errors
-/// The address cannot be had.
-pub async fn serve_metrics(
-    handle: PrometheusHandle,
-    address: SocketAddr,
-    lifecycle: &Lifecycle,
-) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address).await?;
-    let local = listener.local_addr()?;
-    let rendering = handle.clone();
-    let router = Router::new().route("/metrics", get(move || std::future::ready(rendering.render())));
-    let limits = ServeLimits { connections: 64, slow: std::time::Duration::from_secs(30) };
-    lifecycle.service(serve(listener, router, limits, lifecycle.soft.clone(), lifecycle.work.clone()));
-    let stop = lifecycle.last.clone();
-    lifecycle.service(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(std::time::Duration::from_secs(5)) => handle.run_upkeep(),
-                () = stop.cancelled() => return,
-            }
-        }
-    });
-    Ok(local)
 }

@@ -8,5 +8,5 @@ pub mod metrics;
 pub mod panics;
 
 pub use logs::start_logs;
-pub use metrics::{serve_metrics, start_metrics};
+pub use metrics::start_metrics;
 pub use panics::tell_panics;

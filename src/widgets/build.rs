@@ -399,5 +399,4 @@ words! {
 }
 
 #[cfg(test)]
-#[path = "build_tests.rs"]
 pub(super) mod tests;

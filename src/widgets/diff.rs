@@ -93,5 +93,4 @@ fn is_streaming_text(component: &Map<String, Value>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "diff_tests.rs"]
 mod tests;

@@ -311,5 +311,4 @@ fn is_date(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "language_tests.rs"]
 mod tests;

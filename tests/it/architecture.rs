@@ -126,37 +126,45 @@ fn doors_touch_no_sql_no_events_and_no_write_side() {
         "aggregates::claim",
         "crate::replies",
         "crate::bootstrap",
-        "event_store",
+        "event_store::",
         "projections::runner",
     ];
     let found = offences("src/http", &forbidden, |_| false);
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Folders beside the doors that all of them use.
-const SHARED: [&str; 4] = ["docs", "extract", "frames", "socket"];
+/// The API surfaces: what stands in `src/http/surfaces`, and is listed in `SURFACES`.
+fn surfaces() -> Vec<String> {
+    let folder = root().join("src/http/surfaces");
+    let list = std::fs::read_to_string(folder.join("mod.rs")).unwrap();
+    let mut surfaces = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        if name != "mod" {
+            assert!(list.contains(&format!("{name}::routes)")), "SURFACES does not list {name}");
+            surfaces.push(name);
+        }
+    }
+    surfaces
+}
 
 #[test]
-fn no_door_knows_another_door() {
-    let http = root().join("src/http");
-    let doors: Vec<String> = std::fs::read_dir(&http)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
-    assert!(!doors.is_empty());
-    for door in &doors {
-        for (path, text) in sources(&format!("src/http/{door}")) {
-            for other in doors.iter().filter(|other| *other != door && !SHARED.contains(&other.as_str())) {
-                assert!(
-                    !code(&text).contains(&format!("http::{other}")),
-                    "{} uses door {other}",
-                    path.display()
-                );
+fn surfaces_do_not_use_each_other() {
+    let surfaces = surfaces();
+    assert!(!surfaces.is_empty());
+    let mut found = Vec::new();
+    for (path, text) in sources("src/http/surfaces") {
+        let own = path.strip_prefix(root().join("src/http/surfaces")).unwrap();
+        let own = own.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let code = code(&text);
+        for other in surfaces.iter().filter(|other| own.trim_end_matches(".rs") != *other && own != "mod.rs")
+        {
+            if code.contains(&format!("surfaces::{other}")) {
+                found.push(format!("{} uses the surface {other}", path.display()));
             }
         }
     }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]

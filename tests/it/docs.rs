@@ -18,7 +18,7 @@ use calls::Done;
 use program::Program;
 use tour::take_tour;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 /// The document with an example of every operation.
 const EXAMPLES: &str = "docs/API_EXAMPLES.md";
@@ -73,7 +73,7 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
 
     let made = collection::collection(&done, &tour::tour(EXAMPLES, 10), &description);
     let text = format!("{}\n", serde_json::to_string_pretty(&made).unwrap());
-    if setting("UPDATE_DOCS").is_some() {
+    if env_var("UPDATE_DOCS").is_some() {
         std::fs::write(root().join(COLLECTION), &text).unwrap();
     }
     assert!(read(COLLECTION) == text, "{COLLECTION} is out of date: run this test with UPDATE_DOCS=1");
@@ -104,32 +104,6 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
         at += line.len();
     }
     &text[body..at]
-}
-
-#[test]
-fn the_configuration_table_holds_every_variable_with_its_default() {
-    let document = read("docs/configuration.md");
-    let (_, rest) = document.split_once("<!-- variables:begin -->").expect("no table of variables");
-    let (variables, _) = rest.split_once("<!-- variables:end -->").expect("the table has no end");
-    let table: BTreeMap<String, String> = rows(variables)
-        .into_iter()
-        .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1].trim_matches('`').to_owned()))
-        .collect();
-    let example: BTreeMap<String, String> = read(".env.example")
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').split_once('='))
-        .filter(|(name, _)| {
-            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-        })
-        .map(|(name, value)| {
-            let value = if value.is_empty() { "not set" } else { value };
-            (name.to_owned(), value.to_owned())
-        })
-        .collect();
-    assert_eq!(table, example);
-    let config = Config::from_map(&BTreeMap::new()).unwrap();
-    let known: BTreeSet<&str> = config.effective().iter().map(|line| line.name).collect();
-    assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
 
 /// Variables that the files for deployment set, whatever their form: `NAME=value` after `ENV`, `NAME: value` in YAML.

@@ -1,5 +1,10 @@
-//! Everything above the level of one module: the API in process, real sockets, real processes, real Postgres.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+//! Integration tests: the API in process, real sockets, real processes, real Postgres and NATS.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot continue fails"
+)]
 
 mod accounts;
 mod api;

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts in docs/operations, held against what a running program tells.
+//! The dashboard and the alerts in docs/operations, checked against the metrics of a metrics_of_running_program program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,44 +6,44 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 use crate::nats::server::NatsServer;
 use crate::sockets::client;
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
-/// What a metric is told with: its labels, with the values that were met.
-type Told = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+/// Labels of each metric, with the observed values.
+type ObservedMetrics = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 fn read(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/operations").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What `/metrics` tells.
-fn told(text: &str) -> Told {
-    let mut told = Told::new();
+/// Parses `/metrics`.
+fn parse_metrics(text: &str) -> ObservedMetrics {
+    let mut observed = ObservedMetrics::new();
     for line in text.lines().filter(|line| line.starts_with("verbatim_")) {
         let (series, _) = line.rsplit_once(' ').unwrap();
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        let metric = told.entry(name.to_owned()).or_default();
-        // Values come from short lists: none holds a quote or a comma.
+        let metric = observed.entry(name.to_owned()).or_default();
+        // Label values contain no quotes or commas.
         for (label, value) in labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='))
         {
             metric.entry(label.to_owned()).or_default().insert(value.trim_matches('"').to_owned());
         }
     }
-    told
+    observed
 }
 
-/// A metric that an expression asks for, with what it asks of its labels: name, comparison, value.
+/// A metric in an expression, with its label matchers: name, comparison, value.
 #[derive(Debug)]
-struct Asked {
+struct Selector {
     metric: String,
     labels: Vec<(String, String, String)>,
 }
 
-/// The metrics in an expression, and the labels that it groups by.
-fn asked(expression: &str) -> (Vec<Asked>, BTreeSet<String>) {
+/// Returns the metrics in an expression, and the labels it groups by.
+fn parse_expression(expression: &str) -> (Vec<Selector>, BTreeSet<String>) {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
     let mut rest = expression;
@@ -63,7 +63,7 @@ fn asked(expression: &str) -> (Vec<Asked>, BTreeSet<String>) {
                 (name.to_owned(), comparison.to_owned(), value.trim_end_matches('"').to_owned())
             })
             .collect();
-        found.push(Asked { metric, labels });
+        found.push(Selector { metric, labels });
     }
     let mut grouped = BTreeSet::new();
     for list in expression.split("by (").skip(1) {
@@ -73,43 +73,43 @@ fn asked(expression: &str) -> (Vec<Asked>, BTreeSet<String>) {
     (found, grouped)
 }
 
-/// What Prometheus adds by itself, and what histograms have.
-const EVERYWHERE: [&str; 3] = ["instance", "job", "le"];
+/// Labels that Prometheus adds, and the label of histograms.
+const STANDARD_LABELS: [&str; 3] = ["instance", "job", "le"];
 
-/// What is wrong with an expression, given what is told.
-fn wrong(expression: &str, told: &Told) -> Vec<String> {
-    let (metrics, grouped) = asked(expression);
-    let mut wrong = Vec::new();
+/// Returns the errors of an expression, given the observed metrics.
+fn errors_of(expression: &str, observed: &ObservedMetrics) -> Vec<String> {
+    let (metrics, grouped) = parse_expression(expression);
+    let mut errors = Vec::new();
     if metrics.is_empty() {
-        wrong.push(format!("no metric in {expression}"));
+        errors.push(format!("no metric in {expression}"));
     }
-    for Asked { metric, labels } in &metrics {
-        let Some(known) = told.get(metric) else {
-            wrong.push(format!("nobody tells {metric}"));
+    for Selector { metric, labels } in &metrics {
+        let Some(known) = observed.get(metric) else {
+            errors.push(format!("unknown metric {metric}"));
             continue;
         };
         for (label, comparison, value) in labels {
-            if EVERYWHERE.contains(&label.as_str()) {
+            if STANDARD_LABELS.contains(&label.as_str()) {
                 continue;
             }
             match known.get(label) {
-                None => wrong.push(format!("{metric} has no label {label}")),
+                None => errors.push(format!("{metric} has no label {label}")),
                 Some(values) if comparison == "=" && !values.contains(value) => {
-                    wrong.push(format!("{metric} has no {label} {value}: {values:?}"));
+                    errors.push(format!("{metric} has no {label} {value}: {values:?}"));
                 }
                 Some(_) => {}
             }
         }
-        for label in grouped.iter().filter(|label| !EVERYWHERE.contains(&label.as_str())) {
+        for label in grouped.iter().filter(|label| !STANDARD_LABELS.contains(&label.as_str())) {
             if !known.contains_key(label) {
-                wrong.push(format!("{metric} has no label {label}"));
+                errors.push(format!("{metric} has no label {label}"));
             }
         }
     }
-    wrong
+    errors
 }
 
-/// Every expression of the dashboard, with the title of its panel.
+/// Returns every expression of the dashboard with its panel title.
 fn dashboard() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
     let mut expressions = Vec::new();
@@ -122,7 +122,7 @@ fn dashboard() -> Vec<(String, String)> {
     expressions
 }
 
-/// The rules: name, expression, where to read on.
+/// Returns name, expression and runbook of every alert rule.
 fn alerts() -> Vec<(String, String, String)> {
     let text = read("alerts.yaml");
     let field = |rule: &str, name: &str| {
@@ -142,12 +142,12 @@ fn alerts() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// What a program tells that has done a bit of everything.
-async fn running() -> String {
+/// Runs a program that exercises most features; returns its metrics.
+async fn metrics_of_running_program() -> String {
     let nats = NatsServer::start().await;
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("NATS_URL", nats.url());
-    // The provider fails once and answers from then on; no mail server is there.
+    // The provider fails once and then succeeds; the mail server is unreachable.
     let provider =
         OpenAiServer::start([Act::error(500, "server_error"), Act::reply(&["Good", " morning"])]).await;
     for (name, value) in [
@@ -161,9 +161,9 @@ async fn running() -> String {
     place.set("METRICS_ADDR", "127.0.0.1:0".to_owned());
     place.set("REPLY_WAIT_SECONDS", "20".to_owned());
     let http = http();
-    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let metrics = place
-        .said()
+        .log_lines()
         .iter()
         .find_map(|line| Some(line.split_once("metrics: ")?.1.split('"').next().unwrap().to_owned()))
         .unwrap();
@@ -184,13 +184,17 @@ async fn running() -> String {
     let bearer = format!("Bearer {token}");
     let address = base.strip_prefix("http://").unwrap();
     let socket = client::open(address, "", &[("authorization", &bearer)]).await.unwrap();
-    // What is only looked at every few seconds is told by then.
+    // Wait for the metrics that are updated every few seconds.
     let mut text = String::new();
-    let whole = within(SOON, async || {
+    let whole = within(STEP_TIMEOUT, async || {
         text = http.get(&metrics).send().await.unwrap().text().await.unwrap();
-        ["verbatim_log_floor_age_seconds", "verbatim_dead_letters", "verbatim_pending_replies_oldest_seconds"]
-            .iter()
-            .all(|name| text.contains(name))
+        [
+            "verbatim_oldest_open_append_seconds",
+            "verbatim_dead_letters",
+            "verbatim_pending_replies_oldest_seconds",
+        ]
+        .iter()
+        .all(|name| text.contains(name))
             && text.contains("verbatim_relay_position")
     });
     assert!(whole.await, "{text}");
@@ -201,22 +205,26 @@ async fn running() -> String {
 }
 
 #[tokio::test]
-async fn the_dashboard_and_the_alerts_ask_for_what_a_running_program_tells() {
-    let text = running().await;
-    let told = told(&text);
+async fn dashboard_and_alerts_use_existing_metrics() {
+    let text = metrics_of_running_program().await;
+    let observed = parse_metrics(&text);
     let (dashboard, alerts) = (dashboard(), alerts());
     assert!(dashboard.len() > 40 && alerts.len() > 15, "{} panels, {} rules", dashboard.len(), alerts.len());
     let mut faults = Vec::new();
     for (place, expression) in &dashboard {
-        faults.extend(wrong(expression, &told).into_iter().map(|fault| format!("panel {place:?}: {fault}")));
+        faults.extend(
+            errors_of(expression, &observed).into_iter().map(|fault| format!("panel {place:?}: {fault}")),
+        );
     }
     for (place, expression, _) in &alerts {
-        faults.extend(wrong(expression, &told).into_iter().map(|fault| format!("alert {place}: {fault}")));
+        faults.extend(
+            errors_of(expression, &observed).into_iter().map(|fault| format!("alert {place}: {fault}")),
+        );
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    // And whatever is told is documented.
+    // Every observed metric is documented.
     let documented = read("README.md");
-    for name in told.keys() {
+    for name in observed.keys() {
         let bare =
             ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(
@@ -227,7 +235,7 @@ async fn the_dashboard_and_the_alerts_ask_for_what_a_running_program_tells() {
 }
 
 #[test]
-fn alerts_lead_to_what_is_to_be_done() {
+fn alerts_link_to_runbook_sections() {
     let anchor = |heading: &str| {
         let kept = heading
             .to_lowercase()
@@ -242,14 +250,14 @@ fn alerts_lead_to_what_is_to_be_done() {
         let text = read(file);
         let headings = text.lines().filter(|line| line.starts_with('#'));
         let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
-        assert!(anchors.any(|anchor| anchor == heading), "{name}: {runbook} leads nowhere");
-        assert!(names.insert(name.clone()), "{name} stands there twice");
+        assert!(anchors.any(|anchor| anchor == heading), "{name}: {runbook} does not exist");
+        assert!(names.insert(name.clone()), "{name} is defined twice");
     }
 }
 
 #[test]
-fn an_expression_over_what_nobody_tells_is_found() {
-    let told = told(
+fn expression_with_unknown_metric_is_detected() {
+    let observed = parse_metrics(
         "verbatim_a_total{reason=\"full\"} 1\nverbatim_b_bucket{route=\"/\",le=\"0.1\"} 2\nverbatim_c 0\n",
     );
     for good in [
@@ -257,7 +265,7 @@ fn an_expression_over_what_nobody_tells_is_found() {
         "histogram_quantile(0.9, sum by (le, route) (rate(verbatim_b_bucket{instance=~\"$instance\"}[5m])))",
         "max(verbatim_c) - max(verbatim_a_total{reason!=\"x\"})",
     ] {
-        assert_eq!(wrong(good, &told), Vec::<String>::new(), "{good}");
+        assert_eq!(errors_of(good, &observed), Vec::<String>::new(), "{good}");
     }
     for bad in [
         "up == 0",
@@ -267,6 +275,6 @@ fn an_expression_over_what_nobody_tells_is_found() {
         "sum by (reason) (verbatim_c)",
         "verbatim_b > 0",
     ] {
-        assert_eq!(wrong(bad, &told).len(), 1, "{bad}");
+        assert_eq!(errors_of(bad, &observed).len(), 1, "{bad}");
     }
 }

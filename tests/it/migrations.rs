@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use event_store::{LogReader, MasterKey, Vault};
+use event_store::{KeyStore, LogReader, MasterKey};
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use verbatim::bootstrap::database::{self, MIGRATOR};
 use verbatim::config::{Config, Kept};
 
-use crate::support::app::{MASTER_KEY, PASSWORD, PATIENCE, TestApp};
+use crate::support::app::{MASTER_KEY, PASSWORD, TestApp, WAIT_TIMEOUT};
 
 const DUMP: &str = include_str!("migrations/database_of_18.sql");
 /// Events in the dump.
@@ -147,8 +147,8 @@ async fn program_continues_with_an_adopted_database(db: PgPool) {
         assert!(equal, "a replay gives another {model}");
     }
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
-    let vault = Vault::new(db.clone(), MasterKey::new(key.expose()).unwrap());
-    let events = LogReader::new(db.clone(), Arc::new(vault)).read_after(0, 1_000).await.unwrap();
+    let keys = KeyStore::new(db.clone(), MasterKey::new(key.expose()).unwrap());
+    let events = LogReader::new(db.clone(), Arc::new(keys)).read_after(0, 1_000).await.unwrap();
     assert!(events.len() >= EVENTS, "{}", events.len());
     let types: BTreeSet<_> = events.iter().map(|event| event.event.event_type()).collect();
     let all: BTreeSet<_> = aggregates::versions::event_types().map(|(name, _)| name).collect();
@@ -171,13 +171,13 @@ async fn program_continues_with_an_adopted_database(db: PgPool) {
     let path = format!("/api/history/{session}/branches/0/activate");
     app.post(&path).by(&ada).send().await.is(200);
     app.say(&ada, Some(&session), "On the first branch").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let list = app.get("/api/history").by(&ada).send().await.is(200).value();
     assert_eq!(list["items"][0]["message_count"], 6);
     for (model, equal) in app.rebuild().await {
         assert!(equal, "a replay gives another {model}");
     }
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
 }
 
 #[sqlx::test(migrations = false)]

@@ -1,29 +1,29 @@
-//! What keeps the program from starting: one plain sentence each, and a failure.
+//! Startup failures: each exits with one clear sentence.
 
 use std::net::TcpListener;
 
 use sqlx::{Connection, Executor as _, PgConnection};
 
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 
-/// What it says when it is started with these variables, which it must refuse.
+/// Starts the program with these variables, asserts that it fails, and returns the last line of its output.
 #[track_caller]
-fn refused(place: &Place, variables: &[(&str, &str)]) -> String {
-    let output = place.run("serve", variables);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{variables:?}: it ended well: {said}");
-    let last = said.lines().last().unwrap_or_default().to_owned();
-    // Nothing but what is wrong: no trace of where in the program that was noticed.
-    assert!(!said.contains("panicked") && !said.contains("src/"), "{variables:?}: {said}");
-    assert!(last.split_whitespace().count() >= 4, "{variables:?}: no sentence: {said}");
+fn startup_error(installation: &Installation, variables: &[(&str, &str)]) -> String {
+    let process = installation.run("serve", variables);
+    let output = String::from_utf8_lossy(&process.stderr).into_owned();
+    assert!(!process.status.success(), "{variables:?}: the program exited successfully: {output}");
+    let last = output.lines().last().unwrap_or_default().to_owned();
+    // The output has only the problem, no source locations.
+    assert!(!output.contains("panicked") && !output.contains("src/"), "{variables:?}: {output}");
+    assert!(last.split_whitespace().count() >= 4, "{variables:?}: not a sentence: {output}");
     last
 }
 
 /// S18, among others.
 #[tokio::test]
-async fn what_is_wrong_with_the_configuration_or_the_database_is_said_in_a_sentence() {
-    let place = Place::new(Form::Server, None).await;
+async fn invalid_configuration_or_database_fails_with_a_sentence() {
+    let installation = Installation::new(PostgresKind::Server, None).await;
     let weak = "shorter than it has to be";
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -40,13 +40,13 @@ async fn what_is_wrong_with_the_configuration_or_the_database_is_said_in_a_sente
         (&[("NATS_URL", "not an address")], "NATS_URL"),
         (&[("ROLES", "cook")], "ROLES"),
     ] {
-        let said = refused(&place, variables);
-        assert!(said.contains(named), "{variables:?}: {said}");
-        assert!(!said.contains(weak), "it shows a secret: {said}");
+        let output = startup_error(&installation, variables);
+        assert!(output.contains(named), "{variables:?}: {output}");
+        assert!(!output.contains(weak), "the output contains a secret: {output}");
     }
 
-    let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
-    // Of a newer version, of an older one, and none at all.
+    let mut connection = PgConnection::connect_with(&installation.options()).await.unwrap();
+    // A schema of a newer version, of an older one, and no schema.
     connection
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -54,25 +54,25 @@ async fn what_is_wrong_with_the_configuration_or_the_database_is_said_in_a_sente
         )
         .await
         .unwrap();
-    assert!(refused(&place, &[]).contains("newer version"));
+    assert!(startup_error(&installation, &[]).contains("newer version"));
     connection.execute("DELETE FROM _sqlx_migrations WHERE version = 99990101000000").await.unwrap();
     connection
         .execute("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")
         .await
         .unwrap();
-    assert!(refused(&place, &[]).contains("migrate"));
+    assert!(startup_error(&installation, &[]).contains("migrate"));
     connection.execute("DROP TABLE _sqlx_migrations").await.unwrap();
-    assert!(refused(&place, &[]).contains("migrate"));
+    assert!(startup_error(&installation, &[]).contains("migrate"));
     connection.close().await.unwrap();
-    place.remove().await;
+    installation.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_nats_it_starts_serves_and_says_what_is_missing() {
-    let mut place = Place::new(Form::Server, None).await;
-    place.set("NATS_URL", "nats://127.0.0.1:1".to_owned());
+async fn starts_without_nats_and_reports_it() {
+    let mut installation = Installation::new(PostgresKind::Server, None).await;
+    installation.set("NATS_URL", "nats://127.0.0.1:1".to_owned());
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = installation.start(&client, STEP_TIMEOUT).await.unwrap();
     let health = client.get(format!("{base}/health")).send().await.unwrap();
     assert_eq!(health.status(), 503);
     let body: serde_json::Value = health.json().await.unwrap();
@@ -82,7 +82,7 @@ async fn without_nats_it_starts_serves_and_says_what_is_missing() {
     assert_eq!(registered.status(), 201);
     let ready =
         async || client.get(format!("{base}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200);
-    assert!(within(SOON, ready).await);
+    assert!(within(STEP_TIMEOUT, ready).await);
     assert!(node.stop().await.success());
-    place.remove().await;
+    installation.remove().await;
 }

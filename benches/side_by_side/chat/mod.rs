@@ -8,8 +8,8 @@ mod streams;
 use super::machine::{Database, NAME, Secrets, Server, migrate};
 use super::report::Report;
 
-/// Limits that are counted and never reached, and the same not counted at all.
-const COUNTED: [(&str, &str); 8] = [
+/// Limits that are active but never reached.
+const UNREACHED_LIMITS: [(&str, &str); 8] = [
     ("RATE_LIMITS", "on"),
     ("RATE_LIMIT_USER_PER_MINUTE", "100000"),
     ("RATE_LIMIT_SESSION_PER_MINUTE", "100000"),
@@ -20,7 +20,7 @@ const COUNTED: [(&str, &str); 8] = [
     ("REPLIES_AT_ONCE_PER_USER", "10000"),
 ];
 
-/// What the figures are measured on.
+/// The measured system.
 struct Scene {
     database: Database,
     secrets: Secrets,
@@ -32,7 +32,7 @@ impl Scene {
     }
 }
 
-/// Measures it all, on a database of its own.
+/// Runs all chat measurements on a new database.
 pub(crate) async fn run(report: &mut Report) -> anyhow::Result<()> {
     let database = Database::start().await?;
     let secrets = Secrets::random()?;

@@ -1,4 +1,4 @@
-//! A provider on loopback that speaks OpenAI's Responses API: what it says, and how fast, is set.
+//! A fake provider on loopback that speaks OpenAI's Responses API with a configurable length and speed.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,16 +14,16 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// How it answers.
+/// Answer of the provider.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Script {
-    /// Pieces of text.
+    /// Number of text deltas.
     pub(super) pieces: usize,
-    /// The pause before each but the first.
+    /// Pause before each delta except the first.
     pub(super) pause: Duration,
 }
 
-/// It, running until it is dropped.
+/// A running provider; it stops when dropped.
 pub(super) struct Provider {
     pub(super) address: SocketAddr,
     _serving: JoinSet<()>,
@@ -36,13 +36,13 @@ impl Provider {
         let router = Router::new().route("/v1/responses", post(move || async move { answer(script) }));
         let mut serving = JoinSet::new();
         serving.spawn(async move {
-            // It ends with the run; whoever still waits for it then sees the connection break.
+            // Ends with the run; open connections break.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { address, _serving: serving })
     }
 
-    /// What makes the measured program ask it.
+    /// Returns the variables that make the measured program use it.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("OPENAI_API_KEY", "sk-bench-0123456789".to_owned()),
@@ -52,7 +52,7 @@ impl Provider {
     }
 }
 
-/// The text of piece `number`.
+/// Returns the text of delta `number`.
 pub(super) fn piece(number: usize) -> String {
     format!("piece-{number:04} ")
 }

@@ -1,4 +1,4 @@
-//! Many replies streamed at once by one process: every piece arrives, once and in order, and memory stays bounded.
+//! Many concurrent streams from one process: every delta arrives once and in order, and memory stays bounded.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::http::Client;
 use crate::report::{Goal, Report};
 use crate::seed::Account;
 
-/// Streams at once.
+/// Number of concurrent streams.
 const STREAMS: usize = 200;
-/// Of one person: more than this are refused.
-const EACH: usize = 20;
-/// What the provider says in each, and how fast.
+/// Number of streams per user; more would be rejected.
+const STREAMS_PER_USER: usize = 20;
+/// The provider's answer in each stream.
 const SCRIPT: Script = Script { pieces: 60, pause: Duration::from_millis(50) };
-/// What the process may hold in memory, in MiB.
-const MEMORY: f64 = 150.0;
+/// Maximum memory of the process in MiB.
+const MAX_MEMORY_MIB: f64 = 150.0;
 
 pub(super) async fn at_once(scene: &Scene, report: &mut Report) -> anyhow::Result<()> {
     let provider = Provider::start(SCRIPT).await?;
@@ -30,12 +30,12 @@ pub(super) async fn at_once(scene: &Scene, report: &mut Report) -> anyhow::Resul
     variables.push(("REPLY_CONCURRENCY", &concurrency));
     let server = scene.server(&variables).await?;
     let mut people = Vec::new();
-    for number in 0..STREAMS.div_ceil(EACH) {
+    for number in 0..STREAMS.div_ceil(STREAMS_PER_USER) {
         people.push(Account::register(server.address, &format!("stream{number}@example.com")).await?);
     }
     let mut running = JoinSet::new();
     for number in 0..STREAMS {
-        let (account, address) = (people[number / EACH].clone(), server.address);
+        let (account, address) = (people[number / STREAMS_PER_USER].clone(), server.address);
         running.spawn(async move {
             let body = json!({"message": "Tell me all of it."}).to_string();
             let mut client = Client::connect(address).await?;
@@ -61,14 +61,14 @@ pub(super) async fn at_once(scene: &Scene, report: &mut Report) -> anyhow::Resul
     report.add(
         "200 streams at once, memory",
         (memory.peak, "MiB"),
-        Goal::AtMost(MEMORY),
+        Goal::AtMost(MAX_MEMORY_MIB),
         format!("the most that was resident; {:.1} MiB at the end", memory.resident),
         json!({"peak_mib": memory.peak, "resident_mib": memory.resident, "private_mib": memory.private}),
     );
     Ok(())
 }
 
-/// The text that a stream's deltas come to, and how many there were; each has to begin where the one before it ended.
+/// Returns the text and the number of a stream's deltas; fails if their offsets do not match.
 fn text(events: &str) -> anyhow::Result<(String, usize)> {
     let (mut text, mut count) = (String::new(), 0);
     for event in events.split("event: reply.delta").skip(1) {

@@ -1,4 +1,4 @@
-//! From a request at one process to the worker in another, and back.
+//! Latency from a request at one process to the worker in another, and back.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::machine::{Disk, Server};
 use crate::report::{Goal, Report};
 use crate::seed::Account;
 
-/// Replies that the figure is made of.
+/// Number of measured replies.
 const REPLIES: usize = 200;
 
 impl Scene {
@@ -32,8 +32,8 @@ impl Scene {
             }
             disk.sync(&mut syncs)?;
         }
-        // Both by clocks of this machine: when the request was taken, and when the worker began, the last thing before it
-        // calls the provider and waits for the record of that.
+        // Both times are from this machine's clock: the acceptance of the request, and the append of the worker's
+        // `reply_begun`, which is the last step before the provider call.
         let pool = self.database.pool(crate::machine::NAME).await?;
         let begun: Vec<f64> = sqlx::query_scalar(
             "SELECT 1e3 * extract(epoch FROM b.recorded_at - (r.metadata ->> 'occurred_at')::timestamptz)::float8

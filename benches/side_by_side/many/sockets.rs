@@ -1,4 +1,4 @@
-//! Ten thousand sockets that say nothing, and a hundred on two nodes that are told something.
+//! Ten thousand idle sockets, and fan-out to a hundred sockets on two nodes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,25 +22,25 @@ use crate::machine::Server;
 use crate::report::{Goal, Report};
 use crate::seed::Account;
 
-/// Sockets that say nothing, and people whose they are.
-const IDLE: usize = 10_000;
-const PEOPLE: usize = 500;
-/// How many are opened at a time.
-const AT_ONCE: usize = 64;
-/// How long they are watched.
-const WATCHED: Duration = Duration::from_secs(20);
-/// Sockets that are told something, half of them on each node, and how often.
-const TOLD: usize = 100;
+/// Number of idle sockets, and of their users.
+const IDLE_SOCKETS: usize = 10_000;
+const USERS: usize = 500;
+/// Number of sockets opened concurrently.
+const MAX_OPENING: usize = 64;
+/// Duration of the measurement of the idle sockets.
+const MEASURE_DURATION: Duration = Duration::from_secs(20);
+/// Number of sockets in the fan-out, half of them on each node, and number of messages.
+const FAN_OUT_SOCKETS: usize = 100;
 const MESSAGES: usize = 100;
-/// How long one message may take before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time after which a missing message aborts the run.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Scene {
     pub(super) async fn sockets(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         let url = self.nats.url();
-        let limit = TOLD.to_string();
+        let limit = FAN_OUT_SOCKETS.to_string();
         let one = [("NATS_URL", url.as_str()), ("MAX_SOCKETS_PER_USER", limit.as_str())];
         let two = [one.as_slice(), &[("ROLES", "api")]].concat();
         let one = Server::start(&self.database, &self.secrets, &one).await?;
@@ -53,7 +53,7 @@ impl Scene {
         Ok(())
     }
 
-    /// From sending a message over HTTP until each socket has it.
+    /// Measures the time from sending a message over HTTP until each socket has it.
     async fn fan_out(
         &self,
         report: &mut Report,
@@ -63,7 +63,7 @@ impl Scene {
     ) -> anyhow::Result<()> {
         let (sender, mut arrived) = mpsc::unbounded_channel();
         let mut open = JoinSet::new();
-        for n in 0..TOLD {
+        for n in 0..FAN_OUT_SOCKETS {
             let server = if n % 2 == 0 { one } else { two };
             let mut socket = socket(server.address, &account.token).await?;
             let sender = sender.clone();
@@ -79,9 +79,9 @@ impl Scene {
             });
         }
         let conversation = account.conversation(one.address).await?;
-        // The conversation has begun with a message of its own.
-        for _ in 0..TOLD {
-            tokio::time::timeout(PATIENCE, arrived.recv()).await?.context("a socket is gone")?;
+        // Skip the first message, which started the conversation.
+        for _ in 0..FAN_OUT_SOCKETS {
+            tokio::time::timeout(TIMEOUT, arrived.recv()).await?.context("a socket has closed")?;
         }
         let body = json!({"session_id": conversation, "message": "to be told"}).to_string();
         let request = account.request("POST", "/api/chat", &body);
@@ -90,8 +90,9 @@ impl Scene {
         for _ in 0..MESSAGES {
             let sent = Instant::now();
             client.call(&request).await?;
-            for _ in 0..TOLD {
-                let at = tokio::time::timeout(PATIENCE, arrived.recv()).await?.context("a socket is gone")?;
+            for _ in 0..FAN_OUT_SOCKETS {
+                let at =
+                    tokio::time::timeout(TIMEOUT, arrived.recv()).await?.context("a socket has closed")?;
                 times.push(at.duration_since(sent));
             }
         }
@@ -106,19 +107,19 @@ impl Scene {
         Ok(())
     }
 
-    /// What many sockets cost that say nothing.
+    /// Measures memory, processor time and command latency with idle sockets.
     async fn idle(&self, report: &mut Report, account: &Account, server: &Server) -> anyhow::Result<()> {
         let mut tokens = Vec::new();
-        for n in 0..PEOPLE {
+        for n in 0..USERS {
             tokens.push(Account::register(server.address, &format!("idle{n}@example.com")).await?.token);
         }
         let before = server.memory()?.resident;
         let began = Instant::now();
         let (mut open, mut opening) = (JoinSet::new(), JoinSet::new());
-        for n in 0..IDLE {
-            let (address, token) = (server.address, tokens[n % PEOPLE].clone());
+        for n in 0..IDLE_SOCKETS {
+            let (address, token) = (server.address, tokens[n % USERS].clone());
             opening.spawn(async move { socket(address, &token).await });
-            if opening.len() >= AT_ONCE
+            if opening.len() >= MAX_OPENING
                 && let Some(opened) = opening.join_next().await
             {
                 open.spawn(answer(opened??));
@@ -129,15 +130,15 @@ impl Scene {
         }
         let took = began.elapsed();
         let used = server.processor_time()?;
-        tokio::time::sleep(WATCHED).await;
-        let share = (server.processor_time()? - used).as_secs_f64() / WATCHED.as_secs_f64();
-        ensure!(open.len() == IDLE, "{} of {IDLE} sockets are left", open.len());
+        tokio::time::sleep(MEASURE_DURATION).await;
+        let share = (server.processor_time()? - used).as_secs_f64() / MEASURE_DURATION.as_secs_f64();
+        ensure!(open.len() == IDLE_SOCKETS, "{} of {IDLE_SOCKETS} sockets are open", open.len());
         let memory = server.memory()?;
         let conversation = account.conversation(server.address).await?;
         let path = format!("/api/history/{conversation}");
         let pin = |pinned| account.request("PATCH", &path, &format!(r#"{{"pinned":{pinned}}}"#));
         let times = latencies(server.address, &[vec![pin(true), pin(false)]], 300).await?.swap_remove(0);
-        let raw = json!({"sockets": IDLE, "opened_in_s": took.as_secs_f64(), "resident_mib": memory.resident,
+        let raw = json!({"sockets": IDLE_SOCKETS, "opened_in_s": took.as_secs_f64(), "resident_mib": memory.resident,
             "before_mib": before, "processor_share": share, "command_p95_ms": times.percentile(95)});
         report.add(
             "memory with 10,000 sockets",
@@ -154,7 +155,7 @@ impl Scene {
             "processor for them",
             (share * 100.0, "%"),
             Goal::AtMost(10.0),
-            format!("of one core, over {} s", WATCHED.as_secs()),
+            format!("of one core, over {} s", MEASURE_DURATION.as_secs()),
             raw.clone(),
         );
         report.add(
@@ -174,11 +175,11 @@ async fn socket(address: SocketAddr, token: &str) -> anyhow::Result<WebSocketStr
     let mut request = format!("ws://{address}/api/chat/ws").into_client_request()?;
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
     let stream = TcpStream::connect(address).await?;
-    // Ten thousand of the usual buffers would be more than the server itself holds.
+    // Ten thousand default-sized buffers would take more memory than the server.
     let small =
         WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0).max_write_buffer_size(8192);
     let (mut socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(small)).await?;
-    let hello = tokio::time::timeout(PATIENCE, socket.next()).await?.context("no first frame")??;
+    let hello = tokio::time::timeout(TIMEOUT, socket.next()).await?.context("no first frame")??;
     ensure!(hello.to_text()?.contains("hello"), "{hello:?}");
     Ok(socket)
 }

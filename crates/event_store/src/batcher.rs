@@ -1,127 +1,131 @@
-//! Does what several callers want at the same moment in one go.
+//! Combines concurrent calls into batches.
 //!
-//! One caller alone is served at once. Those who come while a go is under way are gathered and served by the next one:
-//! one statement, one round trip and one commit instead of many. Nobody waits for company. One go at a time gathers
-//! most; only beside a go that is slow (it waits for a lock, or the disk is slow) does another begin.
+//! A lone caller is flushed immediately. Calls that arrive while a flush is in flight are batched into the next one: one
+//! statement, one round trip and one commit instead of many. There is no linger delay. Normally one flush is in flight
+//! at a time, which makes batches large; only when it is slow (a lock, a slow disk) may others overlap it.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-/// How long a caller waits for its turn before it takes the go under way for slow.
-const SLOW: Duration = Duration::from_millis(10);
+/// How long a caller waits for the flush in flight before another one may overlap it.
+const OVERLAP_DELAY: Duration = Duration::from_millis(10);
 
-/// How long a caller waits in all: it may have to wait for others' go before its own.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a caller waits in all: for flushes before its own, and for its own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What one caller wants, and where it waits.
-type Waiting<I, O> = (I, oneshot::Sender<O>);
+/// The input of a caller, and the channel for its output.
+type Pending<I, O> = (I, oneshot::Sender<O>);
 
-/// Gathers what callers want. Cheap to clone.
+/// Batches the inputs of concurrent callers. Cheap to clone.
 #[derive(Debug)]
-pub struct Together<I, O> {
-    waiting: Arc<Mutex<Vec<Waiting<I, O>>>>,
-    /// The go that is under way.
-    lane: Arc<Semaphore>,
-    /// Those that may be under way beside a slow one.
-    beside: Arc<Semaphore>,
-    most: usize,
+pub struct Batcher<I, O> {
+    pending: Arc<Mutex<Vec<Pending<I, O>>>>,
+    /// Permit of the flush that is normally the only one in flight.
+    in_flight: Arc<Semaphore>,
+    /// Permits of further flushes, used while one is slow.
+    overflow_permits: Arc<Semaphore>,
+    max_batch: usize,
     tasks: TaskTracker,
 }
 
-impl<I, O> Clone for Together<I, O> {
+impl<I, O> Clone for Batcher<I, O> {
     fn clone(&self) -> Self {
         Self {
-            waiting: Arc::clone(&self.waiting),
-            lane: Arc::clone(&self.lane),
-            beside: Arc::clone(&self.beside),
-            most: self.most,
+            pending: Arc::clone(&self.pending),
+            in_flight: Arc::clone(&self.in_flight),
+            overflow_permits: Arc::clone(&self.overflow_permits),
+            max_batch: self.max_batch,
             tasks: self.tasks.clone(),
         }
     }
 }
 
-impl<I, O> Together<I, O>
+impl<I, O> Batcher<I, O>
 where
     I: Send + 'static,
     O: Send + 'static,
 {
-    /// One go at a time, and at most `beside` more beside a slow one; each for at most `most` callers, on `tasks`.
-    pub fn new(beside: usize, most: usize, tasks: TaskTracker) -> Self {
+    /// Creates a batcher that flushes at most `max_batch` inputs at once, on `tasks`. While a flush is slow, up to
+    /// `max_overflow` others may overlap it.
+    pub fn new(max_overflow: usize, max_batch: usize, tasks: TaskTracker) -> Self {
         Self {
-            waiting: Arc::default(),
-            lane: Arc::new(Semaphore::new(1)),
-            beside: Arc::new(Semaphore::new(beside)),
-            most,
+            pending: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(1)),
+            overflow_permits: Arc::new(Semaphore::new(max_overflow)),
+            max_batch,
             tasks,
         }
     }
 
-    /// Waits for a turn.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let lane = Arc::clone(&self.lane).acquire_owned();
-        let beside = async {
-            tokio::time::sleep(SLOW).await;
-            Arc::clone(&self.beside).acquire_owned().await
+    /// Waits until this caller may flush.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let in_flight = Arc::clone(&self.in_flight).acquire_owned();
+        let overflow = async {
+            tokio::time::sleep(OVERLAP_DELAY).await;
+            Arc::clone(&self.overflow_permits).acquire_owned().await
         };
         tokio::select! {
             biased;
-            turn = lane => turn.ok(),
-            turn = beside => turn.ok(),
+            permit = in_flight => permit.ok(),
+            permit = overflow => permit.ok(),
         }
     }
 
-    /// Hands `wanted` to the next go and returns its outcome. `go` gets at least one, in the order in which they came,
-    /// and returns as many outcomes in the same order. It runs to its end, whoever stops waiting for it. None: it
-    /// panicked, returned too few, or takes too long, so that nobody knows its outcome.
-    pub async fn run<F, G>(&self, wanted: I, go: F) -> Option<O>
+    /// Adds `input` to the next flush and returns its output.
+    ///
+    /// `flush` gets at least one input, in order of arrival, and returns as many outputs in the same order. It runs to its
+    /// end even if its callers stop waiting. Returns `None` if the outcome is unknown: the flush panicked, returned too few
+    /// outputs or took too long.
+    pub async fn run<F, G>(&self, input: I, flush: F) -> Option<O>
     where
         F: Fn(Vec<I>) -> G,
         G: Future<Output = Vec<O>> + Send + 'static,
     {
-        tokio::time::timeout(PATIENCE, self.served(wanted, go)).await.ok().flatten()
+        tokio::time::timeout(CALL_TIMEOUT, self.enqueue(input, flush)).await.ok().flatten()
     }
 
-    async fn served<F, G>(&self, wanted: I, go: F) -> Option<O>
+    async fn enqueue<F, G>(&self, input: I, flush: F) -> Option<O>
     where
         F: Fn(Vec<I>) -> G,
         G: Future<Output = Vec<O>> + Send + 'static,
     {
-        let (sender, mut outcome) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((wanted, sender));
-        // Others that are ready at this moment come first: those who waited for the same thing are woken together.
+        let (sender, mut output) = oneshot::channel();
+        self.pending.lock().push((input, sender));
+        // Let other ready tasks enqueue first: callers that waited for the same thing are woken together.
         tokio::task::yield_now().await;
         loop {
-            let lane = tokio::select! {
+            let permit = tokio::select! {
                 biased;
-                outcome = &mut outcome => return outcome.ok(),
-                lane = self.turn() => lane?,
+                output = &mut output => return output.ok(),
+                permit = self.permit() => permit?,
             };
-            let (wanted, senders): (Vec<I>, Vec<_>) = {
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                // Those who have stopped waiting are not served.
-                waiting.retain(|(_, sender)| !sender.is_closed());
-                let some = waiting.len().min(self.most);
-                waiting.drain(..some).unzip()
+            let (inputs, senders): (Vec<I>, Vec<_>) = {
+                let mut pending = self.pending.lock();
+                // Skip callers that have stopped waiting.
+                pending.retain(|(_, sender)| !sender.is_closed());
+                let count = pending.len().min(self.max_batch);
+                pending.drain(..count).unzip()
             };
-            if wanted.is_empty() {
+            if inputs.is_empty() {
                 break;
             }
-            let going = go(wanted);
+            let flushed = flush(inputs);
             self.tasks.spawn(async move {
-                let outcomes = going.await;
-                drop(lane);
-                for (sender, outcome) in senders.into_iter().zip(outcomes) {
-                    // Nobody waits for it any more.
-                    let _ = sender.send(outcome);
+                let outputs = flushed.await;
+                drop(permit);
+                for (sender, output) in senders.into_iter().zip(outputs) {
+                    // Fails if the caller has stopped waiting.
+                    let _ = sender.send(output);
                 }
             });
-            // This caller itself may have come too late for that go: once more, until nobody waits.
+            // This caller's own input may not have fitted into that batch: loop until nothing is pending.
         }
-        outcome.await.ok()
+        output.await.ok()
     }
 }
 
@@ -135,87 +139,91 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_alone_is_served_at_once_and_those_who_come_meanwhile_together() {
-        let together: Together<u32, u32> = Together::new(0, 3, TaskTracker::new());
+    async fn lone_caller_is_flushed_at_once_and_concurrent_callers_are_batched() {
+        let batcher: Batcher<u32, u32> = Batcher::new(0, 3, TaskTracker::new());
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let go = |wanted: Vec<u32>| {
+        let flush = |inputs: Vec<u32>| {
             let (sizes, begun, may_end) = (Arc::clone(&sizes), Arc::clone(&begun), Arc::clone(&may_end));
             async move {
-                sizes.lock().unwrap().push(wanted.len());
-                if wanted == [0] {
+                sizes.lock().push(inputs.len());
+                if inputs == [0] {
                     begun.notify_one();
                     may_end.notified().await;
                 }
-                wanted.iter().map(|number| number * 10).collect()
+                inputs.iter().map(|number| number * 10).collect()
             }
         };
-        let first = together.run(0, go);
+        let first = batcher.run(0, flush);
         let others = async {
             begun.notified().await;
-            let others = join_all((1..=5).map(|number| together.run(number, go)));
+            let others = join_all((1..=5).map(|number| batcher.run(number, flush)));
             let release = async { may_end.notify_one() };
             futures::join!(others, release).0
         };
         let (first, others) = futures::join!(first, others);
         assert_eq!(first, Some(0));
-        assert_eq!(others, [10, 20, 30, 40, 50].map(Some), "each has its own outcome");
-        assert_eq!(*sizes.lock().unwrap(), [1, 3, 2], "no go is for more than it may be");
+        assert_eq!(others, [10, 20, 30, 40, 50].map(Some), "each caller gets its own output");
+        assert_eq!(*sizes.lock(), [1, 3, 2], "no batch exceeds its maximum");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_go_holds_nobody_up_for_long() {
-        let together: Together<u32, u32> = Together::new(1, 10, TaskTracker::new());
+    async fn slow_flush_delays_other_callers_briefly() {
+        let batcher: Batcher<u32, u32> = Batcher::new(1, 10, TaskTracker::new());
         let begun = Arc::new(Notify::new());
-        let go = |wanted: Vec<u32>| {
+        let flush = |inputs: Vec<u32>| {
             let begun = Arc::clone(&begun);
             async move {
-                if wanted == [1] {
+                if inputs == [1] {
                     begun.notify_one();
                     std::future::pending::<()>().await;
                 }
-                wanted
+                inputs
             }
         };
-        let slow = together.run(1, go);
+        let slow = batcher.run(1, flush);
         let others = async {
             begun.notified().await;
-            let asked = tokio::time::Instant::now();
-            let others = join_all((2..=4).map(|number| together.run(number, go))).await;
+            let started = tokio::time::Instant::now();
+            let others = join_all((2..=4).map(|number| batcher.run(number, flush))).await;
             assert_eq!(others, [2, 3, 4].map(Some));
-            assert!(asked.elapsed() >= SLOW && asked.elapsed() < 2 * SLOW, "{:?}", asked.elapsed());
+            assert!(
+                started.elapsed() >= OVERLAP_DELAY && started.elapsed() < 2 * OVERLAP_DELAY,
+                "{:?}",
+                started.elapsed()
+            );
         };
         futures::pin_mut!(slow, others);
-        // The slow one ends never.
+        // The slow flush never ends.
         futures::future::select(slow, others).await;
     }
 
     #[tokio::test]
-    async fn who_has_stopped_waiting_is_not_served_and_a_go_ends_without_its_caller() {
-        let together: Together<u32, ()> = Together::new(0, 10, TaskTracker::new());
+    async fn cancelled_caller_is_skipped_and_started_flush_completes() {
+        let batcher: Batcher<u32, ()> = Batcher::new(0, 10, TaskTracker::new());
         let served = Arc::new(AtomicUsize::new(0));
         let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let go = |wanted: Vec<u32>| {
+        let flush = |inputs: Vec<u32>| {
             let (served, begun, may_end) = (Arc::clone(&served), Arc::clone(&begun), Arc::clone(&may_end));
             async move {
                 begun.notify_one();
                 may_end.notified().await;
-                served.fetch_add(wanted.len(), Ordering::SeqCst);
-                vec![(); wanted.len()]
+                served.fetch_add(inputs.len(), Ordering::SeqCst);
+                vec![(); inputs.len()]
             }
         };
         {
-            let leaves = together.run(1, go);
+            let cancelled = batcher.run(1, flush);
             let left = async { begun.notified().await };
-            futures::pin_mut!(leaves, left);
-            futures::future::select(leaves, left).await;
+            futures::pin_mut!(cancelled, left);
+            futures::future::select(cancelled, left).await;
         }
         {
-            let leaves_early = together.run(2, go);
-            futures::pin_mut!(leaves_early);
-            assert!(futures::poll!(leaves_early.as_mut()).is_pending());
+            let cancelled_early = batcher.run(2, flush);
+            futures::pin_mut!(cancelled_early);
+            assert!(futures::poll!(cancelled_early.as_mut()).is_pending());
         }
-        let last = together.run(3, go);
+        let last = batcher.run(3, flush);
         let release = async {
             may_end.notify_one();
             begun.notified().await;
@@ -226,13 +234,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_go_that_panics_fails_its_callers_and_no_others() {
-        let together: Together<u32, ()> = Together::new(0, 10, TaskTracker::new());
-        let go = |wanted: Vec<u32>| async move {
-            assert!(wanted != [1], "as planned");
-            vec![(); wanted.len()]
+    async fn panicking_flush_fails_only_its_own_callers() {
+        let batcher: Batcher<u32, ()> = Batcher::new(0, 10, TaskTracker::new());
+        let flush = |inputs: Vec<u32>| async move {
+            assert!(inputs != [1], "expected");
+            vec![(); inputs.len()]
         };
-        assert_eq!(together.run(1, go).await, None);
-        assert_eq!(together.run(2, go).await, Some(()));
+        assert_eq!(batcher.run(1, flush).await, None);
+        assert_eq!(batcher.run(2, flush).await, Some(()));
     }
 }

@@ -1,141 +1,155 @@
-//! A pool whose connections are handed on without a question.
+//! A connection pool that skips sqlx's health checks.
 //!
-//! sqlx asks a connection whether it is well whenever it leaves the pool and again whenever it comes back: two round
-//! trips around each statement, which for a short one are most of its time. Here a connection whose statement has ended
-//! well goes to the next caller as it is. One whose statement failed, or was dropped half-way, goes back through sqlx's
-//! pool and its questions. When the failure was the connection's, it is closed, and the others that lie ready with it,
-//! because the server has probably gone away under all of them.
+//! sqlx pings a connection when it leaves the pool and again when it returns: two round trips around each statement,
+//! which for a short statement are most of its time. This pool hands a connection whose statement succeeded to the next
+//! caller unchecked. A connection whose statement failed, or was cancelled, goes back through sqlx's pool and its checks.
+//! If the failure was the connection's own, it is closed together with all idle ones, because the server has probably
+//! gone away.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Error, Execute, Executor, PgPool, Postgres};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// How long a caller waits for the outcome of a statement in all, before its connection is given up: longer than the
-/// server lets it work, so that only a server that has gone away without a word is met.
-const LIMIT: Duration = Duration::from_millis(3500);
+/// How long a statement may take in all before its connection is dropped. Longer than the server's statement timeout, so
+/// it fires only if the server has gone away silently.
+const STATEMENT_TIMEOUT: Duration = Duration::from_millis(3500);
 /// How long a caller waits for a connection.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pool. Cheap to clone.
+/// A connection pool that skips sqlx's health checks. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct WarmPool {
+pub struct FastPool {
     pool: PgPool,
-    ready: Arc<Mutex<Vec<PoolConnection<Postgres>>>>,
-    /// How many connections may be lent from here at once. None: nothing is kept ready.
-    lanes: Option<Arc<Semaphore>>,
+    idle: Arc<Mutex<Vec<PoolConnection<Postgres>>>>,
+    /// Permits of leases. `None`: no connection is kept, each is checked by sqlx.
+    leases: Option<Arc<Semaphore>>,
 }
 
-/// A pool that keeps nothing ready: every connection is asked each time, as sqlx does.
-impl From<PgPool> for WarmPool {
+/// Wraps a pool without keeping connections: sqlx checks each connection as usual.
+impl From<PgPool> for FastPool {
     fn from(pool: PgPool) -> Self {
-        Self { pool, ready: Arc::default(), lanes: None }
+        Self { pool, idle: Arc::default(), leases: None }
     }
 }
 
-/// A connection on loan.
-struct Lent {
+/// Usage of a pool's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Open connections.
+    pub open: u32,
+    /// Open connections that are not in use.
+    pub idle: usize,
+    /// Most connections that may be open.
+    pub max: u32,
+}
+
+/// A connection in use.
+struct Lease {
     connection: PoolConnection<Postgres>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl WarmPool {
-    /// Lends at most `lanes` connections of `pool` at once, and keeps them ready. The pool has to be larger: what is
-    /// kept ready here is not there for others.
-    pub fn new(pool: PgPool, lanes: usize) -> Self {
-        Self { pool, ready: Arc::default(), lanes: Some(Arc::new(Semaphore::new(lanes))) }
+impl FastPool {
+    /// Leases at most `max_leased` connections of `pool` at once and keeps them open in between. `pool` must be larger:
+    /// connections kept here are not available to its other users.
+    pub fn new(pool: PgPool, max_leased: usize) -> Self {
+        Self { pool, idle: Arc::default(), leases: Some(Arc::new(Semaphore::new(max_leased))) }
     }
 
-    /// The pool behind it, for work that is rare or needs a transaction.
+    /// Returns the underlying pool, for rare work and for transactions.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    /// How many connections are open, how many of them do nothing, and how many there may be.
-    pub fn standing(&self) -> (u32, usize, u32) {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).len();
-        (self.pool.size(), self.pool.num_idle() + ready, self.pool.options().get_max_connections())
+    /// Returns how many connections are open, idle and allowed.
+    pub fn stats(&self) -> PoolStats {
+        PoolStats {
+            open: self.pool.size(),
+            idle: self.pool.num_idle() + self.idle.lock().len(),
+            max: self.pool.options().get_max_connections(),
+        }
     }
 
-    /// Gives every connection that lies ready back to the pool behind it, where each is asked, and closed if it does
-    /// not answer.
-    fn empty(&self) {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Returns every idle connection to the underlying pool, which checks it and closes it if it is dead.
+    fn release_idle(&self) {
+        self.idle.lock().clear();
     }
 
-    /// Closes every connection, and waits for those that are lent.
+    /// Closes every connection and waits for those in use.
     pub async fn close(&self) {
-        // Marked as closed first: nothing is put back ready after it has been emptied.
+        // Marks the pool as closed first, so that no connection is kept after `release_idle`.
         let closed = self.pool.close();
-        self.empty();
+        self.release_idle();
         closed.await;
     }
 
-    async fn lend(&self) -> Result<Lent, Error> {
-        let permit = match &self.lanes {
+    async fn lease(&self) -> Result<Lease, Error> {
+        let permit = match &self.leases {
             None => None,
-            Some(lanes) => {
-                let waiting = Arc::clone(lanes).acquire_owned();
+            Some(leases) => {
+                let acquired = Arc::clone(leases).acquire_owned();
                 let permit =
-                    tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| Error::PoolTimedOut)?;
+                    tokio::time::timeout(ACQUIRE_TIMEOUT, acquired).await.map_err(|_| Error::PoolTimedOut)?;
                 Some(permit.map_err(|_| Error::PoolClosed)?)
             }
         };
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match ready {
+        let idle = self.idle.lock().pop();
+        let connection = match idle {
             Some(connection) => connection,
             None => self.pool.acquire().await?,
         };
-        Ok(Lent { connection, _permit: permit })
+        Ok(Lease { connection, _permit: permit })
     }
 
-    /// Takes a connection back after `outcome`.
-    fn take_back<T>(&self, mut lent: Lent, outcome: &Result<T, Error>) {
+    /// Ends a lease after a statement with this outcome.
+    fn release<T>(&self, mut lease: Lease, outcome: &Result<T, Error>) {
         match outcome {
             Ok(_) => {
-                let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-                // Looked at under the lock: see `close`.
-                if self.lanes.is_some() && !self.pool.is_closed() {
-                    ready.push(lent.connection);
+                let mut idle = self.idle.lock();
+                // Checked while the lock is held: see `close`.
+                if self.leases.is_some() && !self.pool.is_closed() {
+                    idle.push(lease.connection);
                 }
             }
             Err(error) if is_lost(error) => {
-                // The server has gone away under all of them: no question, it might never be answered.
-                lent.connection.close_on_drop();
-                let ready = std::mem::take(&mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner));
-                for mut connection in ready {
+                // Close all without a ping, which a dead server might never answer.
+                lease.connection.close_on_drop();
+                let idle = std::mem::take(&mut *self.idle.lock());
+                for mut connection in idle {
                     connection.close_on_drop();
                 }
             }
-            // Dropped: sqlx asks it, and closes it if it does not answer.
+            // Dropping the lease makes sqlx check the connection.
             Err(_) => {}
         }
     }
 
-    /// Runs one statement and collects what it returns.
+    /// Runs one statement and collects its results.
     async fn run<'q, E>(&self, query: E) -> Result<Vec<Either<PgQueryResult, PgRow>>, Error>
     where
         E: 'q + Execute<'q, Postgres>,
     {
-        let end = Instant::now() + LIMIT;
-        let mut lent = timeout_at(end, self.lend()).await.map_err(|_| Error::PoolTimedOut)??;
-        let statement = (&mut *lent.connection).fetch_many(query).try_collect();
+        let end = Instant::now() + STATEMENT_TIMEOUT;
+        let mut lease = timeout_at(end, self.lease()).await.map_err(|_| Error::PoolTimedOut)??;
+        let statement = (&mut *lease.connection).fetch_many(query).try_collect();
         let outcome = match timeout_at(end, statement).await {
             Ok(outcome) => outcome,
             Err(elapsed) => Err(Error::Io(elapsed.into())),
         };
-        self.take_back(lent, &outcome);
+        self.release(lease, &outcome);
         outcome
     }
 }
 
-/// Whether an error is the connection's, not the statement's.
+/// Returns whether an error is the connection's rather than the statement's.
 fn is_lost(error: &Error) -> bool {
     if matches!(error, Error::Io(_) | Error::Protocol(_) | Error::Tls(_) | Error::WorkerCrashed) {
         return true;
@@ -147,7 +161,7 @@ fn is_lost(error: &Error) -> bool {
 }
 
 /// Every statement runs by itself, on whichever connection is free.
-impl<'p> Executor<'p> for &'_ WarmPool {
+impl<'p> Executor<'p> for &'_ FastPool {
     type Database = Postgres;
 
     fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
@@ -155,7 +169,7 @@ impl<'p> Executor<'p> for &'_ WarmPool {
         'p: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        // Collected first: our statements return bounded numbers of rows, and a slow reader must hold no connection.
+        // Collect first: statements return a bounded number of rows, and a slow consumer must not hold a connection.
         let pool = self.clone();
         stream::once(async move { pool.run(query).await })
             .map_ok(|items| stream::iter(items.into_iter().map(Ok)))
@@ -163,7 +177,7 @@ impl<'p> Executor<'p> for &'_ WarmPool {
             .boxed()
     }
 
-    // Without the streams that the default goes through: on a page they take longer than the rows.
+    // The default implementation goes through streams, which on a page of rows cost more than the rows.
     fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Vec<PgRow>, Error>>
     where
         'p: 'e,

@@ -1,56 +1,50 @@
-//! The event store: appends events with guarantees, and reads them in one settled order.
+//! The event store: an append-only log of events in Postgres, with commands on the write side and ordered readers on the
+//! read side. It knows aggregates and events, and nothing else of the application.
 //!
-//! Write side:
+//! **Writing.** A use case builds a [`CommandBatch`]: commands to one or more aggregates, rows to write in the same
+//! transaction ([`TransactionalWrite`]) and an idempotency key ([`CommandKey`]). [`Executor::run`] loads the aggregates,
+//! decides the commands, encrypts personal text and appends the events in one database call. If another writer changed
+//! one of the streams meanwhile, it starts again. Either everything in a batch is written, or nothing.
+//! See [`write`](mod@write).
 //!
-//! * [`intent`]: commands to one or more aggregates, writes of the same transaction, an idempotency key: one unit of work;
-//! * [`executor`]: load → decide (`unit`) → encrypt and charge (`commit`) → [`append`], retried after a version conflict;
-//! * [`writer`]: group commit of appends that arrive at the same moment;
-//! * [`cache`] and [`snapshot`]: what keeps loading cheap;
-//! * [`command_key`]: idempotency keys;
-//! * [`charge`]: what a command consumes of a user's quotas and rate limits; [`refusals`]: recent rejections.
+//! **Reading.** Every event has a position. [`LogReader`] returns events in position order and never skips one, although
+//! transactions commit out of order. [`LogTail`] reads the end of the log once per process and fans out to
+//! [`Subscription`]s. See [`read`].
 //!
-//! Read side:
+//! **Encryption.** Personal text is encrypted in every event with a key per user and stream, held by the [`KeyStore`];
+//! deleting a user's keys erases the text (crypto-shredding). See [`encryption`].
 //!
-//! * [`vault`] holds the keys that encrypt personal text; [`codec`] encrypts and decrypts it in JSON;
-//! * [`reader`] reads settled events after a position; [`tailer`] reads once a process and fans out to subscribers.
-//!
-//! Use cases call [`Executor::run`] and read states, and use nothing else here.
+//! **Tools.** [`FastPool`] saves the health checks of sqlx's pool; [`Batcher`] combines concurrent calls into one;
+//! [`error_chain`] formats an error for the log; [`fault_injection`] and `crash_points` exist in test builds.
 
-pub mod append;
-pub mod batcher;
-pub mod cache;
-pub mod charge;
-pub mod codec;
-pub mod command_key;
-mod commit;
+mod batcher;
 #[cfg(feature = "fault-injection")]
 pub mod crash_points;
-pub mod error_chain;
-pub mod executor;
-pub mod fast_pool;
+pub mod encryption;
+mod error_chain;
+mod fast_pool;
 pub mod fault_injection;
-#[cfg(feature = "fault-injection")]
-mod injected_faults;
-pub mod intent;
-pub mod load;
-pub mod reader;
-pub mod recorded;
-pub mod refusals;
-pub mod snapshot;
-pub mod stored;
-pub mod tailer;
-mod unit;
-pub mod vault;
-mod witness;
-pub mod writer;
+pub mod read;
+pub mod write;
 
-pub use charge::{Charge, Left, MESSAGES_PER_DAY, Overdrawn, Quotas, REPLIES_AT_ONCE, Rate, TOKENS_PER_DAY};
-pub use codec::{Sealer, personal_context};
-pub use command_key::CommandKey;
-pub use executor::{ExecuteError, Executor, Outcome};
-pub use intent::{Beside, Intent};
-pub use reader::{LogError, LogReader};
-pub use recorded::{Metadata, Recorded};
-pub use tailer::{Batch, Subscription, Tail};
-pub use vault::{DataKey, KeyRow, MasterKey, Sealing, Vault, VaultError};
-pub use witness::{Seen, Witness};
+pub use batcher::Batcher;
+pub use encryption::{
+    DataKey, EncryptionContext, Encryptor, KeyRow, KeyStore, KeyStoreError, MasterKey, decrypt_all,
+    has_personal, personal_context,
+};
+pub use error_chain::error_chain;
+pub use fast_pool::{FastPool, PoolStats};
+pub use read::{EventBatch, LogBounds, LogError, LogReader, LogTail, Metadata, RecordedEvent, Subscription};
+pub use write::append::{
+    AppendError, AppendOutcome, AppendRequest, Condition, ExpectedVersion, NewEvent, append_all,
+    transactional_write,
+};
+pub use write::charge::{
+    MESSAGES_PER_DAY, QuotaCharge, QuotaEntries, QuotaExceeded, Quotas, REPLIES_AT_ONCE, Rate, RateRemaining,
+    TOKENS_PER_DAY,
+};
+pub use write::command_batch::{CommandBatch, TransactionalWrite};
+pub use write::command_key::{CommandKey, purge as purge_command_keys};
+pub use write::executor::{CommandOutcome, ExecuteError, Executor};
+pub use write::state_capture::{StateCapture, StateChange};
+pub use write::writer::Writer;

@@ -19,7 +19,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// How much of a message a list shows, in characters.
 const EXCERPT: usize = 200;
@@ -60,7 +60,11 @@ impl Projection for Conversations {
         &["conversations", "conversation_branches"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
             for recorded in events {

@@ -9,8 +9,7 @@ use sqlx::{FromRow, PgExecutor, Row as _};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use event_store::batcher::Together;
-use event_store::fast_pool::WarmPool;
+use event_store::{Batcher, FastPool};
 
 /// A conversation as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,8 +160,8 @@ pub async fn rewound_since(pool: impl PgExecutor<'_>, owner: Uuid, after: i64) -
 /// Reads single conversations, those that are wanted at the same moment in one statement. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Single {
-    pool: WarmPool,
-    together: Together<Wanted, Found>,
+    pool: FastPool,
+    batcher: Batcher<Wanted, Found>,
 }
 
 /// Owner and conversation.
@@ -178,8 +177,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Single {
     /// A reader over `pool`.
-    pub fn new(pool: WarmPool, tasks: TaskTracker) -> Self {
-        Self { pool, together: Together::new(BESIDE, MOST, tasks) }
+    pub fn new(pool: FastPool, tasks: TaskTracker) -> Self {
+        Self { pool, batcher: Batcher::new(BESIDE, MOST, tasks) }
     }
 
     /// One conversation of this owner, as it stands after this call began.
@@ -193,7 +192,7 @@ impl Single {
     ) -> Result<Option<ConversationRow>, sqlx::Error> {
         let go = |wanted| several(self.pool.clone(), wanted);
         let begun = Instant::now();
-        match self.together.run((owner, conversation), go).await.flatten() {
+        match self.batcher.run((owner, conversation), go).await.flatten() {
             Some(found) => Ok(found),
             None if begun.elapsed() < AGAIN => by_id(&self.pool, owner, conversation).await,
             None => Err(sqlx::Error::PoolTimedOut),
@@ -201,7 +200,7 @@ impl Single {
     }
 }
 
-async fn several(pool: WarmPool, wanted: Vec<Wanted>) -> Vec<Found> {
+async fn several(pool: FastPool, wanted: Vec<Wanted>) -> Vec<Found> {
     if let [(owner, conversation)] = *wanted.as_slice() {
         return vec![by_id(&pool, owner, conversation).await.ok()];
     }

@@ -13,7 +13,7 @@ use aggregates::file::FileEvent;
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the table `files`.
 #[derive(Debug)]
@@ -32,7 +32,11 @@ impl Projection for Files {
         &["files"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::branches::Standing;
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// What was sent with a message, as it stands in the message's row.
 #[derive(Default)]
@@ -59,7 +59,7 @@ struct NewItem<'a> {
 /// Writes what one event does to items; nothing for most events.
 pub(super) async fn apply(
     connection: &mut PgConnection,
-    recorded: &Recorded,
+    recorded: &RecordedEvent,
     standing: &Standing,
 ) -> Result<(), sqlx::Error> {
     match &recorded.event {

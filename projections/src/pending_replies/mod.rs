@@ -9,7 +9,7 @@ use aggregates::conversation::ConversationEvent;
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the table `pending_replies`.
 #[derive(Debug)]
@@ -38,7 +38,11 @@ impl Projection for PendingReplies {
         &["pending_replies"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

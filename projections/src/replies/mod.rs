@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the table `replies`.
 #[derive(Debug)]
@@ -43,7 +43,11 @@ impl Projection for Replies {
         &["replies"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the tables `usage_days`, `usage_models` and `usage_pending_prices`.
 #[derive(Debug)]
@@ -42,7 +42,11 @@ impl Projection for Usage {
         &["usage_days", "usage_models", "usage_pending_prices"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

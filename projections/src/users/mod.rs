@@ -9,7 +9,7 @@ use aggregates::user::UserEvent;
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the table `users`.
 #[derive(Debug)]
@@ -28,7 +28,11 @@ impl Projection for Users {
         &["users"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

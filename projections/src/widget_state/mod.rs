@@ -18,7 +18,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::runner::{Applied, Projection};
-use event_store::Recorded;
+use event_store::RecordedEvent;
 
 /// Writes the table `widget_state`.
 #[derive(Debug)]
@@ -37,7 +37,11 @@ impl Projection for WidgetState {
         &["widget_state", "widget_state_deleted"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             let mut changes = Changes::load(connection, events).await?;
             for recorded in events {
@@ -73,7 +77,7 @@ struct Changes {
 }
 
 impl Changes {
-    async fn load(connection: &mut PgConnection, events: &[Arc<Recorded>]) -> Result<Self, sqlx::Error> {
+    async fn load(connection: &mut PgConnection, events: &[Arc<RecordedEvent>]) -> Result<Self, sqlx::Error> {
         let (mut quizzes, mut begun_in) = (BTreeSet::new(), BTreeSet::new());
         for recorded in events {
             if let Event::Quiz(event) = &recorded.event {

@@ -1,4 +1,4 @@
-//! Idempotency keys in the append: the first outcome is given again, whoever asks and however close together.
+//! Idempotency keys in the append: every repetition returns the first outcome, concurrent ones too.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -10,12 +10,12 @@ fn first() -> Append {
     Append::pins(Uuid::from_u128(1), 0, 2).keyed("ada", "k1", b"body", json!({"status": 201}))
 }
 
-/// The same request, decided on a later state: it would write other events.
+/// The same request decided on a later state; it would append other events.
 fn repeated() -> Append {
     Append::pins(Uuid::from_u128(1), 2, 1).keyed("ada", "k1", b"body", json!({"status": 200}))
 }
 
-fn the_first_outcome() -> Appended {
+fn first_outcome() -> Appended {
     Appended {
         replayed: true,
         stored_fingerprint: Some(b"body".to_vec()),
@@ -29,31 +29,31 @@ async fn events(pool: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_repeated_key_gives_the_first_outcome_and_writes_nothing(pool: PgPool) {
+async fn repeated_key_returns_first_outcome_and_appends_nothing(pool: PgPool) {
     let appended = first().run(&pool).await.unwrap();
     assert_eq!(
         appended,
         Appended { replayed: false, stored_fingerprint: None, stored_result: None, positions: vec![1, 2] }
     );
-    assert_eq!(repeated().run(&pool).await.unwrap(), the_first_outcome());
-    // Also where the repetition would be a conflict, as it was decided on the state before the first.
-    assert_eq!(first().run(&pool).await.unwrap(), the_first_outcome());
+    assert_eq!(repeated().run(&pool).await.unwrap(), first_outcome());
+    // Also if the repetition would conflict, because it was decided on the state before the first append.
+    assert_eq!(first().run(&pool).await.unwrap(), first_outcome());
     assert_eq!(events(&pool).await, 2);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn another_body_under_the_same_key_gets_the_stored_fingerprint_to_compare(pool: PgPool) {
+async fn reused_key_with_other_body_returns_stored_fingerprint(pool: PgPool) {
     first().run(&pool).await.unwrap();
     let other = Append::pins(Uuid::from_u128(2), 0, 1).keyed("ada", "k1", b"other body", json!({}));
-    assert_eq!(other.run(&pool).await.unwrap(), the_first_outcome());
+    assert_eq!(other.run(&pool).await.unwrap(), first_outcome());
     assert_eq!(events(&pool).await, 2);
-    // The key is the owner's own: somebody else's is another one.
+    // Keys are per owner: the same key of another owner is independent.
     let other = Append::pins(Uuid::from_u128(2), 0, 1).keyed("eve", "k1", b"other body", json!({}));
     assert!(!other.run(&pool).await.unwrap().replayed);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_command_that_wrote_nothing_is_remembered_too(pool: PgPool) {
+async fn key_of_command_without_events_is_stored(pool: PgPool) {
     let nothing = Append::default().keyed("ada", "k2", b"body", json!({"status": 200}));
     assert_eq!(nothing.run(&pool).await.unwrap().positions, [0_i64; 0]);
     let again = nothing.run(&pool).await.unwrap();
@@ -62,12 +62,12 @@ async fn a_command_that_wrote_nothing_is_remembered_too(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_key_of_a_failed_append_is_free(pool: PgPool) {
+async fn failed_append_leaves_its_key_unused(pool: PgPool) {
     assert_eq!(code(repeated().run(&pool).await), "VB001");
     assert!(!first().run(&pool).await.unwrap().replayed);
 }
 
-/// A second use of the key while the first one is open; what becomes of it when the first one commits or not.
+/// Uses the key again while the first append is open; returns the outcome after the first commits or rolls back.
 async fn concurrent(pool: &PgPool, commit: bool) -> Appended {
     let mut transaction = pool.begin().await.unwrap();
     first().run(&mut *transaction).await.unwrap();
@@ -87,13 +87,13 @@ async fn concurrent(pool: &PgPool, commit: bool) -> Appended {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_concurrent_duplicate_waits_and_gets_the_first_outcome(pool: PgPool) {
-    assert_eq!(concurrent(&pool, true).await, the_first_outcome());
+async fn concurrent_duplicate_waits_and_returns_first_outcome(pool: PgPool) {
+    assert_eq!(concurrent(&pool, true).await, first_outcome());
     assert_eq!(events(&pool).await, 2);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_concurrent_duplicate_takes_over_when_the_first_is_rolled_back(pool: PgPool) {
+async fn concurrent_duplicate_proceeds_after_rollback_of_first(pool: PgPool) {
     let second = concurrent(&pool, false).await;
     assert!(!second.replayed);
     assert_eq!(second.positions, [3, 4]);
@@ -101,7 +101,7 @@ async fn a_concurrent_duplicate_takes_over_when_the_first_is_rolled_back(pool: P
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_key_may_be_used_anew_after_a_day(pool: PgPool) {
+async fn key_is_reusable_after_a_day(pool: PgPool) {
     async fn age(pool: &PgPool, by: &str) {
         sqlx::query(&format!("UPDATE command_keys SET created_at = clock_timestamp() - interval '{by}'"))
             .execute(pool)

@@ -1,6 +1,6 @@
-//! What the database itself keeps of the log: append-only, no holes, no lost race, no asynchronous commit.
+//! Rules that the database enforces: append-only, no gaps, no lost race, no asynchronous commit.
 
-use event_store::append::transactional_write;
+use event_store::transactional_write;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::support::{Append, code};
 const STREAM: Uuid = Uuid::from_u128(1);
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_log_cannot_be_changed_even_by_its_owner(pool: PgPool) {
+async fn log_is_immutable_even_for_its_owner(pool: PgPool) {
     Append::pins(STREAM, 0, 2).run(&pool).await.unwrap();
     let before: Vec<String> =
         sqlx::query_scalar("SELECT e::text FROM events e ORDER BY position").fetch_all(&pool).await.unwrap();
@@ -23,8 +23,8 @@ async fn the_log_cannot_be_changed_even_by_its_owner(pool: PgPool) {
             "DELETE FROM events",
             "TRUNCATE events",
         ] {
-            let refused = sqlx::query(change).execute(&mut *owner).await;
-            assert_eq!(code(refused), "42501", "{change} under {role}");
+            let rejected = sqlx::query(change).execute(&mut *owner).await;
+            assert_eq!(code(rejected), "42501", "{change} under {role}");
         }
     }
     let after: Vec<String> =
@@ -34,7 +34,7 @@ async fn the_log_cannot_be_changed_even_by_its_owner(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn positions_rise_in_the_order_of_the_events(pool: PgPool) {
+async fn positions_increase_in_event_order(pool: PgPool) {
     let other = Uuid::from_u128(2);
     let appended = Append::pins(STREAM, 0, 3).and_pins(other, 0, 2).run(&pool).await.unwrap();
     assert_eq!(appended.positions, [1, 2, 3, 4, 5]);
@@ -51,19 +51,23 @@ async fn positions_rise_in_the_order_of_the_events(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_stream_that_stands_elsewhere_is_a_conflict(pool: PgPool) {
+async fn wrong_expected_version_is_a_conflict(pool: PgPool) {
     Append::pins(STREAM, 0, 2).run(&pool).await.unwrap();
-    for stands in [0, 1, 3] {
-        assert_eq!(code(Append::pins(STREAM, stands, 1).run(&pool).await), "VB001", "at {stands}");
+    for expected in [0, 1, 3] {
+        assert_eq!(
+            code(Append::pins(STREAM, expected, 1).run(&pool).await),
+            "VB001",
+            "expected version {expected}"
+        );
     }
-    // A stream that is only looked at counts as well, and takes the other one's events with it.
+    // A stream that is only checked counts, too, and its conflict rejects the events of the other stream.
     let other = Append::pins(Uuid::from_u128(2), 0, 1).and_pins(STREAM, 1, 0);
     assert_eq!(code(other.run(&pool).await), "VB001");
     Append::pins(Uuid::from_u128(2), 0, 1).and_pins(STREAM, 2, 0).run(&pool).await.unwrap();
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn an_append_that_would_leave_a_hole_is_refused(pool: PgPool) {
+async fn append_with_sequence_gap_is_rejected(pool: PgPool) {
     Append::pins(STREAM, 0, 1).run(&pool).await.unwrap();
     let mut skipping = Append::pins(STREAM, 1, 2);
     skipping.events[1].sequence = 4;
@@ -87,12 +91,12 @@ async fn an_append_that_would_leave_a_hole_is_refused(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn of_two_open_appends_to_one_place_one_loses(pool: PgPool) {
+async fn second_of_two_open_appends_to_one_version_fails(pool: PgPool) {
     let mut first = pool.begin().await.unwrap();
     let append = Append::pins(STREAM, 0, 1);
     append.run(&mut *first).await.unwrap();
     let waiting = async {
-        // The check cannot see the other one yet; the primary key makes this one wait for it.
+        // The check cannot see the other append yet; the primary key makes this one wait for it.
         append.run(&pool).await
     };
     let committing = async {
@@ -110,14 +114,14 @@ async fn of_two_open_appends_to_one_place_one_loses(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn an_append_never_commits_asynchronously(pool: PgPool) {
+async fn append_with_asynchronous_commit_is_rejected(pool: PgPool) {
     let mut transaction = pool.begin().await.unwrap();
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await.unwrap();
     assert_eq!(code(Append::pins(STREAM, 0, 1).run(&mut *transaction).await), "VB002");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_stands_beside_the_log_lives_and_dies_with_the_events(pool: PgPool) {
+async fn side_writes_commit_and_roll_back_with_events(pool: PgPool) {
     let user = Uuid::from_u128(9);
     let mut append = Append::pins(STREAM, 0, 1);
     append.beside = vec![
@@ -134,7 +138,7 @@ async fn what_stands_beside_the_log_lives_and_dies_with_the_events(pool: PgPool)
         sqlx::query_as("SELECT user_id, master_id, wrapped FROM user_keys").fetch_all(&pool).await.unwrap();
     assert_eq!(keys, [(user, "m".to_owned(), vec![1, 2, 3])]);
 
-    // A lost race for the stream takes the key back, and a lost race for the key the events.
+    // A conflict on the stream rolls the key back, and a conflict on the key rolls the events back.
     append.beside[0]["arguments"]["user_id"] = json!(Uuid::from_u128(10));
     assert_eq!(code(append.run(&pool).await), "VB001");
     let mut again = Append::pins(Uuid::from_u128(2), 0, 1);

@@ -1,11 +1,11 @@
-//! Rows do not depend on how events fall into batches.
+//! The rows of read models do not depend on batch boundaries.
 
 use std::sync::Arc;
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ConversationId;
-use event_store::Recorded;
+use event_store::RecordedEvent;
 use projections::models;
 use projections::runner::{BATCH, Projection};
 use rand::rngs::StdRng;
@@ -16,14 +16,14 @@ use crate::events::{ADA, TALK, deleted, minute, sent, started};
 use crate::history::{history, quiz_history};
 use crate::support::{Log, read_all, rows_of};
 
-/// Conversations whose branches somebody goes to and fro between, all the time and whatever else happens.
-async fn restless(log: &Log, random: &mut StdRng) {
+/// Appends random conversations with many switches between branches.
+async fn append_with_branch_switches(log: &Log, random: &mut StdRng) {
     let mut lives = Vec::new();
     for _ in 0..10 {
         let talk = history(random, 160);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
         let id = first.conversation_id();
-        // Longer than many a conversation, and in it until after its end.
+        // The quiz may outlast its conversation.
         lives.push((id, quiz_history(random, id, 40).into_iter(), 0));
         lives.push((id, talk.into_iter(), 1));
     }
@@ -60,11 +60,11 @@ async fn restless(log: &Log, random: &mut StdRng) {
     }
 }
 
-/// The rows of all tables of a model that begins empty and gets the log in batches of these lengths.
+/// Applies the log to an empty read model in batches of these lengths; returns the rows of its tables.
 async fn rows_after(
     pool: &PgPool,
     projection: &dyn Projection,
-    log: &[Arc<Recorded>],
+    log: &[Arc<RecordedEvent>],
     mut length: impl FnMut() -> usize,
 ) -> Vec<Vec<String>> {
     let mut transaction = pool.begin().await.unwrap();
@@ -83,10 +83,10 @@ async fn rows_after(
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_comes_after_the_end_of_a_conversation_stands_the_same_wherever_batches_end(pool: PgPool) {
+async fn events_after_deletion_are_independent_of_batches(pool: PgPool) {
     let log = Log::new(&pool);
     let mut random = StdRng::seed_from_u64(1);
-    // A quiz that was begun while its conversation was deleted.
+    // A quiz that was started while its conversation was deleted.
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "Hello", 0)]).await;
     log.append(&[deleted(TALK, 1)]).await;
     log.append(&quiz_history(&mut random, TALK, 1)[0]).await;
@@ -99,22 +99,22 @@ async fn what_comes_after_the_end_of_a_conversation_stands_the_same_wherever_bat
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn rows_are_the_same_wherever_batches_end(pool: PgPool) {
+async fn rows_are_independent_of_batch_boundaries(pool: PgPool) {
     let log = Log::new(&pool);
     let seed: u64 = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
-    restless(&log, &mut random).await;
+    append_with_branch_switches(&log, &mut random).await;
     let events = read_all(&log.reader).await;
     let switches = events.iter().filter(|event| event.event.event_type() == "branch_switched").count();
-    assert!(switches > 100, "seed {seed}: {switches} are too few to tell anything");
+    assert!(switches > 100, "seed {seed}: only {switches} branch switches");
     for projection in models::all() {
         let name = projection.name();
         let whole = rows_after(&pool, projection.as_ref(), &events, || BATCH).await;
         let single = rows_after(&pool, projection.as_ref(), &events, || 1).await;
-        assert_eq!(single, whole, "seed {seed}: {name}, one by one");
-        for most in [3, 12, 60, 300] {
-            let any = rows_after(&pool, projection.as_ref(), &events, || random.random_range(1..=most)).await;
-            assert_eq!(any, whole, "seed {seed}: {name}, up to {most} at once");
+        assert_eq!(single, whole, "seed {seed}: {name}, in batches of one");
+        for max in [3, 12, 60, 300] {
+            let any = rows_after(&pool, projection.as_ref(), &events, || random.random_range(1..=max)).await;
+            assert_eq!(any, whole, "seed {seed}: {name}, up to {max} at once");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Events to start from: one person, one conversation, and what may happen in it, a minute apart.
+//! Sample events of one user and one conversation, a minute apart.
 
 use aggregates::conversation::{
     ConversationEvent, Enclosed, FailureReason, FinishReason, ReplyPlan, Timings, Usage,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub(crate) const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 pub(crate) const TALK: ConversationId = ConversationId::new(Uuid::from_u128(0x7A1C));
 
-/// Minute `n` of the tests' day.
+/// Returns minute `n` of the tests' day.
 pub(crate) fn minute(n: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600 + 60 * n, 0).unwrap()
 }
@@ -80,7 +80,7 @@ pub(crate) fn sent(conversation: ConversationId, n: u128, text: &str, at: i64) -
     .into()
 }
 
-/// The reply to message `n` was asked for; its deadline is three minutes later.
+/// Requests the reply to message `n`, with a deadline three minutes later.
 pub(crate) fn requested(n: u128, model: Option<&str>, at: i64) -> Event {
     ConversationEvent::ReplyRequested {
         conversation_id: TALK,
@@ -111,7 +111,7 @@ pub(crate) fn begun(n: u128, attempt: u32, at: i64) -> Event {
     begun_with(n, attempt, plan().parameters, at)
 }
 
-/// The same with these parameters.
+/// Begins an attempt with these parameters.
 pub(crate) fn begun_with(n: u128, attempt: u32, parameters: serde_json::Value, at: i64) -> Event {
     ConversationEvent::ReplyBegun {
         conversation_id: TALK,
@@ -125,7 +125,7 @@ pub(crate) fn begun_with(n: u128, attempt: u32, parameters: serde_json::Value, a
     .into()
 }
 
-/// The attempt failed; it is to be tried again a minute later.
+/// Fails an attempt; the next one may begin a minute later.
 pub(crate) fn attempt_failed(n: u128, attempt: u32, at: i64) -> Event {
     ConversationEvent::ReplyAttemptFailed {
         conversation_id: TALK,
@@ -187,7 +187,7 @@ pub(crate) fn cancelled(n: u128, text: Option<&str>, at: i64) -> Event {
     .into()
 }
 
-/// A question that `b` is the answer to.
+/// A question with the correct answer `b`.
 pub(crate) fn quiz_question(id: &str) -> Question {
     let option = |value: &str| Choice { value: value.to_owned(), label: value.to_uppercase() };
     Question {

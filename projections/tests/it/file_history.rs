@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::events::{ADA, minute};
 
-/// The events of some files' lives, in groups that belong into one append each; some are sent in the conversations.
+/// Returns random events of six files, grouped by append; some files are attached in the conversations.
 pub(crate) fn files(
     random: &mut StdRng,
     conversations: &[ConversationId],

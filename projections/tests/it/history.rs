@@ -1,4 +1,4 @@
-//! Random but valid histories: what the domain decides on a list of random commands.
+//! Random but valid histories: the events that the domain decides for random commands.
 
 use aggregates::conversation::{
     Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason,
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::events::{ADA, answer, minute, plan, quiz_question, title};
 
-/// The events of one conversation's life, in groups that belong into one append each.
+/// Returns random events of one conversation, grouped by append.
 pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
     let id = ConversationId::new(Uuid::from_u128(random.random()));
     let mut state = Conversation::default();
@@ -30,10 +30,9 @@ pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
         } else {
             any_command(random, &state, &mut messages, &mut items, i64::try_from(step).unwrap())
         };
-        // What the domain refuses is no event. Now and then somebody goes back as it was once recorded.
-        let going_back =
-            messages.last().filter(|message| state.shows(**message) && random.random_ratio(1, 40));
-        let events = match going_back {
+        // Rejected commands yield no events. Occasionally add a legacy `conversation_rewound`.
+        let rewound = messages.last().filter(|message| state.shows(**message) && random.random_ratio(1, 40));
+        let events = match rewound {
             Some(_) if state.is_deleted() => continue,
             Some(message_id) => vec![ConversationEvent::ConversationRewound {
                 conversation_id: id,
@@ -70,7 +69,7 @@ fn any_command(
         || (messages.last().map_or(ReplyId::new(Uuid::nil()), |message| ReplyId::of(*message)), 1),
         |open| (open.reply_id, open.attempt),
     );
-    let partial = random.random_bool(0.5).then(|| answer("as far as it came"));
+    let partial = random.random_bool(0.5).then(|| answer("partial text"));
     let (reply, deadline) = (WantedReply { model: None, interactive: true }, minute(step + 3));
     let item_id = items.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
     match random.random_range(0..150) {
@@ -164,20 +163,20 @@ fn any_command(
     }
 }
 
-/// What has come of the reply whose turn it is.
+/// Returns the partial text of the pending reply.
 fn so_far(state: &Conversation, partial: Option<Personal<ReplyText>>) -> Vec<SoFar> {
     let open = state.open_reply().zip(partial);
     open.map(|(open, text)| SoFar { reply_id: open.reply_id, text }).into_iter().collect()
 }
 
-/// Some message, wherever the log may stand by then.
+/// Returns a reference to a recent message with a random position.
 fn place(random: &mut StdRng, messages: &[MessageId]) -> Place {
     let back = random.random_range(0..3);
     let message_id = messages.iter().rev().nth(back).copied().unwrap_or(MessageId::new(Uuid::nil()));
     Place { message_id, position: random.random_range(1..2_000), before: random.random_range(0..9) }
 }
 
-/// What an answer brings; often nothing.
+/// Returns random items of a reply, often none.
 fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
     let item_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
     let call = |item_id| Brought::ClientToolCall {
@@ -209,7 +208,7 @@ fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
     vec![item]
 }
 
-/// The events of one quiz's life in `conversation`, which may be deleted at any time.
+/// Returns random events of one quiz in `conversation`, grouped by append.
 pub(crate) fn quiz_history(
     random: &mut StdRng,
     conversation: ConversationId,
@@ -251,7 +250,7 @@ pub(crate) fn quiz_history(
     groups
 }
 
-/// Which kinds of conversation and quiz events are not among them.
+/// Returns the conversation and quiz event types that do not occur.
 pub(crate) fn missing_kinds(events: &[Event]) -> Vec<&'static str> {
     let seen: std::collections::BTreeSet<_> = events.iter().map(Event::event_type).collect();
     [ConversationEvent::TYPES, QuizEvent::TYPES]

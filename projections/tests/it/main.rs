@@ -1,8 +1,8 @@
-//! The read side on a real Postgres server (`DATABASE_URL`); each test has a database of its own.
+//! Tests of the event log and the projections on a real Postgres server (`DATABASE_URL`), one database per test.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test may fail by panicking; clippy exempts test functions only, not helpers"
+    reason = "tests fail by panicking; clippy exempts test functions but not helpers"
 )]
 
 mod append_keys;
@@ -10,14 +10,14 @@ mod append_rules;
 mod batches;
 mod events;
 mod file_history;
-mod floor;
+mod high_water_mark;
 mod history;
+mod key_store;
 mod models;
+mod personal_text;
 mod probe;
 mod rebuild;
 mod roles;
 mod runner;
-mod sealed;
 mod subscription;
 mod support;
-mod vault;

@@ -1,35 +1,35 @@
-//! A projection made for the tests: it notes every event it is given, and can be made to wait or to fail.
+//! A test projection that records every event and can wait or fail on demand.
 
 use std::sync::Arc;
 
-use event_store::Recorded;
+use event_store::RecordedEvent;
 use projections::runner::{Applied, Projection};
 use sqlx::{PgConnection, PgPool};
 
-/// The advisory lock that a waiting probe asks for after it has written its rows.
+/// Advisory lock that a gated probe takes after it has written its rows.
 pub(crate) const GATE: i64 = 4711;
 
-/// Notes events in the table `probe`, one row each time that it is given one.
+/// Inserts one row into the table `probe` for every applied event.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
-    /// Wait for [`GATE`] at the end of each batch, its rows written and not committed.
+    /// Waits for [`GATE`] at the end of each batch, before the commit.
     pub(crate) gated: bool,
-    /// Fail as an event that does not fit does, at this position.
+    /// Position at which `apply` fails like on an event that does not fit.
     pub(crate) poison: Option<i64>,
 }
 
 impl Probe {
-    /// Makes its table.
+    /// Creates the table.
     pub(crate) async fn prepare(pool: &PgPool) {
         sqlx::query("CREATE TABLE probe (position bigint NOT NULL)").execute(pool).await.unwrap();
     }
 
-    /// What it has noted, in order.
-    pub(crate) async fn noted(pool: &PgPool) -> Vec<i64> {
+    /// Returns the recorded positions in order.
+    pub(crate) async fn recorded(pool: &PgPool) -> Vec<i64> {
         sqlx::query_scalar("SELECT position FROM probe ORDER BY position").fetch_all(pool).await.unwrap()
     }
 
-    /// Where its checkpoint stands.
+    /// Returns the position of its checkpoint.
     pub(crate) async fn checkpoint(pool: &PgPool) -> i64 {
         sqlx::query_scalar("SELECT position FROM checkpoints WHERE projection = 'probe'")
             .fetch_one(pool)
@@ -47,7 +47,11 @@ impl Projection for Probe {
         &["probe"]
     }
 
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<Recorded>]) -> Applied<'a> {
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> Applied<'a> {
         Box::pin(async move {
             let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
             sqlx::query("INSERT INTO probe SELECT * FROM unnest($1::bigint[])")

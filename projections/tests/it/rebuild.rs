@@ -1,4 +1,4 @@
-//! Rebuilding: a replay gives the rows that the runner made, and nobody is disturbed by it.
+//! Rebuilds: a replay yields the rows that the runner wrote, without disturbing readers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::events::{ADA, TALK, registered, sent, started};
 use crate::file_history::files;
 use crate::history::{history, missing_kinds, quiz_history};
 use crate::probe::{GATE, Probe};
-use crate::support::{Log, SOON, read_all, rows_of, until};
+use crate::support::{Log, WAIT_TIMEOUT, read_all, rows_of, until};
 
 const HISTORIES: u64 = 16;
 
@@ -23,18 +23,18 @@ async fn rebuilt(log: &Log, projection: &dyn Projection) -> Result<RebuildReport
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
+async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
     let log = Log::new(&pool);
     let mut random = StdRng::seed_from_u64(31);
     let mut given = Vec::new();
     let running = log.run(models::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
-    // Several conversations interleaved, while the runners follow: batches of every size.
+    // Interleaved conversations while the runners follow, so batches of every size occur.
     let (mut lives, mut begun) = (Vec::new(), Vec::new());
     for _ in 0..HISTORIES {
         let talk = history(&mut random, 140);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
-        // Shorter than its conversation, which so may end before it or after it.
+        // Shorter than the conversation, so either may end first.
         let quiz = quiz_history(&mut random, first.conversation_id(), 60);
         begun.push(first.conversation_id());
         lives.extend([talk.into_iter(), quiz.into_iter()]);
@@ -53,7 +53,7 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
     }
     running.reach(end).await;
     running.stop().await;
-    assert_eq!(missing_kinds(&given), [""; 0], "the histories are worth nothing");
+    assert_eq!(missing_kinds(&given), [""; 0], "event types missing from the histories");
 
     for projection in models::all() {
         let name = projection.name();
@@ -74,14 +74,13 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
         }
         assert_eq!(report.before[0].rows, i64::try_from(live[0].len()).unwrap());
         assert_eq!(report.stands, end);
-        // Events that do not concern a model move its checkpoint later, or not at all before the process ends.
+        // Events that a projection does not handle move its checkpoint later, or not before the process ends.
         assert!(report.stood <= end);
         assert_eq!(report.events, given.len() as u64 + 1);
         assert_eq!(progress.last(), Some(&(end, end)));
         assert!(progress.is_sorted());
 
-        // The same again, one event at a time and only those that concern it: neither how events fall into batches nor
-        // what is passed over makes a difference.
+        // Again one event at a time and only the handled ones: neither batching nor skipped events make a difference.
         let mut transaction = pool.begin().await.unwrap();
         for table in projection.tables() {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await.unwrap();
@@ -92,14 +91,14 @@ async fn a_replay_of_any_history_gives_the_rows_that_were_there(pool: PgPool) {
             }
         }
         for (table, live) in projection.tables().iter().zip(&live) {
-            assert_eq!(rows_of(&mut *transaction, table).await, *live, "{table}, one by one");
+            assert_eq!(rows_of(&mut *transaction, table).await, *live, "{table}, in batches of one");
         }
         transaction.rollback().await.unwrap();
     }
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_model_that_was_tampered_with_is_noticed_and_mended(pool: PgPool) {
+async fn rebuild_detects_and_repairs_tampered_rows(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
     log.project(models::all()).await;
@@ -119,7 +118,7 @@ async fn a_model_that_was_tampered_with_is_noticed_and_mended(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_rebuild_takes_erased_text_out_of_the_models(pool: PgPool) {
+async fn rebuild_removes_erased_text(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
     log.project(models::all()).await;
@@ -137,7 +136,7 @@ async fn a_rebuild_takes_erased_text_out_of_the_models(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn readers_see_the_old_rows_and_runners_wait_until_the_rebuild_is_done(pool: PgPool) {
+async fn rebuild_keeps_old_rows_visible_and_runners_waiting(pool: PgPool) {
     Probe::prepare(&pool).await;
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), sent(TALK, 2, "two", 2)]).await;
@@ -150,9 +149,9 @@ async fn readers_see_the_old_rows_and_runners_wait_until_the_rebuild_is_done(poo
     let watching = async {
         until(&pool, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
             .await;
-        assert_eq!(Probe::noted(&pool).await, [1, 2, 3], "the old rows");
+        assert_eq!(Probe::recorded(&pool).await, [1, 2, 3], "the old rows");
         assert_eq!(Probe::checkpoint(&pool).await, 3);
-        // Written meanwhile, for a runner that has to wait for the checkpoint, and then goes on behind the rebuild.
+        // Appended meanwhile; its runner waits for the checkpoint and continues after the rebuild.
         let end = *log.append(&[sent(TALK, 3, "three", 3)]).await.last().unwrap();
         let running = log.run(vec![Arc::new(Probe::default())]);
         until(&pool, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)")
@@ -161,17 +160,17 @@ async fn readers_see_the_old_rows_and_runners_wait_until_the_rebuild_is_done(poo
         (running, end)
     };
     let both = async { tokio::join!(rebuilding, watching) };
-    let (report, (running, end)) = tokio::time::timeout(SOON, both).await.expect("nobody is locked out");
+    let (report, (running, end)) = tokio::time::timeout(WAIT_TIMEOUT, both).await.expect("no deadlock");
     let report = report.unwrap();
     running.reach(end).await;
     running.stop().await;
     assert!(report.equal);
-    assert_eq!((report.stood, report.stands, report.events), (3, 4, 4), "on to the settled end");
-    assert_eq!(Probe::noted(&pool).await, [1, 2, 3, 4]);
+    assert_eq!((report.stood, report.stands, report.events), (3, 4, 4), "up to the end of the log");
+    assert_eq!(Probe::recorded(&pool).await, [1, 2, 3, 4]);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_rebuild_that_fails_leaves_everything_as_it_was(pool: PgPool) {
+async fn failed_rebuild_changes_nothing(pool: PgPool) {
     Probe::prepare(&pool).await;
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1)]).await;
@@ -179,11 +178,11 @@ async fn a_rebuild_that_fails_leaves_everything_as_it_was(pool: PgPool) {
     let poisoned = Probe { poison: Some(2), ..Probe::default() };
     let failed = rebuilt(&log, &poisoned).await;
     assert!(matches!(failed, Err(RebuildError::Database(_))), "{failed:?}");
-    assert_eq!((Probe::noted(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 2));
+    assert_eq!((Probe::recorded(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 2));
 
-    // A model that is ahead of the log belongs to another one.
+    // A checkpoint ahead of the log belongs to another log.
     sqlx::query("UPDATE checkpoints SET position = 99").execute(&pool).await.unwrap();
     let failed = rebuilt(&log, &Probe::default()).await;
     assert!(matches!(failed, Err(RebuildError::OtherLog { stood: 99 })), "{failed:?}");
-    assert_eq!((Probe::noted(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 99));
+    assert_eq!((Probe::recorded(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 99));
 }

@@ -1,6 +1,6 @@
-//! The three roles of the production form: each can do its work and nothing else to the log.
+//! The three database roles: each can do its work and nothing else.
 
-use event_store::append::transactional_write;
+use event_store::transactional_write;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ async fn session(pool: &PgPool, role: &str) -> PgConnection {
     connection
 }
 
-async fn allowed(connection: &mut PgConnection, statements: &[&str]) {
+async fn assert_allowed(connection: &mut PgConnection, statements: &[&str]) {
     for statement in statements {
         sqlx::query(statement)
             .execute(&mut *connection)
@@ -22,7 +22,7 @@ async fn allowed(connection: &mut PgConnection, statements: &[&str]) {
     }
 }
 
-async fn refused(connection: &mut PgConnection, statements: &[&str]) {
+async fn assert_denied(connection: &mut PgConnection, statements: &[&str]) {
     for statement in statements {
         assert_eq!(code(sqlx::query(statement).execute(&mut *connection).await), "42501", "{statement}");
     }
@@ -39,7 +39,7 @@ const READS_OF_THE_LOG: [&str; 5] = [
     "SELECT * FROM events",
     "SELECT * FROM read_events(0, 10)",
     "SELECT * FROM log_bounds()",
-    "SELECT oldest_append_age()",
+    "SELECT oldest_open_append_age()",
     "SELECT * FROM data_keys JOIN user_keys USING (user_id)",
 ];
 const WRITES_TO_KEYS: [&str; 4] = [
@@ -52,7 +52,7 @@ const WRITES_TO_MODELS: [&str; 3] =
     ["UPDATE checkpoints SET position = 0", "DELETE FROM messages", "UPDATE users SET email = NULL"];
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_application_appends_through_the_function_only(pool: PgPool) {
+async fn app_role_appends_only_through_the_function(pool: PgPool) {
     let mut app = session(&pool, "verbatim_app").await;
     let mut append = Append::pins(Uuid::from_u128(1), 0, 1).keyed("ada", "k", b"body", json!({}));
     append.beside = vec![transactional_write(
@@ -61,30 +61,40 @@ async fn the_application_appends_through_the_function_only(pool: PgPool) {
     )];
     assert_eq!(append.run(&mut app).await.unwrap().positions, [1]);
     assert!(append.run(&mut app).await.unwrap().replayed);
-    allowed(&mut app, &READS_OF_THE_LOG).await;
-    allowed(&mut app, &["SELECT * FROM messages", "SELECT * FROM checkpoints", "DELETE FROM command_keys"])
-        .await;
-    refused(&mut app, &WRITES_TO_THE_LOG).await;
-    refused(&mut app, &WRITES_TO_KEYS).await;
-    refused(&mut app, &WRITES_TO_MODELS).await;
-    refused(&mut app, &["SELECT setval('events_position_seq', 1)", "ALTER TABLE events DISABLE TRIGGER ALL"])
-        .await;
+    assert_allowed(&mut app, &READS_OF_THE_LOG).await;
+    assert_allowed(
+        &mut app,
+        &["SELECT * FROM messages", "SELECT * FROM checkpoints", "DELETE FROM command_keys"],
+    )
+    .await;
+    assert_denied(&mut app, &WRITES_TO_THE_LOG).await;
+    assert_denied(&mut app, &WRITES_TO_KEYS).await;
+    assert_denied(&mut app, &WRITES_TO_MODELS).await;
+    assert_denied(
+        &mut app,
+        &["SELECT setval('events_position_seq', 1)", "ALTER TABLE events DISABLE TRIGGER ALL"],
+    )
+    .await;
     app.close().await.unwrap();
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_projector_writes_models_and_cannot_append(pool: PgPool) {
+async fn projector_role_writes_read_models_and_cannot_append(pool: PgPool) {
     Append::pins(Uuid::from_u128(1), 0, 1).run(&pool).await.unwrap();
     let mut projector = session(&pool, "verbatim_projector").await;
     assert_eq!(code(Append::pins(Uuid::from_u128(1), 1, 1).run(&mut projector).await), "42501");
-    allowed(&mut projector, &READS_OF_THE_LOG).await;
-    allowed(&mut projector, &["INSERT INTO checkpoints (projection) VALUES ('x') ON CONFLICT DO NOTHING"])
+    assert_allowed(&mut projector, &READS_OF_THE_LOG).await;
+    assert_allowed(
+        &mut projector,
+        &["INSERT INTO checkpoints (projection) VALUES ('x') ON CONFLICT DO NOTHING"],
+    )
+    .await;
+    assert_allowed(&mut projector, &["SELECT position FROM checkpoints WHERE projection = 'x' FOR UPDATE"])
         .await;
-    allowed(&mut projector, &["SELECT position FROM checkpoints WHERE projection = 'x' FOR UPDATE"]).await;
-    allowed(&mut projector, &WRITES_TO_MODELS).await;
-    refused(&mut projector, &WRITES_TO_THE_LOG).await;
-    refused(&mut projector, &WRITES_TO_KEYS).await;
-    refused(
+    assert_allowed(&mut projector, &WRITES_TO_MODELS).await;
+    assert_denied(&mut projector, &WRITES_TO_THE_LOG).await;
+    assert_denied(&mut projector, &WRITES_TO_KEYS).await;
+    assert_denied(
         &mut projector,
         &["SELECT * FROM command_keys", "SELECT * FROM credentials", "SELECT * FROM logins"],
     )
@@ -93,16 +103,16 @@ async fn the_projector_writes_models_and_cannot_append(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_auditor_only_reads(pool: PgPool) {
+async fn auditor_role_only_reads(pool: PgPool) {
     Append::pins(Uuid::from_u128(1), 0, 1).run(&pool).await.unwrap();
     let mut auditor = session(&pool, "verbatim_auditor").await;
     assert_eq!(code(Append::pins(Uuid::from_u128(1), 1, 1).run(&mut auditor).await), "42501");
-    allowed(&mut auditor, &READS_OF_THE_LOG).await;
-    allowed(&mut auditor, &["SELECT * FROM messages", "SELECT * FROM checkpoints"]).await;
-    refused(&mut auditor, &WRITES_TO_THE_LOG).await;
-    refused(&mut auditor, &WRITES_TO_KEYS).await;
-    refused(&mut auditor, &WRITES_TO_MODELS).await;
-    refused(&mut auditor, &["SELECT * FROM command_keys", "SELECT * FROM credentials"]).await;
+    assert_allowed(&mut auditor, &READS_OF_THE_LOG).await;
+    assert_allowed(&mut auditor, &["SELECT * FROM messages", "SELECT * FROM checkpoints"]).await;
+    assert_denied(&mut auditor, &WRITES_TO_THE_LOG).await;
+    assert_denied(&mut auditor, &WRITES_TO_KEYS).await;
+    assert_denied(&mut auditor, &WRITES_TO_MODELS).await;
+    assert_denied(&mut auditor, &["SELECT * FROM command_keys", "SELECT * FROM credentials"]).await;
     auditor.close().await.unwrap();
 }
 

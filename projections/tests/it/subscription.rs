@@ -1,26 +1,26 @@
-//! Following the log: every event once, in order, whenever a subscriber comes and however slow it is.
+//! Subscriptions: every event once and in order, for late and slow subscribers too.
 
 use std::sync::Arc;
 
-use event_store::{LogError, LogReader, Subscription, Tail};
+use event_store::{LogError, LogReader, LogTail, Subscription};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{Append, Log, SOON};
+use crate::support::{Append, Log, WAIT_TIMEOUT};
 
 const STREAM: Uuid = Uuid::from_u128(1);
-/// More batches than the tail keeps for a slow subscriber.
-const MANY: i64 = 300;
+/// More batches than the tail buffers for a slow subscriber.
+const MORE_THAN_BUFFERED: i64 = 300;
 
-/// A tail at work.
-struct Tailing {
+/// A running log tail.
+struct RunningTail {
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-impl Tailing {
+impl RunningTail {
     fn start(log: &Log) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -36,19 +36,19 @@ impl Tailing {
     }
 }
 
-/// Appends event number `n`, which gets position `n`.
+/// Appends event `n`, which gets position `n`.
 async fn append(log: &Log, n: i64) {
     let appended = Append::pins(STREAM, n - 1, 1).run(&log.pool).await.unwrap();
     assert_eq!(appended.positions, [n]);
-    log.tail.wake();
+    log.tail.notify_appended();
 }
 
-/// The positions that `subscription` hands out, until it has come to `end`.
+/// Returns the positions that `subscription` yields up to `end`.
 async fn until(subscription: &mut Subscription, end: i64) -> Vec<i64> {
     let mut got = Vec::new();
     while got.last().is_none_or(|last| *last < end) {
-        let next = tokio::time::timeout(SOON, subscription.next(50)).await;
-        let events = next.unwrap_or_else(|_| panic!("nothing came after {got:?}")).unwrap();
+        let next = tokio::time::timeout(WAIT_TIMEOUT, subscription.next(50)).await;
+        let events = next.unwrap_or_else(|_| panic!("timed out after {got:?}")).unwrap();
         assert!(!events.is_empty());
         got.extend(events.iter().map(|event| event.position));
         assert_eq!(subscription.position(), *got.last().unwrap());
@@ -61,9 +61,9 @@ fn all(from: i64, to: i64) -> Vec<i64> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_late_joiner_gets_the_past_and_then_the_present(pool: PgPool) {
+async fn late_subscriber_gets_past_then_live_events(pool: PgPool) {
     let log = Log::new(&pool);
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     for n in 1..=120 {
         append(&log, n).await;
     }
@@ -80,33 +80,33 @@ async fn a_late_joiner_gets_the_past_and_then_the_present(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_subscriber_that_lags_behind_misses_nothing(pool: PgPool) {
+async fn lagging_subscriber_misses_nothing(pool: PgPool) {
     let log = Log::new(&pool);
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     let (mut quick, mut slow) = (log.tail.subscribe(0), log.tail.subscribe(0));
     append(&log, 1).await;
     assert_eq!(until(&mut quick, 1).await, [1]);
     assert_eq!(until(&mut slow, 1).await, [1]);
-    // Both have caught up and live on what the tail sends.
+    // Both have caught up and depend on the tail.
     catch_up(&pool, &mut quick).await;
     catch_up(&pool, &mut slow).await;
-    // The quick one has each before the next is written: so each comes in a batch of its own.
-    for n in 2..=MANY {
+    // The quick subscriber gets each event before the next is appended, so each arrives in a separate batch.
+    for n in 2..=MORE_THAN_BUFFERED {
         append(&log, n).await;
         assert_eq!(until(&mut quick, n).await, [n]);
     }
-    assert_eq!(until(&mut slow, MANY).await, all(2, MANY));
-    append(&log, MANY + 1).await;
-    assert_eq!(until(&mut slow, MANY + 1).await, [MANY + 1]);
+    assert_eq!(until(&mut slow, MORE_THAN_BUFFERED).await, all(2, MORE_THAN_BUFFERED));
+    append(&log, MORE_THAN_BUFFERED + 1).await;
+    assert_eq!(until(&mut slow, MORE_THAN_BUFFERED + 1).await, [MORE_THAN_BUFFERED + 1]);
     tailing.stop().await;
 }
 
-/// Lets `subscription` find out that there is nothing more in the log, so that it waits for the tail.
+/// Lets `subscription` reach the end of the log, so that it waits for the tail.
 async fn catch_up(pool: &PgPool, subscription: &mut Subscription) {
-    let waited = tokio::time::timeout(SOON, async {
+    let waited = tokio::time::timeout(WAIT_TIMEOUT, async {
         while !subscription.has_caught_up() {
             tokio::select! {
-                got = subscription.next(50) => panic!("nothing is there yet: {got:?}"),
+                got = subscription.next(50) => panic!("unexpected events: {got:?}"),
                 () = round_trips(pool) => {}
             }
         }
@@ -122,30 +122,30 @@ async fn round_trips(pool: &PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_settles_before_the_tail_begins_reaches_a_subscriber_that_waits_already(pool: PgPool) {
+async fn events_before_tail_start_reach_waiting_subscriber(pool: PgPool) {
     let log = Log::new(&pool);
     let mut subscription = log.tail.subscribe(0);
     catch_up(&pool, &mut subscription).await;
     append(&log, 1).await;
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     assert_eq!(until(&mut subscription, 1).await, [1]);
     tailing.stop().await;
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_tail_that_begins_anew_leaves_no_gap(pool: PgPool) {
+async fn restarted_tail_leaves_no_gap(pool: PgPool) {
     let log = Log::new(&pool);
     let mut subscription = log.tail.subscribe(0);
-    let mut stands = 0;
+    let mut last_read = 0;
     for round in 0..3 {
-        let tailing = Tailing::start(&log);
+        let tailing = RunningTail::start(&log);
         for n in 1..=5 {
             append(&log, round * 10 + n).await;
         }
-        assert_eq!(until(&mut subscription, round * 10 + 5).await, all(stands + 1, round * 10 + 5));
-        stands = round * 10 + 5;
+        assert_eq!(until(&mut subscription, round * 10 + 5).await, all(last_read + 1, round * 10 + 5));
+        last_read = round * 10 + 5;
         tailing.stop().await;
-        // No tail sees these come.
+        // No tail runs during these appends.
         for n in 6..=10 {
             append(&log, round * 10 + n).await;
         }
@@ -155,18 +155,18 @@ async fn a_tail_that_begins_anew_leaves_no_gap(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_floor_that_steps_back_withholds_nothing_for_good(pool: PgPool) {
+async fn regressed_floor_withholds_no_event_forever(pool: PgPool) {
     let log = Log::new(&pool);
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     let mut quick = log.tail.subscribe(0);
     append(&log, 1).await;
-    // Without a hole nobody would look at the floor.
+    // Only a gap makes readers check the floor.
     sqlx::query("SELECT nextval('events_position_seq')").execute(&pool).await.unwrap();
     Append::pins(STREAM, 1, 2).run(&pool).await.unwrap();
-    log.tail.wake();
+    log.tail.notify_appended();
     assert_eq!(until(&mut quick, 4).await, [1, 3, 4]);
     tailing.stop().await;
-    // An append that looked at the sequence long ago announces itself only now.
+    // An append that read the sequence long ago takes its lock only now.
     let mut slow = pool.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock_shared((append_lock_tag() << 48) | 1)")
         .execute(&mut *slow)
@@ -179,7 +179,7 @@ async fn a_floor_that_steps_back_withholds_nothing_for_good(pool: PgPool) {
             {
                 let mut waiting = std::pin::pin!(subscription.next(50));
                 tokio::select! {
-                    got = &mut waiting => panic!("it is held back: {got:?}"),
+                    got = &mut waiting => panic!("the events are not held back: {got:?}"),
                     () = round_trips(&pool) => {}
                 }
             }
@@ -188,26 +188,26 @@ async fn a_floor_that_steps_back_withholds_nothing_for_good(pool: PgPool) {
             }
         }
     };
-    tokio::time::timeout(SOON, held_back).await.expect("it knows that there is more");
+    tokio::time::timeout(WAIT_TIMEOUT, held_back).await.expect("the subscription knows of more events");
     slow.rollback().await.unwrap();
-    // Nothing new is written: no batch will come.
+    // No event is appended, so the tail sends no batch.
     assert_eq!(until(&mut subscription, 4).await, [3, 4]);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn an_unknown_event_ends_a_subscription_exactly_there(pool: PgPool) {
+async fn unknown_event_stops_subscription_exactly_there(pool: PgPool) {
     let log = Log::new(&pool);
     let mut subscription = log.tail.subscribe(0);
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     append(&log, 1).await;
     assert_eq!(until(&mut subscription, 1).await, [1]);
     let mut unknown = Append::pins(STREAM, 1, 3);
     unknown.events[1].event_type = "conversation_melted".to_owned();
     unknown.run(&pool).await.unwrap();
-    log.tail.wake();
+    log.tail.notify_appended();
     assert_eq!(until(&mut subscription, 2).await, [2]);
     for _ in 0..2 {
-        let error = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap().unwrap_err();
+        let error = tokio::time::timeout(WAIT_TIMEOUT, subscription.next(50)).await.unwrap().unwrap_err();
         assert!(
             matches!(&error, LogError::Undecodable { position: 3, event_type, .. } if event_type == "conversation_melted")
         );
@@ -218,9 +218,9 @@ async fn an_unknown_event_ends_a_subscription_exactly_there(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_subscriber_that_waits_for_the_tail_meets_an_unknown_event_too(pool: PgPool) {
+async fn unknown_event_stops_waiting_subscriber(pool: PgPool) {
     let log = Log::new(&pool);
-    let tailing = Tailing::start(&log);
+    let tailing = RunningTail::start(&log);
     append(&log, 1).await;
     let mut subscription = log.tail.subscribe(0);
     assert_eq!(until(&mut subscription, 1).await, [1]);
@@ -228,20 +228,20 @@ async fn a_subscriber_that_waits_for_the_tail_meets_an_unknown_event_too(pool: P
     let mut unknown = Append::pins(STREAM, 1, 1);
     unknown.events[0].event_version = "2".to_owned();
     unknown.run(&pool).await.unwrap();
-    log.tail.wake();
-    let met = tokio::time::timeout(SOON, subscription.next(50)).await.unwrap();
+    log.tail.notify_appended();
+    let met = tokio::time::timeout(WAIT_TIMEOUT, subscription.next(50)).await.unwrap();
     assert!(matches!(met, Err(LogError::Undecodable { position: 2, .. })), "{met:?}");
     tailing.stop().await;
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_tail_whose_database_was_away_goes_on(pool: PgPool) {
+async fn tail_continues_after_lost_connections(pool: PgPool) {
     let log = Log::new(&pool);
     let own = PgPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
-    let reader = LogReader::new(own.clone(), Arc::clone(&log.vault));
-    let apart = Log { tail: Tail::new(reader.clone()), reader, ..log.clone() };
+    let reader = LogReader::new(own.clone(), Arc::clone(&log.key_store));
+    let apart = Log { tail: LogTail::new(reader.clone()), reader, ..log.clone() };
     let mut subscription = apart.tail.subscribe(0);
-    let tailing = Tailing::start(&apart);
+    let tailing = RunningTail::start(&apart);
     append(&apart, 1).await;
     assert_eq!(until(&mut subscription, 1).await, [1]);
     for n in 2..=10 {

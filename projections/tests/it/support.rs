@@ -1,11 +1,12 @@
-//! What the tests share: the migrations, a log to write to, and runners that can be waited for.
+//! Shared helpers: the migrations, a log to append to, and runners that can be awaited.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Event;
-use event_store::codec::has_personal;
-use event_store::{KeyRow, LogReader, MasterKey, Recorded, Sealer, Tail, Vault, personal_context};
+use event_store::{
+    Encryptor, KeyRow, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
+};
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ use uuid::Uuid;
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
-/// How long anything that must happen may take.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Time after which a wait fails the test.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The master key of the tests.
 pub(crate) const MASTER: [u8; 32] = [7; 32];
 
@@ -51,12 +52,12 @@ pub(crate) struct Appended {
 }
 
 impl Append {
-    /// `count` valid events of a conversation that stands at `stands`.
+    /// Builds an append of `count` valid events to a conversation at version `stands`.
     pub(crate) fn pins(conversation: Uuid, stands: i64, count: i64) -> Self {
         Self::default().and_pins(conversation, stands, count)
     }
 
-    /// The same, added to what is there.
+    /// Adds `count` events of another conversation.
     pub(crate) fn and_pins(mut self, conversation: Uuid, stands: i64, count: i64) -> Self {
         self.checks.push(("conversation".to_owned(), conversation.to_string(), stands));
         for sequence in stands + 1..=stands + count {
@@ -111,31 +112,31 @@ impl Append {
     }
 }
 
-/// A log and everything that reads it.
+/// A log with its reader and tail.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) pool: PgPool,
-    pub(crate) vault: Arc<Vault>,
+    pub(crate) key_store: Arc<KeyStore>,
     pub(crate) reader: LogReader,
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogTail,
 }
 
 impl Log {
     pub(crate) fn new(pool: &PgPool) -> Self {
-        let vault = Arc::new(vault(pool, &MASTER));
-        let reader = LogReader::new(pool.clone(), Arc::clone(&vault));
-        Self { pool: pool.clone(), vault, tail: Tail::new(reader.clone()), reader }
+        let key_store = Arc::new(key_store(pool, &MASTER));
+        let reader = LogReader::new(pool.clone(), Arc::clone(&key_store));
+        Self { pool: pool.clone(), key_store, tail: LogTail::new(reader.clone()), reader }
     }
 
-    /// Appends events of any streams in one append, sealed as the write side does it; gives their positions.
+    /// Appends events of any streams in one append, encrypted like the write side does; returns their positions.
     pub(crate) async fn append(&self, events: &[Event]) -> Vec<i64> {
         self.append_with(events, None).await
     }
 
-    /// The same with metadata; without, they are as empty as they ever were.
+    /// Like [`Log::append`] with metadata; `None` stores empty metadata.
     pub(crate) async fn append_with(&self, events: &[Event], metadata: Option<Value>) -> Vec<i64> {
         let mut append = Append { metadata, ..Append::default() };
-        let mut sealings = Vec::new();
+        let mut encryptions = Vec::new();
         for event in events {
             let (name, author) = stream(event);
             let id = name.to_string();
@@ -162,20 +163,23 @@ impl Log {
             };
             let mut payload = serde_json::to_value(event).unwrap();
             if has_personal(&payload) {
-                let known = sealings.iter().position(|(of, _)| *of == id);
+                let known = encryptions.iter().position(|(of, _)| *of == id);
                 let index = match known {
                     Some(index) => index,
                     None => {
-                        let first = sealings.first().map(|(_, sealing)| sealing);
-                        let sealing =
-                            self.vault.sealing(author, event.aggregate_type(), &id, first).await.unwrap();
-                        append.beside.extend(sealing.minted.iter().map(KeyRow::to_json));
-                        sealings.push((id.clone(), sealing));
-                        sealings.len() - 1
+                        let first = encryptions.first().map(|(_, encryption)| encryption);
+                        let encryption = self
+                            .key_store
+                            .encryption_context(author, event.aggregate_type(), &id, first)
+                            .await
+                            .unwrap();
+                        append.beside.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        encryptions.push((id.clone(), encryption));
+                        encryptions.len() - 1
                     }
                 };
                 let context = personal_context(event.aggregate_type(), &id, stands + 1);
-                Sealer(&sealings[index].1).seal(&mut payload, &context).unwrap();
+                Encryptor(&encryptions[index].1).encrypt(&mut payload, &context).unwrap();
             }
             append.events.push(NewEvent {
                 aggregate_type: event.aggregate_type().to_owned(),
@@ -187,14 +191,14 @@ impl Log {
             });
         }
         let positions = append.run(&self.pool).await.unwrap().positions;
-        for (_, sealing) in &sealings {
-            self.vault.keep(sealing);
+        for (_, encryption) in &encryptions {
+            self.key_store.remember(encryption);
         }
-        self.tail.wake();
+        self.tail.notify_appended();
         positions
     }
 
-    /// Drops a user's keys, and forgets them here: their text is erased from now on.
+    /// Deletes a user's keys, also from memory; the user's text is erased from now on.
     pub(crate) async fn erase(&self, user: Uuid) {
         for table in ["data_keys", "user_keys"] {
             let done = sqlx::query(&format!("DELETE FROM {table} WHERE user_id = $1"))
@@ -202,9 +206,9 @@ impl Log {
                 .execute(&self.pool)
                 .await
                 .unwrap();
-            assert!(done.rows_affected() > 0, "the user had keys");
+            assert!(done.rows_affected() > 0, "the user has no keys");
         }
-        self.vault.forget(user);
+        self.key_store.forget(user);
     }
 
     /// Starts a runner for each of `projections`, and the tail that feeds them.
@@ -222,14 +226,14 @@ impl Log {
 
     /// Runs `projections` until each has applied the whole log.
     pub(crate) async fn project(&self, projections: Vec<Arc<dyn Projection>>) {
-        let end = self.reader.last_settled().await.unwrap();
+        let end = self.reader.last_position().await.unwrap();
         let running = self.run(projections);
         running.reach(end).await;
         running.stop().await;
     }
 }
 
-/// Runners at work.
+/// Running projection runners.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) progress: Progress,
@@ -242,7 +246,7 @@ impl Running {
     pub(crate) async fn reach(&self, position: i64) {
         let names: Vec<_> = self.progress.all().into_iter().map(|(name, _, _)| name).collect();
         assert!(
-            self.progress.wait(&names, position, SOON).await,
+            self.progress.wait(&names, position, WAIT_TIMEOUT).await,
             "{:?} did not reach {position}",
             self.progress.all()
         );
@@ -250,7 +254,7 @@ impl Running {
         assert!(short.is_empty(), "stopped before {position}: {short:?}");
     }
 
-    /// Ends the runners and waits for them.
+    /// Stops the runners and waits for them.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
@@ -259,9 +263,9 @@ impl Running {
     }
 }
 
-/// Waits until `condition`, a query that gives a boolean, is true.
+/// Waits until the boolean query `condition` returns true.
 pub(crate) async fn until(pool: &PgPool, condition: &str) {
-    let waited = tokio::time::timeout(SOON, async {
+    let waited = tokio::time::timeout(WAIT_TIMEOUT, async {
         loop {
             let holds: bool = sqlx::query_scalar(condition).fetch_one(pool).await.unwrap();
             if holds {
@@ -269,16 +273,16 @@ pub(crate) async fn until(pool: &PgPool, condition: &str) {
             }
         }
     });
-    assert!(waited.await.is_ok(), "never came true: {condition}");
+    assert!(waited.await.is_ok(), "timed out waiting for: {condition}");
 }
 
-pub(crate) fn vault(pool: &PgPool, master: &[u8; 32]) -> Vault {
-    Vault::new(pool.clone(), MasterKey::new(master).unwrap())
+pub(crate) fn key_store(pool: &PgPool, master: &[u8; 32]) -> KeyStore {
+    KeyStore::new(pool.clone(), MasterKey::new(master).unwrap())
 }
 
-/// The whole log.
-pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<Recorded>> {
-    let mut all: Vec<Arc<Recorded>> = Vec::new();
+/// Returns all events of the log.
+pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<RecordedEvent>> {
+    let mut all: Vec<Arc<RecordedEvent>> = Vec::new();
     loop {
         let more = reader.read_after(all.last().map_or(0, |event| event.position), 500).await.unwrap();
         if more.is_empty() {
@@ -288,12 +292,12 @@ pub(crate) async fn read_all(reader: &LogReader) -> Vec<Arc<Recorded>> {
     }
 }
 
-/// The SQLSTATE that the database refused with.
+/// Returns the SQLSTATE of a failed statement.
 pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, sqlx::Error>) -> String {
     outcome.unwrap_err().as_database_error().unwrap().code().unwrap().into_owned()
 }
 
-/// The rows of a table as sorted text: two tables with the same rows have the same.
+/// Returns the rows of a table as sorted text, to compare tables.
 pub(crate) async fn rows_of(executor: impl PgExecutor<'_>, table: &str) -> Vec<String> {
     sqlx::query_scalar(&format!("SELECT t::text FROM {table} t ORDER BY 1"))
         .fetch_all(executor)
@@ -314,7 +318,7 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
             };
             (user, user)
         }
-        // The name of a claim's stream is not in its events; the tests have one claim.
+        // The events of a claim do not contain its stream id; the tests have one claim.
         Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
         Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
         Event::Quiz(event) => (event.quiz_id().uuid(), event.owner().uuid()),

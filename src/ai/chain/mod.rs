@@ -4,7 +4,7 @@
 //! not decided here but by the reply's attempts (`src/replies/policy.rs`): they are recorded, and so is every switch.
 
 mod breaker;
-mod member;
+mod provider_slot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use self::member::Member;
+use self::provider_slot::ProviderSlot;
 use super::models::{Catalogue, ModelRow, Offered};
-use super::{Pieces, Prompt, Provider, ProviderError, Recording};
+use super::{Prompt, Provider, ProviderError, Recording, StreamEvents};
 
 pub use breaker::CircuitSettings;
 
 /// A link of the chain as somebody who chooses sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place in the chain.
-    pub place: usize,
+    /// Its index in the chain.
+    pub index: usize,
     /// The provider.
     pub provider: &'static str,
     /// The number of its key.
@@ -45,7 +45,7 @@ pub struct ProviderStanding {
 }
 
 /// A provider that can be put into the chain.
-pub struct Link {
+pub struct ChainEntry {
     /// What is called; guarded.
     pub provider: Arc<dyn Provider>,
     /// The number of its key.
@@ -54,18 +54,18 @@ pub struct Link {
 
 /// The chain. It has at least one link.
 pub struct Chain {
-    members: Vec<Arc<Member>>,
+    members: Vec<Arc<ProviderSlot>>,
     catalogue: Catalogue,
 }
 
 impl Chain {
     /// A chain of these, in this order.
     #[must_use]
-    pub fn new(links: Vec<Link>, catalogue: Catalogue, circuit: CircuitSettings) -> Self {
-        let members = links.into_iter().map(|Link { provider, key }| {
+    pub fn new(links: Vec<ChainEntry>, catalogue: Catalogue, circuit: CircuitSettings) -> Self {
+        let members = links.into_iter().map(|ChainEntry { provider, key }| {
             // The built-in script fails when it is told to; nothing is gained by sparing it.
             let failures = circuit.failures.filter(|_| key.is_some());
-            Arc::new(Member::new(provider, key, CircuitSettings { failures, ..circuit }))
+            Arc::new(ProviderSlot::new(provider, key, CircuitSettings { failures, ..circuit }))
         });
         Self { members: members.collect(), catalogue }
     }
@@ -104,7 +104,7 @@ impl Chain {
     /// How each link stands.
     #[must_use]
     pub fn standing(&self) -> Vec<ProviderStanding> {
-        let of = |member: &Arc<Member>| ProviderStanding {
+        let of = |member: &Arc<ProviderSlot>| ProviderStanding {
             provider: member.name(),
             key: member.key,
             open: member.opens_in().is_some(),
@@ -118,10 +118,10 @@ impl Chain {
     #[must_use]
     pub fn candidates(&self, wish: Option<&str>, reply: Uuid) -> Vec<Candidate> {
         let mut providers: Vec<(&'static str, Vec<usize>)> = Vec::new();
-        for (place, member) in self.members.iter().enumerate() {
+        for (index, member) in self.members.iter().enumerate() {
             match providers.iter_mut().find(|(name, _)| *name == member.name()) {
-                Some((_, places)) => places.push(place),
-                None => providers.push((member.name(), vec![place])),
+                Some((_, places)) => places.push(index),
+                None => providers.push((member.name(), vec![index])),
             }
         }
         for (_, places) in &mut providers {
@@ -137,36 +137,36 @@ impl Chain {
             .into_iter()
             .chain(others)
             .flat_map(|(_, places)| places)
-            .filter_map(|place| {
-                let member = self.members.get(place)?;
+            .filter_map(|index| {
+                let member = self.members.get(index)?;
                 let (provider, key) = (member.name(), member.key);
-                Some(Candidate { place, provider, key, opens_in: member.opens_in() })
+                Some(Candidate { index, provider, key, opens_in: member.opens_in() })
             })
             .collect()
     }
 
-    /// What asking the link at `place` would be like.
+    /// What asking the link at `index` would be like.
     #[must_use]
-    pub fn choose(&self, place: usize, wish: Option<&str>) -> Option<Choice> {
-        let member = Arc::clone(self.members.get(place)?);
+    pub fn choose(&self, index: usize, wish: Option<&str>) -> Option<SelectedProvider> {
+        let member = Arc::clone(self.members.get(index)?);
         let asked = self.catalogue.asked(member.name(), wish)?;
-        Some(Choice { member, model: asked.model, row: asked.row })
+        Some(SelectedProvider { member, model: asked.model, row: asked.row })
     }
 
     /// The first one whose circuit is closed, for what nobody waits for: the probe of an open one is left to a reply.
     #[must_use]
-    pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<Choice> {
+    pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<SelectedProvider> {
         let candidates = self.candidates(wish, reply);
         candidates
             .into_iter()
             .filter(|one| one.opens_in.is_none())
-            .find_map(|one| self.choose(one.place, wish))
+            .find_map(|one| self.choose(one.index, wish))
     }
 
     /// Everybody, each asked for their own model.
     #[must_use]
-    pub fn all(&self) -> Vec<Choice> {
-        (0..self.members.len()).filter_map(|place| self.choose(place, None)).collect()
+    pub fn all(&self) -> Vec<SelectedProvider> {
+        (0..self.members.len()).filter_map(|index| self.choose(index, None)).collect()
     }
 
     /// Writes down what was said in a recording: the first one who can do that and does.
@@ -188,13 +188,13 @@ impl Chain {
 
 /// One of the chain, and what it would be asked for.
 #[derive(Clone)]
-pub struct Choice {
-    member: Arc<Member>,
+pub struct SelectedProvider {
+    member: Arc<ProviderSlot>,
     model: String,
     row: Option<ModelRow>,
 }
 
-impl Choice {
+impl SelectedProvider {
     /// The provider.
     #[must_use]
     pub fn provider(&self) -> &'static str {
@@ -255,13 +255,12 @@ impl Choice {
         map
     }
 
-    /// Calls the provider, once: the one place where that is done. Dropping the stream drops the call.
+    /// Calls the provider, once: the one index where that is done. Dropping the stream drops the call.
     #[must_use]
-    pub fn stream(&self, prompt: Prompt) -> Pieces {
+    pub fn stream(&self, prompt: Prompt) -> StreamEvents {
         self.member.stream(prompt)
     }
 }
 
 #[cfg(test)]
-#[path = "chain_tests.rs"]
 mod tests;

@@ -9,17 +9,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::calls::Calls;
-use crate::ai::service::Words;
-use crate::ai::wire::errors::in_stream;
-use crate::ai::wire::{Out, Reader};
-use crate::ai::{Completion, Finish, Piece, ProviderError, TokenUsage};
+use crate::ai::service::ErrorClassifier;
+use crate::ai::transport::errors::in_stream;
+use crate::ai::transport::{Out, Reader};
+use crate::ai::{Completion, Finish, ProviderError, StreamEvent, TokenUsage};
 
 /// How long the tokens of a whole reply are waited for.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Reads the chunks of one reply.
 pub(super) struct Chunks {
-    words: Words,
+    words: ErrorClassifier,
     model: String,
     id: Option<String>,
     usage: Option<TokenUsage>,
@@ -32,7 +32,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// A reader. `asked` is the model that was asked for, in case the answer does not name the one that answered.
-    pub(super) fn new(asked: String, words: Words) -> Self {
+    pub(super) fn new(asked: String, words: ErrorClassifier) -> Self {
         let calls = Calls::default();
         Self { words, model: asked, id: None, usage: None, finish: None, settled: false, calls, ended: false }
     }
@@ -79,7 +79,7 @@ impl Chunks {
                 Value::Null => {}
                 Value::String(text) => {
                     says |= !text.is_empty();
-                    out.push_back(Ok(Piece::Text(text.clone())));
+                    out.push_back(Ok(StreamEvent::Text(text.clone())));
                 }
                 _ => return Err(ProviderError::BadResponse),
             }
@@ -115,8 +115,8 @@ impl Chunks {
     fn end(&mut self, out: &mut Out) {
         let Some(finish) = self.finish.filter(|_| !self.ended) else { return };
         self.ended = true;
-        out.extend(self.calls.whole().map(|call| Ok(Piece::Call(call))));
-        out.push_back(Ok(Piece::End(Completion {
+        out.extend(self.calls.whole().map(|call| Ok(StreamEvent::Call(call))));
+        out.push_back(Ok(StreamEvent::End(Completion {
             finish,
             usage: self.usage,
             model: self.model.clone(),
@@ -151,5 +151,4 @@ fn usage(usage: &Value) -> Option<TokenUsage> {
 }
 
 #[cfg(test)]
-#[path = "chunks_tests.rs"]
 mod tests;

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use self::chunks::Chunks;
 use super::service::{Api, LengthField, Service};
-use super::wire::{Endpoint, EndpointSettings, pieces};
-use super::{Pieces, Prompt, Provider, ProviderError, Recording, SettingsError, common_parameters};
+use super::transport::{Endpoint, EndpointSettings, pieces};
+use super::{Prompt, Provider, ProviderError, Recording, SettingsError, StreamEvents, common_parameters};
 
 /// A server of Chat Completions.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Provider for ChatCompletions {
         map
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         let (client, link) = self.endpoint.client();
         let request = self.request(prompt);
         let reader = Chunks::new(request.model.clone(), self.endpoint.words());

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::ai::service::Words;
-use crate::ai::wire::errors::in_stream;
-use crate::ai::wire::{Out, Reader};
-use crate::ai::{Completion, Finish, Piece, ProviderError, TokenUsage, ToolCall};
+use crate::ai::service::ErrorClassifier;
+use crate::ai::transport::errors::in_stream;
+use crate::ai::transport::{Out, Reader};
+use crate::ai::{Completion, Finish, ProviderError, StreamEvent, TokenUsage, ToolCall};
 
 /// Reads the events of one reply.
 pub(super) struct Events {
     /// The model that was asked for, in case the answer does not name the one that answered.
     pub(super) asked: String,
     /// The service's own words for errors.
-    pub(super) words: Words,
+    pub(super) words: ErrorClassifier,
 }
 
 impl Reader for Events {
@@ -23,7 +23,7 @@ impl Reader for Events {
 
 /// One event as a piece. Empty text for everything that only shows that the provider is alive, also for
 /// events that nobody knows yet.
-fn read(event: Value, asked: &str, words: Words) -> Result<Piece, ProviderError> {
+fn read(event: Value, asked: &str, words: ErrorClassifier) -> Result<StreamEvent, ProviderError> {
     let Value::Object(mut event) = event else { return Err(ProviderError::BadResponse) };
     let kind = match event.remove("type") {
         Some(Value::String(kind)) => kind,
@@ -34,7 +34,7 @@ fn read(event: Value, asked: &str, words: Words) -> Result<Piece, ProviderError>
     match kind.as_str() {
         // A refusal is what the model has to say, so it is the reply's text.
         "response.output_text.delta" | "response.refusal.delta" => match field("delta") {
-            Value::String(text) => Ok(Piece::Text(text)),
+            Value::String(text) => Ok(StreamEvent::Text(text)),
             _ => Err(ProviderError::BadResponse),
         },
         "response.output_item.done" => Ok(call(field("item"))),
@@ -50,20 +50,20 @@ fn read(event: Value, asked: &str, words: Words) -> Result<Piece, ProviderError>
             error if error.is_object() => Err(in_stream(words, &error)),
             // The documented form has the code beside the type; the nested one is what is also sent.
             _ if kind == "error" => Err(in_stream(words, &Value::Object(event))),
-            _ => Ok(Piece::Text(String::new())),
+            _ => Ok(StreamEvent::Text(String::new())),
         },
     }
 }
 
 /// The end, as the response that the last event repeats tells it.
-fn end(response: &Value, finish: Finish, asked: &str) -> Result<Piece, ProviderError> {
+fn end(response: &Value, finish: Finish, asked: &str) -> Result<StreamEvent, ProviderError> {
     if !response.is_object() {
         return Err(ProviderError::BadResponse);
     }
     // Servers exist that count below zero or not at all.
     let count = |name: &str| response["usage"][name].as_u64().and_then(|count| u32::try_from(count).ok());
     let usage = count("input_tokens").zip(count("output_tokens"));
-    Ok(Piece::End(Completion {
+    Ok(StreamEvent::End(Completion {
         finish,
         usage: usage
             .map(|(prompt_tokens, completion_tokens)| TokenUsage { prompt_tokens, completion_tokens }),
@@ -73,15 +73,15 @@ fn end(response: &Value, finish: Finish, asked: &str) -> Result<Piece, ProviderE
 }
 
 /// A finished item, if it is a call of a tool; every other kind of item has come piece by piece before.
-fn call(item: Value) -> Piece {
+fn call(item: Value) -> StreamEvent {
     let (Some("function_call"), Some(name)) = (item["type"].as_str(), item["name"].as_str()) else {
-        return Piece::Text(String::new());
+        return StreamEvent::Text(String::new());
     };
     // A call with arguments that are no JSON is no call.
     let Some(arguments) = item["arguments"].as_str().and_then(|text| serde_json::from_str(text).ok()) else {
-        return Piece::Text(String::new());
+        return StreamEvent::Text(String::new());
     };
-    Piece::Call(ToolCall {
+    StreamEvent::Call(ToolCall {
         call_id: item["call_id"].as_str().unwrap_or_default().to_owned(),
         name: name.to_owned(),
         arguments,
@@ -93,19 +93,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ai::service::no_words;
+    use crate::ai::service::no_classifier;
 
-    fn read(event: Value, asked: &str) -> Result<Piece, ProviderError> {
-        super::read(event, asked, no_words)
+    fn read(event: Value, asked: &str) -> Result<StreamEvent, ProviderError> {
+        super::read(event, asked, no_classifier)
     }
 
-    fn text(text: &str) -> Result<Piece, ProviderError> {
-        Ok(Piece::Text(text.to_owned()))
+    fn text(text: &str) -> Result<StreamEvent, ProviderError> {
+        Ok(StreamEvent::Text(text.to_owned()))
     }
 
     fn ended(event: Value) -> Completion {
         match read(event.clone(), "asked") {
-            Ok(Piece::End(end)) => end,
+            Ok(StreamEvent::End(end)) => end,
             other => panic!("{event} is no end but {other:?}"),
         }
     }
@@ -120,7 +120,7 @@ mod tests {
     fn a_finished_call_is_a_piece_and_other_finished_items_are_not() {
         let event = |item: Value| json!({"type": "response.output_item.done", "item": item});
         let call = |arguments: Value| {
-            Ok(Piece::Call(ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments }))
+            Ok(StreamEvent::Call(ToolCall { call_id: "c1".to_owned(), name: "look".to_owned(), arguments }))
         };
         let item =
             json!({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{\"at\":1}"});

@@ -9,9 +9,9 @@ use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
 
 use self::events::Events;
-use super::service::{Api, LengthField, Service, Variables, no_words};
-use super::wire::{Endpoint, EndpointSettings, pieces};
-use super::{Pieces, Prompt, Provider, ProviderError, Recording, SettingsError, common_parameters};
+use super::service::{Api, LengthField, Service, Variables, no_classifier};
+use super::transport::{Endpoint, EndpointSettings, pieces};
+use super::{Prompt, Provider, ProviderError, Recording, SettingsError, StreamEvents, common_parameters};
 
 /// OpenAI, or a server that passes for it.
 pub static SERVICE: Service = Service {
@@ -30,7 +30,7 @@ pub static SERVICE: Service = Service {
     length_elsewhere: LengthField::MaxTokens,
     documents: true,
     transcriber: Some("gpt-4o-mini-transcribe"),
-    words: no_words,
+    words: no_classifier,
 };
 
 /// A server of the Responses API.
@@ -87,7 +87,7 @@ impl Provider for Responses {
         map
     }
 
-    fn stream(&self, prompt: Prompt) -> Pieces {
+    fn stream(&self, prompt: Prompt) -> StreamEvents {
         let (client, link) = self.endpoint.client();
         let request = self.request(prompt);
         let asked = request.model.clone().unwrap_or_default();

@@ -8,7 +8,9 @@ use aggregates::ids::UserId;
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
 use aggregates::{Personal, Refusal};
-use event_store::Metadata;
+use event_store::{
+    CommandBatch, CommandKey, CommandOutcome, ExecuteError, Executor, Metadata, TransactionalWrite,
+};
 use projections::users;
 use projections::users::query::UserRow;
 use serde_json::json;
@@ -20,7 +22,6 @@ use crate::audit_log;
 use crate::auth::logins::EndReason;
 use crate::auth::{NameKeys, ResetToken, Resets};
 use crate::clock::Clock;
-use event_store::{Beside, CommandKey, ExecuteError, Executor, Intent, Outcome};
 
 pub use aggregates::user::Role;
 
@@ -82,12 +83,15 @@ impl Administration {
         by: Option<UserId>,
         metadata: Metadata,
         key: Option<CommandKey>,
-    ) -> Result<Outcome, AppError> {
-        let intent = Intent::new(user.uuid(), metadata)
-            .then::<User>(user, UserCommand::GrantRole { role, by, at: self.clock.now() })
-            .beside(Beside::Administrator { user_id: user.uuid(), is_one: role == Role::Admin })
-            .keyed(key, json!({"user_id": user}));
-        let outcome = self.executor.run(intent).await?;
+    ) -> Result<CommandOutcome, AppError> {
+        let batch = CommandBatch::new(user.uuid(), metadata)
+            .command::<User>(user, UserCommand::GrantRole { role, by, at: self.clock.now() })
+            .with_write(TransactionalWrite::Administrator {
+                user_id: user.uuid(),
+                is_one: role == Role::Admin,
+            })
+            .with_key(key, json!({"user_id": user}));
+        let outcome = self.executor.run(batch).await?;
         if outcome.position.is_some() && outcome.replayed.is_none() {
             audit_log::role_granted(user, role, by);
         }
@@ -115,10 +119,10 @@ impl Administration {
         let username_claim =
             account.username.as_ref().map(|name| self.names.username_claim(&name.normalised()));
         let claims = std::iter::once(&email_claim).chain(&username_claim);
-        let mut intent = claims.fold(Intent::new(user.uuid(), self.by_command()), |intent, claim| {
-            intent.then::<Claim>(claim, ClaimCommand::Take { owner: user, at })
+        let mut batch = claims.fold(CommandBatch::new(user.uuid(), self.by_command()), |batch, claim| {
+            batch.command::<Claim>(claim, ClaimCommand::Take { owner: user, at })
         });
-        intent = intent.then::<User>(
+        batch = batch.command::<User>(
             user,
             UserCommand::Register {
                 user_id: user,
@@ -128,11 +132,11 @@ impl Administration {
             },
         );
         if let Some(hash) = account.hash {
-            intent = intent.beside(Beside::Credential { user_id: user.uuid(), hash });
+            batch = batch.with_write(TransactionalWrite::Credential { user_id: user.uuid(), hash });
         }
-        match self.executor.run(intent).await {
+        match self.executor.run(batch).await {
             Ok(_) => Ok(Import::Made(user)),
-            Err(ExecuteError::Refused(Refusal::Claim(ClaimError::Taken))) => {
+            Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
                 let by_email = self.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 Ok(if by_email { Import::EmailTaken } else { Import::UsernameTaken })
             }
@@ -248,15 +252,19 @@ impl AccountService {
         user: UserId,
     ) -> Result<Option<i64>, AppError> {
         let user_id = user.uuid();
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<User>(user, UserCommand::Deactivate { at: self.core.clock.now() })
-            .beside(Beside::Administrator { user_id, is_one: false })
-            .beside(Beside::ResetsVoid { user_id })
-            .beside(Beside::LoginsEnd { user_id, reason: EndReason::ByAdministrator.as_str(), except: None })
-            .keyed(request.key_of(actor.user), json!({"user_id": user}));
-        let outcome = self.change_account(intent).await?;
+            .batch(request, actor.user)
+            .command::<User>(user, UserCommand::Deactivate { at: self.core.clock.now() })
+            .with_write(TransactionalWrite::Administrator { user_id, is_one: false })
+            .with_write(TransactionalWrite::ResetsVoid { user_id })
+            .with_write(TransactionalWrite::LoginsEnd {
+                user_id,
+                reason: EndReason::ByAdministrator.as_str(),
+                except: None,
+            })
+            .with_key(request.key_of(actor.user), json!({"user_id": user}));
+        let outcome = self.change_account(batch).await?;
         self.logins.forget(user);
         audit_log::account_closed(user, actor.user);
         Ok(outcome.position)

@@ -55,7 +55,7 @@ pub(super) async fn user(core: &Core, user: UserId) -> Result<UserRow, AppError>
     if let Some(row) = users::query::by_id(&core.pool, user.uuid()).await? {
         return Ok(row);
     }
-    let head = core.reader.last_settled().await.map_err(AppError::unavailable)?;
+    let head = core.reader.last_position().await.map_err(AppError::unavailable)?;
     core.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
     if let Some(row) = users::query::by_id(&core.pool, user.uuid()).await? {
         return Ok(row);

@@ -18,7 +18,7 @@ use crate::auth::logins::EndReason;
 use crate::auth::passwords::{PasswordError, Verdict};
 use crate::auth::{Lockout, Password};
 use crate::mail::MailKind;
-use event_store::{Beside, ExecuteError, Intent, Outcome};
+use event_store::{CommandBatch, CommandOutcome, ExecuteError, TransactionalWrite};
 
 impl AccountService {
     /// Replaces the password and ends every other login.
@@ -45,22 +45,22 @@ impl AccountService {
         new.check(known_email(&user).map(EmailAddress::as_str))?;
         let hash = self.passwords.hash(new).await?;
         let user_id = actor.user.uuid();
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
-            .beside(Beside::CredentialSeen { user_id, epoch })
-            .beside(Beside::Credential { user_id, hash })
-            .beside(Beside::ResetsVoid { user_id })
-            .beside(Beside::LoginsEnd {
+            .batch(request, actor.user)
+            .command::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
+            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
+            .with_write(TransactionalWrite::Credential { user_id, hash })
+            .with_write(TransactionalWrite::ResetsVoid { user_id })
+            .with_write(TransactionalWrite::LoginsEnd {
                 user_id,
                 reason: EndReason::PasswordChanged.as_str(),
                 except: Some(actor.login.uuid()),
             })
-            .keyed(key, json!({"user_id": actor.user}));
-        let intent = self.cleared(intent, &user);
-        let intent = self.with_mail(intent, actor.user, MailKind::PasswordChanged, false);
-        let outcome = self.change_account(intent).await?;
+            .with_key(key, json!({"user_id": actor.user}));
+        let batch = self.cleared(batch, &user);
+        let batch = self.with_mail(batch, actor.user, MailKind::PasswordChanged, false);
+        let outcome = self.change_account(batch).await?;
         self.logins.forget(actor.user);
         audit_log::password_changed(actor.user);
         Ok(outcome.position)
@@ -96,19 +96,19 @@ impl AccountService {
         if claims[0] != claims[1] {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
-        let intent = self.core.intent(request, actor.user);
-        let intent = exchanged(intent, actor, Some(&claims[0]), &claims[1], at)
-            .then::<User>(
+        let batch = self.core.batch(request, actor.user);
+        let batch = exchanged(batch, actor, Some(&claims[0]), &claims[1], at)
+            .command::<User>(
                 actor.user,
                 UserCommand::ChangeEmail { from: Personal::Known(from), to: Personal::Known(to.clone()), at },
             )
-            .beside(Beside::CredentialSeen { user_id, epoch })
+            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
             // Tokens that went to the old address.
-            .beside(Beside::ResetsVoid { user_id })
-            .keyed(key, json!({"user_id": actor.user}));
-        let intent = self.with_mail(intent, actor.user, MailKind::EmailChanged, true);
+            .with_write(TransactionalWrite::ResetsVoid { user_id })
+            .with_key(key, json!({"user_id": actor.user}));
+        let batch = self.with_mail(batch, actor.user, MailKind::EmailChanged, true);
         let outcome =
-            self.change_account(intent).await.map_err(|error| taken(error, AppError::email_taken))?;
+            self.change_account(batch).await.map_err(|error| taken(error, AppError::email_taken))?;
         audit_log::email_changed(actor.user);
         let row = UserRow { email: Some(to.into_string()), ..self.user(actor.user).await? };
         Ok((row, outcome.position))
@@ -142,15 +142,15 @@ impl AccountService {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
         let at = self.core.clock.now();
-        let intent = self.core.intent(request, actor.user);
-        let intent = exchanged(intent, actor, old.as_deref(), &new, at)
-            .then::<User>(
+        let batch = self.core.batch(request, actor.user);
+        let batch = exchanged(batch, actor, old.as_deref(), &new, at)
+            .command::<User>(
                 actor.user,
                 UserCommand::ChangeUsername { from, to: Personal::Known(to.clone()), at },
             )
-            .keyed(key, json!({"user_id": actor.user}));
+            .with_key(key, json!({"user_id": actor.user}));
         let outcome =
-            self.change_account(intent).await.map_err(|error| taken(error, AppError::username_taken))?;
+            self.change_account(batch).await.map_err(|error| taken(error, AppError::username_taken))?;
         let row = self.user(actor.user).await?;
         // What a repetition finds may have been changed again since.
         let username = if outcome.replayed.is_some() { row.username.clone() } else { Some(to.into_string()) };
@@ -169,16 +169,20 @@ impl AccountService {
     ) -> Result<Option<i64>, AppError> {
         let epoch = self.prove(actor, password).await?;
         let user_id = actor.user.uuid();
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
-            .beside(Beside::CredentialSeen { user_id, epoch })
-            .beside(Beside::Administrator { user_id, is_one: false })
-            .beside(Beside::ResetsVoid { user_id })
-            .beside(Beside::LoginsEnd { user_id, reason: EndReason::AccountClosed.as_str(), except: None })
-            .keyed(request.key_of(actor.user), json!({"user_id": actor.user}));
-        let outcome = self.change_account(intent).await?;
+            .batch(request, actor.user)
+            .command::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
+            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
+            .with_write(TransactionalWrite::Administrator { user_id, is_one: false })
+            .with_write(TransactionalWrite::ResetsVoid { user_id })
+            .with_write(TransactionalWrite::LoginsEnd {
+                user_id,
+                reason: EndReason::AccountClosed.as_str(),
+                except: None,
+            })
+            .with_key(request.key_of(actor.user), json!({"user_id": actor.user}));
+        let outcome = self.change_account(batch).await?;
         self.logins.forget(actor.user);
         audit_log::account_closed(actor.user, actor.user);
         Ok(outcome.position)
@@ -213,9 +217,9 @@ impl AccountService {
         Err(AppError::wrong_password())
     }
 
-    /// Runs an intent about an account, and waits until it shows.
-    pub(super) async fn change_account(&self, intent: Intent) -> Result<Outcome, ExecuteError> {
-        let outcome = self.core.executor.run(intent).await?;
+    /// Runs an batch about an account, and waits until it shows.
+    pub(super) async fn change_account(&self, batch: CommandBatch) -> Result<CommandOutcome, ExecuteError> {
+        let outcome = self.core.executor.run(batch).await?;
         if let Some(outbox) = &self.outbox {
             outbox.added();
         }
@@ -223,29 +227,35 @@ impl AccountService {
         Ok(outcome)
     }
 
-    /// The same intent, with a mail about it where mail is sent.
+    /// The same batch, with a mail about it where mail is sent.
     pub(super) fn with_mail(
         &self,
-        intent: Intent,
+        batch: CommandBatch,
         user: aggregates::ids::UserId,
         kind: MailKind,
         to_old_address: bool,
-    ) -> Intent {
+    ) -> CommandBatch {
         if self.outbox.is_none() {
-            return intent;
+            return batch;
         }
         let mail_id = self.core.clock.id();
-        intent.beside(Beside::Mail { mail_id, kind: kind.as_str(), user_id: user.uuid(), to_old_address })
+        batch.with_write(TransactionalWrite::Mail {
+            mail_id,
+            kind: kind.as_str(),
+            user_id: user.uuid(),
+            to_old_address,
+        })
     }
 
-    /// The same intent, after which failed sign-ins of the user do not count any more.
-    pub(super) fn cleared(&self, intent: Intent, user: &User) -> Intent {
+    /// The same batch, after which failed sign-ins of the user do not count any more.
+    pub(super) fn cleared(&self, batch: CommandBatch, user: &User) -> CommandBatch {
         let names = &self.core.names;
         let email = known_email(user).map(|email| names.email_claim(&email.normalised()));
         let username = user.username().and_then(|name| name.as_ref().known());
         let username = username.map(|name| names.username_claim(&name.normalised()));
         let accounts = email.into_iter().chain(username);
-        accounts.fold(intent, |intent, account| intent.beside(Beside::FailuresForget { account }))
+        accounts
+            .fold(batch, |batch, account| batch.with_write(TransactionalWrite::FailuresForget { account }))
     }
 }
 
@@ -256,26 +266,26 @@ pub(super) fn known_email(user: &User) -> Option<&EmailAddress> {
 
 /// Takes the new claim and lets the old one go; nothing when they are the same.
 fn exchanged(
-    intent: Intent,
+    batch: CommandBatch,
     actor: Actor,
     old: Option<&str>,
     new: &str,
     at: chrono::DateTime<chrono::Utc>,
-) -> Intent {
+) -> CommandBatch {
     if old == Some(new) {
-        return intent;
+        return batch;
     }
-    let intent = intent.then::<Claim>(new, ClaimCommand::Take { owner: actor.user, at });
+    let batch = batch.command::<Claim>(new, ClaimCommand::Take { owner: actor.user, at });
     match old {
-        Some(old) => intent.then::<Claim>(old, ClaimCommand::Release { owner: actor.user, at }),
-        None => intent,
+        Some(old) => batch.command::<Claim>(old, ClaimCommand::Release { owner: actor.user, at }),
+        None => batch,
     }
 }
 
 /// The refusal of a claim in the words of what is claimed.
 fn taken(error: ExecuteError, worded: fn() -> AppError) -> AppError {
     match error {
-        ExecuteError::Refused(Refusal::Claim(ClaimError::Taken)) => worded(),
+        ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken)) => worded(),
         error => error.into(),
     }
 }

@@ -12,8 +12,7 @@ use crate::audit_log;
 use crate::auth::logins::EndReason;
 use crate::auth::{Password, ResetToken};
 use crate::mail::MailKind;
-use event_store::append::Condition;
-use event_store::{Beside, ExecuteError, Intent};
+use event_store::{CommandBatch, Condition, ExecuteError, TransactionalWrite};
 
 impl AccountService {
     /// Has a mail sent to this address, if it is that of an account. Whether it is, is looked up when the mail is made: what
@@ -58,18 +57,22 @@ impl AccountService {
         password.check(known_email(&user).map(EmailAddress::as_str))?;
         let hash = self.passwords.hash(password).await?;
         let user_id = owner.uuid();
-        let intent = Intent::new(user_id, request.metadata(None, &self.core.clock))
-            .then::<User>(owner, UserCommand::ChangePassword { at: self.core.clock.now() })
-            .beside(Beside::ResetSpend { user_id, token_hash: *token.hash().as_bytes() })
-            .beside(Beside::Credential { user_id, hash })
-            .beside(Beside::LoginsEnd { user_id, reason: EndReason::PasswordReset.as_str(), except: None })
-            .keyed(key, json!({"user_id": owner}));
-        let intent = self.cleared(intent, &user);
-        let intent = self.with_mail(intent, owner, MailKind::PasswordChanged, false);
-        let outcome = self.change_account(intent).await.map_err(|error| match error {
+        let batch = CommandBatch::new(user_id, request.metadata(None, &self.core.clock))
+            .command::<User>(owner, UserCommand::ChangePassword { at: self.core.clock.now() })
+            .with_write(TransactionalWrite::ResetSpend { user_id, token_hash: *token.hash().as_bytes() })
+            .with_write(TransactionalWrite::Credential { user_id, hash })
+            .with_write(TransactionalWrite::LoginsEnd {
+                user_id,
+                reason: EndReason::PasswordReset.as_str(),
+                except: None,
+            })
+            .with_key(key, json!({"user_id": owner}));
+        let batch = self.cleared(batch, &user);
+        let batch = self.with_mail(batch, owner, MailKind::PasswordChanged, false);
+        let outcome = self.change_account(batch).await.map_err(|error| match error {
             // Somebody was faster: with the token, or with the account.
             ExecuteError::Condition(Condition::ResetSpent)
-            | ExecuteError::Refused(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
+            | ExecuteError::Rejected(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
             error => error.into(),
         })?;
         self.logins.forget(owner);

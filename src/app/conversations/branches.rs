@@ -123,7 +123,7 @@ impl ConversationService {
             at,
             deadline,
         };
-        let beside = move |intent| attaching(intent, &attached, actor.user, conversation, new, at);
+        let beside = move |batch| attaching(batch, &attached, actor.user, conversation, new, at);
         self.ask(request, actor, conversation, new, Asking::with(command, beside)).await
     }
 
@@ -140,12 +140,12 @@ impl ConversationService {
         branch: u32,
     ) -> Result<(Branch, Option<i64>), AppError> {
         let command = ConversationCommand::SwitchBranch { by: actor.user, branch, at: self.core.clock.now() };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.quotas.run_as_work(request, actor, intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.quotas.run_as_work(request, actor, batch).await?;
         self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         let found = self.branches(actor, conversation).await;
         let found = found.map_err(|error| self.core.unseen(error, outcome.position))?;

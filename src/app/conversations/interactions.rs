@@ -14,7 +14,7 @@ use super::items::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
 use super::{ConversationService, Sent};
 use crate::app::core::stored_id;
 use crate::app::{Actor, AppError, RequestContext};
-use event_store::{Intent, Outcome, Witness};
+use event_store::{CommandBatch, CommandOutcome, StateCapture};
 
 /// What a person answered to the questions of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +120,12 @@ impl ConversationService {
         let item_ids = ids.into_iter().map(MessageId::new).collect();
         let at = self.core.clock.now();
         let command = ConversationCommand::GiveFeedback { by: actor.user, item_ids, verdict, at };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.core.executor.run(intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
@@ -145,12 +145,12 @@ impl ConversationService {
         let (by, at) = (actor.user, self.core.clock.now());
         let (item_id, note) = (MessageId::new(self.core.clock.id()), Personal::Known(note.to_owned()));
         let command = ConversationCommand::AddNote { by, item_id, note, at };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(key, json!({"conversation_id": conversation}));
-        self.quotas.run_as_message(request, actor, conversation.uuid(), intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(key, json!({"conversation_id": conversation}));
+        self.quotas.run_as_message(request, actor, conversation.uuid(), batch).await?;
         Ok(())
     }
 
@@ -164,15 +164,15 @@ impl ConversationService {
         asking: Asking,
     ) -> Result<Sent, AppError> {
         let key = request.key_of(actor.user);
-        let intent = self.core.intent(request, actor.user);
-        let witness = Witness::default();
+        let batch = self.core.batch(request, actor.user);
+        let capture = StateCapture::default();
         // The request for the reply has to be the last event of all.
-        let intent = (asking.beside)(intent)
-            .then_witnessed::<Conversation>(conversation, asking.command, &witness)
-            .keyed(key, json!({"conversation_id": conversation, "message_id": asker}))
-            .telling("reply_id", &witness, move |seen| json!(seen.after.latest_reply(asker)));
-        let outcome = self.quotas.run_as_message(request, actor, conversation.uuid(), intent).await?;
-        let reply = witness.seen().and_then(|seen| seen.after.latest_reply(asker));
+        let batch = (asking.beside)(batch)
+            .command_capturing::<Conversation>(conversation, asking.command, &capture)
+            .with_key(key, json!({"conversation_id": conversation, "message_id": asker}))
+            .key_result_with("reply_id", &capture, move |change| json!(change.after.latest_reply(asker)));
+        let outcome = self.quotas.run_as_message(request, actor, conversation.uuid(), batch).await?;
+        let reply = capture.take().and_then(|change| change.after.latest_reply(asker));
         self.sent(conversation, asker, reply, outcome).await
     }
 
@@ -195,7 +195,7 @@ impl ConversationService {
         conversation: ConversationId,
         asker: MessageId,
         decided: Option<ReplyId>,
-        outcome: Outcome,
+        outcome: CommandOutcome,
     ) -> Result<Sent, AppError> {
         self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
         let replayed = outcome.replayed.is_some();
@@ -241,19 +241,19 @@ impl ConversationService {
 /// A command that asks for a reply, and what is written with it.
 pub(super) struct Asking {
     command: ConversationCommand,
-    beside: Box<dyn FnOnce(Intent) -> Intent + Send>,
+    beside: Box<dyn FnOnce(CommandBatch) -> CommandBatch + Send>,
 }
 
 impl Asking {
     /// A command alone.
     pub(super) fn of(command: ConversationCommand) -> Self {
-        Self::with(command, |intent| intent)
+        Self::with(command, |batch| batch)
     }
 
-    /// A command, and what is added to the intent before it.
+    /// A command, and what is added to the batch before it.
     pub(super) fn with(
         command: ConversationCommand,
-        beside: impl FnOnce(Intent) -> Intent + Send + 'static,
+        beside: impl FnOnce(CommandBatch) -> CommandBatch + Send + 'static,
     ) -> Self {
         Self { command, beside: Box::new(beside) }
     }

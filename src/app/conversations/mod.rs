@@ -128,16 +128,16 @@ impl ConversationService {
         let target = conversation.unwrap_or_else(|| ConversationId::new(self.core.clock.id()));
         let key = request.key_of(actor.user);
 
-        let mut intent = self.core.intent(request, actor.user);
+        let mut batch = self.core.batch(request, actor.user);
         if conversation.is_none() {
-            intent = intent.then::<Conversation>(
+            batch = batch.command::<Conversation>(
                 target,
                 ConversationCommand::Start { id: target, by: actor.user, title: None, at: now },
             );
         }
-        intent = attaching(intent, &enclosed.files, actor.user, target, message, now);
-        let intent = intent
-            .then::<Conversation>(
+        batch = attaching(batch, &enclosed.files, actor.user, target, message, now);
+        let batch = batch
+            .command::<Conversation>(
                 target,
                 ConversationCommand::Send {
                     message_id: message,
@@ -149,8 +149,8 @@ impl ConversationService {
                     deadline: now + self.reply_deadline,
                 },
             )
-            .keyed(key, json!({"conversation_id": target, "message_id": message}));
-        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), intent).await?;
+            .with_key(key, json!({"conversation_id": target, "message_id": message}));
+        let outcome = self.quotas.run_as_message(request, actor, target.uuid(), batch).await?;
         let (target, message) = match &outcome.replayed {
             Some(stored) => (
                 ConversationId::new(stored_id(stored, "conversation_id")?),
@@ -182,25 +182,26 @@ impl ConversationService {
         change: Change,
     ) -> Result<(ConversationRow, Option<i64>), AppError> {
         let (by, at) = (actor.user, self.core.clock.now());
-        let mut intent = self.core.intent(request, actor.user);
+        let mut batch = self.core.batch(request, actor.user);
         if let Some(title) = change.title {
             let title = match title.as_str() {
                 "" if change.may_be_empty => Title::none(),
                 title => Title::parse(title)?,
             };
             let title = Personal::Known(title);
-            intent = intent.then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
+            batch =
+                batch.command::<Conversation>(conversation, ConversationCommand::Rename { by, title, at });
         }
         if let Some(pinned) = change.pinned {
-            intent =
-                intent.then::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
+            batch = batch
+                .command::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
         }
         if let Some(archived) = change.archived {
-            intent = intent
-                .then::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
+            batch = batch
+                .command::<Conversation>(conversation, ConversationCommand::SetArchived { by, archived, at });
         }
-        let intent = intent.keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.core.executor.run(intent).await?;
+        let batch = batch.with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         match self.conversation(actor, conversation).await {
             Ok(row) => Ok((row, outcome.position)),
@@ -219,12 +220,12 @@ impl ConversationService {
         conversation: ConversationId,
     ) -> Result<Option<i64>, AppError> {
         let command = ConversationCommand::Delete { by: actor.user, at: self.core.clock.now() };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.core.executor.run(intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
@@ -305,12 +306,12 @@ impl ConversationService {
             message_position: row.position,
             at: self.core.clock.now(),
         };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<Conversation>(conversation, command)
-            .keyed(request.key_of(actor.user), json!({"conversation_id": conversation}));
-        let outcome = self.core.executor.run(intent).await?;
+            .batch(request, actor.user)
+            .command::<Conversation>(conversation, command)
+            .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }

@@ -25,22 +25,22 @@ use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::auth::LinkKey;
 use crate::auth::links::{Purpose, Signature};
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
-use event_store::{CommandKey, Intent};
+use event_store::{CommandBatch, CommandKey};
 
-/// Adds to an intent that these files are sent with a message: each has to be this person's, stored, and not sent in
+/// Adds to an batch that these files are sent with a message: each has to be this person's, stored, and not sent in
 /// another conversation.
 #[must_use]
 pub fn attaching(
-    intent: Intent,
+    batch: CommandBatch,
     files: &[FileId],
     by: UserId,
     conversation: ConversationId,
     message: MessageId,
     at: DateTime<Utc>,
-) -> Intent {
-    files.iter().fold(intent, |intent, file| {
+) -> CommandBatch {
+    files.iter().fold(batch, |batch, file| {
         let command = FileCommand::Attach { by, conversation_id: conversation, message_id: message, at };
-        intent.then::<File>(file, command)
+        batch.command::<File>(file, command)
     })
 }
 
@@ -247,13 +247,13 @@ impl FileService {
         file: FileId,
     ) -> Result<Option<i64>, AppError> {
         let command = FileCommand::Delete { by: actor.user, at: self.core.clock.now() };
-        let intent = self
+        let batch = self
             .core
-            .intent(request, actor.user)
-            .then::<File>(file, command)
-            .keyed(request.key_of(actor.user), json!({"file_id": file}));
+            .batch(request, actor.user)
+            .command::<File>(file, command)
+            .with_key(request.key_of(actor.user), json!({"file_id": file}));
         // The sweep removes the bytes.
-        let outcome = self.core.executor.run(intent).await?;
+        let outcome = self.core.executor.run(batch).await?;
         self.core.catch_up(models::FILE_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
@@ -316,9 +316,12 @@ impl FileService {
         command: FileCommand,
         key: Option<CommandKey>,
     ) -> Result<(FileRow, Option<i64>), AppError> {
-        let intent =
-            self.core.intent(request, owner).then::<File>(id, command).keyed(key, json!({"file_id": id}));
-        let outcome = self.core.executor.run(intent).await?;
+        let batch = self
+            .core
+            .batch(request, owner)
+            .command::<File>(id, command)
+            .with_key(key, json!({"file_id": id}));
+        let outcome = self.core.executor.run(batch).await?;
         let id = match &outcome.replayed {
             Some(stored) => FileId::new(stored_id(stored, "file_id")?),
             None => id,

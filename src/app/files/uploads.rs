@@ -8,7 +8,7 @@ use std::time::Duration;
 use aggregates::file::ImageSize;
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
-use event_store::fast_pool::WarmPool;
+use event_store::FastPool;
 use projections::files::query;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -117,7 +117,7 @@ impl UploadSlot {
     }
 
     /// Checks that it still fits into what its owner may have. `announced` was counted already.
-    pub(super) async fn fits(&self, pool: &WarmPool, announced: Option<FileId>) -> Result<(), AppError> {
+    pub(super) async fn fits(&self, pool: &FastPool, announced: Option<FileId>) -> Result<(), AppError> {
         let used = query::usage(pool, self.owner, announced.map(FileId::uuid)).await?;
         let in_progress = self.uploads.with_in_progress(self.owner, |one| *one);
         let sum = |stored: i64, more: u64| u64::try_from(stored).unwrap_or_default().saturating_add(more);

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::app::{AppError, Kind};
-use crate::http::error::{ApiError, FieldError};
-use crate::http::object::Object;
+use crate::http::errors::{ApiError, FieldError};
+use crate::http::extract::json_object::Object;
 
 /// Parses a JSON body, which has to be an object.
 pub(super) fn parse_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {

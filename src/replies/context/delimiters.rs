@@ -1,18 +1,18 @@
-//! Marks around content that is not the person's own message: a quote, a file, a note. What stands between them cannot end
-//! them, nor begin another.
+//! Delimiters around content that is not the user's own message: a quote, a file, a note. The content cannot close them, nor
+//! open another.
 
-/// The marks.
+/// The delimiters.
 const MARKS: [&str; 6] = ["quoted", "note", "file", "answers", "shown_widget", "shown_quiz"];
 
-/// What stands for a `<` that could begin a mark.
+/// Replaces a `<` that could open a delimiter.
 const HARMLESS: &str = "&lt;";
 
-/// Content that somebody else is the author of, between marks that it cannot end.
+/// Puts content of another author between delimiters that it cannot close.
 pub(super) fn between(mark: &str, attributes: &str, content: &str) -> String {
     format!("<{mark}{attributes}>\n{}\n</{mark}>", unmarked(content))
 }
 
-/// An attribute of a mark, which cannot end it.
+/// Returns an attribute of a delimiter, escaped.
 pub(super) fn attribute(name: &str, value: &str) -> String {
     let plain = |character: char| {
         let ends = matches!(character, '"' | '<' | '>' | '&' | '＜' | '﹤') || character.is_control();
@@ -21,8 +21,8 @@ pub(super) fn attribute(name: &str, value: &str) -> String {
     format!(" {name}=\"{}\"", value.chars().map(plain).collect::<String>())
 }
 
-/// A text in which nothing reads like one of our marks, whatever stands between its `<` and its name that a reader would pass
-/// over: strokes, blanks, and characters that show nothing.
+/// Escapes every `<` that could open one of the delimiters, also with slashes, blanks or invisible characters between it and
+/// the name.
 fn unmarked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
@@ -49,10 +49,10 @@ fn begins_mark(rest: &str) -> bool {
     MARKS.iter().any(|mark| beginning.starts_with(mark))
 }
 
-/// The length of the longest mark.
+/// Length of the longest delimiter.
 const LONGEST: usize = 12;
 
-/// Whether a character shows nothing: controls, joiners, direction marks, variation selectors.
+/// Returns whether a character is invisible: controls, joiners, direction marks, variation selectors.
 fn is_invisible(character: char) -> bool {
     character.is_control() && !character.is_whitespace()
         || matches!(
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_between_marks_reads_like_one() {
+    fn content_never_reads_like_a_delimiter() {
         for (content, safe) in [
             ("x </file> y", "x &lt;/file> y"),
             ("</FILE>", "&lt;/FILE>"),
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_cannot_end_its_mark() {
+    fn attribute_cannot_close_its_delimiter() {
         assert_eq!(attribute("name", "a\"><file>\n\u{202e}b"), " name=\"a___file___b\"");
     }
 
     proptest! {
         #[test]
-        fn there_is_one_mark_at_each_end(content in "([</>＜ \u{200b}\n]|file|note|quoted|x){0,24}") {
+        fn one_delimiter_opens_and_one_closes(content in "([</>＜ \u{200b}\n]|file|note|quoted|x){0,24}") {
             let marked = between("file", "", &content);
             let plain: String = marked.chars().filter(|c| !is_invisible(*c) && !c.is_whitespace()).collect();
             let plain = plain.replace('＜', "<").replace('\\', "/");

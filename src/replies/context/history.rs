@@ -1,4 +1,4 @@
-//! What stands in a conversation as turns of a prompt.
+//! Rows of a conversation as turns of a prompt.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use super::delimiters::between;
 use super::tokens::Counter;
 use crate::ai::{Role, Turn};
 
-/// The most characters of a widget that are described.
+/// Most characters of a widget's description.
 const WIDGET_CHARS: usize = 2_000;
-/// What stands behind a quote that was cut.
+/// Note at the end of a quote that was cut.
 const QUOTE_GOES_ON: &str = " (the quote goes on)";
-/// What stands behind the output of a tool that was cut.
+/// Note at the end of a tool output that was cut.
 const OUTPUT_GOES_ON: &str = " (the output goes on)";
 
-/// The message that each row goes back to: itself, or the one it came of.
+/// Returns, for each row, the message that its turn begins with.
 pub(super) fn roots(ordered: &[&ThreadRow]) -> HashMap<Uuid, Uuid> {
     let mut of: HashMap<Uuid, Uuid> = HashMap::new();
     // By the reply that a message or an item asked for.
     let mut of_reply: HashMap<Uuid, Uuid> = HashMap::new();
-    // By place, for what names no reply: notes, and quizzes that were begun by hand.
+    // By position, for rows without a reply: notes, and quizzes started by hand.
     let mut latest = None;
     for row in ordered {
         let root = match &row.entry {
@@ -50,15 +50,15 @@ pub(super) fn roots(ordered: &[&ThreadRow]) -> HashMap<Uuid, Uuid> {
     of
 }
 
-/// What a row says.
+/// A row's text in the prompt.
 pub(super) struct TurnText {
-    /// Turns; none when it says nothing.
+    /// Turns; empty when the row contributes nothing.
     pub(super) turns: Vec<Turn>,
     /// Whether something was cut.
     pub(super) cut: bool,
 }
 
-/// What a row says, where quotes and outputs of tools are cut at `most` tokens.
+/// Converts a row into turns; quotes and tool outputs are cut at `most` tokens.
 pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> TurnText {
     let mut cut = false;
     let turns = match &row.entry {
@@ -117,7 +117,7 @@ pub(super) fn said(counter: Counter, row: &ThreadRow, most: usize) -> TurnText {
     TurnText { turns, cut }
 }
 
-/// The beginning of a text that has more than `most` tokens; none of one that has not.
+/// Returns the beginning of a text that has more than `most` tokens, else `None`.
 fn shortened(counter: Counter, text: &str, most: usize, goes_on: &str) -> Option<String> {
     if counter.count(text) <= most {
         return None;

@@ -1,26 +1,24 @@
-//! The context policy: what a provider is sent of a conversation. One pure function, [`Policy::build`]; its inputs are the
-//! provenance, and its [`Report`] stands in the plan of the reply.
+//! The context policy: what a provider receives of a conversation. One pure function, [`Policy::build`]; its inputs are the
+//! provenance, and its [`Report`] is part of the reply's plan.
 //!
-//! * Order: the standing instructions, then whole turns, oldest first, the asked message last. A turn is a person's
-//!   message with everything that came of it: its answer, calls of tools with their output, questions with what was
-//!   answered, widgets, quizzes, notes. An answer stands in the turn of the message it answers, even when another message
-//!   was sent in between.
-//! * Messages that were sent after the asked one are not sent: they get replies of their own. What stands on other branches is
-//!   not sent either: whoever reads the rows leaves it out.
-//! * **The budget** is `context_tokens`, and never more than the model reads besides the longest answer it may give. Counted are
-//!   instructions, tools, turns and files, with [`tokens::Counter`], and some tokens for what stands around each turn.
-//!   First come instructions and tools, then what is asked, whole, then the files that came with it, then earlier turns with their
-//!   files, the newest first, until one does not fit: whole turns only, so that there is no hole, and `history_turns` of them
-//!   at most. Only a message that was too long to be answered itself is passed over: it hides nothing before it.
-//! * **What a person wrote is never cut.** When the asked message has no room beside instructions and tools, there is no prompt
-//!   ([`ContextError::TooLong`]): an answer to half of a question would look like one to all of it.
-//! * Outputs of tools and quotes are cut at a quarter of the budget each, with a word that they go on.
-//! * **Files** have a share of the budget, `files_percent`, the newest turns' first: a text is cut with a word that it goes on,
-//!   or only named. Images count by tiles, documents by their size ([`tokens`]); both have a limit of bytes besides.
-//! * Erased messages, answers of which nothing was kept, and calls that nobody answered are left out. An answer that was
-//!   cut short goes as far as it was kept.
-//! * What a person, a page or a file says is always in a turn of the user's or a tool's, never among the instructions; quotes,
-//!   notes and files stand between marks (`marks`) that they cannot end.
+//! * Order: the system prompt, then whole turns, oldest first, the asked message last. A turn is a user's message with
+//!   everything that followed from it: its answer, tool calls with their output, questions with their answers, widgets,
+//!   quizzes, notes. An answer belongs to the turn of its message, even when another message was sent in between.
+//! * Messages sent after the asked one are left out: they get replies of their own. Rows of other branches are not loaded.
+//! * **The budget** is `context_tokens`, and never more than the model's context window minus the longest answer. The policy
+//!   counts the system prompt, tools, turns and files with [`tokens::Counter`], plus a few tokens of framing per turn.
+//!   The system prompt and the tools come first, then the asked message, whole, then its files, then earlier turns with
+//!   their files, newest first, until one does not fit: whole turns only, without gaps, and at most `history_turns`.
+//!   Only a message that was itself too long to be answered is skipped.
+//! * **A user's message is never cut.** When the asked message does not fit beside the system prompt and the tools, there is
+//!   no prompt ([`ContextError::TooLong`]): an answer to half a question would look like an answer to the whole.
+//! * Outputs of tools, and quotes, are cut at a quarter of the budget each, with a note that they continue.
+//! * **Files** have a share of the budget, `files_percent`; the newest turns' files come first. A text is cut with a note
+//!   that it continues, or only named. Images count by tiles, documents by size ([`tokens`]); both have a byte limit too.
+//! * Erased messages, answers without kept text, and unanswered tool calls are left out. An interrupted answer is included
+//!   as far as its text was kept.
+//! * Text of a user, a page or a file is always in a turn of the user or a tool, never in the system prompt; quotes, notes
+//!   and files are between `delimiters` that they cannot close.
 
 mod delimiters;
 mod files;
@@ -40,28 +38,28 @@ use super::settings::ReplySettings;
 use crate::ai::{Content, Tool, Turn};
 use crate::files::FileContent;
 
-/// Version of the policy and of how a prompt is put together; part of the provenance.
+/// Version of the policy and of the prompt's format; part of the provenance.
 pub const VERSION: &str = "context-3";
-/// What stands around a prompt, and around each turn, call, output, tool and the instructions, in tokens.
+/// Tokens of framing: per prompt, and per turn, call, output, tool and system prompt.
 const PROMPT_TOKENS: usize = 3;
 const FRAME_TOKENS: usize = 4;
 
-/// What a provider is sent.
+/// The context of one reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Context {
-    /// Standing instructions.
+    /// System prompt.
     pub system: String,
-    /// The turns, oldest first; the last one is what is asked.
+    /// Turns, oldest first; the last one holds the asked message.
     pub turns: Vec<Turn>,
-    /// The messages and items that went in, in that order.
+    /// Ids of the included messages and items, in order.
     pub inputs: Vec<MessageId>,
-    /// Images and documents whose bytes are still to be read into the turns.
+    /// Images and documents whose bytes are not loaded yet.
     pub unread: Vec<Unread>,
-    /// Hashes of the files that are sent.
+    /// SHA-256 hashes of the included files.
     pub file_hashes: Vec<String>,
-    /// The tool that was chosen with the asked message.
+    /// Tool that the user chose with the asked message.
     pub tool_choice: Option<String>,
-    /// What was counted and what was left out.
+    /// Token counts, and what was left out.
     pub report: Report,
 }
 
@@ -70,31 +68,31 @@ pub struct Context {
 pub struct Unread {
     turn: usize,
     place: usize,
-    /// Which.
+    /// The file.
     pub file: FileContent,
 }
 
-/// Why nothing can be sent.
+/// Why there is no context.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ContextError {
-    /// What was asked is not there, or is erased.
+    /// The asked message is missing or erased.
     Nothing,
-    /// What was asked has no room.
+    /// The asked message does not fit.
     TooLong(Box<Report>),
 }
 
-/// What a context is made from.
+/// Inputs of the policy.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ContextInputs {
-    /// What stands in the conversation, in any order.
+    /// Rows of the conversation, in any order.
     pub rows: Vec<ThreadRow>,
-    /// Whether older turns were not read.
+    /// Whether older turns exist that were not loaded.
     pub goes_on: bool,
-    /// The files that came with messages.
+    /// Files attached to the messages.
     pub files: HashMap<Uuid, FileContent>,
 }
 
-/// The rules, for one model.
+/// The policy for one model.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
     settings: &'a ReplySettings,
@@ -103,14 +101,14 @@ pub struct Policy<'a> {
     budget: usize,
 }
 
-/// What is left while a context is put together.
+/// Budget that is left while a context is built.
 struct Left {
     tokens: usize,
     file_tokens: usize,
     file_bytes: u64,
 }
 
-/// Rows of one turn as they are sent.
+/// Rows of one turn in the form in which they are sent.
 #[derive(Default)]
 struct Part {
     turns: Vec<Turn>,
@@ -120,7 +118,7 @@ struct Part {
 }
 
 impl<'a> Policy<'a> {
-    /// The rules for a model, whose tokens `counter` counts, when these tools may be called.
+    /// Creates the policy for a model with this counter and these available tools.
     #[must_use]
     pub fn new(settings: &'a ReplySettings, counter: Counter, model: &str, tools: &'a [Tool]) -> Self {
         let answer = usize::try_from(settings.max_output_tokens).unwrap_or(usize::MAX);
@@ -128,7 +126,7 @@ impl<'a> Policy<'a> {
         Self { settings, counter, tools, budget: settings.context_tokens.min(window) }
     }
 
-    /// The same for a model of which the operator says that it reads and writes so many tokens in all.
+    /// Limits the budget to a context window that the operator configured.
     #[must_use]
     pub fn within(self, window: Option<u32>) -> Self {
         let answer = usize::try_from(self.settings.max_output_tokens).unwrap_or(usize::MAX);
@@ -137,10 +135,10 @@ impl<'a> Policy<'a> {
         Self { budget, ..self }
     }
 
-    /// Makes the context of the reply to `asked`: a message, or an item that was answered.
+    /// Builds the context of the reply to `asked`: a message, or an answered item.
     ///
     /// # Errors
-    /// There is nothing to answer, or no room for it.
+    /// The asked message is missing, erased, or does not fit.
     pub fn build(&self, asked: Uuid, inputs: &ContextInputs) -> Result<Context, ContextError> {
         let mut ordered: Vec<&ThreadRow> = inputs.rows.iter().collect();
         ordered.sort_by_key(|row| row.position);
@@ -149,7 +147,7 @@ impl<'a> Policy<'a> {
             return Err(ContextError::Nothing);
         }
         let roots = history::roots(&ordered);
-        // An item asks when it is answered, which may be long after it was shown.
+        // An item asks for a reply when it is answered, which may be long after it was shown.
         let asks_at = asker.answered_at.unwrap_or(asker.position);
         let earlier: Vec<&ThreadRow> = ordered
             .iter()
@@ -171,7 +169,7 @@ impl<'a> Policy<'a> {
         };
         let mut parts = vec![last];
         let mut full = false;
-        // With what is asked goes the turn that it belongs to, while nothing was said since.
+        // The asked item's turn is included, as long as no later message followed.
         let root = roots.get(&asked).copied();
         if root == Some(asked) {
             report.turns.push(MessageId::new(asked));
@@ -182,7 +180,7 @@ impl<'a> Policy<'a> {
         let limit = self.settings.history_turns;
         report.left_out.over_limit = earlier.len().saturating_sub(limit);
         for message in earlier.into_iter().take(limit) {
-            // An answer may have come after what is asked was sent, and before its turn.
+            // An earlier answer may have arrived after the asked message was sent.
             let rows = turn(message.id, i64::MAX);
             if full {
                 report.left_out.over_budget += 1;
@@ -209,7 +207,7 @@ impl<'a> Policy<'a> {
         Ok(context)
     }
 
-    /// Takes instructions and tools out of the budget; none when they are more than that.
+    /// Subtracts the system prompt and the tools from the budget; `None` when they exceed it.
     fn begin(&self, report: &mut Report) -> Option<Left> {
         let system = &self.settings.system_prompt;
         let mut fixed = PROMPT_TOKENS;
@@ -229,12 +227,12 @@ impl<'a> Policy<'a> {
         })
     }
 
-    /// What files may take of the budget.
+    /// Returns the share of the budget that files may take.
     fn share(&self) -> usize {
         self.budget * self.settings.files_percent / 100
     }
 
-    /// Adds an earlier turn, if there is room for it.
+    /// Adds an earlier turn if it fits.
     fn add(
         &self,
         root: Uuid,
@@ -255,7 +253,7 @@ impl<'a> Policy<'a> {
         fits
     }
 
-    /// Whether an earlier turn was too long to be answered itself: it hides nothing that was said before it.
+    /// Returns whether an earlier turn was itself too long to be answered; it is skipped.
     fn was_refused(&self, rows: &[&ThreadRow], inputs: &ContextInputs) -> bool {
         let answered = rows.iter().any(|row| matches!(row.entry, Entry::Answer { text: Some(_), .. }));
         let mut report = Report::new(self.counter, self.budget, false);
@@ -266,7 +264,7 @@ impl<'a> Policy<'a> {
         !answered && fits().is_none()
     }
 
-    /// What rows say, with their files, taken out of what is left; none when there is no room for it.
+    /// Converts rows and their files, subtracting them from the budget; `None` when they do not fit.
     fn part(
         &self,
         rows: &[&ThreadRow],
@@ -296,7 +294,7 @@ impl<'a> Policy<'a> {
         report.tokens.turns += said;
         report.cut += cut;
         for (turn, file, named) in wanted {
-            // Its name was counted already; what it is sent as instead may take the name's place.
+            // The name was counted already; the content may take the name's place.
             let room = files::MemoryBudget {
                 tokens: left.file_tokens.min(left.tokens.saturating_add(named.tokens)),
                 bytes: left.file_bytes,
@@ -322,7 +320,7 @@ impl<'a> Policy<'a> {
         Some(part)
     }
 
-    /// What a turn comes to, without its files.
+    /// Returns the tokens of a turn without its files.
     fn tokens(&self, turn: &Turn) -> usize {
         let count = |text: &str| self.counter.count(text);
         match turn {
@@ -345,7 +343,7 @@ impl Context {
             .extend(part.unread.into_iter().map(|unread| Unread { turn: unread.turn + before, ..unread }));
     }
 
-    /// Puts the bytes of a file into its turn; a word instead when they are gone.
+    /// Puts the bytes of a file into its turn; a note instead when they are gone.
     pub fn fill(&mut self, unread: &Unread, bytes: Option<&[u8]>) {
         let Some(Turn::Message { files, .. }) = self.turns.get_mut(unread.turn) else { return };
         let Some(attached) = files.get_mut(unread.place) else { return };
@@ -356,10 +354,10 @@ impl Context {
     }
 }
 
-/// How many messages and answers have to be read so that a policy sees every turn it may send.
+/// Returns how many messages and answers must be loaded so that the policy sees every turn it may send.
 #[must_use]
 pub fn rows_needed(settings: &ReplySettings) -> i64 {
-    // A turn is two rows as a rule; some more for items, and for messages that wait behind the asked one.
+    // A turn usually has two rows; some more for items, and for messages that wait behind the asked one.
     i64::try_from(settings.history_turns).unwrap_or(1_000) * 2 + 32
 }
 

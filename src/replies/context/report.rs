@@ -1,4 +1,4 @@
-//! What the policy counted and what it left out, as it stands in the plan of a reply. Ids and numbers only.
+//! The report of a context: what the policy counted and left out, recorded in the reply's plan. Ids and numbers only.
 
 use aggregates::ids::MessageId;
 use serde::Serialize;
@@ -8,63 +8,63 @@ use super::VERSION;
 use super::files::Inclusion;
 use super::tokens::Counter;
 
-/// The account of one context.
+/// Report of one context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The policy's version.
+    /// Version of the policy.
     pub policy: &'static str,
-    /// The vocabulary that tokens were counted with.
+    /// Vocabulary that counted the tokens.
     pub vocabulary: &'static str,
-    /// What its counts were multiplied with, in percent.
+    /// Factor on the counts, in percent.
     pub factor: usize,
-    /// How many tokens might be sent.
+    /// Token budget.
     pub budget: usize,
-    /// How many are.
+    /// Tokens sent.
     pub tokens: Tokens,
-    /// The messages that the turns sent begin with, oldest first.
+    /// Ids of the messages whose turns are sent, oldest first.
     pub turns: Vec<MessageId>,
-    /// Turns that are not sent.
+    /// Turns that are left out.
     pub left_out: LeftOut,
-    /// Files.
+    /// Files by how they are included.
     pub files: Files,
-    /// Quotes and outputs of tools that were cut.
+    /// Number of quotes and tool outputs that were cut.
     pub cut: usize,
 }
 
-/// Tokens by what they are of.
+/// Tokens by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tokens {
-    /// Instructions, and what stands around a prompt.
+    /// System prompt, and framing of the prompt.
     pub system: usize,
-    /// Tools that may be called.
+    /// Available tools.
     pub tools: usize,
-    /// What was said.
+    /// Turns.
     pub turns: usize,
     /// Files.
     pub files: usize,
 }
 
-/// How many turns are not sent, by reason.
+/// Turns left out, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// There was no room.
+    /// They did not fit.
     pub over_budget: usize,
-    /// More turns than may be sent, however short.
+    /// They exceed `history_turns`.
     pub over_limit: usize,
-    /// Their message was erased.
+    /// Their message is erased.
     pub erased: usize,
-    /// Whether there are older ones, which nobody looked at or counted.
+    /// Whether older turns exist that were not loaded or counted.
     pub older: bool,
 }
 
-/// How many files went in which way.
+/// Number of files by how they are included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Files {
-    /// Whole.
+    /// Included whole.
     pub whole: usize,
-    /// Their beginning.
+    /// Cut.
     pub cut: usize,
-    /// Only by their name.
+    /// Only named.
     pub named: usize,
 }
 
@@ -93,14 +93,14 @@ impl Report {
         }
     }
 
-    /// How many tokens are sent.
+    /// Returns the tokens that are sent.
     #[must_use]
     pub const fn total(&self) -> usize {
         let Tokens { system, tools, turns, files } = self.tokens;
         system + tools + turns + files
     }
 
-    /// As it stands in the plan.
+    /// Returns the report as recorded in the plan.
     #[must_use]
     pub fn value(&self) -> Value {
         let mut value = json!(self);

@@ -22,7 +22,7 @@ fn row(id: u128, position: i64, entry: Entry) -> ThreadRow {
     }
 }
 
-/// A message; its reply has the id of the message with a thousand added.
+/// A message; its reply's id is the message's id plus 1000.
 fn said(id: u128, position: i64, text: Option<&str>) -> ThreadRow {
     let entry = Entry::Message {
         text: text.map(str::to_owned),
@@ -43,7 +43,7 @@ fn answered(id: u128, position: i64, text: &str, to: u128) -> ThreadRow {
     row(id, position, entry)
 }
 
-/// A call that the answer to message `of` brought.
+/// A tool call of the answer to message `of`.
 fn tool_call(id: u128, position: i64, of: u128, output: Option<Value>) -> ThreadRow {
     let entry = Entry::ClientToolCall {
         call_id: "c".to_owned(),
@@ -54,7 +54,7 @@ fn tool_call(id: u128, position: i64, of: u128, output: Option<Value>) -> Thread
     ThreadRow { reply_id: Some(Uuid::from_u128(1_000 + of)), ..row(id, position, entry) }
 }
 
-/// A text file that came with a message.
+/// A text file attached to a message.
 fn text_file(id: u128, text: &str) -> FileContent {
     FileContent {
         file_id: FileId::new(Uuid::from_u128(id)),
@@ -78,7 +78,7 @@ fn inputs(rows: &[ThreadRow], files: &[FileContent]) -> ContextInputs {
     ContextInputs { rows: rows.to_vec(), goes_on: false, files }
 }
 
-/// Builds for gpt-4o.
+/// Builds the context for gpt-4o.
 fn built(settings: &ReplySettings, asked: u128, inputs: &ContextInputs) -> Result<Context, ContextError> {
     let policy = Policy::new(settings, Counter::of("gpt-4o"), "gpt-4o", &[]);
     policy.build(Uuid::from_u128(asked), inputs)
@@ -93,7 +93,7 @@ fn texts(context: &Context) -> Vec<&str> {
 }
 
 #[test]
-fn an_answer_stands_after_its_question_even_when_another_message_came_between() {
+fn answer_follows_its_question_despite_interleaved_message() {
     let rows =
         [said(10, 1, Some("first")), said(20, 2, Some("second")), answered(11, 3, "answer to first", 10)];
     let context = context(20, &rows);
@@ -102,13 +102,13 @@ fn an_answer_stands_after_its_question_even_when_another_message_came_between() 
 }
 
 #[test]
-fn a_later_message_is_not_sent() {
+fn later_message_is_left_out() {
     let rows = [said(10, 1, Some("first")), said(20, 2, Some("second"))];
     assert_eq!(texts(&context(10, &rows)), ["first"]);
 }
 
 #[test]
-fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
+fn erased_question_has_no_context_and_erased_turn_is_left_out() {
     let rows = [said(10, 1, None), said(20, 2, Some("second"))];
     let none = built(&ReplySettings::default(), 10, &inputs(&rows, &[]));
     assert_eq!(none, Err(ContextError::Nothing));
@@ -118,7 +118,7 @@ fn an_erased_question_has_no_context_and_an_erased_turn_is_left_out() {
 }
 
 #[test]
-fn the_output_of_a_tool_is_asked_with_the_call_and_the_message_before_it() {
+fn tool_output_comes_with_its_call_and_message() {
     let rows = [
         said(10, 1, Some("look up")),
         answered(11, 2, "one moment", 10),
@@ -132,7 +132,7 @@ fn the_output_of_a_tool_is_asked_with_the_call_and_the_message_before_it() {
 }
 
 #[test]
-fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
+fn reply_to_tool_output_belongs_to_the_message_turn() {
     let rows = [
         said(10, 1, Some("look up")),
         tool_call(12, 2, 10, Some(json!(3))),
@@ -143,7 +143,7 @@ fn what_an_answered_tool_led_to_belongs_to_the_turn_of_the_message() {
 }
 
 #[test]
-fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
+fn old_question_comes_last_after_later_turns() {
     let entry = Entry::StructuredInput {
         status: "answered".to_owned(),
         questions: vec![InputQuestion {
@@ -165,18 +165,18 @@ fn an_old_question_is_asked_with_what_was_said_since_and_comes_last() {
     let asked = "I asked:\n- Why?";
     let told = "<answers>\nWhy?: (skipped)\n</answers>";
     assert_eq!(texts(&context(12, &rows)), ["paint", "wait", "I wait", asked, told]);
-    // Too old for what was read besides: it is asked all the same.
+    // Older than the loaded rows: it is included nevertheless.
     assert_eq!(texts(&context(12, &rows[1..4])), ["wait", "I wait", asked, told]);
 }
 
 #[test]
-fn a_call_that_nobody_answered_is_left_out() {
+fn unanswered_tool_call_is_left_out() {
     let rows = [said(10, 1, Some("look up")), tool_call(12, 2, 10, None), said(20, 3, Some("never mind"))];
     assert_eq!(texts(&context(20, &rows)), ["look up", "never mind"]);
 }
 
 #[test]
-fn questions_come_with_their_answers_as_words_of_the_person() {
+fn input_answers_are_included_as_user_text() {
     let questions = vec![
         InputQuestion {
             id: "c".to_owned(),
@@ -205,7 +205,7 @@ fn questions_come_with_their_answers_as_words_of_the_person() {
 }
 
 #[test]
-fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
+fn quotes_and_notes_cannot_close_their_delimiters() {
     let mut quoting = said(10, 1, Some("and <note>this?"));
     if let Entry::Message { composed, .. } = &mut quoting.entry {
         *composed = Some(Composed { parts: Vec::new(), quoted: Some("a </QUOTED> b".to_owned()) });
@@ -225,7 +225,7 @@ fn quotes_and_notes_stand_between_marks_that_they_cannot_end() {
 }
 
 #[test]
-fn files_go_in_the_turn_that_they_came_with() {
+fn files_are_included_in_the_turn_of_their_message() {
     let rows =
         [said(5, 0, Some("hello")), with_files(said(10, 1, Some("read")), &[77]), said(20, 3, Some("on"))];
     let settings = ReplySettings::default();
@@ -237,7 +237,7 @@ fn files_go_in_the_turn_that_they_came_with() {
 }
 
 #[test]
-fn bytes_are_read_into_their_turns_and_a_file_that_is_gone_is_only_named() {
+fn bytes_are_loaded_into_their_turns_and_missing_file_is_named() {
     let picture = |id: u128| FileContent {
         mime_type: "image/png".to_owned(),
         content: crate::files::Content::Image { pixels: Some((10, 10)) },

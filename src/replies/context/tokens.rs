@@ -1,8 +1,8 @@
-//! Tokens as the models count them, and what a model can read.
+//! Token counts and context windows of models.
 //!
-//! The vocabulary is that of the model asked: `o200k` from gpt-4o on, `cl100k` before. Models of other families have vocabularies
-//! of their own; for those `o200k` counts, and a quarter is added (`FACTOR_OTHERS`), because a vocabulary that knows fewer words
-//! needs more tokens. A vocabulary is loaded when the first prompt needs it, once for the process, and stays.
+//! OpenAI models count with their own vocabulary: `o200k` from gpt-4o on, `cl100k` before. Other families have vocabularies
+//! that are not built in; for those, `o200k` counts plus a quarter (`FACTOR_OTHERS`), because a smaller vocabulary needs more
+//! tokens. A vocabulary is loaded once per process, when the first prompt needs it.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use tiktoken::CoreBpe;
 use tiktoken::pricing;
 use tokio::sync::OnceCell;
 
-/// A model by whose vocabulary texts come to the fewest tokens.
+/// A model whose vocabulary yields the fewest tokens.
 pub const FEWEST: &str = "gpt-4o";
-/// What a count is multiplied with for models whose own vocabulary is not here, in percent.
+/// Factor on the count for models without a built-in vocabulary, in percent.
 const FACTOR_OTHERS: usize = 125;
 
-/// A vocabulary.
+/// A built-in vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Vocabulary {
     O200k,
@@ -30,17 +30,17 @@ impl Vocabulary {
         }
     }
 
-    /// The vocabulary of a model, and the factor in percent.
+    /// Returns the vocabulary of a model, and the factor in percent.
     fn of(model: &str) -> (Self, usize) {
         match tiktoken::model_to_encoding(bare(model)) {
-            // The two share their words; what differs are marks that no text holds.
+            // Both vocabularies share their words; they differ in special tokens, which no text contains.
             Some("o200k_base" | "o200k_harmony") => (Self::O200k, 100),
             Some("cl100k_base") => (Self::Cl100k, 100),
             _ => (Self::O200k, FACTOR_OTHERS),
         }
     }
 
-    /// Has it loaded off the threads that serve, the first time; that takes some ten milliseconds.
+    /// Loads the vocabulary on a blocking thread, the first time; that takes about ten milliseconds.
     async fn load(self) {
         static LOADED: [OnceCell<()>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
         let cell = match self {
@@ -49,7 +49,7 @@ impl Vocabulary {
         };
         cell.get_or_init(|| async {
             let started = Instant::now();
-            // Without it, whoever counts first loads it.
+            // If this fails, the first count loads it.
             let loaded = tokio::task::spawn_blocking(move || tiktoken::get_encoding(self.name())).await;
             let elapsed_ms = started.elapsed().as_millis();
             tracing::debug!(
@@ -78,40 +78,40 @@ impl std::fmt::Debug for Counter {
 }
 
 impl Counter {
-    /// The counter for a model, which loads its vocabulary off the threads that serve.
+    /// Creates the counter for a model; loads its vocabulary on a blocking thread.
     pub async fn load(model: &str) -> Self {
         Vocabulary::of(model).0.load().await;
         Self::of(model)
     }
 
-    /// The same for those who can wait.
+    /// Creates the counter; loads the vocabulary on the calling thread.
     #[must_use]
     pub fn of(model: &str) -> Self {
         let (vocabulary, factor) = Vocabulary::of(model);
         Self { vocabulary, factor, words: tiktoken::get_encoding(vocabulary.name()) }
     }
 
-    /// The vocabulary's name.
+    /// Returns the vocabulary's name.
     #[must_use]
     pub const fn vocabulary(&self) -> &'static str {
         self.vocabulary.name()
     }
 
-    /// What its words are multiplied with, in percent.
+    /// Returns the factor on the counts, in percent.
     #[must_use]
     pub const fn factor(&self) -> usize {
         self.factor
     }
 
-    /// How many tokens a text comes to.
+    /// Returns the number of tokens of a text.
     #[must_use]
     pub fn count(&self, text: &str) -> usize {
-        // A token has a byte at least: without the vocabulary that is what is sure.
+        // A token has at least one byte: without the vocabulary, that is an upper bound.
         let words = self.words.map_or(text.len(), |words| words.count(text));
         (words * self.factor).div_ceil(100)
     }
 
-    /// The beginning of a text that comes to `most` tokens at most: all of it, or up to the end of a character.
+    /// Returns the beginning of a text with at most `most` tokens, cut at the end of a character.
     #[must_use]
     pub fn beginning<'a>(&self, text: &'a str, most: usize) -> &'a str {
         let mut words = most * 100 / self.factor;
@@ -123,7 +123,7 @@ impl Counter {
         loop {
             let end = vocabulary.decode(&all[..words]).len();
             let beginning = &text[..text.floor_char_boundary(end)];
-            // What was one token with what follows may be more without it.
+            // A cut can split one token into several.
             if words == 0 || self.count(beginning) <= most {
                 return beginning;
             }
@@ -132,19 +132,19 @@ impl Counter {
     }
 }
 
-/// How many tokens a model reads and writes in all, where that is known.
+/// Returns the context window of a model in tokens, if known.
 pub(super) fn window(model: &str) -> Option<usize> {
     let known = pricing::resolve_model(bare(model))?;
     usize::try_from(known.model.context_window).ok()
 }
 
-/// A model's name without that of its maker, which some services put before it.
+/// Returns a model's name without the maker's prefix that some services add.
 fn bare(model: &str) -> &str {
     model.rsplit('/').next().unwrap_or(model)
 }
 
-/// How many tokens an image comes to, by the rule that OpenAI gives for gpt-4o: scaled into 2,048 pixels each way, then to 768
-/// on the shorter side, then 170 for each tile of 512 and 85 besides. An image of which nothing is known counts as the largest.
+/// Returns the tokens of an image by OpenAI's rule for gpt-4o: scaled to at most 2,048 pixels each way, then to 768 on the
+/// shorter side; 170 for each tile of 512 pixels, plus 85. An image of unknown size counts as the largest.
 pub(super) fn image(pixels: Option<(u32, u32)>) -> usize {
     const TILE: u64 = 512;
     let (width, height) =
@@ -156,7 +156,7 @@ pub(super) fn image(pixels: Option<(u32, u32)>) -> usize {
     usize::try_from(85 + 170 * tiles).unwrap_or(usize::MAX)
 }
 
-/// How many tokens a PDF is taken for, which nobody can count who does not read it: 1,500 for every 100 KiB begun.
+/// Returns the estimated tokens of a PDF: 1,500 for every 100 KiB begun.
 pub(super) fn pdf(size: u64) -> usize {
     usize::try_from(size.div_ceil(100 * 1024).saturating_mul(1_500)).unwrap_or(usize::MAX)
 }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_family_has_its_vocabulary() {
+    fn each_model_family_has_a_vocabulary() {
         for (model, vocabulary, factor) in [
             ("gpt-4o-mini", "o200k_base", 100),
             ("openai/gpt-4o-2024-08-06", "o200k_base", 100),
@@ -189,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_are_those_of_the_published_vocabularies() {
-        // As the reference implementation counts them.
+    fn counts_match_the_published_vocabularies() {
+        // Counts of the reference implementation.
         for (text, o200k, cl100k) in [
             ("", 0, 0),
             ("hello world", 2, 2),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_known_of_known_models() {
+    fn known_models_have_context_windows() {
         assert_eq!(window("gpt-4o-mini"), Some(128_000));
         assert_eq!(window("openai/gpt-4o-2024-08-06"), Some(128_000));
         assert_eq!(window("gpt-4"), Some(8_192));
@@ -229,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_beginning_is_one_and_has_no_more_tokens_than_it_may(
+        fn prefix_has_at_most_the_requested_tokens(
             text in "\\PC{0,200}|[a-c \n🦀é語]{0,200}", most in 0_usize..80, model in prop::sample::select(vec!["gpt-4o", "gpt-4", "other"]),
         ) {
             let counter = Counter::of(model);

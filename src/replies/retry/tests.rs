@@ -16,7 +16,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 fn chain(of: &[(&'static str, u32)]) -> Vec<Candidate> {
     of.iter()
         .enumerate()
-        .map(|(place, &(provider, key))| Candidate { place, provider, key: Some(key), opens_in: None })
+        .map(|(index, &(provider, key))| Candidate { index, provider, key: Some(key), opens_in: None })
         .collect()
 }
 
@@ -75,7 +75,7 @@ fn play(
 }
 
 fn places(asked: &[(usize, Duration)]) -> Vec<usize> {
-    asked.iter().map(|(place, _)| *place).collect()
+    asked.iter().map(|(index, _)| *index).collect()
 }
 
 #[test]

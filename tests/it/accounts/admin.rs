@@ -7,7 +7,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{beside, changes, grant, login, me};
 use crate::sockets::client::Socket;
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 /// Every operation that is not for everybody, about this person.
@@ -35,21 +35,21 @@ async fn administration_is_for_administrators_and_reading_the_log_for_auditors(d
     grant(&app, &auditor, "auditor").await;
     let events = app.events().await;
     for (call, _) in operations(&app, &about) {
-        call.send().await.refused(401, "invalid_token");
+        call.send().await.assert_error(401, "invalid_token");
     }
     for (call, _) in operations(&app, &about) {
-        call.by(&user).send().await.refused(403, "forbidden");
+        call.by(&user).send().await.assert_error(403, "forbidden");
     }
     for (call, for_auditors) in operations(&app, &about) {
         let answer = call.by(&auditor).send().await;
-        if for_auditors { drop(answer.is(200)) } else { answer.refused(403, "forbidden") }
+        if for_auditors { drop(answer.is(200)) } else { answer.assert_error(403, "forbidden") }
     }
     // Whether somebody is there is not told either.
     app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7)))
         .by(&user)
         .send()
         .await
-        .refused(403, "forbidden");
+        .assert_error(403, "forbidden");
     assert_eq!(app.events().await, events);
     me(&app, &about.access).await.is(200);
     app.end().await;
@@ -78,7 +78,7 @@ async fn a_role_counts_from_the_next_request_on_at_every_node_and_so_does_its_en
     );
     // The first one was made by command.
     assert_eq!(changes(&app, &first).await[0].1["by"], Value::Null);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -128,10 +128,10 @@ async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
         ("?limit=x", 422, "malformed_request"),
         ("?after=x", 422, "malformed_request"),
     ] {
-        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.refused(status, code);
+        app.get(&format!("/api/admin/users{query}")).by(&admin).send().await.assert_error(status, code);
     }
     for id in [Uuid::from_u128(7).to_string(), "x".to_owned()] {
-        app.get(&format!("/api/admin/users/{id}")).by(&admin).send().await.refused(404, "not_found");
+        app.get(&format!("/api/admin/users/{id}")).by(&admin).send().await.assert_error(404, "not_found");
     }
     app.end().await;
 }
@@ -145,17 +145,17 @@ async fn an_account_is_closed_and_logins_are_ended_by_an_administrator(db: PgPoo
     let end = |id: Uuid| app.post(&format!("/api/admin/users/{id}/logins/end")).by(&admin).send();
     end(person.id).await.is(204);
     assert_eq!(socket.closed().await, 4401);
-    me(&app, &person.access).await.refused(401, "invalid_token");
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
     // Nothing but the logins: one signs in again.
     login(&app, &person.email, PASSWORD).await.is(200);
-    end(Uuid::from_u128(7)).await.refused(404, "not_found");
+    end(Uuid::from_u128(7)).await.assert_error(404, "not_found");
 
     let close = |id: Uuid| app.post(&format!("/api/admin/users/{id}/deactivate")).by(&admin).send();
     assert!(close(person.id).await.is(204).position() > 0);
-    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     close(person.id).await.is(204);
-    close(Uuid::from_u128(7)).await.refused(404, "not_found");
-    role(&app, &admin, &person, "auditor").await.refused(404, "not_found");
+    close(Uuid::from_u128(7)).await.assert_error(404, "not_found");
+    role(&app, &admin, &person, "auditor").await.assert_error(404, "not_found");
     me(&app, &other.access).await.is(200);
     let actor: Vec<String> = sqlx::query_scalar(
         "SELECT metadata ->> 'actor' FROM events WHERE event_type = 'user_deactivated' AND aggregate_id = $1",
@@ -173,7 +173,7 @@ async fn the_last_administrator_stays_one(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (admin, other) = (app.person().await, app.person().await);
     grant(&app, &admin, "admin").await;
-    let last = |answer: Answer| answer.refused(409, "last_administrator");
+    let last = |answer: Answer| answer.assert_error(409, "last_administrator");
     last(role(&app, &admin, &admin, "user").await);
     last(role(&app, &admin, &admin, "auditor").await);
     last(app.post(&format!("/api/admin/users/{}/deactivate", admin.id)).by(&admin).send().await);
@@ -186,16 +186,16 @@ async fn the_last_administrator_stays_one(db: PgPool) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("last administrator"), "{said}");
     // Another process made the administrator.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(me(&app, &admin.access).await.field("role"), "admin");
 
     role(&app, &admin, &other, "admin").await.is(200);
     role(&app, &admin, &admin, "user").await.is(200);
-    app.get("/api/admin/users").by(&admin).send().await.refused(403, "forbidden");
+    app.get("/api/admin/users").by(&admin).send().await.assert_error(403, "forbidden");
     // Who is none any more may go.
     close().await.is(204);
     for wrong in ["root", "Admin", ""] {
-        role(&app, &other, &other, wrong).await.refused(400, "unknown_role");
+        role(&app, &other, &other, wrong).await.assert_error(400, "unknown_role");
     }
     app.end().await;
 }
@@ -222,7 +222,7 @@ async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
             role(&app, &one, &two, "user").await.is(200);
         }
     }
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -244,7 +244,7 @@ async fn a_grant_that_is_repeated_is_one_grant(db: PgPool) {
     let first = give("auditor").await.is(200);
     let again = give("auditor").await.is(200);
     assert_eq!((first.value(), first.position()), (again.value(), again.position()));
-    give("admin").await.refused(422, "idempotency_key_reused");
+    give("admin").await.assert_error(422, "idempotency_key_reused");
     assert_eq!(changes(&app, &person).await.len(), 1);
     app.end().await;
 }

@@ -68,7 +68,7 @@ async fn the_log_is_read_part_by_part_without_what_people_wrote(db: PgPool) {
         ("?after=-1", 400, "out_of_range"),
         ("?after=x", 422, "malformed_request"),
     ] {
-        app.get(&format!("/api/audit/events{query}")).by(&auditor).send().await.refused(status, code);
+        app.get(&format!("/api/audit/events{query}")).by(&auditor).send().await.assert_error(status, code);
     }
     app.end().await;
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -13,9 +13,9 @@ fn said(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
-    let place = Place::new(Form::Embedded, None).await;
+    let place = Installation::new(PostgresKind::Embedded, None).await;
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let register = async |email: &str| -> Value {
         let body = json!({"email": email, "password": "correct horse 7"});
         let answer = client.post(format!("{base}/api/auth/register")).json(&body).send().await.unwrap();
@@ -58,12 +58,12 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     );
 
     // What was done without it is there when it comes back.
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let body = json!({"username": "eve@mail.example", "password": "correct horse 7"});
     let answer = client.post(format!("{base}/api/auth/login")).json(&body).send().await.unwrap();
     let eve: Value = answer.json().await.unwrap();
     assert_eq!(eve["user"]["role"], "auditor");
-    let lines = place.said();
+    let lines = place.log_lines();
     assert!(
         lines.iter().any(|line| line.contains("nobody is sent a password reset")),
         "it says that mail is missing"

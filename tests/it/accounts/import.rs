@@ -68,7 +68,7 @@ async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
     }
     let answer = login(&app, "five@mail.example", "old password 5").await.is(200).value();
     assert_eq!(answer["user"]["role"], "user");
-    login(&app, "two@mail.example", PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, "two@mail.example", PASSWORD).await.assert_error(401, "invalid_credentials");
     // S16: the weak hash was replaced by one of today's cost.
     let weak: i64 =
         sqlx::query_scalar("SELECT count(*) FROM credentials WHERE password_hash LIKE '%m=8192%'")
@@ -105,7 +105,7 @@ async fn an_account_without_a_usable_hash_gets_its_password_by_mail(db: PgPool) 
         "{said}"
     );
     for password in ["", "pbkdf2_sha256$870000$salt$aGFzaA==", PASSWORD] {
-        login(&app, "one@mail.example", password).await.refused(401, "invalid_credentials");
+        login(&app, "one@mail.example", password).await.assert_error(401, "invalid_credentials");
     }
     forgot(&app, "one@mail.example").await;
     let token = server.mail(&app, 1).await.token();

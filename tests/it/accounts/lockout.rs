@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{login, me};
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 const WRONG: &str = "not the password 1";
@@ -21,7 +21,7 @@ async fn fail(app: &TestApp, identifier: &str, times: usize) -> Answer {
 
 #[track_caller]
 fn locked(answer: &Answer, at_most: u64) {
-    answer.refused(429, "too_many_failures");
+    answer.assert_error(429, "too_many_failures");
     let wait: u64 = answer.header("retry-after").parse().unwrap();
     assert!((1..=at_most).contains(&wait), "{wait}");
 }
@@ -50,7 +50,7 @@ async fn ten_wrong_passwords_lock_every_door_for_everybody_but_live_logins(db: P
         let form = [("username", name.as_str()), ("password", WRONG)];
         let path = if n % 2 == 0 { "/api/auth/login" } else { "/auth/signin" };
         let through = if n < 5 { &app } else { &node };
-        through.post(path).form(&form).send().await.refused(401, "invalid_credentials");
+        through.post(path).form(&form).send().await.assert_error(401, "invalid_credentials");
     }
     for through in [&app, &node] {
         for password in [PASSWORD, WRONG, ""] {
@@ -67,7 +67,7 @@ async fn ten_wrong_passwords_lock_every_door_for_everybody_but_live_logins(db: P
     app.post("/api/auth/password").by(&person).json(&body).send().await.is(204);
     // Which proves who it is, and so unlocks the account.
     login(&app, &person.email, "battery staple 8").await.is(200);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -76,18 +76,18 @@ async fn ten_wrong_passwords_lock_every_door_for_everybody_but_live_logins(db: P
 async fn the_lock_survives_a_restart_grows_and_ends(db: PgPool) {
     let before = TestApp::start(&db).await;
     let person = before.person().await;
-    fail(&before, &person.email, 10).await.refused(401, "invalid_credentials");
+    fail(&before, &person.email, 10).await.assert_error(401, "invalid_credentials");
     before.end().await;
     let app = TestApp::start(&db).await;
     locked(&login(&app, &person.email, PASSWORD).await, 60);
     later(&app, 61.0).await;
-    fail(&app, &person.email, 1).await.refused(401, "invalid_credentials");
+    fail(&app, &person.email, 1).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
     locked(&answer, 120);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
     later(&app, 121.0).await;
     login(&app, &person.email, PASSWORD).await.is(200);
-    fail(&app, &person.email, 9).await.refused(401, "invalid_credentials");
+    fail(&app, &person.email, 9).await.assert_error(401, "invalid_credentials");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
@@ -103,7 +103,7 @@ async fn what_is_not_registered_is_counted_and_locked_in_the_same_way(db: PgPool
         let wrong = fail(&app, identifier, 10).await;
         let then = login(&app, identifier, PASSWORD).await;
         locked(&then, 60);
-        answers.push((wrong.status, wrong.but_for_its_id(), then.status, then.but_for_its_id()));
+        answers.push((wrong.status, wrong.without_request_id(), then.status, then.without_request_id()));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
     // No name and no address is kept.
@@ -138,14 +138,14 @@ async fn of_two_hundred_tries_at_once_ten_are_told_anything(db: PgPool) {
                 401 => told += 1,
                 429 => locked(&answer, 60),
                 // The machine is busy with other things.
-                503 => answer.refused(503, "busy"),
+                503 => answer.assert_error(503, "busy"),
                 other => panic!("{other}: {}", answer.text),
             }
         }
     }
     assert_eq!(told, 10);
     locked(&login(&app, &person.email, PASSWORD).await, 60);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -174,7 +174,7 @@ async fn passwords_that_are_asked_for_again_are_counted_apart(db: PgPool) {
                 app.post("/api/users/me/deactivate").by(&person).json(&body).send().await
             }
         };
-        answer.refused(403, "wrong_password");
+        answer.assert_error(403, "wrong_password");
     }
     locked(&change(PASSWORD).await, 60);
     // Signing in is another matter.
@@ -189,7 +189,7 @@ async fn the_figures_can_be_set(db: PgPool) {
     let variables = [("LOCKOUT_FAILURES", "3"), ("LOCKOUT_SECONDS", "600"), ("LOCKOUT_MAX_SECONDS", "700")];
     let app = TestApp::with(&db, &variables).await;
     let person: Person = app.person().await;
-    fail(&app, &person.email, 3).await.refused(401, "invalid_credentials");
+    fail(&app, &person.email, 3).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
     locked(&answer, 600);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 500);
@@ -209,7 +209,7 @@ async fn the_right_password_of_a_closed_account_is_a_wrong_one(db: PgPool) {
     let body = json!({"password": PASSWORD});
     app.post("/api/users/me/deactivate").by(&person).json(&body).send().await.is(204);
     for _ in 0..10 {
-        login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+        login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     }
     locked(&login(&app, &person.email, PASSWORD).await, 60);
     app.end().await;

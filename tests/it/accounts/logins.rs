@@ -77,20 +77,20 @@ async fn ending_a_login_ends_its_tokens_and_its_sockets_and_no_other(db: PgPool)
     end(&app, &person.access, &other["id"]).await.is(204);
 
     assert_eq!(cut.closed().await, 4401);
-    me(&app, &there.access).await.refused(401, "invalid_token");
+    me(&app, &there.access).await.assert_error(401, "invalid_token");
     let body = json!({"refresh_token": there.refresh});
-    app.post("/api/auth/refresh").json(&body).send().await.refused(401, "invalid_token");
+    app.post("/api/auth/refresh").json(&body).send().await.assert_error(401, "invalid_token");
     kept.is_idle().await;
     me(&app, &person.access).await.is(200);
     assert_eq!(listed(&app, &person.access).await.len(), 1);
-    end(&app, &person.access, &other["id"]).await.refused(404, "not_found");
+    end(&app, &person.access, &other["id"]).await.assert_error(404, "not_found");
 
     // One's own as well: a sign-out.
     end(&app, &person.access, &logins.iter().find(|login| login["current"] == true).unwrap()["id"])
         .await
         .is(204);
     assert_eq!(kept.closed().await, 4401);
-    me(&app, &person.access).await.refused(401, "invalid_token");
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -100,15 +100,15 @@ async fn somebody_elses_login_looks_like_one_that_is_not_there(db: PgPool) {
     let (person, other) = (app.person().await, app.person().await);
     let theirs = listed(&app, &other.access).await[0]["id"].clone();
     let unknown = end(&app, &person.access, &json!(Uuid::from_u128(7))).await;
-    unknown.refused(404, "not_found");
+    unknown.assert_error(404, "not_found");
     for id in [&theirs, &json!("not-an-id"), &json!(other.id)] {
         let answer = end(&app, &person.access, id).await;
-        answer.refused(404, "not_found");
-        assert_eq!(answer.but_for_its_id(), unknown.but_for_its_id());
+        answer.assert_error(404, "not_found");
+        assert_eq!(answer.without_request_id(), unknown.without_request_id());
     }
     me(&app, &other.access).await.is(200);
-    app.get("/api/auth/logins").send().await.refused(401, "invalid_token");
-    app.delete("/api/auth/logins").send().await.refused(401, "invalid_token");
+    app.get("/api/auth/logins").send().await.assert_error(401, "invalid_token");
+    app.delete("/api/auth/logins").send().await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -125,11 +125,12 @@ async fn all_others_are_ended_at_once_on_every_node(db: PgPool) {
         assert_eq!(socket.closed().await, 4401);
     }
     for other in &others {
-        app.until("it counts on the other node", async || me(&node, &other.access).await.status == 401).await;
-        me(&app, &other.access).await.refused(401, "invalid_token");
+        app.wait_until("it counts on the other node", async || me(&node, &other.access).await.status == 401)
+            .await;
+        me(&app, &other.access).await.assert_error(401, "invalid_token");
     }
     assert_eq!(listed(&app, &person.access).await.len(), 1);
     me(&node, &person.access).await.is(200);
-    node.stop(crate::support::app::PATIENCE).await;
+    node.stop(crate::support::app::WAIT_TIMEOUT).await;
     app.end().await;
 }

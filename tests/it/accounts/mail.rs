@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::mail_server::MailServer;
-use crate::support::app::{PASSWORD, PATIENCE, TestApp};
+use crate::support::app::{PASSWORD, TestApp, WAIT_TIMEOUT};
 
 /// A system that sends mail through this server.
 pub(super) async fn with_mail(db: &PgPool, server: &MailServer, more: &[(&str, &str)]) -> TestApp {
@@ -20,7 +20,7 @@ pub(super) async fn forgot(app: &TestApp, email: &str) {
 
 /// Waits until nothing is to be sent any more.
 pub(super) async fn sent_all(app: &TestApp) {
-    app.until("the outbox is empty", async || waiting(app).await == 0).await;
+    app.wait_until("the outbox is empty", async || waiting(app).await == 0).await;
 }
 
 async fn waiting(app: &TestApp) -> i64 {
@@ -84,9 +84,9 @@ async fn mail_goes_encrypted_and_with_a_password_to_a_server_that_is_trusted(db:
         // A server whose certificate nobody vouches for is told nothing.
         let app = TestApp::with(&db, &[variables[0], variables[2]]).await;
         forgot(&app, &person.email).await;
-        app.until("it was tried", async || attempts(&app).await == Some((1, true))).await;
+        app.wait_until("it was tried", async || attempts(&app).await == Some((1, true))).await;
         assert_eq!(server.tried(), 1, "{tls}");
-        app.stop(PATIENCE).await;
+        app.stop(WAIT_TIMEOUT).await;
         sqlx::query("DELETE FROM mails").execute(&db).await.unwrap();
     }
 }
@@ -102,7 +102,7 @@ async fn a_server_that_does_not_let_us_in_loses_no_mail(db: PgPool) {
     let app = start("chat:wrong@").await;
     let person = app.person().await;
     forgot(&app, &person.email).await;
-    app.until("it was put off", async || attempts(&app).await == Some((1, true))).await;
+    app.wait_until("it was put off", async || attempts(&app).await == Some((1, true))).await;
     app.end().await;
     let app = start("chat:right@").await;
     due(&app).await;
@@ -131,7 +131,7 @@ async fn a_server_that_lacks_what_is_needed_loses_no_mail(db: PgPool) {
         let app = start(&server).await;
         let person = app.person().await;
         forgot(&app, &person.email).await;
-        app.until("it was put off", async || attempts(&app).await == Some((1, true))).await;
+        app.wait_until("it was put off", async || attempts(&app).await == Some((1, true))).await;
         assert_eq!(server.tried(), 0, "{lacking}");
         app.end().await;
         let server = MailServer::with(full.clone()).await;
@@ -153,7 +153,7 @@ async fn what_the_server_puts_off_is_tried_again_and_what_it_refuses_is_given_up
     let person = app.person().await;
     forgot(&app, &person.email).await;
     for attempt in 1..=2 {
-        app.until("it was put off", async || attempts(&app).await == Some((attempt, true))).await;
+        app.wait_until("it was put off", async || attempts(&app).await == Some((attempt, true))).await;
         assert_eq!(server.tried(), usize::try_from(attempt).unwrap());
         due(&app).await;
     }
@@ -161,7 +161,7 @@ async fn what_the_server_puts_off_is_tried_again_and_what_it_refuses_is_given_up
     sent_all(&app).await;
 
     forgot(&app, &person.email).await;
-    app.until("it was refused", async || server.tried() == 4).await;
+    app.wait_until("it was refused", async || server.tried() == 4).await;
     sent_all(&app).await;
     assert_eq!(server.mails().len(), 1);
     app.end().await;
@@ -178,7 +178,7 @@ async fn what_was_promised_is_sent_by_whoever_comes_next(db: PgPool) {
     let row: String =
         sqlx::query_scalar("SELECT to_json(m)::text FROM mails m").fetch_one(&db).await.unwrap();
     assert!(!row.contains("person") && !row.contains("vpr_") && !row.contains("mail.example"), "{row}");
-    app.stop(PATIENCE).await;
+    app.stop(WAIT_TIMEOUT).await;
     assert_eq!(server.tried(), 0);
     // As if its first sender had died with it in hand.
     sqlx::query("SELECT mails_lease(10, '2 seconds')").execute(&db).await.unwrap();
@@ -208,8 +208,8 @@ async fn two_senders_send_each_mail_once(db: PgPool) {
     to.sort();
     expected.sort();
     assert_eq!(to, expected);
-    three.stop(PATIENCE).await;
-    two.stop(PATIENCE).await;
+    three.stop(WAIT_TIMEOUT).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -244,7 +244,7 @@ async fn people_are_told_of_what_was_changed_at_the_address_that_they_had(db: Pg
     }
     // A change that was refused tells nobody.
     let body = json!({"email": "third@mail.example", "password": "not the password 1"});
-    app.put("/api/users/me/email").by(&person).json(&body).send().await.refused(403, "wrong_password");
+    app.put("/api/users/me/email").by(&person).json(&body).send().await.assert_error(403, "wrong_password");
     assert_eq!(waiting(&app).await, 0);
     app.end().await;
 }
@@ -258,7 +258,7 @@ async fn a_mail_that_cannot_be_written_loses_no_try(db: PgPool) {
     sqlx::query("ALTER TABLE password_resets RENAME TO gone").execute(&db).await.unwrap();
     forgot(&app, &person.email).await;
     for _ in 0..2 {
-        app.until("it is put off", async || {
+        app.wait_until("it is put off", async || {
             sqlx::query_scalar("SELECT attempts = 0 AND not_before > clock_timestamp() FROM mails")
                 .fetch_one(&app.db)
                 .await
@@ -268,7 +268,7 @@ async fn a_mail_that_cannot_be_written_loses_no_try(db: PgPool) {
         due(&app).await;
     }
     sqlx::query("ALTER TABLE gone RENAME TO password_resets").execute(&db).await.unwrap();
-    app.until("it is sent", async || {
+    app.wait_until("it is sent", async || {
         due(&app).await;
         server.mails().len() == 1
     })

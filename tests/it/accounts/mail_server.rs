@@ -9,8 +9,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
-use crate::support::app::{PATIENCE, TestApp};
-use crate::support::setting;
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
+use crate::support::env_var;
 
 /// A running mail server. Dropped: it ends.
 pub(crate) struct MailServer {
@@ -68,7 +68,7 @@ impl MailServer {
     pub(crate) async fn with(config: Value) -> Self {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let python =
-            setting("TEST_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
+            env_var("TEST_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
         let mut child = Command::new(python)
             .arg(root.join("tests/it/accounts/mail_server.py"))
             .arg(config.to_string())
@@ -79,7 +79,7 @@ impl MailServer {
             .unwrap();
         let stdin = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it is ready in time");
+        let first = tokio::time::timeout(WAIT_TIMEOUT, lines.next_line()).await.expect("it is ready in time");
         let first = first.unwrap().expect("it starts; is aiosmtpd installed (scripts/lib.sh, need_python)?");
         let ready: Value = serde_json::from_str(&first).unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -128,7 +128,7 @@ impl MailServer {
 
     /// Waits for the `number`th mail, counted from 1.
     pub(crate) async fn mail(&self, app: &TestApp, number: usize) -> Mail {
-        app.until("a mail", async || self.mails().len() >= number).await;
+        app.wait_until("a mail", async || self.mails().len() >= number).await;
         self.mails()[number - 1].clone()
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
 
 const MANY: usize = 500;
 /// How much memory they may take together.
@@ -17,9 +17,9 @@ const HEALTH: Duration = Duration::from_millis(200);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
 async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back() {
-    let place = Place::new(Form::Server, None).await;
+    let place = Installation::new(PostgresKind::Server, None).await;
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let account = json!({"email": "many@mail.example", "password": "correct horse 7"});
     let registered = client.post(format!("{base}/api/auth/register")).json(&account).send().await.unwrap();
     assert_eq!(registered.status(), 201);

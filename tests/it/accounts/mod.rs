@@ -19,11 +19,11 @@ use tokio::process::Command;
 
 use crate::support::app::{JWT_SECRET, MASTER_KEY, Person, TestApp};
 use crate::support::client::Answer;
-use crate::support::setting;
+use crate::support::env_var;
 
 /// The program, to be run beside this system on its database.
 fn beside(app: &TestApp) -> Command {
-    let url = setting("DATABASE_URL").unwrap();
+    let url = env_var("DATABASE_URL").unwrap();
     let name = app.db.connect_options().get_database().unwrap().to_owned();
     let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
     command

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{changes, kinds, login, me};
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 fn email(app: &TestApp, person: &Person, email: &str, password: &str) -> Call {
@@ -31,12 +31,12 @@ async fn another_address_is_the_one_to_sign_in_with_and_the_old_one_is_free(db: 
     assert!(position > 0);
     assert_eq!(me(&app, &person.access).await.value(), answer.value());
     login(&app, "new.one@mail.example", PASSWORD).await.is(200);
-    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     // Logins go on: it is the same person.
     me(&app, &person.access).await.is(200);
 
     register(&app, &person.email, None).await.is(201);
-    register(&app, "NEW.one@mail.example", None).await.refused(409, "email_taken");
+    register(&app, "NEW.one@mail.example", None).await.assert_error(409, "email_taken");
     let sealed = changes(&app, &person).await;
     assert_eq!(sealed.len(), 1);
     assert!(sealed[0].1["email"]["$sealed"].is_string(), "{sealed:?}");
@@ -49,23 +49,23 @@ async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_ch
     let (person, other) = (app.person().await, app.person().await);
     let events = app.events().await;
     let taken = other.email.to_uppercase();
-    email(&app, &person, &taken, PASSWORD).send().await.refused(409, "email_taken");
-    email(&app, &person, "nowhere", PASSWORD).send().await.refused(400, "invalid_value");
+    email(&app, &person, &taken, PASSWORD).send().await.assert_error(409, "email_taken");
+    email(&app, &person, "nowhere", PASSWORD).send().await.assert_error(400, "invalid_value");
     email(&app, &person, "free@mail.example", "not the password 1")
         .send()
         .await
-        .refused(403, "wrong_password");
+        .assert_error(403, "wrong_password");
     app.put("/api/users/me/email")
         .by(&person)
         .json(&json!({"email": "free@mail.example"}))
         .send()
         .await
-        .refused(422, "malformed_request");
+        .assert_error(422, "malformed_request");
     app.put("/api/users/me/email")
         .json(&json!({"email": "free@mail.example", "password": PASSWORD}))
         .send()
         .await
-        .refused(401, "invalid_token");
+        .assert_error(401, "invalid_token");
     // The same once more is no change.
     email(&app, &person, &person.email, PASSWORD).send().await.is(200);
     assert_eq!(app.events().await, events);
@@ -81,7 +81,7 @@ async fn another_spelling_of_ones_own_address_keeps_the_claim(db: PgPool) {
     let answer = email(&app, &person, &louder, PASSWORD).send().await.is(200);
     assert_eq!(answer.field("email"), louder);
     assert_eq!(kinds(&app, &person).await, ["email_changed"]);
-    register(&app, &person.email, None).await.refused(409, "email_taken");
+    register(&app, &person.email, None).await.assert_error(409, "email_taken");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
@@ -95,7 +95,7 @@ async fn a_change_that_is_repeated_under_its_key_is_one_change(db: PgPool) {
     let again = change().await.is(200);
     assert_eq!((first.value(), first.position()), (again.value(), again.position()));
     let other = email(&app, &person, "further@mail.example", PASSWORD).key("move-1").send().await;
-    other.refused(422, "idempotency_key_reused");
+    other.assert_error(422, "idempotency_key_reused");
     let rename = || username(&app, &person, "moved-on").key("name-1").send();
     assert_eq!(rename().await.is(200).value(), rename().await.is(200).value());
     assert_eq!(kinds(&app, &person).await, ["email_changed", "username_changed"]);
@@ -110,12 +110,12 @@ async fn a_name_is_changed_chosen_at_last_and_let_go(db: PgPool) {
     assert_eq!(answer.field("username"), "Zoë");
     assert!(answer.position() > 0);
     login(&app, "ZOE\u{308}", PASSWORD).await.is(200);
-    login(&app, &person.username, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.username, PASSWORD).await.assert_error(401, "invalid_credentials");
 
     let nameless = register(&app, "nameless@mail.example", None).await.is(201);
     let nameless = Person { access: nameless.field("access_token"), ..person.clone() };
-    username(&app, &nameless, "zoë").send().await.refused(409, "username_taken");
-    username(&app, &nameless, "a b").send().await.refused(400, "invalid_value");
+    username(&app, &nameless, "zoë").send().await.assert_error(409, "username_taken");
+    username(&app, &nameless, "a b").send().await.assert_error(400, "invalid_value");
     // What the first one has let go.
     username(&app, &nameless, &person.username).send().await.is(200);
     let answer = login(&app, &person.username, PASSWORD).await.is(200).value();
@@ -214,7 +214,7 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
 async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db: PgPool) {
     let app = TestApp::start(&db).await;
     app.person().await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT FROM checkpoints WHERE projection = 'users' FOR UPDATE")
         .execute(&mut *held)
@@ -223,11 +223,11 @@ async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db:
     let made = register(&app, "new@mail.example", None).await.is(201);
     let access = made.field("access_token");
     for answer in [login(&app, "new@mail.example", PASSWORD).await, me(&app, &access).await] {
-        answer.refused(503, "unavailable");
+        answer.assert_error(503, "unavailable");
         assert_eq!(answer.header("retry-after"), "1");
     }
     held.rollback().await.unwrap();
-    app.caught_up().await;
+    app.wait_for_projections().await;
     login(&app, "new@mail.example", PASSWORD).await.is(200);
     me(&app, &access).await.is(200);
     app.end().await;
@@ -245,25 +245,25 @@ async fn asking_for_taken_addresses_and_names_is_bounded(db: PgPool) {
         email(&app, &person, &own, PASSWORD).send().await.is(200);
     }
     username(&app, &person, &person.username.to_uppercase()).send().await.is(200);
-    email(&app, &person, "nowhere", PASSWORD).send().await.refused(400, "invalid_value");
-    email(&app, &person, &victim.email, PASSWORD).send().await.refused(409, "email_taken");
-    username(&node, &person, &victim.username).send().await.refused(409, "username_taken");
+    email(&app, &person, "nowhere", PASSWORD).send().await.assert_error(400, "invalid_value");
+    email(&app, &person, &victim.email, PASSWORD).send().await.assert_error(409, "email_taken");
+    username(&node, &person, &victim.username).send().await.assert_error(409, "username_taken");
     let moved = || username(&app, &person, "another-name").key("name-1").send();
     moved().await.is(200);
     let events = app.events().await;
     for app in [&app, &node] {
         let refused = email(app, &person, "nobody@mail.example", PASSWORD).send().await;
-        refused.refused(429, "too_many_attempts");
+        refused.assert_error(429, "too_many_attempts");
         let seconds: u64 = refused.header("retry-after").parse().unwrap();
         assert!((1..=5400).contains(&seconds), "{seconds}");
         assert_eq!(refused.header("ratelimit-policy"), "\"names\";q=3;w=3600");
         assert_eq!(refused.header("ratelimit"), format!("\"names\";r=0;t={seconds}"));
-        username(app, &person, "nobodys-name").send().await.refused(429, "too_many_attempts");
+        username(app, &person, "nobodys-name").send().await.assert_error(429, "too_many_attempts");
     }
     assert_eq!(app.events().await, events);
     // A repetition is no further try, and others are not held back.
     assert_eq!(moved().await.is(200).field("username"), "another-name");
     username(&app, &victim, "a-name-of-its-own").send().await.is(200);
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }

@@ -8,7 +8,7 @@ use super::mail::{forgot, sent_all, with_mail};
 use super::mail_server::MailServer;
 use super::{beside, kinds, login, me};
 use crate::sockets::client::Socket;
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 const NEW: &str = "battery staple 8";
@@ -41,19 +41,20 @@ async fn the_token_of_a_mail_replaces_the_password_once_and_ends_every_login(db:
     let answer = reset(&app, &token, NEW).send().await.is(204);
     assert!(answer.position() > 0);
     assert_eq!(kinds(&app, &person).await, ["password_changed"]);
-    login(&app, &person.email, PASSWORD).await.refused(401, "invalid_credentials");
+    login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     login(&app, &person.email, NEW).await.is(200);
     assert_eq!(socket.closed().await, 4401);
-    me(&app, &person.access).await.refused(401, "invalid_token");
-    app.until("it counts on the other node", async || me(&node, &person.access).await.status == 401).await;
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
+    app.wait_until("it counts on the other node", async || me(&node, &person.access).await.status == 401)
+        .await;
     let body = json!({"refresh_token": person.refresh});
-    app.post("/api/auth/refresh").json(&body).send().await.refused(401, "invalid_token");
+    app.post("/api/auth/refresh").json(&body).send().await.assert_error(401, "invalid_token");
 
-    reset(&app, &token, "another horse 9").send().await.refused(401, "invalid_token");
+    reset(&app, &token, "another horse 9").send().await.assert_error(401, "invalid_token");
     // The owner is told.
     let mail = server.mail(&app, 2).await;
     assert_eq!((mail.to(), mail.header("subject")), (person.email.as_str(), "Your password was changed"));
-    node.stop(PATIENCE).await;
+    node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
@@ -84,7 +85,7 @@ async fn asking_tells_nothing(db: PgPool) {
         .json(&json!({"email": "nowhere"}))
         .send()
         .await
-        .refused(400, "invalid_value");
+        .assert_error(400, "invalid_value");
     // One row for each address that was asked for, of the same shape.
     let rows: Vec<(String, bool, bool)> =
         sqlx::query_as("SELECT kind, user_id IS NULL, claim LIKE 'email:%' FROM mails")
@@ -112,14 +113,14 @@ async fn a_token_that_is_not_good_is_refused_whatever_is_wrong_with_it(db: PgPoo
     for wrong in
         ["", "x", "vpr_", &made_up, &token[..46], &format!("{token} "), &person.refresh, &person.access]
     {
-        reset(&app, wrong, NEW).send().await.refused(401, "invalid_token");
+        reset(&app, wrong, NEW).send().await.assert_error(401, "invalid_token");
     }
     // A password that breaks the rule uses nothing up.
     for password in ["short1", "12345678", "Password1", &person.email] {
-        reset(&app, &token, password).send().await.refused(400, "invalid_password");
+        reset(&app, &token, password).send().await.assert_error(400, "invalid_password");
     }
     sqlx::query("UPDATE password_resets SET ends_at = clock_timestamp()").execute(&db).await.unwrap();
-    reset(&app, &token, NEW).send().await.refused(401, "invalid_token");
+    reset(&app, &token, NEW).send().await.assert_error(401, "invalid_token");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
@@ -153,7 +154,11 @@ async fn a_reset_that_is_repeated_under_its_key_is_one_reset(db: PgPool) {
     let first = reset(&app, &token, NEW).key("reset-1").send().await.is(204);
     let again = reset(&app, &token, NEW).key("reset-1").send().await.is(204);
     assert_eq!(first.position(), again.position());
-    reset(&app, &token, "another horse 9").key("reset-1").send().await.refused(422, "idempotency_key_reused");
+    reset(&app, &token, "another horse 9")
+        .key("reset-1")
+        .send()
+        .await
+        .assert_error(422, "idempotency_key_reused");
     assert_eq!(kinds(&app, &person).await, ["password_changed"]);
     sent_all(&app).await;
     app.end().await;
@@ -177,7 +182,7 @@ async fn a_token_ends_with_the_password_the_address_and_the_account_that_it_was_
             _ => app.post("/api/users/me/deactivate").json(&json!({"password": PASSWORD})),
         };
         assert!(call.by(&person).send().await.status < 300, "{how}");
-        reset(&app, &token, NEW).send().await.refused(401, "invalid_token");
+        reset(&app, &token, NEW).send().await.assert_error(401, "invalid_token");
         sent_all(&app).await;
     }
     app.end().await;
@@ -191,9 +196,9 @@ async fn a_reset_opens_an_account_that_a_stranger_has_locked(db: PgPool) {
     let person = app.person().await;
     for identifier in [&person.email, &person.username] {
         for _ in 0..10 {
-            login(&app, identifier, "not the password 1").await.refused(401, "invalid_credentials");
+            login(&app, identifier, "not the password 1").await.assert_error(401, "invalid_credentials");
         }
-        login(&app, identifier, PASSWORD).await.refused(429, "too_many_failures");
+        login(&app, identifier, PASSWORD).await.assert_error(429, "too_many_failures");
     }
     let token = mailed(&app, &server, &person).await;
     reset(&app, &token, NEW).send().await.is(204);
@@ -336,8 +341,8 @@ async fn forms_of_the_page_are_counted_like_resets(db: PgPool) {
         send().await.is(401);
         app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     }
-    send().await.refused(429, "too_many_attempts");
-    reset(&app, &token, NEW).send().await.refused(429, "too_many_attempts");
+    send().await.assert_error(429, "too_many_attempts");
+    reset(&app, &token, NEW).send().await.assert_error(429, "too_many_attempts");
     app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     app.end().await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::mail_server::MailServer;
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 
 const PASSWORD: &str = "canary horse 7";
 const NEW_PASSWORD: &str = "canary staple 8";
@@ -14,13 +14,13 @@ const NEW_PASSWORD: &str = "canary staple 8";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     let server = MailServer::with(json!({"user": "canary-user", "password": "canary-smtp"})).await;
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("LOG_LEVEL", "trace".to_owned());
     place.set("SMTP_URL", server.url("smtp", "canary-user:canary-smtp@"));
     place.set("MAIL_FROM", "chat@verbatim.example".to_owned());
     place.set("LOCKOUT_FAILURES", "3".to_owned());
     let client = http();
-    let (node, base, _) = place.start(&client, SOON).await.unwrap();
+    let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let call = async |method: &str, path: &str, token: Option<&str>, body: Value| -> (u16, Value) {
         let mut request = client.request(method.parse().unwrap(), format!("{base}{path}"));
         if let Some(token) = token {
@@ -54,7 +54,7 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     // A reset.
     let body = json!({"email": "canary-ada@mail.example"});
     assert_eq!(call("POST", "/api/auth/password/forgot", None, body).await.0, 202);
-    assert!(within(SOON, async || server.mails().len() == 1).await);
+    assert!(within(STEP_TIMEOUT, async || server.mails().len() == 1).await);
     let token = server.mails()[0].token();
     let body = json!({"token": token, "password": NEW_PASSWORD});
     assert_eq!(call("POST", "/api/auth/password/reset", None, body).await.0, 204);
@@ -85,7 +85,7 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     }
     assert!(node.stop().await.success());
 
-    let mut said = place.said();
+    let mut said = place.log_lines();
     said.extend(String::from_utf8(granted.stderr).unwrap().lines().map(str::to_owned));
     let secrets = [
         "canary",

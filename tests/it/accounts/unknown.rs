@@ -31,13 +31,13 @@ async fn the_unknown_are_turned_away_where_the_known_are(db: PgPool) {
         let (kind, answer) = answered.unwrap();
         match (kind, answer.status) {
             (_, 503) => {
-                answer.refused(503, "busy");
+                answer.assert_error(503, "busy");
                 assert_eq!(answer.header("retry-after"), "2");
                 busy[kind] += 1;
             }
             (0, 200) => told[kind] += 1,
             (1 | 2, 401) => {
-                answer.refused(401, "invalid_credentials");
+                answer.assert_error(401, "invalid_credentials");
                 told[kind] += 1;
             }
             (kind, status) => panic!("{kind}: {status} {}", answer.text),

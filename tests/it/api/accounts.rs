@@ -137,7 +137,7 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
         let mut body = good.clone();
         body[field] = value;
         let answer = register(&app, &body).await;
-        answer.refused(400, code);
+        answer.assert_error(400, code);
     }
     assert_eq!(app.events().await, 0);
     let mut edge = good.clone();
@@ -145,7 +145,7 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
     register(&app, &edge).await.is(201);
     login(&app, "ada", &long(128)).await.is(200);
     // The last character counts.
-    login(&app, "ada", &format!("{}x", long(127))).await.refused(401, "invalid_credentials");
+    login(&app, "ada", &format!("{}x", long(127))).await.assert_error(401, "invalid_credentials");
     app.end().await;
 }
 
@@ -158,11 +158,11 @@ async fn an_address_or_a_name_is_taken_in_every_spelling(db: PgPool) {
     for email in ["straße@mail.example", "STRAßE@MAIL.EXAMPLE", "ｓtraße@mail.example", "straẞe@Mail.Example"]
     {
         let body = json!({"email": email, "username": "somebody", "password": PASSWORD});
-        register(&app, &body).await.refused(409, "email_taken");
+        register(&app, &body).await.assert_error(409, "email_taken");
     }
     for username in ["Éva", "éva", "E\u{301}VA", "ｅ\u{301}va"] {
         let body = json!({"email": "other@mail.example", "username": username, "password": PASSWORD});
-        register(&app, &body).await.refused(409, "username_taken");
+        register(&app, &body).await.assert_error(409, "username_taken");
     }
     assert_eq!(app.events().await, events);
     // A refusal has not taken the half that was free.
@@ -187,10 +187,10 @@ async fn twenty_registrations_of_one_address_at_once_make_one_account(db: PgPool
     for answer in answers.iter().filter(|answer| answer.status != 201) {
         // On a machine that is busy with other things, hashing twenty passwords takes longer than one waits for it.
         if answer.status == 503 {
-            answer.refused(503, "busy");
+            answer.assert_error(503, "busy");
             assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
         } else {
-            answer.refused(409, "email_taken");
+            answer.assert_error(409, "email_taken");
         }
     }
     let registered: i64 =
@@ -210,7 +210,7 @@ async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person: Person = app.person().await;
     let wrong = login(&app, &person.email, "another password 1").await;
-    wrong.refused(401, "invalid_credentials");
+    wrong.assert_error(401, "invalid_credentials");
     let others = [
         login(&app, &person.username, "another password 1").await,
         login(&app, "nobody@mail.example", PASSWORD).await,
@@ -221,11 +221,11 @@ async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     ];
     for other in others {
         assert_eq!(other.status, 401);
-        assert_eq!(other.but_for_its_id(), wrong.but_for_its_id());
+        assert_eq!(other.without_request_id(), wrong.without_request_id());
         assert_eq!(other.header("www-authenticate"), "Bearer");
     }
     for no_identifier in ["ada@", "@", "a b", "x", "ada@mail", ""] {
-        login(&app, no_identifier, PASSWORD).await.refused(400, "invalid_value");
+        login(&app, no_identifier, PASSWORD).await.assert_error(400, "invalid_value");
     }
     app.end().await;
 }
@@ -243,10 +243,10 @@ async fn a_password_of_a_mebibyte_is_not_hashed(db: PgPool) {
         ("/api/auth/password/reset", json!({"token": "vpr_", "password": password})),
     ];
     for (path, body) in bodies {
-        app.post(path).json(&body).send().await.refused(413, "body_too_large");
+        app.post(path).json(&body).send().await.assert_error(413, "body_too_large");
     }
     // Nor is one that fits into a body but not into the rule.
     let body = json!({"email": "new@mail.example", "password": "a1".repeat(100_000)});
-    app.post("/api/auth/register").json(&body).send().await.refused(400, "invalid_password");
+    app.post("/api/auth/register").json(&body).send().await.assert_error(400, "invalid_password");
     app.end().await;
 }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::CommandKey;
-use event_store::append::{AppendError, Appended, Appending, append_together};
-use event_store::charge::Charged;
+use event_store::{AppendError, AppendOutcome, AppendRequest, CommandKey, QuotaEntries, append_all};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -18,13 +16,13 @@ const SECOND: Uuid = Uuid::from_u128(2);
 const NOW: &str = "extract(epoch FROM clock_timestamp())";
 
 /// An append with nothing but a key and a charge.
-fn appending(key: Option<&str>, user: Option<Uuid>) -> Arc<Appending> {
+fn request(key: Option<&str>, user: Option<Uuid>) -> Arc<AppendRequest> {
     let key = key.map(|key| {
         let key = CommandKey { owner: FIRST.to_string(), key: key.to_owned(), fingerprint: [7; 32] };
         (key, json!({}))
     });
-    let charge = user.map(|user| Charged { user, entries: json!({"rates": [["user", 1_000_000]]}) });
-    Arc::new(Appending { key, charge, metadata: "{}".to_owned(), ..Appending::default() })
+    let charge = user.map(|user| QuotaEntries { user, entries: json!({"rates": [["user", 1_000_000]]}) });
+    Arc::new(AppendRequest { key, charge, metadata: "{}".to_owned(), ..AppendRequest::default() })
 }
 
 async fn connection(db: &PgPool) -> PgConnection {
@@ -34,9 +32,9 @@ async fn connection(db: &PgPool) -> PgConnection {
 /// One statement's group, on a connection of its own.
 async fn group(
     db: &PgPool,
-    appendings: Vec<Arc<Appending>>,
-) -> Result<Vec<Result<Appended, AppendError>>, AppendError> {
-    append_together(&mut connection(db).await, &appendings).await
+    requests: Vec<Arc<AppendRequest>>,
+) -> Result<Vec<Result<AppendOutcome, AppendError>>, AppendError> {
+    append_all(&mut connection(db).await, &requests).await
 }
 
 /// Waits until so many sessions of this database wait for a lock.
@@ -59,7 +57,7 @@ async fn waiting(db: &PgPool, sessions: i64) {
 
 async fn make_rows(db: &PgPool) {
     for user in [FIRST, SECOND] {
-        group(db, vec![appending(None, Some(user))]).await.unwrap();
+        group(db, vec![request(None, Some(user))]).await.unwrap();
     }
 }
 
@@ -75,14 +73,11 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
         .await
         .unwrap();
     // Its first append has a key and is charged nothing, its second one is charged to somebody else, its third waits.
-    let appendings = vec![
-        appending(Some("a"), None),
-        appending(Some("b"), Some(SECOND)),
-        appending(Some("c"), Some(FIRST)),
-    ];
+    let requests =
+        vec![request(Some("a"), None), request(Some("b"), Some(SECOND)), request(Some("c"), Some(FIRST))];
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
-        async move { group(&db, appendings).await }
+        async move { group(&db, requests).await }
     });
     waiting(&db, 1).await;
     let mut other = connection(&db).await;
@@ -92,13 +87,13 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
         .execute(&mut other)
         .await
         .expect("the later row is free");
-    let kept = append_together(&mut other, &[appending(Some("a"), None)]).await.expect("the key is free");
-    assert!(matches!(kept[..], [Ok(Appended::Recorded { .. })]), "{kept:?}");
+    let kept = append_all(&mut other, &[request(Some("a"), None)]).await.expect("the key is free");
+    assert!(matches!(kept[..], [Ok(AppendOutcome::Appended { .. })]), "{kept:?}");
     held.commit().await.unwrap();
     let outcomes = waits.await.unwrap().unwrap();
-    assert!(matches!(outcomes[0], Ok(Appended::Replayed(_))), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Ok(AppendOutcome::Replayed(_))), "{outcomes:?}");
     assert!(
-        matches!(outcomes[1..], [Ok(Appended::Recorded { .. }), Ok(Appended::Recorded { .. })]),
+        matches!(outcomes[1..], [Ok(AppendOutcome::Appended { .. }), Ok(AppendOutcome::Appended { .. })]),
         "{outcomes:?}"
     );
 }
@@ -113,18 +108,18 @@ async fn groups_never_wait_for_each_other_in_a_circle(db: PgPool) {
             let (first, second) = (format!("{round} a"), format!("{round} b"));
             let group = if forward {
                 vec![
-                    appending(None, Some(FIRST)),
-                    appending(Some(&first), None),
-                    appending(Some(&second), Some(SECOND)),
+                    request(None, Some(FIRST)),
+                    request(Some(&first), None),
+                    request(Some(&second), Some(SECOND)),
                 ]
             } else {
                 vec![
-                    appending(None, Some(SECOND)),
-                    appending(Some(&first), None),
-                    appending(Some(&second), Some(FIRST)),
+                    request(None, Some(SECOND)),
+                    request(Some(&first), None),
+                    request(Some(&second), Some(FIRST)),
                 ]
             };
-            let outcomes = append_together(&mut connection, &group).await.expect("no circle");
+            let outcomes = append_all(&mut connection, &group).await.expect("no circle");
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         }
     };

@@ -12,7 +12,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::limits::{end_both, send, taken};
 use crate::security::smuggling::answered;
 use crate::sockets::client::Socket;
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 
 /// S36: a client's attempts are counted under its address at all doors, on all nodes. S35: what it says of itself is ignored.
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -28,7 +28,7 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     let _ = two.person().await;
     let new = json!({"email": "third@mail.example", "password": PASSWORD});
     let refused = one.post("/auth/signup").json(&new).send().await;
-    refused.refused(429, "too_many_attempts");
+    refused.assert_error(429, "too_many_attempts");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((60..=5400).contains(&seconds), "{seconds}");
     assert_eq!(refused.header("ratelimit-policy"), "\"address\";q=2;w=3600");
@@ -52,7 +52,7 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     let addresses: Vec<String> =
         sqlx::query_scalar("SELECT bucket FROM rate_limit_buckets").fetch_all(&db).await.unwrap();
     assert!(addresses.iter().all(|bucket| !bucket.contains("127.0.0.1")), "{addresses:?}");
-    two.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -197,7 +197,7 @@ async fn reads_have_a_limit_of_their_own(db: PgPool) {
         app.get("/api/history").by(&person).send().await.is(200);
     }
     let refused = app.get("/api/users/me").by(&person).send().await;
-    refused.refused(429, "rate_limited");
+    refused.assert_error(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     app.get("/api/history").by(&other).send().await.is(200);
     send(&app, &person, None).await.is(200);
@@ -220,8 +220,8 @@ async fn reads_through_chatkit_are_reads(db: PgPool) {
     ] {
         let person = app.person().await;
         assert_eq!(ask(&person, kind, params).await.status, status, "{kind}");
-        app.get("/api/history").by(&person).send().await.refused(429, "rate_limited");
-        ask(&person, "threads.list", &json!({})).await.refused(429, "rate_limited");
+        app.get("/api/history").by(&person).send().await.assert_error(429, "rate_limited");
+        ask(&person, "threads.list", &json!({})).await.assert_error(429, "rate_limited");
         // What changes something has its own count.
         for status in [404, 404, 429] {
             let answer = ask(&person, "threads.update", &nowhere).await;
@@ -249,9 +249,9 @@ async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
     rename(&app, "one").await.is(200);
     let events = app.events().await;
     let refused = rename(&app, "two").await;
-    refused.refused(429, "rate_limited");
+    refused.assert_error(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
-    send(&app, &person, Some(&session)).await.refused(429, "rate_limited");
+    send(&app, &person, Some(&session)).await.assert_error(429, "rate_limited");
     socket.send(json!({"type": "read", "session_id": session, "message_id": Uuid::from_u128(7)})).await;
     let error = socket.next_of("error", &["event"]).await;
     assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");

@@ -71,7 +71,7 @@ impl Operation {
 
 fn assert_client_error(answer: &Answer, what: &str) {
     assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.text);
-    answer.refusal();
+    answer.error_code();
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -108,7 +108,7 @@ async fn bodies_that_are_not_what_they_should_be_are_refused(db: PgPool) {
                 format!("{} {} {:.60}", operation.method, operation.path, String::from_utf8_lossy(&body));
             let answer = operation.send(&app, &person, "application/json", body).await;
             assert_eq!(answer.status, 422, "{what}: {}", answer.text);
-            assert_eq!(answer.refusal(), "malformed_request", "{what}");
+            assert_eq!(answer.error_code(), "malformed_request", "{what}");
         }
         // Depth in a field that nobody reads is passed over without a stack.
         let answer = operation.send(&app, &person, "application/json", deep_object.clone()).await;
@@ -122,15 +122,15 @@ async fn bodies_that_are_not_what_they_should_be_are_refused(db: PgPool) {
             "application/jsonx",
         ] {
             let answer = operation.send(&app, &person, media, whole.clone()).await;
-            answer.refused(422, "malformed_request");
+            answer.assert_error(422, "malformed_request");
         }
         let form = operation.send(&app, &person, "application/x-www-form-urlencoded", "a=b&%zz=%ff").await;
-        form.refused(422, "malformed_request");
+        form.assert_error(422, "malformed_request");
         let none = operation.call(&app, &person).send().await;
-        none.refused(422, "malformed_request");
+        none.assert_error(422, "malformed_request");
         if !operation.forms {
             let form = operation.send(&app, &person, "application/x-www-form-urlencoded", "message=x").await;
-            form.refused(422, "malformed_request");
+            form.assert_error(422, "malformed_request");
         }
     }
     assert_eq!(app.events().await, events);
@@ -170,22 +170,22 @@ async fn fields_that_are_not_what_they_should_be_are_refused(db: PgPool) {
                 let answer =
                     operation.send(&app, &person, "application/json", operation.with(field, value)).await;
                 assert_eq!(answer.status, 422, "{}: {}", what(value), answer.text);
-                assert_eq!(answer.refusal(), "malformed_request", "{}", what(value));
+                assert_eq!(answer.error_code(), "malformed_request", "{}", what(value));
                 assert!(answer.value()["errors"][0]["field"].is_string());
             }
             let raw = [operation.with(field, "\"a").into_bytes(), b"\xff\"}".to_vec()].concat();
             let answer = operation.send(&app, &person, "application/json", raw).await;
-            answer.refused(422, "malformed_request");
+            answer.assert_error(422, "malformed_request");
             for value in ["\"a\\u0000b\"", "\"\\u0000\""] {
                 let answer =
                     operation.send(&app, &person, "application/json", operation.with(field, value)).await;
                 assert_eq!(answer.status, 400, "{}: {}", what(value), answer.text);
-                assert_eq!(answer.refusal(), "invalid_character", "{}", what(value));
+                assert_eq!(answer.error_code(), "invalid_character", "{}", what(value));
             }
             let value = operation.body[field].to_string();
             let twice = operation.body.to_string().replacen('{', &format!("{{\"{field}\": {value}, "), 1);
             let answer = operation.send(&app, &person, "application/json", twice).await;
-            answer.refused(422, "malformed_request");
+            answer.assert_error(422, "malformed_request");
 
             let mut without = operation.body.clone();
             without.as_object_mut().unwrap().remove(field);
@@ -244,7 +244,7 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
     for operation in &operations {
         let large = format!("{{\"message\": \"{}\"}}", "x".repeat(300 * 1024));
         let answer = operation.send(&app, &person, "application/json", large).await;
-        answer.refused(413, "body_too_large");
+        answer.assert_error(413, "body_too_large");
     }
     // In chunks, without saying how much it will be.
     let mut socket = TcpStream::connect(app.address()).await.unwrap();
@@ -268,7 +268,7 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
             () = endless => {}
         }
     };
-    tokio::time::timeout(crate::support::app::PATIENCE, answered).await.unwrap();
+    tokio::time::timeout(crate::support::app::WAIT_TIMEOUT, answered).await.unwrap();
     assert_eq!(std::str::from_utf8(&answer).unwrap(), "HTTP/1.1 413");
     drop(socket);
     assert_eq!(app.events().await, events);
@@ -288,7 +288,7 @@ async fn a_message_has_one_to_32000_characters(db: PgPool) {
     };
     for path in ["/api/chat", "/api/chat/stream"] {
         for message in ["", " ", "\n\t\u{3000}", &"é".repeat(32_001), &"x".repeat(100_000)] {
-            send(path, message).await.refused(400, "invalid_value");
+            send(path, message).await.assert_error(400, "invalid_value");
         }
     }
     assert_eq!(app.events().await, events);
@@ -309,7 +309,7 @@ async fn a_message_that_no_prompt_has_room_for_is_refused(db: PgPool) {
     let person = app.person().await;
     let fits = json!({"message": "word ".repeat(600)});
     let sent = app.post("/api/chat").by(&person).json(&fits).send().await.is(200).value();
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let before = app.events().await;
     let long = json!({"message": "語呂合わせ".repeat(400)});
     let edit = format!(
@@ -318,7 +318,7 @@ async fn a_message_that_no_prompt_has_room_for_is_refused(db: PgPool) {
         sent["user_message_id"].as_str().unwrap()
     );
     for path in ["/api/chat", "/api/chat/stream", &edit] {
-        app.post(path).by(&person).json(&long).send().await.refused(400, "too_many_tokens");
+        app.post(path).by(&person).json(&long).send().await.assert_error(400, "too_many_tokens");
     }
     assert_eq!(app.events().await, before);
     app.end().await;
@@ -366,7 +366,7 @@ async fn what_is_not_there_is_not_found_and_what_may_not_be_done_says_what_may(d
         "/api/history/a/b",
     ] {
         for call in [app.get(path), app.post(path).json(&json!({})), app.delete(path)] {
-            call.by(&person).send().await.refused(404, "not_found");
+            call.by(&person).send().await.assert_error(404, "not_found");
         }
     }
     for (method, path, allowed) in [
@@ -379,7 +379,7 @@ async fn what_is_not_there_is_not_found_and_what_may_not_be_done_says_what_may(d
         ("TRACE", "/", vec!["GET", "HEAD"]),
     ] {
         let answer = app.call(method.parse().unwrap(), path).by(&person).send().await;
-        answer.refused(405, "method_not_allowed");
+        answer.assert_error(405, "method_not_allowed");
         let mut allow: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
         allow.sort_unstable();
         assert_eq!(allow, allowed, "{method} {path}");
@@ -391,7 +391,7 @@ async fn what_is_not_there_is_not_found_and_what_may_not_be_done_says_what_may(d
 async fn heads_over_the_limits_are_refused(db: PgPool) {
     let app = TestApp::start(&db).await;
     for path in [format!("/{}", "a".repeat(9 * 1024)), format!("/health?{}", "a".repeat(9 * 1024))] {
-        app.get(&path).send().await.refused(414, "uri_too_long");
+        app.get(&path).send().await.assert_error(414, "uri_too_long");
     }
     app.get(&format!("/health?{}", "a".repeat(4 * 1024))).send().await.is(200);
     let mut many = app.get("/health");

@@ -28,14 +28,14 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
     cancel(&first).await;
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
     let activate = format!("/api/history/{session}/branches/0/activate");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
     // Asked once more, or edited: what is owed is not waited for.
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     let ended =
         app.get(&format!("/api/replies/{}", text(&again, "reply_id"))).by(&person).send().await.is(200);
     assert_eq!(ended.value()["status"], "cancelled");
-    app.post(&activate).by(&person).send().await.refused(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
     cancel(&edited).await;
     app.post(&activate).by(&person).send().await.is(200);
     app.end().await;
@@ -90,7 +90,7 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
     talk.edit(&said[1]["user_message_id"], "zwei").await;
     let (one, two) =
         (said[0]["user_message_id"].as_str().unwrap(), said[1]["user_message_id"].as_str().unwrap());
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let before = app.events().await;
     let nobody = "01960000-0000-7000-8000-000000000001";
     let session = &talk.session;
@@ -131,12 +131,12 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
     }
     let answer = said[0]["message_id"].as_str().unwrap();
     let of_answer = app.post(&talk.path(&format!("/messages/{answer}/edit"))).by(&person).json(&text);
-    of_answer.send().await.refused(400, "not_a_message");
-    app.get(&talk.path("?branch=2")).by(&person).send().await.refused(404, "not_found");
+    of_answer.send().await.assert_error(400, "not_a_message");
+    app.get(&talk.path("?branch=2")).by(&person).send().await.assert_error(404, "not_found");
     app.get(&talk.path("?branch=x")).by(&person).send().await.is(422);
     // To somebody else it is not there at all.
     for path in ["/branches".to_owned(), "?branch=1".to_owned(), "?branch=0".to_owned()] {
-        app.get(&talk.path(&path)).by(&other).send().await.refused(404, "not_found");
+        app.get(&talk.path(&path)).by(&other).send().await.assert_error(404, "not_found");
     }
     for path in [
         format!("/messages/{one}/regenerate"),
@@ -145,7 +145,7 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
         "/branches/0/activate".to_owned(),
         "/branches/7/activate".to_owned(),
     ] {
-        app.post(&talk.path(&path)).by(&other).json(&text).send().await.refused(404, "not_found");
+        app.post(&talk.path(&path)).by(&other).json(&text).send().await.assert_error(404, "not_found");
         app.post(&talk.path(&path)).json(&text).send().await.is(401);
     }
     assert_eq!(app.events().await, before);
@@ -166,7 +166,7 @@ async fn commands_with_a_key_happen_once_and_reads_see_them(db: PgPool) {
     let second = app.post(&path).by(&person).key("again").send().await.is(200).value();
     assert_eq!(first, second);
     let other = app.post(&path).by(&person).key("again").json(&json!({"model": null})).send().await;
-    other.refused(422, "idempotency_key_reused");
+    other.assert_error(422, "idempotency_key_reused");
     let activate = talk.path("/branches/0/activate");
     let there = app.post(&activate).by(&person).key("go").send().await.is(200);
     let position = there.position().to_string();
@@ -208,7 +208,7 @@ async fn going_to_branches_counts_like_messages_and_a_repetition_costs_nothing(d
     go(1, "k4").await.is(200); // 6
     for _ in 0..2 {
         let refused = go(0, "k5").await;
-        refused.refused(429, "rate_limited");
+        refused.assert_error(429, "rate_limited");
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
     }
     go(0, "k1").await.is(200);

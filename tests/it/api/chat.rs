@@ -157,7 +157,7 @@ async fn an_answer_that_takes_longer_than_the_wait_is_waited_for_at_its_location
     let location = answer.header("location").to_owned();
     assert_eq!(location, format!("/api/replies/{}?wait=true", reply_of(&pending)));
     // Each look waits as long as a request may; a client comes back until the end is there.
-    app.until("the reply is completed", async || {
+    app.wait_until("the reply is completed", async || {
         app.get(&location).by(&person).send().await.is(200).field("status") == "completed"
     })
     .await;
@@ -193,7 +193,7 @@ async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool
     let before = app.get(&path).by(&person).send().await.is(200).value();
     assert_eq!(texts(&before), ["One", "Two", "Three"]);
 
-    app.until("all three are answered", async || {
+    app.wait_until("all three are answered", async || {
         let page = app.get(&path).by(&person).send().await.is(200).value();
         page["items"].as_array().unwrap().len() == 6
     })
@@ -232,13 +232,13 @@ async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
     };
     let first = send(&Value::Null, "One").await;
     let second = send(&first["session_id"], "Two").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT FROM checkpoints WHERE projection = 'messages' FOR UPDATE")
         .execute(&mut *held)
         .await
         .unwrap();
-    app.until("a worker has taken the second one up", async || {
+    app.wait_until("a worker has taken the second one up", async || {
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM reply_leases WHERE reply_id = $1::uuid)")
             .bind(reply_of(&second))
             .fetch_one(&db)
@@ -246,8 +246,8 @@ async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
             .unwrap()
     })
     .await;
-    let begun =
-        app.until("the second one is begun", async || app.reply_events(reply_of(&second)).await.len() > 1);
+    let begun = app
+        .wait_until("the second one is begun", async || app.reply_events(reply_of(&second)).await.len() > 1);
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), begun).await;
     assert!(early.is_err(), "begun without the answer before it");
     held.rollback().await.unwrap();
@@ -270,13 +270,13 @@ async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
     for _ in 1..8 {
         sent.push(send(&sent[0]["session_id"]).await.is(202).value());
     }
-    app.until("the first one is begun", async || {
+    app.wait_until("the first one is begun", async || {
         app.reply_events(reply_of(&sent[0])).await == ["reply_requested", "reply_begun"]
     })
     .await;
     let events = app.events().await;
     let refused = send(&sent[0]["session_id"]).await;
-    refused.refused(409, "too_many_waiting");
+    refused.assert_error(409, "too_many_waiting");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     assert_eq!(app.events().await, events);
     // Another conversation is not concerned, and one place less is one place more.
@@ -308,7 +308,7 @@ async fn many_senders_to_one_session_lose_no_message(db: PgPool) {
     let answers = futures::future::join_all(sends).await;
     let answered = answers.iter().filter(|answer| answer.status == 200).count();
     for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.refused(409, "too_many_waiting");
+        answer.assert_error(409, "too_many_waiting");
     }
     assert!(answered >= 8, "{answered} were answered");
     let page = app.get(&format!("/api/history/{session}?limit=100")).by(&person).send().await.is(200).value();

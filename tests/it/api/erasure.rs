@@ -63,7 +63,7 @@ async fn commands_go_on_when_the_keys_are_gone(db: PgPool) {
     let login = json!({"username": person.email, "password": PASSWORD});
     app.post("/api/auth/login").json(&login).send().await.is(200);
     let again = json!({"email": person.email, "password": PASSWORD});
-    app.post("/api/auth/register").json(&again).send().await.refused(409, "email_taken");
+    app.post("/api/auth/register").json(&again).send().await.assert_error(409, "email_taken");
 
     let path = format!("/api/history/{session}");
     let pinned = app.patch(&path).by(&person).json(&json!({"pinned": true})).send().await.is(200).value();
@@ -89,8 +89,8 @@ async fn a_question_that_was_erased_before_its_answer_ends_without_one(db: PgPoo
     let person = before.person().await;
     let sent = before.post("/api/chat").by(&person).json(&json!({"message": "x"})).send().await.is(202);
     let reply = sent.field("reply_id");
-    before.until("it is begun", async || before.reply_events(&reply).await.len() == 2).await;
-    before.end_owing(1).await;
+    before.wait_until("it is begun", async || before.reply_events(&reply).await.len() == 2).await;
+    before.end_with_pending(1).await;
     drop_keys(&db, person.id).await;
     // The models forget before a worker comes back, as an erasure has them do.
     sqlx::query("UPDATE messages SET text = NULL").execute(&db).await.unwrap();

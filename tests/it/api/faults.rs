@@ -7,8 +7,7 @@ use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand, WantedReply};
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::values::MessageText;
-use event_store::{Executor, Intent};
-use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -41,7 +40,7 @@ async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: u
     let app = TestApp::with(db, settings).await;
     let person = app.person().await;
     let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
-    answer.refused(500, "reply_failed");
+    answer.assert_error(500, "reply_failed");
     assert!(answer.value()["detail"].as_str().unwrap().contains(reason), "{}", answer.text);
 
     let page = newest(&app, &person).await;
@@ -174,7 +173,7 @@ async fn a_failed_reply_makes_room_for_the_next_message(db: PgPool) {
         .json(&json!({"message": "One"}))
         .send()
         .await
-        .refused(500, "reply_failed");
+        .assert_error(500, "reply_failed");
     let session = newest(&app, &person).await["session_id"].clone();
     app.end().await;
     let healthy = TestApp::start(&db).await;
@@ -190,19 +189,19 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
-    let vault = Arc::new(Vault::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
-    let tail = Tail::new(LogReader::new(db.clone(), Arc::clone(&vault)));
-    let executor = Executor::new(db.clone(), vault, tail, 1 << 20, TaskTracker::new());
+    let key_store = Arc::new(KeyStore::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
+    let tail = LogTail::new(LogReader::new(db.clone(), Arc::clone(&key_store)));
+    let executor = Executor::new(db.clone(), key_store, tail, 1 << 20, TaskTracker::new());
     let clock = Clock::system();
     let (owner, now) = (UserId::new(person.id), clock.now());
     let conversation = ConversationId::new(clock.id());
     let message = MessageId::new(clock.id());
-    let intent = Intent::new(person.id, Metadata::default())
-        .then::<Conversation>(
+    let batch = CommandBatch::new(person.id, Metadata::default())
+        .command::<Conversation>(
             conversation,
             ConversationCommand::Start { id: conversation, by: owner, title: None, at: now },
         )
-        .then::<Conversation>(
+        .command::<Conversation>(
             conversation,
             ConversationCommand::Send {
                 message_id: message,
@@ -214,13 +213,13 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
                 deadline: now,
             },
         );
-    executor.run(intent).await.unwrap();
+    executor.run(batch).await.unwrap();
     let reply = ReplyId::of(message).to_string();
     // Two nodes sweep; the reply ends once.
     let other = TestApp::start(&db).await;
     let path = format!("/api/replies/{reply}");
-    app.until("the sweeper has come", async || app.reply_events(&reply).await.len() > 1).await;
-    app.caught_up().await;
+    app.wait_until("the sweeper has come", async || app.reply_events(&reply).await.len() > 1).await;
+    app.wait_for_projections().await;
     let provenance = app.get(&path).by(&person).send().await.is(200).value();
     assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("failed"), &json!("deadline")));
     assert_eq!(app.reply_events(&reply).await, ["reply_requested", "reply_failed"]);

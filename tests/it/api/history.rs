@@ -83,10 +83,10 @@ async fn conversations_are_renamed_pinned_archived_and_deleted(db: PgPool) {
     let path = format!("/api/history/{old}");
     app.delete(&path).by(&person).send().await.is(204);
     assert_eq!(sessions(&list(&app, &person, "").await).as_slice(), std::slice::from_ref(&new));
-    app.get(&path).by(&person).send().await.refused(404, "not_found");
-    change(&app, &person, &old, json!({"title": "x"})).await.refused(404, "not_found");
+    app.get(&path).by(&person).send().await.assert_error(404, "not_found");
+    change(&app, &person, &old, json!({"title": "x"})).await.assert_error(404, "not_found");
     let body = json!({"message": "x", "session_id": old});
-    app.post("/api/chat").by(&person).json(&body).send().await.refused(404, "not_found");
+    app.post("/api/chat").by(&person).json(&body).send().await.assert_error(404, "not_found");
     // A repeated deletion has nothing to do.
     let events = app.events().await;
     app.delete(&path).by(&person).send().await.is(204);
@@ -182,7 +182,7 @@ async fn what_is_somebody_elses_looks_like_what_is_not_there(db: PgPool) {
         for (index, call) in calls(session, reply).into_iter().enumerate() {
             let answer = call.by(&stranger).send().await;
             assert_eq!(answer.status, 404, "call {index} with {session}: {}", answer.text);
-            assert_eq!(answer.but_for_its_id(), expected.but_for_its_id());
+            assert_eq!(answer.without_request_id(), expected.without_request_id());
         }
     }
     assert_eq!(app.events().await, events);
@@ -207,11 +207,11 @@ async fn what_is_out_of_bounds_or_mistyped_is_refused(db: PgPool) {
         "?page=9223372036854775807",
         "?per_page=9223372036854775807",
     ] {
-        app.get(&format!("/api/history{query}")).by(&person).send().await.refused(400, "out_of_range");
+        app.get(&format!("/api/history{query}")).by(&person).send().await.assert_error(400, "out_of_range");
     }
     for query in ["?limit=0", "?limit=101", "?limit=-1"] {
         let path = format!("/api/history/{session}{query}");
-        app.get(&path).by(&person).send().await.refused(400, "out_of_range");
+        app.get(&path).by(&person).send().await.assert_error(400, "out_of_range");
     }
     for query in [
         "?page=x",
@@ -221,11 +221,15 @@ async fn what_is_out_of_bounds_or_mistyped_is_refused(db: PgPool) {
         "?per_page=9223372036854775808",
         "?archived=perhaps",
     ] {
-        app.get(&format!("/api/history{query}")).by(&person).send().await.refused(422, "malformed_request");
+        app.get(&format!("/api/history{query}"))
+            .by(&person)
+            .send()
+            .await
+            .assert_error(422, "malformed_request");
     }
     for query in ["?limit=x", "?before=x", "?before=1e3", "?before=9223372036854775808"] {
         let path = format!("/api/history/{session}{query}");
-        app.get(&path).by(&person).send().await.refused(422, "malformed_request");
+        app.get(&path).by(&person).send().await.assert_error(422, "malformed_request");
     }
     for query in ["?before=-9223372036854775808", "?before=0"] {
         let path = format!("/api/history/{session}{query}");
@@ -241,7 +245,7 @@ async fn what_is_out_of_bounds_or_mistyped_is_refused(db: PgPool) {
         (json!({"title": 5}), 422, "malformed_request"),
         (json!({"pinned": 1}), 422, "malformed_request"),
     ] {
-        change(&app, &person, &session, body).await.refused(status, code);
+        change(&app, &person, &session, body).await.assert_error(status, code);
     }
     assert_eq!(app.events().await, events);
     change(&app, &person, &session, json!({"title": "é".repeat(200)})).await.is(200);

@@ -99,7 +99,7 @@ async fn a_registration_happens_once_and_proves_its_password_each_time(db: PgPoo
     // Another body with the key; the same key of another person.
     let mut other = body.clone();
     other["password"] = json!("another password 2");
-    register(&other).await.refused(422, "idempotency_key_reused");
+    register(&other).await.assert_error(422, "idempotency_key_reused");
     let stranger = json!({"email": "bob@mail.example", "password": PASSWORD});
     assert_ne!(register(&stranger).await.is(201).field("id"), first.field("id"));
 
@@ -107,12 +107,12 @@ async fn a_registration_happens_once_and_proves_its_password_each_time(db: PgPoo
     let access = again.field("access_token");
     let change = json!({"current_password": PASSWORD, "new_password": "battery staple 8"});
     app.post("/api/auth/password").bearer(&access).json(&change).send().await.is(204);
-    register(&body).await.refused(401, "invalid_credentials");
+    register(&body).await.assert_error(401, "invalid_credentials");
     let back = json!({"current_password": "battery staple 8", "new_password": PASSWORD});
     app.post("/api/auth/password").bearer(&access).json(&back).send().await.is(204);
     let proof = json!({"password": PASSWORD});
     app.post("/api/users/me/deactivate").bearer(&access).json(&proof).send().await.is(204);
-    register(&body).await.refused(401, "invalid_credentials");
+    register(&body).await.assert_error(401, "invalid_credentials");
     app.end().await;
 }
 
@@ -128,9 +128,9 @@ async fn a_password_is_changed_once_though_the_old_one_is_gone(db: PgPool) {
     let events = app.events().await;
     assert_eq!(change("p", &body).await.is(204).position(), first.position());
     assert_eq!(app.events().await, events);
-    change("q", &body).await.refused(403, "wrong_password");
+    change("q", &body).await.assert_error(403, "wrong_password");
     let other = json!({"current_password": PASSWORD, "new_password": "something else 9"});
-    change("p", &other).await.refused(422, "idempotency_key_reused");
+    change("p", &other).await.assert_error(422, "idempotency_key_reused");
     app.end().await;
 }
 
@@ -150,7 +150,7 @@ async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_o
         if answer.status == 204 {
             changed.push(number);
         } else {
-            answer.refused(403, "wrong_password");
+            answer.assert_error(403, "wrong_password");
         }
     }
     let [winner] = *changed else { panic!("{changed:?} changed it") };
@@ -160,7 +160,7 @@ async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_o
         if number == winner {
             answer.is(200);
         } else {
-            answer.refused(401, "invalid_credentials");
+            answer.assert_error(401, "invalid_credentials");
         }
     }
     app.end().await;
@@ -174,16 +174,16 @@ async fn a_key_belongs_to_one_command_of_one_person(db: PgPool) {
     let session = first["session_id"].as_str().unwrap();
     let events = app.events().await;
     for body in [json!({"message": "Other"}), json!({"message": "Mine", "session_id": session})] {
-        chat(&app, &person, "k", &body).await.refused(422, "idempotency_key_reused");
+        chat(&app, &person, "k", &body).await.assert_error(422, "idempotency_key_reused");
     }
     // The same body for another operation is another command.
     let mine = json!({"message": "Mine"});
     let stream = app.post("/api/chat/stream").by(&person).key("k").json(&mine).send().await;
-    stream.refused(422, "idempotency_key_reused");
+    stream.assert_error(422, "idempotency_key_reused");
     let path = format!("/api/history/{session}");
     let rename = app.patch(&path).by(&person).key("k").json(&json!({"title": "x"})).send().await;
-    rename.refused(422, "idempotency_key_reused");
-    app.delete(&path).by(&person).key("k").send().await.refused(422, "idempotency_key_reused");
+    rename.assert_error(422, "idempotency_key_reused");
+    app.delete(&path).by(&person).key("k").send().await.assert_error(422, "idempotency_key_reused");
     assert_eq!(app.events().await, events);
     let theirs = chat(&app, &other, "k", &json!({"message": "Mine"})).await.is(200).value();
     assert_ne!(theirs["session_id"], first["session_id"]);
@@ -197,13 +197,13 @@ async fn keys_that_are_none_are_refused_and_refusals_leave_no_key(db: PgPool) {
     let body = json!({"message": "x"});
     let events = app.events().await;
     for key in ["", " ", "two words", &"k".repeat(256), "kéy"] {
-        chat(&app, &person, key, &body).await.refused(400, "invalid_idempotency_key");
+        chat(&app, &person, key, &body).await.assert_error(400, "invalid_idempotency_key");
     }
     let twice = app.post("/api/chat").by(&person).key("a").key("b").json(&body).send().await;
-    twice.refused(400, "invalid_idempotency_key");
+    twice.assert_error(400, "invalid_idempotency_key");
     let nowhere = json!({"message": "x", "session_id": uuid::Uuid::from_u128(1)});
-    chat(&app, &person, "refused", &nowhere).await.refused(404, "not_found");
-    chat(&app, &person, "refused", &json!({"message": " "})).await.refused(400, "invalid_value");
+    chat(&app, &person, "refused", &nowhere).await.assert_error(404, "not_found");
+    chat(&app, &person, "refused", &json!({"message": " "})).await.assert_error(400, "invalid_value");
     assert_eq!((app.events().await, keys(&db).await), (events, 0));
     // So the key is free, and the longest one is good.
     chat(&app, &person, "refused", &body).await.is(200);
@@ -246,7 +246,7 @@ async fn a_key_outlives_the_process(db: PgPool) {
     let next = TestApp::start(&db).await;
     let events = next.events().await;
     assert_eq!(chat(&next, &person, "k", &body).await.is(200).value(), first);
-    chat(&next, &person, "k", &json!({"message": "After"})).await.refused(422, "idempotency_key_reused");
+    chat(&next, &person, "k", &json!({"message": "After"})).await.assert_error(422, "idempotency_key_reused");
     assert_eq!(next.events().await, events);
     next.end().await;
 }
@@ -263,7 +263,7 @@ async fn a_repetition_after_the_deletion_says_so_and_does_not_hang(db: PgPool) {
         app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
     }
     let events = app.events().await;
-    chat(&app, &person, "k", &body).await.refused(409, "reply_cancelled");
+    chat(&app, &person, "k", &body).await.assert_error(409, "reply_cancelled");
     let again = app.post("/api/chat/stream").by(&person).key("s").json(&body).stream().await.rest().await;
     assert_eq!(again[0], streamed[0]);
     let reply = streamed[0].reply();

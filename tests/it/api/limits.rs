@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
 /// No reply is waited for.
@@ -39,14 +39,14 @@ pub(super) async fn allowance(app: &TestApp, person: &Person) -> (i64, i64, Valu
 /// Ends `two` and then `one`, when neither has work under way: a node that ends looks whether any session is left in a
 /// transaction.
 pub(super) async fn end_both(two: TestApp, one: TestApp) {
-    one.until("all replies have ended", async || {
+    one.wait_until("all replies have ended", async || {
         let owed: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(&one.db).await.unwrap();
         owed == 0
     })
     .await;
-    one.caught_up().await;
-    two.stop(PATIENCE).await;
+    one.wait_for_projections().await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
@@ -67,7 +67,7 @@ async fn two_nodes_share_one_count(db: PgPool) {
     let kept = answers.iter().filter(|answer| is_taken(answer)).count();
     assert_eq!(kept, 15, "the channel's limit, exactly, however parallel");
     for refused in answers.iter().filter(|answer| !is_taken(answer)) {
-        refused.refused(429, "rate_limited");
+        refused.assert_error(429, "rate_limited");
         let seconds: u64 = refused.header("retry-after").parse().unwrap();
         assert!((1..=64).contains(&seconds), "{seconds}");
         assert!(
@@ -126,9 +126,9 @@ async fn a_repetition_costs_nothing_and_is_not_refused(db: PgPool) {
         assert_eq!(taken(&keyed("one").await)["message_id"], first["message_id"]);
     }
     taken(&keyed("two").await);
-    keyed("three").await.refused(429, "rate_limited");
+    keyed("three").await.assert_error(429, "rate_limited");
     // Refused twice over: by the database and by what this node remembers of it. The first outcome is given all the same.
-    keyed("three").await.refused(429, "rate_limited");
+    keyed("three").await.assert_error(429, "rate_limited");
     assert_eq!(taken(&keyed("one").await)["message_id"], first["message_id"]);
     app.end().await;
 }
@@ -145,6 +145,6 @@ async fn a_command_that_is_refused_costs_nothing(db: PgPool) {
     }
     taken(&send(&app, &person, None).await);
     taken(&send(&app, &person, None).await);
-    send(&app, &person, None).await.refused(429, "rate_limited");
+    send(&app, &person, None).await.assert_error(429, "rate_limited");
     app.end().await;
 }

@@ -55,10 +55,10 @@ async fn the_reuse_of_an_old_token_ends_the_login_and_its_access_tokens(db: PgPo
     let first = refresh(&app, &person.refresh).await.is(200).value();
     let second = refresh(&app, &text(&first, "refresh_token")).await.is(200).value();
     // Two steps back: somebody has a copy.
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
-    refresh(&app, &text(&second, "refresh_token")).await.refused(401, "invalid_token");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&second, "refresh_token")).await.assert_error(401, "invalid_token");
     for access in [person.access.clone(), text(&first, "access_token"), text(&second, "access_token")] {
-        me(&app, &access).await.refused(401, "invalid_token");
+        me(&app, &access).await.assert_error(401, "invalid_token");
     }
     // Another login of the same person goes on.
     me(&app, &text(&other, "access_token")).await.is(200);
@@ -74,8 +74,8 @@ async fn a_lost_answer_is_asked_for_again_as_long_as_its_successor_is_unused(db:
     let again = refresh(&app, &person.refresh).await.is(200).value();
     assert_ne!(lost["refresh_token"], again["refresh_token"]);
     // What was lost is dead from now on; whoever shows it has read another's answer.
-    refresh(&app, &text(&lost, "refresh_token")).await.refused(401, "invalid_token");
-    refresh(&app, &text(&again, "refresh_token")).await.refused(401, "invalid_token");
+    refresh(&app, &text(&lost, "refresh_token")).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&again, "refresh_token")).await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -108,7 +108,7 @@ async fn what_is_no_refresh_token_is_refused_like_a_wrong_one(db: PgPool) {
     for token in
         ["", "vrt_", "x", &made_up, &person.access, &person.refresh[..46], &format!("{} ", person.refresh)]
     {
-        refresh(&app, token).await.refused(401, "invalid_token");
+        refresh(&app, token).await.assert_error(401, "invalid_token");
     }
     refresh(&app, &person.refresh).await.is(200);
     app.end().await;
@@ -121,9 +121,9 @@ async fn signing_out_ends_this_login_and_no_other(db: PgPool) {
     let person = app.person().await;
     let other = login(&app, &person, PASSWORD).await.is(200).value();
     app.post("/api/auth/logout").by(&person).send().await.is(204);
-    me(&app, &person.access).await.refused(401, "invalid_token");
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
-    app.post("/api/auth/logout").by(&person).send().await.refused(401, "invalid_token");
+    me(&app, &person.access).await.assert_error(401, "invalid_token");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
+    app.post("/api/auth/logout").by(&person).send().await.assert_error(401, "invalid_token");
     me(&app, &text(&other, "access_token")).await.is(200);
     app.end().await;
 }
@@ -138,17 +138,17 @@ async fn a_new_password_ends_every_other_login(db: PgPool) {
         let body = json!({"current_password": old, "new_password": new});
         app.post("/api/auth/password").by(&person).json(&body).send()
     };
-    change("not the password 1", NEW_PASSWORD).await.refused(403, "wrong_password");
-    change(PASSWORD, "short1").await.refused(400, "invalid_password");
-    change(PASSWORD, &person.email).await.refused(400, "invalid_password");
+    change("not the password 1", NEW_PASSWORD).await.assert_error(403, "wrong_password");
+    change(PASSWORD, "short1").await.assert_error(400, "invalid_password");
+    change(PASSWORD, &person.email).await.assert_error(400, "invalid_password");
     me(&app, &text(&other, "access_token")).await.is(200);
 
     assert!(change(PASSWORD, NEW_PASSWORD).await.is(204).position() > 0);
     me(&app, &person.access).await.is(200);
     refresh(&app, &person.refresh).await.is(200);
-    me(&app, &text(&other, "access_token")).await.refused(401, "invalid_token");
-    refresh(&app, &text(&other, "refresh_token")).await.refused(401, "invalid_token");
-    login(&app, &person, PASSWORD).await.refused(401, "invalid_credentials");
+    me(&app, &text(&other, "access_token")).await.assert_error(401, "invalid_token");
+    refresh(&app, &text(&other, "refresh_token")).await.assert_error(401, "invalid_token");
+    login(&app, &person, PASSWORD).await.assert_error(401, "invalid_credentials");
     login(&app, &person, NEW_PASSWORD).await.is(200);
     app.end().await;
 }
@@ -164,7 +164,7 @@ async fn a_closed_account_is_closed_everywhere(db: PgPool) {
     let close = |password: &str| {
         app.post("/api/users/me/deactivate").by(&person).json(&json!({"password": password})).send()
     };
-    close("not the password 1").await.refused(403, "wrong_password");
+    close("not the password 1").await.assert_error(403, "wrong_password");
     close(PASSWORD).await.is(204);
 
     for access in [person.access.as_str(), other["access_token"].as_str().unwrap()] {
@@ -186,14 +186,14 @@ async fn a_closed_account_is_closed_everywhere(db: PgPool) {
             app.post("/api/auth/logout"),
         ];
         for call in calls {
-            call.bearer(access).send().await.refused(401, "invalid_token");
+            call.bearer(access).send().await.assert_error(401, "invalid_token");
         }
     }
-    login(&app, &person, PASSWORD).await.refused(401, "invalid_credentials");
-    refresh(&app, &person.refresh).await.refused(401, "invalid_token");
+    login(&app, &person, PASSWORD).await.assert_error(401, "invalid_credentials");
+    refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
     // The address stays taken.
     let body = json!({"email": person.email, "password": PASSWORD});
-    app.post("/api/auth/register").json(&body).send().await.refused(409, "email_taken");
+    app.post("/api/auth/register").json(&body).send().await.assert_error(409, "email_taken");
     app.end().await;
 }
 
@@ -214,12 +214,12 @@ async fn the_tokens_of_one_account_are_exchanged_only_so_often(db: PgPool) {
         tokens.push(text(&fresh, "refresh_token"));
     }
     let refused = from(3, &tokens[3]).await;
-    refused.refused(429, "too_many_attempts");
+    refused.assert_error(429, "too_many_attempts");
     assert_eq!(refused.header("ratelimit-policy"), "\"account\";q=3;w=60");
     // The one before it could be exchanged too, and counts.
-    from(4, &tokens[2]).await.refused(429, "too_many_attempts");
+    from(4, &tokens[2]).await.assert_error(429, "too_many_attempts");
     from(5, &other.refresh).await.is(200);
-    from(6, &tokens[0]).await.refused(401, "invalid_token");
+    from(6, &tokens[0]).await.assert_error(401, "invalid_token");
     assert_eq!(from(7, &tokens[3]).await.status, 401, "a copy has ended the login");
     app.end().await;
 }

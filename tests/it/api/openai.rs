@@ -62,7 +62,7 @@ async fn a_refused_key_is_told_apart_and_shown_nowhere(db: PgPool) {
     let app = app_at(&db, &server).await;
     let person = app.person().await;
     let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
-    answer.refused(500, "reply_failed");
+    answer.assert_error(500, "reply_failed");
     assert!(answer.text.contains("key_invalid") && !answer.text.contains(KEY), "{}", answer.text);
     let events: String =
         sqlx::query_scalar("SELECT string_agg(payload::text || metadata::text, '') FROM events")

@@ -73,7 +73,7 @@ async fn a_query_waits_for_the_position_it_names_and_no_longer_than_it_says(db: 
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // The projector of the list cannot move on while somebody else holds its checkpoint.
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT FROM checkpoints WHERE projection = 'conversations' FOR UPDATE")
@@ -89,7 +89,7 @@ async fn a_query_waits_for_the_position_it_names_and_no_longer_than_it_says(db: 
     assert!(started.elapsed() >= Duration::from_millis(300), "waited only {:?}", started.elapsed());
     assert_eq!(stale["items"][0]["title"], serde_json::Value::Null);
     held.rollback().await.unwrap();
-    app.until("the title is there", async || {
+    app.wait_until("the title is there", async || {
         let page = query().header("verbatim-position", &position).send().await.is(200).value();
         page["items"][0]["title"] == "New"
     })
@@ -120,7 +120,7 @@ async fn what_is_no_position_is_refused(db: PgPool) {
     let person = app.person().await;
     for position in ["", "x", "-1", "1.5", "1e3", "0x10", "99999999999999999999", "1 2"] {
         let answer = app.get("/api/history").by(&person).header("verbatim-position", position).send().await;
-        answer.refused(400, "invalid_position");
+        answer.assert_error(400, "invalid_position");
     }
     // One that is still to come is waited for in vain, for a moment.
     for position in ["0", "1", "9223372036854775807"] {

@@ -7,14 +7,14 @@ use projections::widget_state;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::quizzes::Bank;
+use verbatim::tools::quiz::QuestionBank;
 
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;
 
 /// The right answer of every question about Rust.
 fn answers() -> BTreeMap<String, String> {
-    let all = Bank::built_in().unwrap().pick(Some("rust"), usize::MAX, 0).unwrap();
+    let all = QuestionBank::built_in().unwrap().select(Some("rust"), usize::MAX, 0).unwrap();
     all.questions.into_iter().map(|question| (question.id, question.correct)).collect()
 }
 
@@ -133,7 +133,7 @@ async fn a_quiz_is_taken_from_the_first_question_to_the_score(db: PgPool) {
     }
 
     // The read model shows the same.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let id = finished["quiz_id"].as_str().unwrap().parse().unwrap();
     let row = widget_state::query::by_id(&db, person.id, id).await.unwrap().unwrap();
     let view = serde_json::to_value(row.view().unwrap()).unwrap();
@@ -155,18 +155,18 @@ async fn a_quiz_begins_in_a_conversation_of_ones_own_about_a_topic_that_there_is
 
     let events = app.events().await;
     let refused = app.post("/api/quizzes").by(&person).json(&json!({"topic": "history"})).send().await;
-    refused.refused(400, "unknown_topic");
+    refused.assert_error(400, "unknown_topic");
     assert_eq!(refused.field("detail"), "There is no quiz about that. The topics are: rust, events, web.");
     for (who, named) in
         [(&other, session.as_str()), (&person, "01960000-0000-7000-8000-000000000001"), (&person, "no id")]
     {
         let body = json!({"session_id": named});
-        app.post("/api/quizzes").by(who).json(&body).send().await.refused(404, "not_found");
+        app.post("/api/quizzes").by(who).json(&body).send().await.assert_error(404, "not_found");
     }
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
     let deleted = app.events().await;
     let body = json!({"session_id": session});
-    app.post("/api/quizzes").by(&person).json(&body).send().await.refused(404, "not_found");
+    app.post("/api/quizzes").by(&person).json(&body).send().await.assert_error(404, "not_found");
     assert_eq!((events + 1, app.events().await), (deleted, deleted));
     app.end().await;
 }
@@ -179,26 +179,26 @@ async fn somebody_elses_quiz_and_one_of_a_deleted_conversation_are_not_there(db:
     let submit = json!({"type": "mcq.submit", "question_id": question(&quiz), "answer": right(&quiz)});
     let unknown = json!({"type": "mcq.next", "question_id": "unheard-of"});
     let events = app.events().await;
-    app.get(&path(&quiz)).by(&other).send().await.refused(404, "not_found");
+    app.get(&path(&quiz)).by(&other).send().await.assert_error(404, "not_found");
     for body in [&submit, &unknown] {
-        send(&app, &other, &quiz, body.clone()).await.refused(404, "not_found");
+        send(&app, &other, &quiz, body.clone()).await.assert_error(404, "not_found");
     }
     for id in ["01960000-0000-7000-8000-000000000001", "no-id"] {
         let nowhere = json!({"quiz_id": id});
-        app.get(&path(&nowhere)).by(&person).send().await.refused(404, "not_found");
-        send(&app, &person, &nowhere, submit.clone()).await.refused(404, "not_found");
+        app.get(&path(&nowhere)).by(&person).send().await.assert_error(404, "not_found");
+        send(&app, &person, &nowhere, submit.clone()).await.assert_error(404, "not_found");
     }
     assert_eq!(app.events().await, events);
 
     let session = quiz["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
     let events = app.events().await;
-    app.get(&path(&quiz)).by(&person).send().await.refused(404, "not_found");
+    app.get(&path(&quiz)).by(&person).send().await.assert_error(404, "not_found");
     for body in [submit, unknown] {
-        send(&app, &person, &quiz, body).await.refused(404, "not_found");
+        send(&app, &person, &quiz, body).await.assert_error(404, "not_found");
     }
     assert_eq!(app.events().await, events);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM widget_state").fetch_one(&db).await.unwrap();
     assert_eq!(left, 0);
     app.end().await;
@@ -259,13 +259,13 @@ async fn what_makes_no_sense_is_refused_with_the_place(db: PgPool) {
         (json!([]), 422, "malformed_request"),
     ] {
         let answer = send(&app, &person, &quiz, body.clone()).await;
-        answer.refused(status, code);
+        answer.assert_error(status, code);
         assert!(!answer.text.contains("mcq.jump"), "{}", answer.text);
     }
     let named = send(&app, &person, &quiz, json!({"type": "mcq.submit", "question_id": asked})).await;
     assert_eq!(named.value()["errors"][0]["field"], "answer");
     for body in [json!({"topic": 7}), json!({"session_id": 7}), json!([])] {
-        app.post("/api/quizzes").by(&person).json(&body).send().await.refused(422, "malformed_request");
+        app.post("/api/quizzes").by(&person).json(&body).send().await.assert_error(422, "malformed_request");
     }
     assert_eq!((show(&app, &person, &quiz).await, app.events().await), (quiz, events));
     app.end().await;
@@ -300,12 +300,12 @@ async fn a_repeated_key_does_nothing_more_and_shows_the_quiz_as_it_is(db: PgPool
     let value = again.value();
     assert_eq!((&value["changed"], &value["stale"]), (&json!(true), &json!(false)));
     assert_eq!(value["quiz"], show(&app, &person, &quiz).await);
-    submit(right(&quiz)).await.refused(422, "idempotency_key_reused");
+    submit(right(&quiz)).await.assert_error(422, "idempotency_key_reused");
 
     let session = quiz["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    begin().await.refused(409, "deleted_since");
-    submit(wrong(&quiz)).await.refused(409, "deleted_since");
+    begin().await.assert_error(409, "deleted_since");
+    submit(wrong(&quiz)).await.assert_error(409, "deleted_since");
     app.end().await;
 }
 

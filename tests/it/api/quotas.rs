@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::limits::{AT_ONCE, allowance, end_both, is_taken, send, taken};
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 
 /// S37: messages a day, tokens a day, replies at once.
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -21,7 +21,7 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     }
     let events = app.events().await;
     let refused = send(&app, &person, None).await;
-    refused.refused(429, "quota_exceeded");
+    refused.assert_error(429, "quota_exceeded");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=86_400).contains(&seconds), "until midnight: {seconds}");
     assert_eq!(app.events().await, events);
@@ -54,19 +54,19 @@ async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_befor
     sqlx::query("UPDATE user_quotas SET messages = 2").execute(&db).await.unwrap();
     let third = TestApp::with(&db, &quota).await;
     let first = taken(&keyed(&third, "one").await);
-    one.until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
+    one.wait_until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
     let before = drawn(&db).await;
     for app in [&one, &two, &third] {
         for answer in join_all((0..10).map(|_| send(app, &person, None))).await {
-            answer.refused(429, "quota_exceeded");
+            answer.assert_error(429, "quota_exceeded");
         }
-        keyed(app, "another").await.refused(429, "quota_exceeded");
+        keyed(app, "another").await.assert_error(429, "quota_exceeded");
         assert_eq!(taken(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
     }
     assert_eq!(drawn(&db).await, before, "no refusal drew a position");
     assert_eq!(allowance(&one, &person).await.0, 3);
-    one.caught_up().await;
-    third.stop(PATIENCE).await;
+    one.wait_for_projections().await;
+    third.stop(WAIT_TIMEOUT).await;
     end_both(two, one).await;
 }
 
@@ -86,9 +86,9 @@ async fn tokens_are_reserved_for_a_reply_and_settled_at_its_end(db: PgPool) {
         );
     }
     // Nothing is left for a third one, although nothing was used yet.
-    send(&slow, &person, None).await.refused(429, "quota_exceeded");
+    send(&slow, &person, None).await.assert_error(429, "quota_exceeded");
     // A reply that was cancelled while the provider worked at it costs what was reserved; the other one nothing.
-    slow.until("the first reply is begun", async || {
+    slow.wait_until("the first reply is begun", async || {
         slow.reply_events(&owed[0]).await.contains(&"reply_begun".to_owned())
     })
     .await;
@@ -110,7 +110,7 @@ async fn tokens_are_reserved_for_a_reply_and_settled_at_its_end(db: PgPool) {
     assert!((1..400).contains(&took), "{answer}");
     let (_, tokens, open) = allowance(&app, &other).await;
     assert_eq!((tokens, open), (took, json!({})), "what it really took");
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let usage = app.get("/api/usage").by(&other).send().await.is(200).value();
     assert_eq!(usage["tokens"]["used"], took);
     assert_eq!(usage["days"][0]["messages"], 1);
@@ -139,7 +139,7 @@ async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: Pg
     let answer = hanging.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
     let reply = answer["reply_id"].as_str().unwrap();
     hanging
-        .until("the reply is begun", async || {
+        .wait_until("the reply is begun", async || {
             hanging.reply_events(reply).await.contains(&"reply_begun".to_owned())
         })
         .await;
@@ -221,7 +221,7 @@ async fn replies_are_owed_in_so_many_conversations_at_once(db: PgPool) {
     let first = send(&app, &person, None).await.is(202).value();
     let session = first["session_id"].as_str().unwrap();
     let second = send(&app, &person, None).await.is(202).value();
-    send(&app, &person, None).await.refused(429, "too_many_replies");
+    send(&app, &person, None).await.assert_error(429, "too_many_replies");
     // A message that waits for its turn in one of these is no third one.
     let third = send(&app, &person, Some(session)).await.is(202).value();
     let usage = app.get("/api/usage").by(&person).send().await.is(200).value();

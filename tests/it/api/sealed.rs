@@ -50,7 +50,7 @@ async fn nothing_that_was_said_or_is_secret_can_be_read_in_the_log(db: PgPool) {
     let change = json!({"current_password": "canary pass 1", "new_password": "canary pass 2"});
     app.post("/api/auth/password").bearer(&access).key("p").json(&change).send().await.is(204);
     app.post("/api/auth/logout").bearer(&access).send().await.is(204);
-    app.caught_up().await;
+    app.wait_for_projections().await;
 
     let tables: Vec<String> =
         sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")

@@ -12,7 +12,7 @@ use crate::support::app::TestApp;
 async fn health_says_how_the_service_is(db: PgPool) {
     let app = TestApp::start(&db).await;
     app.person().await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let health = app.get("/health").send().await.is(200).value();
     let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
     let models: Vec<Value> = [
@@ -62,7 +62,7 @@ async fn a_service_that_starts_over_a_long_log_is_ready_when_its_models_have_pas
     assert_eq!(readiness["status"], "not_ready");
     assert!(readiness["missing"].as_array().unwrap().contains(&json!("read model messages")), "{readiness}");
     held.rollback().await.unwrap();
-    next.until("it is ready", async || next.get("/readyz").send().await.status == 200).await;
+    next.wait_until("it is ready", async || next.get("/readyz").send().await.status == 200).await;
     next.end().await;
 }
 
@@ -138,7 +138,7 @@ async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
         let path = path.replace("{id}", "01960000-0000-7000-8000-000000000001");
         let answer = app.call(method.to_uppercase().parse().unwrap(), &path).send().await;
         if secured {
-            answer.refused(401, "invalid_token");
+            answer.assert_error(401, "invalid_token");
         } else {
             assert_ne!(answer.status, 401, "{method} {path}");
         }
@@ -332,18 +332,18 @@ async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
     }
     let events = app.events().await;
     let refused = send(&person, Some(&session)).await;
-    refused.refused(429, "rate_limited");
+    refused.assert_error(429, "rate_limited");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     // The rest of the minute, and until a third of what was taken in it has passed out of the next one.
     assert!((1..=80).contains(&seconds), "{seconds}");
     let body = json!({"message": "x", "session_id": session});
-    app.post("/api/chat/stream").by(&person).json(&body).send().await.refused(429, "rate_limited");
+    app.post("/api/chat/stream").by(&person).json(&body).send().await.assert_error(429, "rate_limited");
     assert_eq!(app.events().await, events);
     // Elsewhere until the person's own limit; queries are not counted.
     for _ in 0..3 {
         send(&person, None).await.is(200);
     }
-    send(&person, None).await.refused(429, "rate_limited");
+    send(&person, None).await.assert_error(429, "rate_limited");
     app.get("/api/history").by(&person).send().await.is(200);
     send(&app.person().await, None).await.is(200);
     app.end().await;

@@ -6,8 +6,7 @@ use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, UserId};
 use aggregates::values::Title;
-use event_store::{Executor, Intent};
-use event_store::{LogReader, MasterKey, Metadata, Tail, Vault};
+use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKey, Metadata};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
@@ -20,10 +19,10 @@ use crate::support::app::TestApp;
 /// An executor that has loaded nothing yet, and the tasks it writes snapshots on.
 fn executor(app: &TestApp) -> (Executor, TaskTracker) {
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
-    let vault = Arc::new(Vault::new(app.db.clone(), MasterKey::new(key.expose()).unwrap()));
-    let tail = Tail::new(LogReader::new(app.db.clone(), Arc::clone(&vault)));
+    let key_store = Arc::new(KeyStore::new(app.db.clone(), MasterKey::new(key.expose()).unwrap()));
+    let tail = LogTail::new(LogReader::new(app.db.clone(), Arc::clone(&key_store)));
     let tasks = TaskTracker::new();
-    (Executor::new(app.db.clone(), vault, tail, 1 << 20, tasks.clone()), tasks)
+    (Executor::new(app.db.clone(), key_store, tail, 1 << 20, tasks.clone()), tasks)
 }
 
 async fn cold(app: &TestApp, session: &str) -> Conversation {
@@ -50,14 +49,16 @@ async fn a_long_conversation_is_loaded_from_its_snapshot_and_is_what_a_replay_gi
     let (writer, tasks) = executor(&app);
     let clock = Clock::system();
     let conversation: ConversationId = session.parse().unwrap();
-    let mut intent = Intent::new(person.id, Metadata::default());
+    let mut batch = CommandBatch::new(person.id, Metadata::default());
     for number in 0..510 {
         let title = Personal::Known(Title::parse(&format!("Title {number}")).unwrap());
         let by = UserId::new(person.id);
-        intent = intent
-            .then::<Conversation>(conversation, ConversationCommand::Rename { by, title, at: clock.now() });
+        batch = batch.command::<Conversation>(
+            conversation,
+            ConversationCommand::Rename { by, title, at: clock.now() },
+        );
     }
-    writer.run(intent).await.unwrap();
+    writer.run(batch).await.unwrap();
     tasks.close();
     tasks.wait().await;
     let (sequence, version) = snapshot(&db).await.expect("a snapshot");
@@ -103,13 +104,14 @@ async fn a_snapshot_of_another_version_is_replaced_by_the_next(db: PgPool) {
     let (writer, tasks) = executor(&app);
     let clock = Clock::system();
     let conversation: ConversationId = session.parse().unwrap();
-    let mut intent = Intent::new(person.id, Metadata::default());
+    let mut batch = CommandBatch::new(person.id, Metadata::default());
     for number in 0..500 {
         let (by, at) = (UserId::new(person.id), clock.now());
         let pinned = number % 2 == 0;
-        intent = intent.then::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
+        batch =
+            batch.command::<Conversation>(conversation, ConversationCommand::SetPinned { by, pinned, at });
     }
-    writer.run(intent).await.unwrap();
+    writer.run(batch).await.unwrap();
     tasks.close();
     tasks.wait().await;
     let (sequence, version) = snapshot(&db).await.expect("a snapshot");

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
-use crate::support::client::{Event, Sse, shown};
+use crate::support::client::{Event, Sse, displayed_text};
 
 const TEXT: &str = "Grüße, 世界 and 🌍 — one two three";
 
@@ -45,15 +45,15 @@ async fn a_stream_tells_the_ids_then_the_words_then_the_end(db: PgPool) {
         assert_eq!((delta.name.as_str(), &delta.data["attempt"]), ("reply.delta", &json!(1)));
         assert_eq!(delta.id(), format!("{reply}:1:{}", delta.data["offset"]));
     }
-    assert_eq!(end(&events), ("reply.done", shown(&events).as_str()));
-    assert!(shown(&events).contains(TEXT));
+    assert_eq!(end(&events), ("reply.done", displayed_text(&events).as_str()));
+    assert!(displayed_text(&events).contains(TEXT));
     assert_eq!(last.id(), deltas[deltas.len() - 1].id());
     assert!(last.data["position"].as_i64().unwrap() > position);
     assert_eq!((&last.data["status"], &last.data["model"]), (&json!("completed"), &json!("scripted-echo-1")));
     // The end is told when every query can show it.
     let path = format!("/api/history/{}", events[0].data["session_id"].as_str().unwrap());
     let page = app.get(&path).by(&person).send().await.is(200).value();
-    assert_eq!(page["items"][1]["text"], shown(&events));
+    assert_eq!(page["items"][1]["text"], displayed_text(&events));
     assert_eq!(page["items"][1]["message_id"], events[0].data["message_id"]);
     app.end().await;
 }
@@ -63,21 +63,21 @@ async fn a_stream_goes_on_from_every_id_with_exactly_the_rest(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "150")]).await;
     let person = app.person().await;
     let whole = open(&app, &person, TEXT).await.rest().await;
-    let (reply, text) = (whole[0].reply(), shown(&whole));
+    let (reply, text) = (whole[0].reply(), displayed_text(&whole));
     for (index, event) in whole.iter().enumerate() {
         let rest = resume(&app, &person, &reply, Some(event.id())).await.rest().await;
-        let had = shown(&whole[..=index]);
+        let had = displayed_text(&whole[..=index]);
         let got: String = rest.iter().filter(|event| event.name == "reply.delta").map(Event::text).collect();
         assert_eq!(format!("{had}{got}"), text, "from {}", event.id());
         assert!(rest.iter().all(|event| event.name != "reply.restart"));
         assert_eq!(end(&rest), ("reply.done", text.as_str()));
     }
     let again = resume(&app, &person, &reply, None).await.rest().await;
-    assert_eq!(shown(&again), text);
+    assert_eq!(displayed_text(&again), text);
     // An offset inside of a character was never given out: everything, from the start.
     let inside = text.find('世').unwrap() + 1;
     let rest = resume(&app, &person, &reply, Some(&format!("{reply}:1:{inside}"))).await.rest().await;
-    assert_eq!((rest[0].name.as_str(), shown(&rest)), ("reply.restart", text));
+    assert_eq!((rest[0].name.as_str(), displayed_text(&rest)), ("reply.restart", text));
     app.end().await;
 }
 
@@ -95,9 +95,9 @@ async fn a_running_stream_is_joined_in_the_middle(db: PgPool) {
         first.rest(),
     );
     let text = end(&rest).1;
-    let follow = |more: &[Event]| shown(&[&had[..], more].concat());
+    let follow = |more: &[Event]| displayed_text(&[&had[..], more].concat());
     assert_eq!((follow(&rest).as_str(), follow(&joined).as_str()), (text, text));
-    assert_eq!(shown(&from_start), text);
+    assert_eq!(displayed_text(&from_start), text);
     assert!(joined.len() > 2, "joined after the end: {joined:?}");
     app.end().await;
 }
@@ -129,21 +129,24 @@ async fn ids_that_this_stream_has_not_sent_are_refused(db: PgPool) {
     ];
     for last in rubbish {
         let answer = app.get(&path).by(&person).header("last-event-id", last).send().await;
-        answer.refused(400, "invalid_last_event_id");
+        answer.assert_error(400, "invalid_last_event_id");
     }
     let unknown = app.get(&format!("/api/chat/stream/{}", uuid::Uuid::from_u128(1))).by(&person).send().await;
-    unknown.refused(404, "not_found");
+    unknown.assert_error(404, "not_found");
     for last in [None, Some(format!("{reply}:1:5"))] {
         let mut call = app.get(&path).by(&stranger);
         if let Some(last) = last {
             call = call.header("last-event-id", &last);
         }
         let foreign = call.send().await.is(404);
-        assert_eq!(foreign.but_for_its_id(), unknown.but_for_its_id());
+        assert_eq!(foreign.without_request_id(), unknown.without_request_id());
     }
     // An id from the future is no rubbish: what there is is told, and the end.
     let events = resume(&app, &person, &reply, Some(&format!("{reply}:9:5"))).await.rest().await;
-    assert_eq!((events[0].name.as_str(), shown(&events).as_str()), ("reply.restart", end(&events).1));
+    assert_eq!(
+        (events[0].name.as_str(), displayed_text(&events).as_str()),
+        ("reply.restart", end(&events).1)
+    );
     app.end().await;
 }
 
@@ -158,16 +161,16 @@ async fn another_attempt_restarts_the_text(db: PgPool) {
         .position(|event| event.name == "reply.restart")
         .unwrap_or_else(|| panic!("no restart: {events:#?}"));
     assert_eq!(events[restart].data["attempt"], 2);
-    let cut = shown(&events[..restart]);
+    let cut = displayed_text(&events[..restart]);
     let (name, text) = end(&events);
-    assert_eq!((name, shown(&events).as_str()), ("reply.done", text));
+    assert_eq!((name, displayed_text(&events).as_str()), ("reply.done", text));
     assert!(!cut.is_empty() && text.starts_with(&cut) && text.len() > cut.len());
     assert!(events[restart + 1..events.len() - 1].iter().all(|event| event.data["attempt"] == 2));
     // Whoever comes back with an id of the first attempt is told the same.
     let (reply, last) = (events[0].reply(), events[restart - 1].id());
     assert!(last.starts_with(&format!("{reply}:1:")));
     let again = resume(&app, &person, &reply, Some(last)).await.rest().await;
-    assert_eq!((again[0].name.as_str(), shown(&again).as_str()), ("reply.restart", text));
+    assert_eq!((again[0].name.as_str(), displayed_text(&again).as_str()), ("reply.restart", text));
     app.end().await;
 }
 
@@ -185,7 +188,7 @@ async fn cancelling_keeps_what_has_come_and_ends_the_stream(db: PgPool) {
     events.extend(stream.rest().await);
     let (name, kept) = end(&events);
     assert_eq!(name, "reply.cancelled");
-    let seen = shown(&events);
+    let seen = displayed_text(&events);
     assert!(!kept.is_empty() && (seen.starts_with(kept) || kept.starts_with(&seen)), "{kept:?} of {seen:?}");
 
     let session = events[0].data["session_id"].as_str().unwrap();
@@ -195,12 +198,12 @@ async fn cancelling_keeps_what_has_come_and_ends_the_stream(db: PgPool) {
     assert_eq!(cancel().await.is(200).value(), first);
     assert_eq!(app.events().await, log);
     let again = resume(&app, &person, &reply, None).await.rest().await;
-    assert_eq!((end(&again), shown(&again).as_str()), (("reply.cancelled", kept), kept));
+    assert_eq!((end(&again), displayed_text(&again).as_str()), (("reply.cancelled", kept), kept));
     // The next message sees what was kept.
     let next = app.say(&person, Some(session), "Go on").await;
     assert!(next["reply"].as_str().unwrap().contains("Turns seen: 3 (2 from you, 1 from me)"));
     let done = app.post(&format!("/api/replies/{}/cancel", next["reply_id"].as_str().unwrap()));
-    done.by(&person).send().await.refused(409, "reply_ended");
+    done.by(&person).send().await.assert_error(409, "reply_ended");
     app.end().await;
 }
 
@@ -211,12 +214,12 @@ async fn a_client_that_hangs_up_cancels_nothing(db: PgPool) {
     let mut stream = open(&app, &person, TEXT).await;
     let reply = stream.until("reply.delta").await[0].reply();
     drop(stream);
-    app.until("the reply is completed", async || {
+    app.wait_until("the reply is completed", async || {
         app.reply_events(&reply).await == ["reply_requested", "reply_begun", "reply_completed"]
     })
     .await;
     let events = resume(&app, &person, &reply, None).await.rest().await;
-    assert_eq!(end(&events), ("reply.done", shown(&events).as_str()));
+    assert_eq!(end(&events), ("reply.done", displayed_text(&events).as_str()));
     app.end().await;
 }
 
@@ -227,18 +230,18 @@ async fn a_stream_that_is_cut_by_the_end_of_the_process_goes_on_in_the_next(db: 
     let mut stream = open(&first, &person, TEXT).await;
     let mut events = stream.until("reply.delta").await;
     events.extend(stream.until("reply.delta").await);
-    first.go_down();
+    first.begin_shutdown();
     // It ends in order, without an end of the reply.
     events.extend(stream.rest().await);
     let last = events.last().unwrap();
     assert_eq!(last.name, "reply.delta");
     let (reply, last) = (last.reply(), last.id().to_owned());
-    first.end_owing(1).await;
+    first.end_with_pending(1).await;
 
     let second = TestApp::start(&db).await;
     let more = resume(&second, &person, &reply, Some(&last)).await.rest().await;
     let (name, text) = end(&more);
-    assert_eq!((name, shown(&more).as_str()), ("reply.done", text));
+    assert_eq!((name, displayed_text(&more).as_str()), ("reply.done", text));
     assert_eq!((more[0].name.as_str(), &more[0].data["attempt"]), ("reply.restart", &json!(2)));
     assert_eq!(
         second.reply_events(&reply).await,
@@ -291,6 +294,6 @@ async fn deleting_the_conversation_ends_its_streams(db: PgPool) {
     let cancelled = json!({"reply_id": reply, "state": "cancelled", "reason": "conversation_deleted"});
     assert_eq!(end.data, cancelled);
     let path = format!("/api/chat/stream/{reply}");
-    app.get(&path).by(&person).send().await.refused(404, "not_found");
+    app.get(&path).by(&person).send().await.assert_error(404, "not_found");
     app.end().await;
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use event_store::CommandKey;
-use event_store::append::{AppendError, Appended, Appending, Check, NewEvent};
-use event_store::charge::Charged;
-use event_store::writer::Writer;
+use event_store::{
+    AppendError, AppendOutcome, AppendRequest, CommandKey, ExpectedVersion, NewEvent, QuotaEntries, Writer,
+};
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
@@ -19,14 +18,18 @@ fn writer(db: &PgPool) -> Writer {
 }
 
 /// One event after `stands`.
-fn pin(stream: usize, stands: i64, key: Option<&str>) -> Appending {
+fn pin(stream: usize, stands: i64, key: Option<&str>) -> AppendRequest {
     let id = format!("stream-{stream}");
-    Appending {
+    AppendRequest {
         key: key.map(|key| {
             let key = CommandKey { owner: "me".to_owned(), key: key.to_owned(), fingerprint: [7; 32] };
             (key, json!({"stream": stream}))
         }),
-        checks: vec![Check { aggregate_type: "conversation", aggregate_id: id.clone(), sequence: stands }],
+        expected_versions: vec![ExpectedVersion {
+            aggregate_type: "conversation",
+            aggregate_id: id.clone(),
+            sequence: stands,
+        }],
         events: vec![NewEvent {
             aggregate_type: "conversation",
             aggregate_id: id,
@@ -36,13 +39,13 @@ fn pin(stream: usize, stands: i64, key: Option<&str>) -> Appending {
             payload: format!(r#"{{"stream":{stream}}}"#),
         }],
         metadata: format!(r#"{{"request_id":"{stream}"}}"#),
-        beside: Vec::new(),
+        writes: Vec::new(),
         charge: None,
     }
 }
 
-async fn write_all(writer: &Writer, appendings: Vec<Appending>) -> Vec<Result<Appended, AppendError>> {
-    join_all(appendings.into_iter().map(|appending| writer.write(Arc::new(appending)))).await
+async fn write_all(writer: &Writer, requests: Vec<AppendRequest>) -> Vec<Result<AppendOutcome, AppendError>> {
+    join_all(requests.into_iter().map(|request| writer.write(Arc::new(request)))).await
 }
 
 async fn transactions(db: &PgPool) -> i64 {
@@ -54,7 +57,7 @@ async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(d
     let writer = writer(&db);
     let outcomes = write_all(&writer, (0..40).map(|stream| pin(stream, 0, None)).collect()).await;
     for (stream, outcome) in outcomes.into_iter().enumerate() {
-        let Ok(Appended::Recorded { positions, .. }) = outcome else { panic!("{outcome:?}") };
+        let Ok(AppendOutcome::Appended { positions, .. }) = outcome else { panic!("{outcome:?}") };
         let (id, payload, metadata): (String, String, String) = sqlx::query_as(
             "SELECT aggregate_id, payload::text, metadata::text FROM events WHERE position = $1",
         )
@@ -74,11 +77,11 @@ async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(d
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn one_that_is_refused_takes_no_other_with_it(db: PgPool) {
     let writer = writer(&db);
-    let appendings = (0..20).map(|stream| pin(stream, if stream == 11 { 5 } else { 0 }, None)).collect();
-    let outcomes = write_all(&writer, appendings).await;
+    let requests = (0..20).map(|stream| pin(stream, if stream == 11 { 5 } else { 0 }, None)).collect();
+    let outcomes = write_all(&writer, requests).await;
     for (stream, outcome) in outcomes.into_iter().enumerate() {
         match outcome {
-            Ok(Appended::Recorded { .. }) => assert_ne!(stream, 11),
+            Ok(AppendOutcome::Appended { .. }) => assert_ne!(stream, 11),
             Err(AppendError::Conflict) => assert_eq!(stream, 11),
             other => panic!("{stream}: {other:?}"),
         }
@@ -90,12 +93,12 @@ async fn one_that_is_refused_takes_no_other_with_it(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db: PgPool) {
     let writer = writer(&db);
-    let appendings =
+    let requests =
         (0..30).map(|stream| pin(stream, 0, Some(if stream % 2 == 0 { "even" } else { "odd" }))).collect();
-    let outcomes = write_all(&writer, appendings).await;
+    let outcomes = write_all(&writer, requests).await;
     let mut recorded = Vec::new();
     for (stream, outcome) in outcomes.iter().enumerate() {
-        if let Ok(Appended::Recorded { positions, .. }) = outcome {
+        if let Ok(AppendOutcome::Appended { positions, .. }) = outcome {
             recorded.push((stream % 2, stream, positions[0]));
         }
     }
@@ -104,8 +107,8 @@ async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db:
     for (stream, outcome) in outcomes.into_iter().enumerate() {
         let (_, first, position) = recorded[stream % 2];
         match outcome {
-            Ok(Appended::Recorded { .. }) => assert_eq!(stream, first),
-            Ok(Appended::Replayed(stored)) => {
+            Ok(AppendOutcome::Appended { .. }) => assert_eq!(stream, first),
+            Ok(AppendOutcome::Replayed(stored)) => {
                 assert_eq!(stored.result, json!({"stream": first}));
                 assert_eq!(stored.position, Some(position));
             }
@@ -123,18 +126,18 @@ async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
     let user = Uuid::from_u128(7);
     let charged = |stream: usize, key: Option<&str>| {
         let entries = json!({"rates": [["user", 3]]});
-        Appending { charge: Some(Charged { user, entries }), ..pin(stream, 0, key) }
+        AppendRequest { charge: Some(QuotaEntries { user, entries }), ..pin(stream, 0, key) }
     };
-    let appendings =
+    let requests =
         (0..10).map(|stream| if stream < 5 { charged(stream, None) } else { pin(stream, 0, None) });
-    let outcomes = write_all(&writer, appendings.collect()).await;
+    let outcomes = write_all(&writer, requests.collect()).await;
     for (stream, outcome) in outcomes.iter().enumerate() {
         match outcome {
-            Ok(Appended::Recorded { positions, left }) => {
-                assert_eq!((positions.len(), left.len()), (1, usize::from(stream < 5)), "{stream}");
+            Ok(AppendOutcome::Appended { positions, remaining }) => {
+                assert_eq!((positions.len(), remaining.len()), (1, usize::from(stream < 5)), "{stream}");
             }
-            Err(AppendError::Overdrawn(overdrawn)) => {
-                assert_eq!((overdrawn.policy.as_str(), stream < 5), ("user", true));
+            Err(AppendError::QuotaExceeded(exceeded)) => {
+                assert_eq!((exceeded.policy.as_str(), stream < 5), ("user", true));
             }
             other => panic!("{other:?}"),
         }
@@ -150,17 +153,18 @@ async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
     let other = Uuid::from_u128(8);
     let keyed = |key: &str| {
         let entries = json!({"rates": [["user", 1]]});
-        Appending { charge: Some(Charged { user: other, entries }), ..pin(20, 0, Some(key)) }
+        AppendRequest { charge: Some(QuotaEntries { user: other, entries }), ..pin(20, 0, Some(key)) }
     };
     let kept = writer.write(Arc::new(keyed("a"))).await;
-    assert!(matches!(kept, Ok(Appended::Recorded { .. })), "{kept:?}");
+    assert!(matches!(kept, Ok(AppendOutcome::Appended { .. })), "{kept:?}");
     for outcomes in [
         write_all(&writer, vec![keyed("a")]).await,
         write_all(&writer, vec![pin(30, 0, None), keyed("a"), keyed("b")]).await,
     ] {
-        let replayed = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Appended::Replayed(_)))).count();
+        let replayed =
+            outcomes.iter().filter(|outcome| matches!(outcome, Ok(AppendOutcome::Replayed(_)))).count();
         let refused =
-            outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::Overdrawn(_)))).count();
+            outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::QuotaExceeded(_)))).count();
         assert_eq!((replayed, refused), (1, usize::from(outcomes.len() > 1)), "{outcomes:?}");
     }
 }

@@ -32,7 +32,7 @@ fn signed(algorithm: Algorithm, kid: Option<&str>, secret: &str, claims: &Value)
 async fn refused(call: Call, why: &str) -> Answer {
     let answer = call.send().await;
     assert_eq!(answer.status, 401, "{why}: {}", answer.text);
-    assert_eq!(answer.refusal(), "invalid_token", "{why}");
+    assert_eq!(answer.error_code(), "invalid_token", "{why}");
     assert_eq!(answer.header("www-authenticate"), "Bearer", "{why}");
     answer
 }
@@ -94,7 +94,7 @@ async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) 
     let missing = refused(app.get("/api/auth/me"), "missing").await;
     for (why, token) in forged {
         let answer = refused(app.get("/api/auth/me").bearer(&token), why).await;
-        assert_eq!(answer.but_for_its_id(), missing.but_for_its_id(), "{why}");
+        assert_eq!(answer.without_request_id(), missing.without_request_id(), "{why}");
     }
     app.get("/api/auth/me").bearer(&person.access).send().await.is(200);
     app.end().await;

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 
 use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 use crate::nats::server::NatsServer;
-use crate::support::collector::{Collector, Mood};
+use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
 use used::Usage;
 
@@ -155,12 +155,13 @@ fn asks() -> Act {
 
 #[tokio::test]
 async fn what_is_private_is_nowhere_but_where_it_belongs() {
-    let (collector, provider) = (Collector::start(Mood::Takes).await, OpenAiServer::start(acts()).await);
+    let (collector, provider) =
+        (Collector::start(CollectorBehavior::Accept).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
     let heard = Overheard::from(&nats).await;
     let (mail_user, mail_password) = (format!("{MARK}-mail-user"), format!("{MARK}-smtp-password"));
     let mail = MailServer::with(json!({"user": mail_user, "password": mail_password})).await;
-    let mut place = Place::new(Form::Server, Some("panic")).await;
+    let mut place = Installation::new(PostgresKind::Server, Some("panic")).await;
     let database = {
         use sqlx::ConnectOptions as _;
         place.options().password(&format!("{MARK}-database-password")).to_url_lossy().to_string()
@@ -195,7 +196,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     ] {
         place.set(name, value);
     }
-    let (node, base, _) = place.start(&http(), SOON).await.unwrap();
+    let (node, base, _) = place.start(&http(), STEP_TIMEOUT).await.unwrap();
     let usage = Usage::new(&base, &provider, &mail).await;
     usage.everything().await;
     let broken = usage.panic().await;
@@ -209,16 +210,16 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         .await
         .unwrap();
     usage.poison().await;
-    let stopped = || place.said().iter().any(|line| line.contains("projection failed"));
-    assert!(within(SOON, async || stopped()).await, "{:#?}", place.last_words());
+    let stopped = || place.log_lines().iter().any(|line| line.contains("projection failed"));
+    assert!(within(STEP_TIMEOUT, async || stopped()).await, "{:#?}", place.last_log_lines());
 
     let metrics = place
-        .said()
+        .log_lines()
         .iter()
         .find_map(|line| Some(line.split_once("metrics: ")?.1.split('"').next().unwrap().to_owned()))
         .unwrap();
     let metrics = http().get(metrics).send().await.unwrap().text().await.unwrap();
-    assert!(node.stop().await.success(), "{:#?}", place.last_words());
+    assert!(node.stop().await.success(), "{:#?}", place.last_log_lines());
 
     let mut needles = vec![MARK.to_owned(), KEY.to_owned(), ERROR_TEXT.to_owned(), MASTER_KEY.to_owned()];
     needles.extend(usage.secrets().into_iter().map(|secret| secret.to_lowercase()));
@@ -226,7 +227,7 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     let needles = Needles(needles);
 
     // What the program says of itself.
-    let said = place.said();
+    let said = place.log_lines();
     let lines = clean("logs", &needles, said.iter().map(String::as_bytes));
     assert!(lines > 1_000, "only {lines} lines at the level trace");
     for line in &said {

@@ -55,8 +55,8 @@ async fn one_signs_up_and_in_as_json_and_as_a_form(db: PgPool) {
     for path in ["/auth/me", "/api/users/me"] {
         assert_eq!(app.get(path).bearer(token).send().await.is(200).value(), by_name["user"], "{path}");
     }
-    app.get("/auth/me").send().await.refused(401, "invalid_token");
-    app.get("/auth/me").bearer("x").send().await.refused(401, "invalid_token");
+    app.get("/auth/me").send().await.assert_error(401, "invalid_token");
+    app.get("/auth/me").bearer("x").send().await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
@@ -81,10 +81,10 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
         (other("email", json!("a\u{0}@mail.example")), 400, "invalid_character"),
         (json!({"email": "eve@mail.example"}), 422, "malformed_request"),
     ] {
-        sign_up(&app, &body).await.refused(status, code);
+        sign_up(&app, &body).await.assert_error(status, code);
     }
     let text = app.post("/auth/signup").body("text/plain", b"{}".to_vec()).send().await;
-    text.refused(422, "malformed_request");
+    text.assert_error(422, "malformed_request");
     assert_eq!(app.events().await, events);
     app.end().await;
 }
@@ -97,7 +97,7 @@ async fn a_sign_up_that_is_repeated_under_its_key_is_one_sign_up(db: PgPool) {
     let again = app.post("/auth/signup").key("ada-1").json(&body).send().await.is(201);
     assert_eq!(again.value()["user"], first.value()["user"]);
     assert_eq!(again.position(), first.position());
-    app.post("/auth/signup").key("").json(&body).send().await.refused(400, "invalid_idempotency_key");
+    app.post("/auth/signup").key("").json(&body).send().await.assert_error(400, "invalid_idempotency_key");
     app.end().await;
 }
 
@@ -106,9 +106,9 @@ async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let wrong = sign_in(&app, &json!({"email": person.email, "password": "another password 1"})).await;
-    wrong.refused(401, "invalid_credentials");
+    wrong.assert_error(401, "invalid_credentials");
     let unknown = sign_in(&app, &json!({"email": "nobody@mail.example", "password": PASSWORD})).await;
-    assert_eq!(unknown.but_for_its_id(), wrong.but_for_its_id());
+    assert_eq!(unknown.without_request_id(), wrong.without_request_id());
     assert_eq!(unknown.status, 401);
     app.end().await;
 }

@@ -126,12 +126,12 @@ async fn files_announced_first_are_brought_by_their_link(db: PgPool) {
     // Before its content has come it cannot be sent, and nothing begins.
     let events = app.events().await;
     let early = json!({"input": with_files("See", &[&text])});
-    kit.ask("threads.create", early).await.refused(409, "file_not_stored");
+    kit.ask("threads.create", early).await.assert_error(409, "file_not_stored");
     assert_eq!(app.events().await, events);
 
     // As a form by POST and as it is by PUT; whoever has the link may, as long as it is whole.
     let forged = text_link.replace(&uuid(&text).to_string(), &uuid(&image).to_string());
-    app.post(&forged).body("text/plain", b"plums".to_vec()).send().await.refused(403, "invalid_link");
+    app.post(&forged).body("text/plain", b"plums".to_vec()).send().await.assert_error(403, "invalid_link");
     let parts = [("file", Some("a.txt"), Some("text/plain"), b"plums".as_slice())];
     let filled = app.post(&text_link).parts(&parts).send().await.is(200).value();
     assert!(filled.get("upload_descriptor").is_none(), "{filled}");
@@ -165,9 +165,9 @@ async fn a_file_stays_where_it_was_sent_and_what_was_deleted_is_not_sent(db: PgP
     let events = app.events().await;
     let with = |thread: &str, files: &[&str]| json!({"thread_id": thread, "input": with_files("See", files)});
     for files in [&[sent.as_str()][..], &[&unsent, &sent], &[&sent, &unsent]] {
-        kit.ask("threads.add_user_message", with(&elsewhere, files)).await.refused(409, "file_attached");
+        kit.ask("threads.add_user_message", with(&elsewhere, files)).await.assert_error(409, "file_attached");
         let new = json!({"input": with_files("See", files)});
-        kit.ask("threads.create", new).await.refused(409, "file_attached");
+        kit.ask("threads.create", new).await.assert_error(409, "file_attached");
     }
     assert_eq!(app.events().await, events);
     assert_eq!(kit.items(&elsewhere).await.len(), 2);
@@ -175,16 +175,16 @@ async fn a_file_stays_where_it_was_sent_and_what_was_deleted_is_not_sent(db: PgP
     assert!(answer_of(&send(kit, &thread, "Once more", &[&sent, &unsent]).await).contains("unsent"));
 
     let delete = |id: &str| json!({"attachment_id": id});
-    kit.ask("attachments.delete", delete(&sent)).await.refused(409, "file_attached");
+    kit.ask("attachments.delete", delete(&sent)).await.assert_error(409, "file_attached");
     assert_eq!(kit.get("attachments.delete", delete(&dropped)).await, json!({}));
     assert_eq!(kit.get("attachments.delete", delete(&dropped)).await, json!({}));
     app.get(&format!("/files/{dropped}")).by(&person).send().await.is(404);
-    kit.ask("threads.add_user_message", with(&thread, &[&dropped])).await.refused(404, "not_found");
+    kit.ask("threads.add_user_message", with(&thread, &[&dropped])).await.assert_error(404, "not_found");
     app.get(&format!("/files/{sent}")).by(&person).send().await.is(200);
 
     // They go with their thread.
     kit.get("threads.delete", json!({"thread_id": thread})).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for file in [&sent, &unsent] {
         app.get(&format!("/files/{file}")).by(&person).send().await.is(404);
     }

@@ -9,7 +9,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::sequences::{ASK, WIDGET, furnished, question_of};
 use super::support::{Kit, acting, done, id_of, kinds, text, thread_of, with_files};
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 /// Asks with this body, and then for a list over the same connection; status and body of the first answer.
 async fn raw(app: &TestApp, person: &Person, body: &[u8]) -> (u16, Value) {
@@ -29,7 +29,7 @@ async fn raw(app: &TestApp, person: &Person, body: &[u8]) -> (u16, Value) {
         connection.read_to_end(&mut answers).await.unwrap();
         String::from_utf8(answers).unwrap()
     };
-    let answers = tokio::time::timeout(PATIENCE, talk).await.expect("both answers in time");
+    let answers = tokio::time::timeout(WAIT_TIMEOUT, talk).await.expect("both answers in time");
     let (first, second) = answers.split_at(answers.rfind("HTTP/1.1 ").unwrap());
     assert!(second.starts_with("HTTP/1.1 200 ") && second.contains("\"has_more\":"), "{answers}");
     let (head, body) = first.split_once("\r\n\r\n").expect("two answers");
@@ -85,7 +85,7 @@ async fn what_is_no_request_is_refused_and_the_connection_goes_on(db: PgPool) {
         let params =
             json!({"thread_id": "x", "title": "", "mime_type": "audio/webm", field: "A".repeat(size)});
         let large = Kit::new(&app, &person).ask(kind, params).await;
-        large.refused(413, "body_too_large");
+        large.assert_error(413, "body_too_large");
     }
     assert_eq!(app.events().await, events);
     app.end().await;
@@ -95,7 +95,7 @@ async fn what_is_no_request_is_refused_and_the_connection_goes_on(db: PgPool) {
 async fn refusal(kit: Kit<'_>, kind: &str, params: Value) -> (u16, String) {
     let answer = kit.ask(kind, params.clone()).await;
     assert!((400..500).contains(&answer.status), "{kind} {params:.300}: {} {}", answer.status, answer.text);
-    (answer.status, answer.refusal())
+    (answer.status, answer.error_code())
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]

@@ -41,7 +41,7 @@ async fn read_some(stream: &mut Reading) {
 
 /// Waits until the log has this many events of that type.
 async fn until_count(app: &TestApp, event_type: &str, wanted: i64) {
-    app.until(event_type, async || count(app, event_type).await == wanted).await;
+    app.wait_until(event_type, async || count(app, event_type).await == wanted).await;
 }
 
 /// Texts of the messages and answers of a thread, as both doors show them.
@@ -77,7 +77,7 @@ async fn nobody_sees_the_note(kit: Kit<'_>, thread: &str) {
             .unwrap();
     let feedback =
         json!({"thread_id": thread, "item_ids": [format!("msg_{}", note.simple())], "kind": "positive"});
-    kit.ask("items.feedback", feedback).await.refused(404, "not_found");
+    kit.ask("items.feedback", feedback).await.assert_error(404, "not_found");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -97,7 +97,7 @@ async fn whoever_hangs_up_cancels_and_keeps_what_was_sent(db: PgPool) {
     drop(stream);
     until_count(&app, "reply_cancelled", 1).await;
     server.until(|log| log.hung_up == 1).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(texts(kit, &thread).await, ["Tell me a story", "Once upon a time there was"]);
     assert_eq!(id_of(&kit.items(&thread).await[1]), shown, "the same item as on the screen");
     assert_eq!(count(&app, "note_added").await, 1);
@@ -111,7 +111,7 @@ async fn whoever_hangs_up_cancels_and_keeps_what_was_sent(db: PgPool) {
     drop(stream);
     until_count(&app, "reply_cancelled", 2).await;
     server.until(|log| log.hung_up == 2).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(texts(kit, &thread).await.len(), 3);
     nobody_sees_the_note(kit, &thread).await;
 
@@ -142,7 +142,7 @@ async fn what_is_kept_is_what_was_sent_wherever_one_hangs_up(db: PgPool) {
     };
     let read = join_all([1, 2, 5, 9, 17, 30, 44, 60].map(hung_up)).await;
     until_count(&app, "reply_cancelled", 8).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for (thread, read) in read {
         let texts = texts(kit, &thread).await;
         let kept = &texts[1];
@@ -164,7 +164,7 @@ async fn somebody_who_is_gone_at_once_leaves_nothing_owed(db: PgPool) {
         drop(tokio::time::timeout(Duration::from_micros(n * n * 12), call).await);
     });
     join_all(hurried).await;
-    app.until("every message is answered for", async || {
+    app.wait_until("every message is answered for", async || {
         count(&app, "reply_requested").await == count(&app, "reply_cancelled").await
     })
     .await;
@@ -190,7 +190,7 @@ async fn who_hangs_up_at_the_chat_api_or_after_the_end_cancels_nothing(db: PgPoo
     drop(stream);
     // What would come of it comes before this is answered.
     kit.create("And again").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!((count(&app, "reply_completed").await, count(&app, "reply_cancelled").await), (3, 0));
     assert_eq!(count(&app, "note_added").await, 0);
     app.end().await;
@@ -205,7 +205,7 @@ async fn a_server_that_goes_down_cancels_nothing(db: PgPool) {
     let mut leave = kit.open("threads.create", long()).await;
     read_some(&mut stay).await;
     read_some(&mut leave).await;
-    app.go_down();
+    app.begin_shutdown();
     drop(leave);
     let events = stay.rest().await;
     let last = events.last().unwrap();
@@ -213,12 +213,12 @@ async fn a_server_that_goes_down_cancels_nothing(db: PgPool) {
     let said = last["message"].as_str().unwrap();
     assert!(said.contains("restarting"), "{said}");
     let thread = thread_of(&events);
-    app.end_owing(2).await;
+    app.end_with_pending(2).await;
 
     // The answers are written to their ends where the next process takes them up.
     let app = paced(&db, "0").await;
     until_count(&app, "reply_completed", 2).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let texts = texts(Kit::new(&app, &person), &thread).await;
     assert!(texts[1].contains("Turns seen: 1"), "{texts:?}");
     assert_eq!((count(&app, "reply_cancelled").await, count(&app, "note_added").await), (0, 0));
@@ -256,7 +256,7 @@ async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
     let events = stream.rest().await;
     assert_eq!(kinds(&events)[events.len() - 2..], ["thread.item.removed", "error"]);
     assert_eq!(events.last().unwrap()["message"], "The thread has been deleted.");
-    kit.ask("threads.get_by_id", json!({"thread_id": thread})).await.refused(404, "not_found");
+    kit.ask("threads.get_by_id", json!({"thread_id": thread})).await.assert_error(404, "not_found");
 
     // Cancelled through the chat API: what was said so far is the answer.
     let (stream, thread) = begun(kit).await;
@@ -290,7 +290,7 @@ async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
     drop(second);
     let events = first.rest().await;
     assert!(answer_of(&events).contains("Turns seen"));
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(count(&app, "reply_completed").await, completed + 1);
     assert_eq!(count(&app, "note_added").await, 1);
     assert_eq!(kit.items(&thread).await.len(), 3);

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use verbatim::http::chatkit::wire::{schema, sse};
+use verbatim::http::surfaces::chatkit::wire::{schema, sse};
 
 use super::{formats, transcript};
-use crate::support::setting;
+use crate::support::env_var;
 
 /// Something that is sent.
 pub(super) struct Example {
@@ -58,7 +58,7 @@ pub(super) fn golden_values() -> Vec<(String, String, Value)> {
 #[test]
 fn everything_that_is_sent_is_as_its_golden_file_shows() {
     let examples = formats::examples();
-    if setting("UPDATE_GOLDEN").is_some() {
+    if env_var("UPDATE_GOLDEN").is_some() {
         for example in &examples {
             let path = folder().join(example.kind).join(format!("{}.json", example.name));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -104,7 +104,7 @@ fn variants<T: JsonSchema>() -> BTreeSet<String> {
 
 #[test]
 fn there_is_an_example_of_every_variant() {
-    use verbatim::http::chatkit::wire::{ChatKitRequest, ItemKind, ItemUpdate, StreamEvent};
+    use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, ItemKind, ItemUpdate, StreamEvent};
     let golden = golden_values();
     let types = |kind: &str| -> BTreeSet<String> {
         let of_kind = golden.iter().filter(|(of, _, _)| of == kind);

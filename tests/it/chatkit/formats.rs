@@ -2,8 +2,9 @@
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
-use verbatim::http::chatkit::wire::*;
-use verbatim::widgets::{IconName, WidgetUpdate, quiz_card};
+use verbatim::http::surfaces::chatkit::wire::*;
+use verbatim::tools::quiz::quiz_card;
+use verbatim::widgets::{IconName, WidgetUpdate};
 
 use super::examples::Example;
 use super::shown::{quiz, widgets};

@@ -88,7 +88,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let talks =
         all.map(|(person, thread)| talk(&app, &people[person], format!("canary-{person:02}-{thread:02}")));
     let talks = join_all(talks).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
 
     // Stands in every message of a failure.
     let seed: u64 = rand::rng().random();

@@ -48,7 +48,7 @@ async fn two_hundred_streams_at_a_time_lose_nothing(db: PgPool) {
     let all = (0..PEOPLE).flat_map(|person| (0..STREAMS).map(move |stream| (person, stream)));
     let streams = join_all(all.map(|(person, stream)| one(person, stream))).await;
     assert_eq!(streams.len(), PEOPLE * STREAMS);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for Streamed { person, thread, id, answer, .. } in &streams {
         let items = Kit::new(&app, &people[*person]).items(thread).await;
         assert_eq!(items.len(), 2);

@@ -130,7 +130,7 @@ async fn threads_and_items_come_in_pages(db: PgPool) {
     }
     kit.add(&thread, "And now?").await;
     kit.act(&thread, &widget, "pressed", json!({})).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let of = json!({"thread_id": thread, "order": "asc"});
     let (seen, pages) = all(kit, "items.list", &of, 2).await;
     assert_eq!((seen.len(), pages), (4, 2));

@@ -116,7 +116,7 @@ async fn what_an_action_did_is_what_is_read_next(db: PgPool) {
     }
     // A query of this door waits for a position as every other does, and refuses what is none.
     let call = kit.call("items.list", &json!({"thread_id": thread})).header("verbatim-position", "x");
-    call.send().await.refused(400, "invalid_position");
+    call.send().await.assert_error(400, "invalid_position");
     app.end().await;
 }
 
@@ -164,7 +164,7 @@ async fn a_stop_leaves_one_note_or_none_and_none_behind_a_new_beginning(db: PgPo
         thread = Some(id);
     }
     assert!(thread.is_some());
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let misplaced: Vec<Value> = sqlx::query_scalar(
         "SELECT note.payload FROM events AS note WHERE note.event_type = 'note_added' AND NOT EXISTS (
              SELECT FROM events AS end_of WHERE end_of.aggregate_id = note.aggregate_id

@@ -48,12 +48,12 @@ async fn speech_is_written_down_by_the_provider(db: PgPool) {
     {
         assert!(sent.contains(part), "{part} in {sent}");
     }
-    kit.ask("input.transcribe", spoken.clone()).await.refused(400, "recording_refused");
+    kit.ask("input.transcribe", spoken.clone()).await.assert_error(400, "recording_refused");
     for _ in 0..2 {
-        kit.ask("input.transcribe", spoken.clone()).await.refused(503, "unavailable");
+        kit.ask("input.transcribe", spoken.clone()).await.assert_error(503, "unavailable");
     }
     let text = json!({"audio_base64": "YXVkaW8", "mime_type": "text/plain"});
-    kit.ask("input.transcribe", text).await.refused(400, "invalid_recording");
+    kit.ask("input.transcribe", text).await.assert_error(400, "invalid_recording");
     app.end().await;
 }
 

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::examples::golden_values;
-use crate::support::app::PATIENCE;
+use crate::support::app::WAIT_TIMEOUT;
 use crate::support::{python, root};
 
 /// Holds values, each with a kind and a name, against the package's types; gives whether it took them, and what it said.
@@ -30,7 +30,7 @@ pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
         drop(stdin);
     };
     let (output, ()) =
-        tokio::time::timeout(PATIENCE, async { futures::join!(child.wait_with_output(), written) })
+        tokio::time::timeout(WAIT_TIMEOUT, async { futures::join!(child.wait_with_output(), written) })
             .await
             .expect("it ends in time");
     let output = output.unwrap();

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::quizzes::Bank;
+use verbatim::tools::quiz::QuestionBank;
 
 use super::sequences::count;
 use super::support::{
@@ -25,7 +25,7 @@ struct Known {
 
 /// Every question about Rust, by its id.
 fn bank() -> BTreeMap<String, Known> {
-    let all = Bank::built_in().unwrap().pick(Some("rust"), usize::MAX, 0).unwrap();
+    let all = QuestionBank::built_in().unwrap().select(Some("rust"), usize::MAX, 0).unwrap();
     all.questions
         .into_iter()
         .map(|question| {
@@ -319,7 +319,7 @@ async fn both_doors_show_one_conversation_and_one_quiz(db: PgPool) {
     let session = said["session_id"].as_str().unwrap();
     let thread = format!("thr_{}", session.replace('-', ""));
     // What an answer brings stands right behind it in the log, and that door does not wait for it.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let items = kit.items(&thread).await;
     let types: Vec<&str> = items.iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["user_message", "assistant_message", "widget"]);

@@ -36,7 +36,7 @@ async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
         assert_eq!(app.events().await, events, "{kind} was done again");
         assert_eq!(again.last(), first.last(), "{kind}");
         let other = json!({"input": text("Something else")});
-        keyed(kit, key, "threads.create", &other).await.refused(422, "idempotency_key_reused");
+        keyed(kit, key, "threads.create", &other).await.assert_error(422, "idempotency_key_reused");
         first
     };
     let first = twice("create", "threads.create", json!({"input": text("Hello")})).await;
@@ -73,7 +73,7 @@ async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
         assert_eq!(app.events().await, events, "{kind} was done again");
         assert_eq!(again.get("id"), first.get("id"), "{kind}");
     }
-    keyed(kit, "", "threads.list", &json!({})).await.refused(400, "invalid_idempotency_key");
+    keyed(kit, "", "threads.list", &json!({})).await.assert_error(400, "invalid_idempotency_key");
     app.end().await;
 }
 
@@ -91,10 +91,10 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
         stream.until(|event| kind(event) == "stream_options").await;
         open.push(stream);
     }
-    app.until("both are being answered", async || count(&app, "reply_begun").await == 2).await;
+    app.wait_until("both are being answered", async || count(&app, "reply_begun").await == 2).await;
     let events = app.events().await;
     let refused = kit.ask("threads.create", hello.clone()).await;
-    refused.refused(429, "too_many_streams");
+    refused.assert_error(429, "too_many_streams");
     assert!(!refused.header("retry-after").is_empty());
     assert_eq!(app.events().await, events);
     kit.get("threads.list", json!({})).await;
@@ -102,7 +102,7 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
     theirs.until(|event| kind(event) == "stream_options").await;
     // Whoever hangs up gives the place back.
     drop((open.pop(), theirs));
-    app.until("two hung up", async || count(&app, "reply_cancelled").await == 2).await;
+    app.wait_until("two hung up", async || count(&app, "reply_cancelled").await == 2).await;
     let mut stream = kit.open("threads.create", hello.clone()).await;
     stream.until(|event| kind(event) == "stream_options").await;
     drop((open, stream));
@@ -124,7 +124,7 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
         ("threads.retry_after_item", json!({"thread_id": thread, "item_id": asked})),
     ] {
         let refused = kit.ask(kind, params).await;
-        refused.refused(429, "rate_limited");
+        refused.assert_error(429, "rate_limited");
         assert!(!refused.header("retry-after").is_empty());
     }
     assert_eq!(app.events().await, events);

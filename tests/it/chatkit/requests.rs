@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use verbatim::http::chatkit::wire::request::{
+use verbatim::http::surfaces::chatkit::wire::request::{
     Action, AddClientToolOutput, AddStructuredInput, AddUserMessage, ChatKitRequest, CreateAttachment,
     CreateThread, CustomAction, DeleteAttachment, DeleteThread, Feedback, FeedbackKind, GetThread, ListItems,
     ListThreads, Order, PageLimit, RetryAfterItem, StructuredInputSubmission, SubmissionStatus, Transcribe,
     UpdateThread, UserMessageInput,
 };
-use verbatim::http::chatkit::wire::{InferenceOptions, InputAnswer, ToolChoice, UserContent};
+use verbatim::http::surfaces::chatkit::wire::{InferenceOptions, InputAnswer, ToolChoice, UserContent};
 
 use super::examples::golden_values;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::chatkit::wire::{ChatKitRequest, IdKind};
+use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, IdKind};
 
 use super::examples::golden_values;
 use super::sequences::{ASK, furnished, question_of};
@@ -158,12 +158,12 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
         kit.get("threads.delete", json!({"thread_id": named.thread})).await;
         named
     };
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let nothing = Named::nothing();
     let before = (app.events().await, theirs.items(&had.thread).await);
 
     let unknown = kit.ask("threads.get_by_id", json!({"thread_id": nothing.thread})).await;
-    unknown.refused(404, "not_found");
+    unknown.assert_error(404, "not_found");
     // Things of theirs in their thread, in one's own, and in none; and what was deleted. The file outlives the thread that it
     // was never sent in.
     let (mut asked, mut of_kinds) = (0, BTreeSet::new());
@@ -183,7 +183,7 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
             }
             let answer = kit.ask(kind, params.clone()).await;
             assert_eq!(answer.status, 404, "{kind} {params}: {}", answer.text);
-            assert_eq!(answer.but_for_its_id(), unknown.but_for_its_id(), "{kind} {params}");
+            assert_eq!(answer.without_request_id(), unknown.without_request_id(), "{kind} {params}");
             of_kinds.insert(kind.to_owned());
             asked += 1;
         }
@@ -197,7 +197,7 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
                 continue;
             }
             assert_eq!(answer.status, 404, "{kind} {params}: {}", answer.text);
-            assert_eq!(answer.but_for_its_id(), unknown.but_for_its_id(), "{kind} {params}");
+            assert_eq!(answer.without_request_id(), unknown.without_request_id(), "{kind} {params}");
             of_kinds.insert(kind.to_owned());
             asked += 1;
         }
@@ -209,13 +209,13 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
         ["", "thr_", "x", "msg_01960000000070008000000000000007", &had.message, &format!("{}0", had.thread)]
     {
         let answer = kit.ask("threads.get_by_id", json!({"thread_id": id})).await;
-        assert_eq!((answer.status, answer.but_for_its_id()), (404, unknown.but_for_its_id()), "{id}");
+        assert_eq!((answer.status, answer.without_request_id()), (404, unknown.without_request_id()), "{id}");
     }
     let list = kit.get("threads.list", json!({})).await;
     assert_eq!(list["data"].as_array().unwrap().len(), 1, "only one's own: {list}");
 
     // Nothing came of it.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!((app.events().await, theirs.items(&had.thread).await), before);
     assert!(theirs.ask("attachments.delete", json!({"attachment_id": had.file})).await.status == 200);
     app.end().await;
@@ -237,7 +237,7 @@ async fn nobody_is_answered_without_a_token(db: PgPool) {
     let of_kinds: BTreeSet<String> = requests.iter().map(|(kind, _)| (*kind).to_owned()).collect();
     assert_eq!(of_kinds, kinds(false), "every request has a row");
     let refused = app.post("/chatkit").json(&json!({})).send().await;
-    refused.refused(401, "invalid_token");
+    refused.assert_error(401, "invalid_token");
     for (kind, params) in &requests {
         let body = request(kind, params);
         let bare = app.post("/chatkit").json(&body);
@@ -247,7 +247,7 @@ async fn nobody_is_answered_without_a_token(db: PgPool) {
         for call in [bare, strange, ended, refresh] {
             let answer = call.send().await;
             assert_eq!(answer.status, 401, "{kind}: {}", answer.text);
-            assert_eq!(answer.but_for_its_id(), refused.but_for_its_id());
+            assert_eq!(answer.without_request_id(), refused.without_request_id());
         }
     }
     assert_eq!(app.events().await, events);

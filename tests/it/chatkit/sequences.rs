@@ -164,7 +164,7 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     let (thread, _) = kit.create(map).await;
     kit.add(&thread, "Never mind").await;
     let late = kit.ask("threads.add_client_tool_output", json!({"thread_id": thread, "result": 1})).await;
-    late.refused(409, "not_pending");
+    late.assert_error(409, "not_pending");
 
     let mut talk = Transcript::of(kit);
     let events = talk.stream("threads.create", create(text(ASK))).await;
@@ -387,7 +387,7 @@ async fn a_stream_begins_in_order_although_the_models_hang_behind(db: PgPool) {
     let app = furnished(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // No model can move on.
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM checkpoints FOR UPDATE").execute(&mut *held).await.unwrap();

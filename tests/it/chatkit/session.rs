@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::chatkit::wire::request::ChatKitRequest;
+use verbatim::http::surfaces::chatkit::wire::request::ChatKitRequest;
 
 use super::examples::golden_values;
 use super::python::parse;

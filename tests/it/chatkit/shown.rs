@@ -4,7 +4,8 @@ use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::{AnswerStatus, Answered, Choice, QuestionView, QuizView};
 use serde_json::json;
 use uuid::Uuid;
-use verbatim::widgets::{self, Widget, quiz_card};
+use verbatim::tools::quiz::quiz_card;
+use verbatim::widgets::{self, Widget};
 
 /// A quiz of two questions, of which the first is open.
 pub(super) fn quiz() -> QuizView {

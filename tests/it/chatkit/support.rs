@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
 /// Somebody's front end.
@@ -257,7 +257,7 @@ impl Reading {
     }
 
     async fn more(&mut self) -> bool {
-        let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("in time");
+        let chunk = tokio::time::timeout(WAIT_TIMEOUT, self.response.chunk()).await.expect("in time");
         let Some(chunk) = chunk.expect("a stream that ends in order") else { return false };
         self.buffer.extend_from_slice(&chunk);
         while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {

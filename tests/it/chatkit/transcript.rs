@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use verbatim::http::chatkit::wire::IdKind;
+use verbatim::http::surfaces::chatkit::wire::IdKind;
 
 use super::examples::{folder, read};
 use super::support::{Kit, Reading, request};
 use crate::support::client::Answer;
-use crate::support::setting;
+use crate::support::env_var;
 
 /// Where the transcripts lie.
 pub(super) const FOLDER: &str = "transcripts";
@@ -85,8 +85,8 @@ impl<'a> Transcript<'a> {
     /// Asks for what is refused.
     pub(super) async fn refused(&mut self, kind: &str, params: Value, status: u16, code: &str) -> Answer {
         let answer = self.kit.ask(kind, params.clone()).await;
-        answer.refused(status, code);
-        self.note(kind, &params, status, Answered::Document(answer.but_for_its_id()));
+        answer.assert_error(status, code);
+        self.note(kind, &params, status, Answered::Document(answer.without_request_id()));
         answer
     }
 
@@ -122,7 +122,7 @@ impl<'a> Transcript<'a> {
             .collect();
         let transcript = Value::Array(exchanges);
         let path = folder().join(FOLDER).join(format!("{name}.json"));
-        if setting("UPDATE_GOLDEN").is_some() {
+        if env_var("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, format!("{transcript:#}\n")).unwrap();
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::docs::COLLECTION;
 use crate::docs::program::Program;
-use crate::support::{root, setting};
+use crate::support::{env_var, root};
 
 /// What stands before a command of whoever runs the service, in the description of a request.
 const COMMAND: &str = "whoever runs the service runs `verbatim ";
@@ -62,7 +62,7 @@ impl Runner {
         let part = json!({"info": whole["info"], "variable": whole["variable"], "item": items});
         std::fs::write(path("collection.json"), part.to_string()).unwrap();
         std::fs::write(path("environment.json"), self.environment.to_string()).unwrap();
-        let newman = setting("TEST_NEWMAN")
+        let newman = env_var("TEST_NEWMAN")
             .map_or_else(|| root().join("target/newman/node_modules/newman/bin/newman.js"), PathBuf::from);
         let output = Command::new("node")
             .arg(newman)

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{here, python, run, said};
-use crate::kill::process::{Form, Place, SOON};
-use crate::support::{root, setting};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
+use crate::support::{env_var, root};
 
 /// How many requests of each kind are made for each operation.
 const EXAMPLES: u32 = 25;
@@ -81,7 +81,7 @@ struct Service {
 }
 
 impl Service {
-    async fn of(place: &Place, base: String, http: &reqwest::Client) -> Self {
+    async fn of(place: &Installation, base: String, http: &reqwest::Client) -> Self {
         let description = http.get(format!("{base}/openapi.json")).send().await.unwrap();
         let register = async |name: &str| {
             let account = json!({"email": format!("{name}@mail.example"), "password": "correct horse 1"});
@@ -155,14 +155,14 @@ impl Service {
     }
 }
 
-async fn place() -> Place {
-    let mut place = Place::new(Form::Server, None).await;
+async fn place() -> Installation {
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("SCRIPTED_WORDS_PER_SECOND", "1000".to_owned());
     place
 }
 
 fn number(name: &str) -> Option<u32> {
-    setting(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    env_var(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
 fn seed() -> u32 {
@@ -172,7 +172,7 @@ fn seed() -> u32 {
 #[tokio::test]
 async fn every_answer_is_as_described_and_every_operation_succeeds() {
     let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
-    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
     service.look(folder.path(), true, seed).await;
@@ -201,7 +201,7 @@ async fn every_answer_is_as_described_and_every_operation_succeeds() {
 #[tokio::test]
 async fn nothing_that_is_closed_opens_without_a_token() {
     let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
-    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
     service.look(folder.path(), false, seed).await;

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::{here, python, run, said};
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 use crate::support::root;
 
 /// Lets a program talk with a new system; gives what it printed.
@@ -22,7 +22,7 @@ async fn ran(db: &PgPool, program: &[&OsStr]) -> String {
         .env("CHAT_API", format!("http://{}", app.address()))
         .env("API", format!("http://{}", app.address()))
         .env("NO_PROXY", "*");
-    let output = run(&mut command, PATIENCE).await;
+    let output = run(&mut command, WAIT_TIMEOUT).await;
     assert!(output.status.success(), "{}", said(&output));
     app.end().await;
     String::from_utf8(output.stdout).unwrap()

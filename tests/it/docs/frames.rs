@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use verbatim::http::frames::{ClientFrame, Sending, ServerFrame};
+use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending, ServerFrame};
 
 use super::read;
 

@@ -1,4 +1,5 @@
-//! Clients that hang up in the middle: no session stays in a transaction, and each command is whole or absent.
+//! Clients that hang up mid-request: no database session stays in a transaction, and each command is applied fully or not
+//! at all.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,15 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::TestApp;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
-/// Requests of the ordinary run, and how many are under way at once.
+/// Number of requests in an ordinary run and under `scripts/soak`, and how many are in flight at once.
 const REQUESTS: (usize, usize) = (1_200, 5_000);
-const AT_ONCE: usize = 40;
+const MAX_IN_FLIGHT: usize = 40;
 
 #[sqlx::test(migrator = "MIGRATOR")]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
-async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
+async fn hang_ups_leave_no_partial_command(db: PgPool) {
     let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "1")]).await;
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
@@ -30,16 +31,16 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     for _ in 0..20 {
         sessions.push(app.session(&person).await);
     }
-    let requests = often(REQUESTS.0, REQUESTS.1);
-    // How long the quickest look takes on this machine when nothing else is asked for. Beside others each takes longer, so
-    // that a fifth of the clients hang up however fast the machine is.
+    let requests = normal_or_soak(REQUESTS.0, REQUESTS.1);
+    // The fastest request on an idle machine. Under load each takes longer, so a fifth of the clients hang up however fast
+    // the machine is.
     let mut quickest = Duration::MAX;
     for _ in 0..10 {
         let began = Instant::now();
         app.get("/api/history").by(&person).send().await.is(200);
         quickest = quickest.min(began.elapsed());
     }
-    let patience: Vec<Duration> = (0..requests)
+    let timeouts: Vec<Duration> = (0..requests)
         .map(|_| {
             let longest = if random.random_ratio(1, 5) { quickest } else { Duration::from_millis(50) };
             random.random_range(Duration::ZERO..longest)
@@ -62,16 +63,16 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     let answered = stream::iter(0..requests)
         .map(async |number| {
             let sent = call(number, format!("first-{number}")).send();
-            tokio::time::timeout(patience[number], sent).await.is_ok()
+            tokio::time::timeout(timeouts[number], sent).await.is_ok()
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_IN_FLIGHT)
         .filter(|answered| std::future::ready(*answered))
         .count()
         .await;
-    assert!(answered < requests * 9 / 10, "hardly anybody hung up: {answered} of {requests} were answered");
+    assert!(answered < requests * 9 / 10, "too few hang-ups: {answered} of {requests} were answered");
 
-    // Commands go on without their clients; those that have not begun never will. Whoever sits in a transaction for a
-    // second has been left there.
+    // Commands continue without their clients; those that have not begun never will. A session that is idle in a
+    // transaction for a second has been abandoned.
     let at_rest = async || {
         let (busy, left): (i64, i64) = sqlx::query_as(
             "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'
@@ -85,8 +86,8 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         assert_eq!(left, 0, "sessions left in a transaction");
         busy == 0
     };
-    app.until("no session is at work or in a transaction", at_rest).await;
-    app.caught_up().await;
+    app.wait_until("no session is active or in a transaction", at_rest).await;
+    app.wait_for_projections().await;
     let mut found = [0; 3];
     for number in 0..requests {
         let events = events_of(&db, &format!("first-{number}")).await;
@@ -102,10 +103,10 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
         assert!(
             events.is_empty()
                 || whole.contains(&events.iter().map(String::as_str).collect::<Vec<_>>().as_slice()),
-            "request {number} left {events:?}"
+            "request {number} appended {events:?}"
         );
         found[usize::from(events.is_empty())] += usize::from(number % 5 < 3);
-        // The same key tells, and does not do it twice.
+        // The same key returns the outcome and does not repeat the command.
         if number % 5 == 2 && number % 3 == 0 {
             call(number, format!("again-{number}")).send().await.is(200);
             let again = events_of(&db, &format!("again-{number}")).await;
@@ -115,8 +116,8 @@ async fn clients_that_hang_up_leave_nothing_half_done(db: PgPool) {
     }
     let [done, absent, later] = found;
     eprintln!(
-        "{answered} answered, {done} commands done, {absent} absent, {later} done when they were repeated"
+        "{answered} answered, {done} commands applied, {absent} not applied, {later} applied when repeated"
     );
-    assert!(done > 0 && absent > 0, "{done} commands were done and {absent} were not");
+    assert!(done > 0 && absent > 0, "{done} commands were applied and {absent} were not");
     app.end().await;
 }

@@ -1,26 +1,26 @@
-//! Faults between the program and what it needs: networks that stand still, break off or lose one answer, databases and
-//! NATS servers that go away, clients that hang up, and everything at once from everywhere.
+//! Fault injection around the program: networks that freeze, reset or lose one response, databases and NATS servers that
+//! are down, clients that hang up, and many concurrent requests at two nodes.
 //!
-//! * [`proxy`] makes the faults of networks, [`proxy_works`] shows that it does, [`proxied`] puts one before a database;
-//! * [`database`]: it stands still, goes away, comes back; [`answers`]: a commit whose answer is lost;
-//! * [`refusals`]: what it refuses, and what becomes of that; [`versions`]: events of a newer version in it;
-//! * [`streams`]: those who follow are not cut for it;
-//! * [`lag`] and [`nodes`]: others' transactions, and processes that stand still, hold nobody up;
-//! * [`messages`]: JetStream's come twice or never, and operators change consumers;
-//! * [`races`] and [`hang_ups`]: many clients at once, and clients that do not wait.
+//! * [`proxy`] injects network faults, [`proxy_tests`] tests it, [`proxied`] puts one in front of the database;
+//! * [`database`]: the database freezes, goes down, comes back; [`lost_commits`]: the response to a commit is lost;
+//! * [`database_errors`]: how errors of the database are handled; [`versions`]: the log has events of a newer version;
+//! * [`streams`]: failing queries do not disconnect followers;
+//! * [`lag`] and [`nodes`]: open transactions and frozen processes delay no other process;
+//! * [`messages`]: JetStream messages are duplicated or lost, and operators change consumers;
+//! * [`races`] and [`hang_ups`]: concurrent clients, and clients that hang up.
 //!
-//! Kills of whole processes are in `kill`; two nodes at once are killed there, too.
+//! `kill` kills whole processes, including two nodes at once.
 
-mod answers;
 mod database;
+mod database_errors;
 mod hang_ups;
 mod lag;
+mod lost_commits;
 mod messages;
 mod nodes;
 mod proxied;
 mod proxy;
-mod proxy_works;
+mod proxy_tests;
 mod races;
-mod refusals;
 mod streams;
 mod versions;

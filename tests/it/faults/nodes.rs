@@ -1,4 +1,4 @@
-//! Real processes under load: one that stands still does not hold the other up, and NATS that is away is not missed.
+//! Real processes under load: a frozen node does not slow the other one, and commands work while NATS is down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,28 +11,28 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::kill::client;
-use crate::kill::process::{Form, Place, SOON, within};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
 use crate::nats::server::{Message, NatsServer};
-use crate::support::often;
+use crate::support::normal_or_soak;
 
-/// How often one node is stopped, and for how long at least.
+/// Number of freezes of one node (ordinary run, `scripts/soak`), and the minimum duration of each.
 const FREEZES: (usize, usize) = (4, 10);
-const FROZEN: Duration = Duration::from_millis(1500);
-/// Commands at the other node meanwhile, each time.
-const COMMANDS: usize = 60;
-/// How long 99 of 100 of them may take.
-const P99: Duration = Duration::from_millis(500);
+const MIN_FREEZE: Duration = Duration::from_millis(1500);
+/// Number of commands at the other node during each freeze.
+const COMMANDS_PER_FREEZE: usize = 60;
+/// Bound on the 99th percentile of these commands.
+const MAX_P99: Duration = Duration::from_millis(500);
 
-/// How long NATS is away, under a command of each person every so often.
-const AWAY: (u64, u64) = (20, 60);
-const PEOPLE: usize = 6;
-const PACE: Duration = Duration::from_millis(200);
-/// How soon everything is done after it is back.
-const DRAINED: Duration = Duration::from_secs(30);
-/// How much the process may have grown meanwhile, in bytes.
-const GROWN: u64 = 64 * 1024 * 1024;
+/// How long NATS is down in seconds (ordinary run, `scripts/soak`), while each user sends a command at this interval.
+const NATS_DOWN_SECONDS: (u64, u64) = (20, 60);
+const USERS: usize = 6;
+const COMMAND_INTERVAL: Duration = Duration::from_millis(200);
+/// Maximum time until the backlog is drained after NATS is back.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum growth of the process's memory meanwhile, in bytes.
+const MAX_GROWTH: u64 = 64 * 1024 * 1024;
 
-/// Somebody with an account and a conversation.
+/// A registered user with a conversation.
 #[derive(Clone)]
 struct User {
     http: reqwest::Client,
@@ -65,7 +65,7 @@ impl User {
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
-    /// A change of the conversation, or a message in a new one.
+    /// Changes the conversation, or sends a message in a new one.
     async fn command(&self, base: &str, number: u64) -> reqwest::Result<(u16, Value)> {
         if number.is_multiple_of(3) {
             return self
@@ -77,7 +77,7 @@ impl User {
     }
 }
 
-/// Whether nothing is owed, every model has come to the head, and each reply has one end.
+/// Whether no reply is pending, every projection is at the end of the log, and each reply has completed.
 async fn at_rest(connection: &mut PgConnection) -> bool {
     sqlx::query_scalar(
         "SELECT NOT EXISTS (SELECT FROM pending_replies)
@@ -92,17 +92,17 @@ async fn at_rest(connection: &mut PgConnection) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
-async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
-    let mut place = Place::new(Form::Server, None).await;
+async fn frozen_node_under_load_does_not_slow_the_other() {
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("REPLY_WAIT_SECONDS", "0".to_owned());
     let http = client::http();
-    let (victim, first, _) = place.start(&http, SOON).await.unwrap();
-    let (other, second, _) = place.start(&http, SOON).await.unwrap();
+    let (victim, first, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
+    let (other, second, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let mut users = Vec::new();
     for number in 0..8 {
         users.push(User::new(&http, &second, &format!("user{number}")).await);
     }
-    // The same conversations are written to at both nodes.
+    // Both nodes write to the same conversations.
     let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut load = JoinSet::new();
     for user in users.clone() {
@@ -118,13 +118,13 @@ async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
         });
     }
     let mut times = Vec::new();
-    for round in 0..often(FREEZES.0, FREEZES.1) {
-        // When it is stopped is the subject.
+    for round in 0..normal_or_soak(FREEZES.0, FREEZES.1) {
+        // The random time of the freeze is part of the test.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..300))).await;
         victim.freeze();
         let begun = Instant::now();
         let mut number = 0;
-        while times.len() < (round + 1) * COMMANDS || begun.elapsed() < FROZEN {
+        while times.len() < (round + 1) * COMMANDS_PER_FREEZE || begun.elapsed() < MIN_FREEZE {
             number += 1;
             let commands = users.iter().step_by(2).map(async |user| {
                 let begun = Instant::now();
@@ -136,8 +136,8 @@ async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
         }
         victim.thaw();
         let before = served.load(Ordering::SeqCst);
-        let serves = within(SOON, async || served.load(Ordering::SeqCst) > before + 8).await;
-        assert!(serves, "it does not serve after it was stopped");
+        let serves = within(STEP_TIMEOUT, async || served.load(Ordering::SeqCst) > before + 8).await;
+        assert!(serves, "the node does not serve after the freeze");
     }
     over.store(true, Ordering::SeqCst);
     while let Some(ended) = load.join_next().await {
@@ -146,26 +146,29 @@ async fn a_node_that_stands_still_under_load_does_not_slow_the_other_down() {
     times.sort();
     let p99 = times[times.len() * 99 / 100];
     eprintln!("{} commands: median {:?}, p99 {p99:?}", times.len(), times[times.len() / 2]);
-    assert!(p99 < P99, "99 of 100 commands took up to {p99:?}");
+    assert!(p99 < MAX_P99, "99 of 100 commands took up to {p99:?}");
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
-    assert!(within(SOON, async || at_rest(&mut connection).await).await, "not everything came to rest");
+    assert!(
+        within(STEP_TIMEOUT, async || at_rest(&mut connection).await).await,
+        "the system did not become idle"
+    );
     connection.close().await.unwrap();
     for node in [victim, other] {
-        assert!(node.stop().await.success(), "{:#?}", place.last_words());
+        assert!(node.stop().await.success(), "{:#?}", place.last_log_lines());
     }
     place.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
-async fn nats_that_is_away_costs_no_command_and_little_memory() {
+async fn nats_outage_fails_no_command_and_takes_little_memory() {
     let mut nats = NatsServer::start().await;
-    let mut place = Place::new(Form::Server, None).await;
+    let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("NATS_URL", nats.url());
     let http = client::http();
-    let (node, base, _) = place.start(&http, SOON).await.unwrap();
+    let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let mut users = Vec::new();
-    for number in 0..PEOPLE {
+    for number in 0..USERS {
         users.push(User::new(&http, &base, &format!("user{number}")).await);
     }
     let over = Arc::new(AtomicBool::new(false));
@@ -173,7 +176,7 @@ async fn nats_that_is_away_costs_no_command_and_little_memory() {
     for user in users {
         let (over, base) = (Arc::clone(&over), base.clone());
         load.spawn(async move {
-            let mut pace = tokio::time::interval(PACE);
+            let mut pace = tokio::time::interval(COMMAND_INTERVAL);
             let mut number = 0;
             while !over.load(Ordering::SeqCst) {
                 pace.tick().await;
@@ -184,11 +187,11 @@ async fn nats_that_is_away_costs_no_command_and_little_memory() {
             number
         });
     }
-    // How long it is there and away is the subject.
+    // The durations with and without NATS are part of the test.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = node.resident();
     nats.kill();
-    tokio::time::sleep(Duration::from_secs(often(AWAY.0, AWAY.1))).await;
+    tokio::time::sleep(Duration::from_secs(normal_or_soak(NATS_DOWN_SECONDS.0, NATS_DOWN_SECONDS.1))).await;
     nats.run().await;
     let back = Instant::now();
     over.store(true, Ordering::SeqCst);
@@ -197,26 +200,29 @@ async fn nats_that_is_away_costs_no_command_and_little_memory() {
         commands += ended.unwrap();
     }
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
-    assert!(within(DRAINED, async || at_rest(&mut connection).await).await, "not all replies have ended");
-    let told: Vec<i64> =
+    assert!(
+        within(DRAIN_TIMEOUT, async || at_rest(&mut connection).await).await,
+        "not all replies have ended"
+    );
+    let public: Vec<i64> =
         sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    let relayed = async || nats.last_position().await == told.last().copied();
-    assert!(within(DRAINED, relayed).await, "the stream has not caught up");
+    let relayed = async || nats.last_position().await == public.last().copied();
+    assert!(within(DRAIN_TIMEOUT, relayed).await, "the stream has not caught up");
     let drained = back.elapsed();
     let found: Vec<i64> = nats.messages().await.iter().map(Message::position).collect();
-    assert_eq!(found, told);
+    assert_eq!(found, public);
     if let (Some(before), Some(after)) = (before, node.resident()) {
         let grown = after.saturating_sub(before);
         eprintln!(
             "{commands} commands, drained {drained:?} after NATS was back; {before} bytes and {grown} more"
         );
-        assert!(grown < GROWN, "it has grown by {grown} bytes");
+        assert!(grown < MAX_GROWTH, "the process has grown by {grown} bytes");
     }
-    assert!(drained < DRAINED, "drained after {drained:?}");
+    assert!(drained < DRAIN_TIMEOUT, "drained after {drained:?}");
     connection.close().await.unwrap();
-    assert!(node.stop().await.success(), "{:#?}", place.last_words());
+    assert!(node.stop().await.success(), "{:#?}", place.last_log_lines());
     place.remove().await;
 }

@@ -1,8 +1,8 @@
-//! A TCP proxy that spoils what goes through it, on purpose and at a chosen moment.
+//! A TCP proxy that injects network faults at chosen moments.
 //!
-//! It stands between the program and one server, knows nothing of their protocol, and does to all of its connections what
-//! networks do: it is slow, stands still, breaks off, or loses one answer. To lose the answer of one statement and of no
-//! other, it looks for a text that only this statement carries, such as a request's id.
+//! It sits between the program and one server and knows nothing of their protocol. It delays, freezes or resets its
+//! connections, or loses one response. To lose the response to one statement only, it looks for a text that only this
+//! statement contains, such as a request id.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,67 +15,67 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Which way bytes go.
+/// Direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     ToServer,
     ToClient,
 }
 
-/// What is to be done to everything that goes through.
+/// Faults that apply to all connections.
 #[derive(Debug, Clone, Default)]
 struct Controls {
-    /// Each piece waits for so long.
+    /// Delay of each chunk.
     delay: Duration,
-    /// Nothing goes this way, and nothing is closed.
+    /// Frozen directions (to server, to client); no connection is closed.
     frozen: (bool, bool),
-    /// New connections are cut when the server has sent so many bytes.
+    /// Cuts new connections after the server has sent this many bytes.
     cut_after: Option<u64>,
-    /// Raised: every connection of before is reset.
+    /// Incremented to reset every open connection.
     resets: u64,
-    /// Raised: every connection of before tells its client that the server has no more to say.
+    /// Incremented to close the server's side of every open connection.
     half_closes: u64,
 }
 
 impl Controls {
-    fn is_frozen(&self, way: Way) -> bool {
-        if way == Way::ToServer { self.frozen.0 } else { self.frozen.1 }
+    fn is_frozen(&self, way: Direction) -> bool {
+        if way == Direction::ToServer { self.frozen.0 } else { self.frozen.1 }
     }
 }
 
-/// When a connection is cut because of a text that the client sends.
+/// What happens when the client sends the text of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum When {
-    /// The text does not come to the server.
+pub(crate) enum CutPoint {
+    /// Cut before the text reaches the server.
     Before,
-    /// The server has read it and has done what it asks for, but its answer is lost.
+    /// Cut after the server has processed the text; its response is lost.
     Answered,
-    /// The same, and from then on new connections are refused.
-    AnsweredThenAway,
-    /// Nothing is cut: the text is held back, and from then on everything stands still.
-    StandsStill,
-    /// Nothing is cut: the server gets the text, and from then on everything stands still.
-    ThenStandsStill,
+    /// Like `Answered`, and new connections are refused from then on.
+    AnsweredThenDown,
+    /// No cut: the text is held back and all connections freeze.
+    FreezeBefore,
+    /// No cut: the server gets the text, then all connections freeze.
+    FreezeAfter,
 }
 
-/// Cuts the connection on which `text` comes by, so many times.
+/// Applies the cut point to the next `times` connections that send `text`.
 #[derive(Debug)]
 struct Rule {
     text: Vec<u8>,
-    when: When,
+    when: CutPoint,
     times: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     rule: Mutex<Option<Rule>>,
-    /// New connections are reset at once.
+    /// Whether new connections are reset at once.
     refusing: AtomicBool,
     opened: AtomicU64,
     cut: AtomicU64,
 }
 
-/// The proxy. Dropped: closed, with everything that goes through it.
+/// The proxy; dropping it closes all connections.
 pub(crate) struct Proxy {
     address: SocketAddr,
     controls: Arc<watch::Sender<Controls>>,
@@ -84,7 +84,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Stands before `server`, on a free port.
+    /// Starts a proxy in front of `server` on a free port.
     pub(crate) async fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -95,63 +95,65 @@ impl Proxy {
         Self { address, controls, shared, _tasks: tasks }
     }
 
-    /// Where it listens.
+    /// Address that the proxy listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections have been opened through it.
+    /// Number of connections opened so far.
     pub(crate) fn opened(&self) -> u64 {
         self.shared.opened.load(Ordering::SeqCst)
     }
 
-    /// How many connections it has cut because of a text.
+    /// Number of times a rule has applied.
     pub(crate) fn cut(&self) -> u64 {
         self.shared.cut.load(Ordering::SeqCst)
     }
 
-    /// Holds each piece back for so long, both ways.
+    /// Delays each chunk in both directions.
     pub(crate) fn delay(&self, delay: Duration) {
         self.controls.send_modify(|controls| controls.delay = delay);
     }
 
-    /// Nothing goes through; every connection stays open and new ones are taken.
+    /// Freezes both directions; connections stay open and new ones are accepted.
     pub(crate) fn freeze(&self) {
         self.controls.send_modify(|controls| controls.frozen = (true, true));
     }
 
-    /// The same, one way only.
-    pub(crate) fn freeze_one(&self, way: Way) {
-        self.controls.send_modify(|controls| controls.frozen = (way == Way::ToServer, way == Way::ToClient));
+    /// Freezes one direction only.
+    pub(crate) fn freeze_one(&self, way: Direction) {
+        self.controls.send_modify(|controls| {
+            controls.frozen = (way == Direction::ToServer, way == Direction::ToClient)
+        });
     }
 
-    /// What has been held back goes on.
+    /// Ends a freeze; held-back bytes continue.
     pub(crate) fn thaw(&self) {
         self.controls.send_modify(|controls| controls.frozen = (false, false));
     }
 
-    /// Resets every connection that is open.
+    /// Resets every open connection.
     pub(crate) fn reset_all(&self) {
         self.controls.send_modify(|controls| controls.resets += 1);
     }
 
-    /// Tells every client that its server has no more to say; what clients say still reaches the server.
+    /// Closes the server's side of every connection; bytes from clients still reach the server.
     pub(crate) fn half_close_all(&self) {
         self.controls.send_modify(|controls| controls.half_closes += 1);
     }
 
-    /// Resets new connections at once, or takes them again.
+    /// Sets whether new connections are reset at once.
     pub(crate) fn refuse(&self, refusing: bool) {
         self.shared.refusing.store(refusing, Ordering::SeqCst);
     }
 
-    /// Cuts new connections when their server has sent so many bytes; none: no more.
+    /// Cuts new connections after the server has sent this many bytes; `None` stops that.
     pub(crate) fn cut_new_after(&self, bytes: Option<u64>) {
         self.controls.send_modify(|controls| controls.cut_after = bytes);
     }
 
-    /// Cuts the next `times` connections on which `text` goes to the server.
-    pub(crate) fn cut_at(&self, text: &str, when: When, times: u64) {
+    /// Applies the cut point to the next `times` connections on which `text` goes to the server.
+    pub(crate) fn cut_at(&self, text: &str, when: CutPoint, times: u64) {
         *self.shared.rule.lock().unwrap() = Some(Rule { text: text.into(), when, times });
     }
 }
@@ -165,26 +167,26 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        // Those that have ended need not be kept.
+        // Drops the handles of finished tasks.
         while connections.try_join_next().is_some() {}
         shared.opened.fetch_add(1, Ordering::SeqCst);
         let refusing = shared.refusing.load(Ordering::SeqCst);
         let server = if refusing { None } else { TcpStream::connect(server).await.ok() };
         match server {
             Some(server) => {
-                drop(connections.spawn(carry(client, server, Arc::clone(&controls), Arc::clone(&shared))));
+                drop(connections.spawn(forward(client, server, Arc::clone(&controls), Arc::clone(&shared))));
             }
-            // As if nobody listened.
+            // As if no server listened.
             None => client.set_zero_linger().unwrap(),
         }
     }
 }
 
-/// Why nothing more is carried.
+/// Marks a connection as cut.
 struct Cut;
 
-/// Carries both ways until both have ended, or one is cut: then both sides get a reset.
-async fn carry(
+/// Forwards both directions until both have ended, or one is cut: then both sides get a reset.
+async fn forward(
     mut client: TcpStream,
     mut server: TcpStream,
     controls: Arc<watch::Sender<Controls>>,
@@ -209,7 +211,7 @@ async fn carry(
             shared: &shared,
             lose: &answer_is_lost,
         };
-        let (asking, answering) = (pump(Way::ToServer), pump(Way::ToClient));
+        let (asking, answering) = (pump(Direction::ToServer), pump(Direction::ToClient));
         tokio::select! {
             ended = async {
                 tokio::try_join!(
@@ -227,9 +229,9 @@ async fn carry(
     }
 }
 
-/// One way of one connection.
+/// One direction of one connection.
 struct Pump<'a> {
-    way: Way,
+    way: Direction,
     seen: watch::Receiver<Controls>,
     controls: &'a watch::Sender<Controls>,
     shared: &'a Shared,
@@ -245,8 +247,8 @@ impl Pump<'_> {
         half_closes: u64,
     ) -> Result<(), Cut> {
         let mut buffer = vec![0; 64 * 1024];
-        let mut carried = 0;
-        // The end of what was carried: a text may come in two pieces.
+        let mut forwarded = 0;
+        // Tail of the forwarded bytes: a text may span two chunks.
         let mut before = Vec::new();
         loop {
             let mut watched = self.seen.clone();
@@ -254,38 +256,38 @@ impl Pump<'_> {
                 read = from.read(&mut buffer) => read.map_err(|_| Cut)?,
                 _ = watched.wait_for(|controls| controls.half_closes > half_closes) => 0,
             };
-            self.held_back().await?;
+            self.wait_while_frozen().await?;
             if read == 0 {
                 return to.shutdown().await.map_err(|_| Cut);
             }
             let piece = &buffer[..read];
             let mut stand_still = false;
             match self.way {
-                Way::ToServer => match self.shared.matched(&mut before, piece) {
-                    Some(When::Before) => return Err(Cut),
-                    Some(When::Answered) => *self.lose.lock().unwrap() = true,
-                    Some(When::StandsStill) => {
+                Direction::ToServer => match self.shared.matched(&mut before, piece) {
+                    Some(CutPoint::Before) => return Err(Cut),
+                    Some(CutPoint::Answered) => *self.lose.lock().unwrap() = true,
+                    Some(CutPoint::FreezeBefore) => {
                         self.freeze();
-                        self.held_back().await?;
+                        self.wait_while_frozen().await?;
                     }
-                    Some(When::ThenStandsStill) => stand_still = true,
-                    Some(When::AnsweredThenAway) => {
+                    Some(CutPoint::FreezeAfter) => stand_still = true,
+                    Some(CutPoint::AnsweredThenDown) => {
                         self.shared.refusing.store(true, Ordering::SeqCst);
                         *self.lose.lock().unwrap() = true;
                     }
                     None => {}
                 },
-                Way::ToClient => {
+                Direction::ToClient => {
                     if *self.lose.lock().unwrap() {
                         return Err(Cut);
                     }
                 }
             }
-            carried += read as u64;
-            let over = limit.map_or(0, |limit| carried.saturating_sub(limit));
+            forwarded += read as u64;
+            let over = limit.map_or(0, |limit| forwarded.saturating_sub(limit));
             let kept = read.saturating_sub(usize::try_from(over).unwrap());
             if stand_still {
-                // Before the server can answer.
+                // Freeze before the server can respond.
                 self.freeze();
             }
             to.write_all(&piece[..kept]).await.map_err(|_| Cut)?;
@@ -299,11 +301,11 @@ impl Pump<'_> {
         self.controls.send_modify(|controls| controls.frozen = (true, true));
     }
 
-    /// Waits for as long as nothing may go this way.
-    async fn held_back(&mut self) -> Result<(), Cut> {
+    /// Waits for the delay and the end of a freeze.
+    async fn wait_while_frozen(&mut self) -> Result<(), Cut> {
         let (way, delay) = (self.way, self.seen.borrow().delay);
         if !delay.is_zero() {
-            // A slow network is the subject.
+            // Simulates a slow network.
             tokio::time::sleep(delay).await;
         }
         self.seen.wait_for(|controls| !controls.is_frozen(way)).await.map(drop).map_err(|_| Cut)
@@ -311,8 +313,8 @@ impl Pump<'_> {
 }
 
 impl Shared {
-    /// Whether the text that is looked for ends in `piece`; `before` keeps what may be its beginning.
-    fn matched(&self, before: &mut Vec<u8>, piece: &[u8]) -> Option<When> {
+    /// Returns the cut point if the rule's text ends in `piece`; `before` keeps the possible start of the text.
+    fn matched(&self, before: &mut Vec<u8>, piece: &[u8]) -> Option<CutPoint> {
         let mut rule = self.rule.lock().unwrap();
         let Some(wanted) = rule.as_mut().filter(|rule| rule.times > 0) else {
             before.clear();

@@ -1,9 +1,9 @@
-//! Many at once, at two nodes: one key is one command, one address is one account, and whatever is not done is refused
-//! with its reason.
+//! Many concurrent requests at two_nodes nodes: one key is one command, one address is one account, and every request that is
+//! not executed is rejected with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event_store::command_key::purge;
+use event_store::purge_command_keys;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,13 +12,13 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::proxied::{events, events_of};
 use crate::support::app::{PASSWORD, Person, TestApp};
 use crate::support::client::Answer;
-use crate::support::often;
+use crate::support::normal_or_soak;
 
-/// Keys of the ordinary run, and how many requests come with each.
+/// Number of keys in an ordinary run and under `scripts/soak`, and the number of requests with each.
 const KEYS: (usize, usize) = (20, 200);
-const EACH: usize = 100;
+const REQUESTS_PER_KEY: usize = 100;
 
-async fn two(db: &PgPool) -> [TestApp; 2] {
+async fn two_nodes(db: &PgPool) -> [TestApp; 2] {
     let now = [("REPLY_WAIT_SECONDS", "0")];
     [TestApp::with(db, &now).await, TestApp::with(db, &now).await]
 }
@@ -38,15 +38,15 @@ async fn count(db: &PgPool, statement: &str) -> i64 {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
-    let nodes = two(&db).await;
+async fn hundred_requests_with_one_key_are_one_command(db: PgPool) {
+    let nodes = two_nodes(&db).await;
     let person = nodes[0].person().await;
     let session = message(&nodes[0], &person, "first", "Hello").await.field("session_id");
-    let mut refused = 0;
-    let keys = often(KEYS.0, KEYS.1);
+    let mut rejected = 0;
+    let keys = normal_or_soak(KEYS.0, KEYS.1);
     for number in 0..keys {
         let (key, change) = (format!("key-{number}"), number % 2 == 1);
-        let sent = (0..EACH).map(async |one: usize| {
+        let sent = (0..REQUESTS_PER_KEY).map(async |one: usize| {
             let app = &nodes[one % 2];
             let (call, body) = if change {
                 let body = json!({"title": format!("Title {number}")});
@@ -69,16 +69,18 @@ async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
                     let ids = ["session_id", "user_message_id", "reply_id", "title"];
                     outcomes.insert(ids.map(|name| body.get(name).map(Value::to_string)));
                 }
-                // It came while the first one was under way.
+                // It arrived while the first request was in flight.
                 409 | 503 => {
-                    answer.refusal();
-                    refused += 1;
+                    answer.error_code();
+                    rejected += 1;
                 }
                 _ => panic!("{answer:?}"),
             }
         }
         assert_eq!(outcomes.len(), 1, "{outcomes:?}");
-        let left = join_all((0..EACH).map(async |one| events_of(&db, &format!("{key}-{one}")).await)).await;
+        let left =
+            join_all((0..REQUESTS_PER_KEY).map(async |one| events_of(&db, &format!("{key}-{one}")).await))
+                .await;
         let left: Vec<_> = left.into_iter().filter(|events| !events.is_empty()).collect();
         let whole: &[&str] = if change {
             &["conversation_renamed"]
@@ -87,16 +89,16 @@ async fn a_hundred_at_two_nodes_with_one_key_are_one_command(db: PgPool) {
         };
         assert_eq!(left, [whole], "the events of {key}");
     }
-    assert!(refused < keys * EACH / 2, "{refused} were refused");
+    assert!(rejected < keys * REQUESTS_PER_KEY / 2, "{rejected} were rejected");
     Box::pin(end(nodes)).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn after_a_day_a_key_is_new(db: PgPool) {
+async fn key_is_reusable_after_a_day(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = message(&app, &person, "key", "One").await.is(200);
-    message(&app, &person, "key", "Two").await.refused(422, "idempotency_key_reused");
+    message(&app, &person, "key", "Two").await.assert_error(422, "idempotency_key_reused");
     sqlx::query("UPDATE command_keys SET created_at = created_at - interval '24 hours'")
         .execute(&db)
         .await
@@ -108,64 +110,66 @@ async fn after_a_day_a_key_is_new(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn keys_of_a_busy_day_are_dropped_and_younger_ones_stay(db: PgPool) {
+async fn purge_drops_old_keys_and_keeps_young_ones(db: PgPool) {
     let keys = "INSERT INTO command_keys (owner, key, fingerprint, result, created_at)
                 SELECT 'somebody', number::text, '', '{}',
                        clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
                 FROM generate_series(0, 11999) AS number";
     sqlx::query(keys).execute(&db).await.unwrap();
-    let dropped = purge(&db).await.unwrap();
+    let dropped = purge_command_keys(&db).await.unwrap();
     let left = count(&db, "SELECT count(*) FROM command_keys").await;
-    // Time goes on while they are made and dropped.
-    assert!((900..1_000).contains(&left), "{left} are left");
+    // Time passes while the keys are inserted and dropped.
+    assert!((900..1_000).contains(&left), "{left} keys are left");
     assert_eq!(dropped + left.unsigned_abs(), 12_000);
     let oldest = count(&db, "SELECT min(key::bigint) FROM command_keys").await;
-    assert_eq!(oldest + left, 12_000, "another one than the oldest was dropped");
+    assert_eq!(oldest + left, 12_000, "a key other than the oldest was dropped");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
-    let nodes = two(&db).await;
+async fn concurrent_commands_to_one_conversation_lose_nothing(db: PgPool) {
+    let nodes = two_nodes(&db).await;
     let person = nodes[0].person().await;
     let session = message(&nodes[0], &person, "first", "Hello").await.field("session_id");
     let path = format!("/api/history/{session}");
-    let told = |answers: &[Answer]| {
-        let mut told = BTreeMap::<(u16, String), usize>::new();
+    let outcomes = |answers: &[Answer]| {
+        let mut outcomes = BTreeMap::<(u16, String), usize>::new();
         for answer in answers {
-            let code = if answer.status < 300 { String::new() } else { answer.refusal() };
+            let code = if answer.status < 300 { String::new() } else { answer.error_code() };
             assert!(answer.status < 300 || !answer.header("retry-after").is_empty(), "{answer:?}");
-            *told.entry((answer.status, code)).or_default() += 1;
+            *outcomes.entry((answer.status, code)).or_default() += 1;
         }
-        told
+        outcomes
     };
-    // Changes: each can be carried out.
+    // Renames: each can succeed.
     for at_once in [16, 64] {
         let renames = (0..at_once).map(async |number| {
             let title = json!({"title": format!("Title {number} of {at_once}")});
             nodes[number % 2].patch(&path).by(&person).json(&title).send().await
         });
         let before = events(&db, "conversation_renamed").await;
-        let told = told(&join_all(renames).await);
+        let outcomes = outcomes(&join_all(renames).await);
         let renamed = usize::try_from(events(&db, "conversation_renamed").await - before).unwrap();
-        let done = told.get(&(200, String::new())).copied().unwrap_or_default();
-        let busy = told.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
-        assert_eq!((done + busy, renamed), (at_once, done), "{told:?}");
-        assert!(at_once > 16 || done * 20 >= at_once * 19, "{told:?}");
+        let done = outcomes.get(&(200, String::new())).copied().unwrap_or_default();
+        let busy = outcomes.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
+        assert_eq!((done + busy, renamed), (at_once, done), "{outcomes:?}");
+        assert!(at_once > 16 || done * 20 >= at_once * 19, "{outcomes:?}");
     }
-    // Messages: eight replies may be owed, so most are refused with that reason. The first one's is not among them.
-    nodes[0].until("the first reply has ended", async || events(&db, "reply_completed").await == 1).await;
+    // Messages: at most eight replies may be pending, so most are rejected with that reason.
+    nodes[0]
+        .wait_until("the first reply has ended", async || events(&db, "reply_completed").await == 1)
+        .await;
     let body = json!({"message": "Hello", "session_id": session});
     let sends =
         (0..64).map(async |number| nodes[number % 2].post("/api/chat").by(&person).json(&body).send().await);
     let before = events(&db, "message_sent").await;
-    let told = told(&join_all(sends).await);
+    let outcomes = outcomes(&join_all(sends).await);
     let sent = usize::try_from(events(&db, "message_sent").await - before).unwrap();
-    let done = told.get(&(202, String::new())).copied().unwrap_or_default();
-    let full = told.get(&(409, "too_many_waiting".to_owned())).copied().unwrap_or_default();
-    let busy = told.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
-    assert_eq!((done + full + busy, sent), (64, done), "{told:?}");
-    assert!(done >= 8, "{told:?}");
-    // Sequences without a hole are the database's own rule; here, that the streams are whole.
+    let done = outcomes.get(&(202, String::new())).copied().unwrap_or_default();
+    let full = outcomes.get(&(409, "too_many_waiting".to_owned())).copied().unwrap_or_default();
+    let busy = outcomes.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
+    assert_eq!((done + full + busy, sent), (64, done), "{outcomes:?}");
+    assert!(done >= 8, "{outcomes:?}");
+    // Every stream is complete.
     let holes = "SELECT count(*) FROM (SELECT count(*) AS found, max(sequence) AS last FROM events
                  GROUP BY aggregate_type, aggregate_id) AS s WHERE found <> last";
     assert_eq!(count(&db, holes).await, 0);
@@ -173,9 +177,9 @@ async fn sixty_four_at_once_to_one_conversation_lose_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fifty_registrations_of_one_address_in_its_variants_make_one_account(db: PgPool) {
-    let nodes = two(&db).await;
-    // In order: as it is, in capitals, full-width letters, decomposed, a ligature for two letters.
+async fn registrations_of_one_address_in_variants_make_one_account(db: PgPool) {
+    let nodes = two_nodes(&db).await;
+    // In order: plain, capitals, full-width letters, decomposed, a ligature for two_nodes letters.
     let variants = [
         "jos\u{e9}.fi@mail.example",
         "JOS\u{c9}.FI@MAIL.EXAMPLE",
@@ -187,21 +191,21 @@ async fn fifty_registrations_of_one_address_in_its_variants_make_one_account(db:
         let body = json!({"email": variants[number % variants.len()], "password": PASSWORD});
         loop {
             let answer = nodes[number % 2].post("/api/auth/register").json(&body).send().await;
-            // Hashing is refused when too many wait for it, which is no answer to the question here.
+            // Hashing is rejected when too many requests wait for it; retry.
             if answer.status != 503 {
                 return answer;
             }
-            assert_eq!(answer.refusal(), "busy");
+            assert_eq!(answer.error_code(), "busy");
         }
     });
     let answers = join_all(registrations).await;
-    let (made, refused): (Vec<&Answer>, Vec<&Answer>) =
+    let (made, rejected): (Vec<&Answer>, Vec<&Answer>) =
         answers.iter().partition(|answer| answer.status == 201);
     assert_eq!(made.len(), 1, "{made:?}");
-    for answer in refused {
-        answer.refused(409, "email_taken");
+    for answer in rejected {
+        answer.assert_error(409, "email_taken");
     }
-    // White space around it is not taken away, so no account can come of it either.
+    // White space around the address is not trimmed, so it makes no second account.
     for blank in [" ", "\t", "\u{a0}", "\u{3000}"] {
         let body = json!({"email": format!("{blank}{}", variants[0]), "password": PASSWORD});
         let answer = nodes[0].post("/api/auth/register").json(&body).send().await;

@@ -1,4 +1,4 @@
-//! One whole run: load, kills at random times, restarts, repetitions, rest, and the comparison.
+//! One campaign: load, kills at random times, restarts, retries, idle, and the comparison.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -10,62 +10,63 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::checker::{Promise, Violation, check};
+use super::checker::{Guarantee, Violation, check};
 use super::client;
-use super::driver::{Driver, Person, Stage, person};
-use super::evidence::{Evidence, is_quiet};
+use super::driver::{Driver, Person, Stage, register_person};
+use super::evidence::{Evidence, is_idle};
 use super::history::{History, Outcome};
-use super::process::{Form, Node, Place, within};
-use super::slow;
+use super::process::{Installation, Node, PostgresKind, within};
+use super::slow_writer;
 use crate::nats::server::{Message, NatsServer};
 
-/// People at work, and tasks of each: two of one person's tasks often write to one conversation.
-const PEOPLE: u64 = 4;
-const TASKS: u64 = 3;
-/// One restart of so many is killed itself, somewhere in its recovery.
-const KILLED_AGAIN: u32 = 4;
-/// When, after it was started, in milliseconds.
-const KILLED_AGAIN_MS: RangeInclusive<u64> = 20..=600;
-/// How long the drivers may take to end.
-const LAST_WORDS: Duration = Duration::from_secs(60);
+/// Number of users, and of concurrent tasks for each: tasks of one user often write to the same conversation.
+const USERS: u64 = 4;
+const TASKS_PER_USER: u64 = 3;
+/// One restart in this many is killed itself during recovery.
+const KILL_RESTART_RATIO: u32 = 4;
+/// Time of that kill after the start, in milliseconds.
+const KILL_RESTART_AFTER_MS: RangeInclusive<u64> = 20..=600;
+/// Maximum time until the drivers end.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to do.
+/// Parameters of a campaign.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Names the history's file.
+    /// Name of the history file.
     pub(crate) name: &'static str,
-    pub(crate) form: Form,
-    /// How many processes with everything in them serve at once; each kill is of one of them.
+    pub(crate) postgres: PostgresKind,
+    /// Number of processes with all roles; each kill hits one of them.
     pub(crate) nodes: usize,
-    /// Of every choice that is made here and in the drivers.
+    /// Seed of all random choices here and in the drivers.
     pub(crate) seed: u64,
-    /// How many kills.
+    /// Number of kills.
     pub(crate) rounds: u32,
-    /// When, after it was ready, in milliseconds.
+    /// Time of a kill after the process was ready_timeout, in milliseconds.
     pub(crate) kill_ms: RangeInclusive<u64>,
-    pub(crate) planted: Option<&'static str>,
-    /// Whether there is a NATS server, which is killed too.
+    /// Injected fault, if any.
+    pub(crate) fault: Option<&'static str>,
+    /// Whether a NATS server runs, and is killed too.
     pub(crate) nats: bool,
-    /// How long a restart may take until it is ready.
-    pub(crate) ready: Duration,
-    /// How long everything may take to come to rest in the end.
-    pub(crate) quiet: Duration,
+    /// Maximum time until a restarted process is ready_timeout.
+    pub(crate) ready_timeout: Duration,
+    /// Maximum time until the system is idle in the end.
+    pub(crate) idle_timeout: Duration,
 }
 
-/// What came of it.
+/// Result of a campaign.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) violations: Vec<Violation>,
-    /// One line for people.
+    /// One-line summary.
     pub(crate) summary: String,
 }
 
 impl Report {
-    /// Fails unless every promise was kept.
+    /// Panics unless all guarantees held.
     #[track_caller]
-    pub(crate) fn assert_kept(&self) {
+    pub(crate) fn assert_no_violations(&self) {
         let shown: Vec<_> = self.violations.iter().take(10).collect();
-        assert!(self.violations.is_empty(), "{}\nthe first of them: {shown:#?}", self.summary);
+        assert!(self.violations.is_empty(), "{}\nfirst violations: {shown:#?}", self.summary);
     }
 }
 
@@ -73,24 +74,24 @@ impl Report {
 struct Run {
     plan: Plan,
     random: StdRng,
-    place: Place,
+    installation: Installation,
     nats: Option<NatsServer>,
     history: History,
     http: reqwest::Client,
     slowest_start: Duration,
 }
 
-/// Carries `plan` out.
+/// Runs a campaign.
 pub(crate) async fn run(plan: Plan) -> Report {
     run_within(plan, Duration::MAX).await
 }
 
-/// The same; fails when it takes longer than `bound` from when every process is up.
+/// Runs a campaign; panics if it takes longer than `bound` after all processes are ready_timeout.
 pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
-    let mut place = Place::new(plan.form, plan.planted).await;
+    let mut installation = Installation::new(plan.postgres, plan.fault).await;
     let nats = if plan.nats { Some(NatsServer::start().await) } else { None };
     if let Some(nats) = &nats {
-        place.set("NATS_URL", nats.url());
+        installation.set("NATS_URL", nats.url());
     }
     let mut run = Run {
         nats,
@@ -98,13 +99,13 @@ pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
         history: History::new(plan.name),
         http: client::http(),
         slowest_start: Duration::ZERO,
-        place,
+        installation,
         plan,
     };
     let violations = match run.start_all().await {
         Ok(nodes) => {
-            let carried_out = tokio::time::timeout(bound, run.carry_out(nodes)).await;
-            carried_out.expect("it came to its end in time")
+            let executed = tokio::time::timeout(bound, run.execute(nodes)).await;
+            executed.expect("the campaign ends in time")
         }
         Err(violation) => vec![violation],
     };
@@ -114,7 +115,7 @@ pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
     };
     let repeated = operations.iter().filter(|operation| operation.tries.len() > 1).count();
     let summary = format!(
-        "{} (seed {}): {} violations, {} kills, slowest start {:?}, {} operations ({repeated} repeated): {} ok, {} refused, \
+        "{} (seed {}): {} violations, {} kills, slowest start {:?}, {} operations ({repeated} repeated): {} ok, {} rejected, \
          {} unknown, {} not sent; {} reads ({} excused); history: {}",
         run.plan.name,
         run.plan.seed,
@@ -123,33 +124,33 @@ pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
         run.slowest_start,
         operations.len(),
         count(Outcome::Ok),
-        count(Outcome::Refused),
+        count(Outcome::Rejected),
         count(Outcome::Unknown),
         count(Outcome::NotSent),
         reads.len(),
         reads.iter().filter(|read| read.excused).count(),
         run.history.path().display(),
     );
-    run.place.remove().await;
+    run.installation.remove().await;
     Report { violations, summary }
 }
 
 impl Run {
-    async fn carry_out(&mut self, mut nodes: Vec<(Node, String)>) -> Vec<Violation> {
+    async fn execute(&mut self, mut nodes: Vec<(Node, String)>) -> Vec<Violation> {
         let mut people = Vec::new();
-        for number in 0..PEOPLE {
+        for number in 0..USERS {
             let base = &nodes[0].1;
-            people.push(person(&self.history, &self.http, base, &format!("person{number}")).await);
+            people.push(register_person(&self.history, &self.http, base, &format!("person{number}")).await);
         }
         let stages: Vec<watch::Sender<Stage>> =
             nodes.iter().map(|(_, base)| watch::Sender::new(Stage::Up(base.as_str().into()))).collect();
         let mut drivers = self.drivers(&people, &stages);
         for _ in 0..self.plan.rounds {
-            // The time of the kill is what the test is about.
+            // The random time of the kill is part of the test.
             let wait = self.random.random_range(self.plan.kill_ms.clone());
             tokio::time::sleep(Duration::from_millis(wait)).await;
             if let Some(nats) = &mut self.nats {
-                // Before, with or without the program.
+                // Kill NATS first, then the program or not.
                 if self.random.random_bool(0.5) {
                     nats.kill();
                     nats.run().await;
@@ -162,10 +163,10 @@ impl Run {
             let (node, _) = nodes.remove(victim);
             node.kill();
             stages[victim].send_replace(Stage::Down);
-            if self.random.random_ratio(1, KILLED_AGAIN) {
-                let starting = self.place.spawn();
-                // As above.
-                let wait = self.random.random_range(KILLED_AGAIN_MS);
+            if self.random.random_ratio(1, KILL_RESTART_RATIO) {
+                let starting = self.installation.spawn();
+                // The random time is part of the test.
+                let wait = self.random.random_range(KILL_RESTART_AFTER_MS);
                 tokio::time::sleep(Duration::from_millis(wait)).await;
                 starting.kill();
             }
@@ -185,7 +186,7 @@ impl Run {
                 ended.unwrap();
             }
         };
-        tokio::time::timeout(LAST_WORDS, all_ended).await.expect("the drivers do not end");
+        tokio::time::timeout(DRIVER_TIMEOUT, all_ended).await.expect("the drivers end in time");
         self.compare(nodes, &people).await
     }
 
@@ -199,19 +200,19 @@ impl Run {
 
     async fn start(&mut self) -> Result<(Node, String), Violation> {
         let (node, base, took) =
-            self.place.start(&self.http, self.plan.ready).await.map_err(|why| Violation {
-                promise: Promise::Recovers,
-                what: format!("not ready in {:?}: {why}", self.plan.ready),
+            self.installation.start(&self.http, self.plan.ready_timeout).await.map_err(|why| Violation {
+                guarantee: Guarantee::Recovers,
+                what: format!("not ready_timeout in {:?}: {why}", self.plan.ready_timeout),
             })?;
         self.slowest_start = self.slowest_start.max(took);
         Ok((node, base))
     }
 
-    /// The tasks of one person are spread over the nodes.
+    /// Starts the drivers; the tasks of one user are spread over the nodes.
     fn drivers(&mut self, people: &[Arc<Person>], stages: &[watch::Sender<Stage>]) -> JoinSet<()> {
         let mut drivers = JoinSet::new();
         for (number, person) in people.iter().enumerate() {
-            for task in 0..TASKS {
+            for task in 0..TASKS_PER_USER {
                 let driver = Driver::new(
                     format!("person{number}-{task}"),
                     self.random.random(),
@@ -223,10 +224,10 @@ impl Run {
                 drivers.spawn(driver.run());
             }
         }
-        drivers.spawn(slow::run(
+        drivers.spawn(slow_writer::run(
             self.random.random(),
             self.history.clone(),
-            self.place.options(),
+            self.installation.options(),
             stages[0].subscribe(),
             people[0].id,
         ));
@@ -234,24 +235,24 @@ impl Run {
     }
 
     async fn compare(&self, nodes: Vec<(Node, String)>, people: &[Arc<Person>]) -> Vec<Violation> {
-        let mut connection = PgConnection::connect_with(&self.place.options()).await.unwrap();
-        let quiet = within(self.plan.quiet, async || is_quiet(&mut connection).await).await;
-        let mut evidence = Evidence::of(&mut connection, quiet).await;
+        let mut connection = PgConnection::connect_with(&self.installation.options()).await.unwrap();
+        let idle = within(self.plan.idle_timeout, async || is_idle(&mut connection).await).await;
+        let mut evidence = Evidence::of(&mut connection, idle).await;
         let relayed = match &self.nats {
-            Some(nats) => relayed(nats, &mut connection, self.plan.quiet).await,
+            Some(nats) => check_relayed(nats, &mut connection, self.plan.idle_timeout).await,
             None => None,
         };
         connection.close().await.unwrap();
         let people: Vec<&Person> = people.iter().map(AsRef::as_ref).collect();
         for (_, base) in &nodes {
-            evidence.ask(&self.http, base, &people).await;
+            evidence.add_api_state(&self.http, base, &people).await;
         }
-        evidence.ended_in_order = true;
+        evidence.clean_exit = true;
         for (node, _) in nodes {
-            evidence.ended_in_order &= node.stop().await.success();
+            evidence.clean_exit &= node.stop().await.success();
         }
-        evidence.rebuilt = self.place.rebuild();
-        evidence.said = self.place.said();
+        evidence.rebuilt = self.installation.rebuild();
+        evidence.log_lines = self.installation.log_lines();
         let (operations, reads) = self.history.all();
         let mut violations = check(&operations, &reads, &evidence);
         violations.extend(relayed);
@@ -259,23 +260,27 @@ impl Run {
     }
 }
 
-/// Compares what the stream has with what is public of the log.
-async fn relayed(nats: &NatsServer, connection: &mut PgConnection, quiet: Duration) -> Option<Violation> {
-    let told: Vec<i64> =
+/// Compares the NATS stream with the public events of the log.
+async fn check_relayed(
+    nats: &NatsServer,
+    connection: &mut PgConnection,
+    timeout: Duration,
+) -> Option<Violation> {
+    let logged: Vec<i64> =
         sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
             .fetch_all(connection)
             .await
             .unwrap();
-    let in_time = within(quiet, async || nats.last_position().await == told.last().copied()).await;
+    let in_time = within(timeout, async || nats.last_position().await == logged.last().copied()).await;
     let found: Vec<i64> = nats.messages().await.iter().map(Message::position).collect();
-    (found != told).then(|| {
-        let differs = found.iter().zip(&told).position(|(found, told)| found != told);
+    (found != logged).then(|| {
+        let differs = found.iter().zip(&logged).position(|(found, logged)| found != logged);
         Violation {
-            promise: Promise::Relayed,
+            guarantee: Guarantee::Relayed,
             what: format!(
-                "the stream has {} of {} public events (in time: {in_time}); the first that differs is number {differs:?}",
+                "the stream has {} of {} public events (in time: {in_time}); first difference at index {differs:?}",
                 found.len(),
-                told.len()
+                logged.len()
             ),
         }
     })

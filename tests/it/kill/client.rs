@@ -1,4 +1,4 @@
-//! Sends an operation and says what its answer means.
+//! Sends an operation and classifies its answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use super::history::{Answer, Ids, Kind, Operation, Outcome, Position};
 
-/// Longer than anything may hang: a request that takes this long is told as an offence.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a stream is followed; replies that wait for their turn may take longer, which is no business of ours.
-const FOLLOW: Duration = Duration::from_secs(2);
-/// The code of an answer that did not come in time.
+/// Request timeout; a request that takes this long is a violation.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a stream is followed after the acknowledgement; queued replies may take longer.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(2);
+/// Code of an answer that timed out.
 pub(crate) const TIMED_OUT: &str = "timed out";
 
-/// A client without retries and redirects.
+/// Builds an HTTP client without retries and redirects.
 pub(crate) fn http() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -25,7 +25,7 @@ pub(crate) fn http() -> reqwest::Client {
         .unwrap()
 }
 
-/// Sends `operation` as `request_id`. `patient`: streams are followed to their end, else only to their first frame.
+/// Sends `operation` with this request id. Follows a stream to its end if `patient`, else only to its first frame.
 pub(crate) async fn send(
     http: &reqwest::Client,
     base: &str,
@@ -49,21 +49,21 @@ pub(crate) async fn send(
     if operation.path.ends_with("/stream") {
         return stream(request, patient).await;
     }
-    match request.timeout(PATIENCE).send().await {
+    match request.timeout(REQUEST_TIMEOUT).send().await {
         Err(error) => lost(&error),
         Ok(response) => {
             let (status, position) = (response.status().as_u16(), position(&response));
             match response.json::<Value>().await {
-                Ok(body) => judge(operation.kind, status, position, &body),
-                // 204 has no body; any other answer that broke off in the middle tells nothing.
-                Err(_) if status == 204 => judge(operation.kind, status, position, &Value::Null),
+                Ok(body) => classify(operation.kind, status, position, &body),
+                // 204 has no body; any other incomplete answer leaves the outcome unknown.
+                Err(_) if status == 204 => classify(operation.kind, status, position, &Value::Null),
                 Err(error) => Answer { status, ..lost(&error) },
             }
         }
     }
 }
 
-/// A request without a usable answer.
+/// Classifies a request without a usable answer.
 fn lost(error: &reqwest::Error) -> Answer {
     if error.is_connect() {
         Answer::none(Outcome::NotSent, "not connected")
@@ -78,8 +78,8 @@ fn position(response: &Response) -> Option<i64> {
     response.headers().get("verbatim-position")?.to_str().ok()?.parse().ok()
 }
 
-/// What a whole answer means.
-pub(crate) fn judge(kind: Kind, status: u16, position: Option<i64>, body: &Value) -> Answer {
+/// Classifies a complete answer.
+pub(crate) fn classify(kind: Kind, status: u16, position: Option<i64>, body: &Value) -> Answer {
     let code = body["code"].as_str().map(str::to_owned);
     let id = |name: &str| body[name].as_str().and_then(|id| Uuid::parse_str(id).ok());
     let ids = match kind {
@@ -95,24 +95,24 @@ pub(crate) fn judge(kind: Kind, status: u16, position: Option<i64>, body: &Value
         Kind::Delete | Kind::Slow => Ids::default(),
     };
     let (outcome, position) = match (status, code.as_deref()) {
-        // It was done; what is told is what became of the reply, or of the conversation, since.
+        // The command was executed; the answer tells the later fate of the reply or conversation.
         (409, Some("reply_cancelled" | "deleted_since")) | (500, Some("reply_failed")) => {
-            (Outcome::Ok, Position::Untold)
+            (Outcome::Ok, Position::NotGiven)
         }
         (200, _) if matches!(kind, Kind::Create | Kind::Send) && body["status"] == "completed" => {
             (Outcome::Ok, position.map_or(Position::Command(None), Position::ReplyEnd))
         }
         (200..=299, _) => (Outcome::Ok, Position::Command(position)),
-        (400..=499, _) => (Outcome::Refused, Position::Untold),
-        _ => (Outcome::Unknown, Position::Untold),
+        (400..=499, _) => (Outcome::Rejected, Position::NotGiven),
+        _ => (Outcome::Unknown, Position::NotGiven),
     };
     Answer { outcome, status, code, ids, position }
 }
 
-/// Sends a message by stream. Its first frame is the acknowledgement.
+/// Sends a message by stream; its first frame is the acknowledgement.
 async fn stream(request: RequestBuilder, patient: bool) -> Answer {
     let begun = Instant::now();
-    let mut response = match tokio::time::timeout(PATIENCE, request.send()).await {
+    let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, request.send()).await {
         Err(_) => return Answer::none(Outcome::Unknown, TIMED_OUT),
         Ok(Err(error)) => return lost(&error),
         Ok(Ok(response)) => response,
@@ -120,15 +120,15 @@ async fn stream(request: RequestBuilder, patient: bool) -> Answer {
     let (status, position) = (response.status().as_u16(), position(&response));
     if status != 200 {
         return match response.json::<Value>().await {
-            Ok(body) => judge(Kind::Send, status, position, &body),
+            Ok(body) => classify(Kind::Send, status, position, &body),
             Err(error) => Answer { status, ..lost(&error) },
         };
     }
     let mut answer = Answer { status, ..Answer::none(Outcome::Unknown, "no first frame") };
     let mut text = String::new();
     loop {
-        let left =
-            (if answer.outcome == Outcome::Ok { FOLLOW } else { PATIENCE }).saturating_sub(begun.elapsed());
+        let left = (if answer.outcome == Outcome::Ok { FOLLOW_TIMEOUT } else { REQUEST_TIMEOUT })
+            .saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, response.chunk()).await {
             Ok(Ok(Some(chunk))) => text.push_str(&String::from_utf8_lossy(&chunk)),
             Err(_) if answer.outcome != Outcome::Ok => return Answer::none(Outcome::Unknown, TIMED_OUT),
@@ -139,9 +139,9 @@ async fn stream(request: RequestBuilder, patient: bool) -> Answer {
             let (event, data) = (field("event:"), field("data:"));
             if event == Some("message") {
                 let body: Value = serde_json::from_str(data.unwrap()).unwrap();
-                let told = body["position"].as_i64();
-                assert_eq!(told, position, "the first frame and the header disagree");
-                answer = judge(Kind::Send, status, told, &body);
+                let position_in_frame = body["position"].as_i64();
+                assert_eq!(position_in_frame, position, "the first frame and the header disagree");
+                answer = classify(Kind::Send, status, position_in_frame, &body);
             }
             let over = matches!(event, Some("reply.done" | "reply.failed" | "reply.cancelled"));
             text = rest.to_owned();

@@ -1,7 +1,7 @@
-//! The load: people at work in several tasks each, who go on after every kill and ask again for what they do not know.
+//! The load: users with several tasks each, which continue after every kill and retry operations of unknown outcome.
 //!
-//! Of a hundred operations about 60 send (half of them by stream), 12 begin a conversation, 12 change one, 5 delete
-//! one, 5 cancel a reply, 2 make an account, the rest read. Two of three have an `Idempotency-Key`.
+//! Of a hundred operations about 60 send a message (half of them by stream), 12 start a conversation, 12 change one,
+//! 5 delete one, 5 cancel a reply, 2 register, the rest read. Two of three have an `Idempotency-Key`.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,29 +16,29 @@ use uuid::Uuid;
 use super::client;
 use super::history::{Answer, History, Ids, Kind, Operation, Outcome, Position, Read};
 
-/// How many conversations one person goes on with.
-const CONVERSATIONS: usize = 6;
-/// How many acknowledged operations are asked for again after each restart, by each task.
-const REPEATED: usize = 2;
-/// The share of keyed operations that are sent twice at once.
-const TWICE: f64 = 0.1;
-/// How often what is unknown is asked for again at the end: `busy` and the like are no final answers.
-const LAST_TRIES: usize = 20;
-/// What an answer is allowed to wait for the read models; slower reads may be stale.
-const CATCH_UP_MS: u128 = 300;
+/// Maximum number of conversations that one user continues.
+const MAX_CONVERSATIONS: usize = 6;
+/// Number of acknowledged operations that each task repeats after a restart.
+const REPEATED_AFTER_RESTART: usize = 2;
+/// Share of keyed operations that are sent twice concurrently.
+const DUPLICATE_RATIO: f64 = 0.1;
+/// Maximum number of retries of unknown outcomes at the end; `busy` and the like are not final.
+const MAX_FINAL_RETRIES: usize = 20;
+/// Time that an answer waits for the read models; slower reads may be stale.
+const CATCH_UP_TIMEOUT_MS: u128 = 300;
 
-/// What the tasks are told.
+/// Phase of the load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nobody serves.
+    /// No process serves.
     Down,
-    /// Somebody serves at this base URL.
+    /// A process serves at this base URL.
     Up(Arc<str>),
-    /// The last one serves: ask for what is unknown, and end.
+    /// The last process serves: resolve unknown outcomes, then end.
     Over(Arc<str>),
 }
 
-/// A person with an account, and what they know of.
+/// A registered user and the ids that its tasks know.
 pub(crate) struct Person {
     pub(crate) id: Uuid,
     pub(crate) token: String,
@@ -49,12 +49,17 @@ pub(crate) struct Person {
 struct Known {
     conversations: Vec<Uuid>,
     replies: Vec<Uuid>,
-    /// Conversations whose deletion has been sent.
+    /// Conversations with a requested deletion.
     deleting: BTreeSet<Uuid>,
 }
 
-/// Makes an account outside of the random load.
-pub(crate) async fn person(history: &History, http: &reqwest::Client, base: &str, name: &str) -> Arc<Person> {
+/// Registers a user outside of the random load.
+pub(crate) async fn register_person(
+    history: &History,
+    http: &reqwest::Client,
+    base: &str,
+    name: &str,
+) -> Arc<Person> {
     let number = history.begin(register(name, Some(format!("register-{name}"))));
     let (operation, request_id) = history.before(number);
     let answer = client::send(http, base, &operation, &request_id, None, true).await;
@@ -70,7 +75,7 @@ pub(crate) async fn person(history: &History, http: &reqwest::Client, base: &str
     })
 }
 
-/// Everybody's password.
+/// Password of all users.
 pub(crate) const PASSWORD: &str = "seven 7 swans";
 
 fn register(name: &str, key: Option<String>) -> Operation {
@@ -87,7 +92,7 @@ fn register(name: &str, key: Option<String>) -> Operation {
     }
 }
 
-/// One task of one person.
+/// One task of one user.
 pub(crate) struct Driver {
     name: String,
     history: History,
@@ -101,7 +106,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// A task called `name`; the same `seed` makes the same choices, as far as the answers are the same.
+    /// Creates a task; the same `seed` repeats its choices as far as the answers are the same.
     pub(crate) fn new(
         name: String,
         seed: u64,
@@ -114,22 +119,22 @@ impl Driver {
         Self { name, history, http, stage, random, person, keyed: Vec::new(), count: 0 }
     }
 
-    /// Works until it is over and everything with a key is known.
+    /// Runs until the load ends and the outcome of every keyed operation is known.
     pub(crate) async fn run(mut self) {
         loop {
             let stage = self.stage.wait_for(|stage| *stage != Stage::Down).await.unwrap().clone();
             match stage {
                 Stage::Down => {}
                 Stage::Over(base) => {
-                    self.ask_again(&base, REPEATED).await;
-                    for _ in 0..LAST_TRIES {
-                        self.ask_again(&base, 0).await;
+                    self.retry_unknown(&base, REPEATED_AFTER_RESTART).await;
+                    for _ in 0..MAX_FINAL_RETRIES {
+                        self.retry_unknown(&base, 0).await;
                     }
                     return;
                 }
                 Stage::Up(base) => {
-                    self.ask_again(&base, REPEATED).await;
-                    // The same stage that was seen above: until the driver is told otherwise it goes on.
+                    self.retry_unknown(&base, REPEATED_AFTER_RESTART).await;
+                    // Continue until the stage changes.
                     while *self.stage.borrow() == Stage::Up(Arc::clone(&base)) {
                         if !self.step(&base).await {
                             let gone = Stage::Up(Arc::clone(&base));
@@ -141,23 +146,23 @@ impl Driver {
         }
     }
 
-    /// Repeats every keyed operation whose outcome is unknown, and some of the others.
-    async fn ask_again(&mut self, base: &str, others: usize) {
+    /// Retries every keyed operation of unknown outcome, and repeats some acknowledged ones.
+    async fn retry_unknown(&mut self, base: &str, others: usize) {
         let mut numbers = Vec::new();
         let mut known = Vec::new();
         for number in self.keyed.clone() {
             match self.history.operation(number).last() {
                 Some(Outcome::Unknown | Outcome::NotSent) | None => numbers.push(number),
-                // A key of a registration belongs to the address, not to the person who is signed in here.
+                // The key of a registration belongs to the address, not to the signed-in user.
                 Some(Outcome::Ok) if self.history.operation(number).kind != Kind::Register => {
                     known.push(number);
                 }
                 Some(Outcome::Ok) => {}
-                Some(Outcome::Refused) => {}
+                Some(Outcome::Rejected) => {}
             }
         }
         for _ in 0..others.min(known.len()) {
-            // The youngest ones are those that a kill might have taken.
+            // A kill can only have lost the most recent ones.
             let recent = known.len().saturating_sub(8);
             numbers.push(known[self.random.random_range(recent..known.len())]);
         }
@@ -189,7 +194,7 @@ impl Driver {
         self.send(base, number, true).await;
     }
 
-    /// One operation or one look; false when nobody serves any more.
+    /// Performs one operation and maybe a read; returns false when no process serves.
     async fn step(&mut self, base: &str) -> bool {
         let operation = self.choose();
         let keyed = operation.key.is_some();
@@ -204,9 +209,10 @@ impl Driver {
         if keyed {
             self.keyed.push(number);
         }
-        let (patient, twice) = (self.random.random_bool(0.5), keyed && self.random.random_bool(TWICE));
+        let (patient, twice) =
+            (self.random.random_bool(0.5), keyed && self.random.random_bool(DUPLICATE_RATIO));
         let answer = if twice {
-            // Both at once, as an impatient client does: the one that comes second waits for the first.
+            // Both at once, like an impatient client: the second request waits for the first.
             futures::future::join(self.send(base, number, patient), self.send(base, number, patient)).await.0
         } else {
             self.send(base, number, patient).await
@@ -215,7 +221,7 @@ impl Driver {
             (answer.ids.message, answer.ids.conversation, answer.position)
             && self.random.random_bool(0.4)
         {
-            self.look(base, conversation, message, position).await;
+            self.read_back(base, conversation, message, position).await;
         }
         answer.status != 0
     }
@@ -238,7 +244,7 @@ impl Driver {
             && !known.conversations.contains(&conversation)
         {
             known.conversations.push(conversation);
-            if known.conversations.len() > CONVERSATIONS {
+            if known.conversations.len() > MAX_CONVERSATIONS {
                 known.conversations.remove(0);
             }
         }
@@ -247,10 +253,10 @@ impl Driver {
         }
     }
 
-    /// Looks for a message that was acknowledged: what this person wrote they must be able to read.
-    async fn look(&mut self, base: &str, conversation: Uuid, message: Uuid, position: i64) {
+    /// Reads an acknowledged message back: a user must be able to read its own writes.
+    async fn read_back(&mut self, base: &str, conversation: Uuid, message: Uuid, position: i64) {
         let begun = Instant::now();
-        let request_id = format!("look-{}-{}", self.name, self.count);
+        let request_id = format!("read_back-{}-{}", self.name, self.count);
         let answer = self
             .http
             .get(format!("{base}/api/history/{conversation}?limit=100"))
@@ -269,11 +275,11 @@ impl Driver {
             items.any(|item| item["message_id"] == message.to_string())
         });
         let deleting = self.person.known.lock().unwrap().deleting.contains(&conversation);
-        let excused = page.is_none() || deleting || took.as_millis() >= CATCH_UP_MS;
+        let excused = page.is_none() || deleting || took.as_millis() >= CATCH_UP_TIMEOUT_MS;
         self.history.read(Read { request_id, message, found, took, excused });
     }
 
-    /// The next operation.
+    /// Chooses the next operation.
     fn choose(&mut self) -> Operation {
         self.count += 1;
         let random = &mut self.random;
@@ -287,7 +293,7 @@ impl Driver {
             let pick = |random: &mut StdRng, ids: &[Uuid]| {
                 (!ids.is_empty()).then(|| ids[random.random_range(0..ids.len())])
             };
-            // A reply that is still being made is one of the last.
+            // Only recent replies can still be in progress.
             let recent = known.replies.len().saturating_sub(4);
             (pick(random, &known.conversations), pick(random, &known.replies[recent..]))
         };
@@ -300,7 +306,7 @@ impl Driver {
                     0 => json!({"title": format!("Title {}", self.count)}),
                     1 => json!({"pinned": random.random_bool(0.5)}),
                     _ => {
-                        json!({"archived": random.random_bool(0.5), "title": format!("Put away {}", self.count)})
+                        json!({"archived": random.random_bool(0.5), "title": format!("Archived {}", self.count)})
                     }
                 };
                 (Kind::Change, "PATCH", format!("/api/history/{conversation}"), Some(body))
@@ -328,7 +334,7 @@ impl Driver {
     }
 }
 
-/// The conversation that a path names.
+/// Returns the conversation id in an operation's path.
 fn target(operation: &Operation) -> Option<Uuid> {
     operation.path.strip_prefix("/api/history/").and_then(|id| Uuid::parse_str(id).ok())
 }

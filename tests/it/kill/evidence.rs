@@ -1,4 +1,4 @@
-//! What is there when everything has come to rest: the log, the read models, what the API shows, what was logged.
+//! The final state of an idle system: the log, the read models, the API's answers, the log lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::driver::Person;
 
-/// One event as stored. Personal text in the payload is sealed; ids are not.
+/// One stored event. Personal text in the payload is encrypted; ids are not.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub(crate) struct Logged {
     pub(crate) position: i64,
@@ -21,43 +21,43 @@ pub(crate) struct Logged {
 }
 
 impl Logged {
-    /// An id in the payload.
+    /// Returns an id in the payload.
     pub(crate) fn id(&self, name: &str) -> Option<Uuid> {
         self.payload[name].as_str().and_then(|id| Uuid::parse_str(id).ok())
     }
 }
 
-/// What is there.
+/// Final state of a campaign.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Evidence {
-    /// Whether all replies had ended and all models had come to the head in time.
-    pub(crate) quiet: bool,
-    /// The log, in its order.
+    /// Whether all replies ended and all projections caught up in time.
+    pub(crate) idle: bool,
+    /// Events in log order.
     pub(crate) events: Vec<Logged>,
-    /// How far each read model has come.
+    /// Position of each projection.
     pub(crate) checkpoints: BTreeMap<String, i64>,
     /// Rows of `conversations`.
     pub(crate) conversations: BTreeSet<Uuid>,
-    /// Rows of `messages` that people wrote.
+    /// Rows of `messages` with the role `user`.
     pub(crate) messages: BTreeSet<Uuid>,
     /// Rows of `pending_replies`.
     pub(crate) pending: BTreeSet<Uuid>,
-    /// What each person's list of conversations shows.
+    /// Conversations in each user's list.
     pub(crate) shown: BTreeMap<Uuid, BTreeSet<Uuid>>,
-    /// Sessions that sit in an open transaction.
+    /// Number of database sessions idle in a transaction.
     pub(crate) idle_in_transaction: i64,
-    /// `/health`: status and body.
+    /// Status and body of `/health`.
     pub(crate) health: (u16, String),
-    /// Whether a rebuild gave the same rows, and what it said.
+    /// Whether a rebuild yielded the same rows, and its output.
     pub(crate) rebuilt: (bool, String),
-    /// Whether the last process ended in order when it was asked to.
-    pub(crate) ended_in_order: bool,
-    /// Every line that was logged.
-    pub(crate) said: Vec<String>,
+    /// Whether all processes exited successfully on SIGTERM.
+    pub(crate) clean_exit: bool,
+    /// All log lines.
+    pub(crate) log_lines: Vec<String>,
 }
 
-/// Whether nothing is owed and every model has come to the head.
-pub(crate) async fn is_quiet(connection: &mut PgConnection) -> bool {
+/// Whether no reply is pending and every projection is at the end of the log.
+pub(crate) async fn is_idle(connection: &mut PgConnection) -> bool {
     sqlx::query_scalar(
         "SELECT NOT EXISTS (SELECT FROM pending_replies)
             AND NOT EXISTS (SELECT FROM checkpoints WHERE position < (SELECT coalesce(max(position), 0) FROM events))",
@@ -68,8 +68,8 @@ pub(crate) async fn is_quiet(connection: &mut PgConnection) -> bool {
 }
 
 impl Evidence {
-    /// What the database holds.
-    pub(crate) async fn of(connection: &mut PgConnection, quiet: bool) -> Self {
+    /// Reads the state of the database.
+    pub(crate) async fn of(connection: &mut PgConnection, idle: bool) -> Self {
         let events = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, metadata ->> 'request_id' AS request_id,
                     payload
@@ -91,7 +91,7 @@ impl Evidence {
         .await
         .unwrap();
         Self {
-            quiet,
+            idle,
             events,
             checkpoints: checkpoints.into_iter().collect(),
             conversations: ids(connection, "SELECT conversation_id FROM conversations").await,
@@ -102,10 +102,10 @@ impl Evidence {
         }
     }
 
-    /// Adds what the API shows.
-    pub(crate) async fn ask(&mut self, http: &reqwest::Client, base: &str, people: &[&Person]) {
+    /// Adds the API's answers.
+    pub(crate) async fn add_api_state(&mut self, http: &reqwest::Client, base: &str, people: &[&Person]) {
         let health = http.get(format!("{base}/health")).send().await.unwrap();
-        // Of several nodes, the first one that is not well.
+        // Of several nodes, keep the first unhealthy one.
         if [0, 200].contains(&self.health.0) {
             self.health = (health.status().as_u16(), health.text().await.unwrap());
         }
@@ -120,7 +120,7 @@ async fn ids(connection: &mut PgConnection, statement: &str) -> BTreeSet<Uuid> {
     ids.into_iter().collect()
 }
 
-/// Every conversation that a person's list shows, in the archive or not.
+/// Returns the conversations in a user's list, archived or not.
 async fn list(http: &reqwest::Client, base: &str, person: &Person) -> BTreeSet<Uuid> {
     let mut shown = BTreeSet::new();
     for archived in [false, true] {

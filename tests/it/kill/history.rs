@@ -1,7 +1,6 @@
-//! What the drivers did and were told: one line per operation before it is sent, and one after its answer.
+//! Records the drivers' operations and answers: one line before each request and one after its answer.
 //!
-//! The lines go to a file under the build folder as they come, so that a failed run can be read; the checker gets the
-//! same in memory.
+//! The lines go to a file in the build folder for the analysis of failed runs; the checker reads the same data in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,55 +14,55 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-/// What an operation is, and so which events it leaves.
+/// Kind of an operation; determines which events it appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// A new account.
+    /// Registers an account.
     Register,
-    /// A message in a new conversation.
+    /// Sends a message in a new conversation.
     Create,
-    /// A message in a conversation that is there.
+    /// Sends a message in an existing conversation.
     Send,
-    /// Title, pin or archive.
+    /// Changes title, pin or archive state.
     Change,
-    /// The end of a conversation.
+    /// Deletes a conversation.
     Delete,
-    /// The end of a reply.
+    /// Cancels a reply.
     Cancel,
-    /// Another message under a key that was used before: to be refused.
+    /// Sends another message with a used key; must be rejected.
     Reused,
-    /// A new conversation, written past the program by a transaction that is slow to commit.
+    /// Starts a conversation by a direct database transaction that commits slowly.
     Slow,
 }
 
-/// What is known of a try's effect.
+/// What the client knows of a try's effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// Acknowledged.
     Ok,
-    /// Refused: nothing may have happened.
-    Refused,
-    /// It may have happened or not.
+    /// Rejected: must have had no effect.
+    Rejected,
+    /// May have taken effect or not.
     Unknown,
-    /// Never left the driver: nothing may have happened.
+    /// Never sent: must have had no effect.
     NotSent,
 }
 
-/// The position that an answer named.
+/// Log position in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Position {
-    /// The command's: of its last event; none when there was nothing to add.
+    /// Of the command's last event; `None` if it appended none.
     Command(Option<i64>),
-    /// Of the end of the reply that the command asked for.
+    /// Of the final event of the requested reply.
     ReplyEnd(i64),
-    /// The answer is of a kind that tells none.
-    Untold,
+    /// The answer has no position.
+    NotGiven,
 }
 
-/// Ids that an answer named.
+/// Ids in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Ids {
     pub(crate) user: Option<Uuid>,
@@ -72,35 +71,35 @@ pub(crate) struct Ids {
     pub(crate) reply: Option<Uuid>,
 }
 
-/// An answer, or the lack of one.
+/// An answer, or why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
-    /// 0 when there was no answer.
+    /// HTTP status; 0 without an answer.
     pub(crate) status: u16,
-    /// The failure's name, or the driver's own word for what kept the answer from coming.
+    /// Error code, or the driver's reason for a missing answer.
     pub(crate) code: Option<String>,
     pub(crate) ids: Ids,
     pub(crate) position: Position,
 }
 
 impl Answer {
-    /// No answer.
+    /// A missing answer.
     pub(crate) fn none(outcome: Outcome, code: &str) -> Self {
         Self {
             outcome,
             status: 0,
             code: Some(code.to_owned()),
             ids: Ids::default(),
-            position: Position::Untold,
+            position: Position::NotGiven,
         }
     }
 }
 
-/// One time an operation was sent.
+/// One request for an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Try {
-    /// `X-Request-Id`, which the program writes beside each event: it tells whose an event is.
+    /// `X-Request-Id`; the program stores it with each event, so events can be attributed to requests.
     pub(crate) request_id: String,
     pub(crate) answer: Answer,
 }
@@ -110,7 +109,7 @@ pub(crate) struct Try {
 pub(crate) struct Operation {
     pub(crate) number: u64,
     pub(crate) kind: Kind,
-    /// Whose, where there is somebody already.
+    /// The signed-in user, if any.
     pub(crate) user: Option<Uuid>,
     /// `Idempotency-Key`.
     pub(crate) key: Option<String>,
@@ -121,29 +120,29 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// The first acknowledgement.
+    /// Returns the first acknowledgement.
     pub(crate) fn acknowledged(&self) -> Option<&Answer> {
         self.tries.iter().map(|one| &one.answer).find(|answer| answer.outcome == Outcome::Ok)
     }
 
-    /// What the last try came to.
+    /// Returns the outcome of the last try.
     pub(crate) fn last(&self) -> Option<Outcome> {
         self.tries.last().map(|one| one.answer.outcome)
     }
 }
 
-/// A look for a message after its own acknowledgement.
+/// A read of a message after its acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Read {
     pub(crate) request_id: String,
     pub(crate) message: Uuid,
     pub(crate) found: bool,
     pub(crate) took: Duration,
-    /// Somebody had begun to delete the conversation, or no answer came.
+    /// Whether a missing message is allowed: a deletion was requested, or the answer was late or missing.
     pub(crate) excused: bool,
 }
 
-/// The history, shared by all drivers.
+/// History shared by all drivers.
 #[derive(Clone)]
 pub(crate) struct History {
     inner: Arc<Mutex<Inner>>,
@@ -157,7 +156,7 @@ struct Inner {
 }
 
 impl History {
-    /// A new one; `name` names its file.
+    /// Creates a history in the file `name`.
     pub(crate) fn new(name: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kill");
         std::fs::create_dir_all(&folder).unwrap();
@@ -167,12 +166,12 @@ impl History {
         Self { inner: Arc::new(Mutex::new(inner)), path }
     }
 
-    /// Where its lines are.
+    /// Path of the history file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Notes a new operation, not sent yet; gives it its number.
+    /// Records a new operation and returns its number.
     pub(crate) fn begin(&self, operation: Operation) -> u64 {
         let mut inner = self.inner.lock().unwrap();
         let number = inner.operations.len() as u64 + 1;
@@ -180,7 +179,7 @@ impl History {
         number
     }
 
-    /// Notes that an operation is about to be sent (again); gives it with the id of this request.
+    /// Records that an operation is about to be sent; returns it and the request id.
     pub(crate) fn before(&self, number: u64) -> (Operation, String) {
         let mut inner = self.inner.lock().unwrap();
         let operation = inner.operations.get_mut(&number).unwrap();
@@ -198,7 +197,7 @@ impl History {
         (operation, request_id)
     }
 
-    /// Notes the answer to one of an operation's tries.
+    /// Records the answer to one try of an operation.
     pub(crate) fn after(&self, number: u64, request_id: &str, answer: &Answer) {
         let mut inner = self.inner.lock().unwrap();
         let tries = &mut inner.operations.get_mut(&number).unwrap().tries;
@@ -206,7 +205,7 @@ impl History {
         inner.line(&json!({"after": request_id, "answer": answer}));
     }
 
-    /// Notes a look.
+    /// Records a read.
     pub(crate) fn read(&self, read: Read) {
         let mut inner = self.inner.lock().unwrap();
         inner.line(&json!({
@@ -216,12 +215,12 @@ impl History {
         inner.reads.push(read);
     }
 
-    /// One operation as it stands.
+    /// Returns one operation with its tries so far.
     pub(crate) fn operation(&self, number: u64) -> Operation {
         self.inner.lock().unwrap().operations[&number].clone()
     }
 
-    /// Everything.
+    /// Returns all operations and reads.
     pub(crate) fn all(&self) -> (Vec<Operation>, Vec<Read>) {
         let inner = self.inner.lock().unwrap();
         (inner.operations.values().cloned().collect(), inner.reads.clone())
@@ -234,7 +233,7 @@ impl Inner {
     }
 }
 
-/// Names a body in the history.
+/// Hashes a body for the history file.
 fn hash(body: &str) -> String {
     digest(&SHA256, body.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

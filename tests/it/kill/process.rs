@@ -1,4 +1,4 @@
-//! The real binary in both forms: started on any free port, killed without warning, started again on the same data.
+//! Runs the real binary on a free port with either kind of Postgres; kills and restarts it on the same data.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -14,35 +14,35 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::support::setting;
+use crate::support::env_var;
 
-/// How long a start, an end or anything else that has to happen may take.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// What the line with the address begins with, after the version.
-const LISTENS: &str = "listens on http://";
+/// Maximum time for a start, a stop or any other expected change.
+pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Text before the address in the log line of the listener.
+const LISTENING_PREFIX: &str = "listens on http://";
 
-/// Where the data is.
+/// Kind of Postgres server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// In a data folder, under the private Postgres server, which a kill leaves without its parent.
+pub(crate) enum PostgresKind {
+    /// The embedded server in a data folder; a kill of the program orphans it.
     Embedded,
-    /// In a database of its own on the tests' server, which a kill leaves as it is, with its sessions still at work.
+    /// A separate database on the tests' server; a kill of the program leaves its sessions running.
     Server,
 }
 
-/// A place with data, in which one process after the other runs.
-pub(crate) struct Place {
+/// Data and environment that one process after another runs with.
+pub(crate) struct Installation {
     folder: tempfile::TempDir,
-    /// The tests' server, and the database made there.
+    /// The tests' server and the name of the database on it.
     database: Option<(PgConnectOptions, String)>,
     environment: Vec<(&'static str, String)>,
-    said: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Place {
-    /// A new place. `planted` is the defect to run with, if any.
-    pub(crate) async fn new(form: Form, planted: Option<&'static str>) -> Self {
-        // Every user has to be able to pass: the private server does not run as root.
+impl Installation {
+    /// Creates an installation; `fault` is the fault to inject, if any.
+    pub(crate) async fn new(postgres: PostgresKind, fault: Option<&'static str>) -> Self {
+        // All users need access: the embedded server does not run as root.
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), mode).unwrap();
@@ -61,14 +61,14 @@ impl Place {
         ]
         .map(|(name, value)| (name, value.to_owned()))
         .into();
-        environment.extend(planted.map(|name| ("INJECTED_FAULT", name.to_owned())));
+        environment.extend(fault.map(|name| ("INJECTED_FAULT", name.to_owned())));
         let mut database = None;
-        match form {
-            Form::Embedded => {
+        match postgres {
+            PostgresKind::Embedded => {
                 environment.push(("DATA_DIR", folder.path().join("data").display().to_string()));
             }
-            Form::Server => {
-                let url = setting("DATABASE_URL").expect("DATABASE_URL names a Postgres server for tests");
+            PostgresKind::Server => {
+                let url = env_var("DATABASE_URL").expect("DATABASE_URL names a Postgres server for tests");
                 let server = PgConnectOptions::from_str(&url).unwrap();
                 let name = format!("kill_{}", Uuid::new_v4().simple());
                 let mut connection = PgConnection::connect_with(&server).await.unwrap();
@@ -82,20 +82,20 @@ impl Place {
                 database = Some((server, name));
             }
         }
-        let place = Self { folder, database, environment, said: Arc::default() };
-        if form == Form::Server {
-            let output = place.command("migrate").output().unwrap();
+        let installation = Self { folder, database, environment, log: Arc::default() };
+        if postgres == PostgresKind::Server {
+            let output = installation.command("migrate").output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        place
+        installation
     }
 
-    /// Has every process here started with this variable from now on.
+    /// Sets a variable for all processes started from now on.
     pub(crate) fn set(&mut self, name: &'static str, value: String) {
         self.environment.push((name, value));
     }
 
-    /// How to reach the database directly.
+    /// Returns the options for a direct database connection.
     pub(crate) fn options(&self) -> PgConnectOptions {
         match &self.database {
             Some((server, name)) => server.clone().database(name),
@@ -120,38 +120,38 @@ impl Place {
         command
     }
 
-    /// Starts the binary without waiting for anything.
+    /// Starts `verbatim serve` without waiting.
     pub(crate) fn spawn(&self) -> Starting {
         self.spawn_as("serve")
     }
 
-    /// The same with another subcommand.
+    /// Starts another subcommand without waiting.
     fn spawn_as(&self, command: &str) -> Starting {
         let mut child = self.command(command).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (found, address) = oneshot::channel();
-        let said = Arc::clone(&self.said);
-        // Ends with the last process that holds the pipe.
+        let log = Arc::clone(&self.log);
+        // Ends when the last process closes the pipe.
         std::thread::spawn(move || {
             let mut found = Some(found);
             for line in stderr.lines().map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once(LISTENS)
+                if let Some((_, rest)) = line.split_once(LISTENING_PREFIX)
                     && let Some(found) = found.take()
                 {
                     let end = rest.find(|letter: char| !letter.is_ascii_digit() && !".:".contains(letter));
-                    // Nobody listens any more when the process was killed while it started.
+                    // The receiver is gone if the process was killed during its start.
                     let _ = found.send(rest[..end.unwrap_or(rest.len())].to_owned());
                 }
-                said.lock().unwrap().push(line);
+                log.lock().unwrap().push(line);
             }
         });
         Starting { node: Node { child }, address }
     }
 
-    /// Starts the binary and waits until it is ready; gives its base URL, and how long that took.
+    /// Starts `verbatim serve` and waits until it is ready; returns its base URL and the duration.
     ///
     /// # Errors
-    /// It was not ready in `bound`; what is missing, or its last words.
+    /// The process is not ready within `bound`; the error holds the readiness answer or the last log lines.
     pub(crate) async fn start(
         &self,
         http: &reqwest::Client,
@@ -160,7 +160,7 @@ impl Place {
         self.start_as("serve", http, bound).await
     }
 
-    /// The same with another subcommand.
+    /// Like [`Installation::start`] with another subcommand.
     pub(crate) async fn start_as(
         &self,
         command: &str,
@@ -170,7 +170,7 @@ impl Place {
         let started = Instant::now();
         let Starting { node, address } = self.spawn_as(command);
         let Ok(Ok(address)) = tokio::time::timeout(bound, address).await else {
-            return Err(format!("{:#?}", self.last_words()));
+            return Err(format!("{:#?}", self.last_log_lines()));
         };
         let base = format!("http://{address}");
         let url = format!("{base}/readyz");
@@ -190,7 +190,7 @@ impl Place {
         Ok((node, base, started.elapsed()))
     }
 
-    /// Makes every read model anew; whether each is what it was, and what the program said.
+    /// Rebuilds every read model; returns whether all are unchanged, and the output.
     pub(crate) fn rebuild(&self) -> (bool, String) {
         let output = self.command("rebuild").output().unwrap();
         let text =
@@ -198,33 +198,33 @@ impl Place {
         (output.status.success(), text)
     }
 
-    /// Runs a subcommand that ends by itself, with these variables besides.
+    /// Runs a subcommand to its end with additional variables.
     pub(crate) fn run(&self, name: &str, variables: &[(&str, &str)]) -> Output {
         self.command(name).envs(variables.iter().copied()).output().unwrap()
     }
 
-    /// Runs the program with these arguments, until it ends by itself.
+    /// Runs the program with these arguments to its end.
     pub(crate) fn run_with(&self, arguments: &[&str]) -> Output {
         self.command(arguments[0]).args(&arguments[1..]).output().unwrap()
     }
 
-    /// Every line that every process here has logged, the private server included.
-    pub(crate) fn said(&self) -> Vec<String> {
-        let mut said = self.said.lock().unwrap().clone();
+    /// Returns all log lines of all processes, including the embedded server's.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        let mut lines = self.log.lock().unwrap().clone();
         if self.database.is_none() {
             let text = std::fs::read_to_string(self.folder.path().join("data/postgres.log")).unwrap();
-            said.extend(text.lines().map(str::to_owned));
+            lines.extend(text.lines().map(str::to_owned));
         }
-        said
+        lines
     }
 
-    /// The last lines that were logged.
-    pub(crate) fn last_words(&self) -> Vec<String> {
-        let said = self.said.lock().unwrap();
-        said[said.len().saturating_sub(20)..].to_vec()
+    /// Returns the last 20 log lines.
+    pub(crate) fn last_log_lines(&self) -> Vec<String> {
+        let lines = self.log.lock().unwrap();
+        lines[lines.len().saturating_sub(20)..].to_vec()
     }
 
-    /// Drops the database, where it is on the tests' server; the folder goes by itself.
+    /// Drops the database on the tests' server; the folder is removed by its own drop.
     pub(crate) async fn remove(self) {
         if let Some((server, name)) = &self.database {
             let mut connection = PgConnection::connect_with(server).await.unwrap();
@@ -240,52 +240,52 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Kills it, however far it has come.
+    /// Kills the process.
     pub(crate) fn kill(self) {
         self.node.kill();
     }
 }
 
-/// A running process. Dropped: killed.
+/// A running process; dropping it kills it.
 pub(crate) struct Node {
     child: Child,
 }
 
 impl Node {
-    /// SIGKILL; returns when the process is gone. The private server's end is not waited for.
+    /// Sends SIGKILL and waits for the exit, but not for the embedded server's.
     pub(crate) fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
 
-    /// How much memory it has, in bytes. None where the system does not tell so.
+    /// Returns the resident memory in bytes, or `None` if the system does not report it.
     pub(crate) fn resident(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(kibibytes.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
-    /// Waits until it ends by itself; whether a signal ended it.
-    pub(crate) async fn died(mut self) -> bool {
+    /// Waits for the exit; returns whether a signal caused it.
+    pub(crate) async fn exited_by_signal(mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
         status.signal().is_some()
     }
 
-    /// SIGTERM; waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) async fn stop(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 
-    /// SIGSTOP: it stands still and keeps everything that it has.
+    /// Suspends the process with SIGSTOP.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT: it goes on as if no time had passed.
+    /// Resumes the process with SIGCONT.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -302,7 +302,7 @@ impl Drop for Node {
     }
 }
 
-/// Waits for a condition; whether it came true in time.
+/// Waits for a condition; returns whether it held within `bound`.
 pub(crate) async fn within(bound: Duration, mut condition: impl AsyncFnMut() -> bool) -> bool {
     let end = Instant::now() + bound;
     while !condition().await {

@@ -1,4 +1,4 @@
-//! NATS, against a real server: what the relay publishes, and what becomes of it when anything fails.
+//! Tests with a real NATS server: relay, reply workers, live feed, roles, permissions and failures.
 
 mod consumers;
 mod feed;

@@ -1,16 +1,16 @@
-//! The permissions in docs/deploy/nats.conf: each kind of process can do its work with them, and nothing besides.
+//! The permissions in docs/deploy/nats.conf let each kind of process do its work and no more.
 
 use serde_json::json;
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::server::NatsServer;
-use crate::support::app::{PATIENCE, TestApp};
+use crate::support::app::{TestApp, WAIT_TIMEOUT};
 
 const USERS: [&str; 4] = ["api", "worker", "relay", "analyst"];
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn each_kind_of_process_can_do_its_work_with_a_user_of_its_own(db: PgPool) {
+async fn each_role_works_with_its_own_nats_user(db: PgPool) {
     let nats = NatsServer::with_users().await;
     let node = async |role: &str, user: &str| {
         let variables = [("NATS_URL", nats.url_of(user)), ("ROLES", role.to_owned())];
@@ -25,25 +25,25 @@ async fn each_kind_of_process_can_do_its_work_with_a_user_of_its_own(db: PgPool)
     let body = json!({"message": "one two three four five six seven eight"});
     let events = api.post("/api/chat/stream").by(&person).json(&body).stream().await.rest().await;
     assert_eq!(events.last().unwrap().name, "reply.done");
-    let pieces = events.iter().filter(|event| event.name == "reply.delta").count();
-    assert!(pieces > 5, "the words came in {pieces} pieces");
-    // Brought by JetStream, and taken off.
+    let deltas = events.iter().filter(|event| event.name == "reply.delta").count();
+    assert!(deltas > 5, "only {deltas} deltas");
+    // JetStream delivered the messages, and all are acknowledged.
     let stream = nats.jetstream_of("analyst").await.get_stream("VERBATIM_EVENTS").await.unwrap();
-    api.until("everything is acknowledged", async || {
+    api.wait_until("all messages are acknowledged", async || {
         let consumer = stream.consumer_info("verbatim-replies").await.unwrap();
         consumer.num_pending == 0 && consumer.num_ack_pending == 0 && consumer.delivered.stream_sequence > 0
     })
     .await;
-    worker.stop(PATIENCE).await;
-    api.stop(PATIENCE).await;
-    relay.stop(PATIENCE).await;
+    worker.stop(WAIT_TIMEOUT).await;
+    api.stop(WAIT_TIMEOUT).await;
+    relay.stop(WAIT_TIMEOUT).await;
 }
 
 #[tokio::test]
-async fn nobody_may_do_what_is_not_theirs() {
+async fn users_cannot_exceed_their_permissions() {
     let nats = NatsServer::with_users().await;
-    assert!(async_nats::connect(nats.url()).await.is_err(), "somebody without a name is let in");
-    // The stream is there.
+    assert!(async_nats::connect(nats.url()).await.is_err(), "an anonymous connection is accepted");
+    // Create the stream.
     let relay = nats.jetstream_of("relay").await;
     let stream = async_nats::jetstream::stream::Config {
         name: "VERBATIM_EVENTS".to_owned(),
@@ -54,7 +54,7 @@ async fn nobody_may_do_what_is_not_theirs() {
     relay.publish("verbatim.events.reply.requested", "{}".into()).await.unwrap().await.unwrap();
     for user in USERS {
         let mut context = nats.jetstream_of(user).await;
-        // What is not permitted is not answered.
+        // A request without permission gets no answer.
         context.set_timeout(std::time::Duration::from_millis(300));
         assert!(context.delete_stream("VERBATIM_EVENTS").await.is_err(), "{user} removes the stream");
         let purge = context.request("STREAM.PURGE.VERBATIM_EVENTS", &json!({})).await;

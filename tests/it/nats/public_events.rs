@@ -1,6 +1,6 @@
-//! Public events: their schemas and examples in `docs/events` are those of the code, and no word gets out.
+//! Public events: the schemas and examples in `docs/events` match the code, and no personal text is published.
 //!
-//! `UPDATE_DOCS=1 cargo nextest run public_events` writes them anew.
+//! `UPDATE_DOCS=1 cargo nextest run public_events` regenerates the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,27 +12,27 @@ use aggregates::quiz::{Quiz, QuizEvent};
 use aggregates::user::{User, UserEvent};
 use chrono::DateTime;
 use cqrs_es::Aggregate as _;
-use event_store::{Metadata, Recorded};
+use event_store::{Metadata, RecordedEvent};
 use serde_json::Value;
 use verbatim::relay::envelope;
 use verbatim::relay::public::schemas;
 
-use crate::support::setting;
+use crate::support::env_var;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The golden payload of every event that has a public form, as if it were the third of its stream.
-fn golden() -> Vec<Recorded> {
+/// Golden payload of every event type with a public form, as the third event of its stream.
+fn golden() -> Vec<RecordedEvent> {
     let user = UserEvent::TYPES.iter().map(|(name, version)| (User::TYPE, *name, *version));
-    // What a page, a person and a model say to one another is nobody else's business.
-    let between = ["client_tool_", "input_", "widget_", "note_"];
+    // Interactions private page, user and model are private.
+    let private = ["client_tool_", "input_", "widget_", "note_"];
     let conversation = ConversationEvent::TYPES
         .iter()
-        .filter(|(name, _)| !between.iter().any(|begins| name.starts_with(begins)))
+        .filter(|(name, _)| !private.iter().any(|begins| name.starts_with(begins)))
         .map(|(name, version)| (Conversation::TYPE, *name, *version));
-    // An announcement is nothing yet.
+    // An announced file has no contents yet.
     let file = FileEvent::TYPES.iter().filter(|(name, _)| *name != "file_announced");
     let file = file.map(|(name, version)| (File::TYPE, *name, *version));
     let quiz = QuizEvent::TYPES
@@ -52,7 +52,7 @@ fn golden() -> Vec<Recorded> {
                 File::TYPE => "file_id",
                 _ => "conversation_id",
             };
-            Recorded {
+            RecordedEvent {
                 position,
                 aggregate_type: aggregate.to_owned(),
                 aggregate_id: payload[id].as_str().unwrap().to_owned(),
@@ -71,8 +71,8 @@ fn golden() -> Vec<Recorded> {
         .collect()
 }
 
-/// What `docs/events` should hold, by file name.
-fn wanted() -> BTreeMap<String, String> {
+/// Expected contents of `docs/events`, by file name.
+fn expected() -> BTreeMap<String, String> {
     let pretty = |value: &Value| format!("{}\n", serde_json::to_string_pretty(value).unwrap());
     let mut files: BTreeMap<String, String> = schemas()
         .iter()
@@ -87,12 +87,12 @@ fn wanted() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn schemas_and_examples_in_the_docs_are_those_of_the_code() {
+fn documented_schemas_and_examples_match_code() {
     let folder = root().join("docs/events");
-    let wanted = wanted();
-    if setting("UPDATE_DOCS").is_some() {
+    let expected = expected();
+    if env_var("UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(&folder).unwrap();
-        for (name, text) in &wanted {
+        for (name, text) in &expected {
             std::fs::write(folder.join(name), text).unwrap();
         }
     }
@@ -105,14 +105,14 @@ fn schemas_and_examples_in_the_docs_are_those_of_the_code() {
         })
         .collect();
     let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(&found), names(&wanted), "write them anew: UPDATE_DOCS=1");
-    for (name, text) in &wanted {
-        assert!(found[name] == *text, "{name} is not what the code gives: write it anew with UPDATE_DOCS=1");
+    assert_eq!(names(&found), names(&expected), "regenerate the files with UPDATE_DOCS=1");
+    for (name, text) in &expected {
+        assert!(found[name] == *text, "{name} differs from the code: regenerate it with UPDATE_DOCS=1");
     }
 }
 
 #[test]
-fn every_kind_has_an_example_that_its_schema_allows() {
+fn every_public_event_has_a_valid_example() {
     let examples = golden();
     let kinds = schemas();
     assert_eq!(examples.len(), kinds.len());
@@ -131,7 +131,7 @@ fn every_kind_has_an_example_that_its_schema_allows() {
 }
 
 #[test]
-fn no_word_of_a_person_or_a_provider_is_public() {
+fn personal_text_is_not_public() {
     for recorded in golden() {
         let event = serde_json::to_value(&recorded.event).unwrap();
         let (name, public) = envelope::public(&recorded).unwrap();
@@ -139,12 +139,12 @@ fn no_word_of_a_person_or_a_provider_is_public() {
         let mut words = Vec::new();
         personal(&event, &mut words);
         for word in words {
-            assert!(!public.contains(&word), "{name} tells {word}");
+            assert!(!public.contains(&word), "{name} contains {word}");
         }
     }
 }
 
-/// Every personal text in a payload.
+/// Collects every personal text in a payload.
 fn personal(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,5 @@
-//! The relay: every public event once, in the log's order, whatever is killed, frozen, emptied or deleted.
+//! The relay publishes every public event once and in log order, even when NATS is killed, frozen, emptied, or its stream
+//! is deleted.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ async fn start(db: &PgPool, nats: &NatsServer) -> TestApp {
     TestApp::with(db, &[("NATS_URL", &nats.url())]).await
 }
 
-/// Positions of all events that have a public form.
+/// Returns the positions of all public events.
 async fn public_positions(app: &TestApp) -> Vec<i64> {
     sqlx::query_scalar("SELECT position FROM events WHERE aggregate_type <> 'claim' ORDER BY position")
         .fetch_all(&app.db)
@@ -26,9 +27,9 @@ fn positions(messages: &[Message]) -> Vec<i64> {
     messages.iter().map(Message::position).collect()
 }
 
-/// Waits until the stream has come to the log's end; gives its messages.
+/// Waits until the stream has caught up with the log; returns its messages.
 async fn relayed(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
-    app.until("the stream has come to the log's end", async || {
+    app.wait_until("the stream has caught up with the log", async || {
         let last = public_positions(app).await.last().copied();
         nats.last_position().await == last
     })
@@ -36,8 +37,8 @@ async fn relayed(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
     nats.messages().await
 }
 
-/// Waits for the log's end in the stream and asserts that the stream has each position once, in order.
-async fn whole(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
+/// Waits until the stream has caught up and asserts that it has each position once and in order.
+async fn assert_complete(app: &TestApp, nats: &NatsServer) -> Vec<Message> {
     let messages = relayed(app, nats).await;
     assert_eq!(positions(&messages), public_positions(app).await);
     messages
@@ -53,7 +54,7 @@ async fn rename(app: &TestApp, person: &Person, session: &str, title: &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_stream_has_every_public_event_once_in_order_and_no_words(db: PgPool) {
+async fn stream_has_every_public_event_once_and_no_text(db: PgPool) {
     let nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
@@ -61,7 +62,7 @@ async fn the_stream_has_every_public_event_once_in_order_and_no_words(db: PgPool
         app.say(&person, None, "A secret question").await["session_id"].as_str().unwrap().to_owned();
     rename(&app, &person, &session, "A secret title").await;
 
-    let messages = whole(&app, &nats).await;
+    let messages = assert_complete(&app, &nats).await;
     let subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
     assert_eq!(
         subjects,
@@ -88,99 +89,99 @@ async fn the_stream_has_every_public_event_once_in_order_and_no_words(db: PgPool
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn commands_and_replies_go_on_without_nats_and_the_stream_catches_up(db: PgPool) {
+async fn commands_work_without_nats_and_stream_catches_up(db: PgPool) {
     let mut nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     for round in 0..3 {
         nats.kill();
-        app.say(&person, Some(&session), "While it is away").await;
+        app.say(&person, Some(&session), "While NATS is down").await;
         rename(&app, &person, &session, &format!("Round {round}")).await;
         nats.run().await;
-        whole(&app, &nats).await;
+        assert_complete(&app, &nats).await;
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nats_may_be_absent_at_the_start(db: PgPool) {
+async fn program_starts_without_nats(db: PgPool) {
     let mut nats = NatsServer::start().await;
     nats.kill();
     let app = start(&db, &nats).await;
     let person = app.person().await;
     app.session(&person).await;
     nats.run().await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_frozen_server_that_takes_late_what_timed_out_has_it_once(db: PgPool) {
+async fn publication_that_timed_out_is_stored_once(db: PgPool) {
     let nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     nats.freeze();
     for round in 0..10 {
         rename(&app, &person, &session, &format!("Round {round}")).await;
     }
-    // Longer than a publication waits: whoever published it does not know what became of it.
-    app.until("a publication has timed out", async || app.relay_failures() > 0).await;
+    // Longer than the publish timeout: the outcome of the publication is unknown.
+    app.wait_until("a publication has timed out", async || app.relay_failures() > 0).await;
     nats.thaw();
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_emptied_server_is_filled_again(db: PgPool) {
+async fn emptied_server_is_refilled(db: PgPool) {
     let mut nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     nats.kill();
     nats.empty();
     rename(&app, &person, &session, "Meanwhile").await;
     nats.run().await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_purged_and_a_deleted_stream_are_filled_again(db: PgPool) {
+async fn purged_or_deleted_stream_is_refilled(db: PgPool) {
     let nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     app.session(&person).await;
-    let before = whole(&app, &nats).await;
+    let before = assert_complete(&app, &nats).await;
     nats.stream().await.unwrap().purge().await.unwrap();
-    // Nothing new happens: the relay has to notice by itself.
-    let after = whole(&app, &nats).await;
+    // Without new events the relay must notice by itself.
+    let after = assert_complete(&app, &nats).await;
     assert_eq!(after[0].sequence, before.len() as u64 + 1);
     nats.jetstream().await.delete_stream("VERBATIM_EVENTS").await.unwrap();
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn two_relays_do_no_harm_and_the_second_takes_over(db: PgPool) {
+async fn second_relay_takes_over_without_duplicates(db: PgPool) {
     let nats = NatsServer::start().await;
     let first = start(&db, &nats).await;
     let second = start(&db, &nats).await;
     let person = first.person().await;
     let session = first.session(&person).await;
-    whole(&second, &nats).await;
+    assert_complete(&second, &nats).await;
     first.stop(Duration::from_secs(10)).await;
     rename(&second, &person, &session, "Taken over").await;
-    whole(&second, &nats).await;
+    assert_complete(&second, &nats).await;
     second.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stream_of_another_kind_is_refused_and_left_alone(db: PgPool) {
+async fn foreign_stream_is_rejected_and_left_unchanged(db: PgPool) {
     let nats = NatsServer::start().await;
     let context = nats.jetstream().await;
     let foreign = StreamConfig {
@@ -193,27 +194,27 @@ async fn a_stream_of_another_kind_is_refused_and_left_alone(db: PgPool) {
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    app.wait_until("the relay has stopped", async || app.relay_is_stopped()).await;
     assert_eq!(nats.messages().await.len(), 0);
     let stream = nats.stream().await.unwrap();
     assert_eq!(stream.cached_info().config.max_messages, 3);
-    // An operator decides.
+    // The operator deletes the stream.
     context.delete_stream("VERBATIM_EVENTS").await.unwrap();
-    rename(&app, &person, &session, "Made anew").await;
-    whole(&app, &nats).await;
+    rename(&app, &person, &session, "Recreated").await;
+    assert_complete(&app, &nats).await;
     assert!(!app.relay_is_stopped());
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_log_that_ends_before_the_stream_stops_the_relay(db: PgPool) {
+async fn log_behind_stream_stops_relay(db: PgPool) {
     let nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    let sent = whole(&app, &nats).await;
+    let sent = assert_complete(&app, &nats).await;
     app.stop(Duration::from_secs(10)).await;
-    // What a stream looks like beside a log that was restored from an old backup.
+    // The stream as it looks after the log was restored from an old backup.
     let mut event = sent.last().unwrap().payload.clone();
     event["position"] = json!("1000000");
     let mut headers = async_nats::HeaderMap::new();
@@ -228,24 +229,24 @@ async fn a_log_that_ends_before_the_stream_stops_the_relay(db: PgPool) {
         .unwrap();
 
     let app = start(&db, &nats).await;
-    app.until("the relay has stopped", async || app.relay_is_stopped()).await;
+    app.wait_until("the relay has stopped", async || app.relay_is_stopped()).await;
     rename(&app, &person, &session, "Kept in the log").await;
-    assert_eq!(nats.messages().await.len(), sent.len() + 1, "nothing is published behind it");
+    assert_eq!(nats.messages().await.len(), sent.len() + 1, "the relay published another event");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn strangers_messages_in_the_stream_do_not_confuse_the_relay(db: PgPool) {
+async fn foreign_messages_in_stream_do_not_confuse_relay(db: PgPool) {
     let nats = NatsServer::start().await;
     let app = start(&db, &nats).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    whole(&app, &nats).await;
+    assert_complete(&app, &nats).await;
     let context = nats.jetstream().await;
     for rubbish in ["not JSON", "{}", r#"{"position":"7"}"#] {
         context.publish("verbatim.events.reply.requested", rubbish.into()).await.unwrap().await.unwrap();
     }
-    rename(&app, &person, &session, "Behind them").await;
+    rename(&app, &person, &session, "After them").await;
     let messages = relayed(&app, &nats).await;
     let ours: Vec<Message> =
         messages.into_iter().filter(|message| message.payload["specversion"] == "1.0").collect();

@@ -1,4 +1,4 @@
-//! A real nats-server of the test's own: killed, frozen, emptied and started again on the same port.
+//! Runs a real nats-server for one test, which can be killed, frozen, emptied and restarted on the same port.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -11,24 +11,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::app::PATIENCE;
-use crate::support::setting;
+use crate::support::app::WAIT_TIMEOUT;
+use crate::support::env_var;
 
-/// A server with JetStream in a folder of its own.
+/// A server with JetStream in a temporary folder.
 pub(crate) struct NatsServer {
     folder: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
-    admits: Admits,
+    access: Access,
 }
 
-/// Whom a server lets in.
+/// Which clients a server accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Admits {
-    Everybody,
+enum Access {
+    Anonymous,
     /// The users of docs/deploy/nats.conf.
     Documented,
-    /// One user, with this name and password.
+    /// One user with this name and password.
     One(String, String),
 }
 
@@ -51,56 +51,56 @@ impl Message {
 }
 
 impl NatsServer {
-    /// Starts one, and waits until it answers.
+    /// Starts a server and waits until it answers.
     pub(crate) async fn start() -> Self {
-        Self::begin(Admits::Everybody).await
+        Self::begin(Access::Anonymous).await
     }
 
-    /// The same for one user with a password.
+    /// Starts a server for one user with a password.
     pub(crate) async fn with_password(user: &str, password: &str) -> Self {
-        Self::begin(Admits::One(user.to_owned(), password.to_owned())).await
+        Self::begin(Access::One(user.to_owned(), password.to_owned())).await
     }
 
-    /// The same with the users of docs/deploy/nats.conf.
+    /// Starts a server with the users of docs/deploy/nats.conf.
     pub(crate) async fn with_users() -> Self {
-        Self::begin(Admits::Documented).await
+        Self::begin(Access::Documented).await
     }
 
-    async fn begin(admits: Admits) -> Self {
+    async fn begin(access: Access) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder, port, child: None, admits };
+        let mut server = Self { folder, port, child: None, access };
         server.run().await;
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        match &self.admits {
-            Admits::One(user, password) => format!("nats://{user}:{password}@127.0.0.1:{}", self.port),
-            Admits::Everybody | Admits::Documented => format!("nats://127.0.0.1:{}", self.port),
+        match &self.access {
+            Access::One(user, password) => format!("nats://{user}:{password}@127.0.0.1:{}", self.port),
+            Access::Anonymous | Access::Documented => format!("nats://127.0.0.1:{}", self.port),
         }
     }
 
-    /// Where it is for one of its users.
+    /// Returns the URL for one of the documented users.
     pub(crate) fn url_of(&self, user: &str) -> String {
         format!("nats://{user}:change-{user}@127.0.0.1:{}", self.port)
     }
 
-    /// JetStream as one of its users reaches it.
+    /// Connects to JetStream as one of the documented users.
     pub(crate) async fn jetstream_of(&self, user: &str) -> jetstream::Context {
         jetstream::new(self.connect_as(user).await.unwrap())
     }
 
-    /// A client of core NATS.
+    /// Connects to core NATS.
     pub(crate) async fn client(&self) -> async_nats::Client {
         self.try_client().await.unwrap()
     }
 
     async fn try_client(&self) -> Result<async_nats::Client, async_nats::ConnectError> {
-        match &self.admits {
-            Admits::Everybody => async_nats::connect(self.url()).await,
-            Admits::Documented => self.connect_as("relay").await,
-            Admits::One(user, password) => {
+        match &self.access {
+            Access::Anonymous => async_nats::connect(self.url()).await,
+            Access::Documented => self.connect_as("relay").await,
+            Access::One(user, password) => {
                 let options =
                     async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone());
                 options.connect(format!("nats://127.0.0.1:{}", self.port)).await
@@ -114,30 +114,30 @@ impl NatsServer {
         options.connect(self.url()).await
     }
 
-    /// The documented configuration, for this port and folder.
+    /// Writes the documented configuration for this port and folder.
     fn configuration(&self) -> PathBuf {
-        let shown = include_str!("../../../docs/deploy/nats.conf");
+        let documented = include_str!("../../../docs/deploy/nats.conf");
         let listen = format!("listen: 127.0.0.1:{}", self.port);
         let store = format!("store_dir: {:?}", self.store());
         let text =
-            shown.replace("listen: 127.0.0.1:4222", &listen).replace("store_dir: /var/lib/nats", &store);
-        assert!(text.contains(&listen) && text.contains(&store), "the file has changed");
+            documented.replace("listen: 127.0.0.1:4222", &listen).replace("store_dir: /var/lib/nats", &store);
+        assert!(text.contains(&listen) && text.contains(&store), "docs/deploy/nats.conf has changed");
         let path = self.folder.path().join("nats.conf");
         std::fs::write(&path, text).unwrap();
         path
     }
 
-    /// Starts the process, on the port and in the folder that it had.
+    /// Starts the process on the same port and folder.
     pub(crate) async fn run(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
-        let binary = setting("NATS_SERVER_BIN").map_or_else(found, PathBuf::from);
+        assert!(self.child.is_none(), "the server already runs");
+        let binary = env_var("NATS_SERVER_BIN").map_or_else(find_binary, PathBuf::from);
         let mut command = Command::new(&binary);
-        if self.admits == Admits::Documented {
+        if self.access == Access::Documented {
             command.arg("-c").arg(self.configuration());
         } else {
             command.args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"]).arg(self.store());
         }
-        if let Admits::One(user, password) = &self.admits {
+        if let Access::One(user, password) = &self.access {
             command.args(["--user", user, "--pass", password]);
         }
         let child = command
@@ -151,7 +151,7 @@ impl NatsServer {
             loop {
                 ticks.tick().await;
                 let Ok(client) = self.try_client().await else { continue };
-                // JetStream says what there is, or that there is none; before it runs, nobody says anything.
+                // Once JetStream runs, it answers with the stream or its absence.
                 match jetstream::new(client).get_stream("VERBATIM_EVENTS").await {
                     Ok(_) => return,
                     Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => return,
@@ -159,32 +159,32 @@ impl NatsServer {
                 }
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, answers).await.is_ok(), "nats-server does not answer");
+        assert!(tokio::time::timeout(WAIT_TIMEOUT, answers).await.is_ok(), "nats-server does not answer");
     }
 
     fn store(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Removes everything that it has kept. It must not run.
+    /// Deletes the stored data; the server must not run.
     pub(crate) fn empty(&self) {
-        assert!(self.child.is_none(), "it still runs");
+        assert!(self.child.is_none(), "the server still runs");
         std::fs::remove_dir_all(self.store()).unwrap();
     }
 
-    /// Stops it without ending it: connections stay open, nothing answers.
+    /// Suspends the server: connections stay open but get no answers.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the server.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
@@ -194,17 +194,17 @@ impl NatsServer {
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
-    /// JetStream, as an operator or a consumer reaches it.
+    /// Connects to JetStream.
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
         jetstream::new(self.client().await)
     }
 
-    /// The stream of public events, when there is one.
+    /// Returns the stream of public events if it exists.
     pub(crate) async fn stream(&self) -> Option<Stream> {
         self.jetstream().await.get_stream("VERBATIM_EVENTS").await.ok()
     }
 
-    /// The position that the last message tells.
+    /// Returns the position in the last message.
     pub(crate) async fn last_position(&self) -> Option<i64> {
         let stream = self.stream().await?;
         let message = stream.get_raw_message(stream.cached_info().state.last_sequence).await.ok()?;
@@ -212,7 +212,7 @@ impl NatsServer {
         event["position"].as_str()?.parse().ok()
     }
 
-    /// Every message of the stream, in order.
+    /// Returns all messages of the stream in order.
     pub(crate) async fn messages(&self) -> Vec<Message> {
         let Some(stream) = self.stream().await else { return Vec::new() };
         let state = stream.cached_info().state.clone();
@@ -240,8 +240,8 @@ impl Drop for NatsServer {
     }
 }
 
-/// Where distributions put it: not every user's PATH holds it.
-fn found() -> PathBuf {
+/// Searches the usual folders, which are not in every user's PATH.
+fn find_binary() -> PathBuf {
     ["/usr/sbin/nats-server", "/usr/local/bin/nats-server", "/opt/homebrew/bin/nats-server"]
         .map(PathBuf::from)
         .into_iter()

@@ -1,4 +1,4 @@
-//! Several providers and keys: who is asked, in which order, how soon, and what of it stands in the provenance.
+//! Several providers and keys: their order, the failover, and what the provenance records.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{Shown, nothing_leaked, text};
+use super::{EndedReply, assert_no_leak, text};
 use crate::support::app::TestApp;
 use crate::support::openai_server::{Act, KEY, KEY_2, OpenAiServer};
 
-/// Providers on loopback. A pause between two tries of the same one takes at least five seconds, so that it cannot be
-/// mistaken for a switch.
+/// Fake providers. The back-off between two tries of the same one is at least five seconds, so it cannot be mistaken for
+/// a failover.
 struct Providers {
     openai: OpenAiServer,
     openrouter: OpenAiServer,
@@ -28,8 +28,8 @@ impl Providers {
         }
     }
 
-    /// All of them answer.
-    async fn well() -> Self {
+    /// Starts providers that all succeed.
+    async fn succeeding() -> Self {
         Self::start(
             Act::reply(&["from openai"]),
             [Act::reply(&["from the first key"]), Act::reply(&["from the second key"])],
@@ -59,17 +59,17 @@ fn down() -> Act {
     Act::error(503, "overloaded")
 }
 
-/// The attempts followed each other without a pause.
-fn at_once(shown: &Shown) {
-    assert!(shown.pauses().iter().all(Duration::is_zero), "{}", shown.0);
+/// Asserts that the attempts followed each other without a back-off.
+fn assert_immediate_failover(ended: &EndedReply) {
+    assert!(ended.pauses().iter().all(Duration::is_zero), "{}", ended.0);
     let begun: Vec<_> =
-        shown.attempts().iter().map(|attempt| super::time(&attempt["begun_at"]).unwrap()).collect();
+        ended.attempts().iter().map(|attempt| super::time(&attempt["begun_at"]).unwrap()).collect();
     let slow = begun.windows(2).map(|pair| pair[1] - pair[0]).max();
-    assert!(slow.is_none_or(|slow| slow < chrono::Duration::seconds(4)), "{}", shown.0);
+    assert!(slow.is_none_or(|slow| slow < chrono::Duration::seconds(4)), "{}", ended.0);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn when_one_fails_the_next_one_is_asked_at_once_and_all_of_it_is_recorded(db: PgPool) {
+async fn failover_is_immediate_and_recorded(db: PgPool) {
     for (act, reason) in [
         (down(), "provider_unavailable"),
         (Act::error(401, "invalid_api_key"), "key_invalid"),
@@ -81,117 +81,120 @@ async fn when_one_fails_the_next_one_is_asked_at_once_and_all_of_it_is_recorded(
         let providers = Providers::start(act, [down(), down()], Act::reply(&["from groq"])).await;
         let app = providers.app(&db, &[("AI_PROVIDERS", "openai,groq")]).await;
         let person = app.person().await;
-        let shown = Shown::of(&app, &person, "Hello").await;
-        assert_eq!(shown.status(), "completed", "{}", shown.0);
-        assert_eq!(shown.asked(), [("openai", 1, Some(reason)), ("groq", 1, None)]);
-        at_once(&shown);
-        assert_eq!(text(&app, &person, &shown).await, "from groq");
-        let plans: Vec<&Value> = shown.attempts().iter().map(|attempt| &attempt["plan"]).collect();
+        let ended = EndedReply::of(&app, &person, "Hello").await;
+        assert_eq!(ended.status(), "completed", "{}", ended.0);
+        assert_eq!(ended.asked(), [("openai", 1, Some(reason)), ("groq", 1, None)]);
+        assert_immediate_failover(&ended);
+        assert_eq!(text(&app, &person, &ended).await, "from groq");
+        let plans: Vec<&Value> = ended.attempts().iter().map(|attempt| &attempt["plan"]).collect();
         assert_eq!(plans[0]["model"], "gpt-4o-mini");
         assert_eq!(plans[1]["model"], "llama-3.3-70b-versatile");
         assert_eq!(plans[0]["parameters"]["api"], "responses");
         assert_eq!(plans[1]["parameters"]["api"], "chat_completions");
         assert_eq!(providers.groq.requests()[0].body["model"], "llama-3.3-70b-versatile");
-        nothing_leaked(&app).await;
+        assert_no_leak(&app).await;
         app.end().await;
     }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_lies_with_the_question_is_asked_of_nobody_else(db: PgPool) {
+async fn request_error_is_not_retried_at_other_providers(db: PgPool) {
     for (code, reason) in [("invalid_value", "bad_response"), ("context_length_exceeded", "too_long")] {
-        let well = || Act::reply(&["fine"]);
-        let providers = Providers::start(Act::error(400, code), [well(), well()], well()).await;
+        let succeeding = || Act::reply(&["fine"]);
+        let providers =
+            Providers::start(Act::error(400, code), [succeeding(), succeeding()], succeeding()).await;
         let app = providers.app(&db, &[]).await;
         let person = app.person().await;
-        let shown = Shown::of(&app, &person, "Hello").await;
-        assert_eq!(shown.outcome(), ("failed", Some(reason)));
-        assert_eq!(shown.asked(), [("openai", 1, Some(reason))]);
+        let ended = EndedReply::of(&app, &person, "Hello").await;
+        assert_eq!(ended.outcome(), ("failed", Some(reason)));
+        assert_eq!(ended.asked(), [("openai", 1, Some(reason))]);
         assert!(providers.openrouter.requests().is_empty() && providers.groq.requests().is_empty());
         app.end().await;
     }
 }
 
-/// Groq's refusal of what is more than its account may send in a minute.
+/// Groq rejects a request that exceeds the account's tokens per minute.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_too_large_for_one_account_is_asked_of_the_next_provider(db: PgPool) {
-    let well = || Act::reply(&["fine"]);
-    let providers = Providers::start(well(), [well(), well()], Act::error(413, "rate_limit_exceeded")).await;
+async fn request_too_large_for_account_goes_to_next_provider(db: PgPool) {
+    let succeeding = || Act::reply(&["fine"]);
+    let providers =
+        Providers::start(succeeding(), [succeeding(), succeeding()], Act::error(413, "rate_limit_exceeded"))
+            .await;
     let app = providers.app(&db, &[("AI_PROVIDERS", "groq,openai")]).await;
     let person = app.person().await;
-    let shown = Shown::of(&app, &person, "Hello").await;
-    assert_eq!(shown.asked(), [("groq", 1, Some("too_long")), ("openai", 1, None)]);
-    assert_eq!((shown.status(), text(&app, &person, &shown).await.as_str()), ("completed", "fine"));
-    at_once(&shown);
-    // With nobody behind it the reply has failed, asked once.
+    let ended = EndedReply::of(&app, &person, "Hello").await;
+    assert_eq!(ended.asked(), [("groq", 1, Some("too_long")), ("openai", 1, None)]);
+    assert_eq!((ended.status(), text(&app, &person, &ended).await.as_str()), ("completed", "fine"));
+    assert_immediate_failover(&ended);
+    // Without another provider the reply fails after one request.
     app.end().await;
     let alone = providers.app(&db, &[("AI_PROVIDERS", "groq")]).await;
     let before = providers.groq.requests().len();
-    let shown = Shown::of(&alone, &person, "Hello").await;
-    assert_eq!(shown.outcome(), ("failed", Some("too_long")));
+    let ended = EndedReply::of(&alone, &person, "Hello").await;
+    assert_eq!(ended.outcome(), ("failed", Some("too_long")));
     assert_eq!(providers.groq.requests().len() - before, 1);
     alone.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn two_keys_take_turns(db: PgPool) {
-    let providers = Providers::well().await;
+async fn two_keys_share_the_load(db: PgPool) {
+    let providers = Providers::succeeding().await;
     let app = providers.app(&db, &[("AI_PROVIDERS", "openrouter")]).await;
     let person = app.person().await;
     let mut keys = [0, 0];
     for round in 0..16 {
-        let shown = Shown::of(&app, &person, &format!("Hello {round}")).await;
-        let asked = shown.asked();
+        let ended = EndedReply::of(&app, &person, &format!("Hello {round}")).await;
+        let asked = ended.asked();
         assert_eq!((asked.len(), asked[0].0), (1, "openrouter"));
         keys[usize::try_from(asked[0].1 - 1).unwrap()] += 1;
         let number = if providers.openrouter.requests()[round].key() == KEY { 1 } else { 2 };
-        assert_eq!(number, asked[0].1, "what is recorded is the key that was used");
+        assert_eq!(number, asked[0].1, "the recorded key is not the one used");
     }
-    // One in 30,000 runs would have only one of them.
+    // The probability that only one key is used is 1 in 30,000.
     assert!(keys[0] > 0 && keys[1] > 0, "{keys:?}");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_key_stands_in_for_the_other(db: PgPool) {
+async fn second_key_replaces_failing_key(db: PgPool) {
     for (act, reason) in [
         (Act::error(401, "whatever"), "key_invalid"),
         (Act::error(402, "whatever"), "quota_exceeded"),
         (Act::error(403, "whatever"), "key_invalid"),
         (Act::limited("2"), "rate_limited"),
     ] {
-        // Whichever comes first fails for this reply; both orders are met sooner or later.
-        let well = || Act::reply(&["fine"]);
-        let providers = Providers::start(down(), [act.clone(), well()], down()).await;
+        // The order of the keys is random; repeat until the failing key comes first.
+        let succeeding = || Act::reply(&["fine"]);
+        let providers = Providers::start(down(), [act.clone(), succeeding()], down()).await;
         let app = providers.app(&db, &[("AI_PROVIDERS", "openrouter")]).await;
         let person = app.person().await;
-        let mut stood_in = 0;
-        while stood_in == 0 {
-            let shown = Shown::of(&app, &person, "Hello").await;
-            assert_eq!(shown.status(), "completed", "{}", shown.0);
-            at_once(&shown);
-            let asked = shown.asked();
+        let mut failovers = 0;
+        while failovers == 0 {
+            let ended = EndedReply::of(&app, &person, "Hello").await;
+            assert_eq!(ended.status(), "completed", "{}", ended.0);
+            assert_immediate_failover(&ended);
+            let asked = ended.asked();
             if asked != [("openrouter", 2, None)] {
                 assert_eq!(asked, [("openrouter", 1, Some(reason)), ("openrouter", 2, None)], "{act:?}");
-                stood_in += 1;
+                failovers += 1;
             }
         }
-        nothing_leaked(&app).await;
+        assert_no_leak(&app).await;
         app.end().await;
     }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn when_everybody_fails_everybody_was_asked_and_the_script_stays_out_of_it(db: PgPool) {
-    let refused = || Act::error(401, "invalid_api_key");
-    let providers = Providers::start(down(), [refused(), refused()], Act::error(402, "whatever")).await;
+async fn all_providers_are_tried_without_scripted_fallback(db: PgPool) {
+    let rejected = || Act::error(401, "invalid_api_key");
+    let providers = Providers::start(down(), [rejected(), rejected()], Act::error(402, "whatever")).await;
     let quick = [("PROVIDER_BACKOFF_MILLISECONDS", "20")];
     let app = providers.app(&db, &quick).await;
     let person = app.person().await;
-    let shown = Shown::of(&app, &person, "Hello").await;
-    assert_eq!(shown.outcome(), ("failed", Some("provider_unavailable")));
-    let mut asked = shown.asked();
-    // The order of OpenRouter's keys is the reply's.
+    let ended = EndedReply::of(&app, &person, "Hello").await;
+    assert_eq!(ended.outcome(), ("failed", Some("provider_unavailable")));
+    let mut asked = ended.asked();
+    // The order of OpenRouter's keys is random per reply.
     asked[1..3].sort_unstable();
     let unavailable = ("openai", 1, Some("provider_unavailable"));
     let expected = [
@@ -212,20 +215,20 @@ async fn when_everybody_fails_everybody_was_asked_and_the_script_stays_out_of_it
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_limit_within_the_cap_is_waited_for_although_others_could_be_asked(db: PgPool) {
-    let providers = Providers::well().await;
-    providers.openai.now([Act::limited("1"), Act::reply(&["from openai"])]);
+async fn short_rate_limit_is_waited_for_instead_of_failover(db: PgPool) {
+    let providers = Providers::succeeding().await;
+    providers.openai.set_script([Act::limited("1"), Act::reply(&["from openai"])]);
     let app = providers.app(&db, &[("PROVIDER_BACKOFF_MILLISECONDS", "20")]).await;
     let person = app.person().await;
-    let shown = Shown::of(&app, &person, "Hello").await;
-    assert_eq!(shown.asked(), [("openai", 1, Some("rate_limited")), ("openai", 1, None)]);
+    let ended = EndedReply::of(&app, &person, "Hello").await;
+    assert_eq!(ended.asked(), [("openai", 1, Some("rate_limited")), ("openai", 1, None)]);
     assert!(providers.openai.pauses()[0] >= Duration::from_secs(1));
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn health_and_the_first_line_name_who_is_configured_and_never_a_key(db: PgPool) {
-    let providers = Providers::well().await;
+async fn health_and_startup_line_name_providers_without_keys(db: PgPool) {
+    let providers = Providers::succeeding().await;
     let app = providers.app(&db, &[("AI_PROVIDERS", "groq,openrouter")]).await;
     let health = app.get("/health").send().await.is(200);
     let expected = json!([
@@ -234,7 +237,7 @@ async fn health_and_the_first_line_name_who_is_configured_and_never_a_key(db: Pg
         {"name": "openrouter", "key": 2, "circuit": "closed"},
     ]);
     assert_eq!(health.value()["providers"], expected);
-    let line = app.described();
+    let line = app.provider_description();
     assert!(line.starts_with("AI: Groq Chat Completions at 127.0.0.1:"), "{line}");
     assert!(line.contains("; then OpenRouter Chat Completions at") && line.ends_with("(2 keys)"), "{line}");
     assert!(!line.contains(KEY) && !health.text.contains(KEY));
@@ -242,17 +245,17 @@ async fn health_and_the_first_line_name_who_is_configured_and_never_a_key(db: Pg
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn speech_is_written_down_by_the_first_who_can(db: PgPool) {
+async fn first_capable_provider_transcribes(db: PgPool) {
     let text = Act::Raw { kind: "application/json", parts: vec![b"{\"text\": \"Good morning\"}".to_vec()] };
     let providers = Providers::start(down(), [down(), down()], text).await;
     let app = providers.app(&db, &[]).await;
     let person = app.person().await;
     let body = json!({"type": "input.transcribe", "params": {"audio_base64": "YXVkaW8=", "mime_type": "audio/webm"}});
-    let heard = app.post("/chatkit").by(&person).json(&body).send().await.is(200).value();
-    assert_eq!(heard, json!({"text": "Good morning"}));
+    let transcript = app.post("/chatkit").by(&person).json(&body).send().await.is(200).value();
+    assert_eq!(transcript, json!({"text": "Good morning"}));
     let sent = |server: &OpenAiServer| server.requests()[0].body.as_str().unwrap().to_owned();
-    assert!(sent(&providers.openai).contains("gpt-4o-mini-transcribe"), "the first in the chain was down");
+    assert!(sent(&providers.openai).contains("gpt-4o-mini-transcribe"), "the first provider was not asked");
     assert!(sent(&providers.groq).contains("whisper-large-v3-turbo"));
-    assert!(providers.openrouter.requests().is_empty(), "it has no model for that");
+    assert!(providers.openrouter.requests().is_empty(), "OpenRouter has no transcription model");
     app.end().await;
 }

@@ -1,26 +1,26 @@
-//! `verbatim providers`: what it says about each key, in words an operator can act on.
+//! `verbatim providers`: its report on each key, with advice for the operator.
 
 use std::process::Command;
 
 use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
 
-/// Runs it with these variables only; gives whether it was content, and what it said.
+/// Runs `verbatim providers` with only these variables; returns whether it succeeded, and its output.
 async fn check(variables: &[(&str, &str)]) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
     command.arg("providers").env_clear().current_dir(folder.path());
     command.envs(variables.iter().copied());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let (said, logged) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    let process = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let (output, logged) =
+        (String::from_utf8(process.stdout).unwrap(), String::from_utf8_lossy(&process.stderr).into_owned());
     for secret in [KEY, ERROR_TEXT] {
-        assert!(!said.contains(secret) && !logged.contains(secret), "{said}{logged}");
+        assert!(!output.contains(secret) && !logged.contains(secret), "{output}{logged}");
     }
-    (output.status.success(), said)
+    (process.status.success(), output)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_key_is_said_plainly() {
+async fn problem_of_a_key_is_explained() {
     let cases = [
         (Act::reply(&["OK"]), true, "it works; gpt-test-2030-01-01 answered."),
         (Act::error(401, "invalid_api_key"), false, "it does not accept the key: look at OPENAI_API_KEY."),
@@ -30,38 +30,38 @@ async fn what_is_wrong_with_a_key_is_said_plainly() {
         (Act::error(503, "overloaded"), false, "it fails on its side (status 503)."),
         (Act::Raw { kind: "text/html", parts: vec![] }, false, "look at OPENAI_BASE_URL."),
     ];
-    for (act, good, says) in cases {
+    for (act, good, expected) in cases {
         let server = OpenAiServer::start([act.clone()]).await;
         let url = server.base_url();
-        let (content, said) = check(&[("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &url)]).await;
-        assert_eq!(content, good, "{act:?}: {said}");
+        let (success, output) = check(&[("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &url)]).await;
+        assert_eq!(success, good, "{act:?}: {output}");
         assert!(
-            said.starts_with("OpenAI Responses API at 127.0.0.1:") && said.contains(says),
-            "{act:?}: {said}"
+            output.starts_with("OpenAI Responses API at 127.0.0.1:") && output.contains(expected),
+            "{act:?}: {output}"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_key_is_tried_and_a_missing_one_is_named() {
+async fn every_key_is_tried_and_missing_keys_are_named() {
     let server = OpenAiServer::start([Act::reply(&["OK"])]).await;
     let url = server.base_url();
-    let (content, said) = check(&[
+    let (success, output) = check(&[
         ("AI_SERVICES__OPEN_ROUTER_API_KEY_1", KEY),
         ("AI_SERVICES__OPEN_ROUTER_API_KEY_2", "another"),
         ("AI_SERVICES__OPEN_ROUTER_BASE_URL", &url),
     ])
     .await;
-    let lines: Vec<&str> = said.lines().collect();
-    assert!(!content && lines.len() == 2, "{said}");
-    assert!(lines[0].contains("key 1: it works"), "{said}");
+    let lines: Vec<&str> = output.lines().collect();
+    assert!(!success && lines.len() == 2, "{output}");
+    assert!(lines[0].contains("key 1: it works"), "{output}");
     assert!(
         lines[1].contains("key 2: it does not accept the key: look at AI_SERVICES__OPEN_ROUTER_API_KEY_2."),
-        "{said}"
+        "{output}"
     );
-    let (content, said) = check(&[]).await;
+    let (success, output) = check(&[]).await;
     assert!(
-        content && said.starts_with("No provider has a key") && said.contains("OPENAI_API_KEY"),
-        "{said}"
+        success && output.starts_with("No provider has a key") && output.contains("OPENAI_API_KEY"),
+        "{output}"
     );
 }

@@ -1,5 +1,5 @@
-//! A provider that fails all the time, under load: its circuit opens, it is probed now and then, commands go on, and everything
-//! is as before soon after it is back.
+//! A provider that always fails, under load: its circuit opens, probes continue, commands keep working, and replies
+//! recover soon after the provider does.
 
 use std::cell::OnceCell;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use serde_json::json;
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{Shown, app_at};
+use super::{EndedReply, app_with_provider};
 use crate::support::app::TestApp;
-use crate::support::often;
+use crate::support::normal_or_soak;
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
-/// How often an open circuit is probed here.
-const PROBE: Duration = Duration::from_secs(1);
+/// Interval between probes of an open circuit.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 async fn is_open(app: &TestApp) -> bool {
     let health = app.get("/health").send().await.is(200).value();
@@ -24,18 +24,18 @@ async fn is_open(app: &TestApp) -> bool {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgPool) {
+async fn failing_provider_is_probed_and_commands_continue(db: PgPool) {
     let server = OpenAiServer::start([Act::error(503, "overloaded")]).await;
     let settings = [
         ("CIRCUIT_PROBE_SECONDS", "1"),
         ("REPLY_WAIT_SECONDS", "0"),
         ("PROVIDER_BACKOFF_MILLISECONDS", "100"),
     ];
-    let app = app_at(&db, &server, "chat_completions", &settings).await;
+    let app = app_with_provider(&db, &server, "chat_completions", &settings).await;
     let people = [app.person().await, app.person().await, app.person().await, app.person().await];
     assert!(!is_open(&app).await);
-    // Four people send five messages a second each, whatever happens, until it has been open for so long.
-    let down = Duration::from_secs(often(6, 60));
+    // Four users send five messages a second each until the circuit has been open for `down`.
+    let down = Duration::from_secs(normal_or_soak(6, 60));
     let until = OnceCell::new();
     let send = async |person| {
         let mut ticks = tokio::time::interval(Duration::from_millis(200));
@@ -49,14 +49,14 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
         sent
     };
     let opens = async {
-        app.until("the circuit is open", async || is_open(&app).await).await;
+        app.wait_until("the circuit is open", async || is_open(&app).await).await;
         until.set(Instant::now() + down).unwrap();
     };
     let (sent, ()) = join(join_all(people.iter().map(send)), opens).await;
     let sent: usize = sent.into_iter().sum();
     assert!(sent > 60, "{sent}");
     assert!(is_open(&app).await);
-    // What is let through is dated at once; how long it is on its way to the provider is not the breaker's business.
+    // The breaker dates a request when it admits it, not when it reaches the provider.
     let asked = server.requests().len();
     let begun: Vec<(DateTime<Utc>, bool)> = sqlx::query_as(
         "SELECT (payload ->> 'at')::timestamptz, payload::jsonb #>> '{plan,parameters,circuit}' = 'open' IS TRUE
@@ -65,25 +65,28 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
     .fetch_all(&db)
     .await
     .unwrap();
-    // A reply that was not asked for anywhere says so.
-    let (shut, _) = *begun.iter().find(|(_, refused)| *refused).expect("some are refused");
-    let admitted: Vec<_> = begun.iter().filter(|(_, refused)| !refused).map(|(at, _)| *at).collect();
-    assert!(asked <= admitted.len(), "{asked} requests, {} of them let through", admitted.len());
+    // A reply without a provider call says so.
+    let (opened, _) = *begun.iter().find(|(_, rejected)| *rejected).expect("some are rejected");
+    let admitted: Vec<_> = begun.iter().filter(|(_, rejected)| !rejected).map(|(at, _)| *at).collect();
+    assert!(asked <= admitted.len(), "{asked} requests, {} admitted", admitted.len());
     let requests = server.until(|log| log.requests.len() >= admitted.len()).await.requests;
-    // Twenty in a row, and those that were on their way; then probes only.
-    let (before, probes): (Vec<_>, Vec<_>) = admitted.into_iter().partition(|at| *at < shut);
-    assert!((20..=20 + 32).contains(&before.len()), "{} before it was open", before.len());
+    // Twenty failures in a row, plus the requests in flight; then only probes.
+    let (before, probes): (Vec<_>, Vec<_>) = admitted.into_iter().partition(|at| *at < opened);
+    assert!((20..=20 + 32).contains(&before.len()), "{} before the circuit opened", before.len());
     let seconds = usize::try_from(down.as_secs()).unwrap();
-    let meanwhile = probes.iter().filter(|at| **at <= shut + down).count();
+    let meanwhile = probes.iter().filter(|at| **at <= opened + down).count();
     assert!((2..=seconds + 1).contains(&meanwhile), "{meanwhile} probes");
     for pair in probes.windows(2) {
         let apart = (pair[1] - pair[0]).to_std().unwrap();
-        assert!(apart >= PROBE - Duration::from_millis(50), "two probes {apart:?} apart");
+        assert!(apart >= PROBE_INTERVAL - Duration::from_millis(50), "two probes {apart:?} apart");
     }
-    // Nor is the provider asked sooner: it is open after the twentieth request at the earliest.
+    // The provider is not asked sooner: the circuit opens after the twentieth request at the earliest.
     for (number, probe) in (1..).zip(&requests[before.len()..]) {
         let after = probe.at - requests[19].at;
-        assert!(after >= PROBE * number, "probe {number} came {after:?} after the twentieth request");
+        assert!(
+            after >= PROBE_INTERVAL * number,
+            "probe {number} came {after:?} after the twentieth request"
+        );
     }
     let failed: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT payload ->> 'reason' FROM events WHERE event_type = 'reply_failed'",
@@ -93,21 +96,21 @@ async fn a_provider_that_fails_all_the_time_is_probed_and_commands_go_on(db: PgP
     .unwrap();
     assert_eq!(failed, ["provider_unavailable"]);
 
-    // It is back: the next probe closes the circuit, and what waits is answered.
-    server.now([Act::reply(&["fine"])]);
+    // The provider recovers: the next probe closes the circuit, and waiting replies complete.
+    server.set_script([Act::reply(&["fine"])]);
     let back = Instant::now();
-    let shown = Shown::of(&app, &people[0], "Are you there?").await;
-    assert_eq!(shown.status(), "completed", "{}", shown.0);
+    let ended = EndedReply::of(&app, &people[0], "Are you there?").await;
+    assert_eq!(ended.status(), "completed", "{}", ended.0);
     assert!(back.elapsed() < Duration::from_secs(30) && !is_open(&app).await);
     for person in &people {
-        let shown = Shown::of(&app, person, "Hello again").await;
-        assert_eq!((shown.status(), shown.attempts().len()), ("completed", 1));
+        let ended = EndedReply::of(&app, person, "Hello again").await;
+        assert_eq!((ended.status(), ended.attempts().len()), ("completed", 1));
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn while_one_circuit_is_open_the_next_provider_is_asked_first_and_the_provenance_says_why(db: PgPool) {
+async fn open_circuit_is_skipped_and_recorded_in_provenance(db: PgPool) {
     let (openai, groq) = (
         OpenAiServer::start([Act::error(503, "x")]).await,
         OpenAiServer::start([Act::reply(&["fine"])]).await,
@@ -119,20 +122,20 @@ async fn while_one_circuit_is_open_the_next_provider_is_asked_first_and_the_prov
         ("AI_SERVICES__GROQ_API_KEY", KEY),
         ("AI_SERVICES__GROQ_BASE_URL", url.as_str()),
     ];
-    let app = app_at(&db, &openai, "responses", &settings).await;
+    let app = app_with_provider(&db, &openai, "responses", &settings).await;
     let person = app.person().await;
-    let passed = json!([{"provider": "openai", "key": 1, "circuit": "open"}]);
+    let skipped = json!([{"provider": "openai", "key": 1, "circuit": "open"}]);
     for round in 1..=3 {
-        let shown = Shown::of(&app, &person, "Hello").await;
-        assert_eq!(shown.asked(), [("openai", 1, Some("provider_unavailable")), ("groq", 1, None)]);
-        // The third failure opens it.
-        let passed_over = shown.attempts()[1]["plan"]["parameters"].get("passed_over");
-        assert_eq!(passed_over, (round == 3).then_some(&passed));
+        let ended = EndedReply::of(&app, &person, "Hello").await;
+        assert_eq!(ended.asked(), [("openai", 1, Some("provider_unavailable")), ("groq", 1, None)]);
+        // The third failure opens the circuit.
+        let passed_over = ended.attempts()[1]["plan"]["parameters"].get("passed_over");
+        assert_eq!(passed_over, (round == 3).then_some(&skipped));
     }
     assert!(is_open(&app).await);
-    let shown = Shown::of(&app, &person, "Hello").await;
-    assert_eq!(shown.asked(), [("groq", 1, None)]);
-    assert_eq!(shown.attempts()[0]["plan"]["parameters"]["passed_over"], passed);
+    let ended = EndedReply::of(&app, &person, "Hello").await;
+    assert_eq!(ended.asked(), [("groq", 1, None)]);
+    assert_eq!(ended.attempts()[0]["plan"]["parameters"]["passed_over"], skipped);
     assert_eq!(openai.requests().len(), 3);
     app.end().await;
 }

@@ -1,5 +1,4 @@
-//! AI providers, against a server on loopback that is told how to fail: the adapters by themselves, and through the whole
-//! worker.
+//! AI providers, tested with a fake server that can fail on demand: the adapters alone, and the whole reply worker.
 
 mod adapters;
 mod cancel;
@@ -21,8 +20,8 @@ use crate::support::app::{Person, TestApp};
 use crate::support::client::{Event, Sse};
 use crate::support::openai_server::{ERROR_TEXT, KEY, KEY_2, OpenAiServer};
 
-/// An app whose only provider is this server, in this protocol; short pauses, no titles.
-async fn app_at(db: &PgPool, server: &OpenAiServer, api: &str, more: &[(&str, &str)]) -> TestApp {
+/// Starts an app whose only provider is this server with this protocol; short back-offs, no titles.
+async fn app_with_provider(db: &PgPool, server: &OpenAiServer, api: &str, more: &[(&str, &str)]) -> TestApp {
     let url = server.base_url();
     let usual = [
         ("OPENAI_API_KEY", KEY),
@@ -34,35 +33,35 @@ async fn app_at(db: &PgPool, server: &OpenAiServer, api: &str, more: &[(&str, &s
     TestApp::with(db, &[&usual[..], more].concat()).await
 }
 
-/// A reply as `/api/replies/{id}` shows it when it has ended.
-struct Shown(Value);
+/// An ended reply as returned by `/api/replies/{id}`.
+struct EndedReply(Value);
 
-impl Shown {
+impl EndedReply {
     /// Sends a message in a new conversation and waits for the end of its reply.
     async fn of(app: &TestApp, person: &Person, message: &str) -> Self {
         Self::to(app, person, &json!({"message": message})).await
     }
 
-    /// The same with this body.
+    /// Like [`EndedReply::of`] with this body.
     async fn to(app: &TestApp, person: &Person, body: &Value) -> Self {
         let (reply, stream) = ask(app, person, body).await;
         Self::end(app, person, &reply, stream).await
     }
 
-    /// The reply at the end of its stream.
+    /// Waits for the end of the stream and fetches the reply.
     async fn end(app: &TestApp, person: &Person, reply: &str, stream: Sse) -> Self {
         let events = stream.rest().await;
         assert!(events.last().is_some_and(Event::is_end), "{events:?}");
-        let shown = app.get(&format!("/api/replies/{reply}")).by(person).send().await.is(200).value();
-        assert!(!shown["ended_at"].is_null(), "{shown}");
-        Self(shown)
+        let ended = app.get(&format!("/api/replies/{reply}")).by(person).send().await.is(200).value();
+        assert!(!ended["ended_at"].is_null(), "{ended}");
+        Self(ended)
     }
 
     fn status(&self) -> &str {
         self.0["status"].as_str().unwrap()
     }
 
-    /// Status, and why it failed.
+    /// Returns the status and the reason of a failure.
     fn outcome(&self) -> (&str, Option<&str>) {
         (self.status(), self.0["failure"].as_str())
     }
@@ -71,7 +70,7 @@ impl Shown {
         self.0["attempts"].as_array().unwrap()
     }
 
-    /// Who was asked in each attempt, with which key, and why it failed.
+    /// Returns provider, key number and failure of each attempt.
     fn asked(&self) -> Vec<(&str, u64, Option<&str>)> {
         self.attempts()
             .iter()
@@ -83,7 +82,7 @@ impl Shown {
             .collect()
     }
 
-    /// The pause that was decided on after each failed attempt but the last.
+    /// Returns the back-off after each failed attempt that was followed by another.
     fn pauses(&self) -> Vec<Duration> {
         let between = |attempt: &Value| {
             let until = time(&attempt["next_not_before"])?;
@@ -97,15 +96,15 @@ fn time(value: &Value) -> Option<DateTime<Utc>> {
     value.as_str()?.parse().ok()
 }
 
-/// Sends a message; gives the reply's id, and its stream.
+/// Sends a message; returns the reply's id and stream.
 async fn ask(app: &TestApp, person: &Person, body: &Value) -> (String, Sse) {
     let mut stream = app.post("/api/chat/stream").by(person).json(body).stream().await;
     let opening = stream.next().await.unwrap();
     (opening.reply(), stream)
 }
 
-/// The text that was kept of a reply.
-async fn text(app: &TestApp, person: &Person, reply: &Shown) -> String {
+/// Returns the stored text of a reply.
+async fn text(app: &TestApp, person: &Person, reply: &EndedReply) -> String {
     let path = format!("/api/history/{}", reply.0["session_id"].as_str().unwrap());
     let history = app.get(&path).by(person).send().await.is(200).value();
     let items = history["items"].as_array().unwrap();
@@ -113,11 +112,11 @@ async fn text(app: &TestApp, person: &Person, reply: &Shown) -> String {
     answer.and_then(|answer| answer["text"].as_str()).unwrap_or_default().to_owned()
 }
 
-/// Nothing in the log shows a key or what a provider said in an error.
-async fn nothing_leaked(app: &TestApp) {
+/// Asserts that the event log contains no key and no error text of a provider.
+async fn assert_no_leak(app: &TestApp) {
     let everything = "SELECT string_agg(payload::text || metadata::text, '') FROM events";
     let events: String = sqlx::query_scalar(everything).fetch_one(&app.db).await.unwrap();
     for secret in [KEY, KEY_2, ERROR_TEXT, "canary"] {
-        assert!(!events.contains(secret), "{secret} stands in the log");
+        assert!(!events.contains(secret), "the event log contains {secret}");
     }
 }

@@ -1,15 +1,20 @@
-//! Models: what may be asked for, who is asked, and what it costs.
+//! Models: which can be requested, which provider serves them, and their cost.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{Shown, app_at};
+use super::{EndedReply, app_with_provider};
 use crate::support::app::TestApp;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// An app with two providers, each a server of its own, and this table of models.
-async fn two(db: &PgPool, openai: &OpenAiServer, groq: &OpenAiServer, more: &[(&str, &str)]) -> TestApp {
+/// Starts an app with app_with_models fake providers and a table of models.
+async fn app_with_models(
+    db: &PgPool,
+    openai: &OpenAiServer,
+    groq: &OpenAiServer,
+    more: &[(&str, &str)],
+) -> TestApp {
     let file = tempfile::NamedTempFile::new().unwrap();
     let table = json!([
         {"name": "small", "provider": "openai", "model": "gpt-4o-mini", "prompt_price": 1_000_000,
@@ -44,33 +49,33 @@ fn names(models: &Value) -> Vec<&str> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_model_is_asked_of_whoever_serves_it_at_its_price(db: PgPool) {
+async fn requested_model_uses_its_provider_and_price(db: PgPool) {
     let (openai, groq) = servers().await;
-    let app = two(&db, &openai, &groq, &[]).await;
+    let app = app_with_models(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
     let cases = [
         (json!("small"), "openai", "gpt-4o-mini", json!(1020)),
         (json!("llama"), "groq", "llama-70b", json!(500)),
-        // Both serve it; the first in the chain is asked. No price is known.
+        // Both serve it; the first in the chain is used. The price is unknown.
         (json!("both"), "openai", "both-at-openai", Value::Null),
         (Value::Null, "openai", "gpt-4o-mini", json!(1020)),
         (json!("groq-own"), "groq", "groq-own", Value::Null),
     ];
     for (model, provider, own, cost) in cases {
-        let shown = Shown::to(&app, &person, &json!({"message": "Hello", "model": model})).await;
-        let plan = &shown.attempts()[0]["plan"];
+        let ended = EndedReply::to(&app, &person, &json!({"message": "Hello", "model": model})).await;
+        let plan = &ended.attempts()[0]["plan"];
         assert_eq!((&plan["provider"], &plan["model"]), (&json!(provider), &json!(own)), "{model}");
-        assert_eq!(shown.0["requested_model"], model);
+        assert_eq!(ended.0["requested_model"], model);
         assert_eq!(
-            shown.0["usage"],
+            ended.0["usage"],
             json!({"tokens": 1010, "prompt_tokens": 1000, "completion_tokens": 10, "cost_micros": cost})
         );
         let server = if provider == "openai" { &openai } else { &groq };
         assert_eq!(server.requests().last().unwrap().body["model"], own, "{model}");
     }
     let capped = groq.requests().iter().find(|request| request.body["model"] == "llama-70b").cloned();
-    assert_eq!(capped.unwrap().body["max_completion_tokens"], 50, "no more than the model writes");
-    // The cost stands in the answer to the message too, and follows from the events alone.
+    assert_eq!(capped.unwrap().body["max_completion_tokens"], 50, "capped at the model's maximum");
+    // The answer to the message has the cost, too, and the events alone determine it.
     let answer =
         app.post("/api/chat").by(&person).json(&json!({"message": "Hello", "model": "llama"})).send().await;
     assert_eq!(answer.is(200).value()["usage"]["cost_micros"], 500);
@@ -86,24 +91,24 @@ async fn a_model_is_asked_of_whoever_serves_it_at_its_price(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn when_whoever_serves_a_model_fails_others_answer_with_their_own(db: PgPool) {
+async fn failover_uses_other_providers_default_model(db: PgPool) {
     let (openai, groq) = servers().await;
-    groq.now([Act::error(503, "overloaded")]);
-    let app = two(&db, &openai, &groq, &[]).await;
+    groq.set_script([Act::error(503, "overloaded")]);
+    let app = app_with_models(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
-    let shown = Shown::to(&app, &person, &json!({"message": "Hello", "model": "llama"})).await;
-    assert_eq!(shown.asked(), [("groq", 1, Some("provider_unavailable")), ("openai", 1, None)]);
-    assert_eq!(shown.attempts()[1]["plan"]["model"], "gpt-4o-mini");
-    assert_eq!(shown.0["usage"]["cost_micros"], 1020, "at the price of the model that answered");
+    let ended = EndedReply::to(&app, &person, &json!({"message": "Hello", "model": "llama"})).await;
+    assert_eq!(ended.asked(), [("groq", 1, Some("provider_unavailable")), ("openai", 1, None)]);
+    assert_eq!(ended.attempts()[1]["plan"]["model"], "gpt-4o-mini");
+    assert_eq!(ended.0["usage"]["cost_micros"], 1020, "at the price of the model that answered");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
+async fn only_listed_models_are_accepted(db: PgPool) {
     let (openai, groq) = servers().await;
-    let app = two(&db, &openai, &groq, &[]).await;
+    let app = app_with_models(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
-    app.get("/api/models").send().await.refused(401, "invalid_token");
+    app.get("/api/models").send().await.assert_error(401, "invalid_token");
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["small", "groq-own", "llama", "both"]);
     let expected = json!({
@@ -115,49 +120,49 @@ async fn what_may_be_asked_for_is_listed_and_nothing_else_is_taken(db: PgPool) {
     let before = app.events().await;
     for model in ["elsewhere", "gpt-9", ""] {
         let body = json!({"message": "Hello", "model": model});
-        app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
-        app.post("/api/chat/stream").by(&person).json(&body).send().await.refused(400, "unknown_model");
+        app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
+        app.post("/api/chat/stream").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
     }
     assert_eq!(app.events().await, before);
     app.end().await;
-    // Narrowed, and widened by a name that stands in no table.
-    let app = two(&db, &openai, &groq, &[("AI_MODELS", "llama,of-the-future")]).await;
+    // AI_MODELS restricts the list and adds a name that is in no table.
+    let app = app_with_models(&db, &openai, &groq, &[("AI_MODELS", "llama,of-the-future")]).await;
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["small", "groq-own", "llama", "of-the-future"]);
     let body = json!({"message": "Hello", "model": "both"});
-    app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
-    let shown = Shown::to(&app, &person, &json!({"message": "Hello", "model": "of-the-future"})).await;
-    assert_eq!((shown.asked()[0].0, &shown.0["usage"]["cost_micros"]), ("openai", &Value::Null));
+    app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
+    let ended = EndedReply::to(&app, &person, &json!({"message": "Hello", "model": "of-the-future"})).await;
+    assert_eq!((ended.asked()[0].0, &ended.0["usage"]["cost_micros"]), ("openai", &Value::Null));
     assert_eq!(openai.requests().last().unwrap().body["model"], "of-the-future");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn without_a_table_of_ones_own_only_the_default_may_be_asked_for_and_has_a_price(db: PgPool) {
+async fn without_models_file_only_priced_default_is_available(db: PgPool) {
     let server = OpenAiServer::start([Act::ending(&["fine"], Ending::Tokens(Some((1000, 10))))]).await;
-    let app = app_at(&db, &server, "responses", &[]).await;
+    let app = app_with_provider(&db, &server, "responses", &[]).await;
     let person = app.person().await;
     let models = app.get("/api/models").by(&person).send().await.is(200).value();
     assert_eq!(names(&models), ["gpt-4o-mini"]);
     assert!(models["models"][0]["prompt_price"].as_u64().is_some_and(|price| price > 0));
-    let shown = Shown::of(&app, &person, "Hello").await;
-    assert!(shown.0["usage"]["cost_micros"].as_u64().is_some_and(|cost| cost > 0), "{}", shown.0);
+    let ended = EndedReply::of(&app, &person, "Hello").await;
+    assert!(ended.0["usage"]["cost_micros"].as_u64().is_some_and(|cost| cost > 0), "{}", ended.0);
     let body = json!({"message": "Hello", "model": "gpt-4o"});
-    app.post("/api/chat").by(&person).json(&body).send().await.refused(400, "unknown_model");
+    app.post("/api/chat").by(&person).json(&body).send().await.assert_error(400, "unknown_model");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_model_that_is_not_offered_any_more_is_not_asked_again_either(db: PgPool) {
+async fn withdrawn_model_is_replaced_by_default(db: PgPool) {
     let (openai, groq) = servers().await;
-    let app = two(&db, &openai, &groq, &[]).await;
+    let app = app_with_models(&db, &openai, &groq, &[]).await;
     let person = app.person().await;
     let body = json!({"message": "Hello", "model": "both"});
     let sent = app.post("/api/chat").by(&person).json(&body).send().await.is(200).value();
     assert_eq!(openai.requests().last().unwrap().body["model"], "both-at-openai");
     app.end().await;
-    // Taken out of what may be asked for: the same wish is one for the default now.
-    let app = two(&db, &openai, &groq, &[("AI_MODELS", "llama")]).await;
+    // The model is no longer available: the default replaces it.
+    let app = app_with_models(&db, &openai, &groq, &[("AI_MODELS", "llama")]).await;
     let (session, message) =
         (sent["session_id"].as_str().unwrap(), sent["user_message_id"].as_str().unwrap());
     for (what, body) in [("regenerate", json!({})), ("edit", json!({"message": "Hello again"}))] {

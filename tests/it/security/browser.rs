@@ -40,7 +40,7 @@ async fn what_a_foreign_page_can_send_does_nothing(db: PgPool) {
                     .header("cookie", &format!("session={0}; access_token={0}; token={0}", person.access))
                     .body(media, body);
                 let answer = call.send().await;
-                answer.refused(401, "invalid_token");
+                answer.assert_error(401, "invalid_token");
                 assert!(answer.headers.get("set-cookie").is_none(), "{path}");
                 assert!(answer.headers.get("access-control-allow-origin").is_none(), "{path}");
                 asked += 1;
@@ -143,7 +143,7 @@ async fn no_browser_keeps_what_is_personal(db: PgPool) {
     let (file, note) = (image.field("id"), bring("a.txt", "text/plain", b"personal").await.field("id"));
     let preview = image.field("preview_url");
     let preview = &preview[preview.find("/files/").unwrap()..];
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let sign_in = json!({"username": person.email, "password": PASSWORD});
     let message = json!({"message": "And on", "session_id": session});
     let create = json!({"content": [{"type": "input_text", "text": "Hello"}], "attachments": [], "inference_options": {}});

@@ -78,7 +78,7 @@ async fn a_hundred_payloads_in_every_place_do_nothing(db: PgPool) {
         if titled.status == 200 {
             assert_eq!(titled.value()["title"], payload.as_str());
         } else {
-            titled.refused(400, "invalid_value");
+            titled.assert_error(400, "invalid_value");
         }
         // What is hashed is slow on purpose: each takes another one.
         if number % 7 == 0 {
@@ -138,7 +138,7 @@ async fn a_hundred_payloads_in_every_place_do_nothing(db: PgPool) {
     // A message is kept to the letter.
     let message = payloads.join("\n");
     let answer = app.say(&person, Some(&session), &message).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let page = app.get(&format!("/api/history/{session}")).by(&person).send().await.is(200).value();
     let kept =
         |item: &Value| item["message_id"] == answer["user_message_id"] && item["text"] == message.as_str();

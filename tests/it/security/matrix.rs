@@ -112,7 +112,7 @@ const ROWS: &[Row] = &[
 
 /// Operations whose success takes more than a body that is known beforehand; the comments say where it is tested.
 const ELSEWHERE: &[Row] = &[
-    // tests/it/sockets/doors.rs: an upgrade.
+    // tests/it/sockets/upgrade.rs: an upgrade.
     ("chat_socket", Who::SignedIn, None),
     // tests/it/api/files: a form with a file.
     ("store_file", Who::SignedIn, None),
@@ -189,7 +189,7 @@ fn with_body(call: Call, body: Option<fn(&Person) -> Value>, person: &Person) ->
 /// What everybody is told who is not signed in: one wording.
 fn assert_unauthenticated(answer: &Answer, what: &str) {
     assert_eq!(answer.status, 401, "{what}: {}", answer.text);
-    answer.refused(401, "invalid_token");
+    answer.assert_error(401, "invalid_token");
 }
 
 /// S19, S22.
@@ -233,7 +233,7 @@ async fn every_operation_is_closed_to_everybody_but_those_it_is_for(db: PgPool) 
                             answer.text
                         );
                     } else {
-                        answer.refused(403, "forbidden");
+                        answer.assert_error(403, "forbidden");
                         assert_eq!(app.events().await, events, "{id}: nothing came of it");
                     }
                 }
@@ -269,11 +269,11 @@ async fn every_operation_is_closed_to_everybody_but_those_it_is_for(db: PgPool) 
                 }
                 // Somebody else's is answered as what is not there; so are ids as other systems have them.
                 let unknown = ask(UNKNOWN, Call::by, &other).await;
-                unknown.refused(404, "not_found");
+                unknown.assert_error(404, "not_found");
                 let foreign = ask(&theirs, Call::by, &other).await;
                 assert_eq!(
-                    (foreign.status, foreign.but_for_its_id()),
-                    (404, unknown.but_for_its_id()),
+                    (foreign.status, foreign.without_request_id()),
+                    (404, unknown.without_request_id()),
                     "{id}"
                 );
                 for number in ["1", "42", "0"] {

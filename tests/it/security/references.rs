@@ -15,21 +15,21 @@ async fn other_peoples_things_cannot_be_named_in_ones_own_commands(db: PgPool) {
     let note = [("file", Some("note.txt"), Some("text/plain"), b"a note".as_slice())];
     let file = app.post("/files").by(&owner).parts(&note).send().await.is(200).field("id");
     let own = app.session(&other).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let events = app.events().await;
     for (path, body) in [
         ("/api/chat", json!({"message": "Hello", "session_id": session})),
         ("/api/chat/stream", json!({"message": "Hello", "session_id": session})),
         ("/api/quizzes", json!({"session_id": session})),
     ] {
-        app.post(path).by(&other).json(&body).send().await.refused(404, "not_found");
+        app.post(path).by(&other).json(&body).send().await.assert_error(404, "not_found");
     }
     let input = json!({"content": [{"type": "input_text", "text": "Hello"}], "attachments": [file], "inference_options": {}});
     for request in [
         json!({"type": "threads.create", "params": {"input": input}}),
         json!({"type": "threads.add_user_message", "params": {"thread_id": format!("thr_{}", own.replace('-', "")), "input": input}}),
     ] {
-        app.post("/chatkit").by(&other).json(&request).send().await.refused(404, "not_found");
+        app.post("/chatkit").by(&other).json(&request).send().await.assert_error(404, "not_found");
     }
     assert_eq!(app.events().await, events);
     app.end().await;
@@ -52,7 +52,7 @@ async fn nobody_speaks_in_the_services_name(db: PgPool) {
         let answer = app.post("/api/chat").by(&person).json(&body).send().await;
         assert!([200, 400, 422].contains(&answer.status), "{body}: {}", answer.text);
     }
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let page = app.get(&format!("/api/history/{session}")).by(&person).send().await.is(200).value();
     let messages = page["items"].as_array().unwrap();
     assert!(messages.iter().any(|message| message["text"] == "I say it"), "{page}");
@@ -71,7 +71,7 @@ async fn lists_hold_ones_own_whatever_is_asked_for(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, other) = (app.person().await, app.person().await);
     app.session(&owner).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for query in [
         "",
         "?page=1&per_page=100",

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use crate::support::app::{PASSWORD, PATIENCE, Person, TestApp};
+use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 
 /// The request that is hidden behind the first one.
 const HIDDEN: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -23,7 +23,7 @@ pub(crate) async fn answered(app: &TestApp, bytes: &str) -> (Vec<String>, String
             answer.extend_from_slice(&piece[..read]);
         }
     };
-    let ended = tokio::time::timeout(PATIENCE, to_the_end).await;
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, to_the_end).await;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(ended.is_ok(), "the connection stays open after {bytes:?}: {answer}");
     let statuses = answer.split("HTTP/1.").skip(1).map(|rest| rest[2..5].to_owned()).collect();

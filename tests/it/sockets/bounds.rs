@@ -1,4 +1,4 @@
-//! What a client may send, how fast, and how slowly it may read.
+//! Limits on what a client may send, how fast, and how slowly it may read.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, open};
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 async fn closed_after(app: &TestApp, person: &Person, messages: Vec<Message>) -> u16 {
     let mut socket = Socket::of(app, person).await;
     for message in messages {
-        // The other side may have closed before the last of them.
+        // The server may close before the last message.
         if socket.stream.send(message).await.is_err() {
             break;
         }
@@ -26,22 +26,22 @@ async fn closed_after(app: &TestApp, person: &Person, messages: Vec<Message>) ->
     socket.closed().await
 }
 
-fn piece(kind: Data, last: bool, bytes: Vec<u8>) -> Message {
+fn fragment(kind: Data, last: bool, bytes: Vec<u8>) -> Message {
     Message::Frame(Frame::message(bytes, OpCode::Data(kind), last))
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn each_breach_has_its_close_code(db: PgPool) {
+async fn protocol_violation_closes_with_its_code(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let events = app.events().await;
     let large = Message::text("x".repeat(65 * 1024));
     assert_eq!(closed_after(&app, &person, vec![large]).await, 1009);
-    let mut fragments = vec![piece(Data::Text, false, vec![b'x'; 1024])];
-    fragments.extend((0..200).map(|_| piece(Data::Continue, false, vec![b'x'; 1024])));
+    let mut fragments = vec![fragment(Data::Text, false, vec![b'x'; 1024])];
+    fragments.extend((0..200).map(|_| fragment(Data::Continue, false, vec![b'x'; 1024])));
     assert_eq!(closed_after(&app, &person, fragments).await, 1009);
     assert_eq!(closed_after(&app, &person, vec![Message::binary(vec![1, 2, 3])]).await, 1003);
-    let bad = vec![piece(Data::Text, true, vec![b'a', 0xFF, b'b'])];
+    let bad = vec![fragment(Data::Text, true, vec![b'a', 0xFF, b'b'])];
     assert_eq!(closed_after(&app, &person, bad).await, 1007);
     let flood = (0..1000).map(|_| Message::text(r#"{"type":"ping"}"#)).collect();
     assert_eq!(closed_after(&app, &person, flood).await, 1008);
@@ -52,7 +52,7 @@ async fn each_breach_has_its_close_code(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_frame_of_64_kib_is_read(db: PgPool) {
+async fn frame_of_64_kib_is_accepted(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;
@@ -64,8 +64,8 @@ async fn a_frame_of_64_kib_is_read(db: PgPool) {
     app.end().await;
 }
 
-/// Opens a socket by hand, with a small window, and reads nothing but the answer to the upgrade.
-async fn deaf(app: &TestApp, person: &Person) -> TcpStream {
+/// Opens a socket with a small receive window and reads only the response to the upgrade.
+async fn open_stalled(app: &TestApp, person: &Person) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(app.address()).await.unwrap();
@@ -81,50 +81,50 @@ async fn deaf(app: &TestApp, person: &Person) -> TcpStream {
     stream
 }
 
-/// Reads whatever is left until the other side ends the connection.
-async fn cut(stream: &mut TcpStream) {
+/// Reads until the server closes the connection.
+async fn read_to_close(stream: &mut TcpStream) {
     let mut rest = vec![0; 64 * 1024];
     let ended = async { while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {} };
-    tokio::time::timeout(PATIENCE, ended).await.expect("the connection ends");
+    tokio::time::timeout(WAIT_TIMEOUT, ended).await.expect("the connection ends");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_that_takes_nothing_is_cut_and_others_do_not_wait(db: PgPool) {
+async fn stalled_client_is_disconnected_without_delaying_others(db: PgPool) {
     let app = TestApp::with(
         &db,
         &[("SLOW_CLIENT_SECONDS", "1"), ("SOCKET_PING_SECONDS", "300"), ("MAX_SOCKETS_PER_USER", "2")],
     )
     .await;
     let person = app.person().await;
-    let mut deaf = deaf(&app, &person).await;
-    let mut hearing = Socket::of(&app, &person).await;
+    let mut stalled = open_stalled(&app, &person).await;
+    let mut reader = Socket::of(&app, &person).await;
     let session = app.session(&person).await;
     let text = "x".repeat(30_000);
     for _ in 0..20 {
         let answer = app.say(&person, Some(&session), &text).await;
-        while hearing.next_of("message", &["typing"]).await["message_id"] != answer["message_id"] {}
+        while reader.next_of("message", &["typing"]).await["message_id"] != answer["message_id"] {}
     }
-    // Its seat is free when it has been cut; it has still read nothing.
+    // The disconnect frees its connection slot; the stalled client has still read nothing.
     let bearer = format!("Bearer {}", person.access);
     let third = async || open(&app.address().to_string(), "", &[("authorization", &bearer)]).await.is_ok();
-    app.until("the deaf one is cut", third).await;
-    cut(&mut deaf).await;
-    hearing.is_idle().await;
+    app.wait_until("the stalled client is disconnected", third).await;
+    read_to_close(&mut stalled).await;
+    reader.is_idle().await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_that_answers_no_ping_is_dropped(db: PgPool) {
+async fn client_without_pongs_is_disconnected(db: PgPool) {
     let app = TestApp::with(&db, &[("SOCKET_PING_SECONDS", "1"), ("MAX_SOCKETS_PER_USER", "1")]).await;
     let person = app.person().await;
-    let mut silent = deaf(&app, &person).await;
-    cut(&mut silent).await;
-    // Its seat is free, and one that answers keeps it.
+    let mut silent = open_stalled(&app, &person).await;
+    read_to_close(&mut silent).await;
+    // Its slot is free, and a client that answers pings keeps it.
     let mut socket = Socket::of(&app, &person).await;
     let mut pings = 0;
     while pings < 5 {
         let message =
-            tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut socket.stream)).await.unwrap();
+            tokio::time::timeout(WAIT_TIMEOUT, futures::StreamExt::next(&mut socket.stream)).await.unwrap();
         match message.unwrap().unwrap() {
             Message::Ping(_) => pings += 1,
             other => panic!("{other:?}"),
@@ -135,7 +135,7 @@ async fn a_client_that_answers_no_ping_is_dropped(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_connection_too_many_is_told_to_come_again(db: PgPool) {
+async fn excess_connection_gets_503_with_retry_after(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_CONNECTIONS", "16")]).await;
     let mut held = Vec::new();
     for _ in 0..16 {
@@ -163,7 +163,7 @@ async fn one_connection_too_many_is_told_to_come_again(db: PgPool) {
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["code"], "too_many_connections");
     held.pop();
-    app.until("there is a place again", async || {
+    app.wait_until("a connection slot is free", async || {
         let Ok(mut stream) = TcpStream::connect(app.address()).await else { return false };
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];
@@ -175,19 +175,19 @@ async fn one_connection_too_many_is_told_to_come_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_upgrade_that_is_begun_and_left_is_cut(db: PgPool) {
+async fn incomplete_upgrade_is_closed(db: PgPool) {
     let app = TestApp::start(&db).await;
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     stream.write_all(b"GET /api/chat/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgr").await.unwrap();
-    cut(&mut stream).await;
+    read_to_close(&mut stream).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_that_takes_nothing_does_not_hold_up_the_end(db: PgPool) {
+async fn stalled_client_does_not_delay_shutdown(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let _deaf = deaf(&app, &person).await;
+    let _stalled = open_stalled(&app, &person).await;
     let session = app.session(&person).await;
     let text = "x".repeat(30_000);
     for _ in 0..20 {

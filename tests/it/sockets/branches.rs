@@ -1,4 +1,4 @@
-//! Branches over sockets: asking again, editing, going to another branch; and what the person's other sockets are told.
+//! Branches over sockets: regenerating, editing, switching branches, and the frames that the user's other sockets get.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -7,19 +7,19 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::client::{Socket, kind, text};
 use crate::support::app::TestApp;
 
-const OF_REPLIES: &[&str] = &["typing", "reply.delta", "reply.done", "message"];
+const REPLY_FRAMES: &[&str] = &["typing", "reply.delta", "reply.done", "message"];
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: PgPool) {
+async fn regenerate_edit_and_switch_frames_update_other_sockets(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = app.say(&person, None, "one").await;
     let (session, message) = (&first["session_id"], &first["user_message_id"]);
     app.say(&person, session.as_str(), "two").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let (mut here, mut there) = (Socket::of(&app, &person).await, Socket::of(&app, &person).await);
 
-    // Another answer: the frame before its text tells every socket what to take away.
+    // Regenerate: `rewound` comes before the new text, so every socket knows what to remove.
     here.send(
         json!({"type": "regenerate", "ref": "r1", "key": "k1", "session_id": session, "message_id": message}),
     )
@@ -31,26 +31,26 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
     assert!(text(&frames).contains("You said: \"one\" Turns seen: 1"), "{frames:?}");
     let rewound = there.next_of("rewound", &[]).await;
     let names = ["session_id", "message_id", "edited", "branch"];
-    let told = |frame: &Value| Value::from(names.map(|name| frame[name].clone()).to_vec());
-    assert_eq!(told(&rewound), json!([session, message, false, 1]));
-    let answer = there.next_of("message", OF_REPLIES).await;
+    let fields = |frame: &Value| Value::from(names.map(|name| frame[name].clone()).to_vec());
+    assert_eq!(fields(&rewound), json!([session, message, false, 1]));
+    let answer = there.next_of("message", REPLY_FRAMES).await;
     assert_eq!(answer["message_id"], accepted["message_id"]);
 
-    // Another message in the place of the first.
+    // Edit: another message replaces the first.
     here.send(
         json!({"type": "edit", "ref": "e1", "session_id": session, "message_id": message, "message": "eins"}),
     )
     .await;
     let accepted = here.next_of("accepted", &["rewound", "typing", "message"]).await;
     here.until_the_end(&accepted["reply_id"]).await;
-    let rewound = there.next_of("rewound", OF_REPLIES).await;
-    assert_eq!(told(&rewound), json!([session, message, true, 2]));
-    let edited = there.next_of("message", OF_REPLIES).await;
+    let rewound = there.next_of("rewound", REPLY_FRAMES).await;
+    assert_eq!(fields(&rewound), json!([session, message, true, 2]));
+    let edited = there.next_of("message", REPLY_FRAMES).await;
     assert_eq!((&edited["text"], &edited["role"]), (&json!("eins"), &json!("user")));
     assert_eq!(edited["message_id"], accepted["user_message_id"]);
-    there.next_of("message", OF_REPLIES).await;
+    there.next_of("message", REPLY_FRAMES).await;
 
-    // And back to where it began.
+    // Switch back to the first branch.
     here.send(json!({"type": "switch", "ref": "s1", "session_id": session, "branch": 0})).await;
     let accepted = here.next_of("accepted", &["switched", "typing", "message"]).await;
     let switched = there.next_of("switched", &["typing"]).await;
@@ -61,12 +61,12 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
     let page = app.get(&path).by(&person).header("verbatim-position", &position).send().await.is(200).value();
     assert_eq!(page["items"].as_array().unwrap().len(), 4);
 
-    // Whoever was away meanwhile is told to look again.
+    // A client that was disconnected meanwhile is fields to reload.
     let after = there.hello["position"].as_i64().unwrap();
     let mut back = Socket::since(&app, &person, &format!("?after={after}")).await;
     assert_eq!(kind(&back.next().await.unwrap()), "reset");
 
-    // What is wrong is an error frame, and the socket stays.
+    // Invalid frames get an error frame; the socket stays open.
     for (frame, status, code) in [
         (json!({"type": "switch", "session_id": session, "branch": 9}), 404, "not_found"),
         (json!({"type": "switch", "session_id": "x", "branch": 0}), 404, "not_found"),
@@ -107,7 +107,7 @@ async fn frames_ask_again_edit_and_switch_and_other_sockets_can_draw_anew(db: Pg
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_socket_that_goes_to_and_fro_is_told_to_wait(db: PgPool) {
+async fn switching_branches_is_rate_limited(db: PgPool) {
     let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("RATE_LIMIT_USER_PER_MINUTE", "3")]).await;
     let person = app.person().await;
     let said = app.say(&person, None, "one").await;

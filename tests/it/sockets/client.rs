@@ -1,4 +1,4 @@
-//! A client of sockets.
+//! WebSocket client for tests.
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -7,19 +7,19 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::app::{PATIENCE, Person, TestApp};
+use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
 /// An open socket.
 pub(crate) struct Socket {
     pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// The first frame.
+    /// First frame (`hello`).
     pub(crate) hello: Value,
 }
 
-/// What ended a socket.
+/// WebSocket close code.
 pub(crate) type Closed = u16;
 
-/// Opens a socket at `address` with this query and these headers; the status of the refusal when there is one.
+/// Opens a socket at `address`; returns the HTTP status and body if the upgrade is rejected.
 pub(crate) async fn open(
     address: &str,
     query: &str,
@@ -30,10 +30,13 @@ pub(crate) async fn open(
         let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
         request.headers_mut().append(name, value.parse().unwrap());
     }
-    match tokio::time::timeout(PATIENCE, connect_async(request)).await.expect("an answer in time") {
+    match tokio::time::timeout(WAIT_TIMEOUT, connect_async(request))
+        .await
+        .expect("timed out waiting for the upgrade")
+    {
         Ok((stream, _)) => {
             let mut socket = Socket { stream, hello: Value::Null };
-            socket.hello = socket.next().await.expect("a socket begins with a frame");
+            socket.hello = socket.next().await.expect("the first frame");
             assert_eq!((&socket.hello["type"], &socket.hello["version"]), (&json!("hello"), &json!(1)));
             Ok(socket)
         }
@@ -46,17 +49,17 @@ pub(crate) async fn open(
 }
 
 impl Socket {
-    /// A socket of this person's.
+    /// Opens a socket of this user.
     pub(crate) async fn of(app: &TestApp, person: &Person) -> Self {
         Self::since(app, person, "").await
     }
 
-    /// The same with a query.
+    /// Opens a socket of this user with a query.
     pub(crate) async fn since(app: &TestApp, person: &Person, query: &str) -> Self {
         Self::try_since(app, person, query).await.unwrap()
     }
 
-    /// The same, or the refusal.
+    /// Like [`Socket::since`], but returns a rejected upgrade.
     pub(crate) async fn try_since(app: &TestApp, person: &Person, query: &str) -> Result<Self, (u16, Value)> {
         let bearer = format!("Bearer {}", person.access);
         open(&app.address().to_string(), query, &[("authorization", &bearer)]).await
@@ -66,10 +69,12 @@ impl Socket {
         self.stream.send(Message::text(frame.to_string())).await.unwrap();
     }
 
-    /// The next frame, or how the socket was closed.
+    /// Returns the next frame, or the close code.
     pub(crate) async fn next(&mut self) -> Result<Value, Closed> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame in time");
+            let message = tokio::time::timeout(WAIT_TIMEOUT, self.stream.next())
+                .await
+                .expect("timed out waiting for a frame");
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(Some(close)))) => return Err(close.code.into()),
@@ -79,7 +84,7 @@ impl Socket {
         }
     }
 
-    /// The next frame of this type; those before it must be of `among`.
+    /// Returns the next frame of this type; frames before it must have a type in `among`.
     pub(crate) async fn next_of(&mut self, kind: &str, among: &[&str]) -> Value {
         loop {
             let frame = self.next().await.unwrap_or_else(|code| panic!("closed with {code}"));
@@ -90,7 +95,7 @@ impl Socket {
         }
     }
 
-    /// Every frame up to the end of the reply, and it.
+    /// Returns all frames up to and including the end of the reply.
     pub(crate) async fn until_the_end(&mut self, reply: &Value) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
@@ -104,14 +109,14 @@ impl Socket {
         }
     }
 
-    /// Whether the other side is there: what was sent before this is answered.
+    /// Asserts that the socket is open and has no unread frames.
     pub(crate) async fn is_idle(&mut self) {
         self.send(json!({"type": "ping", "ref": "idle"})).await;
         let frame = self.next().await.unwrap();
-        assert_eq!(frame, json!({"type": "pong", "ref": "idle"}), "something was told");
+        assert_eq!(frame, json!({"type": "pong", "ref": "idle"}), "an unexpected frame arrived");
     }
 
-    /// How it is closed; frames before that do not matter.
+    /// Returns the close code; skips frames before it.
     pub(crate) async fn closed(&mut self) -> Closed {
         loop {
             if let Err(code) = self.next().await {
@@ -125,7 +130,7 @@ pub(crate) fn kind(frame: &Value) -> &str {
     frame["type"].as_str().unwrap()
 }
 
-/// The text of the deltas among these frames.
+/// Concatenates the text of the deltas in these frames.
 pub(crate) fn text(frames: &[Value]) -> String {
     frames
         .iter()

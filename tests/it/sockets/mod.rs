@@ -1,13 +1,13 @@
-//! WebSockets, over real ones: who is let in, what is said and told, what is refused, and how they end.
+//! WebSocket tests over real connections: authentication, frames, limits, resumption and shutdown.
 
 mod bounds;
 mod branches;
 pub(crate) mod client;
-mod cut;
-mod doors;
-mod edges;
-mod going_down;
+mod edge_cases;
+mod messages;
 mod nodes;
+mod reconnects;
 mod resume;
-mod rewound;
-mod talk;
+mod rewind;
+mod shutdown;
+mod upgrade;

@@ -1,4 +1,4 @@
-//! Sockets of one person on two nodes, over a real NATS server.
+//! Sockets of one user on two nodes, with a real NATS server.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use super::client::{Socket, kind, text};
 use crate::nats::server::NatsServer;
-use crate::support::app::{PASSWORD, PATIENCE, TestApp};
+use crate::support::app::{PASSWORD, TestApp, WAIT_TIMEOUT};
 
-/// How soon a node has to put out whoever was put out on another.
-const PUT_OUT: Duration = Duration::from_secs(5);
+/// Time in which a sign-out at one node must take effect at the other.
+const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn pair(db: &PgPool, nats: &NatsServer, pace: &str) -> (TestApp, TestApp) {
     let variables = [("NATS_URL", nats.url()), ("SCRIPTED_WORDS_PER_SECOND", pace.to_owned())];
@@ -23,7 +23,7 @@ async fn pair(db: &PgPool, nats: &NatsServer, pace: &str) -> (TestApp, TestApp) 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn sockets_on_both_nodes_are_told_the_same(db: PgPool) {
+async fn sockets_on_both_nodes_get_the_same_frames(db: PgPool) {
     let nats = NatsServer::start().await;
     let (one, two) = pair(&db, &nats, "0").await;
     let person = one.person().await;
@@ -42,12 +42,12 @@ async fn sockets_on_both_nodes_are_told_the_same(db: PgPool) {
         there.send(json!({"type": "typing", "session_id": session, "typing": true})).await;
         assert_eq!(here.next_of("typing", &[]).await["who"], "user");
     }
-    two.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
+async fn client_resumes_reply_at_other_node(db: PgPool) {
     let nats = NatsServer::start().await;
     let (one, two) = pair(&db, &nats, "30").await;
     let person = one.person().await;
@@ -68,7 +68,7 @@ async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
     let end = frames.last().unwrap();
     assert_eq!((kind(end), text(&frames).as_str()), ("reply.done", end["text"].as_str().unwrap()));
     let pieces = frames.iter().filter(|frame| kind(frame) == "reply.delta").count();
-    assert!(pieces > 20, "it came in {pieces} pieces");
+    assert!(pieces > 20, "only {pieces} deltas");
     let stored: Vec<_> =
         frames.iter().filter(|frame| kind(frame) == "message").map(|frame| &frame["message_id"]).collect();
     let answer = match stored.as_slice() {
@@ -77,13 +77,13 @@ async fn a_client_goes_on_at_the_other_node_where_it_was_cut(db: PgPool) {
         more => panic!("{more:?}"),
     };
     assert_eq!(answer, accepted["message_id"]);
-    two.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
     one.end().await;
 }
 
-/// S6: on every node in five seconds, sockets and streams too.
+/// S6: a sign-out takes effect on every node within five seconds, for sockets and streams too.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
+async fn sign_out_takes_effect_at_other_node(db: PgPool) {
     let nats = NatsServer::start().await;
     let (one, two) = pair(&db, &nats, "5").await;
     for how in ["logout", "password", "deactivate"] {
@@ -92,7 +92,7 @@ async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
         let body = json!({"message": "word ".repeat(500)});
         let mut stream = two.post("/api/chat/stream").by(&person).json(&body).stream().await;
         let reply = stream.next().await.unwrap().reply();
-        // Whose password is changed here: that login goes on, so the socket and the stream are not its own.
+        // The login that changes the password stays valid, so the socket and the stream use another one.
         let form = [("username", person.email.as_str()), ("password", PASSWORD)];
         let other = one.post("/api/auth/login").form(&form).send().await.is(200).field("access_token");
         let began = Instant::now();
@@ -109,20 +109,20 @@ async fn whoever_is_put_out_at_one_node_is_put_out_at_the_other(db: PgPool) {
         }
         assert_eq!(socket.closed().await, 4401, "{how}");
         while let Some(event) = stream.next().await {
-            assert!(!event.is_end(), "{how}: the reply came to its end before");
+            assert!(!event.is_end(), "{how}: the reply ended before the sign-out");
         }
         let took = began.elapsed();
-        assert!(took < PUT_OUT, "{how} took {took:?}");
-        let refused = async || two.get("/api/history").by(&person).send().await.status == 401;
-        two.until("requests are refused too", refused).await;
-        assert!(began.elapsed() < PUT_OUT, "{how}");
+        assert!(took < SIGN_OUT_TIMEOUT, "{how} took {took:?}");
+        let rejected = async || two.get("/api/history").by(&person).send().await.status == 401;
+        two.wait_until("requests are rejected too", rejected).await;
+        assert!(began.elapsed() < SIGN_OUT_TIMEOUT, "{how}");
         let ended = async || one.reply_events(&reply).await.last().is_some_and(|last| last != "reply_begun");
         if how == "logout" {
-            // Nobody waits for a reply of 500 words at this pace.
+            // A reply of 500 words at this pace would take too long.
             one.post(&format!("/api/replies/{reply}/cancel")).bearer(&other).send().await.is(200);
-            one.until("the reply has ended", ended).await;
+            one.wait_until("the reply has ended", ended).await;
         }
     }
-    two.stop(PATIENCE).await;
-    one.stop(PATIENCE).await;
+    two.stop(WAIT_TIMEOUT).await;
+    one.stop(WAIT_TIMEOUT).await;
 }

@@ -1,4 +1,4 @@
-//! Coming back: every stored item once, in order, and replies where they were left.
+//! Resumption: every stored item once and in order, and replies from where the client left off.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -8,7 +8,7 @@ use super::client::{Socket, kind, open, text};
 use crate::support::app::TestApp;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_was_missed_comes_once_and_in_order_from_every_position(db: PgPool) {
+async fn missed_items_arrive_once_in_order_from_any_position(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut all = Socket::of(&app, &person).await;
@@ -36,7 +36,7 @@ async fn what_was_missed_comes_once_and_in_order_from_every_position(db: PgPool)
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nothing_is_lost_or_doubled_between_what_was_missed_and_what_comes(db: PgPool) {
+async fn switch_from_replay_to_live_loses_and_repeats_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -45,7 +45,7 @@ async fn nothing_is_lost_or_doubled_between_what_was_missed_and_what_comes(db: P
             app.say(&person, Some(&session), &format!("number {n}")).await;
         }
     };
-    // One that is cut again and again while they come.
+    // A client that reconnects again and again meanwhile.
     let reading = async {
         let (mut at, mut seen) = (0, Vec::new());
         while seen.len() < 82 {
@@ -72,11 +72,11 @@ async fn nothing_is_lost_or_doubled_between_what_was_missed_and_what_comes(db: P
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn whoever_missed_too_much_is_sent_to_the_history(db: PgPool) {
+async fn client_that_missed_too_much_gets_reset(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
-    // Stored items of another time: only their number matters.
+    // Older stored items: only their number matters.
     sqlx::query(
         "INSERT INTO messages (message_id, conversation_id, position, role, status, created_at)
          SELECT gen_random_uuid(), $1::uuid, 2, 'user', 'complete', now() FROM generate_series(1, 999)",
@@ -97,7 +97,7 @@ async fn whoever_missed_too_much_is_sent_to_the_history(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn positions_that_nothing_stands_at_are_refused(db: PgPool) {
+async fn invalid_positions_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let bearer = format!("Bearer {}", person.access);
@@ -121,7 +121,7 @@ async fn positions_that_nothing_stands_at_are_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_goes_on_from_the_last_id(db: PgPool) {
+async fn reply_resumes_from_last_event_id(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "50")]).await;
     let person = app.person().await;
     let mut socket = Socket::of(&app, &person).await;

@@ -1,8 +1,8 @@
-//! The whole system in the test's process: real configuration, real router, real sockets, a database of its own, and
-//! the scripted provider. Called by everything in `api`.
+//! Runs the whole system in the test's process: real configuration, router and sockets, a separate database, and the
+//! scripted provider.
 //!
-//! A test begins with [`TestApp::start`] and ends with [`TestApp::end`], which looks at what is left: nothing owed,
-//! nothing running, one end for each reply, and read models that a replay gives again.
+//! A test begins with [`TestApp::start`] and ends with [`TestApp::end`], which verifies the final state: no pending
+//! replies, no running tasks, one terminal event for each reply, and read models equal to a replay of the log.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use event_store::{LogReader, MasterKey, Vault};
+use event_store::{KeyStore, LogReader, MasterKey};
 use projections::{models, rebuild};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,33 +29,33 @@ use verbatim::lifecycle::Lifecycle;
 
 use super::client::Call;
 
-/// What access tokens are signed with.
+/// Secret that signs access tokens.
 pub(crate) const JWT_SECRET: &str = "d41f0c2b7a96e853-of-the-tests-only";
-/// The name of that secret in the tokens.
+/// Key id (`kid`) of that secret in the tokens.
 pub(crate) const JWT_KID: &str = "tests";
-/// What wraps the users' keys.
+/// Master key that encrypts the users' keys.
 pub(crate) const MASTER_KEY: &str = "4f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
-/// A password that keeps the rule.
+/// Password that satisfies the password policy.
 pub(crate) const PASSWORD: &str = "correct horse 7";
-/// How long anything is waited for before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Time after which a wait fails the test.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running system.
 pub(crate) struct TestApp {
-    /// The owner's connections to the test's database.
+    /// Connections to the test's database as its owner.
     pub(crate) db: PgPool,
-    /// What it runs with.
+    /// Configuration that the system runs with.
     pub(crate) config: Box<Config>,
     built: Built,
     lifecycle: Lifecycle,
     address: SocketAddr,
     client: reqwest::Client,
-    people: AtomicU32,
-    /// Where its files lie, when nothing else is said.
+    accounts: AtomicU32,
+    /// Holds the file store unless the test sets another place.
     _folder: tempfile::TempDir,
 }
 
-/// Somebody with an account, signed in.
+/// A registered user who is signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Person {
     pub(crate) id: Uuid,
@@ -66,27 +66,31 @@ pub(crate) struct Person {
 }
 
 impl TestApp {
-    /// A system with the tests' usual configuration.
+    /// Starts a system with the tests' usual configuration.
     pub(crate) async fn start(db: &PgPool) -> Self {
         Self::with(db, &[]).await
     }
 
-    /// A system with these variables set besides.
+    /// Starts a system with these variables in addition.
     pub(crate) async fn with(db: &PgPool, variables: &[(&str, &str)]) -> Self {
-        Self::at(db, db.connect_options().as_ref().clone(), variables).await
+        Self::with_database(db, db.connect_options().as_ref().clone(), variables).await
     }
 
-    /// The same, which reaches its database in this way: through a proxy, for example.
-    pub(crate) async fn at(db: &PgPool, options: PgConnectOptions, variables: &[(&str, &str)]) -> Self {
-        Self::over(db, options, variables, None).await
+    /// Starts a system that connects to its database with these options, e.g. through a proxy.
+    pub(crate) async fn with_database(
+        db: &PgPool,
+        options: PgConnectOptions,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::launch(db, options, variables, None).await
     }
 
-    /// A system whose files lie in this store.
+    /// Starts a system that keeps its files in this store.
     pub(crate) async fn with_files(db: &PgPool, variables: &[(&str, &str)], files: FileStore) -> Self {
-        Self::over(db, db.connect_options().as_ref().clone(), variables, Some(files)).await
+        Self::launch(db, db.connect_options().as_ref().clone(), variables, Some(files)).await
     }
 
-    async fn over(
+    async fn launch(
         db: &PgPool,
         options: PgConnectOptions,
         variables: &[(&str, &str)],
@@ -99,7 +103,7 @@ impl TestApp {
         let database = Opened {
             embedded: None,
             application: options.clone(),
-            // Each part may do what its role may, and nothing else.
+            // Each component has the rights of its database role only.
             projector: options.options([("role", "verbatim_projector")]),
             pool_size: config.storage.pool_size,
             set_roles: true,
@@ -115,7 +119,7 @@ impl TestApp {
         let router = bootstrap::router(&config, &built);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        lifecycle.service(http::serve::serve(
+        lifecycle.service(http::transport::serve::serve(
             listener,
             router,
             config.sockets.serving(),
@@ -127,11 +131,11 @@ impl TestApp {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        let people = AtomicU32::new(0);
-        Self { db: db.clone(), config, built, lifecycle, address, client, people, _folder: folder }
+        let accounts = AtomicU32::new(0);
+        Self { db: db.clone(), config, built, lifecycle, address, client, accounts, _folder: folder }
     }
 
-    /// Where it listens.
+    /// Address that the system listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -160,9 +164,9 @@ impl TestApp {
         self.call(Method::PUT, path)
     }
 
-    /// Makes an account with an address that nobody else has.
+    /// Registers a user with a unique address.
     pub(crate) async fn person(&self) -> Person {
-        let number = self.people.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.accounts.fetch_add(1, Ordering::Relaxed) + 1;
         let tag = self.address.port();
         let (email, username) =
             (format!("person{number}.{tag}@mail.example"), format!("person{number}-{tag}"));
@@ -178,23 +182,23 @@ impl TestApp {
         }
     }
 
-    /// Sends a message and waits for its answer.
+    /// Sends a message and waits for the reply.
     pub(crate) async fn say(&self, person: &Person, session: Option<&str>, message: &str) -> Value {
         let body = json!({"message": message, "session_id": session});
         self.post("/api/chat").by(person).json(&body).send().await.is(200).value()
     }
 
-    /// A new conversation with one message and its answer.
+    /// Starts a conversation with one message and its reply; returns its id.
     pub(crate) async fn session(&self, person: &Person) -> String {
         self.say(person, None, "Hello").await["session_id"].as_str().unwrap().to_owned()
     }
 
-    /// How many events the log has.
+    /// Returns the number of events in the log.
     pub(crate) async fn events(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.db).await.unwrap()
     }
 
-    /// Types of the events of one reply, in the order of the log.
+    /// Returns the event types of one reply, in log order.
     pub(crate) async fn reply_events(&self, reply: &str) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT event_type FROM events WHERE payload ->> 'reply_id' = $1 ORDER BY position",
@@ -205,9 +209,9 @@ impl TestApp {
         .unwrap()
     }
 
-    /// Waits until every read model has applied the whole log.
-    pub(crate) async fn caught_up(&self) {
-        self.until("the read models have caught up", async || {
+    /// Waits until every projection has applied the whole log.
+    pub(crate) async fn wait_for_projections(&self) {
+        self.wait_until("the projections have caught up", async || {
             sqlx::query_scalar(
                 "SELECT count(*) = $1 AND min(position) >= (SELECT coalesce(max(position), 0) FROM events)
                  FROM checkpoints",
@@ -221,27 +225,27 @@ impl TestApp {
     }
 
     /// Waits until `condition` holds.
-    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let held = async {
             while !condition().await {
                 ticks.tick().await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, held).await.is_ok(), "not in time: {what}");
+        assert!(tokio::time::timeout(WAIT_TIMEOUT, held).await.is_ok(), "timed out waiting until {what}");
     }
 
-    /// Ends the system and looks at what is left: nothing.
+    /// Stops the system and verifies that it leaves nothing unfinished.
     pub(crate) async fn end(self) {
-        let owed = async || {
+        let no_pending = async || {
             sqlx::query_scalar::<_, bool>("SELECT count(*) = 0 FROM pending_replies")
                 .fetch_one(&self.db)
                 .await
                 .unwrap()
         };
-        self.caught_up().await;
-        self.until("nothing is owed", owed).await;
-        self.caught_up().await;
+        self.wait_for_projections().await;
+        self.wait_until("no reply is pending", no_pending).await;
+        self.wait_for_projections().await;
         let open: Vec<String> = sqlx::query_scalar(
             "SELECT payload ->> 'reply_id' FROM events WHERE payload ->> 'reply_id' IS NOT NULL GROUP BY 1
              HAVING count(*) FILTER (WHERE event_type IN ('reply_completed', 'reply_failed', 'reply_cancelled')) <> 1
@@ -250,27 +254,27 @@ impl TestApp {
         .fetch_all(&self.db)
         .await
         .unwrap();
-        assert_eq!(open, Vec::<String>::new(), "replies without one request and one end");
+        assert_eq!(open, Vec::<String>::new(), "replies without exactly one request and one terminal event");
         for (model, equal) in self.rebuild().await {
-            assert!(equal, "a replay gives another {model}");
+            assert!(equal, "a replay yields a different {model}");
         }
         self.stop(Duration::from_secs(10)).await;
     }
 
-    /// Ends the system with `owed` replies still to be given, for another one to take up.
-    pub(crate) async fn end_owing(self, owed: i64) {
-        self.caught_up().await;
+    /// Stops the system with `expected` replies pending, for another system to resume.
+    pub(crate) async fn end_with_pending(self, expected: i64) {
+        self.wait_for_projections().await;
         let pending: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pending_replies").fetch_one(&self.db).await.unwrap();
-        assert_eq!(pending, owed, "replies still owed");
+        assert_eq!(pending, expected, "pending replies");
         self.stop(Duration::from_secs(6)).await;
     }
 
-    /// Makes every read model anew; tells of each whether it is what it was.
+    /// Rebuilds every read model from the log; returns for each whether the result equals the current rows.
     pub(crate) async fn rebuild(&self) -> Vec<(&'static str, bool)> {
         let Kept::Given(key) = &self.config.auth.master_key else { panic!("the tests set a master key") };
-        let vault = Vault::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
-        let reader = LogReader::new(self.db.clone(), Arc::new(vault));
+        let key_store = KeyStore::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
+        let reader = LogReader::new(self.db.clone(), Arc::new(key_store));
         let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
         let mut equal = Vec::new();
         for projection in models::all() {
@@ -280,14 +284,14 @@ impl TestApp {
         equal
     }
 
-    /// Ends the system as a signal would, without looking at the log.
+    /// Shuts the system down as a signal would, without verifying the log.
     pub(crate) async fn stop(self, grace: Duration) {
-        // Kept connections of the tests' client are the client's business.
+        // Closes the idle connections of the test's client.
         drop(self.client);
         self.built.hub.close();
         let in_order = self.lifecycle.shut_down(grace).await;
         let left = (self.lifecycle.work.len(), self.lifecycle.services.len());
-        assert!(in_order && left == (0, 0), "tasks left behind (work, services): {left:?}");
+        assert!(in_order && left == (0, 0), "tasks still running (work, services): {left:?}");
         let open: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
@@ -295,42 +299,42 @@ impl TestApp {
         .fetch_one(&self.db)
         .await
         .unwrap();
-        assert_eq!(open, 0, "sessions left in a transaction");
+        assert_eq!(open, 0, "database sessions left in a transaction");
         self.built.warm.close().await;
     }
 
-    /// Where the bytes of its files lie.
+    /// Store that holds the contents of files.
     pub(crate) fn files(&self) -> &FileStore {
         &self.built.files
     }
 
-    /// What removes the bytes that no file has.
+    /// Job that removes stored objects without a file.
     pub(crate) fn sweep(&self) -> &FileSweep {
         &self.built.sweep
     }
 
-    /// The use cases.
+    /// Application services.
     pub(crate) fn services(&self) -> &verbatim::app::Services {
         &self.built.services
     }
 
-    /// The line that names its providers.
-    pub(crate) fn described(&self) -> &str {
+    /// Line that names the configured providers.
+    pub(crate) fn provider_description(&self) -> &str {
         &self.built.provider
     }
 
-    /// Whether its relay waits for help.
+    /// Whether the relay has stopped and needs an operator.
     pub(crate) fn relay_is_stopped(&self) -> bool {
         self.built.relay.as_ref().unwrap().is_stopped()
     }
 
-    /// How often its relay had to begin again.
+    /// Number of times the relay has restarted after a failure.
     pub(crate) fn relay_failures(&self) -> u64 {
         self.built.relay.as_ref().unwrap().failures()
     }
 
-    /// Tells the system to go down, without waiting for it.
-    pub(crate) fn go_down(&self) {
+    /// Begins the shutdown without waiting for its end.
+    pub(crate) fn begin_shutdown(&self) {
         self.built.hub.close();
         self.lifecycle.soft.cancel();
     }
@@ -338,7 +342,7 @@ impl TestApp {
 
 fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     let usual = [
-        // Only says that the secrets below are to be used; connections come from the test's own pool.
+        // Only makes the system use the secrets below; connections come from the test's own pool.
         ("DATABASE_URL", "postgres://the.tests@127.0.0.1/theirs"),
         ("DATABASE_POOL_SIZE", "6"),
         ("JWT_SECRET_KEY", JWT_SECRET),

@@ -1,12 +1,12 @@
-//! A client of the API: calls, answers, and streams of server-sent events. Made by [`super::app::TestApp`].
+//! HTTP client of the API: calls, answers, and server-sent events. [`super::app::TestApp`] creates the calls.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::app::{PATIENCE, Person};
+use super::app::{Person, WAIT_TIMEOUT};
 
-/// A call that has not been made yet.
+/// A request that has not been sent yet.
 pub(crate) struct Call {
     request: reqwest::RequestBuilder,
 }
@@ -16,7 +16,7 @@ impl Call {
         Self { request }
     }
 
-    /// In this person's name.
+    /// Adds the user's access token.
     pub(crate) fn by(self, person: &Person) -> Self {
         self.bearer(&person.access)
     }
@@ -25,12 +25,12 @@ impl Call {
         Self { request: self.request.bearer_auth(token) }
     }
 
-    /// With this idempotency key.
+    /// Adds this idempotency key.
     pub(crate) fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// With one more header, besides those of the same name.
+    /// Appends a header; earlier headers of the same name stay.
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
         Self { request: self.request.header(name, value) }
     }
@@ -48,22 +48,25 @@ impl Call {
         Self { request: self.request.header("content-type", media).body(body) }
     }
 
-    /// Makes the call.
+    /// Sends the request and reads the whole answer.
     pub(crate) async fn send(self) -> Answer {
         let answered = async {
             let response = self.request.send().await.unwrap();
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             Answer { status, headers, text: response.text().await.unwrap() }
         };
-        tokio::time::timeout(PATIENCE, answered).await.expect("an answer in time")
+        tokio::time::timeout(WAIT_TIMEOUT, answered).await.expect("timed out waiting for an answer")
     }
 
-    /// Makes the call; gives what is answered before its body is read. To drop it is to hang up.
+    /// Sends the request and returns the response before its body is read; dropping it hangs up.
     pub(crate) async fn open(self) -> reqwest::Response {
-        tokio::time::timeout(PATIENCE, self.request.send()).await.expect("an answer in time").unwrap()
+        tokio::time::timeout(WAIT_TIMEOUT, self.request.send())
+            .await
+            .expect("timed out waiting for an answer")
+            .unwrap()
     }
 
-    /// Makes the call; its answer with the body as bytes.
+    /// Sends the request; returns the answer and its body as bytes.
     pub(crate) async fn download(self) -> (Answer, Vec<u8>) {
         let answered = async {
             let response = self.request.send().await.unwrap();
@@ -71,15 +74,15 @@ impl Call {
             let bytes = response.bytes().await.unwrap().to_vec();
             (Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned() }, bytes)
         };
-        tokio::time::timeout(PATIENCE, answered).await.expect("an answer in time")
+        tokio::time::timeout(WAIT_TIMEOUT, answered).await.expect("timed out waiting for an answer")
     }
 
-    /// With a form of these parts: name, file name, type, content.
+    /// Sets a multipart form with these parts as the body.
     pub(crate) fn parts(self, parts: &[Part<'_>]) -> Self {
         self.body("multipart/form-data; boundary=cut-here", form(parts))
     }
 
-    /// Makes the call and reads its answer as a stream.
+    /// Sends the request and reads the answer as an event stream.
     pub(crate) async fn stream(self) -> Sse {
         match self.try_stream().await {
             Ok(stream) => stream,
@@ -87,9 +90,9 @@ impl Call {
         }
     }
 
-    /// The same, or the refusal.
+    /// Sends the request; returns the event stream or the error answer.
     pub(crate) async fn try_stream(self) -> Result<Sse, Answer> {
-        let response = tokio::time::timeout(PATIENCE, self.request.send()).await.unwrap().unwrap();
+        let response = tokio::time::timeout(WAIT_TIMEOUT, self.request.send()).await.unwrap().unwrap();
         if response.status() != 200 {
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             return Err(Answer { status, headers, text: response.text().await.unwrap() });
@@ -101,10 +104,10 @@ impl Call {
     }
 }
 
-/// A part of a form: name, file name, type, content.
+/// A part of a multipart form: name, file name, media type, content.
 pub(crate) type Part<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [u8]);
 
-/// The body of a form with parts; the boundary is `cut-here`.
+/// Encodes a multipart form; the boundary is `cut-here`.
 pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, media, content) in parts {
@@ -123,7 +126,7 @@ pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-/// An answer, read to its end.
+/// A complete HTTP answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -132,42 +135,42 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The same, if it has this status.
+    /// Asserts the status and returns the answer.
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     #[track_caller]
     pub(crate) fn value(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// A text of the body.
+    /// Returns a string field of the JSON body.
     #[track_caller]
     pub(crate) fn field(&self, name: &str) -> String {
         self.value()[name].as_str().unwrap_or_else(|| panic!("no {name}: {}", self.text)).to_owned()
     }
 
-    /// A header, empty when it is not there.
+    /// Returns a header's value, or an empty string if it is absent.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The position that the answer reveals.
+    /// Returns the log position in the `verbatim-position` header.
     #[track_caller]
     pub(crate) fn position(&self) -> i64 {
         self.header("verbatim-position").parse().unwrap_or_else(|_| panic!("no position: {self:?}"))
     }
 
-    /// A refusal, in the one shape that all have; gives its code.
+    /// Asserts that the answer has the shape that all errors share; returns its code.
     #[track_caller]
-    pub(crate) fn refusal(&self) -> String {
+    pub(crate) fn error_code(&self) -> String {
         let body = self.value();
         let object = body.as_object().unwrap_or_else(|| panic!("no object: {}", self.text));
-        assert!(self.status >= 400, "{} is no refusal", self.status);
+        assert!(self.status >= 400, "{} is not an error status", self.status);
         assert!(object["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
         assert_eq!(object["request_id"], self.header("x-request-id"), "{body}");
         let known = ["detail", "code", "request_id", "errors", "kept"];
@@ -182,18 +185,18 @@ impl Answer {
         object["code"].as_str().unwrap().to_owned()
     }
 
-    /// A refusal with this status and code.
+    /// Asserts an error with this status and code.
     #[track_caller]
-    pub(crate) fn refused(&self, status: u16, code: &str) {
+    pub(crate) fn assert_error(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.text);
-        assert_eq!(self.refusal(), code, "{}", self.text);
+        assert_eq!(self.error_code(), code, "{}", self.text);
     }
 
-    /// The body of a refusal without what differs from request to request.
+    /// Returns the body of an error without its request id, which differs from request to request.
     #[track_caller]
-    pub(crate) fn but_for_its_id(&self) -> Value {
+    pub(crate) fn without_request_id(&self) -> Value {
         let mut body = self.value();
-        body.as_object_mut().unwrap().remove("request_id").expect("every refusal has one");
+        body.as_object_mut().unwrap().remove("request_id").expect("every error has a request id");
         body
     }
 }
@@ -207,7 +210,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Whether nothing may follow it.
+    /// Whether this is the last event of a reply.
     pub(crate) fn is_end(&self) -> bool {
         ["reply.done", "reply.failed", "reply.cancelled"].contains(&self.name.as_str())
     }
@@ -221,13 +224,13 @@ impl Event {
     }
 
     pub(crate) fn reply(&self) -> String {
-        let id = self.data["reply_id"].as_str().expect("every event names its reply");
+        let id = self.data["reply_id"].as_str().expect("an event has a reply id");
         assert!(id.parse::<Uuid>().is_ok());
         id.to_owned()
     }
 }
 
-/// An open stream of events.
+/// An open stream of server-sent events.
 pub(crate) struct Sse {
     response: reqwest::Response,
     buffer: Vec<u8>,
@@ -238,9 +241,11 @@ impl Sse {
         self.response.headers().get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The next event; none when the stream has ended in order.
+    /// Returns the next event, or `None` after a clean end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Event> {
-        tokio::time::timeout(PATIENCE, self.read()).await.expect("an event, or the end, in time")
+        tokio::time::timeout(WAIT_TIMEOUT, self.read())
+            .await
+            .expect("timed out waiting for an event or the end")
     }
 
     async fn read(&mut self) -> Option<Event> {
@@ -251,17 +256,17 @@ impl Sse {
                     return Some(event);
                 }
             }
-            match self.response.chunk().await.expect("a stream that ends in order") {
+            match self.response.chunk().await.expect("the stream ends cleanly") {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk),
                 None => {
-                    assert!(self.buffer.is_empty(), "half an event");
+                    assert!(self.buffer.is_empty(), "the stream ended inside an event");
                     return None;
                 }
             }
         }
     }
 
-    /// Everything up to the first event with this name.
+    /// Reads events up to and including the first one with this name.
     pub(crate) async fn until(&mut self, name: &str) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -273,18 +278,21 @@ impl Sse {
         panic!("no {name} in {events:?}");
     }
 
-    /// Everything that is left.
+    /// Reads all remaining events.
     pub(crate) async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
-            assert!(!events.last().is_some_and(Event::is_end), "something follows the end");
+            assert!(
+                !events.last().is_some_and(Event::is_end),
+                "an event follows the last event of the reply"
+            );
             events.push(event);
         }
         events
     }
 }
 
-/// One block of lines; none when it holds comments and times only.
+/// Parses one block of lines; returns `None` if it has only comments and retry times.
 fn parse(block: &str) -> Option<Event> {
     let (mut id, mut name, mut data) = (None, None, String::new());
     for line in block.lines() {
@@ -298,15 +306,19 @@ fn parse(block: &str) -> Option<Event> {
     name.map(|name| Event { id, name, data: serde_json::from_str(&data).unwrap() })
 }
 
-/// What a client has on its screen after these events of one reply.
-pub(crate) fn shown(events: &[Event]) -> String {
+/// Returns the text that a client displays after these events of one reply.
+pub(crate) fn displayed_text(events: &[Event]) -> String {
     let mut text = String::new();
     for event in events {
         match event.name.as_str() {
             "reply.restart" => text.clear(),
             "reply.delta" => {
                 text.push_str(event.text());
-                assert_eq!(event.data["offset"], text.len(), "an offset counts the bytes so far: {event:?}");
+                assert_eq!(
+                    event.data["offset"],
+                    text.len(),
+                    "the offset is not the number of bytes so far: {event:?}"
+                );
             }
             _ => {}
         }

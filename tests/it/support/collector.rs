@@ -1,4 +1,4 @@
-//! A collector that takes traces by OTLP over HTTP, as protobuf, and can be told how to misbehave. It keeps what it was sent.
+//! OTLP trace collector (HTTP, protobuf) that records what it receives and can be told to misbehave.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,25 +22,25 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// How a collector is.
+/// How a collector answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
-    Takes,
+pub(crate) enum CollectorBehavior {
+    Accept,
     /// Answers with this status.
-    Refuses(u16),
+    Reject(u16),
     /// Never answers.
-    Hangs,
+    Hang,
 }
 
-/// A span as it came.
+/// A span as received.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct CollectedSpan {
     pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) kind: SpanKind,
     pub(crate) trace: String,
     pub(crate) id: String,
-    /// Empty: it is the root.
+    /// Empty for the root span.
     pub(crate) parent: String,
     pub(crate) attributes: BTreeMap<String, Value>,
     pub(crate) failed: bool,
@@ -48,19 +48,23 @@ pub(crate) struct Seen {
     pub(crate) end: u64,
 }
 
-impl Seen {
+impl CollectedSpan {
     pub(crate) fn text(&self, attribute: &str) -> &str {
-        self.attributes[attribute].as_str().unwrap_or_else(|| panic!("{attribute} of {self:?} is no text"))
+        self.attributes[attribute]
+            .as_str()
+            .unwrap_or_else(|| panic!("{attribute} of {self:?} is not a string"))
     }
 
     pub(crate) fn number(&self, attribute: &str) -> i64 {
-        self.attributes[attribute].as_i64().unwrap_or_else(|| panic!("{attribute} of {self:?} is no number"))
+        self.attributes[attribute]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{attribute} of {self:?} is not a number"))
     }
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    spans: Vec<Seen>,
+struct Collected {
+    spans: Vec<CollectedSpan>,
     bodies: Vec<Bytes>,
     headers: Vec<HeaderMap>,
     resource: BTreeMap<String, Value>,
@@ -68,8 +72,8 @@ struct Kept {
 
 #[derive(Debug)]
 struct Inner {
-    mood: Mutex<Mood>,
-    kept: Mutex<Kept>,
+    behavior: Mutex<CollectorBehavior>,
+    collected: Mutex<Collected>,
 }
 
 /// The collector; it stops when dropped.
@@ -81,11 +85,11 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) async fn start(mood: Mood) -> Self {
+    pub(crate) async fn start(behavior: CollectorBehavior) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let inner = Arc::new(Inner { mood: Mutex::new(mood), kept: Mutex::default() });
-        let router = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&inner));
+        let inner = Arc::new(Inner { behavior: Mutex::new(behavior), collected: Mutex::default() });
+        let router = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&inner));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, inner, _tasks: tasks }
@@ -96,61 +100,58 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn becomes(&self, mood: Mood) {
-        *self.inner.mood.lock().unwrap() = mood;
+    pub(crate) fn set_behavior(&self, behavior: CollectorBehavior) {
+        *self.inner.behavior.lock().unwrap() = behavior;
     }
 
-    /// Everything that came, in the order of the beginnings.
-    pub(crate) fn spans(&self) -> Vec<Seen> {
-        let mut spans = self.inner.kept.lock().unwrap().spans.clone();
+    /// Returns all received spans, ordered by start time.
+    pub(crate) fn spans(&self) -> Vec<CollectedSpan> {
+        let mut spans = self.inner.collected.lock().unwrap().spans.clone();
         spans.sort_by_key(|span| span.begin);
         spans
     }
 
-    /// What came of one trace.
-    pub(crate) fn of(&self, trace: &str) -> Vec<Seen> {
+    /// Returns the received spans of one trace.
+    pub(crate) fn of(&self, trace: &str) -> Vec<CollectedSpan> {
         self.spans().into_iter().filter(|span| span.trace == trace).collect()
     }
 
-    /// What came, as it came.
+    /// Returns the raw request bodies.
     pub(crate) fn bodies(&self) -> Vec<Bytes> {
-        self.inner.kept.lock().unwrap().bodies.clone()
+        self.inner.collected.lock().unwrap().bodies.clone()
     }
 
-    /// The headers of what came.
+    /// Returns the headers of the requests.
     pub(crate) fn headers(&self) -> Vec<HeaderMap> {
-        self.inner.kept.lock().unwrap().headers.clone()
+        self.inner.collected.lock().unwrap().headers.clone()
     }
 
-    /// What the last batch said of the process that sent it.
+    /// Returns the resource attributes of the last batch.
     pub(crate) fn resource(&self) -> BTreeMap<String, Value> {
-        self.inner.kept.lock().unwrap().resource.clone()
+        self.inner.collected.lock().unwrap().resource.clone()
     }
 }
 
-async fn take(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
-    let mood = *inner.mood.lock().unwrap();
-    match mood {
-        Mood::Takes => {}
-        Mood::Refuses(status) => return StatusCode::from_u16(status).unwrap().into_response(),
-        Mood::Hangs => std::future::pending().await,
+async fn receive(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -> Response {
+    let behavior = *inner.behavior.lock().unwrap();
+    match behavior {
+        CollectorBehavior::Accept => {}
+        CollectorBehavior::Reject(status) => return StatusCode::from_u16(status).unwrap().into_response(),
+        CollectorBehavior::Hang => std::future::pending().await,
     }
     assert_eq!(headers[header::CONTENT_TYPE], "application/x-protobuf");
-    let sent = ExportTraceServiceRequest::decode(body.clone()).expect("what is sent is OTLP");
-    let mut kept = inner.kept.lock().unwrap();
+    let sent = ExportTraceServiceRequest::decode(body.clone()).expect("the body is OTLP");
+    let mut collected = inner.collected.lock().unwrap();
     for of_resource in sent.resource_spans {
         let resource =
             of_resource.resource.map(|resource| attributes(resource.attributes)).unwrap_or_default();
         let service = resource["service.name"].as_str().unwrap().to_owned();
-        kept.resource = resource;
+        collected.resource = resource;
         for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            assert!(
-                span.events.is_empty() && span.links.is_empty(),
-                "a span says more than it may: {span:?}"
-            );
+            assert!(span.events.is_empty() && span.links.is_empty(), "a span has events or links: {span:?}");
             let status = span.status.clone().unwrap_or_default();
-            assert_eq!(status.message, "", "a status says more than that it failed");
-            kept.spans.push(Seen {
+            assert_eq!(status.message, "", "a span status has a message");
+            collected.spans.push(CollectedSpan {
                 service: service.clone(),
                 kind: span.kind(),
                 failed: status.code() == SpanStatus::Error,
@@ -164,8 +165,8 @@ async fn take(State(inner): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
             });
         }
     }
-    kept.bodies.push(body);
-    kept.headers.push(headers);
+    collected.bodies.push(body);
+    collected.headers.push(headers);
     let answer = ExportTraceServiceResponse::default().encode_to_vec();
     ([(header::CONTENT_TYPE, "application/x-protobuf")], answer).into_response()
 }
@@ -181,7 +182,7 @@ fn value(value: AnyValue) -> Value {
         Some(Any::IntValue(number)) => json!(number),
         Some(Any::DoubleValue(number)) => json!(number),
         Some(Any::ArrayValue(array)) => array.values.into_iter().map(self::value).collect(),
-        other => panic!("an attribute that nobody reads: {other:?}"),
+        other => panic!("unexpected attribute type: {other:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Helpers shared by the integration tests.
 
 pub(crate) mod app;
 pub(crate) mod client;
@@ -7,23 +7,23 @@ pub(crate) mod openai_server;
 
 use std::path::PathBuf;
 
-/// The one place where the environment of these tests is read.
+/// Reads an environment variable; no other function of these tests does.
 #[expect(clippy::disallowed_methods, reason = "tests are not configured through the program's configuration")]
-pub(crate) fn setting(name: &str) -> Option<String> {
+pub(crate) fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The Python interpreter with the packages that tests need; `need_python` of `scripts/lib.sh` makes it.
+/// Path of the Python interpreter that has the tests' packages; `need_python` in `scripts/lib.sh` installs it.
 pub(crate) fn python() -> PathBuf {
-    setting("TEST_PYTHON").map_or_else(|| root().join("target/python/bin/python3"), PathBuf::from)
+    env_var("TEST_PYTHON").map_or_else(|| root().join("target/python/bin/python3"), PathBuf::from)
 }
 
-/// The project's folder.
+/// Path of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// How often something is done: few times in every run, many times in `scripts/soak`.
-pub(crate) fn often<T>(few: T, many: T) -> T {
-    if setting("SOAK").is_some() { many } else { few }
+/// Returns `normal` in an ordinary run and `soak` under `scripts/soak`.
+pub(crate) fn normal_or_soak<T>(normal: T, soak: T) -> T {
+    if env_var("SOAK").is_some() { soak } else { normal }
 }

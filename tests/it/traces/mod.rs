@@ -1,6 +1,6 @@
-//! Traces: the real program, a real collector, and what arrives there.
+//! Traces of the real program, sent to a test collector.
 
-mod away;
+mod collector_failures;
 mod one_trace;
 
 use std::collections::BTreeMap;
@@ -10,35 +10,35 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::kill::client::http;
-use crate::kill::process::{Form, Place, SOON, within};
-use crate::support::collector::{Collector, Mood, Seen};
+use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT, within};
+use crate::support::collector::{CollectedSpan, Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
 
-/// A place whose processes send spans to a collector and ask a provider that is a server of the test's own.
+/// An installation with a trace collector and a fake provider.
 struct World {
-    place: Place,
+    installation: Installation,
     collector: Collector,
     provider: OpenAiServer,
     http: reqwest::Client,
 }
 
 impl World {
-    async fn new(mood: Mood, acts: impl IntoIterator<Item = Act>) -> Self {
+    async fn new(mood: CollectorBehavior, acts: impl IntoIterator<Item = Act>) -> Self {
         let collector = Collector::start(mood).await;
         let provider = OpenAiServer::start(acts).await;
-        let mut place = Place::new(Form::Server, None).await;
+        let mut installation = Installation::new(PostgresKind::Server, None).await;
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
             ("OPENAI_API_KEY", KEY.to_owned()),
             ("OPENAI_BASE_URL", provider.base_url()),
             ("REPLY_WAIT_SECONDS", "20".to_owned()),
         ] {
-            place.set(name, value);
+            installation.set(name, value);
         }
-        Self { place, collector, provider, http: http() }
+        Self { installation, collector, provider, http: http() }
     }
 
-    /// Makes an account; gives its access token.
+    /// Registers a user; returns the access token.
     async fn sign_up(&self, base: &str) -> String {
         let body = json!({"email": "ada@mail.example", "username": "ada", "password": "correct horse 7"});
         let (status, answer) =
@@ -47,7 +47,7 @@ impl World {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// Sends a message and waits for its answer.
+    /// Sends a message and waits for the reply.
     async fn say(&self, base: &str, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
         let body = json!({"message": "Good morning"});
         self.call(Method::POST, &format!("{base}/api/chat"), token, &body, headers).await
@@ -75,24 +75,24 @@ impl World {
         (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
     }
 
-    /// The spans of a trace, once there are so many.
-    async fn spans(&self, trace: &str, count: usize) -> Vec<Seen> {
-        let there = within(SOON, async || self.collector.of(trace).len() >= count).await;
+    /// Waits until a trace has at least `count` spans; returns them.
+    async fn spans(&self, trace: &str, count: usize) -> Vec<CollectedSpan> {
+        let there = within(STEP_TIMEOUT, async || self.collector.of(trace).len() >= count).await;
         let spans = self.collector.of(trace);
-        assert!(there, "{count} spans were awaited: {:#?}", tree(&spans));
+        assert!(there, "timed out waiting for {count} spans: {:#?}", tree(&spans));
         spans
     }
 }
 
-/// The spans with the names of those above them, outermost first, in the order of their names.
-fn tree(spans: &[Seen]) -> Vec<String> {
-    let by_id: BTreeMap<&str, &Seen> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
-    let path = |span: &Seen| {
+/// Returns the path of names from the root to each span, sorted.
+fn tree(spans: &[CollectedSpan]) -> Vec<String> {
+    let by_id: BTreeMap<&str, &CollectedSpan> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
+    let path = |span: &CollectedSpan| {
         let mut path = vec![span.name.clone()];
-        let mut above = span.parent.as_str();
-        while let Some(parent) = by_id.get(above) {
+        let mut ancestor = span.parent.as_str();
+        while let Some(parent) = by_id.get(ancestor) {
             path.push(parent.name.clone());
-            above = &parent.parent;
+            ancestor = &parent.parent;
         }
         path.reverse();
         path.join(" > ")
@@ -102,22 +102,22 @@ fn tree(spans: &[Seen]) -> Vec<String> {
     paths
 }
 
-/// The one span with this name.
+/// Returns the only span with this name.
 #[track_caller]
-fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+fn named<'a>(spans: &'a [CollectedSpan], name: &str) -> &'a CollectedSpan {
     let mut found = spans.iter().filter(|span| span.name == name);
     let one = found.next().unwrap_or_else(|| panic!("no {name} in {:#?}", tree(spans)));
     assert!(found.next().is_none(), "more than one {name}");
     one
 }
 
-/// The span above another one.
+/// Returns the parent of a span.
 #[track_caller]
-fn above<'a>(spans: &'a [Seen], span: &Seen) -> &'a Seen {
-    spans.iter().find(|other| other.id == span.parent).unwrap_or_else(|| panic!("nothing above {span:?}"))
+fn parent_of<'a>(spans: &'a [CollectedSpan], span: &CollectedSpan) -> &'a CollectedSpan {
+    spans.iter().find(|other| other.id == span.parent).unwrap_or_else(|| panic!("no parent of {span:?}"))
 }
 
-/// How long something took.
+/// Runs a future; returns its output and duration.
 async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let began = std::time::Instant::now();
     (work.await, began.elapsed())

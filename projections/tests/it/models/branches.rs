@@ -1,4 +1,4 @@
-//! Branches: what is shown, what stands on the others, and what the list counts.
+//! Branches: the displayed messages, the messages of other branches, and the counts in the list.
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
@@ -55,7 +55,7 @@ fn note(n: u128, at: i64) -> Event {
     .into()
 }
 
-/// Another answer to the `n`th message.
+/// Events of another reply to message `n`.
 fn answered_again(n: u128, round: u32, text: &str, at: i64) -> Vec<Event> {
     let again = |event: Event| {
         let Event::Conversation(mut event) = event else { panic!("an event of a conversation") };
@@ -77,14 +77,14 @@ fn turn(n: u128, question: &str, answer: &str, at: i64) -> Vec<Event> {
     vec![sent(TALK, n, question, at), requested(n, None, at), begun(n, 1, at), completed(n, 1, answer, at)]
 }
 
-/// The texts that are shown, oldest first.
+/// Returns the displayed texts, oldest first.
 async fn shown(pool: &PgPool) -> Vec<String> {
     let mut rows = before(pool, TALK.uuid(), i64::MAX, 100).await.unwrap();
     rows.reverse();
     rows.into_iter().map(|row| row.text.unwrap()).collect()
 }
 
-/// The texts on the path of a branch, oldest first, read in pages of two.
+/// Returns the texts on the path of a branch, oldest first, read in pages of two.
 async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
     let (mut texts, mut position) = (Vec::new(), i64::MAX);
     loop {
@@ -97,8 +97,8 @@ async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
     texts
 }
 
-/// The reply that the oldest message on the path of a branch names.
-async fn asked_of(pool: &PgPool, branch: u32) -> Uuid {
+/// Returns the reply id of the oldest message on the path of a branch.
+async fn reply_of_first_message(pool: &PgPool, branch: u32) -> Uuid {
     let page = tree::page(pool, ADA.uuid(), (TALK.uuid(), branch), i64::MAX, 100).await.unwrap();
     page.last().unwrap().reply_id.unwrap()
 }
@@ -126,7 +126,7 @@ fn first_branch(count: i64, last: &str, active: bool) -> BranchRow {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(pool: PgPool) {
+async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0)]).await; // 1
     log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
@@ -136,7 +136,7 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
     assert_eq!(tree::branches(&pool, TALK.uuid()).await.unwrap(), [first_branch(4, "a2", true)]);
     assert!(tree::is_active(&pool, TALK.uuid(), 0).await.unwrap());
 
-    // q1 gets another answer, and the conversation goes on from there.
+    // q1 gets another reply, and the conversation continues from there.
     log.append(&[begun_branch(1, 0, 1, false, 2, 1, 4)]).await; // 11
     project_all(&log).await;
     assert_eq!((shown(&pool).await, listed(&pool).await), (vec!["q1".to_owned()], (1, None)));
@@ -166,10 +166,10 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
         active: true,
     };
     let branches = async || tree::branches(&pool, TALK.uuid()).await.unwrap();
-    // The message that both share names on each the reply that it was asked for there.
+    // The shared message has a different reply id on each branch.
     assert_eq!(branches().await, [first_branch(4, "a2", false), second.clone()]);
     let replies = [reply(1).uuid(), again.uuid()];
-    assert_eq!([asked_of(&pool, 0).await, asked_of(&pool, 1).await], replies);
+    assert_eq!([reply_of_first_message(&pool, 0).await, reply_of_first_message(&pool, 1).await], replies);
     assert!(of_owner(&pool, ADA.uuid(), TALK.uuid(), message(2).uuid()).await.unwrap().is_none());
     for (n, elsewhere) in [(1, false), (2, true), (9, false), (101, false)] {
         let found = tree::stands_elsewhere(&pool, TALK.uuid(), message(n).uuid()).await.unwrap();
@@ -179,7 +179,7 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
     let third = tree::place(&pool, TALK.uuid(), message(3).uuid()).await.unwrap();
     assert_eq!(third.map(|(_, before)| before), Some(2));
 
-    // Back to the first one, which goes on where it stood: with its note, for the model.
+    // Switch back to the first branch, which continues with its note in the model's history.
     log.append(&[switched(0, 7)]).await;
     project_all(&log).await;
     assert_eq!(
@@ -192,14 +192,14 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
     project_all(&log).await;
     assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
     assert_eq!(on_branch(&pool, 1).await, new);
-    assert_eq!([asked_of(&pool, 0).await, asked_of(&pool, 1).await], replies);
+    assert_eq!([reply_of_first_message(&pool, 0).await, reply_of_first_message(&pool, 1).await], replies);
     assert_eq!(branches().await, [first_branch(6, "a4", true), BranchRow { active: false, ..second }]);
     for (branch, active) in [(0, true), (1, false), (2, false)] {
         assert_eq!(tree::is_active(&pool, TALK.uuid(), branch).await.unwrap(), active, "{branch}");
         assert_eq!(tree::is_known(&pool, TALK.uuid(), branch).await.unwrap(), branch < 2, "{branch}");
     }
 
-    // There, and back: the same. Whoever comes back to a place in between has missed the first of them, whatever came after it.
+    // Switch there and back: the same rows. A client that resumes from a position in between has missed a switch.
     let there = log.append(&[switched(1, 9)]).await[0];
     let back = log.append(&[switched(0, 10)]).await[0];
     project_all(&log).await;
@@ -209,7 +209,7 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
     assert_eq!(shown(&pool).await, ["q1", "a1", "q2", "a2", "q4", "a4"]);
     assert_eq!(listed(&pool).await, (6, Some("a4".to_owned())));
 
-    // Nobody else's, and no branch that is not there.
+    // Another owner and an unknown branch get no rows.
     for (owner, branch) in [(Uuid::nil(), 1), (ADA.uuid(), 2)] {
         assert_eq!(tree::page(&pool, owner, (TALK.uuid(), branch), i64::MAX, 9).await.unwrap(), []);
     }
@@ -222,9 +222,9 @@ async fn another_answer_stands_on_a_branch_of_its_own_and_both_can_be_gone_to(po
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn an_edited_message_stands_in_the_place_of_the_old_one_on_a_branch_of_a_branch(pool: PgPool) {
+async fn edited_message_replaces_old_one_on_nested_branch(pool: PgPool) {
     let log = Log::new(&pool);
-    // All in one batch.
+    // All events in one batch.
     log.append(&[started(TALK, None, 0)]).await; // 1
     log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
     log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
@@ -233,7 +233,7 @@ async fn an_edited_message_stands_in_the_place_of_the_old_one_on_a_branch_of_a_b
     log.append(&turn(3, "q3", "a3", 5)).await; // 14..=17
     log.append(&[begun_branch(2, 1, 3, true, 13, 2, 6)]).await; // 18
     log.append(&turn(4, "q3'", "a3'", 6)).await; // 19..=22
-    // The first message of all.
+    // Edit the first message of the conversation.
     log.append(&[begun_branch(3, 0, 1, true, 1, 0, 7)]).await; // 23
     log.append(&turn(5, "q1'", "a1'", 7)).await; // 24..=27
     project_all(&log).await;
@@ -268,12 +268,12 @@ async fn an_edited_message_stands_in_the_place_of_the_old_one_on_a_branch_of_a_b
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_shared_message_names_the_reply_of_the_path_that_is_shown_however_one_came_to_it(pool: PgPool) {
+async fn shared_message_has_reply_of_the_active_path(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0)]).await; // 1
     log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
     log.append(&[begun_branch(1, 0, 1, false, 2, 1, 2)]).await; // 6
-    // Another answer, which comes to nothing, and another message, which is edited: the new one forks from the first branch.
+    // A regenerated reply that does not end, then a message that is edited; the edit forks from the first branch.
     log.append(&answered_again(1, 1, "b1", 3)[..2]).await; // 7, 8
     log.append(&turn(2, "q2", "a2", 4)).await; // 9..=12
     project_all(&log).await;
@@ -283,9 +283,13 @@ async fn a_shared_message_names_the_reply_of_the_path_that_is_shown_however_one_
     log.append(&[begun_branch(2, 0, 2, true, 2, 1, 5)]).await; // 13
     log.append(&turn(3, "q2'", "a2'", 6)).await;
     project_all(&log).await;
-    assert_eq!(named().await, first, "nobody asked again on this path");
+    assert_eq!(named().await, first, "no regeneration on this path");
     assert_eq!(
-        [asked_of(&pool, 0).await, asked_of(&pool, 1).await, asked_of(&pool, 2).await],
+        [
+            reply_of_first_message(&pool, 0).await,
+            reply_of_first_message(&pool, 1).await,
+            reply_of_first_message(&pool, 2).await
+        ],
         [first, again, first]
     );
     for (branch, reply) in [(1, again), (2, first), (0, first), (1, again)] {
@@ -295,8 +299,8 @@ async fn a_shared_message_names_the_reply_of_the_path_that_is_shown_however_one_
     }
 }
 
-/// A log as it was written before there were branches, with two that were left behind.
-async fn old_log(log: &Log) {
+/// Appends a log from before branches existed, with two rewinds.
+async fn append_legacy_log(log: &Log) {
     log.append(&[started(TALK, None, 0)]).await; // 1
     log.append(&turn(1, "q1", "a1", 1)).await; // 2..=5
     log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
@@ -309,14 +313,14 @@ async fn old_log(log: &Log) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_was_left_behind_before_there_were_branches_can_be_gone_to(pool: PgPool) {
+async fn legacy_rewinds_become_switchable_branches(pool: PgPool) {
     let log = Log::new(&pool);
-    old_log(&log).await;
+    append_legacy_log(&log).await;
     project_all(&log).await;
     assert_eq!(shown(&pool).await, ["q1", "b1", "q3", "b3"]);
     assert_eq!(on_branch(&pool, 0).await, ["q1", "a1", "q2", "a2"]);
     assert_eq!(on_branch(&pool, 1).await, ["q1", "b1", "q3", "a3"]);
-    assert_eq!(listed(&pool).await, (8, Some("b3".to_owned())), "as it always was");
+    assert_eq!(listed(&pool).await, (8, Some("b3".to_owned())), "counts as before branches");
     log.append(&[switched(0, 9)]).await;
     project_all(&log).await;
     assert_eq!(

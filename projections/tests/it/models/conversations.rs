@@ -1,4 +1,4 @@
-//! The conversations.
+//! The `conversations` projection.
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
@@ -7,7 +7,7 @@ use projections::conversations::query::{ConversationRow, ReadMark, by_id, page, 
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{project_all, start_over};
+use super::{project_all, reset_projection};
 use crate::events::{
     ADA, TALK, cancelled, completed, deleted, failed, message, minute, registered, renamed, requested, sent,
     started,
@@ -38,7 +38,7 @@ async fn talk(pool: &PgPool) -> ConversationRow {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgPool) {
+async fn conversation_has_title_marks_and_last_message(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[registered(ADA, "ada@example.org", None, 0), started(TALK, Some("first"), 1)]).await;
     project_all(&log).await;
@@ -79,7 +79,7 @@ async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgP
     };
     assert_eq!(talk(&pool).await, asked);
 
-    // An answer counts, and what came of an unfinished one; a reply that brought nothing does not.
+    // A reply counts, and a partial one; a reply without text does not.
     log.append(&[completed(1, 1, &"ä".repeat(300), 8)]).await;
     project_all(&log).await;
     let answered = ConversationRow {
@@ -101,7 +101,7 @@ async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgP
     assert_eq!(talk(&pool).await, ended);
 
     log.erase(ADA.uuid()).await;
-    start_over(&log, "conversations").await;
+    reset_projection(&log, "conversations").await;
     project_all(&log).await;
     assert_eq!(talk(&pool).await, ConversationRow { title: None, last_message: None, ..ended });
 
@@ -111,7 +111,7 @@ async fn a_conversation_shows_its_title_its_marks_and_its_last_message(pool: PgP
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_was_read_is_shown_and_found_by_position(pool: PgPool) {
+async fn read_position_is_stored_and_found_by_log_position(pool: PgPool) {
     let log = Log::new(&pool);
     let other = ConversationId::new(Uuid::from_u128(77));
     let read = |conversation, n: u128, message_position, at| -> Event {
@@ -128,7 +128,7 @@ async fn what_was_read_is_shown_and_found_by_position(pool: PgPool) {
     log.append(&[started(other, None, 3), read(TALK, 1, 2, 4)]).await; // 4, 5
     project_all(&log).await;
     assert_eq!(talk(&pool).await.read_to, Some(message(1).uuid()));
-    assert_eq!(talk(&pool).await.updated_at, minute(2), "reading is no change of the conversation");
+    assert_eq!(talk(&pool).await.updated_at, minute(2), "reading does not update the conversation");
 
     log.append(&[read(other, 9, 1, 5), read(TALK, 2, 3, 6)]).await; // 6, 7
     project_all(&log).await;
@@ -146,7 +146,7 @@ async fn what_was_read_is_shown_and_found_by_position(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn pages_list_pinned_ones_first_and_then_the_latest(pool: PgPool) {
+async fn pages_list_pinned_then_latest_conversations(pool: PgPool) {
     let log = Log::new(&pool);
     let id = |n: u128| ConversationId::new(Uuid::from_u128(n));
     for n in 1..=5 {
@@ -155,7 +155,7 @@ async fn pages_list_pinned_ones_first_and_then_the_latest(pool: PgPool) {
     log.append(&[pinned(id(2), 10)]).await;
     log.append(&[archived(id(3), 10)]).await;
     log.append(&[sent(id(1), 1, "hello", 20)]).await;
-    // Begun and deleted within one batch.
+    // Started and deleted within one batch.
     log.append(&[started(id(6), None, 21), deleted(id(6), 22)]).await;
     project_all(&log).await;
 

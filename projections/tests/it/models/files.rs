@@ -1,4 +1,4 @@
-//! The files.
+//! The `files` projection.
 
 use aggregates::file::{FileEvent, ImageSize};
 use aggregates::ids::{ConversationId, FileId, UserId};
@@ -10,7 +10,7 @@ use projections::files::query::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{project_all, start_over};
+use super::{project_all, reset_projection};
 use crate::events::{ADA, TALK, deleted, message, minute, registered, started};
 use crate::support::Log;
 
@@ -68,7 +68,7 @@ fn ids(rows: Vec<FileRow>) -> Vec<u128> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_file_shows_what_was_announced_then_what_its_bytes_are_then_where_it_is(pool: PgPool) {
+async fn file_row_follows_announcement_upload_and_attachment(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[registered(ADA, "ada@example.org", None, 0), announced(1, ADA, 9, 1)]).await; // 1, 2
     project_all(&log).await;
@@ -110,13 +110,13 @@ async fn a_file_shows_what_was_announced_then_what_its_bytes_are_then_where_it_i
     assert_eq!(row(&pool, 1).await, sent);
 
     log.erase(ADA.uuid()).await;
-    start_over(&log, "files").await;
+    reset_projection(&log, "files").await;
     project_all(&log).await;
     assert_eq!(row(&pool, 1).await, FileRow { name: None, ..sent });
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn files_go_with_their_conversation_and_no_others(pool: PgPool) {
+async fn deleting_conversation_deletes_only_its_files(pool: PgPool) {
     let log = Log::new(&pool);
     let other = ConversationId::new(Uuid::from_u128(77));
     log.append(&[started(TALK, None, 0), started(other, None, 0)]).await; // 1, 2
@@ -150,7 +150,7 @@ async fn files_go_with_their_conversation_and_no_others(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn each_has_their_own_files_and_pays_for_what_is_there(pool: PgPool) {
+async fn usage_counts_only_own_existing_files(pool: PgPool) {
     let log = Log::new(&pool);
     assert_eq!(last_deleted(&pool).await.unwrap(), (0, Uuid::nil()));
     log.append(&[announced(1, ADA, 100, 1)]).await;
@@ -159,7 +159,7 @@ async fn each_has_their_own_files_and_pays_for_what_is_there(pool: PgPool) {
     log.append(&[stored(4, ADA, 1000, 4), removed(4, 5)]).await;
     project_all(&log).await;
     let all: Vec<Uuid> = [4, 3, 2, 9, 1].map(|n| file(n).uuid()).to_vec();
-    assert_eq!(ids(owned(&pool, ADA.uuid(), &all).await.unwrap()), [2, 1], "in the order asked for");
+    assert_eq!(ids(owned(&pool, ADA.uuid(), &all).await.unwrap()), [2, 1], "in the requested order");
     assert_eq!(ids(owned(&pool, EVE.uuid(), &all).await.unwrap()), [3]);
     let mut there = ids(known(&pool, &all).await.unwrap());
     there.sort_unstable();

@@ -1,11 +1,11 @@
-//! The messages.
+//! The `messages` projection.
 
 use aggregates::ids::{ConversationId, MessageId};
 use projections::messages::query::{MessageRow, before, by_id, count_since, of_owner, since};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{project_all, start_over};
+use super::{project_all, reset_projection};
 use crate::events::{
     ADA, TALK, begun, cancelled, completed, deleted, failed, message, minute, reply, requested, sent, started,
 };
@@ -41,7 +41,7 @@ fn answer(n: u128, position: i64, status: &str, text: &str, model: Option<&str>,
     }
 }
 
-/// The conversation from its beginning.
+/// Returns the conversation's messages, oldest first.
 async fn whole(pool: &PgPool) -> Vec<MessageRow> {
     let mut rows = before(pool, TALK.uuid(), i64::MAX, 100).await.unwrap();
     rows.reverse();
@@ -49,13 +49,13 @@ async fn whole(pool: &PgPool) -> Vec<MessageRow> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn questions_and_answers_stand_in_the_order_of_the_log(pool: PgPool) {
+async fn messages_and_replies_are_in_log_order(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await; // 1..=3
     log.append(&[begun(1, 1, 1), completed(1, 1, "answer one", 2)]).await; // 4, 5
     log.append(&[sent(TALK, 2, "two", 3)]).await; // 6
     project_all(&log).await;
-    // Asked for in a later batch than that of the message.
+    // Requested in a later batch than the message.
     log.append(&[requested(2, None, 3), begun(2, 1, 3), cancelled(2, Some("answer tw"), 4)]).await; // 7, 8, 9
     log.append(&[sent(TALK, 3, "three", 5), requested(3, None, 5), failed(3, Some("ans"), 6)]).await; // 10, 11, 12
     log.append(&[sent(TALK, 4, "four", 7), requested(4, None, 7), cancelled(4, None, 8)]).await; // 13, 14, 15
@@ -82,7 +82,7 @@ async fn questions_and_answers_stand_in_the_order_of_the_log(pool: PgPool) {
     assert_eq!(by_id(&pool, Uuid::nil()).await.unwrap(), None);
 
     log.erase(ADA.uuid()).await;
-    start_over(&log, "messages").await;
+    reset_projection(&log, "messages").await;
     project_all(&log).await;
     let erased = all.map(|row| MessageRow { text: None, ..row });
     assert_eq!(whole(&pool).await, erased);
@@ -93,7 +93,7 @@ async fn questions_and_answers_stand_in_the_order_of_the_log(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_an_owner_has_missed_comes_in_the_order_of_the_log(pool: PgPool) {
+async fn missed_messages_are_returned_in_log_order(pool: PgPool) {
     let log = Log::new(&pool);
     let other = ConversationId::new(Uuid::from_u128(77));
     log.append(&[started(TALK, None, 0), started(other, None, 0)]).await; // 1, 2
@@ -113,7 +113,7 @@ async fn what_an_owner_has_missed_comes_in_the_order_of_the_log(pool: PgPool) {
     assert_eq!(positions(owner, 0, 99, 2).await, [3, 4]);
     assert_eq!(positions(stranger, 0, 99, 10).await, [] as [i64; 0]);
 
-    // As much text as is wanted, but one message in any case.
+    // Limited by bytes of text, but at least one message.
     for (bytes, expected) in [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3)] {
         let found = since(&pool, owner, (0, 99), (10, bytes)).await.unwrap();
         assert_eq!(found.rows.len(), expected, "{bytes} bytes");
@@ -127,6 +127,6 @@ async fn what_an_owner_has_missed_comes_in_the_order_of_the_log(pool: PgPool) {
         of_owner(&pool, owner, conversation.uuid(), message(1).uuid()).await.unwrap().map(|row| row.position)
     };
     assert_eq!(one(owner, TALK).await, Some(3));
-    assert_eq!(one(owner, other).await, None, "it stands in another conversation");
+    assert_eq!(one(owner, other).await, None, "the message is in another conversation");
     assert_eq!(one(stranger, TALK).await, None);
 }

@@ -1,4 +1,4 @@
-//! Each read model: these events, those rows.
+//! Tests of each read model: the rows that given events yield.
 
 mod branches;
 mod conversations;
@@ -15,18 +15,18 @@ use projections::models;
 
 use crate::support::Log;
 
-/// Runs every model over the whole log.
+/// Runs every projection over the whole log.
 async fn project_all(log: &Log) {
     log.project(models::all()).await;
 }
 
-/// Empties `tables` and starts their projection again from the beginning of the log.
-async fn start_over(log: &Log, projection: &str) {
+/// Empties a projection's table and resets its checkpoint to the beginning of the log.
+async fn reset_projection(log: &Log, projection: &str) {
     sqlx::query(&format!("DELETE FROM {projection}")).execute(&log.pool).await.unwrap();
-    let done = sqlx::query("UPDATE checkpoints SET position = 0 WHERE projection = $1")
+    let updated = sqlx::query("UPDATE checkpoints SET position = 0 WHERE projection = $1")
         .bind(projection)
         .execute(&log.pool)
         .await
         .unwrap();
-    assert_eq!(done.rows_affected(), 1);
+    assert_eq!(updated.rows_affected(), 1);
 }

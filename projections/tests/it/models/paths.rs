@@ -1,4 +1,4 @@
-//! The path of every branch, against what the log alone tells.
+//! The path of every branch, compared with a simple model computed from the log.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::events::ADA;
 use crate::history::history;
 use crate::support::Log;
 
-/// What stands in each conversation, as the log alone tells it: for every branch the ids of its messages.
+/// Simple model of a conversation, computed from the log: the message ids of every branch.
 #[derive(Default)]
-struct Told {
+struct ReferenceModel {
     rows: Vec<(Uuid, i64, u32)>,
     forks: BTreeMap<u32, (u32, i64)>,
     active: u32,
 }
 
-impl Told {
+impl ReferenceModel {
     fn read(&mut self, position: i64, event: &ConversationEvent) {
         use ConversationEvent as E;
         let (fork, row) = match event {
@@ -73,12 +73,12 @@ impl Told {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
+async fn branch_paths_match_reference_model(pool: PgPool) {
     let log = Log::new(&pool);
     let seed: u64 = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
     let running = log.run(models::all());
-    let mut told: BTreeMap<Uuid, Told> = BTreeMap::new();
+    let mut reference: BTreeMap<Uuid, ReferenceModel> = BTreeMap::new();
     let mut end = 0;
     for _ in 0..20 {
         for events in history(&mut random, 120) {
@@ -87,9 +87,9 @@ async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
                 let Event::Conversation(event) = event else { continue };
                 let conversation = event.conversation_id().uuid();
                 if matches!(event, ConversationEvent::ConversationDeleted { .. }) {
-                    told.remove(&conversation);
+                    reference.remove(&conversation);
                 } else {
-                    told.entry(conversation).or_default().read(*position, event);
+                    reference.entry(conversation).or_default().read(*position, event);
                 }
                 end = *position;
             }
@@ -98,25 +98,25 @@ async fn whatever_happens_every_path_is_that_of_the_log(pool: PgPool) {
     running.reach(end).await;
     running.stop().await;
     let mut branches = 0;
-    for (conversation, told) in &told {
-        let (count, active) = (u32::try_from(told.forks.len()).unwrap() + 1, told.active);
+    for (conversation, reference) in &reference {
+        let (count, active) = (u32::try_from(reference.forks.len()).unwrap() + 1, reference.active);
         assert!(tree::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
         for branch in 0..count {
             let mut page =
                 tree::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000).await.unwrap();
             page.reverse();
             let ids: Vec<Uuid> = page.iter().map(|row| row.message_id).collect();
-            assert_eq!(ids, told.path(branch), "seed {seed}, branch {branch} of {conversation}");
+            assert_eq!(ids, reference.path(branch), "seed {seed}, branch {branch} of {conversation}");
             branches += 1;
         }
         let mut shown = before(&pool, *conversation, i64::MAX, 1_000).await.unwrap();
         shown.reverse();
         let ids: Vec<Uuid> = shown.iter().map(|row| row.message_id).collect();
-        assert_eq!(ids, told.path(active), "seed {seed}");
+        assert_eq!(ids, reference.path(active), "seed {seed}");
         let counted: Vec<i64> =
             tree::branches(&pool, *conversation).await.unwrap().iter().map(|row| row.message_count).collect();
-        let expected: Vec<i64> = (0..count).map(|branch| told.path(branch).len() as i64).collect();
+        let expected: Vec<i64> = (0..count).map(|branch| reference.path(branch).len() as i64).collect();
         assert_eq!(counted, expected, "seed {seed}");
     }
-    assert!(branches > 20, "seed {seed}: {branches} branches are too few to tell anything");
+    assert!(branches > 20, "seed {seed}: only {branches} branches");
 }

@@ -1,4 +1,4 @@
-//! What is owed.
+//! The `pending_replies` projection.
 
 use projections::pending_replies::query::{PendingReplyRow, backlog, due, overdue, traceparent};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::events::{
 };
 use crate::support::Log;
 
-fn owed(n: u128, position: i64, model: Option<&str>, at: i64) -> PendingReplyRow {
+fn pending(n: u128, position: i64, model: Option<&str>, at: i64) -> PendingReplyRow {
     PendingReplyRow {
         reply_id: reply(n).uuid(),
         conversation_id: TALK.uuid(),
@@ -33,12 +33,12 @@ async fn all(pool: &PgPool) -> Vec<PendingReplyRow> {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reply_is_owed_from_its_request_to_its_end(pool: PgPool) {
+async fn reply_is_pending_from_request_to_end(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, Some("big"), 1)]).await; // 1..=3
     log.append(&[sent(TALK, 2, "two", 2), requested(2, None, 2)]).await; // 4, 5
     project_all(&log).await;
-    let (first, second) = (owed(1, 3, Some("big"), 1), owed(2, 5, None, 2));
+    let (first, second) = (pending(1, 3, Some("big"), 1), pending(2, 5, None, 2));
     assert_eq!(all(&pool).await, [first.clone(), second.clone()]);
 
     log.append(&[begun(1, 1, 2)]).await;
@@ -46,8 +46,8 @@ async fn a_reply_is_owed_from_its_request_to_its_end(pool: PgPool) {
     assert_eq!(all(&pool).await, [PendingReplyRow { attempt: 1, ..first.clone() }, second.clone()]);
     log.append(&[attempt_failed(1, 1, 2)]).await;
     project_all(&log).await;
-    let put_off = PendingReplyRow { attempt: 1, not_before: Some(minute(3)), ..first.clone() };
-    assert_eq!(all(&pool).await, [put_off, second.clone()]);
+    let delayed = PendingReplyRow { attempt: 1, not_before: Some(minute(3)), ..first.clone() };
+    assert_eq!(all(&pool).await, [delayed, second.clone()]);
     log.append(&[begun(1, 2, 3)]).await;
     project_all(&log).await;
     assert_eq!(all(&pool).await, [PendingReplyRow { attempt: 2, ..first }, second.clone()]);
@@ -64,8 +64,8 @@ async fn a_reply_is_owed_from_its_request_to_its_end(pool: PgPool) {
     assert_eq!(backlog(&pool).await.unwrap(), (0, 0.0));
 }
 
-/// Puts a row into the model by hand: these queries are about the database's clock, which events cannot say.
-async fn put(pool: &PgPool, reply: u128, conversation: u128, deadline: &str, not_before: &str) {
+/// Inserts a row directly, because these queries depend on the database's clock.
+async fn insert(pool: &PgPool, reply: u128, conversation: u128, deadline: &str, not_before: &str) {
     sqlx::query(&format!(
         "INSERT INTO pending_replies (reply_id, conversation_id, owner, message_id, position, requested_at, deadline,
                                       attempt, not_before)
@@ -80,13 +80,13 @@ async fn put(pool: &PgPool, reply: u128, conversation: u128, deadline: &str, not
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn due_is_the_first_of_each_conversation_that_nobody_works_on(pool: PgPool) {
-    put(&pool, 1, 100, "1 hour", "-1 second").await;
-    put(&pool, 2, 100, "1 hour", "-1 second").await; // waits for 1
-    put(&pool, 3, 200, "1 hour", "1 hour").await; // put off
-    put(&pool, 4, 300, "-1 second", "-1 hour").await; // too late
-    put(&pool, 5, 400, "1 hour", "-1 second").await; // leased
-    put(&pool, 6, 500, "1 hour", "-1 second").await; // lease over
+async fn due_is_first_unleased_reply_of_each_conversation(pool: PgPool) {
+    insert(&pool, 1, 100, "1 hour", "-1 second").await;
+    insert(&pool, 2, 100, "1 hour", "-1 second").await; // waits for 1
+    insert(&pool, 3, 200, "1 hour", "1 hour").await; // delayed
+    insert(&pool, 4, 300, "-1 second", "-1 hour").await; // past its deadline
+    insert(&pool, 5, 400, "1 hour", "-1 second").await; // leased
+    insert(&pool, 6, 500, "1 hour", "-1 second").await; // lease expired
     for (reply, until) in [(5, "1 hour"), (6, "-1 second")] {
         sqlx::query(&format!("INSERT INTO reply_leases VALUES ($1, $1, now() + interval '{until}')"))
             .bind(Uuid::from_u128(reply))
@@ -103,12 +103,12 @@ async fn due_is_the_first_of_each_conversation_that_nobody_works_on(pool: PgPool
         .execute(&pool)
         .await
         .unwrap();
-    let (owed, oldest) = backlog(&pool).await.unwrap();
-    assert!(owed == 6 && (90.0..100.0).contains(&oldest), "{owed} replies, the oldest {oldest} s old");
+    let (pending, oldest) = backlog(&pool).await.unwrap();
+    assert!(pending == 6 && (90.0..100.0).contains(&oldest), "{pending} replies, the oldest {oldest} s old");
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_trace_of_a_request_is_read_from_its_event_and_old_events_have_none(pool: PgPool) {
+async fn traceparent_is_read_from_event_metadata(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await; // 1..=3
     let ids = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -1,4 +1,4 @@
-//! Replies and their provenance.
+//! The `replies` projection: replies and their provenance.
 
 use aggregates::conversation::FailureReason;
 use aggregates::ids::MessageId;
@@ -18,7 +18,7 @@ async fn row(pool: &PgPool, n: u128) -> ReplyRow {
     by_id(pool, ADA.uuid(), reply(n).uuid()).await.unwrap().unwrap()
 }
 
-fn asked(n: u128, position: i64, model: Option<&str>, at: i64) -> ReplyRow {
+fn requested_reply(n: u128, position: i64, model: Option<&str>, at: i64) -> ReplyRow {
     ReplyRow {
         reply_id: reply(n).uuid(),
         conversation_id: TALK.uuid(),
@@ -42,11 +42,11 @@ fn asked(n: u128, position: i64, model: Option<&str>, at: i64) -> ReplyRow {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reply_shows_every_attempt_and_how_it_ended(pool: PgPool) {
+async fn reply_row_has_every_attempt_and_outcome(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, Some("big"), 1)]).await; // 1..=3
     project_all(&log).await;
-    let requested_row = asked(1, 3, Some("big"), 1);
+    let requested_row = requested_reply(1, 3, Some("big"), 1);
     assert_eq!(row(&pool, 1).await, requested_row);
     assert!(!requested_row.has_ended());
 
@@ -89,16 +89,20 @@ async fn a_reply_shows_every_attempt_and_how_it_ended(pool: PgPool) {
     };
     assert_eq!(row(&pool, 1).await, ended);
     assert!(ended.has_ended());
-    assert_eq!(ended.cost_micros(), None, "no price was known");
+    assert_eq!(ended.cost_micros(), None, "the price is unknown");
     let read = attempts(&pool, reply(1).uuid()).await.unwrap();
     assert_eq!((read[0].failure, read[1].failure), (Some(FailureReason::RateLimited), None));
     assert_eq!((read[0].next_not_before, &read[1].plan), (Some(minute(3)), &plan()));
     assert_eq!(attempts(&pool, Uuid::nil()).await.unwrap(), []);
-    assert_eq!(by_id(&pool, Uuid::from_u128(0xE7E), reply(1).uuid()).await.unwrap(), None, "somebody else's");
+    assert_eq!(
+        by_id(&pool, Uuid::from_u128(0xE7E), reply(1).uuid()).await.unwrap(),
+        None,
+        "of another owner"
+    );
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool: PgPool) {
+async fn reply_can_fail_or_be_cancelled_and_is_deleted(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), requested(1, None, 1), failed(1, Some("half"), 2)]).await; // 1, 2, 3
     log.append(&[requested(2, None, 3), begun(2, 1, 4), cancelled(2, None, 5)]).await; // 4, 5, 6
@@ -111,7 +115,7 @@ async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool
             failure: Some("deadline".to_owned()),
             ended_at: Some(minute(2)),
             position: 3,
-            ..asked(1, 2, None, 1)
+            ..requested_reply(1, 2, None, 1)
         }
     );
     let cancelled_row = row(&pool, 2).await;
@@ -123,7 +127,7 @@ async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool
             position: 6,
             attempts: json!([{"attempt": 1, "begun_at": "2026-01-01T00:04:00Z", "plan": plan(),
                               "cancelled_at": "2026-01-01T00:05:00Z"}]),
-            ..asked(2, 4, None, 3)
+            ..requested_reply(2, 4, None, 3)
         }
     );
     log.append(&[deleted(TALK, 6)]).await;
@@ -132,7 +136,7 @@ async fn a_reply_may_end_failed_or_cancelled_and_goes_with_its_conversation(pool
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn the_end_of_a_reply_is_that_of_its_last_attempt_unless_that_had_failed(pool: PgPool) {
+async fn reply_end_is_recorded_on_last_open_attempt(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), requested(1, None, 1), begun(1, 1, 1), failed(1, None, 2)]).await;
     log.append(&[requested(2, None, 3), begun(2, 1, 4), attempt_failed(2, 1, 5), failed(2, None, 6)]).await;
@@ -148,13 +152,13 @@ async fn the_end_of_a_reply_is_that_of_its_last_attempt_unless_that_had_failed(p
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn what_an_answer_cost_follows_from_its_own_events(pool: PgPool) {
+async fn cost_is_computed_from_the_replys_events(pool: PgPool) {
     let log = Log::new(&pool);
     let at = |prompt: u64| json!({"price": {"prompt": prompt, "completion": 2_000_000}});
     log.append(&[started(TALK, None, 0), requested(1, None, 1), begun_with(1, 1, at(9_000_000), 1)]).await;
     log.append(&[attempt_failed(1, 1, 2), begun_with(1, 2, at(1_000_000), 3), completed(1, 2, "answer", 4)])
         .await;
     project_all(&log).await;
-    // Three tokens read and five written, at the price of the attempt that brought the answer.
+    // Three prompt and five completion tokens, at the price of the successful attempt.
     assert_eq!(row(&pool, 1).await.cost_micros(), Some(13));
 }

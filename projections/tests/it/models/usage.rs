@@ -1,4 +1,4 @@
-//! What people have used.
+//! The `usage` projection.
 
 use aggregates::Event;
 use aggregates::conversation::ConversationEvent;
@@ -10,7 +10,7 @@ use super::project_all;
 use crate::events::{ADA, TALK, begun, cancelled, completed, deleted, minute, requested, sent, started};
 use crate::support::Log;
 
-/// The attempt, made at a price.
+/// Sets the price of an attempt.
 fn priced(mut event: Event, prompt: u64, completion: u64) -> Event {
     if let Event::Conversation(ConversationEvent::ReplyBegun { plan, .. }) = &mut event {
         plan.parameters = json!({
@@ -26,7 +26,7 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), requested(1, None, 1)]).await;
     log.append(&[begun(1, 1, 1)]).await;
-    // The second attempt is made elsewhere, at another price.
+    // The second attempt has another price.
     log.append(&[priced(begun(1, 2, 1), 1_000_000, 2_000_000)]).await;
     log.append(&[completed(1, 2, "answer", 2)]).await;
     log.append(&[sent(TALK, 2, "two", 3), requested(2, None, 3), cancelled(2, None, 3)]).await;
@@ -42,7 +42,7 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
         panic!("no completed reply")
     };
     let (prompt, completion) = (i64::from(usage.prompt_tokens), i64::from(usage.completion_tokens));
-    assert!(prompt > 0 && completion > 0, "the events of the tests have usage");
+    assert!(prompt > 0 && completion > 0, "the test events have usage");
     let day = minute(0).date_naive();
     let first = UsageRow {
         day,
@@ -60,7 +60,7 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     assert_eq!(since(&pool, ADA.uuid(), next.day).await.unwrap(), [next]);
     let open: i64 =
         sqlx::query_scalar("SELECT count(*) FROM usage_pending_prices").fetch_one(&pool).await.unwrap();
-    assert_eq!(open, 0, "nothing is kept of a reply that has ended");
+    assert_eq!(open, 0, "rows of an ended reply are left");
 
     sqlx::query("DELETE FROM usage_models").execute(&pool).await.unwrap();
     sqlx::query("DELETE FROM usage_days").execute(&pool).await.unwrap();

@@ -1,4 +1,4 @@
-//! The users.
+//! The `users` projection.
 
 use aggregates::Personal;
 use aggregates::claim::ClaimEvent;
@@ -9,14 +9,14 @@ use projections::users::query::{UserRow, by_id, page};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{project_all, start_over};
+use super::{project_all, reset_projection};
 use crate::events::{ADA, minute, registered};
 use crate::support::Log;
 
 const EVE: UserId = UserId::new(Uuid::from_u128(0xE7E));
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
+async fn user_row_follows_registration_password_and_deactivation(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[
         ClaimEvent::ClaimTaken { owner: ADA, at: minute(0) }.into(),
@@ -51,7 +51,7 @@ async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
     assert_eq!(by_id(&pool, Uuid::nil()).await.unwrap(), None);
 
     log.erase(ADA.uuid()).await;
-    start_over(&log, "users").await;
+    reset_projection(&log, "users").await;
     project_all(&log).await;
     let erased = UserRow { email: None, username: None, ..ada };
     assert_eq!(by_id(&pool, ADA.uuid()).await.unwrap(), Some(erased));
@@ -59,7 +59,7 @@ async fn a_user_is_registered_changes_the_password_and_leaves(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn address_name_and_role_are_those_that_were_given_last(pool: PgPool) {
+async fn latest_email_username_and_role_win(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[registered(ADA, "ada@example.org", None, 0)]).await;
     log.append(&[registered(EVE, "eve@example.org", Some("eve"), 1)]).await;
@@ -93,7 +93,7 @@ async fn address_name_and_role_are_those_that_were_given_last(pool: PgPool) {
     assert!(ids(Some(all[1]), 10).await.is_empty());
 
     log.erase(ADA.uuid()).await;
-    start_over(&log, "users").await;
+    reset_projection(&log, "users").await;
     project_all(&log).await;
     let erased = by_id(&pool, ADA.uuid()).await.unwrap().unwrap();
     assert_eq!(erased, UserRow { email: None, username: None, ..ada });

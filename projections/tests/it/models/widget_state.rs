@@ -1,4 +1,4 @@
-//! The state of quizzes.
+//! The `widget_state` projection: the state of quizzes.
 
 use aggregates::Event;
 use aggregates::ids::{ConversationId, QuizId};
@@ -7,7 +7,7 @@ use projections::widget_state::query::{by_id, of_conversation};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{project_all, start_over};
+use super::{project_all, reset_projection};
 use crate::events::{ADA, TALK, deleted, minute, quiz_question, started};
 use crate::support::{Log, rows_of};
 
@@ -59,7 +59,7 @@ async fn view(pool: &PgPool, n: u128) -> QuizView {
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_quiz_is_shown_as_its_events_leave_it(pool: PgPool) {
+async fn quiz_view_follows_its_events(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), begun(1, TALK)]).await; // 1, 2
     project_all(&log).await;
@@ -69,7 +69,7 @@ async fn a_quiz_is_shown_as_its_events_leave_it(pool: PgPool) {
     let fresh = row.view().unwrap();
     assert_eq!((fresh.index, fresh.total, fresh.question.status), (1, 2, AnswerStatus::Idle));
 
-    // Over several batches and within one.
+    // Events in several batches and in one.
     log.append(&[submitted(1, "one", "a", 1)]).await; // 3
     project_all(&log).await;
     let wrong = view(&pool, 1).await;
@@ -86,13 +86,13 @@ async fn a_quiz_is_shown_as_its_events_leave_it(pool: PgPool) {
     assert_eq!(last.answered.iter().map(|answered| answered.attempts).collect::<Vec<_>>(), [2, 1]);
 
     let live = rows_of(&pool, "widget_state").await;
-    start_over(&log, "widget_state").await;
+    reset_projection(&log, "widget_state").await;
     project_all(&log).await;
     assert_eq!(rows_of(&pool, "widget_state").await, live);
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn quizzes_are_found_by_their_owner_in_the_order_in_which_they_were_begun(pool: PgPool) {
+async fn quizzes_are_found_by_owner_in_starting_order(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), started(OTHER, None, 0)]).await;
     log.append(&[begun(3, TALK)]).await;
@@ -112,14 +112,14 @@ async fn quizzes_are_found_by_their_owner_in_the_order_in_which_they_were_begun(
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
-async fn a_deleted_conversation_takes_its_quizzes_along_for_good(pool: PgPool) {
+async fn deleting_conversation_removes_its_quizzes(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, None, 0), begun(1, TALK), started(OTHER, None, 0), begun(2, OTHER)]).await;
     project_all(&log).await;
     let left = async || rows_of(&pool, "widget_state").await.len();
     assert_eq!(left().await, 2);
 
-    // A click that was under way when the conversation was deleted, in the same batch and in a later one.
+    // A click in flight when the conversation was deleted, in the same batch and in a later one.
     log.append(&[submitted(1, "one", "a", 1), deleted(TALK, 5), submitted(1, "one", "b", 2)]).await;
     project_all(&log).await;
     assert_eq!(left().await, 1);

@@ -1,4 +1,4 @@
-//! How much is sent.
+//! The budget of a context.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn settings(context_tokens: usize) -> ReplySettings {
 }
 
 #[test]
-fn old_turns_go_whole_when_the_budget_is_spent() {
+fn old_turns_are_dropped_whole_when_budget_is_spent() {
     let rows = [
         said(10, 1, Some("one two three")),
         answered(11, 2, "four five six", 10),
@@ -32,7 +32,7 @@ fn old_turns_go_whole_when_the_budget_is_spent() {
 }
 
 #[test]
-fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left_out() {
+fn turn_that_fits_behind_one_that_does_not_is_left_out() {
     let long = "long ".repeat(500);
     let mut rows = [
         said(10, 1, Some("short")),
@@ -43,7 +43,7 @@ fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left
     let context = built(&settings(200), 30, &inputs(&rows, &[])).unwrap();
     assert_eq!(texts(&context), ["asked"]);
     assert_eq!(context.report.left_out.over_budget, 2);
-    // Also where nothing came of it, but would have had room by itself.
+    // Also for a turn without an answer that would fit by itself.
     rows[1] = said(20, 2, Some(&"long ".repeat(180)));
     rows[2] = answered(21, 3, "", 10);
     let asked = "asked ".repeat(30);
@@ -53,7 +53,7 @@ fn there_is_no_hole_a_turn_that_would_still_fit_behind_one_that_does_not_is_left
 }
 
 #[test]
-fn what_was_too_long_to_be_answered_hides_nothing_before_it() {
+fn message_too_long_to_answer_does_not_hide_earlier_turns() {
     let long = "long ".repeat(500);
     let rows = [
         said(10, 1, Some("short")),
@@ -67,7 +67,7 @@ fn what_was_too_long_to_be_answered_hides_nothing_before_it() {
 }
 
 #[test]
-fn more_turns_than_may_be_sent_are_left_out_for_that_reason() {
+fn turns_beyond_history_turns_are_left_out() {
     let rows: Vec<ThreadRow> =
         (1..=6).map(|n| said(n * 10, i64::try_from(n).unwrap(), Some("said"))).collect();
     let settings = ReplySettings { history_turns: 2, ..settings(16_000) };
@@ -78,7 +78,7 @@ fn more_turns_than_may_be_sent_are_left_out_for_that_reason() {
 }
 
 #[test]
-fn a_question_that_has_no_room_is_not_cut_and_not_asked() {
+fn question_that_does_not_fit_is_neither_cut_nor_sent() {
     let long = "word ".repeat(1_000);
     let rows = [said(10, 1, Some(&long))];
     let Err(ContextError::TooLong(report)) = built(&settings(500), 10, &inputs(&rows, &[])) else {
@@ -91,7 +91,7 @@ fn a_question_that_has_no_room_is_not_cut_and_not_asked() {
 }
 
 #[test]
-fn the_output_of_a_tool_and_a_quote_are_cut_at_a_quarter() {
+fn tool_output_and_quote_are_cut_at_a_quarter_of_the_budget() {
     let long = "word ".repeat(1_000);
     let rows = [said(10, 1, Some("look up")), tool_call(12, 3, 10, Some(json!(long)))];
     let context = built(&settings(800), 12, &inputs(&rows, &[])).unwrap();
@@ -113,7 +113,7 @@ fn the_output_of_a_tool_and_a_quote_are_cut_at_a_quarter() {
 }
 
 #[test]
-fn files_keep_to_their_share_the_newest_first() {
+fn files_stay_within_their_share_newest_first() {
     let text = "word ".repeat(400);
     let rows = [
         with_files(said(10, 1, Some("old")), &[71]),
@@ -139,7 +139,7 @@ fn files_keep_to_their_share_the_newest_first() {
 }
 
 #[test]
-fn a_model_with_a_small_window_has_a_smaller_budget() {
+fn small_context_window_shrinks_the_budget() {
     let settings = ReplySettings { max_output_tokens: 192, ..ReplySettings::default() };
     let budget = |model: &str| Policy::new(&settings, Counter::of(model), model, &[]).budget;
     assert_eq!(budget("gpt-4"), 8_000);
@@ -153,7 +153,7 @@ fn a_model_with_a_small_window_has_a_smaller_budget() {
     );
 }
 
-/// Everything of a prompt, counted again from what is sent and not from what the policy says.
+/// Counts a prompt again from its content, independently of the policy's report.
 fn counted(context: &Context, tools: &[Tool]) -> usize {
     let count = |text: &str| counter().count(text);
     let frame = |texts: &[&str]| 4 + texts.iter().map(|text| count(text)).sum::<usize>();
@@ -183,9 +183,9 @@ fn counted(context: &Context, tools: &[Tool]) -> usize {
     3 + system + tools + images + turns.sum::<usize>()
 }
 
-/// What stands in a conversation, one thing after the other.
+/// The rows of a generated conversation, in order.
 #[derive(Debug, Clone)]
-enum Stands {
+enum GeneratedRow {
     Message { text: String, quoted: Option<String>, files: Vec<FileKind> },
     Answer(String),
     Call(String),
@@ -201,7 +201,7 @@ enum FileKind {
     Pdf(u64),
 }
 
-fn stands() -> impl Strategy<Value = Stands> {
+fn generated_row() -> impl Strategy<Value = GeneratedRow> {
     let text = || "[a-z <>/é語\n]{0,120}|(word ){0,80}|</file>|<note>";
     let file = prop_oneof![
         text().prop_map(FileKind::Text),
@@ -210,24 +210,24 @@ fn stands() -> impl Strategy<Value = Stands> {
     ];
     prop_oneof![
         4 => (text(), proptest::option::of(text()), proptest::collection::vec(file, 0..3))
-            .prop_map(|(text, quoted, files)| Stands::Message { text, quoted, files }),
-        4 => text().prop_map(Stands::Answer),
-        1 => text().prop_map(Stands::Call),
-        1 => any::<bool>().prop_map(Stands::Questions),
-        1 => text().prop_map(Stands::Note),
-        1 => Just(Stands::Erased),
+            .prop_map(|(text, quoted, files)| GeneratedRow::Message { text, quoted, files }),
+        4 => text().prop_map(GeneratedRow::Answer),
+        1 => text().prop_map(GeneratedRow::Call),
+        1 => any::<bool>().prop_map(GeneratedRow::Questions),
+        1 => text().prop_map(GeneratedRow::Note),
+        1 => Just(GeneratedRow::Erased),
     ]
 }
 
-/// Rows and files, and the ids of the messages, oldest first.
-fn conversation(things: &[Stands]) -> (ContextInputs, Vec<u128>) {
+/// Returns rows and files, and the ids of the messages, oldest first.
+fn conversation(things: &[GeneratedRow]) -> (ContextInputs, Vec<u128>) {
     let (mut rows, mut files, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     for (index, thing) in things.iter().enumerate() {
         let id = (index as u128 + 1) * 10;
         let position = i64::try_from(index).unwrap() * 2;
         let newest = messages.last().copied().unwrap_or(0);
         rows.push(match thing {
-            Stands::Message { text, quoted, files: attached } => {
+            GeneratedRow::Message { text, quoted, files: attached } => {
                 messages.push(id);
                 let mut row = said(id, position, Some(text));
                 for (place, kind) in attached.iter().enumerate() {
@@ -249,13 +249,13 @@ fn conversation(things: &[Stands]) -> (ContextInputs, Vec<u128>) {
                 }
                 row
             }
-            Stands::Erased => {
+            GeneratedRow::Erased => {
                 messages.push(id);
                 said(id, position, None)
             }
-            Stands::Answer(text) => answered(id, position, text, newest),
-            Stands::Call(output) => tool_call(id, position, newest, Some(json!(output))),
-            Stands::Questions(pending) => {
+            GeneratedRow::Answer(text) => answered(id, position, text, newest),
+            GeneratedRow::Call(output) => tool_call(id, position, newest, Some(json!(output))),
+            GeneratedRow::Questions(pending) => {
                 let entry = Entry::StructuredInput {
                     status: if *pending { "pending" } else { "answered" }.to_owned(),
                     questions: vec![InputQuestion {
@@ -271,7 +271,7 @@ fn conversation(things: &[Stands]) -> (ContextInputs, Vec<u128>) {
                 };
                 ThreadRow { reply_id: Some(Uuid::from_u128(1_000 + newest)), ..row(id, position, entry) }
             }
-            Stands::Note(text) => row(id, position, Entry::Note(Some(text.clone()))),
+            GeneratedRow::Note(text) => row(id, position, Entry::Note(Some(text.clone()))),
         });
     }
     (inputs(&rows, &files), messages)
@@ -281,8 +281,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_is_sent_keeps_to_the_rules(
-        things in proptest::collection::vec(stands(), 1..24), budget in 20_usize..3_000, turns in 0_usize..8,
+    fn context_obeys_the_policy(
+        things in proptest::collection::vec(generated_row(), 1..24), budget in 20_usize..3_000, turns in 0_usize..8,
         percent in 0_usize..90, asked in any::<prop::sample::Index>(), turn_by in any::<prop::sample::Index>(),
     ) {
         let (inputs, messages) = conversation(&things);
@@ -293,7 +293,7 @@ proptest! {
         let policy = Policy::new(&settings, counter(), "gpt-4o", &tools);
         let built = policy.build(Uuid::from_u128(asked), &inputs);
 
-        // The order in which rows were read is of no importance, and the same gives the same.
+        // The order of the loaded rows does not matter, and the result is deterministic.
         let mut shuffled = inputs.clone();
         shuffled.rows.rotate_left(turn_by.index(inputs.rows.len()));
         prop_assert_eq!(&policy.build(Uuid::from_u128(asked), &shuffled), &built);
@@ -306,21 +306,21 @@ proptest! {
                 return Ok(());
             }
             Err(ContextError::TooLong(_)) => {
-                // Then it does not fit without anything else either.
+                // The question does not fit even without anything else.
                 let alone = ContextInputs { rows: vec![asker.clone()], ..inputs.clone() };
                 prop_assert!(policy.build(Uuid::from_u128(asked), &alone).is_err());
                 return Ok(());
             }
         };
 
-        // Never more than the budget, and the account is right. (A document takes half of the budget in `counted`.)
+        // The budget is kept, and the report is right. (A document takes half of the budget in `counted`.)
         if percent == 50 || context.unread.iter().all(|unread| unread.file.content != crate::files::Content::Pdf) {
             prop_assert_eq!(counted(&context, &tools), context.report.total());
         }
         prop_assert!(context.report.total() <= budget, "{:?}", context.report);
         prop_assert!(context.report.tokens.files <= budget, "{:?}", context.report);
 
-        // What is asked is last, nothing comes from after it, and the order is kept.
+        // The asked message is last, later messages are left out, and the order is kept.
         prop_assert_eq!(context.inputs.last().map(|id| id.uuid()), Some(asker.id));
         let row = |id: &MessageId| inputs.rows.iter().find(|row| row.id == id.uuid()).unwrap();
         let roots: Vec<&ThreadRow> = context.report.turns.iter().map(row).collect();
@@ -330,7 +330,7 @@ proptest! {
         let sent = |row: &&ThreadRow| is_message(row) && said.contains(&row.id);
         prop_assert!(inputs.rows.iter().filter(sent).all(|row| row.position <= asker.position));
 
-        // Whole turns: of each that went, everything that says something went with it.
+        // Whole turns: each included turn has all of its rows.
         let ordered: Vec<&ThreadRow> = inputs.rows.iter().collect();
         let of = history::roots(&ordered);
         for row in &inputs.rows {
@@ -341,7 +341,7 @@ proptest! {
             prop_assert_eq!(said.contains(&row.id), goes && says && !of_asked, "{:?}", row);
         }
 
-        // No hole, but for what was too long to be answered itself.
+        // No gaps, except for messages too long to be answered.
         let answered = |row: &&ThreadRow| inputs.rows.iter().any(|other| {
             matches!(other.entry, Entry::Answer { text: Some(_), .. }) && of.get(&other.id) == Some(&row.id)
         });
@@ -352,7 +352,7 @@ proptest! {
             }
         }
 
-        // As many turns as may be, and every one is accounted for.
+        // As many turns as permitted, and the report lists each of them.
         let earlier = inputs.rows.iter().filter(|row| is_message(row) && row.position < asker.position).count();
         let left = context.report.left_out;
         prop_assert!(roots.len() <= turns + 1);

@@ -102,7 +102,7 @@ async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
     ];
     for (name, media, content, status, code) in cases {
         let answer = bring(&app, &person, name, media, content).await;
-        assert_eq!((answer.status, answer.refusal().as_str()), (status, code), "{name:.20} {media:?}");
+        assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{name:.20} {media:?}");
     }
     assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
     bring(&app, &person, "a.txt", Some("text/plain"), &huge[1..]).await.is(200);
@@ -155,22 +155,22 @@ async fn forms_that_are_not_what_they_should_be_are_refused(db: PgPool) {
     ] {
         let answer = app.post("/files").by(&person).parts(parts).send().await;
         assert!([400, 422].contains(&answer.status), "{parts:?} {}", answer.text);
-        answer.refusal();
+        answer.error_code();
     }
     let whole = form(&[part]);
     for end in [whole.len() - 4, whole.len() - 20, 30, 0] {
         let cut = whole[..end].to_vec();
         let answer =
             app.post("/files").by(&person).body("multipart/form-data; boundary=cut-here", cut).send().await;
-        answer.refused(400, "invalid_form");
+        answer.assert_error(400, "invalid_form");
     }
     for media in
         ["multipart/form-data", "application/json", "text/plain", "multipart/mixed; boundary=cut-here"]
     {
         let answer = app.post("/files").by(&person).body(media, whole.clone()).send().await;
-        answer.refused(422, "malformed_request");
+        answer.assert_error(422, "malformed_request");
     }
-    app.post("/files").parts(&[part]).send().await.refused(401, "invalid_token");
+    app.post("/files").parts(&[part]).send().await.assert_error(401, "invalid_token");
     assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
     app.end().await;
 }
@@ -221,14 +221,14 @@ async fn one_person_may_have_so_much(db: PgPool) {
     note(&app, &person, &large).await;
     // By bytes, then by number.
     let refused = bring(&app, &person, "a.txt", None, large.as_bytes()).await;
-    refused.refused(413, "file_quota");
+    refused.assert_error(413, "file_quota");
     note(&app, &person, "small").await;
-    bring(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    bring(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
     note(&app, &other, &large).await;
     // What is deleted makes room.
     app.delete(&format!("/files/{first}")).by(&person).send().await.is(204);
     note(&app, &person, &large).await;
-    bring(&app, &person, "a.txt", None, b"small").await.refused(413, "file_quota");
+    bring(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
     assert_eq!(objects(&app).await, 5, "what was refused is not kept");
     app.end().await;
 }
@@ -262,9 +262,9 @@ async fn the_same_key_brings_the_same_file_once(db: PgPool) {
     let again = send("a", "one.txt", b"one").await.is(200);
     assert_eq!((again.value(), again.position()), (first.value(), first.position()));
     assert_eq!((file_events(&app).await, objects(&app).await), (1, 1));
-    send("a", "one.txt", b"two").await.refused(422, "idempotency_key_reused");
-    send("a", "two.txt", b"one").await.refused(422, "idempotency_key_reused");
-    send("b", "one.txt", b"one").await.refused(413, "file_quota");
+    send("a", "one.txt", b"two").await.assert_error(422, "idempotency_key_reused");
+    send("a", "two.txt", b"one").await.assert_error(422, "idempotency_key_reused");
+    send("b", "one.txt", b"one").await.assert_error(413, "file_quota");
     assert_eq!(objects(&app).await, 1);
     let path = format!("/files/{}", first.field("id"));
     for _ in 0..2 {

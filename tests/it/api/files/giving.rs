@@ -1,8 +1,7 @@
 //! Files are given back to those whose they are, and go when they are to.
 
 use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
-use event_store::Metadata;
-use event_store::{ExecuteError, Intent};
+use event_store::{CommandBatch, ExecuteError, Metadata};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::files::attaching;
@@ -24,9 +23,9 @@ async fn attach(
     let files: Vec<FileId> = files.iter().map(|id| FileId::new(uuid(id))).collect();
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
-    let intent = Intent::new(person.id, Metadata::default());
-    let intent = attaching(intent, &files, by, conversation, message, app.services().core.clock.now());
-    app.sweep().executor.run(intent).await.map(drop)
+    let batch = CommandBatch::new(person.id, Metadata::default());
+    let batch = attaching(batch, &files, by, conversation, message, app.services().core.clock.now());
+    app.sweep().executor.run(batch).await.map(drop)
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -59,11 +58,11 @@ async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
     let unknown = app.get(&format!("/files/{}", Uuid::from_u128(7))).by(&other).send().await.is(404);
     for id in [id.as_str(), plain.as_str(), "atc_x", "x", "..%2f..%2fetc%2fpasswd"] {
         let get = app.get(&format!("/files/{id}")).by(&other).send().await.is(404);
-        assert_eq!(get.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+        assert_eq!(get.without_request_id(), unknown.without_request_id(), "{id}");
         let delete = app.delete(&format!("/files/{id}")).by(&other).send().await.is(404);
-        assert_eq!(delete.but_for_its_id(), unknown.but_for_its_id(), "{id}");
+        assert_eq!(delete.without_request_id(), unknown.without_request_id(), "{id}");
     }
-    app.get(&format!("/files/{id}")).send().await.refused(401, "invalid_token");
+    app.get(&format!("/files/{id}")).send().await.assert_error(401, "invalid_token");
     assert_eq!(file_events(&app).await, 1);
     app.end().await;
 }
@@ -94,7 +93,7 @@ async fn what_is_deleted_is_gone_from_answers_at_once_and_from_the_store_soon(db
     let (kept, id) = (note(&app, &person, "kept").await, image.field("id"));
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
-    app.get(&path(&image.field("preview_url"))).send().await.refused(404, "not_found");
+    app.get(&path(&image.field("preview_url"))).send().await.assert_error(404, "not_found");
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.sweep().deleted((0, Uuid::nil())).await.unwrap();
     assert_eq!(objects(&app).await, 1);
@@ -116,15 +115,15 @@ async fn files_that_were_sent_stay_with_their_conversation_and_go_with_it(db: Pg
     let events = file_events(&app).await;
     for (by, files) in [(&person, [&three, &two]), (&other, [&three, &three])] {
         let refused = attach(&app, by, &[files[0], files[1]], &elsewhere, 3).await;
-        assert!(matches!(refused, Err(ExecuteError::Refused(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ExecuteError::Rejected(_))), "{refused:?}");
     }
     assert_eq!(file_events(&app).await, events);
-    app.caught_up().await;
-    app.delete(&format!("/files/{one}")).by(&person).send().await.refused(409, "file_attached");
+    app.wait_for_projections().await;
+    app.delete(&format!("/files/{one}")).by(&person).send().await.assert_error(409, "file_attached");
     app.get(&format!("/files/{one}")).by(&person).send().await.is(200);
 
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     for id in [&one, &two] {
         app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     }

@@ -49,9 +49,9 @@ async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
         // The same again changes nothing, something else is refused.
         let events = file_events(&app).await;
         assert_eq!(send().send().await.is(200).value(), attachment);
-        app.post(&content).body("image/png", png(9, 9)).send().await.refused(409, "file_stored");
+        app.post(&content).body("image/png", png(9, 9)).send().await.assert_error(409, "file_stored");
         // Nothing is decoded for that.
-        app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(409, "file_stored");
+        app.put(&content).body("image/png", b"text".to_vec()).send().await.assert_error(409, "file_stored");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
@@ -92,7 +92,7 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
             .body("text/plain", b"text".to_vec())
             .send()
             .await;
-        answer.refused(403, "invalid_link");
+        answer.assert_error(403, "invalid_link");
     }
     if forged != query {
         let answer = app
@@ -100,13 +100,16 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
             .body("text/plain", b"text".to_vec())
             .send()
             .await;
-        answer.refused(403, "invalid_link");
+        answer.assert_error(403, "invalid_link");
     }
     for query in ["", "?expires=1", "?signature=x", "?expires=x&signature=y"] {
-        app.post(&format!("/files/{file}/content{query}")).send().await.refused(422, "malformed_request");
+        app.post(&format!("/files/{file}/content{query}"))
+            .send()
+            .await
+            .assert_error(422, "malformed_request");
     }
     let upload = query_of(Purpose::Upload, 0);
-    app.get(&format!("/files/{file}/preview?{upload}")).send().await.refused(403, "invalid_link");
+    app.get(&format!("/files/{file}/preview?{upload}")).send().await.assert_error(403, "invalid_link");
     assert_eq!((file_events(&app).await, objects(&app).await), (2, 0));
     app.post(&format!("/files/{file}/content?{}", query_of(Purpose::Upload, 9)))
         .body("text/plain", b"text".to_vec())
@@ -122,10 +125,14 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
     let person = app.person().await;
     let (file, content) = announce(&app, &person, "a.png", "image/png", 100).await;
     let image = png(6, 6);
-    app.put(&content).body("text/plain", image.clone()).send().await.refused(415, "file_type_not_taken");
-    app.put(&content).body("image/png", b"text".to_vec()).send().await.refused(415, "file_type_not_taken");
-    app.put(&content).body("image/png", Vec::new()).send().await.refused(400, "file_empty");
-    app.put(&content).body("image/png", vec![0; 5001]).send().await.refused(413, "file_too_large");
+    app.put(&content).body("text/plain", image.clone()).send().await.assert_error(415, "file_type_not_taken");
+    app.put(&content)
+        .body("image/png", b"text".to_vec())
+        .send()
+        .await
+        .assert_error(415, "file_type_not_taken");
+    app.put(&content).body("image/png", Vec::new()).send().await.assert_error(400, "file_empty");
+    app.put(&content).body("image/png", vec![0; 5001]).send().await.assert_error(413, "file_too_large");
     assert_eq!((file_events(&app).await, objects(&app).await), (1, 0));
     app.put(&content).body("application/octet-stream", image).send().await.is(200);
 
@@ -134,9 +141,9 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
     let (_, second) = announce(&app, &person, "a.txt", "text/plain", 1).await;
     let large = vec![b'x'; 4000];
     app.put(&first).body("text/plain", large.clone()).send().await.is(200);
-    app.put(&second).body("text/plain", large).send().await.refused(413, "file_quota");
+    app.put(&second).body("text/plain", large).send().await.assert_error(413, "file_quota");
     app.delete(&format!("/files/{file}")).by(&person).send().await.is(204);
-    app.put(&content).body("image/png", png(6, 6)).send().await.refused(404, "not_found");
+    app.put(&content).body("image/png", png(6, 6)).send().await.assert_error(404, "not_found");
     app.end().await;
 }
 
@@ -149,19 +156,19 @@ async fn what_comes_through_a_link_counts_as_commands_of_its_owner(db: PgPool) {
     let fill = |content: &str| app.put(content).body("text/plain", b"text".to_vec()).send();
     // A forged one counts for nobody.
     for _ in 0..3 {
-        fill(&format!("{content}x")).await.refused(403, "invalid_link");
+        fill(&format!("{content}x")).await.assert_error(403, "invalid_link");
     }
     for _ in 0..2 {
         fill(&content).await.is(200);
     }
     let refused = fill(&content).await;
-    refused.refused(429, "rate_limited");
+    refused.assert_error(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     app.delete("/api/history/00000000-0000-0000-0000-000000000007")
         .by(&person)
         .send()
         .await
-        .refused(429, "rate_limited");
+        .assert_error(429, "rate_limited");
     let (_, content) = announce(&app, &other, "a.txt", "text/plain", 4).await;
     fill(&content).await.is(200);
     app.end().await;

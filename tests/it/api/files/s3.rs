@@ -108,7 +108,7 @@ async fn files_lie_in_a_bucket(db: PgPool) {
     app.end().await;
     let wrong = [&variables[..3], &[("AWS_ACCESS_KEY_ID", "another"), variables[4]]].concat();
     let app = TestApp::with(&db, &wrong).await;
-    bring(&app, &person, "a.txt", None, b"text").await.refused(503, "unavailable");
+    bring(&app, &person, "a.txt", None, b"text").await.assert_error(503, "unavailable");
     assert_eq!(app.events().await, events);
     app.end().await;
 }

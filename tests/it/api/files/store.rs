@@ -90,19 +90,19 @@ async fn a_store_that_is_full_or_away_takes_nothing_and_recovers(db: PgPool) {
     let person = app.person().await;
     let id = note(&app, &person, &"x".repeat(800)).await;
     let text = "y".repeat(300);
-    bring(&app, &person, "a.txt", None, text.as_bytes()).await.refused(507, "storage_full");
+    bring(&app, &person, "a.txt", None, text.as_bytes()).await.assert_error(507, "storage_full");
     assert_eq!((file_events(&app).await, objects(&app).await), (1, 1), "no half file, no event");
     // Room for the preview and not for the image: the sweep takes the preview away later, nobody sees it before.
     room.store(800, Ordering::Relaxed);
     let image = noise();
-    bring(&app, &person, "a.png", None, &image).await.refused(507, "storage_full");
+    bring(&app, &person, "a.png", None, &image).await.assert_error(507, "storage_full");
     assert_eq!(file_events(&app).await, 1);
 
     room.store(-1, Ordering::Relaxed);
     let away = bring(&app, &person, "a.txt", None, text.as_bytes()).await;
-    away.refused(503, "unavailable");
+    away.assert_error(503, "unavailable");
     assert!(!away.header("retry-after").is_empty());
-    app.get(&format!("/files/{id}")).by(&person).send().await.refused(503, "unavailable");
+    app.get(&format!("/files/{id}")).by(&person).send().await.assert_error(503, "unavailable");
     assert_eq!(file_events(&app).await, 1);
 
     room.store(1_000_000, Ordering::Relaxed);
@@ -152,7 +152,7 @@ async fn the_sweep_takes_what_no_file_has_and_nothing_else(db: PgPool) {
         }
     }
     // A read model that is behind costs nobody a file: the log is asked.
-    app.caught_up().await;
+    app.wait_for_projections().await;
     sqlx::query("DELETE FROM files WHERE file_id = $1").bind(uuid(&kept)).execute(&db).await.unwrap();
     assert_eq!(app.sweep().whole().await.unwrap(), 4);
     assert_eq!(app.sweep().whole().await.unwrap(), 0);
@@ -175,7 +175,7 @@ async fn what_was_announced_and_never_came_is_deleted(db: PgPool) {
     let late = verbatim::clock::Clock::fixed(app.services().core.clock.now() + chrono::TimeDelta::hours(2));
     let sweep = verbatim::files::FileSweep { clock: late, ..app.sweep().clone() };
     assert_eq!(sweep.announced().await.unwrap(), 1);
-    app.caught_up().await;
+    app.wait_for_projections().await;
     assert_eq!(sweep.announced().await.unwrap(), 0);
     assert_eq!(file_events(&app).await, 2);
     app.end().await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::MARK;
 use crate::accounts::mail_server::MailServer;
 use crate::kill::client::http;
-use crate::kill::process::{SOON, within};
+use crate::kill::process::{STEP_TIMEOUT, within};
 use crate::support::client::{Answer, Call};
 use crate::support::openai_server::OpenAiServer;
 
@@ -159,7 +159,7 @@ impl<'a> Usage<'a> {
         for email in [format!("{MARK}-second@mail.example"), format!("{MARK}-nobody@mail.example")] {
             self.post("/api/auth/password/forgot", &json!({"email": email})).await.is(202);
         }
-        assert!(within(SOON, async || !self.mail.mails().is_empty()).await, "no mail came");
+        assert!(within(STEP_TIMEOUT, async || !self.mail.mails().is_empty()).await, "no mail came");
         let token = self.mail.mails()[0].token();
         self.secrets.lock().unwrap().push(token.clone());
         for (token, password) in [(MARK, PASSWORD), (token.as_str(), MARK)] {
@@ -195,7 +195,7 @@ impl<'a> Usage<'a> {
         // Whoever had the old address is told.
         let told =
             async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
-        assert!(within(SOON, told).await, "the old address was not told");
+        assert!(within(STEP_TIMEOUT, told).await, "the old address was not told");
     }
 
     /// Every operation that the description lists, with canaries in its query, its headers and its body. What ends the

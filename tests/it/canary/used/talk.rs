@@ -39,7 +39,7 @@ impl Usage<'_> {
         let call = self.call(Method::POST, "/api/chat").key(&format!("{MARK}-key"));
         self.sent(call.json(&json!({"message": format!("{MARK}-other")})))
             .await
-            .refused(422, "idempotency_key_reused");
+            .assert_error(422, "idempotency_key_reused");
         for body in [
             format!("{{\"message\": \"{MARK}\"").into_bytes(),
             format!("{{\"{MARK}\": \"{MARK}\"}}").into_bytes(),
@@ -162,7 +162,7 @@ impl Usage<'_> {
         };
         // A first answer is asked for a title as well, which takes no notice of calls. Of two threads one is deleted.
         let last = Act::reply(&[&format!("Another answer, {MARK}-answer.")]);
-        self.provider.now([asks(), asks(), asks(), asks(), last]);
+        self.provider.set_script([asks(), asks(), asks(), asks(), last]);
         self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
         let created =
             self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);

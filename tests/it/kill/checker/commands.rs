@@ -1,16 +1,16 @@
-//! What the drivers were told against what is in the log.
+//! Compares the drivers' answers with the log.
 //!
-//! The program writes each request's id beside the events it causes, so every event of a command can be told from all
-//! others: no other way would find a doubled message among thousands.
+//! The program stores the request id with each event, so events can be attributed to requests. Only that reveals a
+//! duplicated message among thousands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Findings, Promise};
+use super::{Findings, Guarantee};
 use crate::kill::client::TIMED_OUT;
 use crate::kill::evidence::{Evidence, Logged};
 use crate::kill::history::{Answer, Kind, Operation, Outcome, Position, Read};
 
-/// Checks every operation and every look.
+/// Checks every operation and every read.
 pub(super) fn check(operations: &[Operation], reads: &[Read], evidence: &Evidence, findings: &mut Findings) {
     let mut by_request: BTreeMap<&str, Vec<&Logged>> = BTreeMap::new();
     let mut by_position: BTreeMap<i64, &Logged> = BTreeMap::new();
@@ -26,22 +26,22 @@ pub(super) fn check(operations: &[Operation], reads: &[Read], evidence: &Evidenc
             .iter()
             .map(|one| (&one.answer, by_request.get(one.request_id.as_str()).cloned().unwrap_or_default()))
             .collect();
-        once(operation, &tries, findings);
-        kept(operation, &tries, &by_position, findings);
+        check_once(operation, &tries, findings);
+        check_durable(operation, &tries, &by_position, findings);
         same_answers(operation, findings);
         answers(operation, findings);
     }
     for read in reads {
-        findings.expect(read.found || read.excused, Promise::ReadsWrites, || {
+        findings.expect(read.found || read.excused, Guarantee::ReadYourWrites, || {
             format!("{} did not find message {} after {:?}", read.request_id, read.message, read.took)
         });
     }
 }
 
-/// All of the command or nothing, by at most one of its tries; nothing where it was refused or never sent.
-fn once(operation: &Operation, tries: &[(&Answer, Vec<&Logged>)], findings: &mut Findings) {
+/// At most one try appends events, and then all of them; a rejected or unsent try appends no events.
+fn check_once(operation: &Operation, tries: &[(&Answer, Vec<&Logged>)], findings: &mut Findings) {
     let effective = tries.iter().filter(|(_, events)| !events.is_empty()).count();
-    findings.expect(effective <= 1, Promise::Once, || {
+    findings.expect(effective <= 1, Guarantee::Once, || {
         format!("{} took effect {effective} times: {tries:#?}", name(operation))
     });
     for (answer, events) in tries {
@@ -49,24 +49,24 @@ fn once(operation: &Operation, tries: &[(&Answer, Vec<&Logged>)], findings: &mut
             continue;
         }
         let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
-        findings.expect(is_whole(operation.kind, &types), Promise::Once, || {
-            format!("{} left {types:?}", name(operation))
+        findings.expect(is_whole(operation.kind, &types), Guarantee::Once, || {
+            format!("{} appended {types:?}", name(operation))
         });
         findings.expect(
-            !matches!(answer.outcome, Outcome::Refused | Outcome::NotSent),
-            Promise::Once,
-            || format!("{} left {types:?}, but was told {answer:?}", name(operation)),
+            !matches!(answer.outcome, Outcome::Rejected | Outcome::NotSent),
+            Guarantee::Once,
+            || format!("{} appended {types:?}, but was answered with {answer:?}", name(operation)),
         );
     }
-    // A refusal is final for its key: whoever gets one must be able to rely on nothing having happened, ever.
-    if operation.last() == Some(Outcome::Refused) {
-        findings.expect(effective == 0, Promise::Once, || {
-            format!("{} took effect, but its last try was refused: {tries:#?}", name(operation))
+    // A rejection is final for its key: the command must never take effect.
+    if operation.last() == Some(Outcome::Rejected) {
+        findings.expect(effective == 0, Guarantee::Once, || {
+            format!("{} took effect, but its last try was rejected: {tries:#?}", name(operation))
         });
     }
 }
 
-/// Whether these are the events of one whole command.
+/// Whether these are all events of one command.
 fn is_whole(kind: Kind, types: &[&str]) -> bool {
     match kind {
         Kind::Register => {
@@ -100,8 +100,8 @@ fn is_whole(kind: Kind, types: &[&str]) -> bool {
     }
 }
 
-/// What was acknowledged is in the log, where and with the ids that the answer told.
-fn kept(
+/// Acknowledged commands are in the log, with the position and ids of the answer.
+fn check_durable(
     operation: &Operation,
     tries: &[(&Answer, Vec<&Logged>)],
     by_position: &BTreeMap<i64, &Logged>,
@@ -110,23 +110,23 @@ fn kept(
     let events: Vec<&Logged> = tries.iter().flat_map(|(_, events)| events).copied().collect();
     let last = events.iter().map(|event| event.position).max();
     for (answer, _) in tries.iter().filter(|(answer, _)| answer.outcome == Outcome::Ok) {
-        findings.expect(operation.kind != Kind::Reused, Promise::Once, || {
-            format!("{} was not refused: {answer:?}", name(operation))
+        findings.expect(operation.kind != Kind::Reused, Guarantee::Once, || {
+            format!("{} was not rejected: {answer:?}", name(operation))
         });
-        let told =
+        let context =
             || format!("{} was acknowledged with {answer:?}; the log has {events:#?}", name(operation));
-        let always = !matches!(operation.kind, Kind::Change | Kind::Delete | Kind::Cancel);
-        findings.expect(!always || last.is_some(), Promise::Kept, told);
+        let must_append = !matches!(operation.kind, Kind::Change | Kind::Delete | Kind::Cancel);
+        findings.expect(!must_append || last.is_some(), Guarantee::Durable, context);
         match answer.position {
-            Position::Command(position) => findings.expect(position == last, Promise::Kept, told),
+            Position::Command(position) => findings.expect(position == last, Guarantee::Durable, context),
             Position::ReplyEnd(position) => {
                 let end = by_position.get(&position);
                 let fits = end.is_some_and(|end| {
                     end.event_type == "reply_completed" && end.id("reply_id") == answer.ids.reply
                 });
-                findings.expect(fits, Promise::Kept, told);
+                findings.expect(fits, Guarantee::Durable, context);
             }
-            Position::Untold => {}
+            Position::NotGiven => {}
         }
         if last.is_some() {
             let has = |id: Option<uuid::Uuid>, name: &str| {
@@ -136,19 +136,19 @@ fn kept(
                 && has(answer.ids.conversation, "conversation_id")
                 && has(answer.ids.message, "message_id")
                 && has(answer.ids.reply, "reply_id");
-            findings.expect(fits, Promise::Kept, told);
+            findings.expect(fits, Guarantee::Durable, context);
         }
     }
 }
 
-/// Every acknowledgement of one operation names the same ids and positions.
+/// All acknowledgements of one operation have the same ids.
 fn same_answers(operation: &Operation, findings: &mut Findings) {
     let Some(first) = operation.acknowledged() else { return };
     for one in operation.tries.iter().filter(|one| one.answer.outcome == Outcome::Ok) {
         let answer = &one.answer;
-        // An answer that only tells how the reply ended names nothing.
-        let untold = [answer, first].iter().any(|answer| answer.position == Position::Untold);
-        findings.expect(untold || answer.ids == first.ids, Promise::Once, || {
+        // An answer that only tells how the reply ended has no ids.
+        let position_missing = [answer, first].iter().any(|answer| answer.position == Position::NotGiven);
+        findings.expect(position_missing || answer.ids == first.ids, Guarantee::Once, || {
             format!("{} was answered with {first:?}, then with {answer:?}", name(operation))
         });
     }
@@ -159,7 +159,7 @@ fn answers(operation: &Operation, findings: &mut Findings) {
         let answer = &one.answer;
         let failed = answer.status >= 500 && answer.status != 503;
         let hung = answer.code.as_deref() == Some(TIMED_OUT);
-        findings.expect(!failed && !hung, Promise::Answers, || {
+        findings.expect(!failed && !hung, Guarantee::Available, || {
             format!("{} ({}) was answered with {answer:?}", name(operation), one.request_id)
         });
     }

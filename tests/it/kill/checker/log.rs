@@ -1,17 +1,17 @@
-//! The log against itself and against what was made of it.
+//! Checks the log's consistency, and the read models against the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Findings, Promise};
+use super::{Findings, Guarantee};
 use crate::kill::evidence::{Evidence, Logged};
 
-/// From the request to the end of a reply, at most.
+/// Maximum time from the request to the end of a reply.
 const DEADLINE_SECONDS: i64 = 180;
 
-/// Checks everything that needs no history.
+/// Runs all checks that need no history.
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     order(&evidence.events, findings);
     replies(&evidence.events, findings);
@@ -19,18 +19,18 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     clean_end(evidence, findings);
 }
 
-/// Sequences 1..n in every stream, and positions that rise along it.
+/// Every stream has the sequences 1..n, and positions increase.
 fn order(events: &[Logged], findings: &mut Findings) {
-    let mut stands: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    let mut last_sequences: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     let mut previous = 0;
     for event in events {
-        findings.expect(event.position > previous, Promise::Ordered, || {
-            format!("position {} stands behind {previous}", event.position)
+        findings.expect(event.position > previous, Guarantee::Ordered, || {
+            format!("position {} follows {previous}", event.position)
         });
         previous = event.position;
-        let stream = stands.entry((&event.aggregate_type, &event.aggregate_id)).or_default();
-        findings.expect(event.sequence == *stream + 1, Promise::Ordered, || {
-            format!("after sequence {stream} of its stream comes {event:?}")
+        let stream = last_sequences.entry((&event.aggregate_type, &event.aggregate_id)).or_default();
+        findings.expect(event.sequence == *stream + 1, Guarantee::Ordered, || {
+            format!("sequence {stream} of the stream is followed by {event:?}")
         });
         *stream = event.sequence;
     }
@@ -43,63 +43,66 @@ struct Reply {
     ended: u32,
 }
 
-/// One request, attempts 1, 2, 3, … and then one end, for every reply.
+/// Every reply has one request, attempts 1, 2, 3, … and then one final event.
 fn replies(events: &[Logged], findings: &mut Findings) {
     let mut replies: BTreeMap<Uuid, Reply> = BTreeMap::new();
     for event in events.iter().filter(|event| event.event_type.starts_with("reply_")) {
         let Some(id) = event.id("reply_id") else {
-            findings.expect(false, Promise::OneEnd, || format!("a reply without an id: {event:?}"));
+            findings.expect(false, Guarantee::OneFinalEvent, || format!("a reply without an id: {event:?}"));
             continue;
         };
         let reply = replies.entry(id).or_default();
         let at = event.payload["at"].as_str().and_then(|at| at.parse().ok());
         let attempt = event.payload["attempt"].as_u64().unwrap_or_default();
-        findings
-            .expect(reply.ended == 0, Promise::OneEnd, || format!("{event:?} comes after its reply's end"));
+        findings.expect(reply.ended == 0, Guarantee::OneFinalEvent, || {
+            format!("{event:?} follows the reply's final event")
+        });
         match event.event_type.as_str() {
             "reply_requested" => {
-                findings.expect(reply.requested.is_none(), Promise::OneEnd, || {
+                findings.expect(reply.requested.is_none(), Guarantee::OneFinalEvent, || {
                     format!("requested twice: {event:?}")
                 });
                 reply.requested = at;
             }
             "reply_begun" => {
-                findings.expect(attempt == reply.attempt + 1, Promise::OneEnd, || {
-                    format!("after attempt {} comes {event:?}", reply.attempt)
+                findings.expect(attempt == reply.attempt + 1, Guarantee::OneFinalEvent, || {
+                    format!("attempt {} is followed by {event:?}", reply.attempt)
                 });
                 reply.attempt = attempt;
             }
-            "reply_attempt_failed" => findings.expect(attempt == reply.attempt, Promise::OneEnd, || {
-                format!("attempt {} is the last one, but {event:?}", reply.attempt)
-            }),
+            "reply_attempt_failed" => {
+                findings.expect(attempt == reply.attempt, Guarantee::OneFinalEvent, || {
+                    format!("attempt {} is the last one, but {event:?}", reply.attempt)
+                })
+            }
             _ => {
                 reply.ended += 1;
                 let took = reply.requested.zip(at).map(|(from, to)| (to - from).num_seconds());
                 let fits = attempt == reply.attempt && took.is_some_and(|took| took <= DEADLINE_SECONDS);
-                findings.expect(fits, Promise::OneEnd, || {
+                findings.expect(fits, Guarantee::OneFinalEvent, || {
                     format!("after attempt {}, {took:?} s after its request: {event:?}", reply.attempt)
                 });
             }
         }
     }
     for (id, reply) in replies {
-        findings.expect(reply.ended == 1, Promise::OneEnd, || {
-            format!("reply {id} has {} ends (last attempt {})", reply.ended, reply.attempt)
+        findings.expect(reply.ended == 1, Guarantee::OneFinalEvent, || {
+            format!("reply {id} has {} final events (last attempt {})", reply.ended, reply.attempt)
         });
     }
 }
 
-/// Read models and lists show what the log says, no less and no more.
+/// Read models and lists equal the log.
 fn models(evidence: &Evidence, findings: &mut Findings) {
     let head = evidence.events.last().map_or(0, |event| event.position);
-    findings.expect(!evidence.checkpoints.is_empty(), Promise::Models, || "no checkpoints".to_owned());
+    findings.expect(!evidence.checkpoints.is_empty(), Guarantee::Models, || "no checkpoints".to_owned());
     for (model, position) in &evidence.checkpoints {
-        findings.expect(*position == head, Promise::Models, || {
-            format!("{model} stands at {position}, the log at {head}")
+        findings.expect(*position == head, Guarantee::Models, || {
+            format!("{model} is at position {position}, the log at {head}")
         });
     }
-    findings.expect(evidence.rebuilt.0, Promise::Models, || {
-        format!("a rebuild gives other rows:\n{}", evidence.rebuilt.1)
+    findings.expect(evidence.rebuilt.0, Guarantee::Models, || {
+        format!("a rebuild yields other rows:\n{}", evidence.rebuilt.1)
     });
 
     let mut owners: BTreeMap<Uuid, Uuid> = BTreeMap::new();
@@ -129,33 +132,31 @@ fn models(evidence: &Evidence, findings: &mut Findings) {
 fn compare(what: &str, wanted: &BTreeSet<Uuid>, found: &BTreeSet<Uuid>, findings: &mut Findings) {
     let missing: Vec<_> = wanted.difference(found).take(5).collect();
     let too_many: Vec<_> = found.difference(wanted).take(5).collect();
-    findings.expect(wanted == found, Promise::Models, || {
+    findings.expect(wanted == found, Guarantee::Models, || {
         format!(
-            "{what}: {} by the log, {} there; missing {missing:?}, too many {too_many:?}",
+            "{what}: {} in the log, {} found; missing {missing:?}, unexpected {too_many:?}",
             wanted.len(),
             found.len()
         )
     });
 }
 
-/// Nothing is left over, and nobody has complained.
+/// No work is left over, and no process logged a problem.
 fn clean_end(evidence: &Evidence, findings: &mut Findings) {
-    findings.expect(evidence.quiet && evidence.pending.is_empty(), Promise::CleanEnd, || {
-        format!("not everything came to rest; owed: {:?}", evidence.pending)
+    findings.expect(evidence.idle && evidence.pending.is_empty(), Guarantee::CleanEnd, || {
+        format!("the system did not become idle; pending replies: {:?}", evidence.pending)
     });
-    findings.expect(evidence.idle_in_transaction == 0, Promise::CleanEnd, || {
-        format!("{} sessions sit in an open transaction", evidence.idle_in_transaction)
+    findings.expect(evidence.idle_in_transaction == 0, Guarantee::CleanEnd, || {
+        format!("{} sessions are idle in a transaction", evidence.idle_in_transaction)
     });
-    findings.expect(evidence.health.0 == 200, Promise::CleanEnd, || {
+    findings.expect(evidence.health.0 == 200, Guarantee::CleanEnd, || {
         format!("/health: {} {}", evidence.health.0, evidence.health.1)
     });
-    findings.expect(evidence.ended_in_order, Promise::CleanEnd, || {
-        "the last process did not end in order".into()
-    });
-    for line in &evidence.said {
+    findings.expect(evidence.clean_exit, Guarantee::CleanEnd, || "a process did not exit cleanly".into());
+    for line in &evidence.log_lines {
         let bad = line.contains("panicked")
             || line.contains("PANIC:")
             || (line.contains("\"WARN\"") && line.contains("dropped"));
-        findings.expect(!bad, Promise::CleanEnd, || format!("logged: {line}"));
+        findings.expect(!bad, Guarantee::CleanEnd, || format!("logged: {line}"));
     }
 }

@@ -1,11 +1,10 @@
-//! Compares what the drivers were told with what is there. Pure: the same history and evidence give the same answer.
+//! Compares the drivers' history with the final state. Pure: the same history and evidence give the same result.
 //!
-//! * [`commands`]: what was acknowledged is kept, what was refused left nothing, each command took effect once;
-//! * [`log`]: the log's order, one end per reply, read models as the log says, a clean end.
+//! * [`commands`]: acknowledged commands are durable, rejected ones had no effect, each command took effect once;
+//! * [`log`]: the log's order, one final event per reply, read models equal to the log, a clean shutdown.
 //!
-//! One defect that such a harness is usually shown to catch is missing here: switching the event-sourcing crate's own
-//! snapshot store on, which applies events twice. Nothing in the program calls that store (snapshots are rows of our
-//! own), so there is no switch to plant it behind.
+//! One usual fault is missing: enabling the event-sourcing crate's own snapshot store, which applies events twice. The
+//! program never calls that store (it has its own snapshot rows), so the fault cannot be injected.
 
 mod commands;
 mod log;
@@ -15,59 +14,59 @@ mod tests;
 use super::evidence::Evidence;
 use super::history::{Operation, Read};
 
-/// What was promised and not kept.
+/// Guarantee of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promise {
-    /// What was acknowledged is in the log.
-    Kept,
-    /// All of a command or nothing, once, however often it is repeated with its key.
+pub(crate) enum Guarantee {
+    /// Acknowledged commands are in the log.
+    Durable,
+    /// A command takes effect fully and once, however often it is repeated with its key.
     Once,
-    /// Streams without holes, positions that rise.
+    /// Streams have no gaps, and positions increase.
     Ordered,
-    /// Exactly one end per reply, attempts that rise.
-    OneEnd,
-    /// Read models are what the log says.
+    /// A reply has exactly one final event, and attempt numbers increase.
+    OneFinalEvent,
+    /// Read models equal a replay of the log.
     Models,
-    /// People read what they wrote.
-    ReadsWrites,
-    /// No failure but "try again later" while somebody serves, and no hanging.
-    Answers,
-    /// Nothing is left over: no open transaction, no panic, no work undone.
+    /// Users read their own writes.
+    ReadYourWrites,
+    /// While a process serves, requests fail only with "try again later" and never hang.
+    Available,
+    /// No open transaction, no panic and no unfinished work is left.
     CleanEnd,
-    /// A process that is started again serves again, soon.
+    /// A restarted process is ready in time.
     Recovers,
-    /// Other systems are told of each public event once, in order.
+    /// NATS has each public event once and in order.
     Relayed,
-    /// A token is good only as long as its login, and conversations are their owner's only.
-    Doors,
+    /// A token ends with its login, and only its owner can access a conversation.
+    AccessControl,
 }
 
-/// A broken promise.
+/// A violated guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
-    pub(crate) promise: Promise,
+    pub(crate) guarantee: Guarantee,
     pub(crate) what: String,
 }
 
-/// A list of violations in the making.
+/// Collects violations.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Violation>);
 
 impl Findings {
-    /// Notes a violation, unless `good`.
-    pub(crate) fn expect(&mut self, good: bool, promise: Promise, what: impl FnOnce() -> String) {
+    /// Records a violation unless `good`.
+    pub(crate) fn expect(&mut self, good: bool, guarantee: Guarantee, what: impl FnOnce() -> String) {
         if !good {
-            self.0.push(Violation { promise, what: what() });
+            self.0.push(Violation { guarantee, what: what() });
         }
     }
 
-    /// What was noted.
+    /// Returns the violations.
     pub(crate) fn done(self) -> Vec<Violation> {
         self.0
     }
 }
 
-/// Everything that is wrong.
+/// Returns all violations.
 pub(crate) fn check(operations: &[Operation], reads: &[Read], evidence: &Evidence) -> Vec<Violation> {
     let mut findings = Findings::default();
     commands::check(operations, reads, evidence, &mut findings);

@@ -1,4 +1,4 @@
-//! The checker on small histories: a good one, and the same with one thing wrong.
+//! Tests of the checker on small histories: a correct one, and variants with one violation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Promise, check};
-use crate::kill::client::{TIMED_OUT, judge};
+use super::{Guarantee, check};
+use crate::kill::client::{TIMED_OUT, classify};
 use crate::kill::evidence::{Evidence, Logged};
 use crate::kill::history::{Answer, Kind, Operation, Outcome, Position, Read, Try};
 
@@ -16,7 +16,7 @@ const CONVERSATION: Uuid = Uuid::from_u128(2);
 const MESSAGE: Uuid = Uuid::from_u128(3);
 const REPLY: Uuid = Uuid::from_u128(4);
 
-/// What one run left: a message sent by an operation that was repeated once, and its reply.
+/// A correct run: a message sent by an operation that was repeated, and its reply.
 struct Case {
     operations: Vec<Operation>,
     reads: Vec<Read>,
@@ -40,19 +40,19 @@ fn event(position: i64, event_type: &str, request_id: Option<&str>, more: serde_
     }
 }
 
-fn told(status: u16, position: Option<i64>, status_text: &str) -> Answer {
+fn answer_with(status: u16, position: Option<i64>, status_text: &str) -> Answer {
     let body = json!({
         "status": status_text, "session_id": CONVERSATION, "user_message_id": MESSAGE, "reply_id": REPLY,
     });
-    judge(Kind::Create, status, position, &body)
+    classify(Kind::Create, status, position, &body)
 }
 
 impl Case {
     fn good() -> Self {
         let tries = [
-            ("op1-1", Answer::none(Outcome::Unknown, "broken off")),
-            ("op1-2", told(202, Some(3), "pending")),
-            ("op1-3", told(200, Some(5), "completed")),
+            ("op1-1", Answer::none(Outcome::Unknown, "violated off")),
+            ("op1-2", answer_with(202, Some(3), "pending")),
+            ("op1-3", answer_with(200, Some(5), "completed")),
         ];
         let operation = Operation {
             number: 1,
@@ -73,7 +73,7 @@ impl Case {
             event(5, "reply_completed", None, json!({"attempt": 1})),
         ];
         let evidence = Evidence {
-            quiet: true,
+            idle: true,
             events,
             checkpoints: [("messages".to_owned(), 5)].into(),
             conversations: [CONVERSATION].into(),
@@ -83,53 +83,62 @@ impl Case {
             idle_in_transaction: 0,
             health: (200, String::new()),
             rebuilt: (true, String::new()),
-            ended_in_order: true,
-            said: vec!["{\"level\":\"INFO\"}".to_owned()],
+            clean_exit: true,
+            log_lines: vec!["{\"level\":\"INFO\"}".to_owned()],
         };
         Self { operations: vec![operation], reads: Vec::new(), evidence }
     }
 
-    /// The promises that are broken once `change` has been made.
-    fn broken(change: impl FnOnce(&mut Self)) -> Vec<Promise> {
+    /// Returns the guarantees that are violated after `change`.
+    fn violated(change: impl FnOnce(&mut Self)) -> Vec<Guarantee> {
         let mut case = Self::good();
         change(&mut case);
-        let mut promises: Vec<Promise> = Vec::new();
+        let mut guarantees: Vec<Guarantee> = Vec::new();
         for violation in check(&case.operations, &case.reads, &case.evidence) {
-            if !promises.contains(&violation.promise) {
-                promises.push(violation.promise);
+            if !guarantees.contains(&violation.guarantee) {
+                guarantees.push(violation.guarantee);
             }
         }
-        promises
+        guarantees
     }
 
-    fn answer(&mut self, index: usize) -> &mut Answer {
+    fn answer_mut(&mut self, index: usize) -> &mut Answer {
         &mut self.operations[0].tries[index].answer
     }
 }
 
 #[test]
-fn a_good_run_is_good() {
-    assert_eq!(Case::broken(|_| {}), []);
+fn correct_run_has_no_violations() {
+    assert_eq!(Case::violated(|_| {}), []);
 }
 
 #[test]
-fn a_lost_command_is_found() {
-    let broken = Case::broken(|case| {
+fn lost_command_is_detected() {
+    let violated = Case::violated(|case| {
         case.evidence.events.clear();
         case.evidence.checkpoints.insert("messages".to_owned(), 0);
         case.evidence.conversations.clear();
         case.evidence.messages.clear();
         case.evidence.shown.clear();
     });
-    assert_eq!(broken, [Promise::Kept]);
-    assert_eq!(Case::broken(|case| case.answer(1).position = Position::Command(None)), [Promise::Kept]);
-    assert_eq!(Case::broken(|case| case.answer(1).position = Position::Command(Some(9))), [Promise::Kept]);
-    assert_eq!(Case::broken(|case| case.answer(2).position = Position::ReplyEnd(4)), [Promise::Kept]);
+    assert_eq!(violated, [Guarantee::Durable]);
+    assert_eq!(
+        Case::violated(|case| case.answer_mut(1).position = Position::Command(None)),
+        [Guarantee::Durable]
+    );
+    assert_eq!(
+        Case::violated(|case| case.answer_mut(1).position = Position::Command(Some(9))),
+        [Guarantee::Durable]
+    );
+    assert_eq!(
+        Case::violated(|case| case.answer_mut(2).position = Position::ReplyEnd(4)),
+        [Guarantee::Durable]
+    );
 }
 
 #[test]
-fn a_doubled_command_is_found() {
-    let broken = Case::broken(|case| {
+fn duplicated_command_is_detected() {
+    let violated = Case::violated(|case| {
         let again = Some("op1-2");
         let other = json!({"message_id": Uuid::from_u128(30), "reply_id": Uuid::from_u128(40)});
         case.evidence.events.extend([
@@ -140,59 +149,63 @@ fn a_doubled_command_is_found() {
         case.evidence.messages.insert(Uuid::from_u128(30));
         case.evidence.checkpoints.insert("messages".to_owned(), 8);
     });
-    assert!(broken.contains(&Promise::Once), "{broken:?}");
-    let renamed = |case: &mut Case| case.answer(2).ids.message = Some(Uuid::from_u128(30));
-    assert!(Case::broken(renamed).contains(&Promise::Once));
+    assert!(violated.contains(&Guarantee::Once), "{violated:?}");
+    let renamed = |case: &mut Case| case.answer_mut(2).ids.message = Some(Uuid::from_u128(30));
+    assert!(Case::violated(renamed).contains(&Guarantee::Once));
 }
 
 #[test]
-fn an_effect_of_what_was_refused_or_never_sent_is_found() {
-    for outcome in [Outcome::Refused, Outcome::NotSent] {
-        assert_eq!(Case::broken(|case| case.answer(0).outcome = outcome), [Promise::Once], "{outcome:?}");
+fn effect_of_rejected_or_unsent_command_is_detected() {
+    for outcome in [Outcome::Rejected, Outcome::NotSent] {
+        assert_eq!(
+            Case::violated(|case| case.answer_mut(0).outcome = outcome),
+            [Guarantee::Once],
+            "{outcome:?}"
+        );
     }
-    assert_eq!(Case::broken(|case| case.answer(2).outcome = Outcome::Refused), [Promise::Once]);
-    assert!(Case::broken(|case| case.operations[0].kind = Kind::Reused).contains(&Promise::Once));
+    assert_eq!(Case::violated(|case| case.answer_mut(2).outcome = Outcome::Rejected), [Guarantee::Once]);
+    assert!(Case::violated(|case| case.operations[0].kind = Kind::Reused).contains(&Guarantee::Once));
 }
 
 #[test]
-fn half_a_command_is_found() {
-    let broken = Case::broken(|case| {
+fn partial_command_is_detected() {
+    let violated = Case::violated(|case| {
         case.evidence.events.remove(1);
         for (index, event) in (1_i64..).zip(&mut case.evidence.events) {
             event.sequence = index;
         }
         case.evidence.messages.clear();
     });
-    assert_eq!(broken, [Promise::Once]);
+    assert_eq!(violated, [Guarantee::Once]);
 }
 
 #[test]
-fn disorder_is_found() {
-    assert_eq!(Case::broken(|case| case.evidence.events[3].sequence = 7), [Promise::Ordered]);
-    assert!(Case::broken(|case| case.evidence.events[2].position = 9).contains(&Promise::Ordered));
+fn disorder_in_log_is_detected() {
+    assert_eq!(Case::violated(|case| case.evidence.events[3].sequence = 7), [Guarantee::Ordered]);
+    assert!(Case::violated(|case| case.evidence.events[2].position = 9).contains(&Guarantee::Ordered));
 }
 
 #[test]
-fn a_second_end_no_end_and_a_repeated_attempt_are_found() {
+fn wrong_final_events_and_attempts_are_detected() {
     let ended_again = |case: &mut Case| {
         case.evidence.events.push(event(6, "reply_failed", None, json!({"attempt": 1})));
         case.evidence.checkpoints.insert("messages".to_owned(), 6);
     };
-    assert_eq!(Case::broken(ended_again), [Promise::OneEnd]);
+    assert_eq!(Case::violated(ended_again), [Guarantee::OneFinalEvent]);
     let never_ended = |case: &mut Case| {
         case.evidence.events.pop();
         case.evidence.checkpoints.insert("messages".to_owned(), 4);
         case.operations[0].tries.pop();
     };
-    assert_eq!(Case::broken(never_ended), [Promise::OneEnd]);
+    assert_eq!(Case::violated(never_ended), [Guarantee::OneFinalEvent]);
     let late = |case: &mut Case| case.evidence.events[4].payload["at"] = "2026-01-01T00:03:01Z".into();
-    assert_eq!(Case::broken(late), [Promise::OneEnd]);
+    assert_eq!(Case::violated(late), [Guarantee::OneFinalEvent]);
     let skipped = |case: &mut Case| case.evidence.events[3].payload["attempt"] = 2.into();
-    assert_eq!(Case::broken(skipped), [Promise::OneEnd]);
+    assert_eq!(Case::violated(skipped), [Guarantee::OneFinalEvent]);
 }
 
 #[test]
-fn read_models_that_differ_from_the_log_are_found() {
+fn read_models_differing_from_log_are_detected() {
     let changes: [fn(&mut Case); 6] = [
         |case| case.evidence.checkpoints.values_mut().for_each(|position| *position -= 1),
         |case| case.evidence.checkpoints.clear(),
@@ -202,12 +215,12 @@ fn read_models_that_differ_from_the_log_are_found() {
         |case| case.evidence.rebuilt.0 = false,
     ];
     for change in changes {
-        assert_eq!(Case::broken(change), [Promise::Models]);
+        assert_eq!(Case::violated(change), [Guarantee::Models]);
     }
 }
 
 #[test]
-fn a_stale_look_is_found_unless_it_is_excused() {
+fn stale_read_is_detected_unless_excused() {
     let look = |excused| {
         move |case: &mut Case| {
             case.reads.push(Read {
@@ -219,29 +232,34 @@ fn a_stale_look_is_found_unless_it_is_excused() {
             });
         }
     };
-    assert_eq!(Case::broken(look(false)), [Promise::ReadsWrites]);
-    assert_eq!(Case::broken(look(true)), []);
+    assert_eq!(Case::violated(look(false)), [Guarantee::ReadYourWrites]);
+    assert_eq!(Case::violated(look(true)), []);
 }
 
 #[test]
-fn failures_and_hanging_are_found() {
-    assert_eq!(Case::broken(|case| case.answer(0).status = 500), [Promise::Answers]);
-    assert_eq!(Case::broken(|case| case.answer(0).status = 503), []);
-    assert_eq!(Case::broken(|case| case.answer(0).code = Some(TIMED_OUT.to_owned())), [Promise::Answers]);
+fn failures_and_timeouts_are_detected() {
+    assert_eq!(Case::violated(|case| case.answer_mut(0).status = 500), [Guarantee::Available]);
+    assert_eq!(Case::violated(|case| case.answer_mut(0).status = 503), []);
+    assert_eq!(
+        Case::violated(|case| case.answer_mut(0).code = Some(TIMED_OUT.to_owned())),
+        [Guarantee::Available]
+    );
 }
 
 #[test]
-fn leftovers_are_found() {
+fn leftovers_are_detected() {
     let changes: [fn(&mut Case); 7] = [
-        |case| case.evidence.quiet = false,
+        |case| case.evidence.idle = false,
         |case| case.evidence.pending.extend([REPLY]),
         |case| case.evidence.idle_in_transaction = 1,
         |case| case.evidence.health.0 = 503,
-        |case| case.evidence.ended_in_order = false,
-        |case| case.evidence.said.push("thread 'x' panicked at src/y.rs".to_owned()),
-        |case| case.evidence.said.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned()),
+        |case| case.evidence.clean_exit = false,
+        |case| case.evidence.log_lines.push("thread 'x' panicked at src/y.rs".to_owned()),
+        |case| {
+            case.evidence.log_lines.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned())
+        },
     ];
     for change in changes {
-        assert_eq!(Case::broken(change), [Promise::CleanEnd]);
+        assert_eq!(Case::violated(change), [Guarantee::CleanEnd]);
     }
 }

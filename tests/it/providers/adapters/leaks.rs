@@ -1,4 +1,4 @@
-//! What must not stand in logs and errors: the conversation, the provider's words, the key.
+//! Logs and errors contain no conversation text, no provider text and no key.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use verbatim::ai::{Limits, Role, Turn};
 use super::{APIS, call, prompt, provider_at, raw};
 use crate::support::openai_server::{Act, ERROR_TEXT, Ending, KEY, OpenAiServer};
 
-/// Where a test's log lines go.
+/// Collects a test's log lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -25,16 +25,16 @@ impl io::Write for Lines {
 }
 
 #[tokio::test]
-async fn no_log_line_of_any_level_shows_the_conversation_the_providers_words_or_the_key() {
+async fn logs_contain_no_conversation_provider_text_or_key() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // For this thread, on which everything of this test runs.
+    // For this thread, which runs the whole test.
     let _guard = tracing::subscriber::set_default(subscriber);
-    tracing::trace!("lines are seen");
+    tracing::trace!("lines are captured");
     let acts = [
         Act::reply(&["canary"]),
         Act::error(401, "invalid_api_key"),
@@ -61,12 +61,12 @@ async fn no_log_line_of_any_level_shows_the_conversation_the_providers_words_or_
     }
     let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = String::from_utf8_lossy(&lines);
-    assert!(lines.contains("lines are seen"));
+    assert!(lines.contains("lines are captured"));
     assert!(!lines.contains("canary"), "{lines}");
 }
 
 #[tokio::test]
-async fn no_error_shows_the_providers_words_or_the_key() {
+async fn errors_contain_no_provider_text_or_key() {
     let acts = [
         Act::error(500, "server_error"),
         Act::error(400, "invalid_value"),
@@ -76,7 +76,7 @@ async fn no_error_shows_the_providers_words_or_the_key() {
     for (act, api) in acts.into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
         let (_, end) = call(api, act).await;
         let error = end.expect_err("an error");
-        let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("canary"), "{shown}");
+        let ended = format!("{error} {error:?}");
+        assert!(!ended.contains("canary"), "{ended}");
     }
 }

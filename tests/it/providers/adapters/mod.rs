@@ -1,16 +1,16 @@
-//! The real adapters against a loopback server that speaks their protocols, in good days and bad.
+//! The real adapters against a fake server that speaks their protocols, with and without failures.
 
-mod answers;
+mod completions;
+mod errors;
 mod leaks;
-mod refusals;
 mod streams;
 
 use futures::StreamExt;
 use serde_json::json;
 use uuid::Uuid;
 use verbatim::ai::{
-    AiSettings, Api, ApiKey, Choice, Completion, Limits, Parameters, Piece, Prompt, ProviderError, Purpose,
-    Role, ServiceSettings, Turn, from_settings, openai,
+    AiSettings, Api, ApiKey, Completion, Limits, Parameters, Prompt, ProviderError, Purpose, Role,
+    SelectedProvider, ServiceSettings, StreamEvent, Turn, from_settings, openai,
 };
 
 use crate::support::openai_server::{Act, KEY, OpenAiServer};
@@ -18,7 +18,7 @@ use crate::support::openai_server::{Act, KEY, OpenAiServer};
 /// Both protocols.
 pub(super) const APIS: [Api; 2] = [Api::Responses, Api::ChatCompletions];
 
-pub(super) fn provider_at(api: Api, base_url: &str, key: &str, limits: Limits) -> Choice {
+pub(super) fn provider_at(api: Api, base_url: &str, key: &str, limits: Limits) -> SelectedProvider {
     let mut service = ServiceSettings::new(&openai::SERVICE, ApiKey::new(key));
     (service.api, service.base_url) = (api, Some(base_url.to_owned()));
     let settings = AiSettings { services: vec![service], limits, ..AiSettings::default() };
@@ -44,23 +44,23 @@ pub(super) fn prompt() -> Prompt {
     }
 }
 
-/// All text of a stream, and how it ended.
-pub(super) async fn outcome(provider: &Choice) -> (String, Result<Completion, ProviderError>) {
+/// Reads a stream; returns its text and how it ended.
+pub(super) async fn outcome(provider: &SelectedProvider) -> (String, Result<Completion, ProviderError>) {
     let mut pieces = provider.stream(prompt());
     let mut text = String::new();
     let ending = loop {
         match pieces.next().await.expect("a stream ends with an end or an error") {
-            Ok(Piece::Text(more)) => text.push_str(&more),
-            Ok(Piece::Call(call)) => panic!("nobody offered a tool: {call:?}"),
-            Ok(Piece::End(end)) => break Ok(end),
+            Ok(StreamEvent::Text(more)) => text.push_str(&more),
+            Ok(StreamEvent::Call(call)) => panic!("no tool was offered: {call:?}"),
+            Ok(StreamEvent::End(end)) => break Ok(end),
             Err(error) => break Err(error),
         }
     };
-    assert_eq!(pieces.next().await, None, "nothing follows the end");
+    assert_eq!(pieces.next().await, None, "an item follows the end");
     (text, ending)
 }
 
-/// What one call makes of a server that acts so.
+/// Makes one call to a server that performs this act.
 pub(super) async fn call(api: Api, act: Act) -> (String, Result<Completion, ProviderError>) {
     call_within(api, act, Limits::default()).await
 }
@@ -72,7 +72,7 @@ pub(super) async fn call_within(
 ) -> (String, Result<Completion, ProviderError>) {
     let server = OpenAiServer::start([act]).await;
     let outcome = outcome(&provider_at(api, &server.base_url(), KEY, limits)).await;
-    assert_eq!(server.requests().len(), 1, "nothing is tried twice");
+    assert_eq!(server.requests().len(), 1, "the adapter sends one request");
     outcome
 }
 
@@ -80,7 +80,7 @@ pub(super) fn raw(kind: &'static str, parts: &[&[u8]]) -> Act {
     Act::Raw { kind, parts: parts.iter().map(|part| part.to_vec()).collect() }
 }
 
-/// An event that says this much text, in the protocol's own form.
+/// An event with this text delta, in the protocol's form.
 pub(super) fn says(api: Api, text: &str) -> String {
     let event = match api {
         Api::Responses => json!({"type": "response.output_text.delta", "delta": text}),
@@ -89,7 +89,7 @@ pub(super) fn says(api: Api, text: &str) -> String {
     format!("data: {event}\n\n")
 }
 
-/// Events that end a reply well, in the protocol's own form.
+/// Events that complete a reply, in the protocol's form.
 pub(super) fn ends(api: Api) -> &'static str {
     match api {
         Api::Responses => {

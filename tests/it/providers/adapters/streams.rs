@@ -1,17 +1,17 @@
-//! Streams that stop, break, never end, or are left.
+//! Streams that stall, break, never end, or are dropped.
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use verbatim::ai::{Api, Finish, Limits, Piece, ProviderError, TimeoutKind};
+use verbatim::ai::{Api, Finish, Limits, ProviderError, StreamEvent, TimeoutKind};
 
 use super::{APIS, call, ends, outcome, prompt, provider_at, raw, says};
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
 #[tokio::test]
-async fn silence_ends_in_a_timeout_and_hangs_up() {
-    // Long enough for a request to arrive at a busy machine: one that has not begun is not hung up on.
+async fn silence_times_out_and_hangs_up() {
+    // Long enough for the request to arrive on a busy machine; the hang-up is only counted after that.
     let short = Duration::from_secs(1);
     let first = Limits { first_byte: short, ..Limits::default() };
     let idle = Limits { idle: short, ..Limits::default() };
@@ -31,7 +31,7 @@ async fn silence_ends_in_a_timeout_and_hangs_up() {
 }
 
 #[tokio::test]
-async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
+async fn truncated_reply_is_never_complete() {
     for api in APIS {
         for ending in [Ending::Nothing, Ending::Reset] {
             let got = call(api, Act::ending(&["half"], ending.clone())).await;
@@ -42,7 +42,7 @@ async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
             call(api, raw("text/event-stream", &[unfinished.as_bytes()])).await.1,
             Err(ProviderError::Cut)
         );
-        // A mark for the end of the stream is no end of a reply.
+        // An end-of-stream marker alone does not complete a reply.
         let marked = format!("{}data: [DONE]\n\n", says(api, "half"));
         let got = call(api, raw("text/event-stream", &[marked.as_bytes()])).await;
         assert_eq!(got, ("half".to_owned(), Err(ProviderError::Cut)));
@@ -50,7 +50,7 @@ async fn a_reply_cut_off_is_never_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn an_error_inside_the_stream_is_named_and_what_was_said_is_kept() {
+async fn error_in_stream_is_classified_and_text_is_kept() {
     let cases = [
         ("server_error", ProviderError::unavailable(None)),
         ("rate_limit_exceeded", ProviderError::RateLimited { retry_after: None }),
@@ -68,7 +68,7 @@ async fn an_error_inside_the_stream_is_named_and_what_was_said_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_of_this_api_is_a_bad_response() {
+async fn answer_of_another_format_is_bad_response() {
     let page = raw("text/html", &[b"<!doctype html><title>Sign in to the network</title>"]);
     let whole = raw("application/json", &[br#"{"id": "resp_1", "status": "completed"}"#]);
     let line = raw("text/event-stream", &[b"data: {\"type\": \"response.output_te\n\n"]);
@@ -88,8 +88,8 @@ async fn an_answer_that_is_not_of_this_api_is_a_bad_response() {
 }
 
 #[tokio::test]
-async fn too_long_a_reply_is_cut_at_the_limit_and_hung_up_on() {
-    // Many small pieces, some large ones, and single ones beyond what an event may have.
+async fn oversized_reply_is_truncated_and_hung_up_on() {
+    // Many small deltas, some large ones, and deltas beyond the maximum event size.
     let cases = [(7, 64 * 1024), (50_000, 64 * 1024), (900_000, 64 * 1024), (2 << 20, 0)];
     for ((bytes, kept), api) in cases.into_iter().flat_map(|case| APIS.map(|api| (case, api))) {
         let server = OpenAiServer::start([Act::Endless { bytes }]).await;
@@ -100,26 +100,29 @@ async fn too_long_a_reply_is_cut_at_the_limit_and_hung_up_on() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stops_reading_holds_the_provider_back() {
-    // Only what fits into the sockets' buffers and the HTTP client's may be taken meanwhile.
-    const BOUND: usize = 32 << 20;
+async fn stalled_reader_applies_backpressure() {
+    // Bytes that fit into the buffers of the sockets and the HTTP client.
+    const MAX_BUFFERED: usize = 32 << 20;
     for api in APIS {
         let server = OpenAiServer::start([Act::Endless { bytes: 10 }]).await;
         let mut pieces = provider_at(api, &server.base_url(), KEY, Limits::default()).stream(prompt());
-        assert!(matches!(pieces.next().await, Some(Ok(Piece::Text(_)))));
+        assert!(matches!(pieces.next().await, Some(Ok(StreamEvent::Text(_)))));
         let mut log = server.log();
         let quiet = Duration::from_millis(300);
         while let Ok(changed) = tokio::time::timeout(quiet, log.changed()).await {
             changed.expect("the server runs");
             let sent = log.borrow_and_update().sent;
-            assert!(sent < BOUND, "{sent} bytes were taken though nobody reads");
+            assert!(sent < MAX_BUFFERED, "{sent} bytes were buffered without a reader");
         }
-        assert!(matches!(pieces.next().await, Some(Ok(Piece::Text(_)))), "it goes on when reading does");
+        assert!(
+            matches!(pieces.next().await, Some(Ok(StreamEvent::Text(_)))),
+            "the stream continues when reading resumes"
+        );
     }
 }
 
 #[tokio::test]
-async fn dropping_the_stream_hangs_up_at_any_moment() {
+async fn dropping_stream_hangs_up_at_any_time() {
     let acts = [Act::HangBeforeHeaders, Act::SilentBody, Act::ending(&["half"], Ending::Silence)];
     for (act, api) in acts.into_iter().flat_map(|act| APIS.map(|api| (act.clone(), api))) {
         let server = OpenAiServer::start([act.clone()]).await;
@@ -135,7 +138,7 @@ async fn dropping_the_stream_hangs_up_at_any_moment() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_never_polled_sends_nothing() {
+async fn unpolled_stream_sends_no_request() {
     for api in APIS {
         let server = OpenAiServer::start([Act::reply(&["ok"])]).await;
         let provider = provider_at(api, &server.base_url(), KEY, Limits::default());
@@ -145,9 +148,9 @@ async fn a_stream_that_is_never_polled_sends_nothing() {
     }
 }
 
-/// Servers exist that give a finish reason with the last text, and neither tokens nor a mark after it.
+/// Some servers send a finish reason with the last text, and neither usage nor a marker after it.
 #[tokio::test]
-async fn a_stream_that_ends_well_with_its_last_text_is_a_whole_reply() {
+async fn finish_reason_with_last_text_completes_reply() {
     let chunk = |text: &str| {
         format!(
             "data: {{\"choices\": [{{\"index\": 0, \"delta\": {{\"content\": \"{text}\"}}, \"finish_reason\": \"stop\"}}]}}\n\n"

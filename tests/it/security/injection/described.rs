@@ -103,7 +103,7 @@ async fn a_hundred_payloads_in_everything_that_is_described_do_nothing(db: PgPoo
     let (person, payloads) = (app.person().await, payloads());
     grant(&app, &person, "admin").await;
     let ids = ids(&app, &person).await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // What is hashed or answered by a provider takes its time by intent: some of the payloads.
     let some: Vec<String> = payloads.iter().step_by(9).cloned().collect();
     let addresses: Vec<String> = some.iter().map(|payload| as_address(payload)).collect();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::frames::ClientFrame;
+use verbatim::http::surfaces::websocket::frames::ClientFrame;
 
 use super::{SOON, coded, payloads};
 use crate::sockets::client::Socket;
@@ -105,7 +105,7 @@ async fn a_hundred_payloads_in_every_frame_do_nothing(db: PgPool) {
     let mut socket = Socket::of(&app, &person).await;
     let frame = json!({"message": message, "ref": "all"});
     let accepted = told(&mut socket, frame, "all").await;
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let path = format!("/api/history/{}", accepted["session_id"].as_str().unwrap());
     let page = app.get(&path).by(&person).send().await.is(200).value();
     let kept =

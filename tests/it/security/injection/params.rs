@@ -38,11 +38,11 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
     let (thread, item) = (id("thr", "session_id"), id("msg", "message_id"));
     let note = [("file", Some("note.txt"), Some("text/plain"), b"a note".as_slice())];
     let file = app.post("/files").by(&person).parts(&note).send().await.is(200).field("id");
-    app.caught_up().await;
+    app.wait_for_projections().await;
     // Something to be answered.
     let body = json!({"session_id": said["session_id"]});
     let quiz = app.post("/api/quizzes").by(&person).json(&body).send().await.is(201).value();
-    app.caught_up().await;
+    app.wait_for_projections().await;
     let list = json!({"type": "items.list", "params": {"thread_id": thread}});
     let items = app.post("/chatkit").by(&person).json(&list).send().await.is(200).value();
     let widget = items["data"].as_array().unwrap().iter().find(|item| item["type"] == "widget").unwrap();
@@ -100,7 +100,7 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
         if answer.status == 200 {
             assert_eq!(answer.value()["title"], payload.as_str());
         } else {
-            answer.refused(400, "invalid_value");
+            answer.assert_error(400, "invalid_value");
         }
     }
     app.end().await;

@@ -1,61 +1,61 @@
-//! What the server can be told to do with a request.
+//! Acts that the fake server can perform on a request.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// What every error of the server says, so that tests can look for it where it must not be.
+/// Text in every error of the server; tests check that it does not leak.
 pub(crate) const ERROR_TEXT: &str = "canary text of a provider's error";
 
-/// What the server does with one request.
+/// Act of the server on one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
-    /// Answers with these deltas, this long apart, and ends as said.
+    /// Streams these deltas with a pause before each, then the ending.
     Reply {
-        /// The pieces of text.
+        /// Text deltas.
         deltas: Vec<String>,
-        /// The pause before each piece.
+        /// Pause before each delta.
         pause: Duration,
-        /// How it ends.
+        /// How the stream ends.
         ending: Ending,
     },
-    /// Calls a tool with these arguments, in fragments where the protocol has such.
+    /// Calls a tool; streams the arguments in fragments where the protocol does.
     Call {
-        /// The tool.
+        /// Tool name.
         name: &'static str,
-        /// The arguments, as the model wrote them.
+        /// Raw arguments as the model would write them.
         arguments: &'static str,
     },
-    /// Answers with this status and error object, and these headers.
+    /// Answers with an error.
     Error {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The error's code.
+        /// Code of the error object.
         code: Value,
-        /// Further headers.
+        /// Additional headers.
         headers: Vec<(&'static str, String)>,
     },
-    /// Takes the request and never answers.
+    /// Reads the request and never answers.
     HangBeforeHeaders,
-    /// Sends the headers, then nothing.
+    /// Sends the headers but never a body.
     SilentBody,
-    /// Sends this as the body, with this content type, and ends.
+    /// Sends a raw body and ends.
     Raw {
-        /// The content type.
+        /// Content type.
         kind: &'static str,
-        /// The body's parts, sent one by one.
+        /// Parts of the body, sent one by one.
         parts: Vec<Vec<u8>>,
     },
-    /// Sends deltas without end, as fast as they are taken, each of this many bytes.
+    /// Sends deltas without end, as fast as the client reads them.
     Endless {
-        /// The bytes of text in each delta.
+        /// Bytes of text in each delta.
         bytes: usize,
     },
-    /// Sends nothing but comments, this long apart, so many of them; then a reply.
+    /// Sends only SSE comments with a pause before each, then a reply.
     Comments {
-        /// How many.
+        /// Number of comments.
         count: usize,
-        /// The pause before each.
+        /// Pause before each comment.
         pause: Duration,
     },
 }
@@ -63,42 +63,42 @@ pub(crate) enum Act {
 /// How a reply ends.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
-    /// As a whole one does.
+    /// Completely.
     Completed,
-    /// Whole; but, where the protocol has a mark for the end of the stream, without it.
+    /// Completely, but without the protocol's end-of-stream marker.
     Unmarked,
-    /// Whole, and then the connection stays open and says nothing more.
+    /// Completely, but the connection stays open and silent.
     HeldOpen,
-    /// Whole, with these tokens read and written; none are told.
+    /// Completely, with these input and output token counts; `None` reports no usage.
     Tokens(Option<(i64, i64)>),
-    /// Whole, twice over.
+    /// Completely, with the final events sent twice.
     Twice,
-    /// Cut short for this reason, in the words of the Responses API.
+    /// Incomplete for this reason (value of the Responses API).
     Incomplete(&'static str),
     /// The response failed, with this code.
     Failed(&'static str),
     /// A bare error event with this code.
     Error(&'static str),
-    /// The body ends as if all were well, without a last event.
+    /// The body ends cleanly without a final event.
     Nothing,
     /// The connection breaks in the middle of an event.
     Reset,
-    /// It stays open and says nothing more.
+    /// The connection stays open and silent.
     Silence,
 }
 
 impl Act {
-    /// A good reply without pauses.
+    /// A complete reply without pauses.
     pub(crate) fn reply(deltas: &[&str]) -> Self {
         Self::ending(deltas, Ending::Completed)
     }
 
-    /// A reply without pauses that ends so.
+    /// A reply without pauses that ends this way.
     pub(crate) fn ending(deltas: &[&str], ending: Ending) -> Self {
         Self::paced(deltas, Duration::ZERO, ending)
     }
 
-    /// A reply with this pause before each piece.
+    /// A reply with this pause before each delta.
     pub(crate) fn paced(deltas: &[&str], pause: Duration, ending: Ending) -> Self {
         let deltas = deltas.iter().map(|&delta| delta.to_owned()).collect();
         Self::Reply { deltas, pause, ending }
@@ -109,33 +109,33 @@ impl Act {
         Self::Error { status, code: code.into(), headers: Vec::new() }
     }
 
-    /// A rate limit that asks to wait so.
+    /// A rate-limit error with this `Retry-After`.
     pub(crate) fn limited(retry_after: &str) -> Self {
         let headers = vec![("retry-after", retry_after.to_owned())];
         Self::Error { status: 429, code: "rate_limit_exceeded".into(), headers }
     }
 }
 
-/// A step of a body.
+/// A step of streaming a body.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Send(Vec<u8>),
     Pause(Duration),
-    /// Nothing more, but the connection stays.
+    /// Keeps the connection open and silent.
     Hold,
-    /// The connection breaks.
+    /// Breaks the connection.
     Break,
 }
 
 impl Step {
-    /// The data of an event, and its name where it has one.
+    /// An SSE event with this data and, if given, name.
     pub(super) fn event(name: Option<&str>, data: &str) -> Self {
         let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
         Self::Send(format!("{name}data: {data}\n\n").into_bytes())
     }
 }
 
-/// Steps with a pause before each, if there is one.
+/// Puts the pause before each step unless it is zero.
 pub(super) fn paced(steps: impl IntoIterator<Item = Step>, pause: Duration) -> Vec<Step> {
     let pause = (!pause.is_zero()).then_some(Step::Pause(pause));
     steps.into_iter().flat_map(|step| pause.clone().into_iter().chain([step])).collect()

@@ -1,4 +1,4 @@
-//! The chunks of Chat Completions.
+//! Chunks of the Chat Completions API.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn choice(delta: &Value, finish: Option<&str>) -> Step {
     event(&chunk(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}])))
 }
 
-/// More text.
+/// A text delta.
 pub(super) fn delta(text: &str) -> Step {
     choice(&json!({"content": text}), None)
 }
@@ -46,11 +46,11 @@ fn error(code: &str) -> Step {
     event(&json!({"error": {"message": ERROR_TEXT, "type": "some_error", "code": code}}))
 }
 
-/// A reply: the chunks that OpenAI sends around the deltas, and the ending.
+/// A reply: the deltas, the chunks that OpenAI sends around them, and the ending.
 pub(super) fn reply(deltas: &[String], pause: Duration, ending: &Ending) -> Vec<Step> {
     let mut steps = vec![choice(&json!({"role": "assistant", "content": "", "refusal": null}), None)];
     steps.extend(paced(deltas.iter().map(|text| delta(text)), pause));
-    let counted = tokens(11, i64::try_from(deltas.len()).expect("a few"));
+    let counted = tokens(11, i64::try_from(deltas.len()).expect("the count fits"));
     match ending {
         Ending::Completed => steps.extend([finish("stop"), counted, done()]),
         Ending::Unmarked => steps.extend([finish("stop"), counted]),
@@ -72,7 +72,7 @@ pub(super) fn reply(deltas: &[String], pause: Duration, ending: &Ending) -> Vec<
     steps
 }
 
-/// A call of a tool, its arguments in fragments of a few characters.
+/// A tool call with its arguments in fragments of a few characters.
 pub(super) fn call(name: &str, arguments: &str) -> Vec<Step> {
     let fragment = |fragment: &Value| choice(&json!({"tool_calls": [fragment]}), None);
     let mut steps = vec![fragment(&json!({
@@ -87,9 +87,9 @@ pub(super) fn call(name: &str, arguments: &str) -> Vec<Step> {
     steps
 }
 
-/// As for the Responses API: what the server sends is what OpenAI's description says.
+/// Like for the Responses API: async-openai's types parse every chunk that the server sends.
 #[test]
-fn the_servers_chunks_are_those_of_chat_completions() {
+fn server_chunks_parse_as_chat_completions() {
     use async_openai::types::chat::CreateChatCompletionStreamResponse;
 
     let deltas = ["one ".to_owned(), "two".to_owned()];
@@ -101,9 +101,9 @@ fn the_servers_chunks_are_those_of_chat_completions() {
     ];
     let replies = endings.iter().map(|ending| reply(&deltas, Duration::ZERO, ending));
     for step in replies.flatten().chain(call("look", "{\"at\": 1}")) {
-        let Step::Send(bytes) = step else { panic!("they only send") };
+        let Step::Send(bytes) = step else { panic!("unexpected step") };
         let text = String::from_utf8(bytes).expect("text");
-        let data = text.strip_prefix("data: ").expect("a chunk has nothing but data").trim_end();
+        let data = text.strip_prefix("data: ").expect("a chunk has only data").trim_end();
         if data == "[DONE]" {
             continue;
         }

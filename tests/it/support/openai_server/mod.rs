@@ -1,5 +1,5 @@
-//! A loopback server that speaks OpenAI's Responses API and Chat Completions, streamed, and can be told how to misbehave. It
-//! records what it was sent. Used by the tests of the providers and of the reply worker.
+//! Fake OpenAI server on loopback: streams the Responses API and Chat Completions, follows a script of answers and
+//! failures, and records the requests.
 
 mod acts;
 mod chat;
@@ -26,44 +26,44 @@ use tokio::task::JoinSet;
 use acts::Step;
 pub(crate) use acts::{Act, ERROR_TEXT, Ending};
 
-/// The key that the server accepts.
+/// API key that the server accepts.
 pub(crate) const KEY: &str = "sk-test-canary-key";
 
-/// Another one, for services with two.
+/// Second accepted key, for services with two.
 pub(crate) const KEY_2: &str = "sk-test-canary-key-2";
 
-/// The model that the server says it answered with, whatever it was asked for.
+/// Model that the server reports in every answer, whichever was requested.
 pub(crate) const MODEL: &str = "gpt-test-2030-01-01";
 
-/// One request as it came.
+/// One request as received.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorded {
-    /// When.
+pub(crate) struct RecordedRequest {
+    /// Time of arrival.
     pub(crate) at: Instant,
-    /// Its headers.
+    /// Request headers.
     pub(crate) headers: HeaderMap,
-    /// Its body.
+    /// JSON body, or its text if it is not JSON.
     pub(crate) body: Value,
 }
 
-impl Recorded {
-    /// The key that it came with.
+impl RecordedRequest {
+    /// Returns the API key of the request.
     pub(crate) fn key(&self) -> &str {
         let key = self.headers.get(header::AUTHORIZATION).and_then(|key| key.to_str().ok());
         key.and_then(|key| key.strip_prefix("Bearer ")).unwrap_or_default()
     }
 }
 
-/// What has happened so far; watched, so that tests can wait for it.
+/// What the server has done so far; tests watch it to wait for a change.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Log {
-    /// The requests, in order.
-    pub(crate) requests: Vec<Recorded>,
-    /// How many bytes of bodies have been sent, or at least given to the connection.
+pub(crate) struct ServerLog {
+    /// Requests in order of arrival.
+    pub(crate) requests: Vec<RecordedRequest>,
+    /// Bytes of response bodies handed to the connection.
     pub(crate) sent: usize,
-    /// How many answers are over, whichever way.
+    /// Number of answers that have ended, in any way.
     pub(crate) ended: usize,
-    /// How many of these the client hung up on before they were over.
+    /// Number of answers that the client hung up on.
     pub(crate) hung_up: usize,
 }
 
@@ -77,18 +77,18 @@ pub(crate) struct OpenAiServer {
 
 #[derive(Debug)]
 struct Script {
-    /// What is to be done with requests, by their key.
+    /// Next acts by API key.
     next: Mutex<BTreeMap<&'static str, VecDeque<Act>>>,
-    log: watch::Sender<Log>,
+    log: watch::Sender<ServerLog>,
 }
 
 impl OpenAiServer {
-    /// Starts a server that acts so, one act a request; the last act is repeated for ever.
+    /// Starts a server that performs one act per request and repeats the last one.
     pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         Self::by_key([(KEY, acts.into_iter().collect())]).await
     }
 
-    /// Starts a server that acts so on requests with these keys, and refuses all others.
+    /// Starts a server with a script for each of these API keys; it rejects other keys.
     pub(crate) async fn by_key(acts: impl IntoIterator<Item = (&'static str, Vec<Act>)>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
@@ -104,43 +104,43 @@ impl OpenAiServer {
         Self { address, script, _tasks: tasks }
     }
 
-    /// Acts so from now on.
-    pub(crate) fn now(&self, acts: impl IntoIterator<Item = Act>) {
+    /// Replaces the script of [`KEY`].
+    pub(crate) fn set_script(&self, acts: impl IntoIterator<Item = Act>) {
         let mut next = self.script.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.insert(KEY, acts.into_iter().collect());
     }
 
-    /// What `OPENAI_BASE_URL` must be to reach it.
+    /// Returns the value for `OPENAI_BASE_URL`.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// The requests so far.
-    pub(crate) fn requests(&self) -> Vec<Recorded> {
+    /// Returns the requests so far.
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         self.script.log.borrow().requests.clone()
     }
 
-    /// How long after the one before each request came.
+    /// Returns the time between consecutive requests.
     pub(crate) fn pauses(&self) -> Vec<Duration> {
         let requests = self.requests();
         requests.windows(2).map(|pair| pair[1].at - pair[0].at).collect()
     }
 
-    /// What happens, to follow it.
-    pub(crate) fn log(&self) -> watch::Receiver<Log> {
+    /// Subscribes to the server's log.
+    pub(crate) fn log(&self) -> watch::Receiver<ServerLog> {
         self.script.log.subscribe()
     }
 
-    /// Waits until what has happened is as wanted; fails after 10 s.
-    pub(crate) async fn until(&self, wanted: impl Fn(&Log) -> bool) -> Log {
+    /// Waits until the log satisfies `wanted`; fails after 10 s.
+    pub(crate) async fn until(&self, wanted: impl Fn(&ServerLog) -> bool) -> ServerLog {
         let mut log = self.log();
         let seen = tokio::time::timeout(Duration::from_secs(10), log.wait_for(|log| wanted(log))).await;
-        seen.expect("it happens in time").expect("the server runs").clone()
+        seen.expect("timed out waiting for the server's log").expect("the server runs").clone()
     }
 }
 
 impl Script {
-    /// What is to be done with a request that has this key; none: the key is not known.
+    /// Returns the act for the next request with this key, or `None` for an unknown key.
     fn next(&self, key: &str) -> Option<Act> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let acts = next.get_mut(key)?;
@@ -152,7 +152,7 @@ impl Script {
     }
 }
 
-/// Counts an answer as over when dropped: as hung up on, unless it was finished before.
+/// Counts an answer as ended when dropped, and as hung up on unless it was finished.
 struct Answer {
     script: Arc<Script>,
     finished: bool,
@@ -180,20 +180,20 @@ async fn respond(
     body: String,
 ) -> Response {
     let mut answer = Answer { script: Arc::clone(&script), finished: false };
-    // A form is kept as its text.
+    // A form is recorded as text.
     let body: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
-    let recorded = Recorded { at: Instant::now(), headers, body: body.clone() };
+    let recorded = RecordedRequest { at: Instant::now(), headers, body: body.clone() };
     let act = script.next(recorded.key());
     script.log.send_modify(|log| log.requests.push(recorded));
     let chat = uri.path().ends_with("/chat/completions");
     let steps = match act {
         None => {
             answer.finish();
-            return refusal(401, &"invalid_api_key".into(), &[]);
+            return error_response(401, &"invalid_api_key".into(), &[]);
         }
         Some(Act::Error { status, code, headers }) => {
             answer.finish();
-            return refusal(status, &code, &headers);
+            return error_response(status, &code, &headers);
         }
         Some(Act::HangBeforeHeaders) => std::future::pending().await,
         Some(Act::Raw { kind, parts }) => {
@@ -232,7 +232,7 @@ fn reply(
     stream::iter(steps).boxed()
 }
 
-fn refusal(status: u16, code: &Value, headers: &[(&'static str, String)]) -> Response {
+fn error_response(status: u16, code: &Value, headers: &[(&'static str, String)]) -> Response {
     let error = json!({"error": {"message": ERROR_TEXT, "type": "some_error", "param": null, "code": code}});
     let status = StatusCode::from_u16(status).expect("a status");
     let mut response =
@@ -243,7 +243,7 @@ fn refusal(status: u16, code: &Value, headers: &[(&'static str, String)]) -> Res
     response
 }
 
-/// A response whose body makes these steps; `answer` learns whether it came to its end.
+/// Builds a response whose body performs these steps; marks `answer` finished at the end.
 fn streamed(kind: &'static str, steps: BoxStream<'static, Step>, answer: Answer) -> Response {
     let body = stream::unfold((steps, answer), |(mut steps, mut answer)| async move {
         loop {
@@ -255,7 +255,7 @@ fn streamed(kind: &'static str, steps: BoxStream<'static, Step>, answer: Answer)
                 Some(Step::Pause(pause)) => tokio::time::sleep(pause).await,
                 Some(Step::Hold) => std::future::pending().await,
                 Some(Step::Break) => {
-                    // One pause, in which what was sent before leaves for the client.
+                    // Yields once so that the bytes sent before reach the client.
                     tokio::task::yield_now().await;
                     answer.finish();
                     return Some((Err("the connection breaks"), (steps, answer)));

@@ -1,4 +1,4 @@
-//! The events of the Responses API.
+//! Events of the Responses API.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn event(event: &Value) -> Step {
     Step::event(event["type"].as_str(), &event.to_string())
 }
 
-/// More text.
+/// A text delta.
 pub(super) fn delta(number: usize, text: &str) -> Step {
     event(&json!({
         "type": "response.output_text.delta", "sequence_number": number, "item_id": "msg_test_1",
@@ -19,13 +19,13 @@ pub(super) fn delta(number: usize, text: &str) -> Step {
     }))
 }
 
-/// A reply: the events that OpenAI sends around the deltas, and the ending.
+/// A reply: the deltas, the events that OpenAI sends around them, and the ending.
 pub(super) fn reply(request: &Value, deltas: &[String], pause: Duration, ending: &Ending) -> Vec<Step> {
     let mut steps: Vec<Step> = opening(request).iter().map(event).collect();
     steps.extend(paced((4..).zip(deltas).map(|(number, text)| delta(number, text)), pause));
     let last = deltas.len() + 4;
     let whole = |tokens| closing(request, deltas, tokens).iter().map(event).collect::<Vec<_>>();
-    let counted = Some((11, i64::try_from(deltas.len()).expect("a few")));
+    let counted = Some((11, i64::try_from(deltas.len()).expect("the count fits")));
     match ending {
         Ending::Completed | Ending::Unmarked => steps.extend(whole(counted)),
         Ending::HeldOpen => {
@@ -64,7 +64,7 @@ pub(super) fn reply(request: &Value, deltas: &[String], pause: Duration, ending:
     steps
 }
 
-/// A call of a tool.
+/// A tool call.
 pub(super) fn call(request: &Value, name: &str, arguments: &str) -> Vec<Step> {
     let item = |status: &str, arguments: &str| {
         json!({"type": "function_call", "id": "fc_test_1", "status": status, "call_id": "call_test_1",
@@ -156,10 +156,10 @@ fn closing(request: &Value, deltas: &[String], tokens: Option<(i64, i64)>) -> [V
     ]
 }
 
-/// async-openai's own types, written from OpenAI's published description, can read every event that this
-/// server sends: so what the adapter is tested against is the API, and not what we take it for.
+/// async-openai's types, generated from OpenAI's published specification, parse every event that this server sends. So
+/// the adapter is tested against the real API, not against our idea of it.
 #[test]
-fn the_servers_events_are_those_of_the_responses_api() {
+fn server_events_parse_as_responses_api() {
     use async_openai::types::responses::ResponseStreamEvent;
 
     let request = json!({"instructions": "Be brief.", "max_output_tokens": 5, "store": false});
@@ -173,7 +173,7 @@ fn the_servers_events_are_those_of_the_responses_api() {
     ];
     let replies = endings.iter().map(|ending| reply(&request, &deltas, Duration::ZERO, ending));
     for step in replies.flatten().chain(call(&request, "look", "{}")) {
-        let Step::Send(bytes) = step else { panic!("they only send") };
+        let Step::Send(bytes) = step else { panic!("unexpected step") };
         let text = String::from_utf8(bytes).expect("text");
         let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("an event has data");
         let read = serde_json::from_str::<ResponseStreamEvent>(data);

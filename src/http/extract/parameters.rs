@@ -1,0 +1,59 @@
+//! What the description says of paths and headers.
+
+use aide::openapi::{
+    HeaderStyle, Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathStyle, ReferenceOr,
+    SchemaObject,
+};
+use schemars::{Schema, json_schema};
+
+use super::{KEY, MAX_KEY};
+use crate::http::openapi::failures::refuses;
+
+/// Documents the id in a path.
+pub(in crate::http) fn document_id(operation: &mut Operation, description: &str, schema: Schema) {
+    document_path(operation, "id", description, schema);
+}
+
+/// Documents a part of a path.
+pub(super) fn document_path(operation: &mut Operation, name: &str, description: &str, schema: Schema) {
+    let parameter_data = data(name, description, true, schema);
+    let style = PathStyle::Simple;
+    operation.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style }));
+    refuses(operation, &[404]);
+}
+
+pub(in crate::http) fn document_key(operation: &mut Operation) {
+    let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
+                       another body is refused with 422.";
+    let schema =
+        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"});
+    operation.parameters.push(header_parameter(KEY, description, schema));
+}
+
+/// An optional header of a request, described.
+pub(in crate::http) fn header_parameter(
+    name: &str,
+    description: &str,
+    schema: Schema,
+) -> ReferenceOr<Parameter> {
+    let parameter_data = data(name, description, false, schema);
+    ReferenceOr::Item(Parameter::Header { parameter_data, style: HeaderStyle::Simple })
+}
+
+fn data(name: &str, description: &str, required: bool, json_schema: Schema) -> ParameterData {
+    ParameterData {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required,
+        deprecated: None,
+        format: ParameterSchemaOrContent::Schema(SchemaObject {
+            json_schema,
+            example: None,
+            external_docs: None,
+        }),
+        example: None,
+        examples: Default::default(),
+        explode: None,
+        extensions: Default::default(),
+    }
+}

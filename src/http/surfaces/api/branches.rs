@@ -1,0 +1,164 @@
+//! `/api/history/{id}/messages/{message_id}/…`: another reply, an edited message; `/api/history/{id}/branches`: what stands on
+//! which branch, and going from one to another.
+
+use aggregates::ids::{ConversationId, MessageId};
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::chat::{answered, streamed};
+use super::wire::{BranchItem, BranchesAnswer, ChatAnswer, EditRequest, RegenerateRequest};
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::connections::ConnectionGuard;
+use crate::app::conversations::Sent;
+use crate::app::conversations::branches::Again;
+use crate::app::conversations::items::WantedReply;
+use crate::app::{Actor, AppError};
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::auth::SignedIn;
+use crate::http::extract::{Bare, Command, Lenient, PathBranch, PathId, PathMessage, Wanted};
+use crate::http::formats::answer::Answer;
+use crate::http::openapi::failures::refused;
+
+const TAG: &str = "branches";
+
+/// The routes.
+pub(super) fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/api/history/{id}/messages/{message_id}/regenerate",
+            post_with(regenerate, |op| {
+                asking(op.id("regenerate").summary("Another reply to a message")).description(
+                    "To a message, or to the one that this answer answers. The old answer, and what stands after it, stays on its \
+                     branch; another one begins, unless nothing stands after the message. Replies that are owed to the message or \
+                     after it are cancelled. Answered like `/api/chat`, or with `Accept: text/event-stream` like \
+                     `/api/chat/stream`.",
+                )
+            }),
+        )
+        .api_route(
+            "/api/history/{id}/messages/{message_id}/edit",
+            post_with(edit, |op| {
+                asking(op.id("edit_message").summary("Another message in the place of one, and a reply to it")).description(
+                    "On a branch that begins with it; the old message, and what stands after it, stays on its branch. Files, a quote \
+                     and a chosen tool go with the new message. Answered like `/api/chat`, or with `Accept: text/event-stream` \
+                     like `/api/chat/stream`.",
+                )
+            }),
+        )
+        .api_route(
+            "/api/history/{id}/branches",
+            get_with(list, |op| {
+                op.id("branches")
+                    .tag(TAG)
+                    .summary("The branches of a conversation, the oldest first")
+                    .response::<200, Json<BranchesAnswer>>()
+            }),
+        )
+        .api_route(
+            "/api/history/{id}/branches/{branch}/activate",
+            post_with(activate, |op| {
+                op.id("activate_branch")
+                    .tag(TAG)
+                    .summary("Go on with another branch")
+                    .description(
+                        "409 `replies_owed` while replies are being made on the active one. Counts among the messages a minute of \
+                         a user.",
+                    )
+                    .with(refused(&[409, 429]))
+                    .response::<200, Json<BranchItem>>()
+            }),
+        )
+}
+
+fn asking(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    op.tag(TAG)
+        .with(refused(&[409, 429]))
+        .response::<200, Json<ChatAnswer>>()
+        .response::<202, Json<ChatAnswer>>()
+}
+
+/// How an answer is to come. Whoever wants a stream needs a place for it before anything is done.
+fn opened(state: &ApiState, actor: Actor, wanted: Wanted) -> Result<Option<ConnectionGuard>, AppError> {
+    match wanted {
+        Wanted::Document => Ok(None),
+        Wanted::Stream => state.services.connections.open(actor, ConnectionKind::Stream).map(Some),
+    }
+}
+
+async fn respond(
+    state: &ApiState,
+    actor: Actor,
+    presence: Option<ConnectionGuard>,
+    sent: &Sent,
+) -> Result<Response, ApiError> {
+    match presence {
+        Some(presence) => Ok(streamed(state, actor, presence, sent)),
+        None => Ok(answered(state, actor, sent).await?.into_response()),
+    }
+}
+
+async fn regenerate(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    at: PathMessage,
+    wanted: Wanted,
+    Lenient(command): Lenient<RegenerateRequest>,
+) -> Result<Response, ApiError> {
+    let presence = opened(&state, actor, wanted)?;
+    let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
+    let reply = WantedReply { model: command.body.model, interactive: false };
+    let again = Again::MessageOrAnswer(message);
+    let sent =
+        state.services.conversations.ask_again(&command.context, actor, conversation, again, reply).await?;
+    respond(&state, actor, presence, &sent).await
+}
+
+async fn edit(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    at: PathMessage,
+    wanted: Wanted,
+    command: Command<EditRequest>,
+) -> Result<Response, ApiError> {
+    let presence = opened(&state, actor, wanted)?;
+    let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
+    let EditRequest { message: text, model } = command.body;
+    let reply = WantedReply { model, interactive: false };
+    let sent = state
+        .services
+        .conversations
+        .edit(&command.context, actor, conversation, message, &text, reply)
+        .await?;
+    respond(&state, actor, presence, &sent).await
+}
+
+async fn list(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+) -> Result<Answer<BranchesAnswer>, ApiError> {
+    let rows = state.services.conversations.branches(actor, ConversationId::new(id)).await?;
+    let active = rows.iter().find(|row| row.active).map_or(0, |row| row.branch);
+    Ok(Answer::ok(BranchesAnswer {
+        session_id: id,
+        active: u32::try_from(active).unwrap_or_default(),
+        items: rows.into_iter().map(BranchItem::from).collect(),
+    }))
+}
+
+async fn activate(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    at: PathBranch,
+    bare: Bare,
+) -> Result<Answer<BranchItem>, ApiError> {
+    let conversation = ConversationId::new(at.conversation);
+    let (row, position) =
+        state.services.conversations.switch_branch(&bare.context, actor, conversation, at.branch).await?;
+    Ok(Answer::ok(row.into()).at(position))
+}

@@ -1,0 +1,182 @@
+//! `POST /api/chat` (the answer, or 202 when it takes long), `POST /api/chat/stream` and its resumption.
+
+use aggregates::ids::{ConversationId, ReplyId};
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use aide::transform::TransformOperation;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::replies::{cancelled, ended_badly};
+use super::wire::{ChatAnswer, ChatRequest};
+use crate::app::connection_limits::ConnectionKind;
+use crate::app::connections::ConnectionGuard;
+use crate::app::conversations::{NewMessage, Sent};
+use crate::app::{Actor, AppError, Kind, RequestContext};
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::auth::SignedIn;
+use crate::http::extract::{Command, PathId};
+use crate::http::formats::answer::Answer;
+use crate::http::formats::reply::EndFrame;
+use crate::http::openapi::failures::refused;
+use crate::http::transport::middleware::POSITION;
+use crate::http::transport::sse::{self, LastEventId, Wording};
+use crate::live::Resume;
+use crate::live::stream::Ended;
+
+const TAG: &str = "chat";
+
+/// The routes.
+pub(super) fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/api/chat",
+            post_with(chat, |op| {
+                op.id("chat")
+                    .tag(TAG)
+                    .summary("Send a message and get its answer")
+                    .description(
+                        "Waits for the answer for a bounded time; then 202, with `Location` naming where to wait on. One \
+                         reply at a time is made in a conversation: a message sent meanwhile is kept and answered after.",
+                    )
+                    .with(refused(&[404, 409, 429]))
+                    .response::<200, Json<ChatAnswer>>()
+                    .response::<202, Json<ChatAnswer>>()
+            }),
+        )
+        .api_route("/api/chat/stream", post_with(stream, |op| {
+            stream_docs(op.id("chat_stream").summary("Send a message and get its answer as it is written"))
+                .with(refused(&[404, 409, 429]))
+        }))
+        .api_route(
+            "/api/chat/stream/{id}",
+            get_with(resume, |op| {
+                stream_docs(op.id("resume_stream").summary("Follow a reply, from the beginning or from `Last-Event-ID` on"))
+            }),
+        )
+}
+
+pub(super) fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
+    op.tag(TAG).description(
+        "Server-sent events: `message` (ids of what was sent), `reply.delta` {reply_id, attempt, offset, text}, \
+         `reply.restart` {reply_id, attempt} (what came so far is void), and one end: `reply.done`, `reply.failed` or \
+         `reply.cancelled`, with the reply's provenance and its text (without either, and with `reason`, when the conversation was \
+         deleted). Ids of events are `reply:attempt:offset`; a stream \
+         that was cut goes on with `GET /api/chat/stream/{reply_id}` and the last id in `Last-Event-ID`.",
+    )
+    .response_with::<200, (), _>(|response| {
+        let mut response = response.description("A stream of server-sent events.");
+        response.inner().content.insert("text/event-stream".to_owned(), aide::openapi::MediaType::default());
+        response
+    })
+}
+
+async fn send(
+    state: &ApiState,
+    context: &RequestContext,
+    actor: Actor,
+    body: &ChatRequest,
+) -> Result<Sent, AppError> {
+    let conversation = match body.session_id.as_deref() {
+        // What is no id is nobody's conversation.
+        Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
+        None => None,
+    };
+    let message = NewMessage::text(body.message.as_str()).asking(body.model.clone());
+    state.services.conversations.send(context, actor, conversation, message).await
+}
+
+async fn chat(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    command: Command<ChatRequest>,
+) -> Result<Answer<ChatAnswer>, ApiError> {
+    let sent = send(&state, &command.context, actor, &command.body).await?;
+    answered(&state, actor, &sent).await
+}
+
+/// The answer to a message that was taken, once it is there; or, when that takes long, where to wait for it.
+pub(super) async fn answered(
+    state: &ApiState,
+    actor: Actor,
+    sent: &Sent,
+) -> Result<Answer<ChatAnswer>, ApiError> {
+    let ended = match state.services.replies.await_reply(actor, sent.reply, sent.position).await {
+        // The conversation was deleted meanwhile, and the reply cancelled with it. The message was taken all the same.
+        Err(error) if error.kind == Kind::NotFound => return Err(cancelled()),
+        ended => ended?,
+    };
+    match ended {
+        Some(ended) if ended.reply.state == "completed" => {
+            Ok(Answer::ok(ChatAnswer::completed(sent, &ended)).at(Some(ended.reply.position)))
+        }
+        Some(ended) => Err(ended_badly(sent, &ended)),
+        None => {
+            let location = format!("/api/replies/{}?wait=true", sent.reply);
+            Ok(Answer::accepted(ChatAnswer::pending(sent), location).at(sent.position))
+        }
+    }
+}
+
+async fn stream(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    command: Command<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let presence = state.services.connections.open(actor, ConnectionKind::Stream)?;
+    let sent = send(&state, &command.context, actor, &command.body).await?;
+    Ok(streamed(&state, actor, presence, &sent))
+}
+
+/// The answer to a message that was taken, as it is written.
+pub(super) fn streamed(state: &ApiState, actor: Actor, presence: ConnectionGuard, sent: &Sent) -> Response {
+    let follower = state.services.replies.follow(actor, sent.reply, Resume::default(), sent.position);
+    let opening = json!({
+        "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
+        "reply_id": sent.reply, "position": sent.position,
+    });
+    let mut response = sse::respond(presence, sent.reply, follower, Words { opening: Some(opening) });
+    if let Some(position) = sent.position {
+        response.headers_mut().insert(POSITION, HeaderValue::from(position));
+    }
+    response
+}
+
+async fn resume(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+    last: LastEventId,
+) -> Result<Response, ApiError> {
+    let reply = ReplyId::new(id);
+    let from = last.of(reply)?;
+    let row = state.services.replies.reply(actor, reply).await?;
+    let presence = state.services.connections.open(actor, ConnectionKind::Stream)?;
+    // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
+    let follower = state.services.replies.follow(actor, reply, from, Some(row.position));
+    Ok(sse::respond(presence, reply, follower, Words { opening: None }))
+}
+
+/// This door's words for the frames of a stream.
+struct Words {
+    opening: Option<Value>,
+}
+
+impl Wording for Words {
+    fn opening(&self) -> Option<(&'static str, Value)> {
+        self.opening.clone().map(|data| ("message", data))
+    }
+
+    fn end(&self, ended: &Ended) -> (&'static str, Value) {
+        let name = match ended.reply.state.as_str() {
+            "completed" => "reply.done",
+            "cancelled" => "reply.cancelled",
+            _ => "reply.failed",
+        };
+        (name, serde_json::to_value(EndFrame::from(ended)).unwrap_or_default())
+    }
+}

@@ -1,0 +1,277 @@
+//! `/api/quizzes`: multiple-choice questions, one after the other.
+
+use aggregates::ids::{ConversationId, QuizId};
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use axum::extract::State;
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::AppError;
+use crate::app::quizzes::{AnswerStatus, QuizAction, QuizView};
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::auth::SignedIn;
+use crate::http::extract::{Command, PathId, unprocessable};
+use crate::http::formats::answer::Answer;
+use crate::http::openapi::failures::refused;
+
+const TAG: &str = "quizzes";
+
+/// The routes.
+pub(super) fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/api/quizzes",
+            post_with(start, |op| {
+                op.id("start_quiz")
+                    .tag(TAG)
+                    .summary("Begin a quiz")
+                    .description(
+                        "In the named conversation, or in a new one. `Location` names the quiz. An unknown topic is refused \
+                         with the names of those there are.",
+                    )
+                    .with(refused(&[404, 409, 429]))
+                    .response::<201, Json<QuizAnswer>>()
+            }),
+        )
+        .api_route(
+            "/api/quizzes/{id}",
+            get_with(quiz, |op| {
+                op.id("quiz")
+                    .tag(TAG)
+                    .summary("A quiz as it stands")
+                    .description("Right answers are shown for the questions in which they were found.")
+                    .response::<200, Json<QuizAnswer>>()
+            }),
+        )
+        .api_route(
+            "/api/quizzes/{id}/actions",
+            post_with(act, |op| {
+                op.id("act_on_quiz")
+                    .tag(TAG)
+                    .summary("Mark, submit or clear an answer, move on, or finish")
+                    .description(
+                        "A wrong answer may be tried again until it is right; only then the next question opens. The score \
+                         counts what was right at the first try. An action that names a question that is not open, or a try \
+                         that was made already, changes nothing and is answered with `stale`.",
+                    )
+                    .with(refused(&[409]))
+                    .response::<200, Json<ActionAnswer>>()
+            }),
+        )
+}
+
+/// A new quiz.
+#[derive(Deserialize, JsonSchema)]
+struct StartRequest {
+    /// What it is to be about, by a topic's name, title or alias, in whatever spelling; any of the topics when left out.
+    topic: Option<String>,
+    /// The conversation it is to stand in; a new one when left out.
+    #[schemars(extend("format" = "uuid"))]
+    session_id: Option<String>,
+}
+
+/// What is done to a quiz.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(transform = answers_need_an_answer)]
+struct ActionRequest {
+    /// What is done.
+    #[schemars(extend("enum" = KINDS))]
+    r#type: String,
+    /// The question that the card shows.
+    question_id: String,
+    /// The value of the choice, for `mcq.select` and `mcq.submit`.
+    answer: Option<String>,
+    /// For `mcq.submit`: which try this is, from 1 (`attempts` of the question plus one). Protects from a card that is out
+    /// of date; without it, it is the next try.
+    #[schemars(range(max = u32::MAX))]
+    attempt: Option<u32>,
+}
+
+/// Two of the actions need the value of a choice.
+fn answers_need_an_answer(schema: &mut Schema) {
+    let answer = json!({"required": ["answer"], "properties": {
+        "type": {"enum": ["mcq.select", "mcq.submit"]}, "answer": {"type": "string"},
+    }});
+    let other = json!({"properties": {"type": {"enum": ["mcq.clear", "mcq.next", "mcq.finish"]}}});
+    schema.insert("anyOf".to_owned(), json!([answer, other]));
+}
+
+const KINDS: [&str; 5] = ["mcq.select", "mcq.submit", "mcq.clear", "mcq.next", "mcq.finish"];
+
+impl TryFrom<ActionRequest> for QuizAction {
+    type Error = ApiError;
+
+    fn try_from(request: ActionRequest) -> Result<Self, ApiError> {
+        let ActionRequest { r#type, question_id, answer, attempt } = request;
+        let choice = || answer.ok_or_else(|| unprocessable("answer", "missing field `answer`"));
+        Ok(match r#type.as_str() {
+            "mcq.select" => Self::Select { question_id, choice: choice()? },
+            "mcq.submit" => Self::Submit { question_id, choice: choice()?, attempt },
+            "mcq.clear" => Self::Clear { question_id },
+            "mcq.next" => Self::Next { question_id },
+            "mcq.finish" => Self::Finish { question_id },
+            _ => return Err(unprocessable("type", &format!("`type` must be one of {}", KINDS.join(", ")))),
+        })
+    }
+}
+
+/// A quiz as it stands.
+#[derive(Serialize, JsonSchema)]
+struct QuizAnswer {
+    quiz_id: Uuid,
+    session_id: Uuid,
+    topic: String,
+    finished: bool,
+    /// Number of the open question, from 1; the last one's when it is over.
+    index: u32,
+    /// How many questions there are.
+    total: u32,
+    /// Questions answered rightly at the first try, so far.
+    score: u32,
+    /// The open question; the last one when it is over.
+    question: QuestionItem,
+    /// Questions answered rightly, in their order.
+    answered: Vec<AnsweredItem>,
+}
+
+/// The open question.
+#[derive(Serialize, JsonSchema)]
+struct QuestionItem {
+    id: String,
+    prompt: String,
+    options: Vec<OptionItem>,
+    /// The choice that is marked, or was submitted last.
+    selected: Option<String>,
+    status: StatusItem,
+    /// How often it was answered; the next try is this plus one.
+    attempts: u32,
+    /// After a wrong answer.
+    hint: Option<String>,
+    /// After the right answer.
+    explanation: Option<String>,
+}
+
+/// One thing to choose.
+#[derive(Serialize, JsonSchema)]
+struct OptionItem {
+    value: String,
+    label: String,
+}
+
+/// How it stands with the open question.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum StatusItem {
+    /// Not answered, or cleared.
+    Idle,
+    /// The last answer was wrong.
+    Incorrect,
+    /// Answered rightly.
+    Correct,
+}
+
+/// A question that was answered rightly.
+#[derive(Serialize, JsonSchema)]
+struct AnsweredItem {
+    question_id: String,
+    prompt: String,
+    /// The label of the right choice.
+    answer: String,
+    /// How many tries it took.
+    attempts: u32,
+}
+
+/// What came of an action.
+#[derive(Serialize, JsonSchema)]
+struct ActionAnswer {
+    /// The quiz as it is now.
+    quiz: QuizAnswer,
+    /// Whether the action came from a card that showed something older.
+    stale: bool,
+    /// Whether it changed something.
+    changed: bool,
+}
+
+impl From<QuizView> for QuizAnswer {
+    fn from(view: QuizView) -> Self {
+        let question = view.question;
+        let options = question.options.into_iter();
+        Self {
+            quiz_id: view.quiz_id.uuid(),
+            session_id: view.conversation_id.uuid(),
+            topic: view.topic,
+            finished: view.finished,
+            index: view.index,
+            total: view.total,
+            score: view.score,
+            question: QuestionItem {
+                id: question.id,
+                prompt: question.prompt,
+                options: options
+                    .map(|option| OptionItem { value: option.value, label: option.label })
+                    .collect(),
+                selected: question.selected,
+                status: match question.status {
+                    AnswerStatus::Idle => StatusItem::Idle,
+                    AnswerStatus::Incorrect => StatusItem::Incorrect,
+                    AnswerStatus::Correct => StatusItem::Correct,
+                },
+                attempts: question.attempts,
+                hint: question.hint,
+                explanation: question.explanation,
+            },
+            answered: view
+                .answered
+                .into_iter()
+                .map(|answered| AnsweredItem {
+                    question_id: answered.question_id,
+                    prompt: answered.prompt,
+                    answer: answered.answer,
+                    attempts: answered.attempts,
+                })
+                .collect(),
+        }
+    }
+}
+
+async fn start(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    command: Command<StartRequest>,
+) -> Result<Answer<QuizAnswer>, ApiError> {
+    let StartRequest { topic, session_id } = command.body;
+    let conversation = match session_id {
+        // What is no id is nobody's conversation.
+        Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
+        None => None,
+    };
+    let started =
+        state.services.quizzes.start_quiz(&command.context, actor, conversation, topic.as_deref()).await?;
+    let location = format!("/api/quizzes/{}", started.quiz);
+    Ok(Answer::created(started.view.into()).found_at(location).at(started.position))
+}
+
+async fn quiz(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+) -> Result<Answer<QuizAnswer>, ApiError> {
+    Ok(Answer::ok(state.services.quizzes.quiz(actor, QuizId::new(id)).await?.into()))
+}
+
+async fn act(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+    command: Command<ActionRequest>,
+) -> Result<Answer<ActionAnswer>, ApiError> {
+    let action = command.body.try_into()?;
+    let acted = state.services.quizzes.act_on_quiz(&command.context, actor, QuizId::new(id), action).await?;
+    let answer = ActionAnswer { quiz: acted.view.into(), stale: acted.stale, changed: acted.changed };
+    Ok(Answer::ok(answer).at(acted.position))
+}

@@ -1,0 +1,111 @@
+//! `/api/replies/{id}`: provenance of a reply, waiting for it, and cancelling it.
+
+use aggregates::ids::ReplyId;
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::app::conversations::Sent;
+use crate::http::ApiState;
+use crate::http::errors::{ApiError, Kept};
+use crate::http::extract::auth::SignedIn;
+use crate::http::extract::{Bare, PathId, Query};
+use crate::http::formats::answer::Answer;
+use crate::http::formats::reply::ReplyAnswer;
+use crate::http::openapi::failures::refused;
+use crate::live::stream::Ended;
+
+const TAG: &str = "replies";
+
+/// The routes.
+pub(super) fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/api/replies/{id}",
+            get_with(provenance, |op| {
+                op.id("reply")
+                    .tag(TAG)
+                    .summary("A reply's provenance")
+                    .description(
+                        "Provider, model, parameters, prompt versions, input messages, attempts, usage and timings. With \
+                         `wait=true` the answer waits, for a bounded time, until the reply has ended.",
+                    )
+                    .response::<200, Json<ReplyAnswer>>()
+            }),
+        )
+        .api_route(
+            "/api/replies/{id}/cancel",
+            post_with(cancel, |op| {
+                op.id("cancel_reply")
+                    .tag(TAG)
+                    .summary("Cancel a reply; what has come so far is kept")
+                    .with(refused(&[409]))
+                    .response::<200, Json<ReplyAnswer>>()
+            }),
+        )
+}
+
+/// How to look at a reply.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ReplyQuery {
+    /// Wait until it has ended.
+    #[serde(default)]
+    wait: bool,
+}
+
+async fn provenance(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+    Query(query): Query<ReplyQuery>,
+) -> Result<Answer<ReplyAnswer>, ApiError> {
+    let reply = ReplyId::new(id);
+    let mut row = state.services.replies.reply(actor, reply).await?;
+    if query.wait
+        && !row.has_ended()
+        && let Some(ended) = state.services.replies.await_reply(actor, reply, Some(row.position)).await?
+    {
+        row = ended.reply;
+    }
+    let position = row.position;
+    Ok(Answer::ok(row.into()).at(Some(position)))
+}
+
+async fn cancel(
+    State(state): State<ApiState>,
+    SignedIn(actor): SignedIn,
+    PathId(id): PathId,
+    bare: Bare,
+) -> Result<Answer<ReplyAnswer>, ApiError> {
+    let (row, position) = state.services.replies.cancel_reply(&bare.context, actor, ReplyId::new(id)).await?;
+    Ok(Answer::ok(row.into()).at(position))
+}
+
+/// A reply that ended without an answer, as the answer to the request that waited for it. What was kept is named.
+pub(super) fn ended_badly(sent: &Sent, ended: &Ended) -> ApiError {
+    let error = if ended.reply.state == "cancelled" {
+        cancelled()
+    } else {
+        let reason = ended.reply.failure.as_deref().unwrap_or("internal");
+        ApiError::http(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "reply_failed",
+            format!("The message was kept, but the AI provider gave no answer ({reason})."),
+        )
+    };
+    error.with_kept(Kept {
+        session_id: sent.conversation.uuid(),
+        user_message_id: sent.message.uuid(),
+        reply_id: sent.reply.uuid(),
+        position: Some(ended.reply.position),
+    })
+}
+
+/// A reply that was cancelled, as the answer to the request that waited for it.
+pub(super) fn cancelled() -> ApiError {
+    ApiError::http(StatusCode::CONFLICT, "reply_cancelled", "The reply was cancelled.")
+}

@@ -1,0 +1,119 @@
+//! What is done with widgets. An action's payload is whatever a browser says: it names what is meant, never how it stands.
+
+use aggregates::ids::{ConversationId, QuizId};
+use projections::messages::thread::{Entry, ThreadRow};
+use serde_json::Value;
+
+use super::endpoint::Asking;
+use super::items::{Shown, item_id, text_of};
+use super::wire::ThreadItem;
+use super::wire::request::{Action, CustomAction};
+use crate::app::AppError;
+use crate::app::quizzes::QuizAction;
+use crate::tools::quiz::quiz_card;
+use crate::widgets::{WidgetUpdate, diff};
+
+/// How much of an action the model is told, in characters.
+const TOLD: usize = 2_000;
+
+/// What an action came to.
+pub(super) enum Outcome {
+    /// The widget as it stands now.
+    Changed {
+        /// Its item.
+        item: Box<ThreadItem>,
+        /// What has to be told to whoever saw the widget before. The whole of it when they may have seen an older state.
+        updates: Vec<WidgetUpdate>,
+        /// Whether the action came from a card that showed something older; nothing was done then.
+        stale: bool,
+        /// Position of what was done.
+        position: Option<i64>,
+    },
+    /// Nothing that is known here, or nothing to be done.
+    Nothing,
+    /// What it came from is no widget.
+    NoWidget,
+}
+
+/// Carries out an action.
+///
+/// # Errors
+/// `NotFound` for the thread or the item; `Invalid` for a question or a choice that the quiz does not have; those of the log.
+pub(super) async fn act(
+    asking: &Asking,
+    conversation: ConversationId,
+    params: CustomAction,
+) -> Result<Outcome, AppError> {
+    let services = &asking.state.services;
+    let Some(sender) = params.item_id.as_deref() else {
+        // Nothing sent it: there must at least be such a thread.
+        services.conversations.conversation(asking.actor, conversation).await?;
+        return Ok(Outcome::Nothing);
+    };
+    let sender = item_id(sender).ok_or_else(AppError::not_found)?;
+    let row = services.conversations.item(asking.actor, conversation, sender).await?;
+    match &row.entry {
+        Entry::Quiz(_) => on_quiz(asking, &row, &params.action).await,
+        Entry::Widget { .. } => {
+            // Nobody here knows what it does. The model may: it made the widget.
+            let told: String = params.action.payload.to_string().chars().take(TOLD).collect();
+            let note = format!("The person used a widget: {} {told}", params.action.name);
+            services.conversations.note(&asking.context, asking.actor, conversation, &note).await?;
+            Ok(Outcome::Nothing)
+        }
+        _ => Ok(Outcome::NoWidget),
+    }
+}
+
+async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Outcome, AppError> {
+    let Some(action) = quiz_action(row, action) else { return Ok(Outcome::Nothing) };
+    let services = &asking.state.services;
+    let acted =
+        services.quizzes.act_on_quiz(&asking.context, asking.actor, QuizId::new(row.id), action).await?;
+    let now = ThreadRow { entry: Entry::Quiz(Some(Box::new(acted.view))), ..row.clone() };
+    let (Entry::Quiz(Some(before)), Entry::Quiz(Some(after))) = (&row.entry, &now.entry) else {
+        return Ok(Outcome::Nothing);
+    };
+    let (before, after) = (quiz_card(before), quiz_card(after));
+    // Whoever did nothing may still look at an older card.
+    let updates = if acted.changed { diff(&before, &after) } else { Vec::new() };
+    let updates = if updates.is_empty() { vec![WidgetUpdate::Root(after)] } else { updates };
+    let shown = Shown::of(&asking.state, &asking.base, asking.actor, &[]).await?;
+    Ok(match shown.item(&now) {
+        Some(item) => {
+            Outcome::Changed { item: Box::new(item), updates, stale: acted.stale, position: acted.position }
+        }
+        None => Outcome::Nothing,
+    })
+}
+
+/// The action on a quiz; none when it is no such action, or does not say what it is about.
+fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
+    let payload = &action.payload;
+    let question_id = text_of(payload, "questionId")?.to_owned();
+    if payload.get("answer").is_some_and(|answer| !answer.is_string() && !answer.is_null()) {
+        return None;
+    }
+    let answer = text_of(payload, "answer").filter(|answer| !answer.is_empty()).map(str::to_owned);
+    // A card that was reloaded shows the mark without the form knowing it.
+    let marked = || match &row.entry {
+        Entry::Quiz(Some(quiz)) if quiz.question.id == question_id => quiz.question.selected.clone(),
+        _ => None,
+    };
+    Some(match action.name.as_str() {
+        "mcq.select" => QuizAction::Select { choice: answer?, question_id },
+        "mcq.submit" => {
+            QuizAction::Submit { choice: answer.or_else(marked)?, attempt: attempt(payload), question_id }
+        }
+        "mcq.clear" => QuizAction::Clear { question_id },
+        "mcq.next" => QuizAction::Next { question_id },
+        "mcq.finish" => QuizAction::Finish { question_id },
+        _ => return None,
+    })
+}
+
+/// The try that the card means; what is no number of a try is one that never comes.
+fn attempt(payload: &Value) -> Option<u32> {
+    let attempt = payload.get("attempt").filter(|attempt| !attempt.is_null())?;
+    Some(attempt.as_u64().and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(u32::MAX))
+}

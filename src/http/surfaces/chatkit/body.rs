@@ -1,0 +1,183 @@
+//! Bodies that bring a file: a form with the one part `file`, or the bytes themselves. They are taken piece by piece;
+//! what is too much is refused before it is read.
+
+use aggregates::ids::UserId;
+use aide::OperationInput;
+use aide::generate::GenContext;
+use aide::openapi::{Encoding, MediaType, Operation, ReferenceOr, RequestBody, SchemaObject};
+use axum::RequestExt as _;
+use axum::body::Body;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use futures::StreamExt as _;
+use http_body_util::Limited;
+use schemars::json_schema;
+
+use crate::app::files::uploads::Upload;
+use crate::app::{AppError, RequestContext};
+use crate::files::IncomingError;
+use crate::files::kind::FileKind;
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::{self, BODY_FAILURES, BODY_PATIENCE, document_key, media_type, unprocessable};
+use crate::http::openapi::failures::refuses;
+
+/// How much a form may have beside the file itself, in bytes.
+const FORM: u64 = 16 * 1024;
+/// The media type of a form with parts.
+const MULTIPART: &str = "multipart/form-data";
+/// The name of the part with the file.
+const PART: &str = "file";
+
+/// A request whose body has not been read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    parts: Parts,
+    body: Body,
+    /// Who asks, and under which key; the body is no part of the key yet.
+    pub(super) context: RequestContext,
+}
+
+impl FromRequest<ApiState> for Unread {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let context = extract::context(&parts, &[], state)?;
+        Ok(Self { parts, body, context })
+    }
+}
+
+impl OperationInput for Unread {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        let form = json_schema!({
+            "type": "object",
+            "properties": {"file": {"type": "string", "format": "binary", "description": "The file, with its name and type."}},
+            "required": ["file"],
+            "additionalProperties": false
+        });
+        let schema = SchemaObject { json_schema: form, example: None, external_docs: None };
+        let types: Vec<&str> = FileKind::ALL.into_iter().map(FileKind::mime).collect();
+        let encoding = Encoding {
+            content_type: Some(types.join(", ")),
+            headers: Default::default(),
+            style: None,
+            explode: false,
+            allow_reserved: false,
+            extensions: Default::default(),
+        };
+        let encoding = [(PART.to_owned(), encoding)].into_iter().collect();
+        let media = MediaType { schema: Some(schema), encoding, ..MediaType::default() };
+        let content = [(MULTIPART.to_owned(), media)].into_iter().collect();
+        let body = RequestBody { content, required: true, ..RequestBody::default() };
+        operation.request_body = Some(ReferenceOr::Item(body));
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
+    }
+}
+
+/// A file that was brought.
+pub(super) struct Brought {
+    /// Its name, when the body tells one.
+    pub(super) name: Option<String>,
+    /// Its type, when the body tells one.
+    pub(super) declared: Option<String>,
+    /// The file.
+    pub(super) upload: Upload,
+}
+
+impl Unread {
+    /// The headers of the request.
+    pub(super) fn headers(&self) -> &axum::http::HeaderMap {
+        &self.parts.headers
+    }
+
+    /// Whether the body is a form with parts.
+    pub(super) fn is_form(&self) -> bool {
+        media_type(&self.parts.headers).as_deref() == Some(MULTIPART)
+    }
+
+    /// Begins to take the file, of which nothing has been read yet.
+    pub(super) fn upload(&self, state: &ApiState, owner: UserId) -> Result<Upload, ApiError> {
+        let length = self.parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let beside = if self.is_form() { FORM } else { 0 };
+        Ok(state.services.files.upload(owner, length.map(|length| length.saturating_sub(beside)))?)
+    }
+
+    /// Takes the file out of a form, or the body as it is.
+    pub(super) async fn take(self, state: &ApiState, upload: Upload) -> Result<Brought, ApiError> {
+        if self.is_form() {
+            Box::pin(self.form(state, upload)).await
+        } else {
+            self.plain(state, upload).await
+        }
+    }
+
+    /// Takes the file out of a form; any other body is refused.
+    pub(super) async fn form(self, state: &ApiState, mut upload: Upload) -> Result<Brought, ApiError> {
+        let limit = usize::try_from(state.services.files.largest_file() + FORM).unwrap_or(usize::MAX);
+        let body = Body::new(Limited::new(self.body, limit));
+        let request = Request::from_parts(self.parts, body);
+        let mut form: Multipart = request
+            .extract()
+            .await
+            .map_err(|_| unprocessable("Content-Type", "must be multipart/form-data"))?;
+        let only = || unprocessable(PART, "must be the one part of the form, with a file name");
+        let mut part = patient(state, form.next_field())
+            .await?
+            .map_err(|error| broken(state, &error))?
+            .ok_or_else(only)?;
+        if part.name() != Some(PART) {
+            return Err(only());
+        }
+        let name = part.file_name().ok_or_else(only)?.to_owned();
+        let declared = part.content_type().map(str::to_owned);
+        while let Some(piece) = piece(state, &mut part).await? {
+            upload.push(&piece).await?;
+        }
+        drop(part);
+        let next = patient(state, form.next_field()).await?.map_err(|error| broken(state, &error))?;
+        if next.is_some() {
+            return Err(only());
+        }
+        Ok(Brought { name: Some(name), declared, upload })
+    }
+
+    async fn plain(self, state: &ApiState, mut upload: Upload) -> Result<Brought, ApiError> {
+        let declared = media_type(&self.parts.headers);
+        let mut pieces = self.body.into_data_stream();
+        while let Some(piece) = patient(state, pieces.next()).await? {
+            let piece = piece.map_err(|_| incomplete())?;
+            upload.push(&piece).await?;
+        }
+        Ok(Brought { name: None, declared, upload })
+    }
+}
+
+async fn piece(state: &ApiState, part: &mut Field<'_>) -> Result<Option<axum::body::Bytes>, ApiError> {
+    patient(state, part.chunk()).await?.map_err(|error| broken(state, &error))
+}
+
+/// Waits for more of a body, for a while, and not while the process goes down.
+async fn patient<T>(state: &ApiState, more: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::select! {
+        more = tokio::time::timeout(BODY_PATIENCE, more) => more.map_err(|_| {
+            ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")
+        }),
+        () = state.services.stopping.cancelled() => Err(AppError::shutting_down().into()),
+    }
+}
+
+fn broken(state: &ApiState, error: &MultipartError) -> ApiError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return AppError::from(IncomingError::TooLarge { limit: state.services.files.largest_file() }).into();
+    }
+    ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
+}
+
+fn incomplete() -> ApiError {
+    ApiError::http(StatusCode::BAD_REQUEST, "incomplete_body", "The body ended early.")
+}

@@ -1,0 +1,162 @@
+//! `POST /chatkit`: reads the request, and hands it to what answers it: a document (`queries`) or a stream
+//! (`runs`). Everything that can be refused is refused here or there, before a stream has begun.
+
+use aide::OperationInput;
+use aide::axum::ApiRouter;
+use aide::axum::routing::post_with;
+use aide::generate::GenContext;
+use aide::openapi::Operation;
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
+use axum::response::Response;
+use schemars::JsonSchema;
+
+use super::attachment::Base;
+use super::wire::{Attachment, ChatKitRequest, Page, Thread, ThreadItem, Transcription};
+use super::{queries, runs};
+use crate::app::{Actor, RequestContext};
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::auth::Admitted;
+use crate::http::extract::{BODY_FAILURES, context, document_key, read_up_to, too_large};
+use crate::http::openapi::failures::{refused, refuses};
+use crate::http::transport::middleware::wait_for_position;
+
+/// The largest body of a request that brings a recording, in bytes; every other request keeps to the usual limit.
+pub const MAX_RECORDING_BODY: usize = 8 * 1024 * 1024;
+
+/// The route.
+pub(super) fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new().api_route(
+        "/chatkit",
+        post_with(chatkit, |op| {
+            op.id("chatkit")
+                .tag("chatkit")
+                .with(refused(&[404, 409, 415, 429]))
+                .summary("Everything that a ChatKit front end asks")
+                .description(
+                    "The request's `type` says what is asked. `threads.create`, `threads.add_user_message`, \
+                     `threads.add_client_tool_output`, `threads.add_structured_input`, `threads.retry_after_item` and \
+                     `threads.custom_action` are answered with a stream of events, each one `data:` line of JSON; all \
+                     others with one JSON document. To hang up on a stream cancels the answer, with what was read of it kept.",
+                )
+                .response_with::<200, Json<Document>, _>(|response| {
+                    let mut response = response.description("A document, or a stream of events.");
+                    let stream = aide::openapi::MediaType::default();
+                    response.inner().content.insert("text/event-stream".to_owned(), stream);
+                    response
+                })
+        }),
+    )
+}
+
+/// The documents that requests are answered with.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used: each answer is written where it is made")]
+enum Document {
+    /// `threads.get_by_id`, `threads.update`.
+    Thread(Box<Thread>),
+    /// `threads.list`.
+    Threads(Page<Thread>),
+    /// `items.list`.
+    Items(Page<ThreadItem>),
+    /// `attachments.create`.
+    Attachment(Attachment),
+    /// `input.transcribe`.
+    Transcription(Transcription),
+    /// `threads.sync_custom_action`, where something has changed.
+    Updated {
+        /// The item as it is now.
+        updated_item: Box<ThreadItem>,
+    },
+    /// Everything else.
+    #[schemars(extend("maxProperties" = 0))]
+    Nothing {},
+}
+
+/// Who asks, and on which way.
+pub(super) struct Asking {
+    pub(super) state: ApiState,
+    pub(super) actor: Actor,
+    pub(super) context: RequestContext,
+    pub(super) base: Base,
+}
+
+/// A request of this protocol.
+struct Call {
+    context: RequestContext,
+    base: Base,
+    request: ChatKitRequest,
+}
+
+impl FromRequest<ApiState> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let usual = state.settings.max_body_bytes;
+        let bytes = read_up_to(&parts, body, usual.max(MAX_RECORDING_BODY)).await?;
+        // Whatever the content type says: front ends differ, and there is only one kind of body.
+        let request = ChatKitRequest::parse(&bytes)?;
+        if bytes.len() > usual && !matches!(request, ChatKitRequest::Transcribe(_)) {
+            return Err(too_large(usual));
+        }
+        // A position that a query names is waited for; this protocol asks with POST.
+        if is_query(&request) {
+            wait_for_position(state, &parts.headers).await?;
+        }
+        let base = Base::of(state, &parts.headers);
+        Ok(Self { context: context(&parts, &bytes, state)?, base, request })
+    }
+}
+
+impl OperationInput for Call {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        Json::<ChatKitRequest>::operation_input(ctx, operation);
+        document_key(operation);
+        refuses(operation, &BODY_FAILURES);
+    }
+}
+
+/// Whether it only reads.
+const fn is_query(request: &ChatKitRequest) -> bool {
+    matches!(
+        request,
+        ChatKitRequest::GetThread(_) | ChatKitRequest::ListThreads(_) | ChatKitRequest::ListItems(_)
+    )
+}
+
+async fn chatkit(
+    State(state): State<ApiState>,
+    Admitted(admission): Admitted,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let Call { context, base, request } = call;
+    let actor = admission.actor;
+    if is_query(&request) {
+        state.services.rate_limits.count_read(actor)?;
+    } else {
+        state.services.rate_limits.count_command(actor)?;
+    }
+    let asking = Asking { state, actor, context, base };
+    tracing::debug!(chatkit.request = request.name(), "asked");
+    match request {
+        ChatKitRequest::CreateThread(params) => runs::create(asking, params).await,
+        ChatKitRequest::AddUserMessage(params) => runs::add_message(asking, params).await,
+        ChatKitRequest::AddClientToolOutput(params) => runs::add_tool_output(asking, params).await,
+        ChatKitRequest::AddStructuredInput(params) => runs::add_structured_input(asking, params).await,
+        ChatKitRequest::RetryAfterItem(params) => runs::retry(asking, params).await,
+        ChatKitRequest::CustomAction(params) => runs::custom_action(asking, params).await,
+        ChatKitRequest::SyncCustomAction(params) => queries::sync_custom_action(asking, params).await,
+        ChatKitRequest::GetThread(params) => queries::get_thread(asking, params).await,
+        ChatKitRequest::ListThreads(params) => queries::list_threads(asking, params).await,
+        ChatKitRequest::UpdateThread(params) => queries::update_thread(asking, params).await,
+        ChatKitRequest::DeleteThread(params) => queries::delete_thread(asking, params).await,
+        ChatKitRequest::ListItems(params) => queries::list_items(asking, params).await,
+        ChatKitRequest::Feedback(params) => queries::feedback(asking, params).await,
+        ChatKitRequest::CreateAttachment(params) => queries::create_attachment(asking, params).await,
+        ChatKitRequest::DeleteAttachment(params) => queries::delete_attachment(asking, params).await,
+        ChatKitRequest::Transcribe(params) => queries::transcribe(asking, params).await,
+    }
+}

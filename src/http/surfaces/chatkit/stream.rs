@@ -1,0 +1,306 @@
+//! The stream of one run: what was recorded before, then the reply as it is written, then what it brought.
+//!
+//! A client cancels by hanging up. What notices that is [`HangUp`], which goes with the body of the answer. A server that
+//! goes down, or a login that ends, is no hang-up: the stream ends with an `error`, and the reply goes on.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregates::ids::MessageId;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use tokio::time::Instant;
+
+use super::endpoint::Asking;
+use super::items::{self, Shown};
+use super::wire::{ErrorCode, IdKind, ItemUpdate, NoticeLevel, StreamEvent, TextStream, Timestamp, frame};
+use crate::app::connections::ConnectionGuard;
+use crate::app::conversations::Sent;
+use crate::app::{Actor, AppError, RequestContext, Services};
+use crate::http::transport::middleware::POSITION;
+use crate::live::stream::Ended;
+use crate::live::{Frame, ReplyFollower, Resume};
+
+/// How long a stream is silent before the front end is told that something is still being done.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long the end of a stream waits for a title that is being made.
+const TITLE: Duration = Duration::from_secs(1);
+/// How often a hang-up is tried to be recorded, and how long between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+
+const STILL: &str = "Still working …";
+const AGAIN: &str = "Trying again …";
+const GOING_DOWN: &str =
+    "The server is restarting. The answer goes on being written: open the thread again to see it.";
+const SIGNED_OUT: &str = "You have been signed out.";
+const STOPPED: &str = "The answer was stopped.";
+const DELETED: &str = "The thread has been deleted.";
+const BROKEN: &str = "The stream could not be continued. Open the thread again to see the answer.";
+
+/// The answer whose events are known already.
+pub(super) fn whole(events: &[StreamEvent], position: Option<i64>) -> Response {
+    let body: Vec<u8> = events.iter().flat_map(frame).collect();
+    dressed(Body::from(body), position)
+}
+
+/// The answer that streams a run.
+pub(super) fn respond(run: Run) -> Response {
+    let position = run.sent.position;
+    let frames = stream::unfold(run, |mut run| async move {
+        let event = run.next().await?;
+        Some((Ok::<Bytes, Infallible>(frame(&event)), run))
+    });
+    dressed(Body::from_stream(frames), position)
+}
+
+fn dressed(body: Body, position: Option<i64>) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies must not collect events.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if let Some(position) = position {
+        headers.insert(POSITION, HeaderValue::from(position));
+    }
+    response
+}
+
+/// A stream that is open.
+pub(super) struct Run {
+    asking: Asking,
+    presence: ConnectionGuard,
+    sent: Sent,
+    follower: ReplyFollower,
+    text: TextStream,
+    ready: VecDeque<StreamEvent>,
+    hang_up: HangUp,
+    quiet_at: Instant,
+    /// Whether the thread had a title before.
+    named: bool,
+    over: bool,
+}
+
+impl Run {
+    /// The run of the reply that `sent` has asked for, in a thread that had a title before or not; `opening` comes before the
+    /// stream's options.
+    pub(super) fn new(
+        asking: Asking,
+        presence: ConnectionGuard,
+        sent: Sent,
+        named: bool,
+        opening: Vec<StreamEvent>,
+    ) -> Self {
+        let services = &asking.state.services;
+        let follower = services.replies.follow(asking.actor, sent.reply, Resume::default(), sent.position);
+        let text = TextStream::new(
+            IdKind::Thread.write(sent.conversation.uuid()),
+            IdKind::Message.write(sent.answer.uuid()),
+            Timestamp(services.core.clock.now()),
+        );
+        let hang_up = HangUp {
+            services: Arc::clone(services),
+            actor: asking.actor,
+            context: RequestContext { key: None, ..asking.context.clone() },
+            sent: sent.clone(),
+            read: String::new(),
+            // Whoever repeats a request may be gone while the first one is read on.
+            armed: !sent.replayed,
+        };
+        let mut ready = VecDeque::from(opening);
+        ready.push_back(StreamEvent::options(true));
+        let quiet_at = Instant::now() + QUIET;
+        Self { asking, presence, sent, follower, text, ready, hang_up, quiet_at, named, over: false }
+    }
+
+    /// Puts one more event on the way.
+    pub(super) fn push(&mut self, event: impl IntoIterator<Item = StreamEvent>) {
+        self.ready.extend(event);
+    }
+
+    /// The next event; none at the end.
+    async fn next(&mut self) -> Option<StreamEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.hang_up.sends(&event);
+                self.quiet_at = Instant::now() + QUIET;
+                return Some(event);
+            }
+            if self.over {
+                return None;
+            }
+            let step = tokio::select! {
+                // First: a reply that is written without a pause must not hide that the login has ended.
+                biased;
+                () = self.presence.ended() => Step::SignedOut,
+                frame = self.follower.next() => Step::Frame(frame.map_err(AppError::from)),
+                () = tokio::time::sleep_until(self.quiet_at) => Step::Quiet,
+            };
+            self.take(step).await;
+        }
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Quiet => self.ready.push_back(progress(STILL)),
+            Step::SignedOut => self.leave(SIGNED_OUT),
+            Step::Frame(Err(error)) => {
+                tracing::warn!(%error, "a stream could not be continued");
+                self.leave(BROKEN);
+            }
+            Step::Frame(Ok(None)) => self.leave(BROKEN),
+            Step::Frame(Ok(Some(Frame::Closing))) => self.leave(GOING_DOWN),
+            Step::Frame(Ok(Some(Frame::Restart { .. }))) => {
+                self.ready.extend(self.text.restart());
+                self.ready.push_back(progress(AGAIN));
+            }
+            Step::Frame(Ok(Some(Frame::Delta { text, .. }))) => self.ready.extend(self.text.delta(&text)),
+            Step::Frame(Ok(Some(Frame::Deleted))) => {
+                self.ready.extend(self.text.give_up());
+                self.leave(DELETED);
+            }
+            Step::Frame(Ok(Some(Frame::End(ended)))) => {
+                // It has ended: there is nothing left to cancel.
+                self.hang_up.armed = false;
+                if let Err(error) = self.end(&ended).await {
+                    tracing::warn!(%error, "the end of a stream could not be read");
+                    self.ready.push_back(failure(ErrorCode::Custom, Some(BROKEN.to_owned()), false));
+                }
+                self.over = true;
+            }
+        }
+    }
+
+    /// Ends the stream while the reply goes on, or is no more.
+    fn leave(&mut self, why: &str) {
+        self.hang_up.armed = false;
+        self.ready.push_back(failure(ErrorCode::Custom, Some(why.to_owned()), false));
+        self.over = true;
+    }
+
+    /// What follows the end of the reply.
+    async fn end(&mut self, ended: &Ended) -> Result<(), AppError> {
+        let kept = ended.answer.as_ref();
+        match kept.and_then(|answer| answer.text.as_deref().map(|text| (text, answer.created_at))) {
+            Some((text, at)) => self.ready.extend(self.text.end(text, at.into())),
+            None => self.ready.extend(self.text.give_up()),
+        }
+        let reply = &ended.reply;
+        match reply.state.as_str() {
+            "completed" => {}
+            "cancelled" => {
+                let message = STOPPED.to_owned();
+                self.ready.push_back(StreamEvent::Notice { level: NoticeLevel::Info, message, title: None });
+                return Ok(());
+            }
+            _ => {
+                let message = reply.failure.as_deref().map(worded);
+                self.ready.push_back(failure(ErrorCode::Stream, message, true));
+            }
+        }
+        let Asking { state, actor, base, .. } = &self.asking;
+        let conversation = self.sent.conversation;
+        if !reply.items.is_empty() {
+            let rows =
+                state.services.conversations.brought(conversation, &reply.items, reply.position).await?;
+            let shown = Shown::of(state, base, *actor, &rows).await?;
+            self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
+        }
+        // The title is made beside the first answers; what was named before is no news.
+        if !self.named {
+            let row = state.services.conversations.titled(*actor, conversation, TITLE).await?;
+            if row.title.is_some() {
+                self.ready.push_back(StreamEvent::ThreadUpdated { thread: Box::new(items::thread(&row)) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a run meets next.
+enum Step {
+    Frame(Result<Option<Frame>, AppError>),
+    SignedOut,
+    Quiet,
+}
+
+fn progress(text: &str) -> StreamEvent {
+    StreamEvent::Progress { text: text.to_owned(), icon: None }
+}
+
+fn failure(code: ErrorCode, message: Option<String>, allow_retry: bool) -> StreamEvent {
+    StreamEvent::Error { code, message, allow_retry }
+}
+
+/// Why a reply failed, for people.
+fn worded(reason: &str) -> String {
+    match reason {
+        "rate_limited" => "The model is asked too often at the moment.",
+        "quota_exceeded" => "The quota for answers is used up.",
+        "key_missing" | "key_invalid" => "The model cannot be asked: its key is missing or refused.",
+        "model_unknown" => "The model is not known.",
+        "content_filter" => "The model's filter refused to answer.",
+        "too_long" => "The message or its answer is too long.",
+        "timeout" | "deadline" => "The answer took too long.",
+        _ => "The answer could not be made.",
+    }
+    .to_owned()
+}
+
+/// Goes with the body of the answer. Dropped before the end, it records that the reader has hung up.
+struct HangUp {
+    services: Arc<Services>,
+    actor: Actor,
+    context: RequestContext,
+    sent: Sent,
+    /// The text that was sent of the answer.
+    read: String,
+    armed: bool,
+}
+
+impl HangUp {
+    /// Notes what goes out: what still waits to be sent has not been read by anybody.
+    fn sends(&mut self, event: &StreamEvent) {
+        match event {
+            StreamEvent::ItemUpdated { update, .. } => {
+                if let ItemUpdate::TextDelta { delta, .. } = update.as_ref() {
+                    self.read.push_str(delta);
+                }
+            }
+            StreamEvent::ItemRemoved { .. } => self.read.clear(),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        if !self.armed || self.services.stopping.is_cancelled() {
+            return;
+        }
+        let (services, actor, context) = (self.services.clone(), self.actor, self.context.clone());
+        let (sent, read) = (self.sent.clone(), std::mem::take(&mut self.read));
+        // One note, however often it has to be tried.
+        let note = MessageId::new(services.core.clock.id());
+        self.services.tasks.spawn(async move {
+            for _ in 0..TRIES {
+                match services
+                    .replies
+                    .hung_up(&context, actor, (sent.conversation, sent.reply), &read, note)
+                    .await
+                {
+                    Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),
+                    Err(error) => {
+                        tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");
+                    }
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! Health for people and monitors (`/health`), liveness (`/livez`) and readiness (`/readyz`) for orchestrators.
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::get_with;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::http::ApiState;
+
+/// The routes.
+pub fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/health",
+            get_with(health, |op| {
+                op.id("health")
+                    .tag("service")
+                    .summary("How the service is")
+                    .response::<200, Json<Health>>()
+                    .response::<503, Json<Health>>()
+            }),
+        )
+        .api_route(
+            "/livez",
+            get_with(livez, |op| {
+                op.id("livez").tag("service").summary("The process runs").response::<200, Json<Life>>()
+            }),
+        )
+        .api_route(
+            "/readyz",
+            get_with(readyz, |op| {
+                op.id("readyz")
+                    .tag("service")
+                    .summary("Requests can be served; read models have passed the log's head at start")
+                    .response::<200, Json<Readiness>>()
+                    .response::<503, Json<Readiness>>()
+            }),
+        )
+}
+
+/// How the service is.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Health {
+    /// `healthy` or `unhealthy`.
+    #[schemars(extend("enum" = ["healthy", "unhealthy"]))]
+    status: &'static str,
+    /// `connected` or `disconnected`.
+    database: &'static str,
+    /// The event log.
+    event_store: EventStore,
+    /// The read models.
+    projections: Vec<Projection>,
+    /// `connected` or `disconnected`; absent without NATS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nats: Option<&'static str>,
+    /// The relay of this process; absent when it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<Relay>,
+    /// Who is asked for replies, in this order, as this process sees them.
+    providers: Vec<Provider>,
+}
+
+/// An AI provider with one of its keys.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Provider {
+    /// Its name.
+    name: &'static str,
+    /// The number of the key; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<u32>,
+    /// `closed`, or `open`: it failed all the time and is not asked, but for a probe now and then.
+    circuit: &'static str,
+    /// The code of its last failure, if nothing has gone well since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<&'static str>,
+}
+
+/// The relay of this process.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Relay {
+    /// Position up to which it has published; 0 as long as another process' relay works.
+    position: i64,
+    /// `running`, or `stopped` until somebody helps.
+    status: &'static str,
+}
+
+/// The event log.
+#[derive(Debug, Serialize, JsonSchema)]
+struct EventStore {
+    /// Position of the last settled event.
+    position: Option<i64>,
+}
+
+/// One read model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Projection {
+    /// Its name.
+    name: &'static str,
+    /// Position of the last event in it.
+    position: i64,
+    /// How many positions it is behind.
+    lag: i64,
+    /// `running`, or `stopped` at an event that it cannot apply.
+    status: &'static str,
+}
+
+async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
+    let standing = state.services.health.check().await;
+    let healthy = standing.is_healthy();
+    let body = Health {
+        status: if healthy { "healthy" } else { "unhealthy" },
+        database: if standing.settled.is_some() { "connected" } else { "disconnected" },
+        event_store: EventStore { position: standing.settled },
+        projections: standing
+            .models
+            .iter()
+            .map(|model| Projection {
+                name: model.name,
+                position: model.position,
+                lag: standing.settled.map_or(0, |settled| (settled - model.position).max(0)),
+                status: status(model.stopped),
+            })
+            .collect(),
+        nats: standing.nats.map(|connected| if connected { "connected" } else { "disconnected" }),
+        relay: standing.relay.map(|relay| Relay { position: relay.position, status: status(relay.stopped) }),
+        providers: standing
+            .providers
+            .iter()
+            .map(|one| Provider {
+                name: one.provider,
+                key: one.key,
+                circuit: if one.open { "open" } else { "closed" },
+                trouble: one.trouble,
+            })
+            .collect(),
+    };
+    (if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body))
+}
+
+fn status(stopped: bool) -> &'static str {
+    if stopped { "stopped" } else { "running" }
+}
+
+/// That it lives.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Life {
+    /// Always `alive`.
+    #[schemars(extend("const" = "alive"))]
+    status: &'static str,
+}
+
+async fn livez() -> Json<Life> {
+    Json(Life { status: "alive" })
+}
+
+/// Whether requests can be served.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    /// `ready` or `not_ready`.
+    #[schemars(extend("enum" = ["ready", "not_ready"]))]
+    status: &'static str,
+    /// What is missing.
+    missing: Vec<String>,
+}
+
+async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
+    let mut missing = Vec::new();
+    if state.services.stopping.is_cancelled() {
+        missing.push("shutting down".to_owned());
+    }
+    let standing = state.services.health.check().await;
+    if standing.settled.is_none() {
+        missing.push("database".to_owned());
+    }
+    // Requests can be served and replies made without NATS; a relay can do nothing, and shows nothing to anybody.
+    if !state.settings.needs_nats {
+        for model in state.services.health.behind(state.settings.ready_from) {
+            missing.push(format!("read model {model}"));
+        }
+    } else if standing.nats != Some(true) {
+        missing.push("NATS".to_owned());
+    }
+    let (code, status) = if missing.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    (code, Json(Readiness { status, missing }))
+}

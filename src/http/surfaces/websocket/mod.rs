@@ -1,0 +1,78 @@
+//! The WebSocket surface: `/api/chat/ws`, and the tickets that open it.
+//!
+//! [`upgrade`] authenticates and opens a connection, `session` runs it, `reader` enforces the limits on what a client sends,
+//! and [`frames`] holds the wire formats.
+
+pub mod frames;
+mod reader;
+mod session;
+pub mod upgrade;
+
+use aide::axum::ApiRouter;
+use aide::axum::routing::{get_with, post_with};
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::auth::tickets::LIFETIME;
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::extract::auth::Admitted;
+use crate::http::formats::answer::Answer;
+use upgrade::Knock;
+
+const TAG: &str = "chat";
+
+/// The routes.
+pub fn routes() -> ApiRouter<ApiState> {
+    ApiRouter::new()
+        .api_route(
+            "/api/chat/ws",
+            get_with(open, |op| {
+                op.id("chat_socket")
+                    .tag(TAG)
+                    .summary("A WebSocket: send messages, follow replies, be told what happens")
+                    .description(
+                        "The token comes in the `Authorization` header, as `token`, or as a single-use `ticket`. With \
+                         `after`, what was stored after that position is sent first. Frames are JSON objects with a \
+                         `type`; a frame {message, session_id} without one sends a message. See docs/websocket.md.",
+                    )
+                    .response_with::<101, (), _>(|response| response.description("The socket is open."))
+            }),
+        )
+        .api_route(
+            "/api/chat/ws/ticket",
+            post_with(ticket, |op| {
+                op.id("chat_socket_ticket")
+                    .tag(TAG)
+                    .summary("A ticket that opens one socket")
+                    .description("Good once, for 30 seconds, on every node: for browsers, which cannot set a header there.")
+                    .response::<201, Json<TicketAnswer>>()
+            }),
+        )
+}
+
+/// A ticket that opens one socket.
+#[derive(Serialize, JsonSchema)]
+struct TicketAnswer {
+    /// The ticket, to be given as `ticket` in the socket's address.
+    ticket: String,
+    /// Seconds for which it is good.
+    expires_in: u64,
+}
+
+async fn open(State(state): State<ApiState>, knock: Knock) -> Result<Response, ApiError> {
+    knock.open(&state, "api")
+}
+
+async fn ticket(
+    State(state): State<ApiState>,
+    Admitted(admission): Admitted,
+) -> Result<Answer<TicketAnswer>, ApiError> {
+    state.services.rate_limits.count_command(admission.actor)?;
+    let ticket = state.services.sign_in.ticket(admission).await?;
+    Ok(Answer::created(TicketAnswer { ticket, expires_in: LIFETIME.as_secs() }))
+}

@@ -1,0 +1,263 @@
+//! What happens around every request: its id, its span, its log line, the answer's headers, time limits.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tracing::Instrument as _;
+
+use crate::app::rate_limit_headers::RATE_LIMIT_HEADERS;
+use crate::app::{AppError, Kind};
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::transport::request_id;
+use crate::telemetry::panics::broken_off;
+use traces::{Span, spans};
+
+/// The longest request line's address, in bytes.
+const MAX_URI: usize = 8 * 1024;
+/// How long a request that brings a file may take: on a telephone they take long, and a body that stands still is cut
+/// much earlier.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
+/// Which requests do.
+const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
+/// What is asked every few seconds by machines, and is no part of any trace.
+const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
+/// Name of the header that carries positions.
+pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
+/// Name of the header that carries the caller's trace.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Name of the header that carries the request's id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Which pages of other origins may call us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsRule {
+    /// Pages of these origins.
+    Listed(Vec<HeaderValue>),
+    /// Every page; never with credentials.
+    Any,
+}
+
+/// Gives the request an id and a span, and the answer its headers, a log line and its place in the metrics.
+pub async fn request(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = incoming_id(&request).unwrap_or_else(|| state.services.core.clock.id().to_string());
+    let method = known(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    // The path only, never the query: it may hold a token.
+    let path: String = request.uri().path().chars().take(200).collect();
+    let span =
+        tracing::info_span!("http.request", request.id = %id, http.method = method, http.route = %route);
+    let traced = match route.as_str() {
+        probe if PROBES.contains(&probe) => Span::default(),
+        route => spans::request(method, route, &id, incoming_trace(request.headers())),
+    };
+    let too_long = request.uri().to_string().len() > MAX_URI;
+    let respond = async {
+        if too_long {
+            return ApiError::http(StatusCode::URI_TOO_LONG, "uri_too_long", "The address is too long.")
+                .into_response();
+        }
+        next.run(request).await
+    };
+    let respond = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone()));
+    let mut response = traced.around(respond).await;
+    let status = response.status();
+    let elapsed = started.elapsed();
+    traced.answered(status.as_u16());
+    traced.within(|| {
+        span.in_scope(|| {
+            tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
+        });
+    });
+    drop(traced);
+    metrics::counter!("verbatim_http_requests_total", "route" => route.clone(), "method" => method, "status" => status.as_u16().to_string())
+        .increment(1);
+    metrics::histogram!("verbatim_http_request_seconds", "route" => route, "status" => status_class(status))
+        .record(elapsed.as_secs_f64());
+    security_headers(response.headers_mut(), is_https(state.settings.public_url.as_deref()));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The method as it stands in metrics and traces: a client may send any word for one.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// The hundred that a status belongs to.
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    }
+}
+
+/// What the caller says of its own trace. Said twice, it says nothing.
+fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
+    if !traces::is_on() {
+        return None;
+    }
+    let mut told = headers.get_all(TRACEPARENT).iter();
+    match (told.next(), told.next()) {
+        (Some(one), None) => one.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// The client's own id for the request, when it is harmless.
+fn incoming_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    ((1..=128).contains(&id.len()) && id.bytes().all(harmless)).then(|| id.to_owned())
+}
+
+/// Whether people reach this service under TLS. A proxy ends it; the operator says so with the address that links begin with.
+fn is_https(public_url: Option<&str>) -> bool {
+    public_url.and_then(|url| url.get(..8)).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+}
+
+/// Headers of every answer. What a door has set itself stays.
+fn security_headers(headers: &mut HeaderMap, https: bool) {
+    let defaults = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if https {
+        // Not for other names below this one, which are not ours to speak for.
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+}
+
+/// Time limit for every request; commands run on tracked tasks, which a client that hangs up cannot cancel and which
+/// shutdown waits for.
+pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let limit = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(path) if UPLOADS.contains(&path) => state.settings.request_timeout.max(UPLOAD_PATIENCE),
+        _ => state.settings.request_timeout,
+    };
+    let outcome = if is_safe(request.method()) {
+        tokio::time::timeout(limit, next.run(request)).await.map_err(|_| timed_out())
+    } else {
+        if state.services.stopping.is_cancelled() {
+            return ApiError::from(AppError::shutting_down()).into_response();
+        }
+        let id = request_id::current();
+        let noted = RATE_LIMIT_HEADERS.try_with(Clone::clone).unwrap_or_default();
+        let work = RATE_LIMIT_HEADERS
+            .scope(noted, request_id::CURRENT.scope(id, next.run(request)))
+            .in_current_span();
+        let task = state.services.tasks.spawn(traces::carried(work));
+        match tokio::time::timeout(limit, task).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
+            Err(_) => Err(timed_out()),
+        }
+    };
+    outcome.unwrap_or_else(IntoResponse::into_response)
+}
+
+fn timed_out() -> ApiError {
+    AppError::new(Kind::Unavailable, "timeout", "The request took too long.")
+        .after(Duration::from_secs(1))
+        .into()
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A query that names a position waits, for a bounded time, until the read models have reached it.
+pub async fn await_position(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    if is_safe(request.method())
+        && let Err(error) = wait_for_position(&state, request.headers()).await
+    {
+        return error.into_response();
+    }
+    next.run(request).await
+}
+
+/// Waits for the position that a query names, if it names one.
+///
+/// # Errors
+/// 400 when it is none.
+pub async fn wait_for_position(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(&POSITION) else { return Ok(()) };
+    let position =
+        value.to_str().ok().and_then(|text| text.parse::<i64>().ok()).filter(|position| *position >= 0);
+    let position = position.ok_or_else(|| {
+        ApiError::http(
+            StatusCode::BAD_REQUEST,
+            "invalid_position",
+            "Verbatim-Position must be a position as an earlier answer gave it.",
+        )
+    })?;
+    state.services.core.catch_up_all(position).await;
+    Ok(())
+}
+
+/// A handler that panics is answered for, and told in the log.
+pub fn catch_panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>>
+{
+    CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+        ApiError::from(AppError::internal(anyhow::anyhow!("a handler panicked"))).into_response()
+    })
+}
+
+/// Cross-origin rules. No credentials: tokens travel in a header that a page has to set itself.
+pub fn cors(rule: &CorsRule) -> CorsLayer {
+    let origin = match rule {
+        CorsRule::Listed(origins) => AllowOrigin::list(origins.iter().cloned()),
+        CorsRule::Any => AllowOrigin::any(),
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers(AllowHeaders::list([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::ACCEPT_LANGUAGE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            POSITION,
+            REQUEST_ID,
+            TRACEPARENT,
+        ]))
+        .expose_headers([
+            POSITION,
+            REQUEST_ID,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            crate::http::transport::rate_limits::RATE_LIMIT,
+            crate::http::transport::rate_limits::RATE_LIMIT_POLICY,
+        ])
+        .max_age(Duration::from_secs(600))
+}

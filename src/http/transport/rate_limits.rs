@@ -1,0 +1,117 @@
+//! Limits as HTTP tells them: attempts of those who are not signed in, and the headers that say what is left.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::rate_limit_headers::{RATE_LIMIT_HEADERS, RateLimitHeaders, RateLimitStatus};
+use crate::app::rate_limits::ThrottledAction;
+use crate::http::ApiState;
+use crate::http::errors::ApiError;
+use crate::http::transport::client_address::{Peer, bucket};
+
+/// Headers of the IETF's draft on rate limits for HTTP.
+pub(in crate::http) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(in crate::http) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// The routes of all doors that are open to everybody and worth trying often.
+const ATTEMPTS: [(&str, ThrottledAction); 8] = [
+    ("/api/auth/login", ThrottledAction::SignIn),
+    ("/auth/signin", ThrottledAction::SignIn),
+    ("/api/auth/register", ThrottledAction::Register),
+    ("/auth/signup", ThrottledAction::Register),
+    ("/api/auth/refresh", ThrottledAction::Refresh),
+    ("/api/auth/password/forgot", ThrottledAction::Reset),
+    ("/api/auth/password/reset", ThrottledAction::Reset),
+    ("/password-reset", ThrottledAction::Reset),
+];
+
+/// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.
+pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    if let Some(attempt) = attempt(&request) {
+        let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+            // Only a router that nobody serves has no peers.
+            return next.run(request).await;
+        };
+        let proxies = &state.settings.proxies;
+        if proxies.ignores(request.headers()) {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "a request names the address that it was forwarded for, and TRUSTED_PROXIES names no proxy: limits count \
+                     everybody behind a proxy as one client"
+                );
+            });
+        }
+        let client = proxies.client(peer.ip(), request.headers());
+        if let Err(error) = state.services.rate_limits.count_attempt(attempt, &bucket(client)).await {
+            let policy = state.services.rate_limits.attempt_policy(attempt, &error);
+            let mut response = ApiError::from(error).into_response();
+            tell(response.headers_mut(), policy.as_slice());
+            return response;
+        }
+    }
+    let noted = RateLimitHeaders::default();
+    let mut response = RATE_LIMIT_HEADERS.scope(noted.clone(), next.run(request)).await;
+    tell(response.headers_mut(), &noted.recorded());
+    response
+}
+
+/// Whether attempts at this route are counted.
+pub(in crate::http) fn is_attempt(path: &str) -> bool {
+    ATTEMPTS.iter().any(|(route, _)| *route == path)
+}
+
+fn attempt(request: &Request) -> Option<ThrottledAction> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let path = request.extensions().get::<MatchedPath>()?.as_str();
+    ATTEMPTS.iter().find(|(route, _)| *route == path).map(|(_, attempt)| *attempt)
+}
+
+fn tell(headers: &mut HeaderMap, policies: &[RateLimitStatus]) {
+    if policies.is_empty() {
+        return;
+    }
+    let list = |one: fn(&RateLimitStatus) -> String| policies.iter().map(one).collect::<Vec<_>>().join(", ");
+    let quota =
+        list(|policy| format!("\"{}\";q={};w={}", policy.name, policy.quota, policy.window.as_secs()));
+    let rest =
+        list(|policy| format!("\"{}\";r={};t={}", policy.name, policy.remaining, seconds(policy.reset)));
+    for (name, text) in [(RATE_LIMIT_POLICY, quota), (RATE_LIMIT, rest)] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_two_headers() {
+        let window = Duration::from_secs(60);
+        let policy = |name, quota, rest, reset| {
+            let reset = Duration::from_millis(reset);
+            RateLimitStatus { name, quota, window, remaining: rest, reset }
+        };
+        let mut headers = HeaderMap::new();
+        tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
+        assert_eq!(headers[RATE_LIMIT_POLICY], "\"user\";q=30;w=60, \"session\";q=10;w=60");
+        assert_eq!(headers[RATE_LIMIT], "\"user\";r=29;t=60, \"session\";r=0;t=2");
+        let mut none = HeaderMap::new();
+        tell(&mut none, &[]);
+        assert!(none.is_empty());
+    }
+}
