@@ -130,7 +130,7 @@ async fn run() -> anyhow::Result<()> {
     report.finish(&machine, &target.join("side_by_side.json"))
 }
 
-/// Measures one process report_ratio the same database without it.
+/// Measures one process against the same database without it.
 async fn one(report: &mut Report) -> anyhow::Result<()> {
     let secrets = Secrets::random()?;
     let database = Database::start().await?;
@@ -223,7 +223,7 @@ impl Bench {
         Ok(sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.pool).await?)
     }
 
-    /// Measures commands over HTTP report_ratio direct calls of `append`.
+    /// Measures commands over HTTP against direct calls of `append`.
     async fn commands(&self, report: &mut Report) -> anyhow::Result<()> {
         // An event as the program wrote it: the direct calls write the same bytes.
         let (event_type, payload, metadata): (String, String, String) = sqlx::query_as(
@@ -251,7 +251,7 @@ impl Bench {
         report_ratio(report, "commands / bare append", &ours, &bare)
     }
 
-    /// Measures pages over HTTP report_ratio the same SELECT statements.
+    /// Measures pages over HTTP against the same SELECT statements.
     async fn pages(&self, report: &mut Report) -> anyhow::Result<()> {
         let owner = self.account.user.to_string();
         let list = pgbench::script(
@@ -296,7 +296,7 @@ impl Bench {
         report_ratio(report, name, &ours, &bare)
     }
 
-    /// Measures commands to a long conversation report_ratio commands to a short one.
+    /// Measures commands to a long conversation against commands to a short one.
     async fn conversation_length(&self, report: &mut Report) -> anyhow::Result<()> {
         let times = self.command_latency(&[self.long, self.short]).await?;
         let [long, short] = times.as_slice() else { anyhow::bail!("expected figures for two targets") };
@@ -311,9 +311,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Measures the time from sending a message to the first delta, report_ratio three durable writes.
+    /// Measures the time from sending a message to the first delta, against three durable writes.
     async fn first_token(&self, report: &mut Report) -> anyhow::Result<()> {
-        let body = json!({"session_id": self.chat, "message": "What was log so far?"}).to_string();
+        let body = json!({"session_id": self.chat, "message": "What was said so far?"}).to_string();
         let request = self.account.request("POST", "/api/chat/stream", &body);
         let mut disk = Disk::open(self.database.folder())?;
         let mut client = Client::connect(self.server).await?;

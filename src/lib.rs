@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod mail;
 pub mod nats;
+pub mod quotas;
 pub mod relay;
 pub mod replies;
 pub mod telemetry;

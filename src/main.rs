@@ -103,7 +103,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     })?;
     #[cfg(feature = "fault-injection")]
     if let Some(name) = &config.injected_fault {
-        event_store::fault_injection::inject(name).map_err(anyhow::Error::msg)?;
+        verbatim::fault_injection::inject(name).map_err(anyhow::Error::msg)?;
     }
     let mut out = std::io::stdout();
     if matches!(command, Command::Config) {

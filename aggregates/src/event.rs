@@ -111,7 +111,7 @@ impl Event {
         match self {
             Self::User(event) => event.at(),
             Self::Claim(event) => event.at(),
-            Self::Conversation(event) => event.at(),
+            Self::Conversation(event) => event.at,
             Self::Quiz(event) => event.at(),
             Self::File(event) => event.at(),
         }

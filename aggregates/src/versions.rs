@@ -89,6 +89,32 @@ pub fn known_version(event_type: &str, event_version: &str) -> bool {
     }
 }
 
+/// Number of event types in `groups`.
+pub(crate) const fn count(groups: &[&[(&str, u32)]]) -> usize {
+    let (mut total, mut group) = (0, 0);
+    while group < groups.len() {
+        total += groups[group].len();
+        group += 1;
+    }
+    total
+}
+
+/// The event types of all `groups`, in their order. `N` is their [`count`].
+pub(crate) const fn concat<const N: usize>(groups: &[&[(&'static str, u32)]]) -> [(&'static str, u32); N] {
+    let mut all = [("", 0); N];
+    let (mut at, mut group) = (0, 0);
+    while group < groups.len() {
+        let mut index = 0;
+        while index < groups[group].len() {
+            all[at] = groups[group][index];
+            at += 1;
+            index += 1;
+        }
+        group += 1;
+    }
+    all
+}
+
 /// The version written for the event `name` of an aggregate. Every name is in its list, a test checks that; 0 would
 /// be refused by every reader.
 pub(crate) fn written(types: &[(&str, u32)], name: &str) -> String {

@@ -279,15 +279,18 @@ async fn apply_batch(
     Ok(last)
 }
 
+/// A projection's checkpoint commits in a transaction of its own, before its rows (test builds only).
+#[cfg(feature = "fault-injection")]
+pub const CHECKPOINT_APART: event_store::fault_injection::Fault =
+    event_store::fault_injection::Fault::new("checkpoint-apart");
+
 /// Commits the checkpoint in a transaction of its own, where that fault is injected (test builds only).
 #[cfg(feature = "fault-injection")]
 async fn commit_checkpoint_apart(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    use event_store::fault_injection::{Fault, is_injected};
-
     // Longer than the rest of a batch takes on a busy machine, so that most kills fall in between.
     const GAP: Duration = Duration::from_millis(100);
 
-    if is_injected(Fault::CheckpointApart) {
+    if event_store::fault_injection::is_injected(CHECKPOINT_APART) {
         // On disk: a server that ends with its parent would lose the checkpoint too, and with it the inconsistency.
         connection.execute("SET LOCAL synchronous_commit = on; COMMIT").await?;
         tokio::time::sleep(GAP).await;

@@ -1,94 +1,93 @@
-//! What can go wrong with a provider, told apart by what the caller can do about it.
+//! Failures of a provider, classified by what the caller can do about them.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// Which of the time limits ran out.
+/// Time limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeoutKind {
-    /// No connection was made in time.
+    /// No connection was established in time.
     Connect,
-    /// Connected, but nothing came back in time.
+    /// Connected, but no response in time.
     FirstByte,
-    /// The answer had begun, then nothing more came for too long.
+    /// The response had begun, then paused for too long.
     Idle,
     /// The whole call took too long.
     Total,
 }
 
-/// Why a provider gave no, or not the whole, reply.
+/// Why a provider returned no reply, or only a part of it.
 ///
 /// No variant carries text from the provider: its error bodies may repeat the prompt or parts of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProviderError {
-    /// Too many requests; worth another try later.
+    /// Too many requests; a later retry may succeed.
     #[error("the provider is limiting the rate of requests")]
     RateLimited {
-        /// How long the provider asks to wait, as it said it: the caller caps it.
+        /// Wait that the provider asks for; the caller caps it.
         retry_after: Option<Duration>,
     },
     /// The provider could not be reached, or failed on its side.
     #[error("the provider is not available")]
     Unavailable {
-        /// The HTTP status, if there was one.
+        /// HTTP status, if any.
         status: Option<u16>,
-        /// How long the provider asks to wait, as it said it: the caller caps it.
+        /// Wait that the provider asks for; the caller caps it.
         retry_after: Option<Duration>,
     },
-    /// A time limit ran out.
+    /// A time limit was exceeded.
     #[error("the provider took too long ({0:?})")]
     Timeout(TimeoutKind),
-    /// The provider got no key.
+    /// No key was sent.
     #[error("the provider's key is missing")]
     KeyMissing,
-    /// The provider does not accept the key, or not for this.
+    /// The provider rejects the key, or the key lacks a permission.
     #[error("the provider does not accept the key")]
     KeyInvalid,
     /// The account has no credit left.
     #[error("the provider account's quota is used up")]
     QuotaExceeded,
-    /// There is no such model, or not for this account.
+    /// The model does not exist, or not for this account.
     #[error("the provider does not know the model")]
     ModelUnknown,
-    /// The provider's filter refuses what was asked.
-    #[error("the provider's filter refused the question")]
+    /// The provider's content filter rejects the question.
+    #[error("the provider's content filter rejected the question")]
     ContentFilter,
-    /// The conversation does not fit into what the model reads.
+    /// The conversation exceeds the model's context window.
     #[error("the conversation is too long for the model")]
     ContextTooLong,
-    /// The request is larger than what this account may send at once; the model itself might have read it.
+    /// The request is larger than this account may send at once; the model itself might accept it.
     #[error("the request is larger than the provider's account may send at once")]
     RequestTooLarge,
-    /// The provider refuses the request as it stands.
-    #[error("the provider refused the request")]
+    /// The provider rejects the request.
+    #[error("the provider rejected the request")]
     BadRequest,
-    /// The answer is not what this API answers.
-    #[error("the provider's answer could not be understood")]
+    /// The response does not follow the API.
+    #[error("the provider's response could not be parsed")]
     BadResponse,
-    /// The provider has nothing that could do this.
-    #[error("the provider cannot do this")]
+    /// The provider does not support this.
+    #[error("the provider does not support this")]
     Unsupported,
-    /// The stream ended, or the connection broke, before the provider said why it finished.
+    /// The stream ended, or the connection broke, before the end of the answer.
     #[error("the provider's answer was cut off")]
     Cut,
-    /// The reply is longer than the limit; what came before this error is what fits.
+    /// The reply exceeds the limit; the text before this error is what fits.
     #[error("the provider's reply is too long")]
     TooLong,
 }
 
 impl ProviderError {
-    /// [`Unavailable`](Self::Unavailable) that asks for no wait.
+    /// Returns [`Unavailable`](Self::Unavailable) without a requested wait.
     #[must_use]
     pub const fn unavailable(status: Option<u16>) -> Self {
         Self::Unavailable { status, retry_after: None }
     }
 
-    /// Whether the same call may go well when it is made again.
+    /// Returns whether the same call may succeed when it is repeated.
     ///
-    /// [`BadResponse`](Self::BadResponse) is not among these: an answer in the wrong shape mostly means a
-    /// wrong base URL, and every further try may cost money. Nor is [`TimeoutKind::Total`]: the time that a
-    /// reply may take is used up.
+    /// [`BadResponse`](Self::BadResponse) is excluded: a malformed response usually means a wrong base URL, and every retry may
+    /// cost money. So is [`TimeoutKind::Total`]: the reply's time is used up.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -108,7 +107,7 @@ impl ProviderError {
         }
     }
 
-    /// Whether another provider, or another key, may do better with the same question: what is wrong lies with this one.
+    /// Returns whether another provider or key may succeed with the same question: the failure is specific to this one.
     #[must_use]
     pub fn another_may_do_better(&self) -> bool {
         match self {
@@ -127,22 +126,22 @@ impl ProviderError {
         }
     }
 
-    /// Whether it counts towards opening the provider's circuit: what is wrong would be wrong for every question.
+    /// Returns whether it counts towards opening the circuit: every question would fail in the same way.
     #[must_use]
-    pub fn speaks_against_the_provider(&self) -> bool {
-        // A model that is unknown may be so for one wish only, a smaller request may go well, and what one cannot do others are
-        // not asked for.
+    pub fn is_provider_fault(&self) -> bool {
+        // An unknown model may concern one request only, a smaller request may succeed, and unsupported calls are not sent to
+        // other providers.
         self.another_may_do_better()
             && !matches!(self, Self::ModelUnknown | Self::RequestTooLarge | Self::Unsupported)
     }
 
-    /// Whether it stays as it is until somebody changes the configuration or pays.
+    /// Returns whether it persists until an operator changes the configuration or pays.
     #[must_use]
-    pub fn needs_somebody(&self) -> bool {
+    pub fn needs_operator(&self) -> bool {
         matches!(self, Self::KeyMissing | Self::KeyInvalid | Self::QuotaExceeded | Self::ModelUnknown)
     }
 
-    /// The stable word for it, in logs and metrics. (What is recorded with a failed reply is coarser.)
+    /// Returns the stable code for logs and metrics. (The recorded reason of a failed reply is coarser.)
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -164,7 +163,7 @@ impl ProviderError {
         }
     }
 
-    /// How long the provider asks to wait before another try.
+    /// Returns the wait that the provider asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_by_itself_is_tried_again() {
+    fn only_transient_failures_are_retryable() {
         let again = [
             ProviderError::RateLimited { retry_after: None },
             ProviderError::unavailable(Some(500)),
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_with_the_question_is_asked_of_nobody_else_and_held_against_nobody() {
+    fn failure_caused_by_the_question_blames_no_provider() {
         for error in [
             ProviderError::ContentFilter,
             ProviderError::ContextTooLong,
@@ -219,7 +218,7 @@ mod tests {
             ProviderError::TooLong,
             ProviderError::Timeout(TimeoutKind::Total),
         ] {
-            assert!(!error.another_may_do_better() && !error.speaks_against_the_provider(), "{error:?}");
+            assert!(!error.another_may_do_better() && !error.is_provider_fault(), "{error:?}");
         }
         for error in [
             ProviderError::RateLimited { retry_after: None },
@@ -230,15 +229,15 @@ mod tests {
             ProviderError::BadResponse,
             ProviderError::Cut,
         ] {
-            assert!(error.another_may_do_better() && error.speaks_against_the_provider(), "{error:?}");
+            assert!(error.another_may_do_better() && error.is_provider_fault(), "{error:?}");
         }
         for error in [ProviderError::ModelUnknown, ProviderError::RequestTooLarge] {
-            assert!(error.another_may_do_better() && !error.speaks_against_the_provider(), "{error:?}");
+            assert!(error.another_may_do_better() && !error.is_provider_fault(), "{error:?}");
         }
     }
 
     #[test]
-    fn a_rate_limit_and_a_provider_that_is_away_carry_a_wait() {
+    fn rate_limited_and_unavailable_carry_the_requested_wait() {
         let wait = Duration::from_secs(2);
         assert_eq!(ProviderError::RateLimited { retry_after: Some(wait) }.retry_after(), Some(wait));
         assert_eq!(ProviderError::RateLimited { retry_after: None }.retry_after(), None);

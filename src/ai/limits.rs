@@ -1,6 +1,6 @@
-//! The rules that hold for every provider's stream, whoever the provider is.
+//! Limits that hold for the stream of every provider.
 //!
-//! [`select`](super::select) wraps each provider in [`LimitedProvider`]; [`guard`] does the same for one stream.
+//! [`select`](super::select) wraps each provider in a [`LimitedProvider`]; [`guard`] wraps one stream.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Prompt, Provider, ProviderError, Recording, StreamEvent, StreamEvents, TimeoutKind};
 
-/// How long a provider may take and how much it may say.
+/// Limits of time and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Until the connection stands. Kept by the provider's own client, as only it sees connections.
+    /// Time until the connection is established. Enforced by the provider's HTTP client, which alone sees connections.
     pub connect: Duration,
-    /// From the start of the call to the first sign of life.
+    /// Time from the start of the call to the first event.
     pub first_byte: Duration,
-    /// Between two signs of life. Only waiting for the provider counts, not a slow reader's pauses.
+    /// Time between two events. Only waiting for the provider counts, not the pauses of a slow reader.
     pub idle: Duration,
-    /// From the start of the call to its end, whatever happens in between.
+    /// Time from the start of the call to its end.
     pub total: Duration,
-    /// The most text, in UTF-8 bytes.
+    /// Most text, in UTF-8 bytes.
     pub max_text_bytes: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for Limits {
     }
 }
 
-/// A provider whose streams keep to [`Limits`].
+/// A provider whose streams obey [`Limits`].
 #[derive(Debug)]
 pub struct LimitedProvider<P> {
     inner: P,
@@ -84,27 +84,27 @@ impl<P: Provider> Provider for LimitedProvider<P> {
     }
 }
 
-/// What the guard knows of a stream between two polls.
+/// State of a limited stream between two polls.
 struct Watch {
     inner: StreamEvents,
     limits: Limits,
     deadline: Instant,
     alive: bool,
     text_bytes: usize,
-    /// The text so far has reached the limit: its last part was just passed on, the error comes next.
+    /// The text has reached the limit: its last part was passed on, the error comes next.
     full: bool,
 }
 
-/// Applies the rules to one stream; the call's time starts to run now.
+/// Applies the limits to one stream; the call's time starts now.
 ///
-/// - Time: `first_byte`, `idle` and `total` of [`Limits`] end it with [`ProviderError::Timeout`].
-/// - Size: text beyond `max_text_bytes` is cut off at a character's border and followed by
-///   [`ProviderError::TooLong`], so that the caller holds exactly what fits.
-/// - Characters: the C0 controls except `\n`, `\t`, `\r`, and U+007F to U+009F are removed. (The database cannot
-///   store U+0000, and the others only serve to confuse terminals: U+009B begins an escape sequence by itself.)
-/// - End: a stream that stops without [`StreamEvent::End`] ends with [`ProviderError::Cut`]. After an end or an
-///   error nothing more is passed on and the provider's call is dropped at once. An end after no text at
-///   all is passed on: what an empty reply means is for the caller to say.
+/// - Time: `first_byte`, `idle` and `total` of [`Limits`] end the stream with [`ProviderError::Timeout`].
+/// - Size: text beyond `max_text_bytes` is cut at a character boundary and followed by [`ProviderError::TooLong`], so the
+///   caller has exactly what fits.
+/// - Characters: C0 controls except `\n`, `\t`, `\r`, and U+007F to U+009F are removed. (The database cannot store U+0000,
+///   and the others only confuse terminals: U+009B alone begins an escape sequence.)
+/// - End: a stream that stops without [`StreamEvent::End`] ends with [`ProviderError::Cut`]. After an end or an error,
+///   nothing more is passed on, and the provider's call is dropped at once. An end without text is passed on: the caller
+///   decides what an empty reply means.
 #[must_use]
 pub fn guard(inner: StreamEvents, limits: Limits) -> StreamEvents {
     let deadline = Instant::now() + limits.total;
@@ -120,7 +120,7 @@ pub fn guard(inner: StreamEvents, limits: Limits) -> StreamEvents {
 }
 
 impl Watch {
-    /// The next piece to pass on: text that is not empty, or the end.
+    /// Returns the next event to pass on: non-empty text, a call, or the end.
     async fn next(&mut self) -> Result<StreamEvent, ProviderError> {
         loop {
             if self.full {
@@ -134,7 +134,7 @@ impl Watch {
                     strip_controls(&mut call.call_id);
                     strip_controls(&mut call.name);
                     clean(&mut call.arguments);
-                    // What a call carries counts like text; half a call is none.
+                    // The parts of a call count like text; half a call is no call.
                     self.text_bytes +=
                         call.call_id.len() + call.name.len() + call.arguments.to_string().len();
                     if self.text_bytes > self.limits.max_text_bytes {
@@ -157,7 +157,7 @@ impl Watch {
         }
     }
 
-    /// The provider's next item, if it comes in time.
+    /// Returns the provider's next event, if it arrives in time.
     async fn wait(&mut self) -> Result<Option<Result<StreamEvent, ProviderError>>, ProviderError> {
         let now = Instant::now();
         if now >= self.deadline {
@@ -177,7 +177,7 @@ impl Watch {
     }
 }
 
-/// Removes controls from every text and key of a value.
+/// Removes control characters from every text and key of a value.
 fn clean(value: &mut Value) {
     match value {
         Value::String(text) => strip_controls(text),
@@ -194,7 +194,7 @@ fn clean(value: &mut Value) {
     }
 }
 
-/// Removes the controls that text has no use for: C0, delete and C1.
+/// Removes C0 controls, delete and C1 controls, except line breaks and tabs.
 fn strip_controls(text: &mut String) {
     text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t' | '\r'));
 }
@@ -234,18 +234,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_well_behaved_stream_passes_unchanged() {
+    async fn well_behaved_stream_passes_unchanged() {
         let items = vec![text("one "), text("two"), end()];
         assert_eq!(through(items.clone()).await, items);
     }
 
     #[tokio::test]
-    async fn empty_text_is_swallowed_and_an_empty_reply_still_ends() {
+    async fn empty_text_is_dropped_and_empty_reply_still_ends() {
         assert_eq!(through(vec![text(""), text("\u{0}"), end()]).await, [end()]);
     }
 
     #[tokio::test]
-    async fn control_characters_are_removed_but_not_line_breaks_and_tabs() {
+    async fn control_characters_are_removed_except_line_breaks_and_tabs() {
         let got = through(vec![text("a\u{0}\u{1b}b\n\t\r\u{1f}c"), end()]).await;
         assert_eq!(got, [text("ab\n\t\rc"), end()]);
         let controls = ('\0'..=' ').chain('~'..='\u{a0}');
@@ -253,7 +253,7 @@ mod tests {
             let got = through(vec![text(&format!("a{control}[1mb")), end()]).await;
             assert_eq!(got, [text("a[1mb"), end()], "{control:?}");
         }
-        // Their neighbours are text.
+        // The neighbours in the code table are text.
         assert_eq!(through(vec![text(" ~\u{a0}é"), end()]).await, [text(" ~\u{a0}é"), end()]);
     }
 
@@ -301,9 +301,9 @@ mod tests {
         }
     }
 
-    /// S44: so does what it hears.
+    /// S44: the same for transcriptions.
     #[tokio::test]
-    async fn control_characters_are_removed_from_what_was_heard() {
+    async fn control_characters_are_removed_from_transcriptions() {
         let recording = Recording {
             audio: "a\u{9b}1m\u{1b}b\n\t".as_bytes().to_vec(),
             mime_type: "audio/webm".to_owned(),
@@ -313,13 +313,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_without_an_end_is_cut() {
+    async fn stream_without_an_end_is_cut() {
         assert_eq!(through(vec![text("a")]).await, [text("a"), Err(ProviderError::Cut)]);
         assert_eq!(through(vec![]).await, [Err(ProviderError::Cut)]);
     }
 
     #[tokio::test]
-    async fn nothing_passes_after_an_end_or_an_error() {
+    async fn no_event_passes_after_an_end_or_an_error() {
         assert_eq!(through(vec![end(), text("late"), end()]).await, [end()]);
         let failed = Err(ProviderError::BadResponse);
         assert_eq!(through(vec![failed.clone(), text("late"), end()]).await, [failed]);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn text_beyond_the_limit_is_cut_at_a_character_and_called_too_long() {
+    async fn text_beyond_the_limit_is_cut_at_a_character_boundary() {
         let got = through(vec![text("12345678"), text("9é0"), text("more"), end()]).await;
         assert_eq!(got, [text("12345678"), text("9"), Err(ProviderError::TooLong)]);
         let got = through(vec![text("1234567890"), text("1"), end()]).await;
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_after_a_sign_of_life_is_an_idle_timeout() {
+    async fn silence_after_an_event_is_an_idle_timeout() {
         let limits = short(|l| l.idle = Duration::from_millis(20));
         for sign in ["word", ""] {
             let inner = stream::iter([text(sign)]).chain(stream::pending());
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_never_stops_runs_into_the_total_limit() {
+    async fn endless_stream_hits_the_total_limit() {
         let limits = short(|l| l.total = Duration::from_millis(30));
         let endless = stream::unfold((), |()| async {
             tokio::task::yield_now().await;
@@ -374,14 +374,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_until_the_total_limit_is_called_total() {
+    async fn silence_until_the_total_limit_is_a_total_timeout() {
         let limits = short(|l| l.total = Duration::from_millis(20));
         let got: Vec<_> = guard(stream::pending().boxed(), limits).collect().await;
         assert_eq!(got, [Err(ProviderError::Timeout(TimeoutKind::Total))]);
     }
 
     #[tokio::test]
-    async fn the_providers_call_is_dropped_with_the_last_piece() {
+    async fn provider_call_is_dropped_with_the_last_event() {
         let call = Arc::new(());
         let held = Arc::clone(&call);
         let inner = stream::iter([end()]).chain(stream::poll_fn(move |_| {

@@ -1,11 +1,14 @@
-//! AI providers: the one trait that the reply worker speaks, and everything behind it.
+//! AI providers: the trait [`Provider`] that the reply worker calls, and its implementations.
 //!
-//! [`chain`] holds the configured providers in their order. Behind it: [`openai`] (the Responses API),
-//! `chat_completions` (the protocol of most others: [`openrouter`], [`groq`], [`gemini`], and whatever `OPENAI_BASE_URL`
-//! names), `wire` (what both protocols share), [`scripted`] (the built-in provider that answers without any AI), [`guard`]
-//! (the rules that every provider's stream obeys: timeouts, size, control characters). [`service`] lists the services,
-//! [`models`] the models with their prices, [`select`] makes the chain at start-up. Called by the reply worker; nothing
-//! here touches the log.
+//! * [`chain`]: the configured providers with their keys, in order, each behind a circuit breaker;
+//! * [`openai`]: the Responses API; `chat_completions`: the protocol of most others ([`openrouter`], [`groq`], [`gemini`], and
+//!   any server at `OPENAI_BASE_URL`); `transport`: what both protocols share;
+//! * [`scripted`]: the built-in provider that answers without any AI;
+//! * [`limits`]: limits that every provider's stream obeys: timeouts, size, control characters;
+//! * [`prompt`]: turns and tools; [`service`]: the known services; [`models`]: models with prices; [`select`]: builds the
+//!   chain from the configuration.
+//!
+//! Nothing here touches the event store.
 
 pub mod chain;
 mod chat_completions;
@@ -37,48 +40,48 @@ pub use select::{AiSettings, ServiceSettings, SettingsError, from_settings};
 pub use service::{Api, SERVICES, Service};
 pub use transport::ApiKey;
 
-/// Who said a turn of the conversation.
+/// Speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The person.
+    /// The user.
     User,
     /// The provider, in an earlier reply.
     Assistant,
 }
 
-/// How the provider is to answer.
+/// Generation parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
-    /// The most tokens the reply may have; at least 1.
+    /// Most tokens of the reply; at least 1.
     pub max_output_tokens: u32,
     /// Sampling temperature; `None` leaves it to the provider.
     pub temperature: Option<f32>,
 }
 
-/// Everything a provider is sent for one attempt of one reply.
+/// The input of one provider call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
-    /// The model to ask; `None` is the provider's configured one.
+    /// Model to call; `None` for the provider's configured one.
     pub model: Option<String>,
-    /// Standing instructions; empty for none.
+    /// System prompt; may be empty.
     pub system: String,
-    /// The conversation, oldest turn first; the last one is what is to be answered.
+    /// Turns, oldest first; the last one is to be answered.
     pub turns: Vec<Turn>,
-    /// How to answer.
+    /// Generation parameters.
     pub parameters: Parameters,
-    /// Tools that may be called instead of, or besides, answering with text.
+    /// Tools that the model can call instead of, or besides, answering with text.
     pub tools: Vec<Tool>,
-    /// The tool that has to be called; one of `tools`.
+    /// Tool that the model must call; one of `tools`.
     pub tool_choice: Option<String>,
-    /// What is wanted.
+    /// Purpose of the call.
     pub purpose: Purpose,
-    /// Which try of the reply this is; the first is 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// The reply that is asked for.
+    /// Id of the reply.
     pub reply: Uuid,
 }
 
-/// What a prompt wants.
+/// Purpose of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
     /// An answer.
@@ -88,97 +91,97 @@ pub enum Purpose {
     Title,
 }
 
-/// Something that was said, to be written down.
+/// An audio recording to transcribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
-    /// The bytes.
+    /// Bytes of the recording.
     pub audio: Vec<u8>,
-    /// Their type, without parameters.
+    /// Media type without parameters.
     pub mime_type: String,
 }
 
-/// Why a provider stopped writing.
+/// Why a provider stopped generating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// It had said what it had to say.
+    /// The answer was complete.
     Stop,
-    /// It was cut short, as a rule because `max_output_tokens` was reached.
+    /// The answer was cut, usually because `max_output_tokens` was reached.
     Length,
-    /// The provider's own content filter stopped it.
+    /// The provider's content filter stopped it.
     ContentFilter,
 }
 
-/// What a call cost, in the provider's tokens.
+/// Usage of a call, in the provider's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenUsage {
-    /// Tokens of everything that was sent.
+    /// Tokens of the prompt.
     pub prompt_tokens: u32,
     /// Tokens of the reply.
     pub completion_tokens: u32,
 }
 
-/// What a provider says about a reply when it is done.
+/// The end of a provider's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// Why it stopped.
+    /// Why the provider stopped.
     pub finish: Finish,
-    /// What it cost; `None` when the provider does not say, or says nonsense such as a negative number.
+    /// Usage; `None` when the provider reports none, or an invalid one such as a negative number.
     pub usage: Option<TokenUsage>,
-    /// The model that really answered (a provider may resolve an alias to a dated name).
+    /// Model that really answered; a provider may resolve an alias to a dated name.
     pub model: String,
-    /// The provider's own id of the reply, for questions to its support.
+    /// The provider's id of the reply, for support requests.
     pub provider_reply_id: Option<String>,
 }
 
-/// One item of a provider's stream.
+/// One event of a provider's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEvent {
-    /// More text. A bare provider may yield empty text as a sign of life; [`guard`] swallows it.
+    /// More text. A provider may yield empty text as a keep-alive; [`LimitedProvider`] drops it.
     Text(String),
-    /// A tool is to be called.
+    /// The model calls a tool.
     Call(ToolCall),
-    /// The end. A guarded stream ends after it.
+    /// The end of the answer; the last event.
     End(Completion),
 }
 
-/// A provider's answer: any number of [`StreamEvent::Text`] and [`StreamEvent::Call`], then one [`StreamEvent::End`] or one error. Dropping it
-/// drops the call, and with it the connection to the provider.
+/// A provider's answer: any number of [`StreamEvent::Text`] and [`StreamEvent::Call`], then one [`StreamEvent::End`] or one
+/// error. Dropping the stream aborts the call and closes its connection.
 pub type StreamEvents = BoxStream<'static, Result<StreamEvent, ProviderError>>;
 
 /// An AI provider.
 pub trait Provider: Send + Sync {
-    /// The provider's short name, as it stands in a reply's provenance: `openai`, `groq`, `scripted`.
+    /// Returns the provider's short name in the provenance: `openai`, `groq`, `scripted`.
     fn name(&self) -> &'static str;
 
-    /// The model that is asked when a prompt names none.
+    /// Returns the model that is called when the prompt names none.
     fn model(&self) -> &str;
 
-    /// One line for start-up: who answers, and where. Never contains a key.
+    /// Describes provider, address and model in one line for the start-up log. Never contains a key.
     fn describe(&self) -> String;
 
-    /// The parameters that a call with this prompt is really made with, for the reply's provenance. Holds
-    /// no text of the conversation and no key.
+    /// Returns the parameters that a call with this prompt sends, for the provenance. Contains no text of the conversation and
+    /// no key.
     fn parameters(&self, prompt: &Prompt) -> Map<String, Value>;
 
-    /// Asks for a reply. Nothing is sent before the stream is polled for the first time, and nothing is
-    /// tried twice: whether there is another attempt is for the caller to say.
+    /// Streams a reply. Nothing is sent before the stream is first polled, and nothing is retried: the caller decides about
+    /// further attempts.
     fn stream(&self, prompt: Prompt) -> StreamEvents;
 
-    /// Writes down what was said in a recording.
+    /// Transcribes a recording.
     ///
     /// # Errors
-    /// [`ProviderError::Unsupported`] when it cannot do that; else why it failed.
+    /// [`ProviderError::Unsupported`] when the provider cannot transcribe; else the failure.
     fn transcribe(&self, _recording: Recording) -> BoxFuture<'static, Result<String, ProviderError>> {
         Box::pin(async { Err(ProviderError::Unsupported) })
     }
 }
 
-/// The parameters that all providers share, in the form that [`Provider::parameters`] returns.
+/// Returns the parameters that all providers share, in the form of [`Provider::parameters`].
 fn common_parameters(parameters: Parameters) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("max_output_tokens".to_owned(), parameters.max_output_tokens.into());
     if let Some(temperature) = parameters.temperature {
-        // Through its text: 0.7 as an f32 would become 0.699999988079071 when it is widened.
+        // Through its text: as an f64, the f32 0.7 would become 0.699999988079071.
         let temperature = temperature.to_string().parse::<f64>().unwrap_or(f64::from(temperature));
         map.insert("temperature".to_owned(), temperature.into());
     }
@@ -190,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_read_as_they_were_set() {
+    fn parameters_keep_their_decimal_form() {
         let map = common_parameters(Parameters { max_output_tokens: 500, temperature: Some(0.7) });
         assert_eq!(Value::Object(map), serde_json::json!({"max_output_tokens": 500, "temperature": 0.7}));
         let map = common_parameters(Parameters { max_output_tokens: 1, temperature: None });

@@ -1,4 +1,4 @@
-//! What a provider is told of a conversation, turn by turn, and the tools that it may call.
+//! Prompts: turns of the conversation as a provider receives them, and the tools that the model can call.
 
 use std::sync::Arc;
 
@@ -6,38 +6,38 @@ use serde_json::Value;
 
 use super::Role;
 
-/// One turn of the conversation as the provider is to see it.
+/// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
-    /// Somebody said something.
+    /// A message of the user or an answer of the assistant.
     Message {
-        /// Who said it.
+        /// Speaker.
         role: Role,
-        /// What was said.
+        /// Text.
         text: String,
-        /// Files that came with it.
+        /// Attached files.
         files: Vec<Attached>,
     },
-    /// The provider called a tool, and this is what it came to.
+    /// A tool call of the assistant, with its output.
     ToolCall {
-        /// The provider's name for the call.
+        /// The provider's id of the call.
         call_id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
-        /// What it was called with.
+        /// Arguments of the call.
         arguments: Value,
-        /// What it came to.
+        /// Output of the tool.
         output: Value,
     },
 }
 
 impl Turn {
-    /// Plain text.
+    /// Creates a message without files.
     pub fn message(role: Role, text: impl Into<String>) -> Self {
         Self::Message { role, text: text.into(), files: Vec::new() }
     }
 
-    /// Who said it, when somebody did.
+    /// Returns the speaker of a message; `None` for a tool call.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         match self {
@@ -46,7 +46,7 @@ impl Turn {
         }
     }
 
-    /// What was said; nothing for a call.
+    /// Returns the text of a message; empty for a tool call.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -56,27 +56,27 @@ impl Turn {
     }
 }
 
-/// A file that came with a message.
+/// A file attached to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Its name.
+    /// File name.
     pub name: String,
-    /// Its type.
+    /// Media type.
     pub mime_type: String,
-    /// What is in it.
+    /// Content.
     pub content: Content,
 }
 
-/// What is in a file.
+/// Content of a file.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Text, cut to what may be sent.
+    /// Text, cut to its share of the prompt.
     Text(String),
-    /// Bytes of an image or a document, for a provider that can read them.
+    /// Bytes of an image or a document.
     Bytes(Arc<[u8]>),
 }
 
-/// Shows sizes only: a person's file does not belong in logs.
+/// Shows sizes only: a user's file does not belong in logs.
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -86,24 +86,24 @@ impl std::fmt::Debug for Content {
     }
 }
 
-/// A tool that the provider may call.
+/// A tool that the model can call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tool {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What it does, for the model.
+    /// Description for the model.
     pub description: String,
-    /// JSON Schema of what it is called with.
+    /// JSON Schema of the arguments.
     pub parameters: Value,
 }
 
-/// A call that the provider wants made.
+/// A tool call of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// The provider's name for the call.
+    /// The provider's id of the call.
     pub call_id: String,
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// What it is called with.
+    /// Arguments.
     pub arguments: Value,
 }

@@ -1,4 +1,4 @@
-//! Makes the chain at start-up.
+//! Builds the provider chain from the configuration.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use super::{
     ScriptedSettings, Service,
 };
 
-/// A service that is to be asked. Blank texts count as not set, as an empty line of `.env` makes them.
+/// Settings of one service. Blank texts count as not set, as an empty line of `.env` makes them.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
-    /// Which.
+    /// The service.
     pub service: &'static Service,
-    /// Its keys by their numbers; the first variable's has number 1.
+    /// Keys by number; the first variable's has number 1.
     pub keys: Vec<(u32, ApiKey)>,
-    /// Where it is; in its usual place when not set.
+    /// Base URL, if not the usual one.
     pub base_url: Option<String>,
-    /// Whether that may be plain http to another machine.
+    /// Whether the base URL may be plain http to another machine.
     pub plain_http: bool,
-    /// Which protocol it speaks.
+    /// Protocol.
     pub api: Api,
-    /// The model to ask for when nobody wishes for one; the service's usual one when not set.
+    /// Model for requests that name none; the service's default if not set.
     pub model: Option<String>,
 }
 
 impl ServiceSettings {
-    /// A service with one key and nothing else set.
+    /// Creates settings with one key and nothing else.
     pub fn new(service: &'static Service, key: ApiKey) -> Self {
         Self {
             service,
@@ -50,65 +50,65 @@ impl ServiceSettings {
     }
 }
 
-/// What the configuration says about AI.
+/// Settings of the AI providers.
 #[derive(Debug, Clone, Default)]
 pub struct AiSettings {
-    /// Who is asked, in this order; nobody: the built-in script answers.
+    /// Services in the order in which they are tried; empty: the built-in script answers.
     pub services: Vec<ServiceSettings>,
-    /// What every provider must keep to.
+    /// Limits of every provider.
     pub limits: Limits,
-    /// When a circuit opens.
+    /// Settings of the circuit breakers.
     pub circuit: CircuitSettings,
-    /// The models that are known.
+    /// Known models.
     pub table: ModelTable,
-    /// The models that may be asked for; see [`Catalogue::new`].
+    /// Models that a request may name; see [`Catalogue::new`].
     pub allowed: Option<Vec<String>>,
-    /// How the scripted provider behaves, when it is the one.
+    /// Settings of the built-in script.
     pub scripted: ScriptedSettings,
 }
 
-/// The configuration cannot be used; each says which variable is at fault and never shows a key.
+/// An invalid setting. Names the variable, and never shows a key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
     /// The key is blank.
     #[error("{variable} is empty")]
     KeyMissing {
-        /// Where the key should be.
+        /// Variable of the key.
         variable: &'static str,
     },
-    /// The key has characters that no key has.
+    /// The key has characters that keys do not have.
     #[error("{variable} must be the bare key: no quotes, no blanks, no line breaks")]
     KeyMalformed {
-        /// Where the key is.
+        /// Variable of the key.
         variable: &'static str,
     },
-    /// The base URL is none, or has parts that make no sense in one.
+    /// The base URL is invalid.
     #[error("{variable} must be a URL such as https://api.openai.com/v1, without user, query or fragment")]
     BaseUrlMalformed {
-        /// Where the URL is.
+        /// Variable of the URL.
         variable: &'static str,
     },
-    /// The base URL would send the key in the open.
+    /// The base URL would send the key unencrypted.
     #[error(
-        "{variable} must begin with https:// (http:// is taken to this machine; to others with AI_PLAIN_HTTP=true, where nobody else is on the way)"
+        "{variable} must begin with https:// (http:// is allowed to this machine, and to others with AI_PLAIN_HTTP=true, for networks that you trust)"
     )]
     BaseUrlInsecure {
-        /// Where the URL is.
+        /// Variable of the URL.
         variable: &'static str,
     },
-    /// The HTTP client could not be made, as a rule because the system's certificates cannot be read.
+    /// The HTTP client could not be created, usually because the system's certificates cannot be read.
     #[error(
         "the HTTPS client for the AI provider could not be set up: are the system's CA certificates installed?"
     )]
     HttpClient,
 }
 
-/// The chain of the services that are set, each with each of its keys; the built-in script when there are none, and only
-/// then. All under the limits that are set.
+/// Builds the chain of the configured services with each of their keys; the built-in script if there are none. All under
+/// the configured limits.
 ///
 /// # Errors
 ///
-/// [`SettingsError`] when a key is set that cannot be one, or a base URL that cannot be used.
+/// [`SettingsError`] when a key or base URL is invalid.
 pub fn from_settings(settings: AiSettings) -> Result<Chain, SettingsError> {
     let AiSettings { services, limits, circuit, table, allowed, scripted } = settings;
     let mut links = Vec::new();
@@ -133,7 +133,7 @@ pub fn from_settings(settings: AiSettings) -> Result<Chain, SettingsError> {
     Ok(Chain::new(links, Catalogue::new(table, servers, allowed), circuit))
 }
 
-/// A service called with one of its keys.
+/// Creates the provider for a service with one of its keys.
 fn provider(
     settings: &ServiceSettings,
     number: u32,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_it_is_the_scripted_provider_and_says_so() {
+    fn scripted_provider_answers_without_a_key_and_says_so() {
         for services in [vec![], vec![openai("")], vec![openai("  ")]] {
             let chain = made(services).unwrap();
             let [only] = &chain.all()[..] else { panic!("one provider") };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_key_it_is_openai_and_the_key_is_not_shown() {
+    fn openai_answers_with_a_key_that_is_never_shown() {
         let settings = AiSettings { services: vec![openai("sk-proj-secret")], ..AiSettings::default() };
         assert!(!format!("{settings:?}").contains("secret"));
         let chain = from_settings(settings).unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configured_model_and_protocol_are_taken_and_a_blank_is_none() {
+    fn configured_model_and_protocol_are_used_and_blank_is_default() {
         let mut settings = openai("sk-1");
         settings.model = Some("gpt-x".to_owned());
         settings.api = Api::ChatCompletions;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_or_base_url_is_refused_under_its_own_name() {
+    fn invalid_key_or_base_url_error_names_its_variable() {
         let bad = openai("\"sk-1\"");
         let refused = made(vec![bad]).err();
         assert_eq!(refused, Some(SettingsError::KeyMalformed { variable: "OPENAI_API_KEY" }));

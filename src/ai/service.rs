@@ -1,31 +1,30 @@
-//! The services that have models: what each of them is called, where it is, which protocol it speaks, and in what it
-//! differs from the others. One folder each; [`SERVICES`] lists them.
+//! AI services: name, address, protocol and peculiarities of each. One folder per service; [`SERVICES`] lists them.
 
 use serde_json::Value;
 
 use super::ProviderError;
 
-/// Every service that can be configured, in the order in which they are asked by default.
+/// Every configurable service, in the default order of the chain.
 pub static SERVICES: [&Service; 4] =
     [&super::openai::SERVICE, &super::openrouter::SERVICE, &super::groq::SERVICE, &super::gemini::SERVICE];
 
-/// The service of this name.
+/// Returns the service with this name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Service> {
     SERVICES.into_iter().find(|service| service.name == name)
 }
 
-/// Which of OpenAI's protocols a server speaks.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// The Responses API.
+    /// OpenAI's Responses API.
     Responses,
     /// Chat Completions.
     ChatCompletions,
 }
 
 impl Api {
-    /// Its name in settings and in the provenance.
+    /// Returns the name in settings and in the provenance.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,68 +33,68 @@ impl Api {
         }
     }
 
-    /// The one of this name.
+    /// Returns the protocol with this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         [Self::Responses, Self::ChatCompletions].into_iter().find(|api| api.as_str() == name)
     }
 }
 
-/// What the limit of a reply's tokens is called in Chat Completions.
+/// Name of the output limit in Chat Completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LengthField {
-    /// The old name, which every server of the protocol knows.
+    /// The old name, which every server of the protocol accepts.
     MaxTokens,
-    /// The new one, which newer models of OpenAI's insist on.
+    /// The new name, which newer OpenAI models require.
     MaxCompletionTokens,
 }
 
-/// Reads a service's own words in an error object; the status is that of the answer, or, in a stream, of the error. None: what
-/// all services say counts.
+/// Classifies a service's own error codes in an error object. The status is that of the response, or that of an error within
+/// a stream. `None`: the common classification applies.
 pub type ErrorClassifier = fn(Option<u16>, &Value) -> Option<ProviderError>;
 
-/// The words of a service that has none of its own.
+/// The classifier of a service without own error codes.
 pub fn no_classifier(_status: Option<u16>, _error: &Value) -> Option<ProviderError> {
     None
 }
 
-/// Where a service is configured.
+/// Variables that configure a service.
 #[derive(Debug)]
 pub struct Variables {
-    /// Its keys; the first one has number 1.
+    /// Keys; the first one has number 1.
     pub keys: &'static [&'static str],
-    /// Where it is, if not in its usual place.
+    /// Base URL, if not the usual one.
     pub base_url: &'static str,
-    /// The model that is asked when a person names none.
+    /// Model for requests that name none.
     pub model: &'static str,
-    /// Which protocol it speaks, where there is a choice.
+    /// Protocol, where there is a choice.
     pub api: Option<&'static str>,
 }
 
-/// A service that has models.
+/// An AI service.
 #[derive(Debug)]
 pub struct Service {
-    /// Its short name, in settings, events and metrics.
+    /// Short name in settings, events and metrics.
     pub name: &'static str,
-    /// Its name for people.
+    /// Name for people.
     pub title: &'static str,
-    /// Where it is configured.
+    /// Variables that configure it.
     pub variables: Variables,
-    /// Its usual base URL.
+    /// Usual base URL.
     pub base_url: &'static str,
-    /// The model that is asked when nothing else is configured.
+    /// Default model.
     pub model: &'static str,
-    /// The protocol it speaks, if nothing else is configured.
+    /// Default protocol.
     pub api: Api,
-    /// What the limit of a reply's tokens is called.
+    /// Name of the output limit.
     pub length: LengthField,
-    /// The same for other servers that pass for this service.
+    /// Name of the output limit for other servers at this service's base URL.
     pub length_elsewhere: LengthField,
-    /// Whether it reads documents (PDF) in Chat Completions.
+    /// Whether it accepts documents (PDF) in Chat Completions.
     pub documents: bool,
-    /// The model that writes down speech, if it has one.
+    /// Model for transcription, if any.
     pub transcriber: Option<&'static str>,
-    /// Its own words for errors.
+    /// Classifier of its error codes.
     pub words: ErrorClassifier,
 }
 
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_services_share_a_name_or_a_variable() {
+    fn service_names_and_variables_are_unique() {
         let names: BTreeSet<&str> = SERVICES.iter().map(|service| service.name).collect();
         assert_eq!(names.len(), SERVICES.len());
         let variables: Vec<&str> = SERVICES

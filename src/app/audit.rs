@@ -10,11 +10,14 @@ use super::{Actor, AppError};
 use crate::audit_log;
 use crate::relay::envelope::{self, CloudEvent};
 
+/// Public form of an event, as the relay publishes it.
+pub type PublicEvent = CloudEvent<Value>;
+
 /// An event, and who caused it.
 #[derive(Debug, Clone)]
 pub struct AuditedEvent {
     /// The event in its public form.
-    pub event: CloudEvent<Value>,
+    pub event: PublicEvent,
     /// The user who asked for it, when one did.
     pub actor: Option<Uuid>,
     /// The door it came through, or the part of the system that acted on its own.

@@ -1,9 +1,10 @@
 //! How many streams and sockets a person may have open at a time, in this process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::error::{AppError, Kind};
@@ -49,7 +50,7 @@ impl ConnectionLimits {
             ConnectionKind::Stream => (self.streams, "streams"),
         };
         let key = (user, what);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let count = open.entry(key).or_default();
         if *count >= most {
             let detail = format!("At most {most} {name} can be open at a time.");
@@ -70,7 +71,7 @@ impl Drop for ConnectionPermit {
         if self.key.1 == ConnectionKind::Stream {
             metrics::gauge!("verbatim_streams_open").decrement(1.0);
         }
-        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.limits.open.lock();
         if let Some(count) = open.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
@@ -104,6 +105,6 @@ mod tests {
         let limits = ConnectionLimits::new(0, 1);
         assert!(limits.acquire(Uuid::from_u128(1), ConnectionKind::Socket).is_err());
         drop(limits.acquire(Uuid::from_u128(1), ConnectionKind::Stream).unwrap());
-        assert!(limits.open.lock().unwrap().values().all(|count| *count == 0));
+        assert!(limits.open.lock().values().all(|count| *count == 0));
     }
 }

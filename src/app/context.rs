@@ -42,7 +42,7 @@ impl RequestContext {
 
     /// The command's key in the name of `owner`.
     pub fn key_of(&self, owner: impl ToString) -> Option<CommandKey> {
-        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoCommandKey) {
+        if event_store::fault_injection::is_injected(crate::fault_injection::NO_COMMAND_KEY) {
             return None;
         }
         self.key.as_ref().map(|(key, fingerprint)| CommandKey {

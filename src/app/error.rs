@@ -11,9 +11,10 @@ use aggregates::user::UserError;
 use aggregates::values::ValueError;
 
 use crate::auth::passwords::{PasswordError, PasswordRule};
+use crate::auth::{administrators, credentials, resets};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
-use event_store::{Condition, ExecuteError};
+use event_store::ExecuteError;
 
 /// What kind of failure it is; doors turn it into their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +246,23 @@ impl From<PasswordError> for AppError {
     }
 }
 
+impl AppError {
+    /// Translates the SQLSTATE of a transactional write.
+    fn condition_failed(code: &str) -> Self {
+        match code {
+            // The password was changed after it was verified.
+            credentials::PASSWORD_CHANGED => Self::wrong_password(),
+            administrators::LAST_ADMINISTRATOR => Self::new(
+                Kind::Conflict,
+                "last_administrator",
+                "This is the last administrator: make another user an administrator first.",
+            ),
+            resets::TOKEN_INVALID => Self::invalid_token(),
+            _ => Self::internal(anyhow::anyhow!("a transactional write failed with {code}")),
+        }
+    }
+}
+
 impl From<ExecuteError> for AppError {
     fn from(error: ExecuteError) -> Self {
         match error {
@@ -254,15 +272,8 @@ impl From<ExecuteError> for AppError {
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request.",
             ),
-            // It was right a moment ago; the one who changed it meanwhile has said that it is not to count any more.
-            ExecuteError::CredentialChanged => Self::wrong_password(),
-            ExecuteError::QuotaExceeded(exceeded) => (&exceeded).into(),
-            ExecuteError::Condition(Condition::LastAdministrator) => Self::new(
-                Kind::Conflict,
-                "last_administrator",
-                "This is the last administrator: make somebody else one first.",
-            ),
-            ExecuteError::Condition(Condition::ResetSpent) => Self::invalid_token(),
+            ExecuteError::ChargeRejected(rejection) => (&rejection).into(),
+            ExecuteError::ConditionFailed { code } => Self::condition_failed(&code),
             ExecuteError::Busy => {
                 Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
                     .after(Duration::from_secs(1))

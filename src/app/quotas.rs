@@ -1,6 +1,6 @@
 //! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
 //! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
-//! [`event_store::charge`].
+//! [`crate::quotas`].
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use uuid::Uuid;
 use super::error::{AppError, Kind};
 use super::rate_limit_headers::{RateLimitStatus, record};
 use super::{Actor, Core, RequestContext};
-use event_store::{
-    CommandBatch, CommandOutcome, ExecuteError, MESSAGES_PER_DAY, QuotaCharge, QuotaExceeded, Quotas,
-    REPLIES_AT_ONCE, Rate, RateRemaining, TOKENS_PER_DAY,
+use crate::quotas::{
+    MESSAGES_PER_DAY, QuotaCharge, QuotaExceeded, QuotaPolicy, Quotas, REPLIES_AT_ONCE, Rate, RateRemaining,
+    RejectionCache, TOKENS_PER_DAY, consume, parse_remaining,
 };
+use event_store::{ChargeRejection, CommandBatch, CommandOutcome, ExecuteError};
 
 /// Messages a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +40,10 @@ impl MessageLimits {
         Self { rates, quotas }
     }
 
-    /// Whether there is anything to count.
-    pub fn is_charging(rates: Option<Rates>, quotas: Quotas) -> bool {
-        let Quotas { messages_per_day, tokens_per_day, reserved_tokens: _, at_once } = quotas;
-        rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
+    /// Returns whether any limit is set.
+    fn is_charging(&self) -> bool {
+        let Quotas { messages_per_day, tokens_per_day, reserved_tokens: _, at_once } = self.quotas;
+        self.rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
     }
 
     /// The quotas.
@@ -121,7 +122,7 @@ fn record_remaining(charge: &QuotaCharge, remaining: &[RateRemaining]) {
             name,
             quota: rate.per_minute,
             window: MINUTE,
-            remaining: left.rest,
+            remaining: left.remaining,
             reset: left.reset,
         })
     };
@@ -150,6 +151,8 @@ pub struct QuotaService {
     pub core: Core,
     /// The limits on messages.
     pub limits: MessageLimits,
+    /// Recent rejections, shared with the executor's policy.
+    pub rejections: RejectionCache,
 }
 
 impl QuotaService {
@@ -190,7 +193,7 @@ impl QuotaService {
         charge: QuotaCharge,
         batch: CommandBatch,
     ) -> Result<CommandOutcome, AppError> {
-        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
+        if let Some(exceeded) = self.rejections.of_rates(&charge) {
             // A repetition costs nothing, and must not be refused what the first one was given.
             let key = request.key_of(actor.user);
             return match self.core.repeated(key.as_ref()).await? {
@@ -198,12 +201,21 @@ impl QuotaService {
                 None => Err(refuse(&charge, &exceeded)),
             };
         }
-        match self.core.executor.run(batch.with_charge(Some(charge.clone()))).await {
+        let batch = if self.limits.is_charging() {
+            batch.with_charge_policy(QuotaPolicy::charging(charge.clone(), self.rejections.clone()))
+        } else {
+            batch
+        };
+        match self.core.executor.run(batch).await {
             Ok(outcome) => {
-                record_remaining(&charge, &outcome.remaining);
+                let remaining = outcome.remaining.as_ref().map_or_else(Vec::new, parse_remaining);
+                record_remaining(&charge, &remaining);
                 Ok(outcome)
             }
-            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(refuse(&charge, &exceeded)),
+            Err(ExecuteError::ChargeRejected(rejection)) => match QuotaExceeded::parse(&rejection.0) {
+                Some(exceeded) => Err(refuse(&charge, &exceeded)),
+                None => Err(malformed(&rejection)),
+            },
             Err(error) => Err(error.into()),
         }
     }
@@ -223,22 +235,28 @@ impl QuotaService {
         if charge.rates.is_empty() {
             return Ok(());
         }
-        if let Some(exceeded) = self.core.executor.rejections().of_rates(&charge) {
+        if let Some(exceeded) = self.rejections.of_rates(&charge) {
             return Err(refuse(&charge, &exceeded));
         }
-        match self.core.executor.charge(&charge).await {
-            Ok(left) => {
-                record_remaining(&charge, &left);
+        match consume(&charge, &self.rejections, &self.core.pool).await {
+            Ok(Ok(remaining)) => {
+                record_remaining(&charge, &remaining);
                 Ok(())
             }
-            Err(ExecuteError::QuotaExceeded(exceeded)) => Err(refuse(&charge, &exceeded)),
-            Err(error) => Err(error.into()),
+            Ok(Err(exceeded)) => Err(refuse(&charge, &exceeded)),
+            Err(error) => Err(AppError::unavailable(error)),
         }
     }
 }
 
-impl From<&QuotaExceeded> for AppError {
-    fn from(exceeded: &QuotaExceeded) -> Self {
-        throttled(exceeded)
+impl From<&ChargeRejection> for AppError {
+    fn from(rejection: &ChargeRejection) -> Self {
+        QuotaExceeded::parse(&rejection.0)
+            .map_or_else(|| malformed(rejection), |exceeded| throttled(&exceeded))
     }
+}
+
+/// The database rejected a charge in an unknown format: a bug.
+fn malformed(rejection: &ChargeRejection) -> AppError {
+    AppError::internal(anyhow::anyhow!("malformed rejection of a charge: {}", rejection.0))
 }

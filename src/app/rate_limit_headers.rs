@@ -1,7 +1,9 @@
 //! Rate-limit state of a request, recorded by the use cases and sent in the response headers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// State of one rate limit, as the response headers show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +32,12 @@ pub struct RateLimitHeaders(Arc<Mutex<Vec<RateLimitStatus>>>);
 impl RateLimitHeaders {
     /// Returns what was recorded.
     pub fn recorded(&self) -> Vec<RateLimitStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
 /// Records the rate limits of the current request.
 pub(super) fn record(limits: Vec<RateLimitStatus>) {
     // Outside of a request, as on a socket, there are no headers.
-    let _ = RATE_LIMIT_HEADERS
-        .try_with(|headers| *headers.0.lock().unwrap_or_else(PoisonError::into_inner) = limits);
+    let _ = RATE_LIMIT_HEADERS.try_with(|headers| *headers.0.lock() = limits);
 }

@@ -17,13 +17,14 @@ use super::rate_limits::{RateLimits, ThrottledAction};
 use super::{Actor, AppError, Core, RequestContext, accounts};
 use crate::audit_log;
 use crate::auth::lockout::Settled;
-use crate::auth::logins::{EndReason, LoginRow};
+use crate::auth::logins::{self, EndReason, LoginRow};
 use crate::auth::passwords::{PasswordError, Verdict};
 use crate::auth::tickets::Redeemed;
 use crate::auth::{
     Credentials, Lockout, Logins, Password, Passwords, RefreshToken, Rotation, Ticket, Tickets, TokenKeys,
+    credentials,
 };
-use event_store::{ExecuteError, TransactionalWrite};
+use event_store::ExecuteError;
 
 /// What a new account is made of.
 #[derive(Clone)]
@@ -133,18 +134,9 @@ impl SignInService {
                     at: now,
                 },
             )
-            .with_write(TransactionalWrite::Credential { user_id: user.uuid(), hash })
-            .with_write(TransactionalWrite::LoginStart {
-                login_id: login.uuid(),
-                user_id: user.uuid(),
-                token_hash: *refresh.hash().as_bytes(),
-                idle_seconds: policy.idle.as_secs(),
-                total_seconds: policy.total.as_secs(),
-            })
-            .with_write(TransactionalWrite::LoginDevice {
-                login_id: login.uuid(),
-                device: registration.device.clone(),
-            })
+            .with_write(credentials::set_hash(user, &hash))
+            .with_write(logins::start_login(login, user, &refresh, policy))
+            .with_write(logins::set_device(login, registration.device.as_deref()))
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
             .with_key(request.key_of(&email_claim), json!({"user_id": user}));
         let outcome = match self.core.executor.run(batch).await {
@@ -307,7 +299,7 @@ impl SignInService {
         })?;
         let actor = Actor { user: access.user, login: access.login };
         let ends_at = DateTime::from_timestamp(access.expires_at, 0).ok_or_else(AppError::invalid_token)?;
-        if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NoLoginCheck) {
+        if event_store::fault_injection::is_injected(crate::fault_injection::NO_LOGIN_CHECK) {
             return Ok(Authenticated { actor, ends_at });
         }
         self.live(Authenticated { actor, ends_at }).await

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::quotas::QuotaService;
 use super::{Actor, AppError};
-use event_store::Quotas;
+use crate::quotas::Quotas;
 
 /// What a person has used.
 #[derive(Debug, Clone, PartialEq)]

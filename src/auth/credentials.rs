@@ -5,7 +5,8 @@
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use event_store::FastPool;
+use event_store::{FastPool, TransactionalWrite};
+use serde_json::json;
 
 /// A person's stored password hash.
 #[derive(Clone)]
@@ -68,4 +69,20 @@ impl Credentials {
             .fetch_one(&self.pool)
             .await
     }
+}
+
+/// SQLSTATE of [`require_unchanged`] when the password was changed after it was verified.
+pub const PASSWORD_CHANGED: &str = "VB006";
+
+/// Requires, in an append's transaction, that the user's password is still the one with this `epoch`. Fails with
+/// [`PASSWORD_CHANGED`].
+#[must_use]
+pub fn require_unchanged(user: UserId, epoch: i64) -> TransactionalWrite {
+    TransactionalWrite::new("credential_check", [("user_id", json!(user)), ("epoch", json!(epoch))])
+}
+
+/// Sets the user's password hash (a PHC string) in an append's transaction.
+#[must_use]
+pub fn set_hash(user: UserId, hash: &str) -> TransactionalWrite {
+    TransactionalWrite::new("credential_set", [("user_id", json!(user)), ("hash", json!(hash))])
 }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::FastPool;
+use event_store::{FastPool, TransactionalWrite};
+use serde_json::json;
 
 /// More counts than these are not kept: the ones that end first are dropped.
 const MAX_KEPT: i64 = 200_000;
@@ -129,4 +130,10 @@ impl Lockout {
 /// A time of the database's, in whole seconds and never none.
 fn whole(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.ceil().clamp(1.0, 1e6))
+}
+
+/// Forgets the failed sign-ins of an account in an append's transaction.
+#[must_use]
+pub fn reset_failures(account: &str) -> TransactionalWrite {
+    TransactionalWrite::new("sign_in_failures_reset", [("account", json!(account))])
 }

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aggregates::ids::{LoginId, UserId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
-use event_store::FastPool;
+use event_store::{FastPool, TransactionalWrite};
 use moka::sync::Cache;
+use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -426,4 +429,39 @@ impl Logins {
             }
         }
     }
+}
+
+/// Starts a login in an append's transaction.
+#[must_use]
+pub fn start_login(
+    login: LoginId,
+    user: UserId,
+    token: &RefreshToken,
+    policy: LoginPolicy,
+) -> TransactionalWrite {
+    TransactionalWrite::new(
+        "login_start",
+        [
+            ("login_id", json!(login)),
+            ("user_id", json!(user)),
+            ("token_hash", json!(BASE64.encode(token.hash().as_bytes()))),
+            ("idle_seconds", json!(policy.idle.as_secs())),
+            ("total_seconds", json!(policy.total.as_secs())),
+        ],
+    )
+}
+
+/// Stores the kind of client of a login that the same append starts.
+#[must_use]
+pub fn set_device(login: LoginId, device: Option<&str>) -> TransactionalWrite {
+    TransactionalWrite::new("login_device", [("login_id", json!(login)), ("device", json!(device))])
+}
+
+/// Ends every login of a user, except one, in an append's transaction.
+#[must_use]
+pub fn end_logins(user: UserId, reason: EndReason, except: Option<LoginId>) -> TransactionalWrite {
+    TransactionalWrite::new(
+        "logins_end",
+        [("user_id", json!(user)), ("reason", json!(reason.as_str())), ("except", json!(except))],
+    )
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
-use event_store::transactional_write;
+use event_store::TransactionalWrite;
 use futures::future::join_all;
-use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::logins::*;
 use super::opaque::RefreshToken;
 use crate::bootstrap::database::MIGRATOR;
@@ -364,46 +363,29 @@ async fn only_hashes_are_stored(pool: PgPool) {
 /// The append writes credentials and logins in its own transaction, and its failure leaves none of them.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn the_append_calls_these_functions(pool: PgPool) {
-    let append = |beside: serde_json::Value| {
+    let append = |writes: &[TransactionalWrite]| {
+        let writes: Vec<_> = writes.iter().map(TransactionalWrite::to_json).collect();
         sqlx::query(
             "SELECT * FROM append(NULL, NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', $1)",
         )
-        .bind(beside)
+        .bind(serde_json::Value::from(writes))
         .execute(&pool)
     };
-    let hash = {
-        use base64::Engine;
-        base64::engine::general_purpose::STANDARD.encode(token(1).hash().as_bytes())
-    };
-    let rows = serde_json::json!([
-        transactional_write("credential_set", &json!({"user_id": ADA, "hash": "a hash"})),
-        transactional_write(
-            "login_start",
-            &json!({
-                "login_id": login(1), "user_id": ADA, "token_hash": hash, "idle_seconds": 604_800,
-                "total_seconds": 2_592_000,
-            })
-        ),
-    ]);
-    let mut broken = rows.clone();
-    broken.as_array_mut().unwrap().push(transactional_write("nonsense", &json!({})));
-    append(broken).await.unwrap_err();
+    let writes =
+        [credentials::set_hash(ADA, "a hash"), start_login(login(1), ADA, &token(1), LoginPolicy::default())];
+    let mut broken = writes.to_vec();
+    broken.push(TransactionalWrite::new("nonsense", []));
+    append(&broken).await.unwrap_err();
     let logins = Logins::new(pool.clone(), LoginPolicy::default());
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
     assert!(Credentials::new(pool.clone()).get(ADA).await.unwrap().is_none());
 
-    append(rows).await.unwrap();
+    append(&writes).await.unwrap();
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
     assert_eq!(logins.rotate(&token(1), &token(2)).await.unwrap(), rotated(false));
-    append(serde_json::json!([
-        transactional_write("credential_set", &json!({"user_id": ADA, "hash": "another"})),
-        transactional_write(
-            "logins_end",
-            &json!({"user_id": ADA, "reason": "password_changed", "except": null})
-        ),
-    ]))
-    .await
-    .unwrap();
+    append(&[credentials::set_hash(ADA, "another"), end_logins(ADA, EndReason::PasswordChanged, None)])
+        .await
+        .unwrap();
     logins.forget(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }

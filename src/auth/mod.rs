@@ -3,6 +3,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`passwords`] | the password rule, hashing and verification under a cap |
+//! | [`administrators`] | the set of administrators, of which one is always left |
 //! | [`credentials`] | where the hash of a person's password is kept |
 //! | [`lockout`] | failed sign-ins, and for how long an account is locked after them |
 //! | [`resets`] | tokens with which a forgotten password is replaced |
@@ -19,6 +20,7 @@
 //! [`logins::Logins::is_live`] still knows its login: the first check alone would let a signed-out client in until
 //! the token ends.
 
+pub mod administrators;
 mod common_passwords;
 pub mod credentials;
 pub mod device;

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use aggregates::ids::UserId;
-use event_store::FastPool;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use event_store::{FastPool, TransactionalWrite};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::opaque::ResetToken;
@@ -105,6 +108,23 @@ impl Resets {
         .await?;
         Ok(deleted.rows_affected())
     }
+}
+
+/// SQLSTATE of [`use_token`] when the token is unknown, used or expired.
+pub const TOKEN_INVALID: &str = "VB008";
+
+/// Uses a reset token, and with it revokes the user's other ones, in an append's transaction. Fails with
+/// [`TOKEN_INVALID`].
+#[must_use]
+pub fn use_token(user: UserId, token: &ResetToken) -> TransactionalWrite {
+    let hash = BASE64.encode(token.hash().as_bytes());
+    TransactionalWrite::new("password_reset_use", [("user_id", json!(user)), ("token_hash", json!(hash))])
+}
+
+/// Revokes every reset token of the user in an append's transaction.
+#[must_use]
+pub fn revoke_all(user: UserId) -> TransactionalWrite {
+    TransactionalWrite::new("password_resets_revoke", [("user_id", json!(user))])
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! two seconds and the time of that question.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::ids::LoginId;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::logins::Logins;
@@ -45,7 +46,7 @@ impl OpenLogin {
 
 impl Drop for OpenLogin {
     fn drop(&mut self) {
-        let mut open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.all.open.lock();
         if let Some(known) = open.get_mut(&self.login) {
             known.count -= 1;
             if known.count == 0 {
@@ -59,7 +60,7 @@ impl OpenLogins {
     /// Something of this login is open from now on. That it is live was seen a moment ago, or is seen at the next look.
     #[must_use]
     pub fn enter(&self, login: LoginId) -> OpenLogin {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let known = open.entry(login).or_insert_with(|| Open { count: 0, ended: CancellationToken::new() });
         known.count += 1;
         OpenLogin { login, ended: known.ended.clone(), all: self.clone() }
@@ -74,8 +75,7 @@ impl OpenLogins {
                 () = logins.forgot() => {}
                 () = stop.cancelled() => return,
             }
-            let open: Vec<LoginId> =
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+            let open: Vec<LoginId> = self.open.lock().keys().copied().collect();
             for batch in open.chunks(BATCH) {
                 match logins.ended_among(batch).await {
                     Ok(ended) => self.put_out(&ended),
@@ -86,7 +86,7 @@ impl OpenLogins {
     }
 
     fn put_out(&self, ended: &[LoginId]) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.lock();
         for login in ended {
             if let Some(open) = open.get(login) {
                 open.ended.cancel();

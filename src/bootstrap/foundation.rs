@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use event_store::{Executor, FastPool, KeyStore, KeyStoreError, LogReader, LogTail, MasterKey, Quotas};
+use event_store::{Executor, FastPool, KeyStore, KeyStoreError, LogReader, LogTail, MasterKey};
 use projections::progress::Progress;
 use projections::{models, runner, watcher};
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::database::Opened;
 use super::lag;
 use crate::app::Core;
-use crate::app::quotas::{MessageLimits, Rates};
+use crate::app::quotas::Rates;
 use crate::auth::NameKeys;
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
@@ -21,6 +21,7 @@ use crate::live::between::Between;
 use crate::live::sealed::LiveKey;
 use crate::live::{Hub, People, Stored};
 use crate::nats::Nats;
+use crate::quotas::{QuotaPolicy, Quotas, RejectionCache};
 
 /// Most bytes of aggregates that are kept in memory.
 const MAX_CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -45,6 +46,8 @@ pub(super) struct Foundation {
     pub(super) stored: Stored,
     /// Rates and quotas of messages.
     pub(super) limits: (Option<Rates>, Quotas),
+    /// Recent rejections of quotas.
+    pub(super) rejections: RejectionCache,
     /// Unique name of this process: tells an attempt from a repetition by another process.
     pub(super) holder: Uuid,
     /// Head of the log at start.
@@ -73,9 +76,10 @@ impl Foundation {
         let tail = LogTail::new(reader.clone());
         let progress = Progress::new(models::all().iter().map(|projection| projection.name()));
         let limits = limits(config);
+        let rejections = RejectionCache::default();
         let executor =
             Executor::new(warm.clone(), key_store, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
-                .charging(MessageLimits::is_charging(limits.0, limits.1));
+                .with_charge_policy(Arc::new(QuotaPolicy::settling(rejections.clone())));
         let ready_from = reader.last_position().await.context("The event log cannot be read")?;
         let between = nats
             .as_ref()
@@ -86,7 +90,20 @@ impl Foundation {
         let clock = Clock::system();
         let holder = clock.id();
         let core = Core { pool: warm, executor, reader, progress, clock, names };
-        Ok(Self { core, pool, tail, nats, between, hub, people, stored, limits, holder, ready_from })
+        Ok(Self {
+            core,
+            pool,
+            tail,
+            nats,
+            between,
+            hub,
+            people,
+            stored,
+            limits,
+            rejections,
+            holder,
+            ready_from,
+        })
     }
 
     /// Starts the readers of the log: projections, the live feed, metrics.
@@ -161,7 +178,7 @@ fn lanes(pool_size: u32) -> usize {
 /// Returns the reader of the log; a naive one when that fault is injected.
 fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
     let reader = LogReader::new(pool, Arc::clone(key_store));
-    if event_store::fault_injection::is_injected(event_store::fault_injection::Fault::NaiveReader) {
+    if event_store::fault_injection::is_injected(event_store::fault_injection::NAIVE_READER) {
         return reader.naive();
     }
     reader

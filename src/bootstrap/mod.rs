@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Cors, Role, Roles};
 use crate::embedded::EmbeddedError;
-use crate::http::transport::client_address::Proxies;
+use crate::http::transport::client_address::TrustedProxies;
 use crate::http::transport::middleware::CorsRule;
 use crate::http::{self, ApiState, HttpSettings};
 use crate::lifecycle::{Lifecycle, Signals};
@@ -137,7 +137,10 @@ pub fn router(config: &Config, built: &Built) -> Router {
             }
         },
         ready_from: built.ready_from,
-        proxies: Proxies { trusted: config.web.trusted_proxies.clone(), header: config.web.proxy_header },
+        proxies: TrustedProxies {
+            trusted: config.web.trusted_proxies.clone(),
+            header: config.web.proxy_header,
+        },
         public_url: config.files.public_url.clone(),
         sockets: config.sockets.clone(),
         needs_nats: config.roles == Roles::only(Role::Relay),

@@ -119,7 +119,8 @@ pub(super) fn services(
     let core = &foundation.core;
     let (rates, message_quotas) = foundation.limits;
     let limits = MessageLimits::new(rates, message_quotas);
-    let quotas = Arc::new(QuotaService { core: core.clone(), limits });
+    let quotas =
+        Arc::new(QuotaService { core: core.clone(), limits, rejections: foundation.rejections.clone() });
     let rate_limits = Arc::new(RateLimits::new(core.clone(), config.attempts));
     let (sign_in, accounts) = account_services(&foundation, &stores, shared.tokens, &rate_limits, config)?;
     let models = ModelCatalogue {

@@ -234,7 +234,7 @@ sections! {
     }
     "Quizzes" {
         QUIZ_FILE = "",
-            "JSON file with your own questions, in the form of `src/quizzes/questions.json`; default: the \
+            "JSON file with your own questions, in the form of `src/tools/quiz/questions.json`; default: the \
              built-in questions";
         QUIZ_LENGTH = "5",
             "questions per quiz, 1 to 20, limited by the size of the topic";

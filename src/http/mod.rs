@@ -43,8 +43,8 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Origins whose pages may call the API.
     pub cors: middleware::CorsRule,
-    /// Proxies whose forwarding headers are trusted.
-    pub proxies: client_address::Proxies,
+    /// TrustedProxies whose forwarding headers are trusted.
+    pub proxies: client_address::TrustedProxies,
     /// Head of the log when the process started. The process is ready once the read models have passed it.
     pub ready_from: i64,
     /// Base URL of the links that clients receive. If unset, the request's `Host` is used.

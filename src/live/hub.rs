@@ -1,14 +1,14 @@
 //! The replies that are being written or waited for in this process.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
 use aggregates::ids::ReplyId;
 use event_store::{LogTail, RecordedEvent};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -114,7 +114,7 @@ impl Hub {
     /// Takes what another process has written. False: what comes before it is missing.
     pub fn merge(&self, reply: ReplyId, piece: &Piece) -> bool {
         let mut whole = true;
-        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies = self.replies.lock();
         let Some(sender) = replies.get(&reply) else { return true };
         sender.send_if_modified(|live| {
             if live.ended.is_some()
@@ -149,7 +149,7 @@ impl Hub {
     /// Sends every follower away, because the process ends.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let replies = self.replies.lock();
         for sender in replies.values() {
             sender.send_modify(|live| live.closing = true);
         }
@@ -157,7 +157,7 @@ impl Hub {
 
     /// A follower goes, and `live` with it: what nobody follows and nobody writes is forgotten.
     pub(super) fn leave(&self, reply: ReplyId, live: watch::Receiver<LiveReply>) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         drop(live);
         if replies.get(&reply).is_some_and(|sender| sender.receiver_count() <= self.carriers()) {
             replies.remove(&reply);
@@ -171,7 +171,7 @@ impl Hub {
 
     /// How many replies are written or waited for.
     pub fn len(&self) -> usize {
-        self.replies.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.replies.lock().len()
     }
 
     /// Whether nothing is written or waited for.
@@ -180,7 +180,7 @@ impl Hub {
     }
 
     fn with<T>(&self, reply: ReplyId, act: impl FnOnce(&watch::Sender<LiveReply>) -> T) -> T {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         act(replies.entry(reply).or_insert_with(|| {
             let sender = watch::Sender::new(LiveReply::default());
             if let Some(between) = &self.between {
@@ -199,7 +199,7 @@ impl Hub {
     }
 
     fn take(&self, events: &[Arc<RecordedEvent>]) {
-        let mut replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.replies.lock();
         for recorded in events {
             match ended(&recorded.event) {
                 Some(reply) => {
@@ -223,12 +223,8 @@ impl Hub {
 
 fn ended(event: &Event) -> Option<ReplyId> {
     match event {
-        Event::Conversation(
-            ConversationEvent::ReplyCompleted { reply_id, .. }
-            | ConversationEvent::ReplyFailed { reply_id, .. }
-            | ConversationEvent::ReplyCancelled { reply_id, .. },
-        ) => Some(*reply_id),
-        _ => None,
+        Event::Conversation(event) => event.ended_reply(),
+        Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
     }
 }
 

@@ -5,12 +5,14 @@
 //! ([`UserFeed`]), so that every stored item comes once and in the order of the log.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{BranchEvent, ConversationEvent, EventBody, MessageEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
+use aggregates::values::ReplyText;
 use aggregates::{Event, Personal};
 use event_store::{LogReader, LogTail, RecordedEvent};
+use parking_lot::Mutex;
 use projections::conversations::query::ReadMark;
 use projections::messages::query::MessageRow;
 use tokio::sync::broadcast;
@@ -110,19 +112,19 @@ impl People {
 
     /// The log has been followed up to here.
     pub fn position(&self) -> i64 {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).position
+        self.shared.lock().position
     }
 
     /// Joins a person's channel, and tells up to where the log had been followed at that moment.
     pub(super) fn join(&self, user: Uuid) -> (broadcast::Receiver<Arc<Item>>, i64) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         let receiver = shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL)).subscribe();
         (receiver, shared.position)
     }
 
     /// Forgets a person without sockets. To be called by whoever leaves.
     pub(super) fn leave(&self, user: Uuid) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         if shared.channels.get(&user).is_some_and(|channel| channel.receiver_count() == 0) {
             shared.channels.remove(&user);
         }
@@ -144,7 +146,7 @@ impl People {
 
     /// Hands on what another socket or process tells.
     pub fn hear(&self, typing: Typing) {
-        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.shared.lock();
         if let Some(channel) = shared.channels.get(&typing.user) {
             let _ = channel.send(Arc::new(Item::Typing(typing)));
         }
@@ -164,12 +166,15 @@ impl People {
     async fn asked(&self, reader: &LogReader, events: &[Arc<RecordedEvent>]) -> HashSet<ReplyId> {
         let mut asked: HashSet<ReplyId> = events.iter().filter_map(|recorded| request(recorded)).collect();
         for recorded in events {
-            let Event::Conversation(ConversationEvent::MessageSent { message_id, author, .. }) =
-                &recorded.event
+            let Event::Conversation(ConversationEvent {
+                owner,
+                body: EventBody::Message(MessageEvent::MessageSent { message_id, .. }),
+                ..
+            }) = &recorded.event
             else {
                 continue;
             };
-            if asked.contains(&ReplyId::of(*message_id)) || !self.is_connected(author.uuid()) {
+            if asked.contains(&ReplyId::of(*message_id)) || !self.is_connected(owner.uuid()) {
                 continue;
             }
             let RecordedEvent { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
@@ -182,14 +187,14 @@ impl People {
     }
 
     fn is_connected(&self, user: Uuid) -> bool {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).channels.contains_key(&user)
+        self.shared.lock().channels.contains_key(&user)
     }
 
     fn take(&self, events: &[Arc<RecordedEvent>], asked: &HashSet<ReplyId>) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared.lock();
         for recorded in events {
             let Event::Conversation(event) = &recorded.event else { continue };
-            let Some(channel) = shared.channels.get(&event.owner().uuid()) else { continue };
+            let Some(channel) = shared.channels.get(&event.owner.uuid()) else { continue };
             for item in items(recorded.position, event, asked) {
                 // Nobody listens any more: the last one forgets the channel in a moment.
                 let _ = channel.send(Arc::new(item));
@@ -205,16 +210,14 @@ impl People {
 /// The reply that an event asks for.
 fn request(recorded: &RecordedEvent) -> Option<ReplyId> {
     match &recorded.event {
-        Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
-        _ => None,
+        Event::Conversation(event) => event.requested_reply(),
+        Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
     }
 }
 
 /// What the owner of the conversation is told of an event, in order.
 fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> Vec<Item> {
-    use ConversationEvent as E;
-    let conversation = event.conversation_id().uuid();
-    let writing = |reply: &ReplyId, writing| Item::Writing { conversation, reply: *reply, writing };
+    let conversation = event.conversation_id.uuid();
     let row = |message_id: &MessageId, role: &str, status: &str| MessageRow {
         message_id: message_id.uuid(),
         conversation_id: conversation,
@@ -225,81 +228,75 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
         reply_id: None,
         in_reply_to: None,
         model: None,
-        created_at: event.at(),
+        created_at: event.at,
     };
-    let answer = |asked: &MessageId, reply: &ReplyId, status| MessageRow {
-        reply_id: Some(reply.uuid()),
-        in_reply_to: Some(asked.uuid()),
-        ..row(&MessageId::answering(*reply), "assistant", status)
+    match &event.body {
+        EventBody::Message(event) => match event {
+            MessageEvent::MessageSent { message_id, text, .. } => {
+                let reply = ReplyId::of(*message_id);
+                vec![Item::Message(MessageRow {
+                    text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                    reply_id: asked.contains(&reply).then(|| reply.uuid()),
+                    ..row(message_id, "user", "complete")
+                })]
+            }
+            MessageEvent::ConversationRead { message_id, .. } => vec![Item::Read(ReadMark {
+                conversation_id: conversation,
+                message_id: message_id.uuid(),
+                position,
+            })],
+            MessageEvent::FeedbackGiven { .. } => Vec::new(),
+        },
+        EventBody::Branch(event) => vec![match event {
+            BranchEvent::ConversationRewound { message_id, .. } => {
+                Item::Rewound { conversation, message: *message_id, edited: false, branch: None, position }
+            }
+            BranchEvent::BranchBegun { branch, message_id, edited, .. } => {
+                let (message, branch) = (*message_id, Some(*branch));
+                Item::Rewound { conversation, message, edited: *edited, branch, position }
+            }
+            BranchEvent::BranchSwitched { branch } => {
+                Item::Switched { conversation, branch: *branch, position }
+            }
+        }],
+        EventBody::Reply { message_id, reply_id, event } => {
+            let answer = MessageRow {
+                reply_id: Some(reply_id.uuid()),
+                in_reply_to: Some(message_id.uuid()),
+                ..row(&MessageId::answering(*reply_id), "assistant", "complete")
+            };
+            reply_items(conversation, *reply_id, event, answer)
+        }
+        EventBody::Lifecycle(_) | EventBody::Settings(_) | EventBody::Item(_) => Vec::new(),
+    }
+}
+
+/// The items for an event of a reply. `answer` is the row of its answer, without content.
+fn reply_items(conversation: Uuid, reply: ReplyId, event: &ReplyEvent, answer: MessageRow) -> Vec<Item> {
+    let writing = |writing| Item::Writing { conversation, reply, writing };
+    let ended = |status: &str, text: Option<&Personal<ReplyText>>, model: Option<&String>| {
+        let mut items = vec![writing(false)];
+        items.extend(text.map(|text| {
+            Item::Message(MessageRow {
+                status: status.to_owned(),
+                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
+                model: model.cloned(),
+                ..answer
+            })
+        }));
+        items
     };
     match event {
-        E::MessageSent { message_id, text, .. } => {
-            let reply = ReplyId::of(*message_id);
-            vec![Item::Message(MessageRow {
-                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                reply_id: asked.contains(&reply).then(|| reply.uuid()),
-                ..row(message_id, "user", "complete")
-            })]
-        }
-        E::ConversationRead { message_id, .. } => vec![Item::Read(ReadMark {
-            conversation_id: conversation,
-            message_id: message_id.uuid(),
-            position,
-        })],
-        E::ConversationRewound { message_id, .. } => {
-            let message = *message_id;
-            vec![Item::Rewound { conversation, message, edited: false, branch: None, position }]
-        }
-        E::BranchBegun { branch, message_id, edited, .. } => {
-            let (message, branch) = (*message_id, Some(*branch));
-            vec![Item::Rewound { conversation, message, edited: *edited, branch, position }]
-        }
-        E::BranchSwitched { branch, .. } => {
-            vec![Item::Switched { conversation, branch: *branch, position }]
-        }
-        E::ReplyBegun { reply_id, .. } => vec![writing(reply_id, true)],
-        // It says nothing: what it brought is shown where that can be shown.
-        E::ReplyCompleted { reply_id, text: Personal::Known(text), items, .. }
+        ReplyEvent::ReplyBegun { .. } => vec![writing(true)],
+        // The answer has no text: surfaces that can show its items load them.
+        ReplyEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
             if text.as_str().is_empty() && !items.is_empty() =>
         {
-            vec![writing(reply_id, false)]
+            ended("complete", None, None)
         }
-        E::ReplyCompleted { message_id, reply_id, text, model, .. } => vec![
-            writing(reply_id, false),
-            Item::Message(MessageRow {
-                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                model: Some(model.clone()),
-                ..answer(message_id, reply_id, "complete")
-            }),
-        ],
-        E::ReplyFailed { message_id, reply_id, text, .. }
-        | E::ReplyCancelled { message_id, reply_id, text, .. } => {
-            let status = if matches!(event, E::ReplyFailed { .. }) { "failed" } else { "cancelled" };
-            let mut items = vec![writing(reply_id, false)];
-            items.extend(text.as_ref().map(|text| {
-                Item::Message(MessageRow {
-                    text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                    ..answer(message_id, reply_id, status)
-                })
-            }));
-            items
-        }
-        E::ConversationStarted { .. }
-        | E::ConversationRenamed { .. }
-        | E::ConversationPinned { .. }
-        | E::ConversationUnpinned { .. }
-        | E::ConversationArchived { .. }
-        | E::ConversationUnarchived { .. }
-        | E::ConversationDeleted { .. }
-        | E::ReplyRequested { .. }
-        | E::ReplyAttemptFailed { .. }
-        | E::ClientToolCalled { .. }
-        | E::ClientToolAnswered { .. }
-        | E::ClientToolDropped { .. }
-        | E::InputRequested { .. }
-        | E::InputAnswered { .. }
-        | E::WidgetShown { .. }
-        | E::NoteAdded { .. }
-        | E::FeedbackGiven { .. } => Vec::new(),
+        ReplyEvent::ReplyCompleted { text, model, .. } => ended("complete", Some(text), Some(model)),
+        ReplyEvent::ReplyFailed { text, .. } => ended("failed", text.as_ref(), None),
+        ReplyEvent::ReplyCancelled { text, .. } => ended("cancelled", text.as_ref(), None),
+        ReplyEvent::ReplyRequested { .. } | ReplyEvent::ReplyAttemptFailed { .. } => Vec::new(),
     }
 }

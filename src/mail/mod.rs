@@ -8,7 +8,7 @@
 //! of its own, by which mail programs know the second copy for one.
 //!
 //! **Another kind of mail** is a variant of [`MailKind`] and its arm in `Mailer::write`; rows come from
-//! [`event_store::TransactionalWrite::Mail`], in the append that is the mail's reason.
+//! [`outbox::enqueue`], in the append that is the mail's reason.
 
 pub mod letters;
 pub mod outbox;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
-use event_store::FastPool;
+use event_store::{FastPool, TransactionalWrite};
+use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -175,6 +176,21 @@ impl MailRow {
             (None, None) => None,
         }
     }
+}
+
+/// Enqueues a mail to a user in an append's transaction. With `to_old_address` it goes to the address that the append
+/// replaces.
+#[must_use]
+pub fn enqueue(mail_id: Uuid, kind: MailKind, user: UserId, to_old_address: bool) -> TransactionalWrite {
+    TransactionalWrite::new(
+        "mail_enqueue",
+        [
+            ("mail_id", json!(mail_id)),
+            ("kind", json!(kind.as_str())),
+            ("user_id", json!(user)),
+            ("to_old_address", json!(to_old_address)),
+        ],
+    )
 }
 
 #[cfg(test)]

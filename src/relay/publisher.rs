@@ -61,11 +61,11 @@ pub(super) async fn publish(
     let count = sent.len() as u64;
     for (expected, acknowledged, span) in sent {
         let acknowledged = acknowledged.await.map_err(|error| {
-            span.failed("unavailable");
+            span.record_failure("unavailable");
             RelayError::Nats(error.to_string())
         })?;
         if acknowledged.duplicate || acknowledged.sequence != expected {
-            span.failed("not_as_expected");
+            span.record_failure("not_as_expected");
             return Err(RelayError::Nats(format!(
                 "message {expected} was taken for message {}",
                 acknowledged.sequence

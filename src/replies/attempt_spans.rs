@@ -22,7 +22,7 @@ impl ReplyHandler {
     ) -> Span {
         let waited = self.since(owed);
         metrics::histogram!("verbatim_reply_wait_seconds").record(waited.as_secs_f64());
-        if !traces::is_on() {
+        if !traces::is_enabled() {
             return Span::default();
         }
         // Without the ids, the attempt is a trace of its own.
@@ -39,14 +39,14 @@ impl ReplyHandler {
     ) {
         match outcome {
             Ok(outcome) => {
-                span.ended(outcome.name());
+                span.record_outcome(outcome.name());
                 if !matches!(outcome, JobOutcome::Requeue(_)) {
                     let took = self.since(owed);
                     metrics::histogram!("verbatim_reply_seconds").record(took.as_secs_f64());
                 }
             }
-            Err(ExecuteError::Rejected(_)) => span.ended("refused"),
-            Err(_) => span.failed("not_recorded"),
+            Err(ExecuteError::Rejected(_)) => span.record_outcome("rejected"),
+            Err(_) => span.record_failure("not_recorded"),
         }
     }
 
@@ -65,7 +65,7 @@ impl ReplyHandler {
 /// Records the outcome of a provider call on its span.
 pub(super) fn record_outcome(call: &Span, outcome: &ProviderOutcome, first_token: Option<Duration>) {
     if let Some(after) = first_token {
-        call.first_text(after);
+        call.record_first_text(after);
         metrics::histogram!("verbatim_reply_first_token_seconds").record(after.as_secs_f64());
     }
     match outcome {
@@ -77,10 +77,10 @@ pub(super) fn record_outcome(call: &Span, outcome: &ProviderOutcome, first_token
             };
             let usage = completion.usage.map(|usage| (usage.prompt_tokens, usage.completion_tokens));
             let id = completion.provider_reply_id.as_deref().map(label);
-            call.completed(finish, &label(&completion.model), id.as_deref(), usage);
+            call.record_completion(finish, &label(&completion.model), id.as_deref(), usage);
         }
-        ProviderOutcome::Failed(error) => call.failed(error.code()),
-        ProviderOutcome::Superseded => call.ended("superseded"),
-        ProviderOutcome::Stopped => call.ended("stopped"),
+        ProviderOutcome::Failed(error) => call.record_failure(error.code()),
+        ProviderOutcome::Superseded => call.record_outcome("superseded"),
+        ProviderOutcome::Stopped => call.record_outcome("stopped"),
     }
 }

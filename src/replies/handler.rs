@@ -196,7 +196,7 @@ impl ReplyHandler {
         stop: &CancellationToken,
     ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
-        let began = traces::now();
+        let began = traces::start_time();
         let Standing { stream, models } = self.standing(job).await?;
         if models < stream && !inner.progress.wait(READ_MODELS, stream, CATCH_UP_TIMEOUT).await {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
@@ -214,7 +214,7 @@ impl ReplyHandler {
         let number = attempt.max(u32::try_from(owed.attempt).unwrap_or_default() + 1);
         let past = self.past_attempts(job, number, stream).await?;
         let span = self.span(job, &owed, number, began).await;
-        let outcome = span.around(self.make(job, number, past, inputs, began, stop)).await;
+        let outcome = span.run(self.make(job, number, past, inputs, began, stop)).await;
         self.attempted(&span, &owed, &outcome);
         outcome
     }
@@ -264,7 +264,7 @@ impl ReplyHandler {
             unreadable(job, &error);
             return Ok(JobOutcome::Requeue(Requeue::FilesUnavailable));
         }
-        building.built(context.turns.len(), context.file_hashes.len());
+        building.record_prompt(context.turns.len(), context.file_hashes.len());
         drop(building);
         // From here on this provider is called, unless its circuit is open and another reply has the probe.
         let admitted = choice.admits();
@@ -285,8 +285,7 @@ impl ReplyHandler {
         let started = Instant::now();
         let mut partial = PartialReply::default();
         let call = self.call(job, &choice, &prompt);
-        let talk =
-            call.around(self.stream_from_provider(job, number, &choice, prompt, started, &mut partial));
+        let talk = call.run(self.stream_from_provider(job, number, &choice, prompt, started, &mut partial));
         let outcome = tokio::select! {
             outcome = talk => outcome,
             _ = live.wait_for(|live| live.ended.is_some() || live.attempt > number) => ProviderOutcome::Superseded,
@@ -301,10 +300,10 @@ impl ReplyHandler {
             ProviderOutcome::Stopped => Ok(JobOutcome::Requeue(Requeue::ShuttingDown)),
             ProviderOutcome::Completed(completion) => {
                 partial.calls = offered(job, partial.calls);
-                record.around(self.complete(job, &attempt, completion, started, partial, stop)).await
+                record.run(self.complete(job, &attempt, completion, started, partial, stop)).await
             }
             ProviderOutcome::Failed(error) => {
-                record.around(self.failed(job, &attempt, error, &partial.text, stop)).await
+                record.run(self.failed(job, &attempt, error, &partial.text, stop)).await
             }
         }
     }

@@ -33,18 +33,17 @@ pub use retry::RetrySettings;
 pub use settings::ReplySettings;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{EventBody, ReplyEvent};
 
 /// Returns whether another reply may be due after this event; it wakes the queue.
 pub fn may_make_reply_due(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Conversation(
-            ConversationEvent::ReplyRequested { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ReplyCompleted { .. }
-                | ConversationEvent::ReplyFailed { .. }
-                | ConversationEvent::ReplyCancelled { .. }
-        )
-    )
+    let Event::Conversation(event) = event else { return false };
+    match &event.body {
+        EventBody::Reply { event, .. } => !matches!(event, ReplyEvent::ReplyBegun { .. }),
+        EventBody::Lifecycle(_)
+        | EventBody::Settings(_)
+        | EventBody::Message(_)
+        | EventBody::Branch(_)
+        | EventBody::Item(_) => false,
+    }
 }

@@ -37,10 +37,10 @@ impl ReplyHandler {
         }
         let first: String = first.chars().take(MAX_SOURCE_CHARS).collect();
         let (handler, job) = (self.clone(), job.clone());
-        let suggested = traces::carried(async move {
+        let suggested = traces::in_current_span(async move {
             let span = spans::title();
             let suggested = tokio::time::timeout(TITLE_TIMEOUT, handler.suggest(&job, first));
-            if span.around(suggested).await.is_err() {
+            if span.run(suggested).await.is_err() {
                 tracing::debug!(reply.id = %job.reply, "title request timed out");
             }
         });
@@ -70,7 +70,7 @@ impl ReplyHandler {
         };
         let prompt = choice.prompt(prompt);
         let call = self.call(job, &choice, &prompt);
-        let (text, outcome) = call.around(call_provider(&choice, prompt)).await;
+        let (text, outcome) = call.run(call_provider(&choice, prompt)).await;
         attempt_spans::record_outcome(&call, &outcome, None);
         drop(call);
         if let ProviderOutcome::Failed(error) = outcome {

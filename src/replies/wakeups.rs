@@ -263,7 +263,7 @@ impl ReplyWakeups {
             match reason {
                 None => drop(dead_letters::delete(self.workers.pool(), Some(message.sequence)).await?),
                 Some(reason) => {
-                    self.add_dead_letter(sequence, &message.subject, reason, message.deliveries).await?
+                    self.add_dead_letter(sequence, &message.subject, reason, message.deliveries).await?;
                 }
             }
         }

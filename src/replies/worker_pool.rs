@@ -3,11 +3,12 @@
 //! Jobs come from [`super::queue`] or [`super::wakeups`]; the workers treat both alike.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::ids::ReplyId;
 use event_store::FastPool;
+use parking_lot::Mutex;
 use projections::pending_replies::query::PendingReplyRow;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -90,7 +91,7 @@ impl ReplyWorkerPool {
 
     /// Returns the number of running jobs.
     pub fn running(&self) -> usize {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.running.lock().len()
     }
 
     /// Waits until a job ends and its slot is free.
@@ -154,8 +155,7 @@ impl ReplyWorkerPool {
                 () = self.signals.stop_accepting.cancelled(), if !ending => continue,
                 () = self.slot_released(), if ending => continue,
             }
-            let running: Vec<Uuid> =
-                self.running.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+            let running: Vec<Uuid> = self.running.lock().iter().copied().collect();
             if running.is_empty() {
                 continue;
             }
@@ -166,7 +166,7 @@ impl ReplyWorkerPool {
     }
 
     fn mark(&self, reply: Uuid, running: bool) -> bool {
-        let mut set = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.running.lock();
         if running { set.insert(reply) } else { set.remove(&reply) }
     }
 }

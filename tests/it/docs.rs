@@ -1,4 +1,4 @@
-//! What the documents say, held against the program: their commands are run, their lists are compared with the code.
+//! Checks the documentation against the program: its commands are run, its tables and lists are compared with the code.
 
 mod calls;
 mod collection;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use traces::attributes::Attribute;
 use verbatim::config::Config;
 
-use calls::Done;
+use calls::Recorded;
 use program::Program;
 use tour::take_tour;
 
@@ -33,24 +33,24 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// How the program describes its API.
-fn described(program: &Program) -> Value {
+/// Returns the program's OpenAPI description.
+fn api_description(program: &Program) -> Value {
     serde_json::from_str(&program.shell("curl -fsS $API/openapi.json")).unwrap()
 }
 
-/// What stands in backquotes in a text.
+/// Returns the texts in backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
+fn tours_run_as_shown_and_every_endpoint_is_documented() {
     let program = Program::start();
-    // The second one goes on with the account of the first one.
+    // The second tour continues with the account of the first.
     take_tour(&program, "README.md", 5);
     take_tour(&program, "docs/tour.md", 10);
     let done = take_tour(&program, EXAMPLES, 10);
-    let description = described(&program);
+    let description = api_description(&program);
     program.stop();
     let operations = collection::operations(&description);
 
@@ -63,8 +63,8 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
     let all: BTreeSet<String> = operations.keys().cloned().collect();
     assert_eq!(documented, all);
     let calls = done.iter().filter_map(|one| match one {
-        Done::Call(call) => call.operation(operations.keys()),
-        Done::Command { .. } => None,
+        Recorded::Call(call) => call.operation(operations.keys()),
+        Recorded::Command { .. } => None,
     });
     let called: BTreeSet<&str> = calls.collect();
     let uncalled: Vec<&String> =
@@ -79,7 +79,7 @@ fn the_tours_run_as_shown_and_every_endpoint_is_documented() {
     assert!(read(COLLECTION) == text, "{COLLECTION} is out of date: run this test with UPDATE_DOCS=1");
 }
 
-/// The cells of each row of the tables in a text, without the heads.
+/// Returns the cells of each table row in a text, without the table heads.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| -> Vec<String> {
         line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
@@ -87,7 +87,7 @@ fn rows(text: &str) -> Vec<Vec<String>> {
     text.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
 }
 
-/// The part of a document under a heading, up to the next heading of the same or a higher level.
+/// Returns the part of a document under a heading, up to the next heading of the same or a higher level.
 fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let level = heading.bytes().take_while(|byte| *byte == b'#').count();
     let begin = text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no section {heading}")) + 1;
@@ -106,8 +106,8 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     &text[body..at]
 }
 
-/// Variables that the files for deployment set, whatever their form: `NAME=value` after `ENV`, `NAME: value` in YAML.
-fn deployed(text: &str) -> BTreeSet<String> {
+/// Returns the variables that a deployment file sets: `NAME=value` after `ENV`, or `NAME: value` in YAML.
+fn variables_set_in(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let words = lines.flat_map(|line| match line.strip_prefix("ENV ") {
         Some(list) => list.split(' ').filter_map(|word| word.split_once('=')).map(|(name, _)| name).collect(),
@@ -119,12 +119,12 @@ fn deployed(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_files_for_deployment_set_variables_that_exist_and_run_commands_that_exist() {
+fn deployment_files_use_existing_variables_and_commands() {
     let config = Config::from_map(&BTreeMap::new()).unwrap();
     let known: BTreeSet<String> = config.effective().iter().map(|line| line.name.to_owned()).collect();
     let compose = read("docs/deploy/compose.yaml");
     for (file, least) in [("docs/deploy/Containerfile", 3), ("docs/deploy/compose.yaml", 8)] {
-        let set = deployed(&read(file));
+        let set = variables_set_in(&read(file));
         let unknown: Vec<_> = set.difference(&known).filter(|name| !name.starts_with("POSTGRES_")).collect();
         assert!(unknown.is_empty(), "{file} sets {unknown:?}");
         assert!(set.len() >= least, "{file} was not read: {set:?}");
@@ -143,7 +143,7 @@ fn the_files_for_deployment_set_variables_that_exist_and_run_commands_that_exist
     }
 }
 
-/// The fields of each event and version, from its golden file, with what stands there.
+/// Returns the fields of each event and version with their values, from the golden files.
 fn event_fields() -> BTreeMap<(&'static str, u32), serde_json::Map<String, Value>> {
     aggregates::versions::event_types()
         .map(|(name, version)| {
@@ -158,10 +158,10 @@ fn event_fields() -> BTreeMap<(&'static str, u32), serde_json::Map<String, Value
 }
 
 #[test]
-fn the_event_catalogue_holds_every_event_with_its_fields() {
+fn event_catalogue_lists_every_event_and_field() {
     let catalogue = read("docs/events.md");
     let events = event_fields();
-    // A golden file may hold a field without a value: such a field is personal where another one of its name is.
+    // A field that is null in one golden file is personal if a field of the same name is.
     let is_sealed = |value: &Value| value.get("$personal").or(value.get("$erased")).is_some();
     let is_personal = |field: &str, value: &Value| {
         let named = || events.values().filter_map(|payload| payload.get(field));
@@ -171,29 +171,25 @@ fn the_event_catalogue_holds_every_event_with_its_fields() {
         let section = section(&catalogue, &format!("### `{name}`, version {version}\n"));
         let fields: BTreeMap<String, bool> =
             payload.iter().map(|(field, value)| (field.clone(), is_personal(field, value))).collect();
-        let told: BTreeMap<String, bool> = rows(section)
+        let documented: BTreeMap<String, bool> = rows(section)
             .into_iter()
             .map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1] == "yes"))
             .collect();
-        assert_eq!(told, fields, "{name}");
+        assert_eq!(documented, fields, "{name}");
     }
-    assert_eq!(
-        catalogue.matches("\n### ").count(),
-        events.len(),
-        "the catalogue has events that there are not"
-    );
+    assert_eq!(catalogue.matches("\n### ").count(), events.len(), "the catalogue lists unknown events");
 }
 
 #[test]
-fn the_event_catalogue_names_the_models_reasons_and_metadata() {
+fn event_catalogue_lists_models_reasons_and_metadata() {
     let catalogue = read("docs/events.md");
     for model in projections::models::all() {
         assert!(catalogue.contains(&format!("`{}`", model.name())), "{}", model.name());
     }
     let reasons = rows(section(&catalogue, "## Reasons"));
-    let told: BTreeSet<&str> = reasons.iter().flat_map(|cells| quoted(&cells[0])).collect();
+    let documented: BTreeSet<&str> = reasons.iter().flat_map(|cells| quoted(&cells[0])).collect();
     let known: BTreeSet<&str> = FailureReason::ALL.iter().map(|reason| reason.as_str()).collect();
-    assert_eq!(told, known);
+    assert_eq!(documented, known);
     let full = event_store::Metadata {
         actor: Some(uuid::Uuid::nil()),
         request_id: Some(String::new()),
@@ -204,20 +200,20 @@ fn the_event_catalogue_names_the_models_reasons_and_metadata() {
         ..Default::default()
     };
     let Value::Object(keys) = serde_json::to_value(full).unwrap() else { panic!("metadata is no object") };
-    let told: BTreeSet<String> = rows(section(&catalogue, "## Metadata"))
+    let documented: BTreeSet<String> = rows(section(&catalogue, "## Metadata"))
         .into_iter()
         .map(|cells| cells[0].trim_matches('`').to_owned())
         .collect();
-    assert_eq!(told, keys.keys().cloned().collect());
+    assert_eq!(documented, keys.keys().cloned().collect());
 }
 
-/// Every Rust file below these folders, as one text without unit tests.
+/// Returns all Rust files below these folders as one text, without unit tests.
 fn sources(folders: &[&str]) -> String {
-    rust(folders).iter().map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap()).collect()
+    rust_files(folders).iter().map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap()).collect()
 }
 
-/// The text of every Rust file below these folders.
-fn rust(folders: &[&str]) -> Vec<String> {
+/// Returns the text of every Rust file below these folders.
+fn rust_files(folders: &[&str]) -> Vec<String> {
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
     let mut all = Vec::new();
     while let Some(folder) = open.pop() {
@@ -233,8 +229,7 @@ fn rust(folders: &[&str]) -> Vec<String> {
     all
 }
 
-/// The first string literal behind each place where `call` stands, with an argument that begins with `first` at most
-/// before it.
+/// Returns the first string literal after each occurrence of `call`; before it there may be one argument that begins with `first`.
 fn literals<'a>(sources: &'a str, call: &str, first: &str) -> Vec<&'a str> {
     let is_path = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
     sources
@@ -250,7 +245,7 @@ fn literals<'a>(sources: &'a str, call: &str, first: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn every_error_code_is_documented_and_no_other() {
+fn documented_error_codes_match_code() {
     let sources = sources(&["src/app", "src/http"]);
     let codes: BTreeSet<&str> =
         [("AppError::new(", "Kind::"), ("Self::new(", "Kind::"), ("ApiError::http(", "StatusCode::")]
@@ -258,35 +253,35 @@ fn every_error_code_is_documented_and_no_other() {
             .flat_map(|(call, first)| literals(&sources, call, first))
             .collect();
     let document = read("docs/API_EXAMPLES.md");
-    let told: BTreeSet<&str> = section(&document, "### Errors")
+    let documented: BTreeSet<&str> = section(&document, "### Errors")
         .lines()
         .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
         .flat_map(|line| quoted(line.split(" | ").nth(1).unwrap()))
         .collect();
     assert!(codes.len() > 20, "{codes:?}");
-    assert_eq!(told, codes);
+    assert_eq!(documented, codes);
 }
 
 #[test]
-fn every_metric_is_documented_and_no_other() {
+fn documented_metrics_match_code() {
     let sources = sources(&["src", "crates", "projections/src"]);
     let metrics: BTreeSet<&str> = ["counter!(", "gauge!(", "histogram!("]
         .into_iter()
         .flat_map(|call| literals(&sources, call, ""))
         .collect();
     let document = read("docs/operations/README.md");
-    let told: BTreeSet<String> = rows(section(&document, "## Metrics"))
+    let documented: BTreeSet<String> = rows(section(&document, "## Metrics"))
         .into_iter()
         .map(|cells| cells[0].trim_matches('`').to_owned())
         .collect();
     assert!(metrics.len() > 10, "{metrics:?}");
-    assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), metrics);
+    assert_eq!(documented.iter().map(String::as_str).collect::<BTreeSet<_>>(), metrics);
 }
 
 #[test]
-fn the_tests_that_security_names_exist() {
+fn tests_named_in_security_docs_exist() {
     let tests =
-        rust(&["src", "aggregates/src", "crates", "projections/src", "tests/it", "projections/tests"])
+        rust_files(&["src", "aggregates/src", "crates", "projections/src", "tests/it", "projections/tests"])
             .concat();
     let document = read("docs/security.md");
     let cells =
@@ -299,15 +294,15 @@ fn the_tests_that_security_names_exist() {
 }
 
 #[test]
-fn everything_that_a_span_may_say_is_documented() {
+fn documented_span_attributes_match_code() {
     let document = read("docs/operations/traces.md");
     let rows = rows(section(&document, "## What a span may say"));
-    let told: BTreeSet<&str> = rows.iter().flat_map(|cells| quoted(&cells[0])).collect();
+    let documented: BTreeSet<&str> = rows.iter().flat_map(|cells| quoted(&cells[0])).collect();
     let known: BTreeSet<&str> = Attribute::ALL.iter().map(|attribute| attribute.name()).collect();
-    assert_eq!(told, known);
+    assert_eq!(documented, known);
 }
 
-/// Every document of the top level and of `docs`.
+/// Returns every Markdown document of the top level and of `docs`.
 fn documents() -> Vec<PathBuf> {
     let mut open = vec![root().join("docs")];
     let mut found: Vec<PathBuf> =
@@ -325,7 +320,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// The name by which a heading is linked to: lower case, hyphens for blanks, no other punctuation.
+/// Returns a heading's anchor: lower case, hyphens for spaces, no other punctuation.
 fn anchor(heading: &str) -> String {
     heading
         .to_lowercase()
@@ -342,7 +337,7 @@ fn anchors(path: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn document_links_resolve() {
     let mut links = 0;
     for document in documents() {
         let text = std::fs::read_to_string(&document).unwrap();
@@ -353,10 +348,10 @@ fn links_lead_somewhere() {
             links += 1;
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
             let path = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
-            assert!(path.exists(), "{}: {target} is not there", document.display());
+            assert!(path.exists(), "{}: {target} does not exist", document.display());
             assert!(
                 heading.is_empty() || anchors(&path).contains(heading),
-                "{}: {target} names no heading",
+                "{}: {target} has no such heading",
                 document.display()
             );
         }
@@ -365,7 +360,7 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn files_and_functions_that_the_documents_name_exist() {
+fn files_and_functions_named_in_docs_exist() {
     let text: String = documents().iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let is_path = |word: &&str| {
         ["src/", "aggregates/", "crates/", "projections/", "migrations/", "tests/", "docs/", "scripts/"]
@@ -376,7 +371,7 @@ fn files_and_functions_that_the_documents_name_exist() {
     let mut paths = 0;
     for path in quoted(&text).filter(is_path) {
         paths += 1;
-        assert!(root().join(path).exists(), "{path} is not there");
+        assert!(root().join(path).exists(), "{path} does not exist");
     }
     assert!(paths > 30, "only {paths} paths were found");
     let sources = sources(&["src", "crates", "projections/src", "aggregates/src"]);
@@ -389,7 +384,7 @@ fn files_and_functions_that_the_documents_name_exist() {
         functions += 1;
         assert!(
             sources.contains(owner) && sources.contains(&format!("fn {function}")),
-            "{owner}::{function} is not there"
+            "{owner}::{function} does not exist"
         );
     }
     assert!(functions > 4, "only {functions} functions were found");

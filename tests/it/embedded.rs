@@ -1,6 +1,5 @@
-//! The private Postgres server of the embedded default, from outside: the binary is started, killed and started
-//! again, and what the next start finds is looked at. Runs as root and as an ordinary user; as root, the ordinary
-//! user's case is played by an account without rights.
+//! Tests the embedded Postgres server from outside: the binary is started, killed and started again. The tests run as root and as an
+//! ordinary user; as root they use an account without privileges for the cases of an ordinary user.
 
 mod sandbox;
 
@@ -13,10 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use sqlx::Executor;
 
-use sandbox::{Sandbox, halves, is_gone, mode, said, set_mode, signal, until};
+use sandbox::{Sandbox, failure_message, is_gone, mode, partial_clusters, set_mode, signal, wait_until};
 
-/// Start, write, stop, start, kill -9, start: nothing is lost and nothing is left running.
-async fn plays_its_part(sandbox: &Sandbox) {
+/// Start, write, stop, start, kill -9, start: no data is lost and no process is left running.
+async fn survives_restart_and_kill(sandbox: &Sandbox) {
     let first = sandbox.start();
     first.write("before the restart").await;
     first.stop();
@@ -25,8 +24,8 @@ async fn plays_its_part(sandbox: &Sandbox) {
     assert_eq!(second.texts().await, ["before the restart"]);
     second.write("before the kill").await;
     second.kill();
-    until("the server ends with its program", || is_gone(second.server)).await;
-    until("the guard ends as well", || is_gone(second.guard)).await;
+    wait_until("the server ends with its program", || is_gone(second.server)).await;
+    wait_until("the guard ends as well", || is_gone(second.guard)).await;
 
     let third = sandbox.start();
     assert_eq!(third.texts().await, ["before the kill", "before the restart"]);
@@ -34,19 +33,19 @@ async fn plays_its_part(sandbox: &Sandbox) {
 }
 
 #[tokio::test]
-async fn data_survives_a_restart_and_a_kill() {
-    plays_its_part(&Sandbox::new()).await;
+async fn data_survives_restart_and_kill() {
+    survives_restart_and_kill(&Sandbox::new()).await;
 }
 
 #[tokio::test]
-async fn an_ordinary_user_needs_no_rights() {
+async fn embedded_server_needs_no_privileges() {
     let sandbox = Sandbox::of_an_ordinary_user();
-    plays_its_part(&sandbox).await;
+    survives_restart_and_kill(&sandbox).await;
     assert_eq!(mode(&sandbox.data()), 0o700);
 }
 
 #[tokio::test]
-async fn the_server_is_private_and_durable() {
+async fn embedded_server_is_private_and_durable() {
     let sandbox = Sandbox::new();
     let running = sandbox.start();
     assert_eq!(running.setting("listen_addresses").await, "");
@@ -61,16 +60,16 @@ async fn the_server_is_private_and_durable() {
     }
     assert_eq!(mode(&running.socket), 0o700);
     assert_eq!(mode(&running.cluster), 0o700);
-    assert_eq!(mode(&sandbox.data()) & 0o007, 0, "strangers may enter the data folder");
+    assert_eq!(mode(&sandbox.data()) & 0o007, 0, "other users can enter the data folder");
     assert_eq!(mode(&sandbox.data().join("master-key")), 0o600);
-    // Its socket is the server's own.
+    // The server owns its socket.
     let socket = std::fs::metadata(running.socket.join(".s.PGSQL.5432")).unwrap();
     assert_ne!(socket.uid(), 0, "the server runs as root");
     running.stop();
 }
 
 #[tokio::test]
-async fn what_people_wrote_never_stands_in_the_log() {
+async fn server_log_contains_no_user_text() {
     let sandbox = Sandbox::new();
     let running = sandbox.start();
     running.write("a word of mine").await;
@@ -86,26 +85,26 @@ async fn what_people_wrote_never_stands_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_server_whose_guard_was_killed_too_is_stopped_by_the_next_start() {
+async fn next_start_stops_server_orphaned_by_killed_guard() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.start();
     first.write("kept").await;
-    // The guard first: otherwise it might do its work before it dies.
+    // Stop the guard first: otherwise it might stop the server before it dies.
     signal(first.guard, Signal::SIGSTOP);
     first.kill();
     signal(first.guard, Signal::SIGKILL);
-    until("the guard has ended", || is_gone(first.guard)).await;
-    assert!(!is_gone(first.server), "nobody was there to stop the server");
+    wait_until("the guard has ended", || is_gone(first.guard)).await;
+    assert!(!is_gone(first.server), "the server was stopped although its guard was killed");
 
     let second = sandbox.start();
-    // It lets go of everything a moment before the kernel says that it has ended.
-    until("the first server has ended", || is_gone(first.server)).await;
+    // A process releases its resources a moment before the kernel reports its end.
+    wait_until("the first server has ended", || is_gone(first.server)).await;
     assert_eq!(second.texts().await, ["kept"]);
     second.stop();
 }
 
 #[tokio::test]
-async fn a_server_that_was_killed_itself_recovers() {
+async fn killed_server_recovers() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.start();
     first.write("kept").await;
@@ -122,17 +121,17 @@ async fn a_server_that_was_killed_itself_recovers() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_guard_is_noticed() {
+async fn guard_death_stops_program_and_server() {
     let sandbox = Sandbox::new();
     let mut running = sandbox.start();
     signal(running.guard, Signal::SIGKILL);
-    let sentence = said(running.child.take().unwrap());
+    let sentence = failure_message(running.child.take().unwrap());
     assert!(sentence.starts_with("The private Postgres server has ended"), "{sentence}");
-    until("the server has been stopped", || is_gone(running.server)).await;
+    wait_until("the server has been stopped", || is_gone(running.server)).await;
 }
 
 #[tokio::test]
-async fn one_signal_to_the_whole_group_is_a_graceful_end() {
+async fn signal_to_process_group_stops_gracefully() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.command();
     command.process_group(0);
@@ -146,10 +145,10 @@ async fn one_signal_to_the_whole_group_is_a_graceful_end() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused_and_the_first_goes_on() {
+async fn second_process_is_rejected_and_first_continues() {
     let sandbox = Sandbox::new();
     let first = sandbox.start();
-    let sentence = sandbox.refused();
+    let sentence = sandbox.start_failure();
     assert!(sentence.contains(&format!("Another verbatim process (pid {})", first.pid())), "{sentence}");
     assert!(sentence.contains(sandbox.data().to_str().unwrap()), "{sentence}");
     first.write("still here").await;
@@ -157,13 +156,13 @@ async fn a_second_process_is_refused_and_the_first_goes_on() {
 }
 
 #[tokio::test]
-async fn a_cluster_of_another_major_version_is_refused_and_left_alone() {
+async fn cluster_of_other_major_version_is_rejected_unchanged() {
     let sandbox = Sandbox::new();
     sandbox.start().stop();
     let version = sandbox.data().join("postgres/PG_VERSION");
     let made_by = std::fs::read_to_string(&version).unwrap();
     std::fs::write(&version, "11\n").unwrap();
-    let sentence = sandbox.refused();
+    let sentence = sandbox.start_failure();
     assert!(sentence.contains("made by Postgres 11"), "{sentence}");
     assert!(sentence.contains("install Postgres 11 again") && sentence.contains("pg_dumpall"), "{sentence}");
     std::fs::write(&version, made_by).unwrap();
@@ -171,13 +170,13 @@ async fn a_cluster_of_another_major_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cluster_without_its_key_is_refused_and_gets_no_new_one() {
+async fn cluster_without_master_key_is_rejected_without_new_key() {
     let sandbox = Sandbox::new();
     sandbox.start().stop();
     let key = sandbox.data().join("master-key");
     let kept = std::fs::read(&key).unwrap();
     std::fs::remove_file(&key).unwrap();
-    let sentence = sandbox.refused();
+    let sentence = sandbox.start_failure();
     assert!(sentence.contains("master-key") && sentence.contains("backup"), "{sentence}");
     assert!(!key.exists());
     std::fs::write(&key, kept).unwrap();
@@ -185,31 +184,37 @@ async fn a_cluster_without_its_key_is_refused_and_gets_no_new_one() {
 }
 
 #[tokio::test]
-async fn a_wrong_postgres_bin_is_told_by_name() {
+async fn invalid_postgres_bin_is_reported_by_name() {
     let sandbox = Sandbox::new();
     let child = sandbox.command().env("POSTGRES_BIN", "/nowhere").spawn().unwrap();
-    assert_eq!(said(child), "POSTGRES_BIN is /nowhere, which holds no working `postgres` and `initdb`.\n");
+    assert_eq!(
+        failure_message(child),
+        "POSTGRES_BIN is /nowhere, which holds no working `postgres` and `initdb`.\n"
+    );
 }
 
 #[tokio::test]
-async fn a_kill_in_the_middle_of_making_the_cluster_leaves_no_half() {
+async fn kill_during_initdb_leaves_no_partial_cluster() {
     let sandbox = Sandbox::new();
     let mut child = sandbox.command().spawn().unwrap();
     let data = sandbox.data();
-    until("initdb is at work", || halves(&data).iter().any(|half| half.join("base").exists())).await;
+    wait_until("initdb is at work", || {
+        partial_clusters(&data).iter().any(|partial| partial.join("base").exists())
+    })
+    .await;
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!data.join("postgres").exists(), "a half cluster stands in the place of a whole one");
+    assert!(!data.join("postgres").exists(), "a partial cluster is in the place of a complete one");
 
     let running = sandbox.start();
     running.write("whole").await;
     running.stop();
     sandbox.start().stop();
-    assert_eq!(halves(&data), Vec::<PathBuf>::new());
+    assert_eq!(partial_clusters(&data), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
-async fn a_long_path_moves_the_socket_only() {
+async fn long_path_moves_only_the_socket() {
     let mut sandbox = Sandbox::new();
     let deep = sandbox.root.path().join("d".repeat(100));
     std::fs::create_dir(&deep).unwrap();
@@ -227,9 +232,9 @@ async fn a_long_path_moves_the_socket_only() {
 }
 
 #[tokio::test]
-async fn root_may_keep_its_data_where_the_server_cannot_reach() {
+async fn root_data_in_private_folder_uses_separate_cluster_folder() {
     if !geteuid().is_root() {
-        // The server then runs as the same user, who can reach what it may write.
+        // The server then runs as the same user, who can access the folder.
         return;
     }
     let sandbox = Sandbox::new();

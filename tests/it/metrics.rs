@@ -1,4 +1,4 @@
-//! The dashboard and the alerts in docs/operations, checked against the metrics of a metrics_of_running_program program.
+//! The dashboard and the alerts in docs/operations, checked against the metrics of a running program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

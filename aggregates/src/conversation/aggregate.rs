@@ -12,7 +12,11 @@ use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
 use super::branches::Branches;
-use super::{ConversationCommand, ConversationError, ConversationEvent, decide};
+use super::event::Settings;
+use super::{
+    BranchEvent, ConversationCommand, ConversationError, ConversationEvent, EventBody, ItemEvent,
+    LifecycleEvent, MessageEvent, ReplyEvent, decide,
+};
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 
 /// One conversation.
@@ -25,13 +29,11 @@ pub struct Conversation {
 pub(super) struct Started {
     pub(super) id: ConversationId,
     pub(super) owner: UserId,
-    pub(super) pinned: bool,
-    pub(super) archived: bool,
+    #[serde(flatten)]
+    pub(super) settings: Settings,
     pub(super) deleted: bool,
     /// Position of the last message that its owner has read; 0 when there is none.
     pub(super) read_to: i64,
-    /// Whether it has a title.
-    pub(super) titled: bool,
     /// Every message, and every item that can be answered, by the reply that it asks for or could have asked for: the one
     /// id follows from the other, so one map finds both. Replies that were asked for again stand here too. Ordered, not hashed: a hash map would bring random seeds into the state.
     pub(super) replies: RedBlackTreeMapSync<ReplyId, Entry>,
@@ -200,38 +202,33 @@ impl Started {
         self.queue.iter_mut().find(|open| open.reply_id == reply_id)
     }
 
-    fn apply(&mut self, event: ConversationEvent) {
-        use ConversationEvent as E;
+    fn apply(&mut self, body: EventBody) {
+        match body {
+            // `Conversation::apply` handles the start.
+            EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. }) => {}
+            EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => self.deleted = true,
+            EventBody::Settings(event) => self.settings.apply(event),
+            EventBody::Message(event) => self.apply_message(event),
+            EventBody::Reply { message_id, reply_id, event } => self.apply_reply(message_id, reply_id, event),
+            EventBody::Branch(event) => self.apply_branch(event),
+            EventBody::Item(event) => self.apply_item(event),
+        }
+    }
+
+    fn apply_message(&mut self, event: MessageEvent) {
         match event {
-            // A stream starts once; what is thought is no business of the decisions.
-            E::ConversationStarted { .. } | E::FeedbackGiven { .. } => {}
-            E::WidgetShown { .. } => self.branches.follow(),
-            E::ConversationRenamed { .. } => self.titled = true,
-            E::ConversationRewound { message_id, message_position, .. } => {
-                self.branch(message_id, false, message_position);
-            }
-            E::BranchBegun { message_id, edited, fork_position, .. } => {
-                self.branch(message_id, edited, fork_position);
-            }
-            E::BranchSwitched { branch, .. } => self.branches.go_to(branch),
-            E::ClientToolCalled { item_id, .. } => self.wait_for(item_id, PendingKind::ClientTool),
-            E::InputRequested { item_id, .. } => self.wait_for(item_id, PendingKind::Input),
-            E::ClientToolAnswered { item_id, .. }
-            | E::ClientToolDropped { item_id, .. }
-            | E::InputAnswered { item_id, .. } => self.waited(item_id),
-            E::NoteAdded { item_id, .. } => {
-                self.enter(item_id, true);
-            }
-            E::ConversationPinned { .. } => self.pinned = true,
-            E::ConversationUnpinned { .. } => self.pinned = false,
-            E::ConversationArchived { .. } => self.archived = true,
-            E::ConversationUnarchived { .. } => self.archived = false,
-            E::ConversationRead { message_position, .. } => self.read_to = message_position,
-            E::ConversationDeleted { .. } => self.deleted = true,
-            E::MessageSent { message_id, .. } => {
+            MessageEvent::MessageSent { message_id, .. } => {
                 self.enter(message_id, false);
             }
-            E::ReplyRequested { message_id, reply_id, model, interactive, deadline, .. } => {
+            // No decision depends on feedback.
+            MessageEvent::FeedbackGiven { .. } => {}
+            MessageEvent::ConversationRead { message_position, .. } => self.read_to = message_position,
+        }
+    }
+
+    fn apply_reply(&mut self, message_id: MessageId, reply_id: ReplyId, event: ReplyEvent) {
+        match event {
+            ReplyEvent::ReplyRequested { model, interactive, deadline } => {
                 self.requested(message_id, reply_id);
                 self.queue.push_back(OpenReply {
                     message_id,
@@ -244,27 +241,53 @@ impl Started {
                     not_before: None,
                 });
             }
-            E::ReplyBegun { reply_id, attempt, plan, .. } => {
+            ReplyEvent::ReplyBegun { attempt, plan } => {
                 if let Some(open) = self.open_mut(reply_id) {
                     open.attempt = attempt;
                     open.worker = Some(plan.worker);
                     open.not_before = None;
                 }
             }
-            E::ReplyAttemptFailed { reply_id, not_before, .. } => {
+            ReplyEvent::ReplyAttemptFailed { not_before, .. } => {
                 if let Some(open) = self.open_mut(reply_id) {
                     open.worker = None;
                     open.not_before = Some(not_before);
                 }
             }
-            E::ReplyCompleted { reply_id, attempt, .. } => {
+            ReplyEvent::ReplyCompleted { attempt, .. } => {
                 self.end(reply_id, ReplyEnding::Completed, attempt, true);
             }
-            E::ReplyFailed { reply_id, attempt, text, .. } => {
+            ReplyEvent::ReplyFailed { attempt, text, .. } => {
                 self.end(reply_id, ReplyEnding::Failed, attempt, text.is_some());
             }
-            E::ReplyCancelled { reply_id, attempt, text, .. } => {
+            ReplyEvent::ReplyCancelled { attempt, text } => {
                 self.end(reply_id, ReplyEnding::Cancelled, attempt, text.is_some());
+            }
+        }
+    }
+
+    fn apply_branch(&mut self, event: BranchEvent) {
+        match event {
+            BranchEvent::ConversationRewound { message_id, message_position } => {
+                self.branch(message_id, false, message_position);
+            }
+            BranchEvent::BranchBegun { message_id, edited, fork_position, .. } => {
+                self.branch(message_id, edited, fork_position);
+            }
+            BranchEvent::BranchSwitched { branch } => self.branches.go_to(branch),
+        }
+    }
+
+    fn apply_item(&mut self, event: ItemEvent) {
+        match event {
+            ItemEvent::ClientToolCalled { item_id, .. } => self.wait_for(item_id, PendingKind::ClientTool),
+            ItemEvent::InputRequested { item_id, .. } => self.wait_for(item_id, PendingKind::Input),
+            ItemEvent::ClientToolAnswered { item_id, .. }
+            | ItemEvent::ClientToolDropped { item_id }
+            | ItemEvent::InputAnswered { item_id, .. } => self.waited(item_id),
+            ItemEvent::WidgetShown { .. } => self.branches.follow(),
+            ItemEvent::NoteAdded { item_id, .. } => {
+                self.enter(item_id, true);
             }
         }
     }
@@ -291,16 +314,14 @@ impl Aggregate for Conversation {
 
     fn apply(&mut self, event: Self::Event) {
         if let Some(started) = &mut self.started {
-            started.apply(event);
-        } else if let ConversationEvent::ConversationStarted { conversation_id, owner, title, .. } = event {
+            started.apply(event.body);
+        } else if let EventBody::Lifecycle(LifecycleEvent::ConversationStarted { title }) = event.body {
             self.started = Some(Started {
-                id: conversation_id,
-                owner,
-                pinned: false,
-                archived: false,
+                id: event.conversation_id,
+                owner: event.owner,
+                settings: Settings { titled: title.is_some(), ..Settings::default() },
                 deleted: false,
                 read_to: 0,
-                titled: title.is_some(),
                 replies: RedBlackTreeMapSync::new_sync(),
                 queue: VecDeque::new(),
                 pending: RedBlackTreeMapSync::new_sync(),

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::{Entry, Started};
 use super::decide::Decision;
 use super::{
-    ConversationError as Error, ConversationEvent as Event, Enclosed, Place, ReplyState, SoFar, WantedReply,
+    BranchEvent, ConversationError as Error, ConversationEvent as Event, Enclosed, EventBody, MessageEvent,
+    Place, ReplyEvent, ReplyState, SoFar, WantedReply,
 };
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -190,7 +191,12 @@ impl Started {
             return Ok(Vec::new());
         }
         let mut events = self.cancel_from(entry.number, so_far, at)?;
-        let said = events.iter().any(|event| matches!(event, Event::ReplyCancelled { text: Some(_), .. }));
+        let said = events.iter().any(|event| {
+            matches!(
+                event.body,
+                EventBody::Reply { event: ReplyEvent::ReplyCancelled { text: Some(_), .. }, .. }
+            )
+        });
         if !newest || said {
             let from = Branches::behind(entry, position);
             let messages = before.saturating_add(1);
@@ -225,8 +231,7 @@ impl Started {
         let mut events = self.cancel_from(entry.number, so_far, at)?;
         let from = self.branches.before(entry, place.position);
         events.push(self.begun(from, place.message_id, true, place.before, at)?);
-        let conversation_id = self.id;
-        events.push(Event::MessageSent { conversation_id, message_id, author: by, text, enclosed, at });
+        events.push(self.event(MessageEvent::MessageSent { message_id, text, enclosed }, at));
         events.push(self.requested_event(message_id, ReplyId::of(message_id), wanted, at));
         Ok(events)
     }
@@ -242,8 +247,7 @@ impl Started {
         if !self.queue.is_empty() {
             return Err(Error::RepliesOwed);
         }
-        let (conversation_id, owner) = (self.id, self.owner);
-        Ok(vec![Event::BranchSwitched { conversation_id, owner, branch, at }])
+        Ok(vec![self.event(BranchEvent::BranchSwitched { branch }, at)])
     }
 
     /// The ends of what is owed to the message with that number and to what stands behind it, each with what had come of it, if
@@ -273,16 +277,14 @@ impl Started {
         if self.branches.count() >= MAX_BRANCHES {
             return Err(Error::TooManyBranches { limit: MAX_BRANCHES });
         }
-        Ok(Event::BranchBegun {
-            conversation_id: self.id,
-            owner: self.owner,
+        let begun = BranchEvent::BranchBegun {
             branch: self.branches.next(),
             parent: from.parent,
             message_id,
             edited,
             fork_position: from.position,
             messages,
-            at,
-        })
+        };
+        Ok(self.event(begun, at))
     }
 }

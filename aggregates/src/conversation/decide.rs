@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use super::aggregate::Started;
 use super::{
     Brought, Conversation, ConversationCommand as Command, ConversationError as Error,
-    ConversationEvent as Event, Enclosed, OpenReply, ReplyEnding, ReplyState, WantedReply,
+    ConversationEvent as Event, Enclosed, EventBody, ItemEvent, LifecycleEvent, MessageEvent, OpenReply,
+    ReplyEnding, ReplyEvent, ReplyState, SettingsEvent, WantedReply,
 };
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -31,33 +32,33 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
     let started = state.started();
     if let Command::Start { id, by, title, at } = command {
         let Some(started) = started else {
-            return Ok(vec![Event::ConversationStarted { conversation_id: id, owner: by, title, at }]);
+            let body = LifecycleEvent::ConversationStarted { title }.into();
+            return Ok(vec![Event { conversation_id: id, owner: by, at, body }]);
         };
         started.alive_for(by)?;
         return if started.id == id { Ok(Vec::new()) } else { Err(Error::AlreadyStarted) };
     }
     let started = started.ok_or(Error::NotStarted)?;
-    let (conversation_id, owner) = (started.id, started.owner);
     match command {
         // Answered above.
         Command::Start { .. } => Ok(Vec::new()),
         Command::Rename { by, title, at } => {
             started.alive_for(by)?;
-            Ok(vec![Event::ConversationRenamed { conversation_id, owner, title, at }])
+            Ok(vec![started.event(SettingsEvent::ConversationRenamed { title }, at)])
         }
         Command::SetPinned { by, pinned, at } => {
             started.alive_for(by)?;
-            Ok(match (started.pinned, pinned) {
-                (false, true) => vec![Event::ConversationPinned { conversation_id, owner, at }],
-                (true, false) => vec![Event::ConversationUnpinned { conversation_id, owner, at }],
+            Ok(match (started.settings.pinned, pinned) {
+                (false, true) => vec![started.event(SettingsEvent::ConversationPinned {}, at)],
+                (true, false) => vec![started.event(SettingsEvent::ConversationUnpinned {}, at)],
                 (true, true) | (false, false) => Vec::new(),
             })
         }
         Command::SetArchived { by, archived, at } => {
             started.alive_for(by)?;
-            Ok(match (started.archived, archived) {
-                (false, true) => vec![Event::ConversationArchived { conversation_id, owner, at }],
-                (true, false) => vec![Event::ConversationUnarchived { conversation_id, owner, at }],
+            Ok(match (started.settings.archived, archived) {
+                (false, true) => vec![started.event(SettingsEvent::ConversationArchived {}, at)],
+                (true, false) => vec![started.event(SettingsEvent::ConversationUnarchived {}, at)],
                 (true, true) | (false, false) => Vec::new(),
             })
         }
@@ -66,7 +67,7 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if message_position <= started.read_to {
                 return Ok(Vec::new());
             }
-            Ok(vec![Event::ConversationRead { conversation_id, owner, message_id, message_position, at }])
+            Ok(vec![started.event(MessageEvent::ConversationRead { message_id, message_position }, at)])
         }
         Command::Delete { by, at } => started.delete(by, at),
         Command::Send { message_id, by, text, enclosed, reply, at, deadline } => {
@@ -83,8 +84,7 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if open.attempt.checked_add(1) != Some(attempt) {
                 return Err(Error::StaleAttempt { current: open.attempt });
             }
-            let message_id = open.message_id;
-            Ok(vec![Event::ReplyBegun { conversation_id, message_id, reply_id, owner, attempt, plan, at }])
+            Ok(vec![started.reply_event(open, ReplyEvent::ReplyBegun { attempt, plan }, at)])
         }
         Command::RetryReply { reply_id, attempt, reason, not_before, at } => {
             let open = started.owed(reply_id, |_, _| false)?.ok_or(Error::ReplyEnded)?;
@@ -94,17 +94,8 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if open.worker.is_none() {
                 return Ok(Vec::new());
             }
-            let message_id = open.message_id;
-            Ok(vec![Event::ReplyAttemptFailed {
-                conversation_id,
-                message_id,
-                reply_id,
-                owner,
-                attempt,
-                reason,
-                not_before,
-                at,
-            }])
+            let failed = ReplyEvent::ReplyAttemptFailed { attempt, reason, not_before };
+            Ok(vec![started.reply_event(open, failed, at)])
         }
         Command::RecordReply {
             reply_id,
@@ -125,11 +116,7 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
                 return Err(Error::StaleAttempt { current: open.attempt });
             }
             started.free(&brought)?;
-            let mut events = vec![Event::ReplyCompleted {
-                conversation_id,
-                message_id: open.message_id,
-                reply_id,
-                owner,
+            let completed = ReplyEvent::ReplyCompleted {
                 answer_id: MessageId::answering(reply_id),
                 attempt,
                 text,
@@ -139,8 +126,8 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
                 timings,
                 model,
                 provider_reply_id,
-                at,
-            }];
+            };
+            let mut events = vec![started.reply_event(open, completed, at)];
             events.extend(brought.into_iter().filter_map(|item| started.bring(reply_id, item, at)));
             Ok(events)
         }
@@ -151,17 +138,8 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if attempt.is_some_and(|attempt| attempt != open.attempt) {
                 return Err(Error::StaleAttempt { current: open.attempt });
             }
-            let (message_id, attempt) = (open.message_id, open.attempt);
-            Ok(vec![Event::ReplyFailed {
-                conversation_id,
-                message_id,
-                reply_id,
-                owner,
-                attempt,
-                reason,
-                text,
-                at,
-            }])
+            let failed = ReplyEvent::ReplyFailed { attempt: open.attempt, reason, text };
+            Ok(vec![started.reply_event(open, failed, at)])
         }
         Command::CancelReply { reply_id, by, text, note, at } => {
             started.owned_by(by)?;
@@ -172,13 +150,9 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             // was said of this one's.
             let told = started.ends_or_goes_on(open.message_id);
             let note = note.filter(|(item_id, _)| told && started.entry(*item_id).is_none());
-            events.extend(note.map(|(item_id, note)| Event::NoteAdded {
-                conversation_id,
-                owner,
-                item_id,
-                note,
-                at,
-            }));
+            events.extend(
+                note.map(|(item_id, note)| started.event(ItemEvent::NoteAdded { item_id, note }, at)),
+            );
             Ok(events)
         }
         Command::AskAgain { by, place, so_far, reply, at, deadline } => {
@@ -199,26 +173,37 @@ pub fn decide(state: &Conversation, command: Command) -> Decision {
             if started.entry(item_id).is_some() {
                 return Ok(Vec::new());
             }
-            Ok(vec![Event::NoteAdded { conversation_id, owner, item_id, note, at }])
+            Ok(vec![started.event(ItemEvent::NoteAdded { item_id, note }, at)])
         }
         Command::GiveFeedback { by, item_ids, verdict, at } => {
             started.alive_for(by)?;
             if item_ids.is_empty() {
                 return Ok(Vec::new());
             }
-            Ok(vec![Event::FeedbackGiven { conversation_id, owner, item_ids, verdict, at }])
+            Ok(vec![started.event(MessageEvent::FeedbackGiven { item_ids, verdict }, at)])
         }
         Command::SuggestTitle { title, at } => {
-            started.alive_for(owner)?;
-            if started.titled {
+            started.alive_for(started.owner)?;
+            if started.settings.titled {
                 return Ok(Vec::new());
             }
-            Ok(vec![Event::ConversationRenamed { conversation_id, owner, title, at }])
+            Ok(vec![started.event(SettingsEvent::ConversationRenamed { title }, at)])
         }
     }
 }
 
 impl Started {
+    /// Makes an event of this conversation.
+    pub(super) fn event(&self, body: impl Into<EventBody>, at: DateTime<Utc>) -> Event {
+        Event { conversation_id: self.id, owner: self.owner, at, body: body.into() }
+    }
+
+    /// Makes an event of a pending reply.
+    fn reply_event(&self, reply: &OpenReply, event: ReplyEvent, at: DateTime<Utc>) -> Event {
+        let (message_id, reply_id) = (reply.message_id, reply.reply_id);
+        self.event(EventBody::Reply { message_id, reply_id, event }, at)
+    }
+
     fn owned_by(&self, person: UserId) -> Result<(), Error> {
         if self.owner == person { Ok(()) } else { Err(Error::NotOwner) }
     }
@@ -259,15 +244,7 @@ impl Started {
         text: Option<Personal<ReplyText>>,
         at: DateTime<Utc>,
     ) -> Event {
-        Event::ReplyCancelled {
-            conversation_id: self.id,
-            message_id: open.message_id,
-            reply_id: open.reply_id,
-            owner: self.owner,
-            attempt: open.attempt,
-            text,
-            at,
-        }
+        self.reply_event(open, ReplyEvent::ReplyCancelled { attempt: open.attempt, text }, at)
     }
 
     fn delete(&self, by: UserId, at: DateTime<Utc>) -> Decision {
@@ -277,7 +254,7 @@ impl Started {
         }
         // First the ends of what is owed: after the deletion nothing may be pending.
         let mut events: Vec<Event> = self.queue.iter().map(|open| self.cancelled(open, None, at)).collect();
-        events.push(Event::ConversationDeleted { conversation_id: self.id, owner: self.owner, at });
+        events.push(self.event(LifecycleEvent::ConversationDeleted {}, at));
         Ok(events)
     }
 
@@ -300,9 +277,7 @@ impl Started {
         if message_id.is_derived() {
             return Err(Error::MessageIdTaken);
         }
-        let conversation_id = self.id;
-        let mut events =
-            vec![Event::MessageSent { conversation_id, message_id, author: by, text, enclosed, at }];
+        let mut events = vec![self.event(MessageEvent::MessageSent { message_id, text, enclosed }, at)];
         if let Some(wanted) = reply {
             events.push(self.request(message_id, ReplyId::of(message_id), wanted, at)?);
         }
@@ -331,16 +306,7 @@ impl Started {
         at: DateTime<Utc>,
     ) -> Event {
         let WantedReply { model, interactive } = wanted;
-        let (conversation_id, owner) = (self.id, self.owner);
-        Event::ReplyRequested {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            model,
-            interactive,
-            deadline,
-            at,
-        }
+        let event = ReplyEvent::ReplyRequested { model, interactive, deadline };
+        self.event(EventBody::Reply { message_id, reply_id, event }, at)
     }
 }

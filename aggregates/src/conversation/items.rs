@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::aggregate::{PendingKind, Started};
 use super::decide::Decision;
-use super::{Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, WantedReply};
+use super::{
+    Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, ItemEvent, WantedReply,
+};
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 
@@ -26,26 +28,19 @@ impl Started {
 
     /// What an answer brings, as an event; a quiz has its own stream.
     pub(super) fn bring(&self, reply_id: ReplyId, brought: Brought, at: DateTime<Utc>) -> Option<Event> {
-        let (conversation_id, owner) = (self.id, self.owner);
-        match brought {
-            Brought::ClientToolCall { item_id, call_id, name, arguments } => Some(Event::ClientToolCalled {
-                conversation_id,
-                owner,
-                item_id,
-                reply_id,
-                call_id,
-                name,
-                arguments,
-                at,
-            }),
+        let event = match brought {
+            Brought::ClientToolCall { item_id, call_id, name, arguments } => {
+                ItemEvent::ClientToolCalled { item_id, reply_id, call_id, name, arguments }
+            }
             Brought::InputRequest { item_id, questions } => {
-                Some(Event::InputRequested { conversation_id, owner, item_id, reply_id, questions, at })
+                ItemEvent::InputRequested { item_id, reply_id, questions }
             }
             Brought::Widget { item_id, widget, copy_text } => {
-                Some(Event::WidgetShown { conversation_id, owner, item_id, reply_id, widget, copy_text, at })
+                ItemEvent::WidgetShown { item_id, reply_id, widget, copy_text }
             }
-            Brought::Quiz { .. } => None,
-        }
+            Brought::Quiz { .. } => return None,
+        };
+        Some(self.event(event, at))
     }
 
     pub(super) fn answer_client_tool(
@@ -58,19 +53,15 @@ impl Started {
     ) -> Decision {
         self.alive_for(by)?;
         self.check_pending(item_id, PendingKind::ClientTool)?;
-        let (conversation_id, owner) = (self.id, self.owner);
-        let mut events = vec![Event::ClientToolAnswered { conversation_id, owner, item_id, output, at }];
+        let mut events = vec![self.event(ItemEvent::ClientToolAnswered { item_id, output }, at)];
         let others = self
             .pending
             .values()
             .filter(|pending| pending.kind == PendingKind::ClientTool && pending.item_id != item_id)
             .filter(|pending| self.entry(pending.item_id).is_some_and(|entry| self.is_shown(entry)));
-        events.extend(others.map(|pending| Event::ClientToolDropped {
-            conversation_id,
-            owner,
-            item_id: pending.item_id,
-            at,
-        }));
+        events.extend(
+            others.map(|pending| self.event(ItemEvent::ClientToolDropped { item_id: pending.item_id }, at)),
+        );
         events.push(self.request(item_id, ReplyId::of(item_id), wanted, at)?);
         Ok(events)
     }
@@ -85,9 +76,8 @@ impl Started {
     ) -> Decision {
         self.alive_for(by)?;
         self.check_pending(item_id, PendingKind::Input)?;
-        let (conversation_id, owner) = (self.id, self.owner);
         Ok(vec![
-            Event::InputAnswered { conversation_id, owner, item_id, skipped, answers, at },
+            self.event(ItemEvent::InputAnswered { item_id, skipped, answers }, at),
             self.request(item_id, ReplyId::of(item_id), wanted, at)?,
         ])
     }

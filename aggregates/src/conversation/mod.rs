@@ -11,7 +11,6 @@ mod content;
 mod decide;
 mod error;
 mod event;
-mod event_names;
 mod items;
 mod reply;
 mod view;
@@ -22,7 +21,10 @@ pub use command::{ConversationCommand, Place, SoFar, WantedReply};
 pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict};
 pub use decide::{MAX_WAITING, decide};
 pub use error::ConversationError;
-pub use event::ConversationEvent;
+pub use event::{
+    BranchEvent, ConversationEvent, EventBody, ItemEvent, LifecycleEvent, MessageEvent, ReplyEvent,
+    SettingsEvent,
+};
 pub use reply::{FailureReason, FinishReason, Price, ReplyPlan, Timings, Usage};
 
 #[cfg(test)]

@@ -78,63 +78,54 @@ fn given(events: Vec<Event>) -> AggregateTestExecutor<Conversation> {
     TestFramework::with(()).given(events)
 }
 
-// What happened.
+// Events.
+
+fn event(second: i64, body: impl Into<EventBody>) -> Event {
+    Event { conversation_id: talk(), owner: ada(), at: at(second), body: body.into() }
+}
+
+/// An event of the first reply to the `n`th message.
+fn reply_event(n: u128, second: i64, event: ReplyEvent) -> Event {
+    reply_event_of(message(n), reply(n), second, event)
+}
+
+fn reply_event_of(message_id: MessageId, reply_id: ReplyId, second: i64, reply: ReplyEvent) -> Event {
+    event(second, EventBody::Reply { message_id, reply_id, event: reply })
+}
 
 fn started() -> Event {
-    Event::ConversationStarted { conversation_id: talk(), owner: ada(), title: None, at: at(0) }
+    event(0, LifecycleEvent::ConversationStarted { title: None })
 }
 
 fn deleted() -> Event {
-    Event::ConversationDeleted { conversation_id: talk(), owner: ada(), at: at(90) }
+    event(90, LifecycleEvent::ConversationDeleted {})
 }
 
 fn sent(n: u128) -> Event {
-    Event::MessageSent {
-        conversation_id: talk(),
-        message_id: message(n),
-        author: ada(),
-        text: text("hello"),
-        enclosed: Enclosed::default(),
-        at: at(1),
-    }
+    event(
+        1,
+        MessageEvent::MessageSent {
+            message_id: message(n),
+            text: text("hello"),
+            enclosed: Enclosed::default(),
+        },
+    )
 }
 
 fn requested(n: u128) -> Event {
-    Event::ReplyRequested {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        model: None,
-        interactive: false,
-        deadline: at(180),
-        at: at(1),
-    }
+    reply_event(n, 1, ReplyEvent::ReplyRequested { model: None, interactive: false, deadline: at(180) })
 }
 
 fn begun(n: u128, attempt: u32, worker: &str) -> Event {
-    Event::ReplyBegun {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        attempt,
-        plan: plan(worker),
-        at: at(2),
-    }
+    reply_event(n, 2, ReplyEvent::ReplyBegun { attempt, plan: plan(worker) })
 }
 
 fn attempt_failed(n: u128, attempt: u32) -> Event {
-    Event::ReplyAttemptFailed {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        attempt,
-        reason: FailureReason::RateLimited,
-        not_before: at(60),
-        at: at(3),
-    }
+    reply_event(
+        n,
+        3,
+        ReplyEvent::ReplyAttemptFailed { attempt, reason: FailureReason::RateLimited, not_before: at(60) },
+    )
 }
 
 fn completed(n: u128, attempt: u32) -> Event {
@@ -142,47 +133,29 @@ fn completed(n: u128, attempt: u32) -> Event {
 }
 
 fn completed_with(n: u128, attempt: u32, items: Vec<MessageId>) -> Event {
-    Event::ReplyCompleted {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        answer_id: MessageId::answering(reply(n)),
-        attempt,
-        text: answer("hi"),
-        items,
-        finish: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
-        timings: Timings { first_token_ms: Some(10), total_ms: 20 },
-        model: "scripted-1b".to_owned(),
-        provider_reply_id: Some("r-1".to_owned()),
-        at: at(4),
-    }
+    reply_event(
+        n,
+        4,
+        ReplyEvent::ReplyCompleted {
+            answer_id: MessageId::answering(reply(n)),
+            attempt,
+            text: answer("hi"),
+            items,
+            finish: FinishReason::Stop,
+            usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
+            timings: Timings { first_token_ms: Some(10), total_ms: 20 },
+            model: "scripted-1b".to_owned(),
+            provider_reply_id: Some("r-1".to_owned()),
+        },
+    )
 }
 
 fn failed(n: u128, attempt: u32) -> Event {
-    Event::ReplyFailed {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        attempt,
-        reason: FailureReason::Deadline,
-        text: None,
-        at: at(5),
-    }
+    reply_event(n, 5, ReplyEvent::ReplyFailed { attempt, reason: FailureReason::Deadline, text: None })
 }
 
 fn cancelled(n: u128, attempt: u32) -> Event {
-    Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        attempt,
-        text: None,
-        at: at(6),
-    }
+    reply_event(n, 6, ReplyEvent::ReplyCancelled { attempt, text: None })
 }
 
 /// A conversation with one message that asked for a reply, and then `more`.
@@ -195,16 +168,16 @@ fn item(n: u128) -> MessageId {
 }
 
 fn called(n: u128) -> Event {
-    Event::ClientToolCalled {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(n),
-        reply_id: reply(1),
-        call_id: "call-1".to_owned(),
-        name: "look".to_owned(),
-        arguments: Personal::Known(json!({"at": "sky"})),
-        at: at(4),
-    }
+    event(
+        4,
+        ItemEvent::ClientToolCalled {
+            item_id: item(n),
+            reply_id: reply(1),
+            call_id: "call-1".to_owned(),
+            name: "look".to_owned(),
+            arguments: Personal::Known(json!({"at": "sky"})),
+        },
+    )
 }
 
 fn questions() -> Personal<Vec<InputQuestion>> {
@@ -216,28 +189,17 @@ fn questions() -> Personal<Vec<InputQuestion>> {
 }
 
 fn input_requested(n: u128) -> Event {
-    Event::InputRequested {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(n),
-        reply_id: reply(1),
-        questions: questions(),
-        at: at(4),
-    }
+    event(4, ItemEvent::InputRequested { item_id: item(n), reply_id: reply(1), questions: questions() })
 }
 
 /// A reply asked for by an interactive asker.
 fn asked_by(asker: MessageId, reply_id: ReplyId, second: i64, deadline: i64) -> Event {
-    Event::ReplyRequested {
-        conversation_id: talk(),
-        message_id: asker,
+    reply_event_of(
+        asker,
         reply_id,
-        owner: ada(),
-        model: None,
-        interactive: true,
-        deadline: at(deadline),
-        at: at(second),
-    }
+        second,
+        ReplyEvent::ReplyRequested { model: None, interactive: true, deadline: at(deadline) },
+    )
 }
 
 fn answered() -> Vec<Event> {
@@ -248,7 +210,7 @@ fn tool_waiting() -> Vec<Event> {
     asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), called(1)])
 }
 
-// What is wished.
+// Commands.
 
 fn start(by: UserId) -> Command {
     Command::Start { id: talk(), by, title: None, at: at(0) }

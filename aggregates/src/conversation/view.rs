@@ -31,13 +31,13 @@ impl Conversation {
     /// Whether it is pinned.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        self.started.as_ref().is_some_and(|started| started.pinned)
+        self.started.as_ref().is_some_and(|started| started.settings.pinned)
     }
 
     /// Whether it is in the archive.
     #[must_use]
     pub fn is_archived(&self) -> bool {
-        self.started.as_ref().is_some_and(|started| started.archived)
+        self.started.as_ref().is_some_and(|started| started.settings.archived)
     }
 
     /// Position of the last message that its owner has read; 0 when there is none.
@@ -100,7 +100,7 @@ impl Conversation {
     /// Whether it has a title.
     #[must_use]
     pub fn is_titled(&self) -> bool {
-        self.started.as_ref().is_some_and(|started| started.titled)
+        self.started.as_ref().is_some_and(|started| started.settings.titled)
     }
 
     /// How many messages and items there are that a reply can be asked for.

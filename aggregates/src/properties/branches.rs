@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::conversation::{
-    Brought, Conversation, ConversationCommand as Command, ConversationError, ConversationEvent as Event,
-    Enclosed, FinishReason, Place, ReplyPlan, SoFar, Timings, Usage, WantedReply, decide,
+    BranchEvent, Brought, Conversation, ConversationCommand as Command, ConversationError,
+    ConversationEvent as Event, Enclosed, EventBody, FinishReason, ItemEvent, MessageEvent, Place,
+    ReplyEvent, ReplyPlan, SoFar, Timings, Usage, WantedReply, decide,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -80,23 +81,45 @@ impl Reader {
 
     fn read(&mut self, event: &Event) -> Result<(), TestCaseError> {
         self.position += 7;
-        match event {
-            Event::MessageSent { message_id, .. } => self.row(*message_id, true, true, None),
-            Event::ReplyRequested { message_id, reply_id, .. } => {
-                self.askers.insert(*reply_id, *message_id);
+        match &event.body {
+            EventBody::Message(MessageEvent::MessageSent { message_id, .. }) => {
+                self.row(*message_id, true, true, None);
             }
-            Event::ReplyCompleted { reply_id, answer_id, .. } => {
-                self.row(*answer_id, true, false, self.askers.get(reply_id).copied());
-            }
-            Event::ReplyCancelled { reply_id, text: Some(_), .. } => {
-                let of = self.askers.get(reply_id).copied();
-                self.row(MessageId::answering(*reply_id), true, false, of);
-            }
-            Event::ClientToolCalled { item_id, reply_id, .. } => {
-                self.row(*item_id, false, false, self.askers.get(reply_id).copied());
-            }
-            Event::NoteAdded { item_id, .. } => self.row(*item_id, false, false, None),
-            Event::BranchBegun { branch, parent, fork_position, messages, message_id, edited, .. } => {
+            EventBody::Reply { message_id, reply_id, event } => match event {
+                ReplyEvent::ReplyRequested { .. } => {
+                    self.askers.insert(*reply_id, *message_id);
+                }
+                ReplyEvent::ReplyCompleted { answer_id, .. } => {
+                    self.row(*answer_id, true, false, self.askers.get(reply_id).copied());
+                }
+                ReplyEvent::ReplyCancelled { text: Some(_), .. } => {
+                    let of = self.askers.get(reply_id).copied();
+                    self.row(MessageId::answering(*reply_id), true, false, of);
+                }
+                ReplyEvent::ReplyBegun { .. }
+                | ReplyEvent::ReplyAttemptFailed { .. }
+                | ReplyEvent::ReplyFailed { .. }
+                | ReplyEvent::ReplyCancelled { text: None, .. } => {}
+            },
+            EventBody::Item(event) => match event {
+                ItemEvent::ClientToolCalled { item_id, reply_id, .. } => {
+                    self.row(*item_id, false, false, self.askers.get(reply_id).copied());
+                }
+                ItemEvent::NoteAdded { item_id, .. } => self.row(*item_id, false, false, None),
+                ItemEvent::ClientToolAnswered { .. }
+                | ItemEvent::ClientToolDropped { .. }
+                | ItemEvent::InputRequested { .. }
+                | ItemEvent::InputAnswered { .. }
+                | ItemEvent::WidgetShown { .. } => {}
+            },
+            EventBody::Branch(BranchEvent::BranchBegun {
+                branch,
+                parent,
+                fork_position,
+                messages,
+                message_id,
+                edited,
+            }) => {
                 let before = self.path(self.active);
                 prop_assert_eq!(*branch as usize, self.forks.len() + 1, "numbers without a gap");
                 self.forks.insert(*branch, (*parent, *fork_position));
@@ -110,26 +133,13 @@ impl Reader {
                 let counted = kept.iter().filter(|row| row.message).count();
                 prop_assert_eq!(*messages as usize, counted);
             }
-            Event::BranchSwitched { branch, .. } => self.active = *branch,
-            Event::ConversationStarted { .. }
-            | Event::ConversationRenamed { .. }
-            | Event::ConversationPinned { .. }
-            | Event::ConversationUnpinned { .. }
-            | Event::ConversationArchived { .. }
-            | Event::ConversationUnarchived { .. }
-            | Event::ConversationRead { .. }
-            | Event::ConversationDeleted { .. }
-            | Event::ReplyBegun { .. }
-            | Event::ReplyAttemptFailed { .. }
-            | Event::ReplyFailed { .. }
-            | Event::ReplyCancelled { text: None, .. }
-            | Event::ConversationRewound { .. }
-            | Event::ClientToolAnswered { .. }
-            | Event::ClientToolDropped { .. }
-            | Event::InputRequested { .. }
-            | Event::InputAnswered { .. }
-            | Event::WidgetShown { .. }
-            | Event::FeedbackGiven { .. } => {}
+            EventBody::Branch(BranchEvent::BranchSwitched { branch }) => self.active = *branch,
+            EventBody::Branch(BranchEvent::ConversationRewound { .. })
+            | EventBody::Message(
+                MessageEvent::FeedbackGiven { .. } | MessageEvent::ConversationRead { .. },
+            )
+            | EventBody::Lifecycle(_)
+            | EventBody::Settings(_) => {}
         }
         Ok(())
     }

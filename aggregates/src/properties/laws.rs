@@ -14,7 +14,10 @@ use super::strategies::{
     claim_command, conversation_command, life_with_branches, life_with_items, user_command,
 };
 use crate::claim::{self, Claim, ClaimEvent};
-use crate::conversation::{self, Conversation, ConversationCommand, ConversationEvent, MAX_WAITING};
+use crate::conversation::{
+    self, Conversation, ConversationCommand, ConversationEvent, EventBody, LifecycleEvent, MAX_WAITING,
+    ReplyEvent,
+};
 use crate::file::{self, File, FileEvent};
 use crate::ids::ReplyId;
 use crate::quiz::{self, Quiz, QuizEvent};
@@ -233,63 +236,48 @@ proptest! {
 
 /// Reads the log as a stranger to the aggregate would and checks the order in it. Gives the replies still owed.
 fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCaseError> {
-    use ConversationEvent as E;
     let mut owed: Vec<ReplyId> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut rounds = BTreeMap::new();
     let mut attempts: BTreeMap<ReplyId, u32> = BTreeMap::new();
     for (n, event) in events.iter().enumerate() {
-        prop_assert_eq!(matches!(event, E::ConversationStarted { .. }), n == 0);
-        prop_assert_eq!(event.owner(), events[0].owner());
-        prop_assert_eq!(event.conversation_id(), events[0].conversation_id());
-        match event {
-            E::ReplyRequested { message_id, reply_id, .. } => {
-                let round = rounds.entry(*message_id).or_insert(0);
-                prop_assert_eq!(*reply_id, ReplyId::again(*message_id, *round));
-                *round += 1;
-                prop_assert!(seen.insert(*reply_id));
-                owed.push(*reply_id);
-                prop_assert!(owed.len() <= MAX_WAITING);
-            }
-            E::ReplyBegun { reply_id, attempt, .. } => {
-                prop_assert_eq!(owed.first(), Some(reply_id));
-                let last = attempts.insert(*reply_id, *attempt).unwrap_or(0);
-                prop_assert_eq!(*attempt, last + 1);
-            }
-            E::ReplyAttemptFailed { reply_id, attempt, .. } => {
-                prop_assert_eq!(owed.first(), Some(reply_id));
-                prop_assert_eq!(attempts.get(reply_id), Some(attempt));
-            }
-            E::ReplyCompleted { reply_id, attempt, .. }
-            | E::ReplyFailed { reply_id, attempt, .. }
-            | E::ReplyCancelled { reply_id, attempt, .. } => {
-                prop_assert!(owed.contains(reply_id));
-                prop_assert_eq!(attempts.get(reply_id).copied().unwrap_or(0), *attempt);
-                owed.retain(|other| other != reply_id);
-            }
-            E::ConversationDeleted { .. } => {
+        let starts = matches!(event.body, EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. }));
+        prop_assert_eq!(starts, n == 0);
+        prop_assert_eq!(event.owner, events[0].owner);
+        prop_assert_eq!(event.conversation_id, events[0].conversation_id);
+        match &event.body {
+            EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. }) => {}
+            EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
                 prop_assert!(owed.is_empty());
                 prop_assert_eq!(n + 1, events.len());
             }
-            E::ConversationStarted { .. }
-            | E::ConversationRenamed { .. }
-            | E::ConversationPinned { .. }
-            | E::ConversationUnpinned { .. }
-            | E::ConversationArchived { .. }
-            | E::ConversationUnarchived { .. }
-            | E::ConversationRead { .. }
-            | E::MessageSent { .. }
-            | E::ConversationRewound { .. }
-            | E::BranchBegun { .. }
-            | E::BranchSwitched { .. }
-            | E::ClientToolCalled { .. }
-            | E::ClientToolAnswered { .. }
-            | E::ClientToolDropped { .. }
-            | E::InputRequested { .. }
-            | E::InputAnswered { .. }
-            | E::WidgetShown { .. }
-            | E::NoteAdded { .. }
-            | E::FeedbackGiven { .. } => {}
+            EventBody::Reply { message_id, reply_id, event } => match event {
+                ReplyEvent::ReplyRequested { .. } => {
+                    let round = rounds.entry(*message_id).or_insert(0);
+                    prop_assert_eq!(*reply_id, ReplyId::again(*message_id, *round));
+                    *round += 1;
+                    prop_assert!(seen.insert(*reply_id));
+                    owed.push(*reply_id);
+                    prop_assert!(owed.len() <= MAX_WAITING);
+                }
+                ReplyEvent::ReplyBegun { attempt, .. } => {
+                    prop_assert_eq!(owed.first(), Some(reply_id));
+                    let last = attempts.insert(*reply_id, *attempt).unwrap_or(0);
+                    prop_assert_eq!(*attempt, last + 1);
+                }
+                ReplyEvent::ReplyAttemptFailed { attempt, .. } => {
+                    prop_assert_eq!(owed.first(), Some(reply_id));
+                    prop_assert_eq!(attempts.get(reply_id), Some(attempt));
+                }
+                ReplyEvent::ReplyCompleted { attempt, .. }
+                | ReplyEvent::ReplyFailed { attempt, .. }
+                | ReplyEvent::ReplyCancelled { attempt, .. } => {
+                    prop_assert!(owed.contains(reply_id));
+                    prop_assert_eq!(attempts.get(reply_id).copied().unwrap_or(0), *attempt);
+                    owed.retain(|other| other != reply_id);
+                }
+            },
+            EventBody::Settings(_) | EventBody::Message(_) | EventBody::Branch(_) | EventBody::Item(_) => {}
         }
     }
     Ok(owed)

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::conversation::{BranchEvent, ItemEvent, LifecycleEvent, MessageEvent, ReplyEvent, SettingsEvent};
 
 fn stored(version: &str, payload: Value) -> SerializedEvent {
     SerializedEvent::new(
@@ -119,6 +120,11 @@ fn every_event_of_every_aggregate_is_in_its_list_of_types() {
     let listed = |types: &[(&str, u32)]| types.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(variants::<UserEvent>(), listed(UserEvent::TYPES));
     assert_eq!(variants::<ClaimEvent>(), listed(ClaimEvent::TYPES));
-    assert_eq!(variants::<ConversationEvent>(), listed(ConversationEvent::TYPES));
+    assert_eq!(variants::<LifecycleEvent>(), listed(LifecycleEvent::TYPES));
+    assert_eq!(variants::<SettingsEvent>(), listed(SettingsEvent::TYPES));
+    assert_eq!(variants::<MessageEvent>(), listed(MessageEvent::TYPES));
+    assert_eq!(variants::<ReplyEvent>(), listed(ReplyEvent::TYPES));
+    assert_eq!(variants::<BranchEvent>(), listed(BranchEvent::TYPES));
+    assert_eq!(variants::<ItemEvent>(), listed(ItemEvent::TYPES));
     assert_eq!(variants::<FileEvent>(), listed(FileEvent::TYPES));
 }

@@ -2,7 +2,7 @@
 //! read side. It knows aggregates and events, and nothing else of the application.
 //!
 //! **Writing.** A use case builds a [`CommandBatch`]: commands to one or more aggregates, rows to write in the same
-//! transaction ([`TransactionalWrite`]) and an idempotency key ([`CommandKey`]). [`Executor::run`] loads the aggregates,
+//! transaction ([`TransactionalWrite`]), a price ([`ChargePolicy`]) and an idempotency key ([`CommandKey`]). [`Executor::run`] loads the aggregates,
 //! decides the commands, encrypts personal text and appends the events in one database call. If another writer changed
 //! one of the streams meanwhile, it starts again. Either everything in a batch is written, or nothing.
 //! See [`write`](mod@write).
@@ -35,16 +35,11 @@ pub use encryption::{
 pub use error_chain::error_chain;
 pub use fast_pool::{FastPool, PoolStats};
 pub use read::{EventBatch, LogBounds, LogError, LogReader, LogTail, Metadata, RecordedEvent, Subscription};
-pub use write::append::{
-    AppendError, AppendOutcome, AppendRequest, Condition, ExpectedVersion, NewEvent, append_all,
-    transactional_write,
-};
-pub use write::charge::{
-    MESSAGES_PER_DAY, QuotaCharge, QuotaEntries, QuotaExceeded, Quotas, REPLIES_AT_ONCE, Rate, RateRemaining,
-    TOKENS_PER_DAY,
-};
-pub use write::command_batch::{CommandBatch, TransactionalWrite};
+pub use write::append::{AppendError, AppendOutcome, AppendRequest, ExpectedVersion, NewEvent, append_all};
+pub use write::charge::{AppendCharge, ChargePolicy, ChargeRejection};
+pub use write::command_batch::CommandBatch;
 pub use write::command_key::{CommandKey, purge as purge_command_keys};
 pub use write::executor::{CommandOutcome, ExecuteError, Executor};
 pub use write::state_capture::{StateCapture, StateChange};
+pub use write::transactional_write::TransactionalWrite;
 pub use write::writer::Writer;

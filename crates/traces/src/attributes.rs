@@ -1,22 +1,22 @@
-//! Everything that a span may say. Names are those of OpenTelemetry's semantic conventions where they have one.
+//! All span attributes. Names follow OpenTelemetry's semantic conventions where they exist.
 //!
-//! Values are ids, numbers, and words out of short lists: never what a person, a page or a file said, and no address.
+//! Values are ids, numbers and words from short lists: never content of users, pages or files, and never an address.
 
 use opentelemetry::{KeyValue, Value};
 
 macro_rules! attributes {
     ($($(#[doc = $doc:literal])+ $attribute:ident = $name:literal,)+) => {
-        /// What a span may say.
+        /// An attribute of a span.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Attribute {
             $($(#[doc = $doc])+ $attribute,)+
         }
 
         impl Attribute {
-            /// All there are.
+            /// Every attribute.
             pub const ALL: &[Self] = &[$(Self::$attribute),+];
 
-            /// Its name.
+            /// Returns the attribute's name.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$attribute => $name,)+
@@ -27,27 +27,27 @@ macro_rules! attributes {
 }
 
 attributes! {
-    /// One of the methods that are known, or `_OTHER`.
+    /// HTTP method, or `_OTHER` for an unknown one.
     HttpMethod = "http.request.method",
-    /// The route as it is declared: never the path.
+    /// Route as declared; never the path.
     HttpRoute = "http.route",
-    /// The answer's status.
+    /// HTTP status of the response.
     HttpStatus = "http.response.status_code",
-    /// The request's id, as in logs, error bodies and the metadata of events.
+    /// Id of the request, as in logs, error bodies and the metadata of events.
     RequestId = "verbatim.request.id",
-    /// What a frame of a socket asks for.
+    /// Type of a WebSocket frame.
     Frame = "verbatim.frame",
-    /// The door, or the part of the system that acts on its own.
+    /// API surface, or the part of the system that acts by itself.
     Surface = "verbatim.surface",
-    /// The types of the streams that a command is decided on.
+    /// Aggregate types of the streams that a command is decided on.
     Aggregates = "verbatim.aggregates",
-    /// How many events are written.
+    /// Number of events appended.
     Events = "verbatim.events",
     /// Position of the last event.
     Position = "verbatim.position",
-    /// What came of it, in one word.
+    /// Outcome, in one word.
     Outcome = "verbatim.outcome",
-    /// Why it failed, in one word.
+    /// Kind of failure, in one word.
     ErrorType = "error.type",
     /// Always `postgresql`.
     DbSystem = "db.system.name",
@@ -57,43 +57,43 @@ attributes! {
     MessagingOperation = "messaging.operation.name",
     /// Always `send`.
     MessagingOperationType = "messaging.operation.type",
-    /// The subject.
+    /// NATS subject.
     MessagingDestination = "messaging.destination.name",
-    /// The event's stream and its place in it.
+    /// Stream and sequence of the event.
     MessagingMessageId = "messaging.message.id",
-    /// The reply.
+    /// Id of the reply.
     ReplyId = "verbatim.reply.id",
-    /// The conversation.
+    /// Id of the conversation.
     ConversationId = "gen_ai.conversation.id",
-    /// Which try of the reply it is, from 1.
+    /// Number of the attempt at the reply, from 1.
     Attempt = "verbatim.reply.attempt",
-    /// From the request to this attempt, in milliseconds, by the clocks of two processes.
-    WaitedMs = "verbatim.reply.waited_ms",
-    /// How many turns of the conversation are sent.
+    /// Milliseconds from the request to this attempt, by the clocks of two processes.
+    QueuedMs = "verbatim.reply.queued_ms",
+    /// Number of turns sent to the provider.
     ContextTurns = "verbatim.context.turns",
-    /// How many files are sent.
+    /// Number of files sent to the provider.
     ContextFiles = "verbatim.context.files",
     /// Always `chat`.
     GenAiOperation = "gen_ai.operation.name",
-    /// The provider, by the name that it has in the provenance.
+    /// Name of the provider, as in the provenance.
     GenAiProvider = "gen_ai.provider.name",
-    /// The model that is asked.
+    /// Requested model.
     GenAiRequestModel = "gen_ai.request.model",
-    /// How long the answer may be, in tokens.
+    /// Maximum length of the response in tokens.
     GenAiMaxTokens = "gen_ai.request.max_tokens",
-    /// The sampling temperature, when one is set.
+    /// Sampling temperature, if set.
     GenAiTemperature = "gen_ai.request.temperature",
-    /// The model that has answered.
+    /// Model that responded.
     GenAiResponseModel = "gen_ai.response.model",
-    /// The provider's id of the answer.
+    /// Provider's id of the response.
     GenAiResponseId = "gen_ai.response.id",
-    /// Why the provider stopped.
+    /// Why the provider stopped generating.
     GenAiFinishReasons = "gen_ai.response.finish_reasons",
     /// Seconds from the call to the first text.
     GenAiFirstChunk = "gen_ai.response.time_to_first_chunk",
-    /// Tokens of what was sent.
+    /// Input tokens.
     GenAiInputTokens = "gen_ai.usage.input_tokens",
-    /// Tokens of the answer.
+    /// Output tokens.
     GenAiOutputTokens = "gen_ai.usage.output_tokens",
 }
 

@@ -1,11 +1,11 @@
-//! Traces: what one request sets off, from the door over the log and NATS to the provider and the recorded reply, as spans
-//! that are sent to a collector.
+//! Traces: the path of one request from the API through the log and NATS to the provider and the recorded reply, as spans
+//! that a collector receives.
 //!
-//! Spans are made here and nowhere else: [`spans`] lists every one of them, [`attributes`] everything that one may say. So
-//! no library's own spans, and nothing that somebody happened to log, can come to be exported. A trace goes on in other
-//! processes by its ids ([`parent`]), which stand in the metadata of events.
+//! Spans are created only here: [`spans`] lists all of them, and [`attributes`] lists all their attributes. Spans of
+//! libraries and log messages are therefore never exported. A trace continues in other processes through the ids in the
+//! metadata of events ([`parent`]).
 //!
-//! Without an endpoint nothing is made: every function here then looks at one atomic and returns.
+//! Without a collector's endpoint no spans are created: every function here then reads one atomic and returns.
 
 pub mod attributes;
 pub mod parent;
@@ -25,12 +25,12 @@ use opentelemetry_sdk::trace::SdkTracer;
 use attributes::Attribute;
 pub use parent::Parent;
 
-/// What spans are made with; set once, when the process makes any.
+/// The installed tracer; set once, if tracing is configured.
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
 struct Tracing {
     tracer: SdkTracer,
-    /// Whether the AI provider is told the ids of the trace.
+    /// Whether requests to AI providers carry the trace ids.
     tell_provider: bool,
 }
 
@@ -40,19 +40,19 @@ pub fn install(tracer: SdkTracer, tell_provider: bool) -> bool {
     TRACING.set(Tracing { tracer, tell_provider }).is_ok()
 }
 
-/// Whether this process makes spans.
-pub fn is_on() -> bool {
+/// Returns whether this process creates spans.
+pub fn is_enabled() -> bool {
     TRACING.get().is_some()
 }
 
-/// The time at which a span may begin that is made only later; none when no spans are made.
-pub fn now() -> Option<SystemTime> {
-    is_on().then(opentelemetry::time::now)
+/// Returns the start time for a span that is created later; `None` if tracing is off.
+pub fn start_time() -> Option<SystemTime> {
+    is_enabled().then(opentelemetry::time::now)
 }
 
-/// The ids of the span that is under way here.
+/// Returns the ids of the current span.
 pub fn current_ids() -> Option<(TraceId, SpanId)> {
-    if !is_on() {
+    if !is_enabled() {
         return None;
     }
     Context::map_current(|context| {
@@ -62,65 +62,65 @@ pub fn current_ids() -> Option<(TraceId, SpanId)> {
     })
 }
 
-/// What an AI provider is told of the span that is under way here; nothing, unless it was configured.
-pub fn for_provider() -> Option<String> {
+/// Returns the `traceparent` to send to an AI provider; `None` unless configured.
+pub fn provider_traceparent() -> Option<String> {
     TRACING.get().filter(|tracing| tracing.tell_provider)?;
-    Context::map_current(|context| parent::write(context.span().span_context()))
+    Context::map_current(|context| parent::format(context.span().span_context()))
 }
 
-/// Has `future` go on in the span that is under way here, wherever it is polled.
-pub fn carried<F: Future>(future: F) -> Traced<F> {
+/// Runs `future` within the current span, wherever it is polled.
+pub fn in_current_span<F: Future>(future: F) -> Traced<F> {
     match TRACING.get() {
         Some(_) => Either::Left(future.with_current_context()),
         None => Either::Right(future),
     }
 }
 
-/// A future that may be part of a span.
+/// A future that may run within a span.
 pub type Traced<F> = Either<WithContext<F>, F>;
 
-/// A span, ended when it is dropped; or nothing, when none are made.
+/// A span that ends when it is dropped. Does nothing if tracing is off.
 #[derive(Debug, Default)]
-#[must_use = "it ends when it is dropped"]
+#[must_use = "the span ends when it is dropped"]
 pub struct Span(Option<Context>);
 
 impl Span {
-    /// Begins a span. What is said of it is only put together when one is made.
-    fn begin(
+    /// Starts a span. `describe` returns its name and attributes, and is called only if tracing is on.
+    fn start(
         kind: SpanKind,
         parent: Parent,
-        began: Option<SystemTime>,
-        say: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
+        started: Option<SystemTime>,
+        describe: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
     ) -> Self {
         let Some(tracing) = TRACING.get() else { return Self(None) };
         let context = parent.context();
-        let (name, attributes) = say();
+        let (name, attributes) = describe();
         let mut builder = tracing.tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
-        builder.start_time = began;
+        builder.start_time = started;
         let span = tracing.tracer.build_with_context(builder, &context);
         Self(Some(context.with_span(span)))
     }
 
-    /// Has `future` be part of this span: what begins within it is its child.
-    pub fn around<F: Future>(&self, future: F) -> Traced<F> {
+    /// Runs `future` within this span: spans that it starts are children.
+    pub fn run<F: Future>(&self, future: F) -> Traced<F> {
         match &self.0 {
             Some(context) => Either::Left(future.with_context(context.clone())),
             None => Either::Right(future),
         }
     }
 
-    /// The same for what does not wait.
-    pub fn within<T>(&self, act: impl FnOnce() -> T) -> T {
+    /// Runs a function within this span.
+    pub fn in_scope<T>(&self, run: impl FnOnce() -> T) -> T {
         let _guard = self.0.clone().map(Context::attach);
-        act()
+        run()
     }
 
-    /// What another process goes on with: the ids of this span, whether it is recorded or not.
+    /// Returns the ids with which another process continues the trace, whether the span is sampled or not.
     pub fn traceparent(&self) -> Option<String> {
-        parent::write(self.0.as_ref()?.span().span_context())
+        parent::format(self.0.as_ref()?.span().span_context())
     }
 
-    /// Says something of it.
+    /// Sets an attribute.
     fn set(&self, attribute: Attribute, value: impl Into<Value>) {
         if let Some(context) = &self.0
             && context.span().is_recording()
@@ -129,7 +129,7 @@ impl Span {
         }
     }
 
-    /// It came to nothing, for a reason that is one of a few words.
+    /// Marks the span as failed; `reason` is one of a few words.
     fn fail(&self, reason: &'static str) {
         self.set(Attribute::ErrorType, reason);
         if let Some(context) = &self.0 {
@@ -140,7 +140,7 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Futures that were carried may still hold it.
+        // End it explicitly: futures that run in it may still hold the context.
         if let Some(context) = &self.0 {
             context.span().end();
         }

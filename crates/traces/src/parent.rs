@@ -1,7 +1,7 @@
-//! Where a trace goes on from: W3C Trace Context, of which only `traceparent` is taken up.
+//! The parent of a span: W3C Trace Context, of which only `traceparent` is supported.
 //!
-//! `tracestate` is other systems' business, as long as a whole header and of any content; it is left out. The SDK's own
-//! parser takes more than the specification lets it (ids that are too short, signs), so it is read here.
+//! `tracestate` belongs to other systems, can be long and contain anything; it is dropped. `traceparent` is parsed here
+//! because the SDK's parser accepts more than the specification allows (short ids, signs).
 
 use opentelemetry::context::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -9,36 +9,36 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags
 /// The length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
-/// What a span belongs under.
+/// Parent of a span.
 #[derive(Debug, Clone, Default)]
 pub enum Parent {
-    /// The span that is under way here; none: a trace begins.
+    /// The current span; without one, a trace starts.
     #[default]
     Current,
-    /// A span of another process, or of an earlier time; none: a trace begins.
-    Told(Option<SpanContext>),
+    /// A span of another process or of an earlier time; without one, a trace starts.
+    Remote(Option<SpanContext>),
 }
 
 impl Parent {
-    /// The span that a `traceparent` names. What is none begins a trace.
-    pub fn told(traceparent: Option<&str>) -> Self {
-        Self::Told(traceparent.and_then(read))
+    /// Returns the span that a `traceparent` names; an invalid one starts a trace.
+    pub fn from_traceparent(traceparent: Option<&str>) -> Self {
+        Self::Remote(traceparent.and_then(parse))
     }
 
     pub(super) fn context(self) -> Context {
         match self {
             Self::Current => Context::current(),
-            Self::Told(None) => Context::new(),
-            Self::Told(Some(span)) => Context::new().with_remote_span_context(span),
+            Self::Remote(None) => Context::new(),
+            Self::Remote(Some(span)) => Context::new().with_remote_span_context(span),
         }
     }
 }
 
-/// Reads a `traceparent`. None: it is not one.
-fn read(text: &str) -> Option<SpanContext> {
+/// Parses a `traceparent`.
+fn parse(text: &str) -> Option<SpanContext> {
     let bytes = text.as_bytes();
     let version = hex(bytes.get(..2)?)?;
-    // Of a later version, what this one knows is at the same place, and more may follow after a hyphen.
+    // A later version has the same fields in the same places; more may follow after a hyphen.
     let fits = match version {
         0 => bytes.len() == LENGTH,
         0xff => false,
@@ -51,12 +51,12 @@ fn read(text: &str) -> Option<SpanContext> {
     let trace = TraceId::from(hex(bytes.get(3..35)?)?);
     let span = SpanId::from(u64::try_from(hex(bytes.get(36..52)?)?).ok()?);
     let flags = u8::try_from(hex(bytes.get(53..55)?)?).ok()?;
-    // Of the flags only the one that says whether the trace is recorded is known.
+    // Version 00 defines only the `sampled` flag.
     let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
     Some(SpanContext::new(trace, span, flags, true, TraceState::NONE)).filter(SpanContext::is_valid)
 }
 
-/// A number in lower-case hexadecimal digits and nothing else.
+/// Parses lower-case hexadecimal digits.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number: u128, byte| {
         let digit = match byte {
@@ -68,8 +68,8 @@ fn hex(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// The `traceparent` of a span; none when it has no ids.
-pub(super) fn write(span: &SpanContext) -> Option<String> {
+/// Formats the `traceparent` of a span; `None` if the span has no ids.
+pub(super) fn format(span: &SpanContext) -> Option<String> {
     let sampled = u8::from(span.is_sampled());
     span.is_valid().then(|| format!("00-{}-{}-{sampled:02x}", span.trace_id(), span.span_id()))
 }
@@ -84,7 +84,7 @@ mod tests {
     const SPAN: &str = "00f067aa0ba902b7";
 
     #[test]
-    fn what_the_specification_allows_is_read_and_the_unknown_left_out() {
+    fn valid_traceparent_is_parsed_and_unknown_flags_are_dropped() {
         for (text, sampled) in [
             (format!("00-{TRACE}-{SPAN}-01"), true),
             (format!("00-{TRACE}-{SPAN}-00"), false),
@@ -93,18 +93,18 @@ mod tests {
             (format!("cc-{TRACE}-{SPAN}-01"), true),
             (format!("cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like"), true),
         ] {
-            let span = read(&text).unwrap_or_else(|| panic!("{text}"));
+            let span = parse(&text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(
                 (span.trace_id().to_string(), span.span_id().to_string()),
                 (TRACE.into(), SPAN.into())
             );
             assert_eq!((span.is_sampled(), span.is_remote()), (sampled, true), "{text}");
-            assert_eq!(write(&span), Some(format!("00-{TRACE}-{SPAN}-0{}", u8::from(sampled))));
+            assert_eq!(format(&span), Some(format!("00-{TRACE}-{SPAN}-0{}", u8::from(sampled))));
         }
     }
 
     #[test]
-    fn anything_else_is_ignored() {
+    fn invalid_traceparent_is_ignored() {
         let zeros = "0".repeat(32);
         for text in [
             String::new(),
@@ -126,14 +126,14 @@ mod tests {
             format!("00_{TRACE}_{SPAN}_01"),
             format!("00-{TRACE}-{SPAN}-0é"),
         ] {
-            assert!(read(&text).is_none(), "{text}");
+            assert!(parse(&text).is_none(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_is_too_strange(text in "\\PC{0,80}") {
-            prop_assert!(read(&text).is_none_or(|span| span.is_valid()));
+        fn arbitrary_text_yields_no_invalid_span(text in "\\PC{0,80}") {
+            prop_assert!(parse(&text).is_none_or(|span| span.is_valid()));
         }
     }
 }

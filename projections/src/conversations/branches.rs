@@ -5,32 +5,19 @@
 //! shows no message before its first one. Logs that were written before there were branches do not tell it: there everything
 //! that was said until then is counted.
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::BranchEvent;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::messages::number;
 
-/// Whether an event is one of these.
-pub(super) const fn concerns(event: &ConversationEvent) -> bool {
-    matches!(
-        event,
-        ConversationEvent::ConversationRewound { .. }
-            | ConversationEvent::BranchBegun { .. }
-            | ConversationEvent::BranchSwitched { .. }
-    )
-}
-
 /// Writes what the event does to the row of its conversation.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     position: i64,
-    event: &ConversationEvent,
+    conversation: Uuid,
+    event: &BranchEvent,
 ) -> Result<(), sqlx::Error> {
-    let conversation = event.conversation_id().uuid();
-    if !concerns(event) {
-        return Ok(());
-    }
     sqlx::query(
         "INSERT INTO conversation_branches (conversation_id, branch, message_count, last_message)
          SELECT conversation_id, branch, message_count, last_message FROM conversations WHERE conversation_id = $1
@@ -40,12 +27,14 @@ pub(super) async fn apply(
     .bind(conversation)
     .execute(&mut *connection)
     .await?;
-    if let ConversationEvent::BranchBegun { branch, messages, .. } = event {
-        begin(connection, conversation, position, number(*branch), *messages).await
-    } else if let ConversationEvent::BranchSwitched { branch, .. } = event {
-        switch(connection, conversation, position, number(*branch)).await
-    } else {
-        rewind(connection, conversation, position).await
+    match event {
+        BranchEvent::BranchBegun { branch, messages, .. } => {
+            begin(connection, conversation, position, number(*branch), *messages).await
+        }
+        BranchEvent::BranchSwitched { branch } => {
+            switch(connection, conversation, position, number(*branch)).await
+        }
+        BranchEvent::ConversationRewound { .. } => rewind(connection, conversation, position).await,
     }
 }
 

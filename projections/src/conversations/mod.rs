@@ -11,8 +11,11 @@ pub mod query;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{
+    ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent, SettingsEvent,
+};
 use aggregates::ids::ConversationId;
+use aggregates::values::Title;
 use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -34,25 +37,17 @@ impl Projection for Conversations {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        match event {
-            Event::Conversation(
-                ConversationEvent::ReplyRequested { .. }
-                | ConversationEvent::ReplyBegun { .. }
-                | ConversationEvent::ReplyAttemptFailed { .. }
-                | ConversationEvent::ClientToolCalled { .. }
-                | ConversationEvent::ClientToolAnswered { .. }
-                | ConversationEvent::ClientToolDropped { .. }
-                | ConversationEvent::InputRequested { .. }
-                | ConversationEvent::InputAnswered { .. }
-                | ConversationEvent::WidgetShown { .. }
-                | ConversationEvent::NoteAdded { .. }
-                | ConversationEvent::FeedbackGiven { .. },
-            )
-            | Event::User(_)
-            | Event::Claim(_)
-            | Event::Quiz(_)
-            | Event::File(_) => false,
-            Event::Conversation(_) => true,
+        let Event::Conversation(event) = event else { return false };
+        match &event.body {
+            EventBody::Lifecycle(_) | EventBody::Settings(_) | EventBody::Branch(_) => true,
+            EventBody::Message(event) => !matches!(event, MessageEvent::FeedbackGiven { .. }),
+            EventBody::Reply { event, .. } => matches!(
+                event,
+                ReplyEvent::ReplyCompleted { .. }
+                    | ReplyEvent::ReplyFailed { .. }
+                    | ReplyEvent::ReplyCancelled { .. }
+            ),
+            EventBody::Item(_) => false,
         }
     }
 
@@ -69,13 +64,16 @@ impl Projection for Conversations {
             let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
             for recorded in events {
                 match &recorded.event {
-                    Event::Conversation(event) if branches::concerns(event) => {
-                        // Rare. What it keeps and brings back has to be in the rows.
-                        write(connection, &std::mem::take(&mut changes)).await?;
-                        branches::apply(connection, recorded.position, event).await?;
-                    }
                     Event::Conversation(event) => {
-                        changes.entry(event.conversation_id()).or_default().fold(recorded.position, event);
+                        if let EventBody::Branch(branch_event) = &event.body {
+                            // Rare. The rows it saves and restores have to be up to date.
+                            write(connection, &std::mem::take(&mut changes)).await?;
+                            let conversation = event.conversation_id.uuid();
+                            branches::apply(connection, recorded.position, conversation, branch_event)
+                                .await?;
+                        } else {
+                            changes.entry(event.conversation_id).or_default().fold(recorded.position, event);
+                        }
                     }
                     Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
                 }
@@ -102,58 +100,47 @@ struct Change {
 
 impl Change {
     fn fold(&mut self, position: i64, event: &ConversationEvent) {
-        match event {
-            ConversationEvent::ConversationStarted { owner, title, at, .. } => {
-                self.started = Some((owner.uuid(), *at));
-                self.title = Some(
-                    title
-                        .as_ref()
-                        .and_then(|title| title.as_ref().known())
-                        .map(|title| title.as_str().to_owned()),
-                );
-                self.updated_at = Some(*at);
+        let &ConversationEvent { owner, at, .. } = event;
+        match &event.body {
+            EventBody::Lifecycle(LifecycleEvent::ConversationStarted { title }) => {
+                self.started = Some((owner.uuid(), at));
+                self.title = Some(title.as_ref().and_then(known_title));
+                self.updated_at = Some(at);
             }
-            ConversationEvent::ConversationRenamed { title, .. } => {
-                self.title = Some(title.as_ref().known().map(|title| title.as_str().to_owned()));
-            }
-            ConversationEvent::ConversationPinned { .. } => self.pinned = Some(true),
-            ConversationEvent::ConversationUnpinned { .. } => self.pinned = Some(false),
-            ConversationEvent::ConversationArchived { .. } => self.archived = Some(true),
-            ConversationEvent::ConversationUnarchived { .. } => self.archived = Some(false),
-            ConversationEvent::ConversationRead { message_id, .. } => {
-                self.read = Some((message_id.uuid(), position));
-            }
-            ConversationEvent::ConversationDeleted { .. } => self.deleted = true,
-            ConversationEvent::MessageSent { text, at, .. } => {
-                self.message(text.as_ref().known().map(|text| text.as_str()), *at);
-            }
-            // It said nothing: what it brought stands for it.
-            ConversationEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
-                if text.as_str().is_empty() && !items.is_empty() => {}
-            ConversationEvent::ReplyCompleted { text, at, .. } => {
-                self.message(text.as_ref().known().map(|text| text.as_str()), *at);
-            }
-            ConversationEvent::ReplyFailed { text, at, .. }
-            | ConversationEvent::ReplyCancelled { text, at, .. } => {
-                if let Some(text) = text {
-                    self.message(text.as_ref().known().map(|text| text.as_str()), *at);
+            EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => self.deleted = true,
+            EventBody::Settings(event) => match event {
+                SettingsEvent::ConversationRenamed { title } => self.title = Some(known_title(title)),
+                SettingsEvent::ConversationPinned {} => self.pinned = Some(true),
+                SettingsEvent::ConversationUnpinned {} => self.pinned = Some(false),
+                SettingsEvent::ConversationArchived {} => self.archived = Some(true),
+                SettingsEvent::ConversationUnarchived {} => self.archived = Some(false),
+            },
+            EventBody::Message(event) => match event {
+                MessageEvent::MessageSent { text, .. } => {
+                    self.message(text.as_ref().known().map(|text| text.as_str()), at);
                 }
-            }
-            ConversationEvent::ReplyRequested { .. }
-            | ConversationEvent::ReplyBegun { .. }
-            | ConversationEvent::ReplyAttemptFailed { .. }
-            | ConversationEvent::ClientToolCalled { .. }
-            | ConversationEvent::ClientToolAnswered { .. }
-            | ConversationEvent::ClientToolDropped { .. }
-            | ConversationEvent::InputRequested { .. }
-            | ConversationEvent::InputAnswered { .. }
-            | ConversationEvent::WidgetShown { .. }
-            | ConversationEvent::NoteAdded { .. }
-            | ConversationEvent::FeedbackGiven { .. }
-            // Elsewhere.
-            | ConversationEvent::ConversationRewound { .. }
-            | ConversationEvent::BranchBegun { .. }
-            | ConversationEvent::BranchSwitched { .. } => {}
+                MessageEvent::ConversationRead { message_id, .. } => {
+                    self.read = Some((message_id.uuid(), position));
+                }
+                MessageEvent::FeedbackGiven { .. } => {}
+            },
+            EventBody::Reply { event, .. } => match event {
+                // The answer has no text: its items are shown instead.
+                ReplyEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
+                    if text.as_str().is_empty() && !items.is_empty() => {}
+                ReplyEvent::ReplyCompleted { text, .. }
+                | ReplyEvent::ReplyFailed { text: Some(text), .. }
+                | ReplyEvent::ReplyCancelled { text: Some(text), .. } => {
+                    self.message(text.as_ref().known().map(|text| text.as_str()), at);
+                }
+                ReplyEvent::ReplyRequested { .. }
+                | ReplyEvent::ReplyBegun { .. }
+                | ReplyEvent::ReplyAttemptFailed { .. }
+                | ReplyEvent::ReplyFailed { text: None, .. }
+                | ReplyEvent::ReplyCancelled { text: None, .. } => {}
+            },
+            // `branches::apply` handles the branches.
+            EventBody::Branch(_) | EventBody::Item(_) => {}
         }
     }
 
@@ -162,6 +149,10 @@ impl Change {
         self.last_message = Some(text.map(|text| text.chars().take(EXCERPT).collect()));
         self.updated_at = Some(at);
     }
+}
+
+fn known_title(title: &Personal<Title>) -> Option<String> {
+    title.as_ref().known().map(|title| title.as_str().to_owned())
 }
 
 async fn write(

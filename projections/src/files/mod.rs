@@ -8,8 +8,9 @@ pub mod query;
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{EventBody, LifecycleEvent};
 use aggregates::file::FileEvent;
+use aggregates::ids::ConversationId;
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
@@ -25,7 +26,13 @@ impl Projection for Files {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(event, Event::File(_) | Event::Conversation(ConversationEvent::ConversationDeleted { .. }))
+        match event {
+            Event::File(_) => true,
+            Event::Conversation(event) => {
+                matches!(event.body, EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}))
+            }
+            Event::User(_) | Event::Claim(_) | Event::Quiz(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -41,24 +48,30 @@ impl Projection for Files {
             for recorded in events {
                 match &recorded.event {
                     Event::File(event) => apply(connection, recorded.position, event).await?,
-                    Event::Conversation(ConversationEvent::ConversationDeleted {
-                        conversation_id, ..
-                    }) => {
-                        sqlx::query(
-                            "UPDATE files SET state = 'deleted', name = NULL, position = $2
-                             WHERE conversation_id = $1",
-                        )
-                        .bind(conversation_id.uuid())
-                        .bind(recorded.position)
-                        .execute(&mut *connection)
-                        .await?;
+                    Event::Conversation(event) => {
+                        if event.body == EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) {
+                            delete_all_of(connection, recorded.position, event.conversation_id).await?;
+                        }
                     }
-                    Event::User(_) | Event::Claim(_) | Event::Conversation(_) | Event::Quiz(_) => {}
+                    Event::User(_) | Event::Claim(_) | Event::Quiz(_) => {}
                 }
             }
             Ok(())
         })
     }
+}
+
+async fn delete_all_of(
+    connection: &mut PgConnection,
+    position: i64,
+    conversation: ConversationId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE files SET state = 'deleted', name = NULL, position = $2 WHERE conversation_id = $1")
+        .bind(conversation.uuid())
+        .bind(position)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn apply(connection: &mut PgConnection, position: i64, event: &FileEvent) -> Result<(), sqlx::Error> {

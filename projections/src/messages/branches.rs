@@ -11,7 +11,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{
+    BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent,
+};
 use aggregates::ids::{MessageId, ReplyId};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -43,33 +45,16 @@ pub(super) struct Standing {
 
 /// Whether an event reads or changes rows of messages that came before it, which have to be written by then.
 pub(super) fn reads_rows(event: &ConversationEvent) -> bool {
-    match event {
-        ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::FeedbackGiven { .. } => true,
-        ConversationEvent::ReplyRequested { message_id, reply_id, .. } => is_again(*message_id, *reply_id),
-        ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ReplyBegun { .. }
-        | ConversationEvent::ReplyAttemptFailed { .. }
-        | ConversationEvent::ReplyCompleted { .. }
-        | ConversationEvent::ReplyFailed { .. }
-        | ConversationEvent::ReplyCancelled { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. } => false,
+    match &event.body {
+        EventBody::Branch(event) => match event {
+            BranchEvent::BranchBegun { .. } | BranchEvent::ConversationRewound { .. } => true,
+            BranchEvent::BranchSwitched { .. } => false,
+        },
+        EventBody::Message(event) => matches!(event, MessageEvent::FeedbackGiven { .. }),
+        EventBody::Reply { message_id, reply_id, event } => {
+            matches!(event, ReplyEvent::ReplyRequested { .. }) && is_again(*message_id, *reply_id)
+        }
+        EventBody::Lifecycle(_) | EventBody::Settings(_) | EventBody::Item(_) => false,
     }
 }
 
@@ -96,35 +81,36 @@ impl Standing {
         position: i64,
         event: &ConversationEvent,
     ) -> Result<(), sqlx::Error> {
-        let conversation = event.conversation_id().uuid();
-        match event {
-            ConversationEvent::BranchBegun {
-                branch, parent, message_id, edited, fork_position, at, ..
-            } => {
-                let begun = Begun {
-                    numbered: Some((number(*branch), number(*parent))),
-                    message: *message_id,
-                    edited: *edited,
-                    fork_position: *fork_position,
-                    at: *at,
-                };
-                self.begin(connection, conversation, position, begun).await
-            }
-            ConversationEvent::ConversationRewound { message_id, message_position, at, .. } => {
-                let begun = Begun {
-                    numbered: None,
-                    message: *message_id,
-                    edited: false,
-                    fork_position: *message_position,
-                    at: *at,
-                };
-                self.begin(connection, conversation, position, begun).await
-            }
-            ConversationEvent::BranchSwitched { branch, .. } => {
-                self.active.insert(conversation, number(*branch));
-                Ok(())
-            }
-            ConversationEvent::ReplyRequested { message_id, reply_id, model, .. }
+        let &ConversationEvent { conversation_id, at, .. } = event;
+        let conversation = conversation_id.uuid();
+        match &event.body {
+            EventBody::Branch(event) => match event {
+                BranchEvent::BranchBegun { branch, parent, message_id, edited, fork_position, .. } => {
+                    let begun = Begun {
+                        numbered: Some((number(*branch), number(*parent))),
+                        message: *message_id,
+                        edited: *edited,
+                        fork_position: *fork_position,
+                        at,
+                    };
+                    self.begin(connection, conversation, position, begun).await
+                }
+                BranchEvent::ConversationRewound { message_id, message_position } => {
+                    let begun = Begun {
+                        numbered: None,
+                        message: *message_id,
+                        edited: false,
+                        fork_position: *message_position,
+                        at,
+                    };
+                    self.begin(connection, conversation, position, begun).await
+                }
+                BranchEvent::BranchSwitched { branch } => {
+                    self.active.insert(conversation, number(*branch));
+                    Ok(())
+                }
+            },
+            EventBody::Reply { message_id, reply_id, event: ReplyEvent::ReplyRequested { model, .. } }
                 if is_again(*message_id, *reply_id) =>
             {
                 self.conversations_with_requests.insert(conversation);
@@ -137,34 +123,17 @@ impl Standing {
                 )
                 .await
             }
-            ConversationEvent::ConversationDeleted { .. } => {
+            EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
                 self.active.remove(&conversation);
                 self.conversations_with_requests.remove(&conversation);
                 self.deleted.insert(conversation);
                 Ok(())
             }
-            ConversationEvent::ConversationStarted { .. }
-            | ConversationEvent::ConversationRenamed { .. }
-            | ConversationEvent::ConversationPinned { .. }
-            | ConversationEvent::ConversationUnpinned { .. }
-            | ConversationEvent::ConversationArchived { .. }
-            | ConversationEvent::ConversationUnarchived { .. }
-            | ConversationEvent::ConversationRead { .. }
-            | ConversationEvent::MessageSent { .. }
-            | ConversationEvent::ReplyRequested { .. }
-            | ConversationEvent::ReplyBegun { .. }
-            | ConversationEvent::ReplyAttemptFailed { .. }
-            | ConversationEvent::ReplyCompleted { .. }
-            | ConversationEvent::ReplyFailed { .. }
-            | ConversationEvent::ReplyCancelled { .. }
-            | ConversationEvent::ClientToolCalled { .. }
-            | ConversationEvent::ClientToolAnswered { .. }
-            | ConversationEvent::ClientToolDropped { .. }
-            | ConversationEvent::InputRequested { .. }
-            | ConversationEvent::InputAnswered { .. }
-            | ConversationEvent::WidgetShown { .. }
-            | ConversationEvent::NoteAdded { .. }
-            | ConversationEvent::FeedbackGiven { .. } => Ok(()),
+            EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. })
+            | EventBody::Settings(_)
+            | EventBody::Message(_)
+            | EventBody::Reply { .. }
+            | EventBody::Item(_) => Ok(()),
         }
     }
 

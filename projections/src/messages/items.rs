@@ -2,7 +2,8 @@
 //! feedback does to messages and items.
 
 use aggregates::Event;
-use aggregates::conversation::{ConversationEvent, Enclosed};
+use aggregates::conversation::{ConversationEvent, Enclosed, EventBody, ItemEvent, MessageEvent, Verdict};
+use aggregates::ids::MessageId;
 use aggregates::quiz::QuizEvent;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -63,7 +64,20 @@ pub(super) async fn apply(
     standing: &Standing,
 ) -> Result<(), sqlx::Error> {
     match &recorded.event {
-        Event::Conversation(event) => of_conversation(connection, recorded.position, event, standing).await,
+        Event::Conversation(event) => match &event.body {
+            EventBody::Item(item) => {
+                let branch = standing.branch_of(event.conversation_id.uuid());
+                of_conversation(connection, recorded.position, branch, event, item).await
+            }
+            EventBody::Message(MessageEvent::FeedbackGiven { item_ids, verdict }) => {
+                rate(connection, event.conversation_id.uuid(), item_ids, *verdict).await
+            }
+            EventBody::Message(MessageEvent::MessageSent { .. } | MessageEvent::ConversationRead { .. })
+            | EventBody::Lifecycle(_)
+            | EventBody::Settings(_)
+            | EventBody::Reply { .. }
+            | EventBody::Branch(_) => Ok(()),
+        },
         Event::Quiz(QuizEvent::QuizStarted { quiz_id, conversation_id, at, .. }) => {
             let item = NewItem {
                 item_id: quiz_id.uuid(),
@@ -93,14 +107,14 @@ pub(super) async fn apply(
 async fn of_conversation(
     connection: &mut PgConnection,
     position: i64,
-    event: &ConversationEvent,
-    standing: &Standing,
+    branch: Option<i32>,
+    ConversationEvent { conversation_id, at, .. }: &ConversationEvent,
+    event: &ItemEvent,
 ) -> Result<(), sqlx::Error> {
-    let conversation = event.conversation_id().uuid();
-    let new = |item_id: Uuid, kind, status, reply_id: Option<Uuid>, content, at| NewItem {
+    let new = |item_id: Uuid, kind, status, reply_id: Option<Uuid>, content| NewItem {
         item_id,
-        conversation,
-        branch: standing.branch_of(conversation),
+        conversation: conversation_id.uuid(),
+        branch,
         kind,
         status,
         reply_id,
@@ -108,75 +122,64 @@ async fn of_conversation(
         at,
     };
     match event {
-        ConversationEvent::ClientToolCalled { item_id, reply_id, call_id, name, arguments, at, .. } => {
+        ItemEvent::ClientToolCalled { item_id, reply_id, call_id, name, arguments } => {
             let arguments = arguments.as_ref().known();
             let content = json!({"call_id": call_id, "name": name, "arguments": arguments});
             let reply = Some(reply_id.uuid());
-            let item = new(item_id.uuid(), "client_tool_call", "pending", reply, content, at);
+            let item = new(item_id.uuid(), "client_tool_call", "pending", reply, content);
             insert(connection, position, item).await
         }
-        ConversationEvent::InputRequested { item_id, reply_id, questions, at, .. } => {
+        ItemEvent::InputRequested { item_id, reply_id, questions } => {
             let content = json!({"questions": questions.as_ref().known()});
             let reply = Some(reply_id.uuid());
-            let item = new(item_id.uuid(), "structured_input", "pending", reply, content, at);
+            let item = new(item_id.uuid(), "structured_input", "pending", reply, content);
             insert(connection, position, item).await
         }
-        ConversationEvent::WidgetShown { item_id, reply_id, widget, copy_text, at, .. } => {
+        ItemEvent::WidgetShown { item_id, reply_id, widget, copy_text } => {
             let copy_text = copy_text.as_ref().and_then(|text| text.as_ref().known());
             let content = json!({"widget": widget.as_ref().known(), "copy_text": copy_text});
-            let item = new(item_id.uuid(), "widget", "shown", Some(reply_id.uuid()), content, at);
+            let item = new(item_id.uuid(), "widget", "shown", Some(reply_id.uuid()), content);
             insert(connection, position, item).await
         }
-        ConversationEvent::NoteAdded { item_id, note, at, .. } => {
+        ItemEvent::NoteAdded { item_id, note } => {
             let content = json!({"note": note.as_ref().known()});
-            insert(connection, position, new(item_id.uuid(), "note", "shown", None, content, at)).await
+            insert(connection, position, new(item_id.uuid(), "note", "shown", None, content)).await
         }
-        ConversationEvent::ClientToolAnswered { item_id, output, .. } => {
+        ItemEvent::ClientToolAnswered { item_id, output } => {
             let more = json!({"output": output.as_ref().known()});
             answer(connection, position, item_id.uuid(), "answered", more).await
         }
-        ConversationEvent::ClientToolDropped { item_id, .. } => {
+        ItemEvent::ClientToolDropped { item_id } => {
             answer(connection, position, item_id.uuid(), "dropped", json!({})).await
         }
-        ConversationEvent::InputAnswered { item_id, skipped, answers, .. } => {
+        ItemEvent::InputAnswered { item_id, skipped, answers } => {
             let status = if *skipped { "skipped" } else { "answered" };
             let more = json!({"answers": answers.as_ref().known()});
             answer(connection, position, item_id.uuid(), status, more).await
         }
-        ConversationEvent::FeedbackGiven { item_ids, verdict, .. } => {
-            let ids: Vec<Uuid> = item_ids.iter().map(|id| id.uuid()).collect();
-            for statement in [
-                "UPDATE messages SET feedback = $3 WHERE message_id = ANY($1) AND conversation_id = $2",
-                "UPDATE items SET feedback = $3 WHERE item_id = ANY($1) AND conversation_id = $2",
-            ] {
-                sqlx::query(statement)
-                    .bind(&ids)
-                    .bind(conversation)
-                    .bind(verdict.as_str())
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Ok(())
-        }
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ReplyRequested { .. }
-        | ConversationEvent::ReplyBegun { .. }
-        | ConversationEvent::ReplyAttemptFailed { .. }
-        | ConversationEvent::ReplyCompleted { .. }
-        | ConversationEvent::ReplyFailed { .. }
-        | ConversationEvent::ReplyCancelled { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. } => Ok(()),
     }
+}
+
+/// Writes the rating of messages and items.
+async fn rate(
+    connection: &mut PgConnection,
+    conversation: Uuid,
+    item_ids: &[MessageId],
+    verdict: Verdict,
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = item_ids.iter().map(|id| id.uuid()).collect();
+    for statement in [
+        "UPDATE messages SET feedback = $3 WHERE message_id = ANY($1) AND conversation_id = $2",
+        "UPDATE items SET feedback = $3 WHERE item_id = ANY($1) AND conversation_id = $2",
+    ] {
+        sqlx::query(statement)
+            .bind(&ids)
+            .bind(conversation)
+            .bind(verdict.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn insert(connection: &mut PgConnection, position: i64, item: NewItem<'_>) -> Result<(), sqlx::Error> {

@@ -15,9 +15,10 @@ pub(crate) use branches::number;
 
 use std::sync::Arc;
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
 use aggregates::quiz::QuizEvent;
+use aggregates::values::ReplyText;
 use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -37,28 +38,19 @@ impl Projection for Messages {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(
-            event,
-            Event::Conversation(
-                ConversationEvent::MessageSent { .. }
-                    | ConversationEvent::ReplyRequested { .. }
-                    | ConversationEvent::ReplyCompleted { .. }
-                    | ConversationEvent::ReplyFailed { .. }
-                    | ConversationEvent::ReplyCancelled { .. }
-                    | ConversationEvent::ConversationDeleted { .. }
-                    | ConversationEvent::ConversationRewound { .. }
-                    | ConversationEvent::BranchBegun { .. }
-                    | ConversationEvent::BranchSwitched { .. }
-                    | ConversationEvent::ClientToolCalled { .. }
-                    | ConversationEvent::ClientToolAnswered { .. }
-                    | ConversationEvent::ClientToolDropped { .. }
-                    | ConversationEvent::InputRequested { .. }
-                    | ConversationEvent::InputAnswered { .. }
-                    | ConversationEvent::WidgetShown { .. }
-                    | ConversationEvent::NoteAdded { .. }
-                    | ConversationEvent::FeedbackGiven { .. }
-            ) | Event::Quiz(QuizEvent::QuizStarted { .. })
-        )
+        match event {
+            Event::Conversation(event) => match &event.body {
+                EventBody::Message(event) => !matches!(event, MessageEvent::ConversationRead { .. }),
+                EventBody::Reply { event, .. } => {
+                    !matches!(event, ReplyEvent::ReplyBegun { .. } | ReplyEvent::ReplyAttemptFailed { .. })
+                }
+                EventBody::Lifecycle(event) => *event == LifecycleEvent::ConversationDeleted {},
+                EventBody::Branch(_) | EventBody::Item(_) => true,
+                EventBody::Settings(_) => false,
+            },
+            Event::Quiz(event) => matches!(event, QuizEvent::QuizStarted { .. }),
+            Event::User(_) | Event::Claim(_) | Event::File(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -81,7 +73,7 @@ impl Projection for Messages {
                         std::mem::take(&mut new).write(connection).await?;
                         std::mem::take(&mut asked).write(connection).await?;
                     }
-                    new.branch = standing.branch_of(event.conversation_id().uuid());
+                    new.branch = standing.branch_of(event.conversation_id.uuid());
                     fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
                     standing.apply(connection, recorded.position, event).await?;
                 }
@@ -103,9 +95,10 @@ fn fold(
     asked: &mut Asked,
     deleted: &mut Deleted,
 ) {
-    let conversation = event.conversation_id().uuid();
-    match event {
-        ConversationEvent::MessageSent { message_id, text, enclosed, at, .. } => new.push(NewRow {
+    let &ConversationEvent { conversation_id, at, .. } = event;
+    let conversation = conversation_id.uuid();
+    match &event.body {
+        EventBody::Message(MessageEvent::MessageSent { message_id, text, enclosed }) => new.push(NewRow {
             message_id: message_id.uuid(),
             conversation,
             position,
@@ -116,66 +109,60 @@ fn fold(
             in_reply_to: None,
             model: None,
             enclosed: items::enclosed(enclosed),
-            at: *at,
+            at,
         }),
-        // In its turn among the branches.
-        ConversationEvent::ReplyRequested { message_id, reply_id, .. }
-            if branches::is_again(*message_id, *reply_id) => {}
-        ConversationEvent::ReplyRequested { message_id, reply_id, model, .. } => {
-            // The row may be of this batch or of an earlier one. An item that asks has none.
-            if !new.set_reply(message_id.uuid(), reply_id.uuid(), model.as_deref()) {
-                asked.push(message_id.uuid(), reply_id.uuid(), model.clone());
-            }
+        EventBody::Reply { message_id, reply_id, event } => {
+            let answer = answer(conversation, position, *message_id, *reply_id, at);
+            fold_reply((*message_id, *reply_id), event, answer, new, asked);
         }
-        // Nothing was said: what it brought stands for it.
-        ConversationEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
-            if text.as_str().is_empty() && !items.is_empty() => {}
-        ConversationEvent::ReplyCompleted { message_id, reply_id, text, model, at, .. } => new.push(NewRow {
-            status: "complete",
-            text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-            model: Some(model.clone()),
-            ..answer(conversation, position, *message_id, *reply_id, *at)
-        }),
-        ConversationEvent::ReplyFailed { message_id, reply_id, text: Some(text), at, .. } => {
-            new.push(NewRow {
-                status: "failed",
-                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                ..answer(conversation, position, *message_id, *reply_id, *at)
-            });
-        }
-        ConversationEvent::ReplyCancelled { message_id, reply_id, text: Some(text), at, .. } => {
-            new.push(NewRow {
-                status: "cancelled",
-                text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                ..answer(conversation, position, *message_id, *reply_id, *at)
-            });
-        }
-        ConversationEvent::ConversationDeleted { .. } => {
+        EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
             deleted.conversations.push(conversation);
             deleted.positions.push(position);
         }
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ReplyBegun { .. }
-        | ConversationEvent::ReplyAttemptFailed { .. }
-        | ConversationEvent::ReplyFailed { text: None, .. }
-        | ConversationEvent::ReplyCancelled { text: None, .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::FeedbackGiven { .. } => {}
+        EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. })
+        | EventBody::Settings(_)
+        | EventBody::Message(MessageEvent::FeedbackGiven { .. } | MessageEvent::ConversationRead { .. })
+        // `BranchChanges` and `items` handle these.
+        | EventBody::Branch(_)
+        | EventBody::Item(_) => {}
+    }
+}
+
+/// Projects an event of a reply. `answer` is the row of its answer, without content.
+fn fold_reply(
+    (message_id, reply_id): (MessageId, ReplyId),
+    event: &ReplyEvent,
+    answer: NewRow,
+    new: &mut NewRows,
+    asked: &mut Asked,
+) {
+    let written = |text: &Personal<ReplyText>| text.as_ref().known().map(|text| text.as_str().to_owned());
+    match event {
+        ReplyEvent::ReplyRequested { model, .. } => {
+            // `BranchChanges` handles repeated requests.
+            if !branches::is_again(message_id, reply_id)
+                // The row may be of this batch or of an earlier one. An item that asks has none.
+                && !new.set_reply(message_id.uuid(), reply_id.uuid(), model.as_deref())
+            {
+                asked.push(message_id.uuid(), reply_id.uuid(), model.clone());
+            }
+        }
+        // The answer has no text: its items are shown instead.
+        ReplyEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
+            if text.as_str().is_empty() && !items.is_empty() => {}
+        ReplyEvent::ReplyCompleted { text, model, .. } => {
+            new.push(NewRow { text: written(text), model: Some(model.clone()), ..answer });
+        }
+        ReplyEvent::ReplyFailed { text: Some(text), .. } => {
+            new.push(NewRow { status: "failed", text: written(text), ..answer });
+        }
+        ReplyEvent::ReplyCancelled { text: Some(text), .. } => {
+            new.push(NewRow { status: "cancelled", text: written(text), ..answer });
+        }
+        ReplyEvent::ReplyBegun { .. }
+        | ReplyEvent::ReplyAttemptFailed { .. }
+        | ReplyEvent::ReplyFailed { text: None, .. }
+        | ReplyEvent::ReplyCancelled { text: None, .. } => {}
     }
 }
 

@@ -5,7 +5,7 @@ pub mod query;
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, ReplyEvent};
 use sqlx::PgConnection;
 
 use crate::runner::{Applied, Projection};
@@ -21,17 +21,10 @@ impl Projection for PendingReplies {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(
-            event,
-            Event::Conversation(
-                ConversationEvent::ReplyRequested { .. }
-                    | ConversationEvent::ReplyBegun { .. }
-                    | ConversationEvent::ReplyAttemptFailed { .. }
-                    | ConversationEvent::ReplyCompleted { .. }
-                    | ConversationEvent::ReplyFailed { .. }
-                    | ConversationEvent::ReplyCancelled { .. }
-            )
-        )
+        match event {
+            Event::Conversation(event) => matches!(event.body, EventBody::Reply { .. }),
+            Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -60,66 +53,38 @@ async fn apply(
     position: i64,
     event: &ConversationEvent,
 ) -> Result<(), sqlx::Error> {
-    let query = match event {
-        ConversationEvent::ReplyRequested {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            model,
-            interactive,
-            deadline,
-            at,
-        } => sqlx::query(
+    let EventBody::Reply { message_id, reply_id, event: reply } = &event.body else { return Ok(()) };
+    let query = match reply {
+        ReplyEvent::ReplyRequested { model, interactive, deadline } => sqlx::query(
             "INSERT INTO pending_replies
                  (reply_id, conversation_id, owner, message_id, position, model, requested_at, deadline, attempt,
                   interactive)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
         )
         .bind(reply_id.uuid())
-        .bind(conversation_id.uuid())
-        .bind(owner.uuid())
+        .bind(event.conversation_id.uuid())
+        .bind(event.owner.uuid())
         .bind(message_id.uuid())
         .bind(position)
         .bind(model.as_deref())
-        .bind(*at)
+        .bind(event.at)
         .bind(*deadline)
         .bind(*interactive),
-        ConversationEvent::ReplyBegun { reply_id, attempt, .. } => {
+        ReplyEvent::ReplyBegun { attempt, .. } => {
             sqlx::query("UPDATE pending_replies SET attempt = $2, not_before = NULL WHERE reply_id = $1")
                 .bind(reply_id.uuid())
                 .bind(i32::try_from(*attempt).unwrap_or(i32::MAX))
         }
-        ConversationEvent::ReplyAttemptFailed { reply_id, not_before, .. } => {
+        ReplyEvent::ReplyAttemptFailed { not_before, .. } => {
             sqlx::query("UPDATE pending_replies SET not_before = $2 WHERE reply_id = $1")
                 .bind(reply_id.uuid())
                 .bind(*not_before)
         }
-        ConversationEvent::ReplyCompleted { reply_id, .. }
-        | ConversationEvent::ReplyFailed { reply_id, .. }
-        | ConversationEvent::ReplyCancelled { reply_id, .. } => {
+        ReplyEvent::ReplyCompleted { .. }
+        | ReplyEvent::ReplyFailed { .. }
+        | ReplyEvent::ReplyCancelled { .. } => {
             sqlx::query("DELETE FROM pending_replies WHERE reply_id = $1").bind(reply_id.uuid())
         }
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::FeedbackGiven { .. } => return Ok(()),
     };
     query.execute(connection).await?;
     Ok(())

@@ -5,7 +5,7 @@ pub mod query;
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::{ConversationEvent, FailureReason};
+use aggregates::conversation::{ConversationEvent, EventBody, FailureReason, LifecycleEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -25,18 +25,13 @@ impl Projection for Replies {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(
-            event,
-            Event::Conversation(
-                ConversationEvent::ReplyRequested { .. }
-                    | ConversationEvent::ReplyBegun { .. }
-                    | ConversationEvent::ReplyAttemptFailed { .. }
-                    | ConversationEvent::ReplyCompleted { .. }
-                    | ConversationEvent::ReplyFailed { .. }
-                    | ConversationEvent::ReplyCancelled { .. }
-                    | ConversationEvent::ConversationDeleted { .. }
-            )
-        )
+        match event {
+            Event::Conversation(event) => matches!(
+                event.body,
+                EventBody::Reply { .. } | EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {})
+            ),
+            Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -65,8 +60,35 @@ async fn apply(
     position: i64,
     event: &ConversationEvent,
 ) -> Result<(), sqlx::Error> {
+    match &event.body {
+        EventBody::Reply { message_id, reply_id, event: reply } => {
+            apply_reply(connection, position, event, (*message_id, *reply_id), reply).await
+        }
+        EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
+            // The log keeps the events of a deleted conversation; the read model drops the rows.
+            sqlx::query("DELETE FROM replies WHERE conversation_id = $1")
+                .bind(event.conversation_id.uuid())
+                .execute(connection)
+                .await?;
+            Ok(())
+        }
+        EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. })
+        | EventBody::Settings(_)
+        | EventBody::Message(_)
+        | EventBody::Branch(_)
+        | EventBody::Item(_) => Ok(()),
+    }
+}
+
+async fn apply_reply(
+    connection: &mut PgConnection,
+    position: i64,
+    &ConversationEvent { conversation_id, owner, at, .. }: &ConversationEvent,
+    (message_id, reply_id): (MessageId, ReplyId),
+    event: &ReplyEvent,
+) -> Result<(), sqlx::Error> {
     let query = match event {
-        ConversationEvent::ReplyRequested { conversation_id, message_id, reply_id, owner, model, at, .. } => {
+        ReplyEvent::ReplyRequested { model, .. } => {
             sqlx::query(
                 "INSERT INTO replies (reply_id, conversation_id, owner, message_id, answer_id, state, requested_model,
                                       attempts, requested_at, position)
@@ -76,18 +98,18 @@ async fn apply(
             .bind(conversation_id.uuid())
             .bind(owner.uuid())
             .bind(message_id.uuid())
-            .bind(MessageId::answering(*reply_id).uuid())
+            .bind(MessageId::answering(reply_id).uuid())
             .bind(model.as_deref())
-            .bind(*at)
+            .bind(at)
             .bind(position)
         }
-        ConversationEvent::ReplyBegun { reply_id, attempt, plan, at, .. } => sqlx::query(
+        ReplyEvent::ReplyBegun { attempt, plan } => sqlx::query(
             "UPDATE replies SET state = 'begun', attempts = attempts || $2, position = $3 WHERE reply_id = $1",
         )
         .bind(reply_id.uuid())
         .bind(Json(json!([{"attempt": attempt, "begun_at": at, "plan": plan}])))
         .bind(position),
-        ConversationEvent::ReplyAttemptFailed { reply_id, attempt, reason, not_before, at, .. } => {
+        ReplyEvent::ReplyAttemptFailed { attempt, reason, not_before } => {
             // The attempt's own entry gets its end.
             sqlx::query(
                 "UPDATE replies SET state = 'requested', position = $4, attempts = jsonb_set(attempts, $2,
@@ -99,8 +121,7 @@ async fn apply(
             .bind(Json(json!({"failed_at": at, "failure": reason, "next_not_before": not_before})))
             .bind(position)
         }
-        ConversationEvent::ReplyCompleted {
-            reply_id,
+        ReplyEvent::ReplyCompleted {
             attempt,
             items,
             finish,
@@ -108,7 +129,6 @@ async fn apply(
             timings,
             model,
             provider_reply_id,
-            at,
             ..
         } => sqlx::query(
             "UPDATE replies SET state = 'completed', finish = $2, usage = $3, timings = $4, model = $5,
@@ -123,40 +143,17 @@ async fn apply(
         .bind(Json(timings))
         .bind(model.as_str())
         .bind(provider_reply_id.as_deref())
-        .bind(*at)
+        .bind(at)
         .bind(position)
         .bind(Json(items))
         .bind(place(*attempt))
         .bind(Json(json!({"completed_at": at}))),
-        ConversationEvent::ReplyFailed { reply_id, attempt, reason, at, .. } => {
-            ended("failed", *reply_id, *attempt, Some(*reason), *at, position)
+        ReplyEvent::ReplyFailed { attempt, reason, .. } => {
+            ended("failed", reply_id, *attempt, Some(*reason), at, position)
         }
-        ConversationEvent::ReplyCancelled { reply_id, attempt, at, .. } => {
-            ended("cancelled", *reply_id, *attempt, None, *at, position)
+        ReplyEvent::ReplyCancelled { attempt, .. } => {
+            ended("cancelled", reply_id, *attempt, None, at, position)
         }
-        ConversationEvent::ConversationDeleted { conversation_id, .. } => {
-            // What is kept of a deleted conversation is in the log; the model forgets it like the others do.
-            sqlx::query("DELETE FROM replies WHERE conversation_id = $1").bind(conversation_id.uuid())
-        }
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::FeedbackGiven { .. } => return Ok(()),
     };
     query.execute(connection).await?;
     Ok(())

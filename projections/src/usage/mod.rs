@@ -8,7 +8,7 @@ pub mod query;
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::{ConversationEvent, Price, ReplyPlan, Usage as Tokens};
+use aggregates::conversation::{ConversationEvent, EventBody, Price, ReplyEvent, ReplyPlan, Usage as Tokens};
 use aggregates::ids::{ReplyId, UserId};
 use chrono::NaiveDate;
 use sqlx::PgConnection;
@@ -26,16 +26,20 @@ impl Projection for Usage {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(
-            event,
-            Event::Conversation(
-                ConversationEvent::ReplyRequested { .. }
-                    | ConversationEvent::ReplyBegun { .. }
-                    | ConversationEvent::ReplyCompleted { .. }
-                    | ConversationEvent::ReplyFailed { .. }
-                    | ConversationEvent::ReplyCancelled { .. }
-            )
-        )
+        match event {
+            Event::Conversation(event) => matches!(
+                event.body,
+                EventBody::Reply {
+                    event: ReplyEvent::ReplyRequested { .. }
+                        | ReplyEvent::ReplyBegun { .. }
+                        | ReplyEvent::ReplyCompleted { .. }
+                        | ReplyEvent::ReplyFailed { .. }
+                        | ReplyEvent::ReplyCancelled { .. },
+                    ..
+                }
+            ),
+            Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -60,8 +64,10 @@ impl Projection for Usage {
 }
 
 async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Result<(), sqlx::Error> {
+    let &ConversationEvent { owner, at, .. } = event;
+    let EventBody::Reply { reply_id, event, .. } = &event.body else { return Ok(()) };
     match event {
-        ConversationEvent::ReplyRequested { owner, at, .. } => {
+        ReplyEvent::ReplyRequested { .. } => {
             sqlx::query(
                 "INSERT INTO usage_days AS u (user_id, day, messages) VALUES ($1, $2, 1)
                  ON CONFLICT (user_id, day) DO UPDATE SET messages = u.messages + 1",
@@ -71,37 +77,16 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
             .execute(connection)
             .await?;
         }
-        ConversationEvent::ReplyBegun { reply_id, plan, .. } => begun(connection, *reply_id, plan).await?,
-        ConversationEvent::ReplyCompleted { reply_id, owner, usage, model, at, .. } => {
+        ReplyEvent::ReplyBegun { plan, .. } => begun(connection, *reply_id, plan).await?,
+        ReplyEvent::ReplyCompleted { usage, model, .. } => {
             let price = ended(connection, *reply_id).await?;
             let cost = price.and_then(|price| price.cost_micros(*usage));
-            completed(connection, (*owner, at.date_naive(), model), *usage, cost).await?;
+            completed(connection, (owner, at.date_naive(), model), *usage, cost).await?;
         }
-        ConversationEvent::ReplyFailed { reply_id, .. }
-        | ConversationEvent::ReplyCancelled { reply_id, .. } => {
+        ReplyEvent::ReplyFailed { .. } | ReplyEvent::ReplyCancelled { .. } => {
             ended(connection, *reply_id).await?;
         }
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ReplyAttemptFailed { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::FeedbackGiven { .. } => {}
+        ReplyEvent::ReplyAttemptFailed { .. } => {}
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, LifecycleEvent};
 use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::{Quiz, QuizEvent};
 use cqrs_es::Aggregate as _;
@@ -30,7 +30,13 @@ impl Projection for WidgetState {
     }
 
     fn concerns(&self, event: &Event) -> bool {
-        matches!(event, Event::Quiz(_) | Event::Conversation(ConversationEvent::ConversationDeleted { .. }))
+        match event {
+            Event::Quiz(_) => true,
+            Event::Conversation(event) => {
+                matches!(event.body, EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}))
+            }
+            Event::User(_) | Event::Claim(_) | Event::File(_) => false,
+        }
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -139,10 +145,10 @@ impl Changes {
     }
 
     fn conversation(&mut self, event: &ConversationEvent) {
-        if let ConversationEvent::ConversationDeleted { conversation_id, .. } = event {
-            self.entries.retain(|_, entry| entry.conversation != *conversation_id);
-            self.deleted.insert(*conversation_id);
-            self.newly_deleted.insert(*conversation_id);
+        if event.body == EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) {
+            self.entries.retain(|_, entry| entry.conversation != event.conversation_id);
+            self.deleted.insert(event.conversation_id);
+            self.newly_deleted.insert(event.conversation_id);
         }
     }
 

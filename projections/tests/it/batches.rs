@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{BranchEvent, EventBody, LifecycleEvent};
 use aggregates::ids::ConversationId;
 use event_store::RecordedEvent;
 use projections::models;
@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
 
-use crate::events::{ADA, TALK, deleted, minute, sent, started};
+use crate::events::{TALK, deleted, event, sent, started};
 use crate::history::{history, quiz_history};
 use crate::support::{Log, read_all, rows_of};
 
@@ -22,7 +22,7 @@ async fn append_with_branch_switches(log: &Log, random: &mut StdRng) {
     for _ in 0..10 {
         let talk = history(random, 160);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
-        let id = first.conversation_id();
+        let id = first.conversation_id;
         // The quiz may outlast its conversation.
         lives.push((id, quiz_history(random, id, 40).into_iter(), 0));
         lives.push((id, talk.into_iter(), 1));
@@ -39,23 +39,20 @@ async fn append_with_branch_switches(log: &Log, random: &mut StdRng) {
         log.append(&events).await;
         for event in &events {
             let Event::Conversation(event) = event else { continue };
-            match event {
-                ConversationEvent::BranchBegun { .. } | ConversationEvent::ConversationRewound { .. } => {
-                    *branches += 1;
+            match &event.body {
+                EventBody::Branch(
+                    BranchEvent::BranchBegun { .. } | BranchEvent::ConversationRewound { .. },
+                ) => *branches += 1,
+                EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
+                    open.retain(|known| *known != id);
                 }
-                ConversationEvent::ConversationDeleted { .. } => open.retain(|known| *known != id),
                 _ => {}
             }
         }
         while *branches > 1 && open.contains(&id) && random.random_ratio(2, 3) {
             let branch = random.random_range(0..*branches);
-            let switched = ConversationEvent::BranchSwitched {
-                conversation_id: id,
-                owner: ADA,
-                branch,
-                at: minute(1_000),
-            };
-            log.append(&[switched.into()]).await;
+            let switched = event(id, 1_000, BranchEvent::BranchSwitched { branch });
+            log.append(&[switched]).await;
         }
     }
 }

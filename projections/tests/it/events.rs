@@ -1,7 +1,8 @@
 //! Sample events of one user and one conversation, a minute apart.
 
 use aggregates::conversation::{
-    ConversationEvent, Enclosed, FailureReason, FinishReason, ReplyPlan, Timings, Usage,
+    ConversationEvent, Enclosed, EventBody, FailureReason, FinishReason, LifecycleEvent, MessageEvent,
+    ReplyEvent, ReplyPlan, SettingsEvent, Timings, Usage,
 };
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
 use aggregates::quiz::{Choice, Question};
@@ -42,57 +43,52 @@ pub(crate) fn answer(text: &str) -> Personal<ReplyText> {
     Personal::Known(ReplyText::parse(text).unwrap())
 }
 
+/// An event of Ada's conversation.
+pub(crate) fn event(conversation: ConversationId, at: i64, body: impl Into<EventBody>) -> Event {
+    ConversationEvent { conversation_id: conversation, owner: ADA, at: minute(at), body: body.into() }.into()
+}
+
+/// An event of the reply to message `n`.
+fn reply_event(n: u128, at: i64, reply_event: ReplyEvent) -> Event {
+    event(TALK, at, EventBody::Reply { message_id: message(n), reply_id: reply(n), event: reply_event })
+}
+
 pub(crate) fn started(conversation: ConversationId, titled: Option<&str>, at: i64) -> Event {
     let title = titled.map(title);
-    ConversationEvent::ConversationStarted {
-        conversation_id: conversation,
-        owner: ADA,
-        title,
-        at: minute(at),
-    }
-    .into()
+    event(conversation, at, LifecycleEvent::ConversationStarted { title })
 }
 
 pub(crate) fn renamed(text: &str, at: i64) -> Event {
-    ConversationEvent::ConversationRenamed {
-        conversation_id: TALK,
-        owner: ADA,
-        title: title(text),
-        at: minute(at),
-    }
-    .into()
+    event(TALK, at, SettingsEvent::ConversationRenamed { title: title(text) })
 }
 
 pub(crate) fn deleted(conversation: ConversationId, at: i64) -> Event {
-    ConversationEvent::ConversationDeleted { conversation_id: conversation, owner: ADA, at: minute(at) }
-        .into()
+    event(conversation, at, LifecycleEvent::ConversationDeleted {})
 }
 
 pub(crate) fn sent(conversation: ConversationId, n: u128, text: &str, at: i64) -> Event {
-    ConversationEvent::MessageSent {
-        conversation_id: conversation,
-        message_id: message(n),
-        author: ADA,
-        text: Personal::Known(MessageText::parse(text).unwrap()),
-        enclosed: Enclosed::default(),
-        at: minute(at),
-    }
-    .into()
+    event(
+        conversation,
+        at,
+        MessageEvent::MessageSent {
+            message_id: message(n),
+            text: Personal::Known(MessageText::parse(text).unwrap()),
+            enclosed: Enclosed::default(),
+        },
+    )
 }
 
 /// Requests the reply to message `n`, with a deadline three minutes later.
 pub(crate) fn requested(n: u128, model: Option<&str>, at: i64) -> Event {
-    ConversationEvent::ReplyRequested {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        model: model.map(str::to_owned),
-        interactive: false,
-        deadline: minute(at + 3),
-        at: minute(at),
-    }
-    .into()
+    reply_event(
+        n,
+        at,
+        ReplyEvent::ReplyRequested {
+            model: model.map(str::to_owned),
+            interactive: false,
+            deadline: minute(at + 3),
+        },
+    )
 }
 
 pub(crate) fn plan() -> ReplyPlan {
@@ -113,78 +109,50 @@ pub(crate) fn begun(n: u128, attempt: u32, at: i64) -> Event {
 
 /// Begins an attempt with these parameters.
 pub(crate) fn begun_with(n: u128, attempt: u32, parameters: serde_json::Value, at: i64) -> Event {
-    ConversationEvent::ReplyBegun {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        attempt,
-        plan: ReplyPlan { parameters, ..plan() },
-        at: minute(at),
-    }
-    .into()
+    reply_event(n, at, ReplyEvent::ReplyBegun { attempt, plan: ReplyPlan { parameters, ..plan() } })
 }
 
 /// Fails an attempt; the next one may begin a minute later.
 pub(crate) fn attempt_failed(n: u128, attempt: u32, at: i64) -> Event {
-    ConversationEvent::ReplyAttemptFailed {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        attempt,
-        reason: FailureReason::RateLimited,
-        not_before: minute(at + 1),
-        at: minute(at),
-    }
-    .into()
+    reply_event(
+        n,
+        at,
+        ReplyEvent::ReplyAttemptFailed {
+            attempt,
+            reason: FailureReason::RateLimited,
+            not_before: minute(at + 1),
+        },
+    )
 }
 
 pub(crate) fn completed(n: u128, attempt: u32, text: &str, at: i64) -> Event {
-    ConversationEvent::ReplyCompleted {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        answer_id: MessageId::answering(reply(n)),
-        attempt,
-        text: answer(text),
-        items: Vec::new(),
-        finish: FinishReason::Stop,
-        usage: Usage { prompt_tokens: 3, completion_tokens: 5 },
-        timings: Timings { first_token_ms: Some(7), total_ms: 70 },
-        model: "scripted-1b".to_owned(),
-        provider_reply_id: Some("resp-1".to_owned()),
-        at: minute(at),
-    }
-    .into()
+    reply_event(
+        n,
+        at,
+        ReplyEvent::ReplyCompleted {
+            answer_id: MessageId::answering(reply(n)),
+            attempt,
+            text: answer(text),
+            items: Vec::new(),
+            finish: FinishReason::Stop,
+            usage: Usage { prompt_tokens: 3, completion_tokens: 5 },
+            timings: Timings { first_token_ms: Some(7), total_ms: 70 },
+            model: "scripted-1b".to_owned(),
+            provider_reply_id: Some("resp-1".to_owned()),
+        },
+    )
 }
 
 pub(crate) fn failed(n: u128, text: Option<&str>, at: i64) -> Event {
-    ConversationEvent::ReplyFailed {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        attempt: 1,
-        reason: FailureReason::Deadline,
-        text: text.map(answer),
-        at: minute(at),
-    }
-    .into()
+    reply_event(
+        n,
+        at,
+        ReplyEvent::ReplyFailed { attempt: 1, reason: FailureReason::Deadline, text: text.map(answer) },
+    )
 }
 
 pub(crate) fn cancelled(n: u128, text: Option<&str>, at: i64) -> Event {
-    ConversationEvent::ReplyCancelled {
-        conversation_id: TALK,
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ADA,
-        attempt: 1,
-        text: text.map(answer),
-        at: minute(at),
-    }
-    .into()
+    reply_event(n, at, ReplyEvent::ReplyCancelled { attempt: 1, text: text.map(answer) })
 }
 
 /// A question with the correct answer `b`.

@@ -1,9 +1,9 @@
 //! Random but valid histories: the events that the domain decides for random commands.
 
 use aggregates::conversation::{
-    Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed, FailureReason,
-    FinishReason, InputAnswer, InputForm, InputQuestion, Place, SoFar, Timings, Usage, Verdict, WantedReply,
-    decide,
+    BranchEvent, Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed,
+    FailureReason, FinishReason, InputAnswer, InputForm, InputQuestion, Place, SoFar, Timings, Usage,
+    Verdict, WantedReply, decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
@@ -34,12 +34,15 @@ pub(crate) fn history(random: &mut StdRng, commands: usize) -> Vec<Vec<Event>> {
         let rewound = messages.last().filter(|message| state.shows(**message) && random.random_ratio(1, 40));
         let events = match rewound {
             Some(_) if state.is_deleted() => continue,
-            Some(message_id) => vec![ConversationEvent::ConversationRewound {
+            Some(message_id) => vec![ConversationEvent {
                 conversation_id: id,
                 owner: ADA,
-                message_id: *message_id,
-                message_position: random.random_range(1..2_000),
                 at: minute(i64::try_from(step).unwrap()),
+                body: BranchEvent::ConversationRewound {
+                    message_id: *message_id,
+                    message_position: random.random_range(1..2_000),
+                }
+                .into(),
             }],
             None => match decide(&state, command) {
                 Ok(events) => events,

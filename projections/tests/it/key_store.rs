@@ -1,10 +1,10 @@
-//! Keys and encryption: what is sealed opens only where it belongs, and a key that is gone is not an error.
+//! Keys and encryption: a ciphertext decrypts only in its place, and a deleted key yields erased text.
 
 use std::collections::HashSet;
 
 use event_store::{
-    EncryptionContext, Encryptor, KeyRow, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all,
-    has_personal, personal_context,
+    EncryptionContext, Encryptor, KeyStore, KeyStoreError, LogError, LogReader, decrypt_all, has_personal,
+    personal_context,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -18,23 +18,25 @@ use crate::support::{Append, Log, MASTER, key_store};
 
 const AUTHOR: Uuid = Uuid::from_u128(0xA);
 
-/// A encryption whose rows are stored, as after an append.
+/// Creates an encryption context and stores its key rows, as an append does.
 async fn stored(key_store: &KeyStore, pool: &PgPool, stream: &str) -> EncryptionContext {
     let encryption = key_store.encryption_context(AUTHOR, "conversation", stream, None).await.unwrap();
-    let append =
-        Append { beside: encryption.new_keys.iter().map(KeyRow::to_json).collect(), ..Append::default() };
+    let append = Append {
+        side_writes: encryption.new_keys.iter().map(|row| row.to_write().to_json()).collect(),
+        ..Append::default()
+    };
     append.run(pool).await.unwrap();
     key_store.remember(&encryption);
     encryption
 }
 
-fn sealed(encryption: &EncryptionContext, plain: &Value, context: &str) -> Value {
+fn encrypted(encryption: &EncryptionContext, plain: &Value, context: &str) -> Value {
     let mut value = plain.clone();
     Encryptor(encryption).encrypt(&mut value, context).unwrap();
     value
 }
 
-async fn opened(key_store: &KeyStore, value: &Value, context: &str) -> Result<Value, KeyStoreError> {
+async fn decrypted(key_store: &KeyStore, value: &Value, context: &str) -> Result<Value, KeyStoreError> {
     let mut documents = [(context.to_owned(), value.clone())];
     decrypt_all(key_store, &mut documents).await?;
     let [(_, value)] = documents;
@@ -69,10 +71,10 @@ async fn encryption_round_trips_any_json(pool: PgPool) {
     let mut with_personal = 0;
     for _ in 0..400 {
         let tree = json_tree().new_tree(&mut runner).unwrap().current();
-        let hidden = sealed(&encryption, &tree, &context);
+        let hidden = encrypted(&encryption, &tree, &context);
         assert!(!has_personal(&hidden), "{tree} became {hidden}");
         with_personal += i32::from(has_personal(&tree));
-        assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), tree, "encrypted as {hidden}");
+        assert_eq!(decrypted(&key_store, &hidden, &context).await.unwrap(), tree, "encrypted as {hidden}");
     }
     assert!(with_personal > 40, "too few trees with personal values: {with_personal}");
 }
@@ -82,32 +84,35 @@ async fn moved_or_changed_ciphertext_does_not_decrypt(pool: PgPool) {
     let key_store = key_store(&pool, &MASTER);
     let encryption = stored(&key_store, &pool, "s").await;
     let context = personal_context("conversation", "s", 7);
-    let hidden = sealed(&encryption, &json!({"text": {"$personal": "words"}}), &context);
+    let hidden = encrypted(&encryption, &json!({"text": {"$personal": "words"}}), &context);
     for elsewhere in [
         personal_context("conversation", "s", 8),
         personal_context("conversation", "t", 7),
         personal_context("user", "s", 7),
     ] {
-        let moved = opened(&key_store, &hidden, &elsewhere).await;
+        let moved = decrypted(&key_store, &hidden, &elsewhere).await;
         assert!(matches!(moved, Err(KeyStoreError::Tampered)), "opened at {elsewhere}: {moved:?}");
     }
     // With another key of the same user.
     let other = stored(&key_store, &pool, "t").await;
     let mut swapped = hidden.clone();
     swapped["text"]["key"] = json!(other.key_id);
-    assert!(matches!(opened(&key_store, &swapped, &context).await, Err(KeyStoreError::Tampered)));
+    assert!(matches!(decrypted(&key_store, &swapped, &context).await, Err(KeyStoreError::Tampered)));
     for damaged in ["", "AAAA", "!"] {
         let mut changed = hidden.clone();
         changed["text"]["$sealed"] = json!(damaged);
         assert!(
-            matches!(opened(&key_store, &changed, &context).await, Err(KeyStoreError::Tampered)),
+            matches!(decrypted(&key_store, &changed, &context).await, Err(KeyStoreError::Tampered)),
             "{damaged:?}"
         );
     }
     let mut nameless = hidden.clone();
     nameless["text"]["key"] = json!("not a key");
-    assert!(matches!(opened(&key_store, &nameless, &context).await, Err(KeyStoreError::Tampered)));
-    assert_eq!(opened(&key_store, &hidden, &context).await.unwrap(), json!({"text": {"$personal": "words"}}));
+    assert!(matches!(decrypted(&key_store, &nameless, &context).await, Err(KeyStoreError::Tampered)));
+    assert_eq!(
+        decrypted(&key_store, &hidden, &context).await.unwrap(),
+        json!({"text": {"$personal": "words"}})
+    );
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
@@ -116,17 +121,21 @@ async fn text_of_deleted_key_reads_as_erased(pool: PgPool) {
     let plain = json!({"text": {"$personal": "words"}, "count": 3});
     for table in ["data_keys", "user_keys"] {
         let mine = key_store(&pool, &MASTER);
-        let hidden = sealed(&stored(&mine, &pool, "s").await, &plain, &context);
-        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
+        let hidden = encrypted(&stored(&mine, &pool, "s").await, &plain, &context);
+        assert_eq!(decrypted(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), plain);
         sqlx::query(&format!("DELETE FROM {table}")).execute(&pool).await.unwrap();
         let erased = json!({"text": {"$erased": true}, "count": 3});
-        assert_eq!(opened(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(), erased, "{table}");
+        assert_eq!(
+            decrypted(&key_store(&pool, &MASTER), &hidden, &context).await.unwrap(),
+            erased,
+            "{table}"
+        );
         // A process with the key in memory can read until it forgets the key.
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(Uuid::from_u128(0xB));
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), plain);
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), plain);
         mine.forget(AUTHOR);
-        assert_eq!(opened(&mine, &hidden, &context).await.unwrap(), erased, "{table}");
+        assert_eq!(decrypted(&mine, &hidden, &context).await.unwrap(), erased, "{table}");
         sqlx::query("DELETE FROM data_keys").execute(&pool).await.unwrap();
     }
 }
@@ -135,9 +144,9 @@ async fn text_of_deleted_key_reads_as_erased(pool: PgPool) {
 async fn wrong_master_key_is_an_error_not_erased_text(pool: PgPool) {
     let context = personal_context("conversation", "s", 1);
     let mine = key_store(&pool, &MASTER);
-    let hidden = sealed(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
+    let hidden = encrypted(&stored(&mine, &pool, "s").await, &json!({"$personal": "words"}), &context);
     let wrong = key_store(&pool, &[8; 32]);
-    assert!(matches!(opened(&wrong, &hidden, &context).await, Err(KeyStoreError::WrongMasterKey { .. })));
+    assert!(matches!(decrypted(&wrong, &hidden, &context).await, Err(KeyStoreError::WrongMasterKey { .. })));
     let encryption = wrong.encryption_context(AUTHOR, "conversation", "another", None).await;
     assert!(matches!(encryption, Err(KeyStoreError::WrongMasterKey { .. })), "{encryption:?}");
 }
@@ -167,13 +176,15 @@ async fn two_streams_of_one_append_share_the_new_user_key(pool: PgPool) {
     let first = mine.encryption_context(AUTHOR, "user", "u", None).await.unwrap();
     let second = mine.encryption_context(AUTHOR, "conversation", "s", Some(&first)).await.unwrap();
     let context = personal_context("conversation", "s", 1);
-    let hidden = sealed(&second, &json!({"$personal": "words"}), &context);
-    let new_keys: Vec<Value> =
-        [&first, &second].iter().flat_map(|one| one.new_keys.iter().map(KeyRow::to_json)).collect();
+    let hidden = encrypted(&second, &json!({"$personal": "words"}), &context);
+    let new_keys: Vec<Value> = [&first, &second]
+        .iter()
+        .flat_map(|one| one.new_keys.iter().map(|row| row.to_write().to_json()))
+        .collect();
     assert_eq!(new_keys.len(), 3);
-    Append { beside: new_keys, ..Append::default() }.run(&pool).await.unwrap();
+    Append { side_writes: new_keys, ..Append::default() }.run(&pool).await.unwrap();
     let other_process = key_store(&pool, &MASTER);
-    assert_eq!(opened(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
+    assert_eq!(decrypted(&other_process, &hidden, &context).await.unwrap(), json!({"$personal": "words"}));
 }
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]

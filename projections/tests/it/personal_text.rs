@@ -1,6 +1,6 @@
 //! The log never contains personal text in plain.
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, MessageEvent};
 use aggregates::{Event, Personal};
 use sqlx::PgPool;
 
@@ -72,7 +72,11 @@ async fn log_without_key_reads_with_erased_text(pool: PgPool) {
     log.erase(ADA.uuid()).await;
     let read = log.reader.read_after(0, 100).await.unwrap();
     assert_eq!(read.len(), 3);
-    let Event::Conversation(ConversationEvent::MessageSent { text, .. }) = &read[2].event else {
+    let Event::Conversation(ConversationEvent {
+        body: EventBody::Message(MessageEvent::MessageSent { text, .. }),
+        ..
+    }) = &read[2].event
+    else {
         panic!("the third event is the message");
     };
     assert_eq!(*text, Personal::Erased);

@@ -35,8 +35,8 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
         let talk = history(&mut random, 140);
         let Event::Conversation(first) = &talk[0][0] else { panic!("a conversation begins with its start") };
         // Shorter than the conversation, so either may end first.
-        let quiz = quiz_history(&mut random, first.conversation_id(), 60);
-        begun.push(first.conversation_id());
+        let quiz = quiz_history(&mut random, first.conversation_id, 60);
+        begun.push(first.conversation_id);
         lives.extend([talk.into_iter(), quiz.into_iter()]);
     }
     lives.push(files(&mut random, &begun, 120).into_iter());

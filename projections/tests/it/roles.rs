@@ -1,6 +1,6 @@
 //! The three database roles: each can do its work and nothing else.
 
-use event_store::transactional_write;
+use event_store::TransactionalWrite;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -55,10 +55,13 @@ const WRITES_TO_MODELS: [&str; 3] =
 async fn app_role_appends_only_through_the_function(pool: PgPool) {
     let mut app = session(&pool, "verbatim_app").await;
     let mut append = Append::pins(Uuid::from_u128(1), 0, 1).keyed("ada", "k", b"body", json!({}));
-    append.beside = vec![transactional_write(
-        "user_key_insert",
-        &json!({"user_id": Uuid::nil(), "master_id": "m", "wrapped": "AQID"}),
-    )];
+    append.side_writes = vec![
+        TransactionalWrite::new(
+            "user_key_insert",
+            [("user_id", json!(Uuid::nil())), ("master_id", json!("m")), ("wrapped", json!("AQID"))],
+        )
+        .to_json(),
+    ];
     assert_eq!(append.run(&mut app).await.unwrap().positions, [1]);
     assert!(append.run(&mut app).await.unwrap().replayed);
     assert_allowed(&mut app, &READS_OF_THE_LOG).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aggregates::Event;
 use event_store::{
-    Encryptor, KeyRow, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
+    Encryptor, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
 };
 use projections::progress::Progress;
 use projections::runner::{self, Projection};
@@ -29,7 +29,7 @@ pub(crate) struct Append {
     pub(crate) key: Option<(&'static str, &'static str, Vec<u8>, Value)>,
     pub(crate) checks: Vec<(String, String, i64)>,
     pub(crate) events: Vec<NewEvent>,
-    pub(crate) beside: Vec<Value>,
+    pub(crate) side_writes: Vec<Value>,
     pub(crate) metadata: Option<Value>,
 }
 
@@ -52,15 +52,15 @@ pub(crate) struct Appended {
 }
 
 impl Append {
-    /// Builds an append of `count` valid events to a conversation at version `stands`.
-    pub(crate) fn pins(conversation: Uuid, stands: i64, count: i64) -> Self {
-        Self::default().and_pins(conversation, stands, count)
+    /// Builds an append of `count` valid events to a conversation at this version.
+    pub(crate) fn pins(conversation: Uuid, version: i64, count: i64) -> Self {
+        Self::default().and_pins(conversation, version, count)
     }
 
     /// Adds `count` events of another conversation.
-    pub(crate) fn and_pins(mut self, conversation: Uuid, stands: i64, count: i64) -> Self {
-        self.checks.push(("conversation".to_owned(), conversation.to_string(), stands));
-        for sequence in stands + 1..=stands + count {
+    pub(crate) fn and_pins(mut self, conversation: Uuid, version: i64, count: i64) -> Self {
+        self.checks.push(("conversation".to_owned(), conversation.to_string(), version));
+        for sequence in version + 1..=version + count {
             self.events.push(NewEvent {
                 aggregate_type: "conversation".to_owned(),
                 aggregate_id: conversation.to_string(),
@@ -106,7 +106,7 @@ impl Append {
         .bind(column(|event| event.event_version.clone()))
         .bind(column(|event| event.payload.to_string()))
         .bind(self.metadata.as_ref().map_or_else(|| "{}".to_owned(), Value::to_string))
-        .bind((!self.beside.is_empty()).then(|| Value::Array(self.beside.clone())))
+        .bind((!self.side_writes.is_empty()).then(|| Value::Array(self.side_writes.clone())))
         .fetch_one(executor)
         .await
     }
@@ -140,7 +140,7 @@ impl Log {
         for event in events {
             let (name, author) = stream(event);
             let id = name.to_string();
-            let stands = match append.checks.iter().position(|check| check.1 == id) {
+            let version = match append.checks.iter().position(|check| check.1 == id) {
                 Some(_) => append
                     .events
                     .iter()
@@ -149,7 +149,7 @@ impl Log {
                     .max()
                     .unwrap(),
                 None => {
-                    let stands: i64 = sqlx::query_scalar(
+                    let version: i64 = sqlx::query_scalar(
                         "SELECT coalesce(max(sequence), 0) FROM events WHERE aggregate_type = $1 AND aggregate_id = $2",
                     )
                     .bind(event.aggregate_type())
@@ -157,8 +157,8 @@ impl Log {
                     .fetch_one(&self.pool)
                     .await
                     .unwrap();
-                    append.checks.push((event.aggregate_type().to_owned(), id.clone(), stands));
-                    stands
+                    append.checks.push((event.aggregate_type().to_owned(), id.clone(), version));
+                    version
                 }
             };
             let mut payload = serde_json::to_value(event).unwrap();
@@ -173,18 +173,20 @@ impl Log {
                             .encryption_context(author, event.aggregate_type(), &id, first)
                             .await
                             .unwrap();
-                        append.beside.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+                        append
+                            .side_writes
+                            .extend(encryption.new_keys.iter().map(|row| row.to_write().to_json()));
                         encryptions.push((id.clone(), encryption));
                         encryptions.len() - 1
                     }
                 };
-                let context = personal_context(event.aggregate_type(), &id, stands + 1);
+                let context = personal_context(event.aggregate_type(), &id, version + 1);
                 Encryptor(&encryptions[index].1).encrypt(&mut payload, &context).unwrap();
             }
             append.events.push(NewEvent {
                 aggregate_type: event.aggregate_type().to_owned(),
                 aggregate_id: id,
-                sequence: stands + 1,
+                sequence: version + 1,
                 event_type: event.event_type().to_owned(),
                 event_version: event.event_version(),
                 payload,
@@ -320,7 +322,7 @@ fn stream(event: &Event) -> (Uuid, Uuid) {
         }
         // The events of a claim do not contain its stream id; the tests have one claim.
         Event::Claim(_) => (Uuid::from_u128(0xC1A1), Uuid::nil()),
-        Event::Conversation(event) => (event.conversation_id().uuid(), event.owner().uuid()),
+        Event::Conversation(event) => (event.conversation_id.uuid(), event.owner.uuid()),
         Event::Quiz(event) => (event.quiz_id().uuid(), event.owner().uuid()),
         Event::File(event) => (event.file_id().uuid(), event.owner().uuid()),
     }

@@ -1,19 +1,20 @@
-//! The circuit breaker of one provider and key: while it fails all the time it is not called, but for a probe now and then.
+//! The circuit breaker of one provider and key: while it is open, only periodic probes pass.
 //!
-//! Known crates either let every caller through as soon as the pause is over, or count rates over windows; what is wanted is
-//! one probe at a time.
+//! Own code, because the known crates either let every caller pass when the pause is over, or count rates over windows; we
+//! need one probe at a time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// When a circuit opens, and how often it is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitSettings {
-    /// So many failures in a row open it; none: it never opens.
+    /// Consecutive failures that open the circuit; `None`: it never opens.
     pub failures: Option<u32>,
-    /// One probe in this time.
+    /// Interval of the probes.
     pub probe_every: Duration,
 }
 
@@ -23,24 +24,24 @@ impl Default for CircuitSettings {
     }
 }
 
-/// A change of a circuit.
+/// A state change of a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It opened: the provider is given up on for now.
+    /// The circuit opened.
     Opened,
-    /// It closed: the provider is back.
+    /// The circuit closed.
     Closed,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Calls go through; so many failures in a row so far.
+    /// Calls pass; holds the number of consecutive failures.
     Closed(u32),
-    /// Nothing goes through before then, and then one call.
+    /// No call passes before this time; then one probe.
     Open(Instant),
 }
 
-/// The breaker. Cheap to clone: a clone is the same one.
+/// The circuit breaker. Clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Breaker {
     settings: CircuitSettings,
@@ -48,16 +49,16 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// A closed one.
+    /// Creates a closed circuit breaker.
     pub(super) fn new(settings: CircuitSettings) -> Self {
         Self { settings, state: Arc::new(Mutex::new(State::Closed(0))) }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.state.lock())
     }
 
-    /// How long until something may go through; none while it is closed.
+    /// Returns the time until a probe may pass; `None` while the circuit is closed.
     pub(super) fn opens_in(&self, now: Instant) -> Option<Duration> {
         self.with(|state| match state {
             State::Closed(_) => None,
@@ -65,8 +66,8 @@ impl Breaker {
         })
     }
 
-    /// Whether a call may go through now. While it is open, whoever is let through is the probe, and the next one waits
-    /// again, whatever becomes of this one.
+    /// Returns whether a call may pass now. While the circuit is open, `true` makes the call the probe; the next probe waits a
+    /// whole interval, whatever the result.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let every = self.settings.probe_every;
         self.with(|state| match state {
@@ -79,7 +80,7 @@ impl Breaker {
         })
     }
 
-    /// A call went well: it closes, and failures are counted from 0.
+    /// Records a success: the circuit closes, and failures count from 0.
     pub(super) fn succeeded(&self) -> Option<Change> {
         self.with(|state| match std::mem::replace(state, State::Closed(0)) {
             State::Closed(_) => None,
@@ -87,7 +88,7 @@ impl Breaker {
         })
     }
 
-    /// A call failed in a way that speaks against the provider.
+    /// Records a failure that is the provider's fault.
     pub(super) fn failed(&self, now: Instant) -> Option<Change> {
         let settings = self.settings;
         self.with(|state| match state {
@@ -108,10 +109,10 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    const EVERY: Duration = Duration::from_secs(5);
+    const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
     fn breaker() -> Breaker {
-        Breaker::new(CircuitSettings { failures: Some(3), probe_every: EVERY })
+        Breaker::new(CircuitSettings { failures: Some(3), probe_every: PROBE_INTERVAL })
     }
 
     fn open(at: Instant) -> Breaker {
@@ -123,21 +124,21 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_so_many_failures_in_a_row() {
+    fn circuit_opens_after_consecutive_failures() {
         let (breaker, now) = (breaker(), Instant::now());
         assert_eq!([breaker.failed(now), breaker.failed(now), breaker.succeeded()], [None; 3]);
         assert_eq!([breaker.failed(now), breaker.failed(now)], [None; 2]);
         assert!(breaker.admits(now) && breaker.opens_in(now).is_none());
         assert_eq!(breaker.failed(now), Some(Change::Opened));
         assert!(!breaker.admits(now));
-        assert_eq!(breaker.opens_in(now), Some(EVERY));
+        assert_eq!(breaker.opens_in(now), Some(PROBE_INTERVAL));
     }
 
     #[test]
-    fn while_it_is_open_one_probe_in_each_interval_goes_through() {
+    fn open_circuit_lets_one_probe_pass_per_interval() {
         let start = Instant::now();
         let breaker = open(start);
-        assert!(!breaker.admits(start + EVERY - Duration::from_millis(1)));
+        assert!(!breaker.admits(start + PROBE_INTERVAL - Duration::from_millis(1)));
         let mut admitted = 0;
         for millis in (0..60_000).step_by(10) {
             if breaker.admits(start + Duration::from_millis(millis)) {
@@ -149,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_success_closes_it_and_failures_count_anew() {
+    fn first_success_closes_the_circuit_and_resets_the_count() {
         let start = Instant::now();
         let breaker = open(start);
-        assert!(breaker.admits(start + EVERY));
+        assert!(breaker.admits(start + PROBE_INTERVAL));
         assert_eq!(breaker.succeeded(), Some(Change::Closed));
         assert!(breaker.admits(start) && breaker.admits(start));
         assert_eq!([breaker.failed(start), breaker.failed(start)], [None; 2]);
@@ -160,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_began_before_it_opened_may_close_it() {
+    fn call_that_began_before_the_circuit_opened_may_close_it() {
         let breaker = open(Instant::now());
         assert_eq!(breaker.succeeded(), Some(Change::Closed));
     }
 
     #[test]
-    fn without_a_number_it_never_opens() {
-        let breaker = Breaker::new(CircuitSettings { failures: None, probe_every: EVERY });
+    fn circuit_without_a_threshold_never_opens() {
+        let breaker = Breaker::new(CircuitSettings { failures: None, probe_every: PROBE_INTERVAL });
         let now = Instant::now();
         assert!((0..1_000).all(|_| breaker.failed(now).is_none()));
         assert!(breaker.admits(now));

@@ -1,7 +1,7 @@
-//! The chain: the configured providers, each with each of its keys, in the order in which they are asked.
+//! The chain: the configured providers with each of their keys, in the order in which they are tried.
 //!
-//! The chain knows who there is, what each is asked for, and whose circuit is open. Who is asked next after a failure is
-//! not decided here but by the reply's attempts (`src/replies/policy.rs`): they are recorded, and so is every switch.
+//! The chain knows the providers, their models and their circuits. [`crate::replies::retry`] decides which one is tried after a
+//! failure, from the recorded attempts.
 
 mod breaker;
 mod provider_slot;
@@ -18,59 +18,59 @@ use super::{Prompt, Provider, ProviderError, Recording, StreamEvents};
 
 pub use breaker::CircuitSettings;
 
-/// A link of the chain as somebody who chooses sees it.
+/// An entry of the chain as the retry policy sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its index in the chain.
+    /// Index in the chain.
     pub index: usize,
-    /// The provider.
+    /// Name of the provider.
     pub provider: &'static str,
-    /// The number of its key.
+    /// Number of the key.
     pub key: Option<u32>,
-    /// While its circuit is open: how long until it may be called.
+    /// While the circuit is open: time until the entry may be called.
     pub opens_in: Option<Duration>,
 }
 
-/// How a link of the chain stands.
+/// State of one entry of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderStanding {
-    /// The provider.
+    /// Name of the provider.
     pub provider: &'static str,
-    /// The number of its key.
+    /// Number of the key.
     pub key: Option<u32>,
-    /// Its circuit is open: it is not called but for probes.
+    /// True while the circuit is open: only probes are sent.
     pub open: bool,
-    /// The code of its last failure, if nothing has gone well since.
+    /// Code of the last failure, if no call has succeeded since.
     pub trouble: Option<&'static str>,
 }
 
-/// A provider that can be put into the chain.
+/// A provider with one of its keys.
 pub struct ChainEntry {
-    /// What is called; guarded.
+    /// The provider, with limits.
     pub provider: Arc<dyn Provider>,
-    /// The number of its key.
+    /// Number of the key.
     pub key: Option<u32>,
 }
 
-/// The chain. It has at least one link.
+/// The provider chain. It has at least one entry.
 pub struct Chain {
     members: Vec<Arc<ProviderSlot>>,
     catalogue: Catalogue,
 }
 
 impl Chain {
-    /// A chain of these, in this order.
+    /// Creates a chain of these entries, in this order.
     #[must_use]
     pub fn new(links: Vec<ChainEntry>, catalogue: Catalogue, circuit: CircuitSettings) -> Self {
         let members = links.into_iter().map(|ChainEntry { provider, key }| {
-            // The built-in script fails when it is told to; nothing is gained by sparing it.
+            // The built-in script fails only when told to: it needs no circuit breaker.
             let failures = circuit.failures.filter(|_| key.is_some());
             Arc::new(ProviderSlot::new(provider, key, CircuitSettings { failures, ..circuit }))
         });
         Self { members: members.collect(), catalogue }
     }
 
-    /// One line for start-up: who answers, and where. Never contains a key.
+    /// Describes the providers in one line for the start-up log. Never contains a key.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut lines: Vec<(String, usize)> = Vec::new();
@@ -89,19 +89,19 @@ impl Chain {
         format!("AI: {}", lines.join("; then "))
     }
 
-    /// Whether this model may be asked for.
+    /// Returns whether a request may name this model.
     #[must_use]
     pub fn offers(&self, model: &str) -> bool {
         self.catalogue.offers(model)
     }
 
-    /// The models that may be asked for.
+    /// Returns the models that a request may name.
     #[must_use]
     pub fn models(&self) -> Vec<Offered> {
         self.catalogue.offered()
     }
 
-    /// How each link stands.
+    /// Returns the state of each entry.
     #[must_use]
     pub fn standing(&self) -> Vec<ProviderStanding> {
         let of = |member: &Arc<ProviderSlot>| ProviderStanding {
@@ -113,8 +113,8 @@ impl Chain {
         self.members.iter().map(of).collect()
     }
 
-    /// Everybody who can be asked for a reply, in the order in which they are asked: those that serve the model wished for
-    /// before those that answer with their own, and the keys of a provider in turns, by the reply.
+    /// Returns the candidates for a reply in the order in which they are tried: providers that serve the requested model come
+    /// first, and the reply's id rotates the keys of each provider.
     #[must_use]
     pub fn candidates(&self, wish: Option<&str>, reply: Uuid) -> Vec<Candidate> {
         let mut providers: Vec<(&'static str, Vec<usize>)> = Vec::new();
@@ -145,7 +145,7 @@ impl Chain {
             .collect()
     }
 
-    /// What asking the link at `index` would be like.
+    /// Returns the entry at `index`, with the model to call.
     #[must_use]
     pub fn choose(&self, index: usize, wish: Option<&str>) -> Option<SelectedProvider> {
         let member = Arc::clone(self.members.get(index)?);
@@ -153,7 +153,7 @@ impl Chain {
         Some(SelectedProvider { member, model: asked.model, row: asked.row })
     }
 
-    /// The first one whose circuit is closed, for what nobody waits for: the probe of an open one is left to a reply.
+    /// Returns the first entry whose circuit is closed. For background calls: the probe of an open circuit is left to a reply.
     #[must_use]
     pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<SelectedProvider> {
         let candidates = self.candidates(wish, reply);
@@ -163,16 +163,16 @@ impl Chain {
             .find_map(|one| self.choose(one.index, wish))
     }
 
-    /// Everybody, each asked for their own model.
+    /// Returns every entry, each with its own default model.
     #[must_use]
     pub fn all(&self) -> Vec<SelectedProvider> {
         (0..self.members.len()).filter_map(|index| self.choose(index, None)).collect()
     }
 
-    /// Writes down what was said in a recording: the first one who can do that and does.
+    /// Transcribes a recording with the first provider that can.
     ///
     /// # Errors
-    /// [`ProviderError::Unsupported`] when nobody can do that; else why the last one failed.
+    /// [`ProviderError::Unsupported`] when no provider can transcribe; else the last failure.
     pub async fn transcribe(&self, recording: Recording) -> Result<String, ProviderError> {
         let mut failed = ProviderError::Unsupported;
         for member in &self.members {
@@ -186,7 +186,7 @@ impl Chain {
     }
 }
 
-/// One of the chain, and what it would be asked for.
+/// An entry of the chain, with the model to call.
 #[derive(Clone)]
 pub struct SelectedProvider {
     member: Arc<ProviderSlot>,
@@ -195,43 +195,43 @@ pub struct SelectedProvider {
 }
 
 impl SelectedProvider {
-    /// The provider.
+    /// Returns the provider's name.
     #[must_use]
     pub fn provider(&self) -> &'static str {
         self.member.name()
     }
 
-    /// The number of its key.
+    /// Returns the number of the key.
     #[must_use]
     pub fn key(&self) -> Option<u32> {
         self.member.key
     }
 
-    /// The model, in the provider's words.
+    /// Returns the model's name at the provider.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// How many tokens the model reads and writes in all, where the table of models says so.
+    /// Returns the model's context window in tokens, if the model table has it.
     #[must_use]
     pub fn context_window(&self) -> Option<u32> {
         self.row.as_ref().and_then(|row| row.context_window)
     }
 
-    /// One line: who would be asked, and where.
+    /// Describes provider and address in one line.
     #[must_use]
     pub fn describe(&self) -> String {
         self.member.provider.describe()
     }
 
-    /// Whether it may be called now. While its circuit is open, a yes makes this call the probe.
+    /// Returns whether the entry may be called now. If its circuit is open, `true` makes this call the probe.
     #[must_use]
     pub fn admits(&self) -> bool {
         self.member.admits()
     }
 
-    /// The prompt as this one gets it: with its own name of the model, and no longer a reply than the model writes.
+    /// Adapts a prompt to this entry: the provider's name of the model, and the model's output limit.
     #[must_use]
     pub fn prompt(&self, mut prompt: Prompt) -> Prompt {
         prompt.model = Some(self.model.clone());
@@ -241,8 +241,8 @@ impl SelectedProvider {
         prompt
     }
 
-    /// The parameters that a call with this prompt is really made with, for the provenance: with the number of the key and
-    /// the price of the model, never with a key.
+    /// Returns the parameters that a call sends, for the provenance, with the key's number and the model's price; never with a
+    /// key.
     #[must_use]
     pub fn parameters(&self, prompt: &Prompt) -> Map<String, Value> {
         let mut map = self.member.provider.parameters(prompt);
@@ -255,7 +255,7 @@ impl SelectedProvider {
         map
     }
 
-    /// Calls the provider, once: the one index where that is done. Dropping the stream drops the call.
+    /// Calls the provider once; the only place that does. Dropping the stream aborts the call.
     #[must_use]
     pub fn stream(&self, prompt: Prompt) -> StreamEvents {
         self.member.stream(prompt)

@@ -1,22 +1,23 @@
-//! A provider with one of its keys, as a link of the chain: called through its breaker, measured, and remembered.
+//! A provider with one of its keys: called through its circuit breaker, measured, with its last failure.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Change, CircuitSettings};
 use crate::ai::{Prompt, Provider, ProviderError, StreamEvent, StreamEvents};
 
-/// A link of the chain.
+/// An entry of the chain.
 pub(super) struct ProviderSlot {
-    /// What is called.
+    /// The provider.
     pub(super) provider: Arc<dyn Provider>,
-    /// The number of its key; none where there is no key.
+    /// Number of the key; `None` for a provider without keys.
     pub(super) key: Option<u32>,
     breaker: Breaker,
-    /// The code of its last failure, if nothing has gone well since.
+    /// Code of the last failure, if no call has succeeded since.
     trouble: Mutex<Option<&'static str>>,
 }
 
@@ -31,24 +32,24 @@ impl ProviderSlot {
         self.provider.name()
     }
 
-    /// The number of its key as a label.
+    /// Returns the number of the key as a metric label.
     pub(super) fn key_label(&self) -> String {
         self.key.map_or_else(|| "none".to_owned(), |key| key.to_string())
     }
 
-    /// How long until it may be called; none while its circuit is closed.
+    /// Returns the time until a call may pass; `None` while the circuit is closed.
     pub(super) fn opens_in(&self) -> Option<Duration> {
         self.breaker.opens_in(Instant::now())
     }
 
-    /// Whether it may be called now; see [`Breaker::admits`].
+    /// Returns whether a call may pass now; see [`Breaker::admits`].
     pub(super) fn admits(&self) -> bool {
         self.breaker.admits(Instant::now())
     }
 
-    /// The code of its last failure, if nothing has gone well since.
+    /// Returns the code of the last failure, if no call has succeeded since.
     pub(super) fn trouble(&self) -> Option<&'static str> {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.trouble.lock()
     }
 
     fn show(&self, open: bool) {
@@ -63,36 +64,36 @@ impl ProviderSlot {
             None => {}
             Some(Change::Opened) => {
                 self.show(true);
-                tracing::error!(provider, key, "the provider fails all the time: its circuit is open");
+                tracing::error!(provider, key, "provider keeps failing: circuit opened");
             }
             Some(Change::Closed) => {
                 self.show(false);
-                tracing::info!(provider, key, "the provider is back: its circuit is closed");
+                tracing::info!(provider, key, "provider is back: circuit closed");
             }
         }
     }
 
-    /// A call went well.
+    /// Records a successful call.
     fn succeeded(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.trouble.lock() = None;
         self.changed(self.breaker.succeeded());
     }
 
-    /// A call failed.
+    /// Records a failed call.
     fn failed(&self, error: &ProviderError) {
         let (provider, key, code) = (self.name(), self.key, error.code());
         metrics::counter!("verbatim_provider_failures_total", "provider" => provider, "code" => code)
             .increment(1);
-        if error.needs_somebody() {
-            tracing::error!(provider, key, code, "{error}: somebody has to see to it");
+        if error.needs_operator() {
+            tracing::error!(provider, key, code, "{error}: operator action required");
         }
-        if error.speaks_against_the_provider() {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+        if error.is_provider_fault() {
+            *self.trouble.lock() = Some(code);
             self.changed(self.breaker.failed(Instant::now()));
         }
     }
 
-    /// Calls the provider. What comes of it is measured and remembered; a call that is dropped says nothing about it.
+    /// Calls the provider, and records the result. A call that is dropped records nothing.
     pub(super) fn stream(self: &Arc<Self>, prompt: Prompt) -> StreamEvents {
         let (member, begun) = (Arc::clone(self), Instant::now());
         let pieces = self.provider.stream(prompt);

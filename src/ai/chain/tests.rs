@@ -1,4 +1,4 @@
-//! Who is asked, in which order and for what.
+//! Order, models and circuits of the chain.
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -6,7 +6,7 @@ use futures::stream;
 use super::*;
 use crate::ai::{Completion, Finish, Parameters, Purpose, StreamEvent, TokenUsage};
 
-/// A provider that says one thing.
+/// A provider with one fixed result.
 struct Fake {
     name: &'static str,
     says: Result<(), ProviderError>,
@@ -91,14 +91,14 @@ fn prompt() -> Prompt {
 }
 
 #[test]
-fn keys_take_turns_by_the_reply_and_providers_keep_their_order() {
+fn keys_rotate_by_reply_and_providers_keep_their_order() {
     let chain = chain(&[("openai", 1, Ok(())), ("openrouter", 1, Ok(())), ("openrouter", 2, Ok(()))]);
     assert_eq!(order(&chain, None, 2), [("openai", 1), ("openrouter", 1), ("openrouter", 2)]);
     assert_eq!(order(&chain, None, 3), [("openai", 1), ("openrouter", 2), ("openrouter", 1)]);
 }
 
 #[test]
-fn whoever_serves_what_is_wished_for_is_asked_first_and_at_its_price() {
+fn provider_that_serves_the_requested_model_comes_first_at_its_price() {
     let chain = chain(&[("openai", 1, Ok(())), ("groq", 1, Ok(()))]);
     assert_eq!(order(&chain, Some("llama"), 0), [("groq", 1), ("openai", 1)]);
     let choice = chain.choose(1, Some("llama")).unwrap();
@@ -111,7 +111,7 @@ fn whoever_serves_what_is_wished_for_is_asked_first_and_at_its_price() {
 }
 
 #[tokio::test]
-async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
+async fn failing_provider_is_skipped_and_reports_its_state() {
     let chain = chain(&[("openai", 1, fails()), ("groq", 1, Ok(()))]);
     let call = async |index: usize| {
         let choice = chain.choose(index, None).unwrap();
@@ -130,7 +130,7 @@ async fn a_link_that_fails_all_the_time_is_left_out_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_takes_no_probe() {
+async fn background_call_takes_no_probe() {
     let chain =
         chain_with(&[("openai", 1, fails())], CircuitSettings { probe_every: Duration::ZERO, ..CIRCUIT });
     for _ in 0..2 {
@@ -142,7 +142,7 @@ async fn what_nobody_waits_for_takes_no_probe() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_says_nothing_about_its_provider() {
+async fn dropped_call_records_nothing() {
     let chain = chain(&[("openai", 1, fails())]);
     for _ in 0..10 {
         let choice = chain.choose(0, None).unwrap();
@@ -152,7 +152,7 @@ async fn a_call_that_is_dropped_says_nothing_about_its_provider() {
 }
 
 #[tokio::test]
-async fn what_lies_with_the_question_opens_no_circuit() {
+async fn failure_caused_by_the_question_opens_no_circuit() {
     let chain = chain(&[("openai", 1, Err(ProviderError::ContextTooLong))]);
     for _ in 0..10 {
         let choice = chain.choose(0, None).unwrap();
@@ -165,7 +165,7 @@ async fn what_lies_with_the_question_opens_no_circuit() {
 }
 
 #[test]
-fn calls_are_counted_by_provider_and_nothing_that_was_said_is_a_label() {
+fn calls_are_counted_by_provider_without_text_in_labels() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {

@@ -68,7 +68,9 @@ impl Transport {
             // So that no trace of the HTTP client's prints it.
             key.set_sensitive(true);
         }
-        if let Some(traceparent) = traces::for_provider().and_then(|ids| HeaderValue::from_str(&ids).ok()) {
+        if let Some(traceparent) =
+            traces::provider_traceparent().and_then(|ids| HeaderValue::from_str(&ids).ok())
+        {
             request.headers_mut().insert(TRACEPARENT, traceparent);
         }
         let answer = match self.http.execute(request).await {

@@ -8,9 +8,7 @@ use aggregates::ids::UserId;
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
 use aggregates::{Personal, Refusal};
-use event_store::{
-    CommandBatch, CommandKey, CommandOutcome, ExecuteError, Executor, Metadata, TransactionalWrite,
-};
+use event_store::{CommandBatch, CommandKey, CommandOutcome, ExecuteError, Executor, Metadata};
 use projections::users;
 use projections::users::query::UserRow;
 use serde_json::json;
@@ -19,8 +17,8 @@ use super::AccountService;
 use crate::app::core::check_range;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::audit_log;
-use crate::auth::logins::EndReason;
-use crate::auth::{NameKeys, ResetToken, Resets};
+use crate::auth::logins::{self, EndReason};
+use crate::auth::{NameKeys, ResetToken, Resets, administrators, credentials, resets};
 use crate::clock::Clock;
 
 pub use aggregates::user::Role;
@@ -86,10 +84,7 @@ impl Administration {
     ) -> Result<CommandOutcome, AppError> {
         let batch = CommandBatch::new(user.uuid(), metadata)
             .command::<User>(user, UserCommand::GrantRole { role, by, at: self.clock.now() })
-            .with_write(TransactionalWrite::Administrator {
-                user_id: user.uuid(),
-                is_one: role == Role::Admin,
-            })
+            .with_write(administrators::set(user, role == Role::Admin))
             .with_key(key, json!({"user_id": user}));
         let outcome = self.executor.run(batch).await?;
         if outcome.position.is_some() && outcome.replayed.is_none() {
@@ -132,7 +127,7 @@ impl Administration {
             },
         );
         if let Some(hash) = account.hash {
-            batch = batch.with_write(TransactionalWrite::Credential { user_id: user.uuid(), hash });
+            batch = batch.with_write(credentials::set_hash(user, &hash));
         }
         match self.executor.run(batch).await {
             Ok(_) => Ok(Import::Made(user)),
@@ -251,18 +246,13 @@ impl AccountService {
         actor: Actor,
         user: UserId,
     ) -> Result<Option<i64>, AppError> {
-        let user_id = user.uuid();
         let batch = self
             .core
             .batch(request, actor.user)
             .command::<User>(user, UserCommand::Deactivate { at: self.core.clock.now() })
-            .with_write(TransactionalWrite::Administrator { user_id, is_one: false })
-            .with_write(TransactionalWrite::ResetsVoid { user_id })
-            .with_write(TransactionalWrite::LoginsEnd {
-                user_id,
-                reason: EndReason::ByAdministrator.as_str(),
-                except: None,
-            })
+            .with_write(administrators::set(user, false))
+            .with_write(resets::revoke_all(user))
+            .with_write(logins::end_logins(user, EndReason::ByAdministrator, None))
             .with_key(request.key_of(actor.user), json!({"user_id": user}));
         let outcome = self.change_account(batch).await?;
         self.logins.forget(user);

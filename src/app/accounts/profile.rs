@@ -13,12 +13,12 @@ use super::AccountService;
 use crate::app::rate_limits::ThrottledAction;
 use crate::app::{Actor, AppError, RequestContext};
 use crate::audit_log;
-use crate::auth::lockout::Settled;
-use crate::auth::logins::EndReason;
+use crate::auth::lockout::{self, Settled};
+use crate::auth::logins::{self, EndReason};
 use crate::auth::passwords::{PasswordError, Verdict};
-use crate::auth::{Lockout, Password};
-use crate::mail::MailKind;
-use event_store::{CommandBatch, CommandOutcome, ExecuteError, TransactionalWrite};
+use crate::auth::{Lockout, Password, administrators, credentials, resets};
+use crate::mail::{MailKind, outbox};
+use event_store::{CommandBatch, CommandOutcome, ExecuteError};
 
 impl AccountService {
     /// Replaces the password and ends every other login.
@@ -44,19 +44,14 @@ impl AccountService {
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         new.check(known_email(&user).map(EmailAddress::as_str))?;
         let hash = self.passwords.hash(new).await?;
-        let user_id = actor.user.uuid();
         let batch = self
             .core
             .batch(request, actor.user)
             .command::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
-            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
-            .with_write(TransactionalWrite::Credential { user_id, hash })
-            .with_write(TransactionalWrite::ResetsVoid { user_id })
-            .with_write(TransactionalWrite::LoginsEnd {
-                user_id,
-                reason: EndReason::PasswordChanged.as_str(),
-                except: Some(actor.login.uuid()),
-            })
+            .with_write(credentials::require_unchanged(actor.user, epoch))
+            .with_write(credentials::set_hash(actor.user, &hash))
+            .with_write(resets::revoke_all(actor.user))
+            .with_write(logins::end_logins(actor.user, EndReason::PasswordChanged, Some(actor.login)))
             .with_key(key, json!({"user_id": actor.user}));
         let batch = self.cleared(batch, &user);
         let batch = self.with_mail(batch, actor.user, MailKind::PasswordChanged, false);
@@ -91,7 +86,7 @@ impl AccountService {
         if from == to {
             return Ok((self.user(actor.user).await?, None));
         }
-        let (user_id, at) = (actor.user.uuid(), self.core.clock.now());
+        let at = self.core.clock.now();
         let claims = [&from, &to].map(|email| self.core.names.email_claim(&email.normalised()));
         if claims[0] != claims[1] {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
@@ -102,9 +97,9 @@ impl AccountService {
                 actor.user,
                 UserCommand::ChangeEmail { from: Personal::Known(from), to: Personal::Known(to.clone()), at },
             )
-            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
+            .with_write(credentials::require_unchanged(actor.user, epoch))
             // Tokens that went to the old address.
-            .with_write(TransactionalWrite::ResetsVoid { user_id })
+            .with_write(resets::revoke_all(actor.user))
             .with_key(key, json!({"user_id": actor.user}));
         let batch = self.with_mail(batch, actor.user, MailKind::EmailChanged, true);
         let outcome =
@@ -168,19 +163,14 @@ impl AccountService {
         password: String,
     ) -> Result<Option<i64>, AppError> {
         let epoch = self.prove(actor, password).await?;
-        let user_id = actor.user.uuid();
         let batch = self
             .core
             .batch(request, actor.user)
             .command::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
-            .with_write(TransactionalWrite::CredentialSeen { user_id, epoch })
-            .with_write(TransactionalWrite::Administrator { user_id, is_one: false })
-            .with_write(TransactionalWrite::ResetsVoid { user_id })
-            .with_write(TransactionalWrite::LoginsEnd {
-                user_id,
-                reason: EndReason::AccountClosed.as_str(),
-                except: None,
-            })
+            .with_write(credentials::require_unchanged(actor.user, epoch))
+            .with_write(administrators::set(actor.user, false))
+            .with_write(resets::revoke_all(actor.user))
+            .with_write(logins::end_logins(actor.user, EndReason::AccountClosed, None))
             .with_key(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = self.change_account(batch).await?;
         self.logins.forget(actor.user);
@@ -217,7 +207,7 @@ impl AccountService {
         Err(AppError::wrong_password())
     }
 
-    /// Runs an batch about an account, and waits until it shows.
+    /// Runs a batch about an account, and waits until it shows.
     pub(super) async fn change_account(&self, batch: CommandBatch) -> Result<CommandOutcome, ExecuteError> {
         let outcome = self.core.executor.run(batch).await?;
         if let Some(outbox) = &self.outbox {
@@ -239,12 +229,7 @@ impl AccountService {
             return batch;
         }
         let mail_id = self.core.clock.id();
-        batch.with_write(TransactionalWrite::Mail {
-            mail_id,
-            kind: kind.as_str(),
-            user_id: user.uuid(),
-            to_old_address,
-        })
+        batch.with_write(outbox::enqueue(mail_id, kind, user, to_old_address))
     }
 
     /// The same batch, after which failed sign-ins of the user do not count any more.
@@ -254,8 +239,7 @@ impl AccountService {
         let username = user.username().and_then(|name| name.as_ref().known());
         let username = username.map(|name| names.username_claim(&name.normalised()));
         let accounts = email.into_iter().chain(username);
-        accounts
-            .fold(batch, |batch, account| batch.with_write(TransactionalWrite::FailuresForget { account }))
+        accounts.fold(batch, |batch, account| batch.with_write(lockout::reset_failures(&account)))
     }
 }
 

@@ -9,10 +9,10 @@ use super::AccountService;
 use super::profile::known_email;
 use crate::app::{AppError, RequestContext};
 use crate::audit_log;
-use crate::auth::logins::EndReason;
-use crate::auth::{Password, ResetToken};
+use crate::auth::logins::{self, EndReason};
+use crate::auth::{Password, ResetToken, credentials, resets};
 use crate::mail::MailKind;
-use event_store::{CommandBatch, Condition, ExecuteError, TransactionalWrite};
+use event_store::{CommandBatch, ExecuteError};
 
 impl AccountService {
     /// Has a mail sent to this address, if it is that of an account. Whether it is, is looked up when the mail is made: what
@@ -56,23 +56,17 @@ impl AccountService {
         let password = Password::new(password);
         password.check(known_email(&user).map(EmailAddress::as_str))?;
         let hash = self.passwords.hash(password).await?;
-        let user_id = owner.uuid();
-        let batch = CommandBatch::new(user_id, request.metadata(None, &self.core.clock))
+        let batch = CommandBatch::new(owner.uuid(), request.metadata(None, &self.core.clock))
             .command::<User>(owner, UserCommand::ChangePassword { at: self.core.clock.now() })
-            .with_write(TransactionalWrite::ResetSpend { user_id, token_hash: *token.hash().as_bytes() })
-            .with_write(TransactionalWrite::Credential { user_id, hash })
-            .with_write(TransactionalWrite::LoginsEnd {
-                user_id,
-                reason: EndReason::PasswordReset.as_str(),
-                except: None,
-            })
+            .with_write(resets::use_token(owner, &token))
+            .with_write(credentials::set_hash(owner, &hash))
+            .with_write(logins::end_logins(owner, EndReason::PasswordReset, None))
             .with_key(key, json!({"user_id": owner}));
         let batch = self.cleared(batch, &user);
         let batch = self.with_mail(batch, owner, MailKind::PasswordChanged, false);
         let outcome = self.change_account(batch).await.map_err(|error| match error {
-            // Somebody was faster: with the token, or with the account.
-            ExecuteError::Condition(Condition::ResetSpent)
-            | ExecuteError::Rejected(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
+            // The account was closed meanwhile.
+            ExecuteError::Rejected(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
             error => error.into(),
         })?;
         self.logins.forget(owner);

@@ -1,7 +1,7 @@
 //! What a person does with what stands in a conversation: answering what an answer asked, feedback, and stopping by hanging
 //! up.
 
-use aggregates::conversation::{Conversation, ConversationCommand, ConversationEvent};
+use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
@@ -227,8 +227,8 @@ impl ConversationService {
     async fn requested_at(&self, position: i64) -> Result<Option<ReplyId>, AppError> {
         let recorded = self.core.reader.at(position).await.map_err(AppError::unavailable)?;
         Ok(recorded.and_then(|recorded| match &recorded.event {
-            Event::Conversation(ConversationEvent::ReplyRequested { reply_id, .. }) => Some(*reply_id),
-            _ => None,
+            Event::Conversation(event) => event.requested_reply(),
+            Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
         }))
     }
 

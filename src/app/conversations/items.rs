@@ -151,8 +151,13 @@ impl ConversationService {
     ///
     /// # Errors
     /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.
-    pub async fn transcribe(&self, actor: Actor, recording: Recording) -> Result<String, AppError> {
+    pub async fn transcribe(
+        &self,
+        actor: Actor,
+        audio: Vec<u8>,
+        mime_type: String,
+    ) -> Result<String, AppError> {
         self.quotas.count_work(actor).await?;
-        self.models.transcribe(recording).await
+        self.models.transcribe(Recording { audio, mime_type }).await
     }
 }

@@ -114,7 +114,7 @@ impl ConversationService {
         message: NewMessage,
     ) -> Result<Sent, AppError> {
         let NewMessage { text, enclosed, reply } = message;
-        event_store::fault_injection::panic_over(&text);
+        crate::fault_injection::panic_over(&text);
         // Files may say everything.
         let text = match text.as_str() {
             "" if !enclosed.files.is_empty() => MessageText::none(),

@@ -24,6 +24,7 @@ use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::auth::LinkKey;
 use crate::auth::links::{Purpose, Signature};
+use crate::files::picture::preview_mime;
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
 use event_store::{CommandBatch, CommandKey};
 
@@ -42,6 +43,20 @@ pub fn attaching(
         let command = FileCommand::Attach { by, conversation_id: conversation, message_id: message, at };
         batch.command::<File>(file, command)
     })
+}
+
+/// A small copy of an image.
+#[derive(Debug)]
+pub struct Preview {
+    /// Media type of the copy.
+    pub mime_type: &'static str,
+    /// Bytes of the copy.
+    pub image: Bytes,
+}
+
+/// Returns the media types of the files that are accepted.
+pub fn accepted_types() -> impl Iterator<Item = &'static str> {
+    FileKind::ALL.into_iter().map(FileKind::mime)
 }
 
 /// Uploads, downloads and previews.
@@ -222,13 +237,14 @@ impl FileService {
     ///
     /// # Errors
     /// `Forbidden` when the link is not good, `NotFound` when there is no such image (any more).
-    pub async fn file_preview(&self, file: FileId, link: &Signature) -> Result<Bytes, AppError> {
+    pub async fn file_preview(&self, file: FileId, link: &Signature) -> Result<Preview, AppError> {
         self.check_link(file, Purpose::Preview, link)?;
         let row = query::by_id(&self.core.pool, file.uuid()).await?.ok_or_else(AppError::not_found)?;
         let is_image = FileKind::of_mime(&row.mime_type).is_some_and(FileKind::is_image);
         let sha256 = row.sha256.as_deref().filter(|_| row.is_stored() && is_image);
         let sha256 = sha256.ok_or_else(AppError::not_found)?;
-        Ok(self.store.get(&Key::preview(file, sha256)).await?)
+        let image = self.store.get(&Key::preview(file, sha256)).await?;
+        Ok(Preview { mime_type: preview_mime(&image), image })
     }
 
     /// Signs a link to a file that is made now.

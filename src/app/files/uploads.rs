@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::file::ImageSize;
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
 use event_store::FastPool;
+use parking_lot::Mutex;
 use projections::files::query;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -73,7 +74,7 @@ impl Uploads {
     }
 
     fn with_in_progress<T>(&self, owner: Uuid, change: impl FnOnce(&mut InProgress) -> T) -> T {
-        let mut all = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.in_progress.lock();
         let one = all.entry(owner).or_default();
         let changed = change(one);
         if one.files == 0 {
@@ -215,6 +216,11 @@ impl FileService {
         self.uploads.limits.file_bytes
     }
 
+    /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
+    pub fn too_large(&self) -> AppError {
+        crate::files::IncomingError::TooLarge { limit: self.largest_file() }.into()
+    }
+
     /// Whether this person may bring one more file, before anything of it is read.
     ///
     /// # Errors
@@ -288,7 +294,7 @@ mod tests {
         drop(one);
         assert_eq!(in_progress(), (1, 4));
         drop(two);
-        assert!(uploads.in_progress.lock().unwrap().is_empty());
+        assert!(uploads.in_progress.lock().is_empty());
     }
 
     #[test]

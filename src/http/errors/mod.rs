@@ -15,8 +15,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::app::{AppError, Kind};
-use crate::http::formats::answer::set_place;
-use crate::http::openapi::failures::refuses;
+use crate::http::formats::answer::set_location_and_position;
+use crate::http::openapi::failures::add_failures;
 use crate::http::transport::request_id;
 
 /// The body of every failure.
@@ -33,12 +33,12 @@ pub struct ErrorBody {
     pub errors: Vec<FieldError>,
     /// What was kept all the same, where a command was carried out and what it led to failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Box<Kept>>,
+    pub kept: Option<Box<PersistedMessage>>,
 }
 
 /// A message that was kept although its reply ended without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Kept {
+pub struct PersistedMessage {
     /// The conversation.
     pub session_id: Uuid,
     /// The message that was sent.
@@ -65,7 +65,7 @@ pub struct ApiError {
     status: StatusCode,
     error: AppError,
     errors: Vec<FieldError>,
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<PersistedMessage>>,
 }
 
 impl ApiError {
@@ -83,7 +83,7 @@ impl ApiError {
 
     /// Names what was kept.
     #[must_use]
-    pub fn with_kept(mut self, kept: Kept) -> Self {
+    pub fn with_kept(mut self, kept: PersistedMessage) -> Self {
         self.kept = Some(Box::new(kept));
         self
     }
@@ -165,7 +165,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some((location, position)) = place {
-            set_place(response.headers_mut(), Some(location), position);
+            set_location_and_position(response.headers_mut(), Some(location), position);
         }
         response
     }
@@ -184,7 +184,7 @@ impl OperationOutput for ApiError {
     ) -> Vec<(Option<u16>, ApiResponse)> {
         // For the schema's sake: the answers themselves refer to the description's components.
         let _ = Self::operation_response(ctx, operation);
-        refuses(operation, &[500, 503]);
+        add_failures(operation, &[500, 503]);
         Vec::new()
     }
 }

@@ -12,7 +12,7 @@ use crate::app::{Actor, AppError};
 use crate::auth::device;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
-use crate::http::openapi::failures::refuses;
+use crate::http::openapi::failures::add_failures;
 
 /// Name of the scheme in the API description.
 pub const SCHEME: &str = "bearer";
@@ -54,9 +54,9 @@ pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// A signed-in person, and until when. What is asked for is not counted here: a socket's frames are counted one by one, and
 /// what `/chatkit` is asked stands in the body.
 #[derive(Debug, Clone, Copy)]
-pub struct Admitted(pub Authenticated);
+pub struct BearerToken(pub Authenticated);
 
-impl FromRequestParts<ApiState> for Admitted {
+impl FromRequestParts<ApiState> for BearerToken {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
@@ -82,7 +82,7 @@ impl FromRequestParts<ApiState> for Administrator {
 impl OperationInput for Administrator {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         SignedIn::operation_input(ctx, operation);
-        refuses(operation, &[403]);
+        add_failures(operation, &[403]);
     }
 }
 
@@ -103,7 +103,7 @@ impl FromRequestParts<ApiState> for Auditor {
 impl OperationInput for Auditor {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         SignedIn::operation_input(ctx, operation);
-        refuses(operation, &[403]);
+        add_failures(operation, &[403]);
     }
 }
 
@@ -122,7 +122,7 @@ impl FromRequestParts<ApiState> for Device {
 
 impl OperationInput for Device {}
 
-impl OperationInput for Admitted {
+impl OperationInput for BearerToken {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         SignedIn::operation_input(ctx, operation);
     }
@@ -130,7 +130,7 @@ impl OperationInput for Admitted {
 
 impl OperationInput for SignedIn {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
-        refuses(operation, &[401]);
+        add_failures(operation, &[401]);
         operation.security.push([(SCHEME.to_owned(), Vec::new())].into_iter().collect());
     }
 }

@@ -23,20 +23,20 @@ use json::{not_json, parse_body};
 pub(in crate::http) use json::{parse_json, parse_part, unprocessable};
 use parameters::document_path;
 pub(in crate::http) use parameters::{document_id, document_key, header_parameter};
-pub use paths::{Lenient, PathBranch, PathMessage, Wanted};
+pub use paths::{OptionalJson, PathBranch, PathMessage, ResponseFormat};
 
 use crate::app::{AppError, Kind, RequestContext};
 use crate::http::errors::ApiError;
-use crate::http::openapi::failures::refuses;
+use crate::http::openapi::failures::add_failures;
 use crate::http::transport::request_id;
 use crate::http::{ApiState, HttpSettings};
 
 /// How long a body may take to arrive.
-pub(in crate::http) const BODY_PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::http) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest idempotency key, in characters.
-const MAX_KEY: usize = 255;
+const MAX_KEY_LENGTH: usize = 255;
 /// The header that carries such a key.
-pub(in crate::http) const KEY: &str = "Idempotency-Key";
+pub(in crate::http) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// With which statuses a request may be refused that has a body to be read.
 pub(in crate::http) const BODY_FAILURES: [u16; 4] = [400, 408, 413, 422];
 
@@ -69,7 +69,7 @@ impl<T: JsonSchema> OperationInput for Command<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Json::<T>::operation_input(ctx, operation);
         document_key(operation);
-        refuses(operation, &BODY_FAILURES);
+        add_failures(operation, &BODY_FAILURES);
     }
 }
 
@@ -136,18 +136,18 @@ impl<T: JsonSchema> OperationInput for FormCommand<T> {
         {
             body.content.insert("application/x-www-form-urlencoded".to_owned(), content);
         }
-        refuses(operation, &BODY_FAILURES);
+        add_failures(operation, &BODY_FAILURES);
     }
 }
 
 /// A command without a body (a body that is sent anyway only counts for the idempotency key).
 #[derive(Debug)]
-pub struct Bare {
+pub struct EmptyCommand {
     /// Who, when, under which key.
     pub context: RequestContext,
 }
 
-impl FromRequest<ApiState> for Bare {
+impl FromRequest<ApiState> for EmptyCommand {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
@@ -157,10 +157,10 @@ impl FromRequest<ApiState> for Bare {
     }
 }
 
-impl OperationInput for Bare {
+impl OperationInput for EmptyCommand {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
         document_key(operation);
-        refuses(operation, &BODY_FAILURES);
+        add_failures(operation, &BODY_FAILURES);
     }
 }
 
@@ -182,7 +182,7 @@ impl<T: DeserializeOwned> FromRequestParts<ApiState> for Query<T> {
 impl<T: JsonSchema> OperationInput for Query<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         axum::extract::Query::<T>::operation_input(ctx, operation);
-        refuses(operation, &[422]);
+        add_failures(operation, &[422]);
     }
 }
 
@@ -214,7 +214,7 @@ async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum
 }
 
 /// The refusal of a body that is larger than `limit` bytes.
-pub(in crate::http) fn too_large(limit: usize) -> ApiError {
+pub(in crate::http) fn body_too_large(limit: usize) -> ApiError {
     ApiError::http(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
@@ -231,17 +231,17 @@ pub(in crate::http) async fn read_up_to(
     body: Body,
     limit: usize,
 ) -> Result<axum::body::Bytes, ApiError> {
-    let too_large = || too_large(limit);
+    let body_too_large = || body_too_large(limit);
     let declared = parts
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(body_too_large());
     }
-    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, limit)).await {
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_limit(&error) => Err(too_large()),
+        Ok(Err(error)) if is_limit(&error) => Err(body_too_large()),
         Ok(Err(_)) => {
             Err(ApiError::http(StatusCode::BAD_REQUEST, "incomplete_body", "The body ended early."))
         }
@@ -287,15 +287,15 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().unwrap_or_default().trim();
-    if !is_key(key) || values.next().is_some() {
+    if !is_valid_key(key) || values.next().is_some() {
         return Err(invalid_key());
     }
     Ok(Some(key.to_owned()))
 }
 
 /// Whether it can be an idempotency key.
-pub(in crate::http) fn is_key(key: &str) -> bool {
-    (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+pub(in crate::http) fn is_valid_key(key: &str) -> bool {
+    (1..=MAX_KEY_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 pub(in crate::http) fn invalid_key() -> ApiError {

@@ -6,8 +6,8 @@ use aide::openapi::{
 };
 use schemars::{Schema, json_schema};
 
-use super::{KEY, MAX_KEY};
-use crate::http::openapi::failures::refuses;
+use super::{IDEMPOTENCY_KEY, MAX_KEY_LENGTH};
+use crate::http::openapi::failures::add_failures;
 
 /// Documents the id in a path.
 pub(in crate::http) fn document_id(operation: &mut Operation, description: &str, schema: Schema) {
@@ -19,15 +19,15 @@ pub(super) fn document_path(operation: &mut Operation, name: &str, description: 
     let parameter_data = data(name, description, true, schema);
     let style = PathStyle::Simple;
     operation.parameters.push(ReferenceOr::Item(Parameter::Path { parameter_data, style }));
-    refuses(operation, &[404]);
+    add_failures(operation, &[404]);
 }
 
 pub(in crate::http) fn document_key(operation: &mut Operation) {
     let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
                        another body is refused with 422.";
     let schema =
-        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"});
-    operation.parameters.push(header_parameter(KEY, description, schema));
+        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"});
+    operation.parameters.push(header_parameter(IDEMPOTENCY_KEY, description, schema));
 }
 
 /// An optional header of a request, described.

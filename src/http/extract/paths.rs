@@ -16,9 +16,9 @@ use crate::http::errors::ApiError;
 
 /// A command whose JSON body may be left out.
 #[derive(Debug)]
-pub struct Lenient<T>(pub Command<T>);
+pub struct OptionalJson<T>(pub Command<T>);
 
-impl<T: DeserializeOwned + Default> FromRequest<ApiState> for Lenient<T> {
+impl<T: DeserializeOwned + Default> FromRequest<ApiState> for OptionalJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
@@ -35,7 +35,7 @@ impl<T: DeserializeOwned + Default> FromRequest<ApiState> for Lenient<T> {
     }
 }
 
-impl<T: JsonSchema> OperationInput for Lenient<T> {
+impl<T: JsonSchema> OperationInput for OptionalJson<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Command::<T>::operation_input(ctx, operation);
         if let Some(ReferenceOr::Item(body)) = &mut operation.request_body {
@@ -46,14 +46,14 @@ impl<T: JsonSchema> OperationInput for Lenient<T> {
 
 /// What a client wants to be answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ResponseFormat {
     /// A document.
     Document,
     /// A stream of server-sent events.
     Stream,
 }
 
-impl FromRequestParts<ApiState> for Wanted {
+impl FromRequestParts<ApiState> for ResponseFormat {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
@@ -69,7 +69,7 @@ impl FromRequestParts<ApiState> for Wanted {
     }
 }
 
-impl OperationInput for Wanted {}
+impl OperationInput for ResponseFormat {}
 
 /// The ids in a path of a conversation and of a message in it.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl FromRequestParts<ApiState> for PathMessage {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let (conversation, message) = two(parts, state).await?;
+        let (conversation, message) = path_pair(parts, state).await?;
         let message = Uuid::parse_str(&message).map_err(|_| AppError::not_found())?;
         Ok(Self { conversation, message })
     }
@@ -111,7 +111,7 @@ impl FromRequestParts<ApiState> for PathBranch {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
-        let (conversation, branch) = two(parts, state).await?;
+        let (conversation, branch) = path_pair(parts, state).await?;
         let branch = branch.parse().map_err(|_| AppError::not_found())?;
         Ok(Self { conversation, branch })
     }
@@ -126,7 +126,7 @@ impl OperationInput for PathBranch {
 }
 
 /// An id and what stands at the second place of a path.
-async fn two(parts: &mut Parts, state: &ApiState) -> Result<(Uuid, String), AppError> {
+async fn path_pair(parts: &mut Parts, state: &ApiState) -> Result<(Uuid, String), AppError> {
     Path::<(String, String)>::from_request_parts(parts, state)
         .await
         .ok()

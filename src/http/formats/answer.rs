@@ -41,20 +41,20 @@ impl<T> Answer<T> {
     }
 
     /// 202 with this body: taken, and there is nothing to be waited for.
-    pub fn taken(body: T) -> Self {
+    pub fn queued(body: T) -> Self {
         Self { status: StatusCode::ACCEPTED, ..Self::ok(body) }
     }
 
     /// Tells where what was made is to be found.
     #[must_use]
-    pub fn found_at(mut self, location: String) -> Self {
+    pub fn with_location(mut self, location: String) -> Self {
         self.location = Some(location);
         self
     }
 
     /// Tells the position of what was done.
     #[must_use]
-    pub fn at(mut self, position: Option<i64>) -> Self {
+    pub fn with_position(mut self, position: Option<i64>) -> Self {
         self.position = position;
         self
     }
@@ -67,13 +67,17 @@ impl<T: Serialize> IntoResponse for Answer<T> {
             Ok(body) => (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => ApiError::from(AppError::internal(error)).into_response(),
         };
-        set_place(response.headers_mut(), self.location, self.position);
+        set_location_and_position(response.headers_mut(), self.location, self.position);
         response
     }
 }
 
 /// Tells where what was done is to be found, and its position.
-pub(in crate::http) fn set_place(headers: &mut HeaderMap, location: Option<String>, position: Option<i64>) {
+pub(in crate::http) fn set_location_and_position(
+    headers: &mut HeaderMap,
+    location: Option<String>,
+    position: Option<i64>,
+) {
     if let Some(position) = position {
         headers.insert(POSITION, HeaderValue::from(position));
     }

@@ -96,6 +96,17 @@ pub struct EndFrame {
     position: i64,
 }
 
+impl EndFrame {
+    /// Returns the name of the event that ends the stream.
+    pub fn event_name(&self) -> &'static str {
+        match self.reply.status.as_str() {
+            "completed" => "reply.done",
+            "cancelled" => "reply.cancelled",
+            _ => "reply.failed",
+        }
+    }
+}
+
 impl From<&Ended> for EndFrame {
     fn from(ended: &Ended) -> Self {
         Self {

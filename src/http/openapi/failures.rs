@@ -1,7 +1,7 @@
 //! Failures in the API's description.
 //!
-//! Each part of a route names the statuses that it may refuse with, in one line: extractors with [`refuses`] where they
-//! describe themselves, routes with [`refused`] for what their use case may say. What the layers around all routes add,
+//! Each part of a route names the statuses that it may refuse with, in one line: extractors with [`add_failures`] where they
+//! describe themselves, routes with [`may_fail_with`] for what their use case may say. What the layers around all routes add,
 //! [`complete`] adds. Nothing hides behind a `default`: an answer whose status is not named is a fault that a test finds.
 
 use aide::openapi::{
@@ -30,7 +30,7 @@ const FAILURES: [(u16, &str); 14] = [
     (415, "A type of file that is not taken, or a file that is not what it is said to be."),
     (
         422,
-        "Malformed: unreadable, a field missing or of the wrong type, another content type; or the `Idempotency-Key` \
+        "Malformed: malformed, a field missing or of the wrong type, another content type; or the `Idempotency-Key` \
            was used for another request.",
     ),
     (426, "This is a WebSocket: the request has to ask for an upgrade."),
@@ -42,7 +42,7 @@ const FAILURES: [(u16, &str); 14] = [
 
 /// Names statuses of failures that an operation may be answered with. Called by what describes itself: extractors and
 /// [`ApiError`](crate::http::errors::ApiError).
-pub(in crate::http) fn refuses(operation: &mut Operation, statuses: &[u16]) {
+pub(in crate::http) fn add_failures(operation: &mut Operation, statuses: &[u16]) {
     let responses = &mut operation.responses.get_or_insert_default().responses;
     for status in statuses {
         responses.entry(Status::Code(*status)).or_insert_with(|| reference(*status));
@@ -54,12 +54,12 @@ fn reference(status: u16) -> ReferenceOr<Response> {
     ReferenceOr::Reference { reference, summary: None, description: None }
 }
 
-/// The same for a route: `op.with(refused(&[404, 409]))`.
-pub(in crate::http) fn refused(
+/// The same for a route: `op.with(may_fail_with(&[404, 409]))`.
+pub(in crate::http) fn may_fail_with(
     statuses: &'static [u16],
 ) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
     move |mut operation| {
-        refuses(operation.inner_mut(), statuses);
+        add_failures(operation.inner_mut(), statuses);
         operation
     }
 }
@@ -92,20 +92,20 @@ pub(super) fn components() -> impl Iterator<Item = (String, ReferenceOr<Response
 
 /// Adds what the layers around every route do to one operation.
 pub(super) fn complete(path: &str, method: &str, operation: &mut Operation) {
-    refuses(operation, &[500, 503]);
+    add_failures(operation, &[500, 503]);
     let is_query = method == "get";
     if is_query {
         let description =
             "A position that an earlier answer gave: this one waits, 300 ms at most, until it can show it.";
         let schema = json_schema!({"type": "integer", "format": "int64", "minimum": 0});
         operation.parameters.push(header_parameter("Verbatim-Position", description, schema));
-        refuses(operation, &[400]);
+        add_failures(operation, &[400]);
     }
-    if rate_limits::is_attempt(path) || !operation.security.is_empty() {
-        refuses(operation, &[429]);
+    if rate_limits::is_throttled(path) || !operation.security.is_empty() {
+        add_failures(operation, &[429]);
     }
     if is_command(operation) {
-        tell_position(operation);
+        document_position(operation);
     }
     if let Some(responses) = &mut operation.responses {
         for (status, response) in &mut responses.responses {
@@ -130,7 +130,7 @@ fn is_failure(response: &Response) -> bool {
 fn is_command(operation: &Operation) -> bool {
     let named = |parameter: &ReferenceOr<Parameter>| match parameter {
         ReferenceOr::Item(Parameter::Header { parameter_data, .. }) => {
-            parameter_data.name == crate::http::extract::KEY
+            parameter_data.name == crate::http::extract::IDEMPOTENCY_KEY
         }
         _ => false,
     };
@@ -138,7 +138,7 @@ fn is_command(operation: &Operation) -> bool {
 }
 
 /// Answers to commands tell the position of what they did.
-fn tell_position(operation: &mut Operation) {
+fn document_position(operation: &mut Operation) {
     let Some(responses) = &mut operation.responses else { return };
     for (status, response) in &mut responses.responses {
         if let (Status::Code(200..300), ReferenceOr::Item(response)) = (status, response) {

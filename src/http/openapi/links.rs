@@ -6,9 +6,9 @@ use serde_json::json;
 
 /// From an operation's answer with a status, to an operation, whose path or query parameter is what stands at a place in
 /// the answer's body.
-type Way = (&'static str, u16, &'static str, &'static str, &'static str);
+type LinkRule = (&'static str, u16, &'static str, &'static str, &'static str);
 
-const WAYS: [Way; 20] = [
+const LINKS: [LinkRule; 20] = [
     ("chat", 200, "messages", "path.id", "/session_id"),
     ("chat", 200, "change_conversation", "path.id", "/session_id"),
     ("chat", 200, "delete_conversation", "path.id", "/session_id"),
@@ -35,7 +35,7 @@ const WAYS: [Way; 20] = [
 pub(super) fn add(operation: &mut Operation) {
     let Some(name) = operation.operation_id.as_deref() else { return };
     let Some(responses) = &mut operation.responses else { return };
-    for (from, status, to, parameter, place) in WAYS {
+    for (from, status, to, parameter, place) in LINKS {
         if from != name {
             continue;
         }

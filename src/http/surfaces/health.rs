@@ -26,7 +26,7 @@ pub fn routes() -> ApiRouter<ApiState> {
         .api_route(
             "/livez",
             get_with(livez, |op| {
-                op.id("livez").tag("service").summary("The process runs").response::<200, Json<Life>>()
+                op.id("livez").tag("service").summary("The process runs").response::<200, Json<Liveness>>()
             }),
         )
         .api_route(
@@ -108,25 +108,25 @@ struct Projection {
 }
 
 async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>) {
-    let standing = state.services.health.check().await;
-    let healthy = standing.is_healthy();
+    let health = state.services.health.check().await;
+    let healthy = health.is_healthy();
     let body = Health {
         status: if healthy { "healthy" } else { "unhealthy" },
-        database: if standing.settled.is_some() { "connected" } else { "disconnected" },
-        event_store: EventStore { position: standing.settled },
-        projections: standing
+        database: if health.settled.is_some() { "connected" } else { "disconnected" },
+        event_store: EventStore { position: health.settled },
+        projections: health
             .models
             .iter()
             .map(|model| Projection {
                 name: model.name,
                 position: model.position,
-                lag: standing.settled.map_or(0, |settled| (settled - model.position).max(0)),
+                lag: health.settled.map_or(0, |settled| (settled - model.position).max(0)),
                 status: status(model.stopped),
             })
             .collect(),
-        nats: standing.nats.map(|connected| if connected { "connected" } else { "disconnected" }),
-        relay: standing.relay.map(|relay| Relay { position: relay.position, status: status(relay.stopped) }),
-        providers: standing
+        nats: health.nats.map(|connected| if connected { "connected" } else { "disconnected" }),
+        relay: health.relay.map(|relay| Relay { position: relay.position, status: status(relay.stopped) }),
+        providers: health
             .providers
             .iter()
             .map(|one| Provider {
@@ -146,14 +146,14 @@ fn status(stopped: bool) -> &'static str {
 
 /// That it lives.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Life {
+struct Liveness {
     /// Always `alive`.
     #[schemars(extend("const" = "alive"))]
     status: &'static str,
 }
 
-async fn livez() -> Json<Life> {
-    Json(Life { status: "alive" })
+async fn livez() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
 }
 
 /// Whether requests can be served.
@@ -171,8 +171,8 @@ async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) 
     if state.services.stopping.is_cancelled() {
         missing.push("shutting down".to_owned());
     }
-    let standing = state.services.health.check().await;
-    if standing.settled.is_none() {
+    let health = state.services.health.check().await;
+    if health.settled.is_none() {
         missing.push("database".to_owned());
     }
     // Requests can be served and replies made without NATS; a relay can do nothing, and shows nothing to anybody.
@@ -180,7 +180,7 @@ async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) 
         for model in state.services.health.behind(state.settings.ready_from) {
             missing.push(format!("read model {model}"));
         }
-    } else if standing.nats != Some(true) {
+    } else if health.nats != Some(true) {
         missing.push("NATS".to_owned());
     }
     let (code, status) = if missing.is_empty() {

@@ -16,8 +16,11 @@ use axum::Extension;
 use super::ApiState;
 use super::extract::Surface;
 
+/// The routes of one surface.
+type Routes = fn() -> ApiRouter<ApiState>;
+
 /// Every surface: the name recorded with the events of its commands, and its routes.
-const SURFACES: &[(&str, fn() -> ApiRouter<ApiState>)] = &[
+const SURFACES: &[(&str, Routes)] = &[
     ("api", api::routes),
     ("api", websocket::routes),
     ("chatkit", chatkit::routes),

@@ -1,6 +1,6 @@
 //! `/password-reset`: the page that a mail's link leads to. One form, no script, nothing fetched from anywhere.
 //!
-//! Opening it uses nothing up: mail programs open links by themselves. Sending the form does.
+//! Opening it uses nothing up: mail programs open links by themselves. ClientEnvelope the form does.
 
 use aide::axum::ApiRouter;
 use axum::extract::State;

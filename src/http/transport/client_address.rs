@@ -10,7 +10,7 @@ use crate::config::ProxyHeader;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Of an IPv6 address, a client has as a rule this many bits for itself: more would be a new client with each request.
-const CLIENT_BITS: u32 = 64;
+const IPV6_PREFIX_BITS: u32 = 64;
 
 /// The peer of a connection, as the accept loop puts it into each request.
 #[derive(Debug, Clone, Copy)]
@@ -18,25 +18,25 @@ pub struct Peer(pub SocketAddr);
 
 /// Which proxies are believed, and in which header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proxies {
+pub struct TrustedProxies {
     /// Their addresses.
     pub trusted: Vec<IpNet>,
     /// Where they name whom they speak for.
     pub header: ProxyHeader,
 }
 
-impl Proxies {
+impl TrustedProxies {
     /// The client's address: of the addresses that the request came through, the last one that is no trusted proxy's.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = plain(peer);
+        let mut client = canonical(peer);
         if !self.trusts(client) {
             return client;
         }
-        for named in self.named(headers).into_iter().rev() {
+        for named in self.forwarded_addresses(headers).into_iter().rev() {
             // What cannot be read was not written by a proxy of ours: whoever is before it is the client.
             let Some(address) = named else { return client };
-            client = plain(address);
+            client = canonical(address);
             if !self.trusts(client) {
                 return client;
             }
@@ -47,7 +47,7 @@ impl Proxies {
     /// Whether a request says that it comes from somebody else although no proxy at all is believed: as a rule one that nobody
     /// has told us of.
     #[must_use]
-    pub fn ignores(&self, headers: &HeaderMap) -> bool {
+    pub fn ignores_forwarding(&self, headers: &HeaderMap) -> bool {
         self.trusted.is_empty()
             && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED))
     }
@@ -57,7 +57,7 @@ impl Proxies {
     }
 
     /// The addresses that the header names, in the order in which proxies added them.
-    fn named(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    fn forwarded_addresses(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         let name = match self.header {
             ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
             ProxyHeader::Forwarded => header::FORWARDED,
@@ -87,18 +87,18 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// An IPv4 address in IPv6's clothes is an IPv4 address.
-fn plain(address: IpAddr) -> IpAddr {
+fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
 /// The client that an address stands for, as a text to count under.
 #[must_use]
-pub fn bucket(client: IpAddr) -> String {
-    match plain(client) {
+pub fn rate_limit_key(client: IpAddr) -> String {
+    match canonical(client) {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
-            let network = u128::from(address) & (u128::MAX << (128 - CLIENT_BITS));
-            format!("{}/{CLIENT_BITS}", Ipv6Addr::from(network))
+            let network = u128::from(address) & (u128::MAX << (128 - IPV6_PREFIX_BITS));
+            format!("{}/{IPV6_PREFIX_BITS}", Ipv6Addr::from(network))
         }
     }
 }
@@ -109,17 +109,17 @@ mod tests {
 
     use super::*;
 
-    fn proxies(header: ProxyHeader) -> Proxies {
-        Proxies { trusted: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], header }
+    fn proxies(header: ProxyHeader) -> TrustedProxies {
+        TrustedProxies { trusted: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], header }
     }
 
-    fn client(proxies: &Proxies, peer: &str, lines: &[(HeaderName, &str)]) -> String {
+    fn client(proxies: &TrustedProxies, peer: &str, lines: &[(HeaderName, &str)]) -> String {
         let lines = lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
         let headers: HeaderMap = lines.fold(HeaderMap::new(), |mut headers, (name, value)| {
             headers.append(name, value);
             headers
         });
-        bucket(proxies.client(peer.parse().unwrap(), &headers))
+        rate_limit_key(proxies.client(peer.parse().unwrap(), &headers))
     }
 
     /// S35: whatever a stranger says about himself, he is one client.
@@ -139,8 +139,12 @@ mod tests {
     fn only_who_believes_no_proxy_at_all_may_have_forgotten_one() {
         let told = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
         let proxies = proxies(ProxyHeader::XForwardedFor);
-        let none = Proxies { trusted: Vec::new(), ..proxies.clone() };
-        assert!(none.ignores(&told) && !none.ignores(&HeaderMap::new()) && !proxies.ignores(&told));
+        let none = TrustedProxies { trusted: Vec::new(), ..proxies.clone() };
+        assert!(
+            none.ignores_forwarding(&told)
+                && !none.ignores_forwarding(&HeaderMap::new())
+                && !proxies.ignores_forwarding(&told)
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ use traces::{Span, spans};
 const MAX_URI: usize = 8 * 1024;
 /// How long a request that brings a file may take: on a telephone they take long, and a body that stands still is cut
 /// much earlier.
-const UPLOAD_PATIENCE: Duration = Duration::from_secs(300);
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Which requests do.
 const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
 /// What is asked every few seconds by machines, and is no part of any trace.
@@ -49,7 +49,7 @@ pub enum CorsRule {
 pub async fn request(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = incoming_id(&request).unwrap_or_else(|| state.services.core.clock.id().to_string());
-    let method = known(request.method());
+    let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     // The path only, never the query: it may hold a token.
     let path: String = request.uri().path().chars().take(200).collect();
@@ -68,11 +68,11 @@ pub async fn request(State(state): State<ApiState>, request: Request, next: Next
         next.run(request).await
     };
     let respond = request_id::CURRENT.scope(id.clone(), respond.instrument(span.clone()));
-    let mut response = traced.around(respond).await;
+    let mut response = traced.run(respond).await;
     let status = response.status();
     let elapsed = started.elapsed();
-    traced.answered(status.as_u16());
-    traced.within(|| {
+    traced.record_status(status.as_u16());
+    traced.in_scope(|| {
         span.in_scope(|| {
             tracing::info!(http.path = %path, http.status = status.as_u16(), duration_ms = elapsed.as_secs_f64() * 1e3, "answered");
         });
@@ -90,7 +90,7 @@ pub async fn request(State(state): State<ApiState>, request: Request, next: Next
 }
 
 /// The method as it stands in metrics and traces: a client may send any word for one.
-fn known(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -116,11 +116,11 @@ fn status_class(status: StatusCode) -> &'static str {
 
 /// What the caller says of its own trace. Said twice, it says nothing.
 fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
-    if !traces::is_on() {
+    if !traces::is_enabled() {
         return None;
     }
-    let mut told = headers.get_all(TRACEPARENT).iter();
-    match (told.next(), told.next()) {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    match (values.next(), values.next()) {
         (Some(one), None) => one.to_str().ok(),
         _ => None,
     }
@@ -160,7 +160,7 @@ fn security_headers(headers: &mut HeaderMap, https: bool) {
 /// shutdown waits for.
 pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let limit = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
-        Some(path) if UPLOADS.contains(&path) => state.settings.request_timeout.max(UPLOAD_PATIENCE),
+        Some(path) if UPLOADS.contains(&path) => state.settings.request_timeout.max(UPLOAD_TIMEOUT),
         _ => state.settings.request_timeout,
     };
     let outcome = if is_safe(request.method()) {
@@ -170,11 +170,11 @@ pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next
             return ApiError::from(AppError::shutting_down()).into_response();
         }
         let id = request_id::current();
-        let noted = RATE_LIMIT_HEADERS.try_with(Clone::clone).unwrap_or_default();
+        let headers = RATE_LIMIT_HEADERS.try_with(Clone::clone).unwrap_or_default();
         let work = RATE_LIMIT_HEADERS
-            .scope(noted, request_id::CURRENT.scope(id, next.run(request)))
+            .scope(headers, request_id::CURRENT.scope(id, next.run(request)))
             .in_current_span();
-        let task = state.services.tasks.spawn(traces::carried(work));
+        let task = state.services.tasks.spawn(traces::in_current_span(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
@@ -223,7 +223,7 @@ pub async fn wait_for_position(state: &ApiState, headers: &HeaderMap) -> Result<
     Ok(())
 }
 
-/// A handler that panics is answered for, and told in the log.
+/// A handler that panics is answered for, and values in the log.
 pub fn catch_panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>>
 {
     CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {

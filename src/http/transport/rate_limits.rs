@@ -12,14 +12,14 @@ use crate::app::rate_limit_headers::{RATE_LIMIT_HEADERS, RateLimitHeaders, RateL
 use crate::app::rate_limits::ThrottledAction;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
-use crate::http::transport::client_address::{Peer, bucket};
+use crate::http::transport::client_address::{Peer, rate_limit_key};
 
 /// Headers of the IETF's draft on rate limits for HTTP.
 pub(in crate::http) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(in crate::http) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The routes of all doors that are open to everybody and worth trying often.
-const ATTEMPTS: [(&str, ThrottledAction); 8] = [
+const THROTTLED_ROUTES: [(&str, ThrottledAction); 8] = [
     ("/api/auth/login", ThrottledAction::SignIn),
     ("/auth/signin", ThrottledAction::SignIn),
     ("/api/auth/register", ThrottledAction::Register),
@@ -32,15 +32,15 @@ const ATTEMPTS: [(&str, ThrottledAction); 8] = [
 
 /// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.
 pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    if let Some(attempt) = attempt(&request) {
+    if let Some(action) = throttled_action(&request) {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
             // Only a router that nobody serves has no peers.
             return next.run(request).await;
         };
         let proxies = &state.settings.proxies;
-        if proxies.ignores(request.headers()) {
-            static TOLD: Once = Once::new();
-            TOLD.call_once(|| {
+        if proxies.ignores_forwarding(request.headers()) {
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| {
                 tracing::warn!(
                     "a request names the address that it was forwarded for, and TRUSTED_PROXIES names no proxy: limits count \
                      everybody behind a proxy as one client"
@@ -48,33 +48,33 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
             });
         }
         let client = proxies.client(peer.ip(), request.headers());
-        if let Err(error) = state.services.rate_limits.count_attempt(attempt, &bucket(client)).await {
-            let policy = state.services.rate_limits.attempt_policy(attempt, &error);
+        if let Err(error) = state.services.rate_limits.count_attempt(action, &rate_limit_key(client)).await {
+            let policy = state.services.rate_limits.attempt_policy(action, &error);
             let mut response = ApiError::from(error).into_response();
-            tell(response.headers_mut(), policy.as_slice());
+            set_headers(response.headers_mut(), policy.as_slice());
             return response;
         }
     }
-    let noted = RateLimitHeaders::default();
-    let mut response = RATE_LIMIT_HEADERS.scope(noted.clone(), next.run(request)).await;
-    tell(response.headers_mut(), &noted.recorded());
+    let recorded = RateLimitHeaders::default();
+    let mut response = RATE_LIMIT_HEADERS.scope(recorded.clone(), next.run(request)).await;
+    set_headers(response.headers_mut(), &recorded.recorded());
     response
 }
 
 /// Whether attempts at this route are counted.
-pub(in crate::http) fn is_attempt(path: &str) -> bool {
-    ATTEMPTS.iter().any(|(route, _)| *route == path)
+pub(in crate::http) fn is_throttled(path: &str) -> bool {
+    THROTTLED_ROUTES.iter().any(|(route, _)| *route == path)
 }
 
-fn attempt(request: &Request) -> Option<ThrottledAction> {
+fn throttled_action(request: &Request) -> Option<ThrottledAction> {
     if request.method() != Method::POST {
         return None;
     }
     let path = request.extensions().get::<MatchedPath>()?.as_str();
-    ATTEMPTS.iter().find(|(route, _)| *route == path).map(|(_, attempt)| *attempt)
+    THROTTLED_ROUTES.iter().find(|(route, _)| *route == path).map(|(_, action)| *action)
 }
 
-fn tell(headers: &mut HeaderMap, policies: &[RateLimitStatus]) {
+fn set_headers(headers: &mut HeaderMap, policies: &[RateLimitStatus]) {
     if policies.is_empty() {
         return;
     }
@@ -107,11 +107,11 @@ mod tests {
             RateLimitStatus { name, quota, window, remaining: rest, reset }
         };
         let mut headers = HeaderMap::new();
-        tell(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
+        set_headers(&mut headers, &[policy("user", 30, 29, 60_000), policy("session", 10, 0, 1_001)]);
         assert_eq!(headers[RATE_LIMIT_POLICY], "\"user\";q=30;w=60, \"session\";q=10;w=60");
         assert_eq!(headers[RATE_LIMIT], "\"user\";r=29;t=60, \"session\";r=0;t=2");
         let mut none = HeaderMap::new();
-        tell(&mut none, &[]);
+        set_headers(&mut none, &[]);
         assert!(none.is_empty());
     }
 }

@@ -25,25 +25,25 @@ use super::client_address::Peer;
 use crate::config::ServeLimits;
 
 /// How long a client may take to send its headers.
-const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of headers (and of what is read ahead of a body).
 const MAX_HEADERS_BYTES: usize = 16 * 1024;
 /// The most headers.
 const MAX_HEADERS: usize = 100;
 /// How long the loop waits when no socket can be had.
-const OUT_OF_SOCKETS: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// What the system holds of what a client has not taken yet, in bytes (it doubles this for its own book-keeping).
 const SEND_BUFFER: usize = 128 * 1024;
 /// How long a peer may leave unacknowledged what was sent to it: after that it is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client that takes nothing is waited for when the process ends.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
-const SECOND: Duration = Duration::from_secs(1);
+const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(2);
+const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// What one connection too many is told, and how long that may take.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 103\r\n\
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 103\r\n\
     Retry-After: 5\r\nConnection: close\r\n\r\n\
     {\"detail\":\"Too many connections; please come again.\",\"code\":\"too_many_connections\",\"request_id\":\"none\"}";
-const FULL_PATIENCE: Duration = Duration::from_secs(2);
+const REJECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves `router` on `listener` until `stop`; connections then finish what they have begun, on `tasks`.
 pub async fn serve(
@@ -53,35 +53,41 @@ pub async fn serve(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let permits = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
+            Ok((stream, peer)) => match Arc::clone(&permits).try_acquire_owned() {
+                Ok(permit) => {
                     let peer = Peer(peer);
-                    tasks.spawn(connection((stream, peer), router.clone(), limits.slow, place, stop.clone()));
+                    tasks.spawn(connection(
+                        (stream, peer),
+                        router.clone(),
+                        limits.slow,
+                        permit,
+                        stop.clone(),
+                    ));
                 }
                 Err(_) => {
                     metrics::counter!("verbatim_connections_refused_total").increment(1);
-                    tasks.spawn(tokio::time::timeout(FULL_PATIENCE, refuse(stream)));
+                    tasks.spawn(tokio::time::timeout(REJECT_TIMEOUT, reject(stream)));
                 }
             },
             Err(error) => {
                 // A connection that was gone before it was accepted is nothing; too many open files is worth a pause.
                 tracing::debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(OUT_OF_SOCKETS).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// Says that there is no place. Only what was asked is read, so that the answer arrives.
-async fn refuse(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.write_all(FULL).await?;
+async fn reject(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(TOO_MANY_CONNECTIONS).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}
@@ -93,7 +99,7 @@ async fn connection(
     (stream, peer): (TcpStream, Peer),
     router: Router,
     slow: Duration,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
     // Small frames must not wait for each other.
@@ -102,26 +108,26 @@ async fn connection(
     // What is bounded in here must not pile up in the system, and whoever is gone without a word must be noticed.
     let _ = options.set_send_buffer_size(SEND_BUFFER);
     #[cfg(target_os = "linux")]
-    let _ = options.set_tcp_user_timeout(Some(DEAD_AFTER));
-    let intake = Intake::new();
-    let placed = Placed {
+    let _ = options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+    let ingress = IngressLimiter::new();
+    let stream = GuardedStream {
         stream,
-        intake: intake.clone(),
-        second: (Instant::now(), 0),
+        ingress: ingress.clone(),
+        window: (Instant::now(), 0),
         stop: stop.clone(),
-        too_late: None,
-        _place: place,
+        deadline: None,
+        _permit: permit,
     };
-    let mut stream = TimeoutStream::new(placed);
+    let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(slow));
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(intake.clone());
+        request.extensions_mut().insert(ingress.clone());
         request.extensions_mut().insert(peer);
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_PATIENCE)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADERS_BYTES)
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
@@ -141,12 +147,12 @@ async fn connection(
 
 /// What a connection takes in. Shared with the requests on it, so that one which becomes a socket can be held to a rate.
 #[derive(Debug, Clone)]
-pub struct Intake {
+pub struct IngressLimiter {
     /// Bytes a second; none without a limit.
     limit: Arc<AtomicU64>,
 }
 
-impl Intake {
+impl IngressLimiter {
     fn new() -> Self {
         Self { limit: Arc::new(AtomicU64::new(u64::MAX)) }
     }
@@ -158,45 +164,45 @@ impl Intake {
 }
 
 /// A connection with the place that it takes: a socket keeps it after the HTTP is over.
-struct Placed {
+struct GuardedStream {
     stream: TcpStream,
-    intake: Intake,
-    second: (Instant, u64),
+    ingress: IngressLimiter,
+    window: (Instant, u64),
     stop: CancellationToken,
     /// Begun when something could not be written: ends a while after the process is told to end.
-    too_late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _place: OwnedSemaphorePermit,
+    deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Placed {
+impl GuardedStream {
     /// Counts what was read. False: it is too much.
-    fn count(&mut self, bytes: usize) -> bool {
-        let limit = self.intake.limit.load(Ordering::Relaxed);
+    fn within_limit(&mut self, bytes: usize) -> bool {
+        let limit = self.ingress.limit.load(Ordering::Relaxed);
         if limit == u64::MAX {
             return true;
         }
         let now = Instant::now();
-        if now.duration_since(self.second.0) >= SECOND {
-            self.second = (now, 0);
+        if now.duration_since(self.window.0) >= RATE_WINDOW {
+            self.window = (now, 0);
         }
-        self.second.1 += u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.second.1 <= limit
+        self.window.1 += u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.window.1 <= limit
     }
 
     /// Nothing can be written now. Whoever takes nothing does not hold up the end of the process.
-    fn held_up<T>(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<T>> {
-        let too_late = self.too_late.get_or_insert_with(|| {
+    fn write_blocked<T>(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<T>> {
+        let deadline = self.deadline.get_or_insert_with(|| {
             let stop = self.stop.clone();
             Box::pin(async move {
                 stop.cancelled().await;
-                tokio::time::sleep(STOP_PATIENCE).await;
+                tokio::time::sleep(SHUTDOWN_GRACE_PERIOD).await;
             })
         });
-        too_late.as_mut().poll(cx).map(|()| Err(std::io::ErrorKind::TimedOut.into()))
+        deadline.as_mut().poll(cx).map(|()| Err(std::io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Placed {
+impl AsyncRead for GuardedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -204,21 +210,21 @@ impl AsyncRead for Placed {
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if read.is_ready() && !self.count(buffer.filled().len() - before) {
+        if read.is_ready() && !self.within_limit(buffer.filled().len() - before) {
             return Poll::Ready(Err(std::io::ErrorKind::QuotaExceeded.into()));
         }
         read
     }
 }
 
-impl AsyncWrite for Placed {
+impl AsyncWrite for GuardedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Pending => self.held_up(cx),
+            Poll::Pending => self.write_blocked(cx),
             written => written,
         }
     }
@@ -241,7 +247,7 @@ impl AsyncWrite for Placed {
         parts: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(cx, parts) {
-            Poll::Pending => self.held_up(cx),
+            Poll::Pending => self.write_blocked(cx),
             written => written,
         }
     }

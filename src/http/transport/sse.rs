@@ -19,26 +19,18 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use schemars::json_schema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::app::connections::ConnectionGuard;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::header_parameter;
-use crate::http::formats::reply::{Deleted, Delta, Restart, event_id, parse_event_id};
-use crate::http::openapi::failures::refuses;
-use crate::live::stream::Ended;
+use crate::http::formats::reply::{Deleted, Delta, EndFrame, Restart, event_id, parse_event_id};
+use crate::http::openapi::failures::add_failures;
 use crate::live::{Frame, ReplyFollower, Resume};
 
 /// How often a sign of life is sent on a silent stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How a door words the frames of its streams.
-pub trait Wording: Send + 'static {
-    /// The first frame, before any text.
-    fn opening(&self) -> Option<(&'static str, serde_json::Value)>;
-    /// The last frame.
-    fn end(&self, ended: &Ended) -> (&'static str, serde_json::Value);
-}
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// From where on a stream is to be sent.
 #[derive(Debug)]
@@ -76,59 +68,53 @@ impl OperationInput for LastEventId {
         let schema =
             json_schema!({"type": "string", "maxLength": 128, "pattern": "^[0-9a-f-]{36}:[0-9]+:[0-9]+$"});
         operation.parameters.push(header_parameter("Last-Event-ID", description, schema));
-        refuses(operation, &[400]);
+        add_failures(operation, &[400]);
     }
 }
 
 /// The answer that streams a reply.
 pub fn respond(
-    presence: ConnectionGuard,
+    connection: ConnectionGuard,
     reply: ReplyId,
     follower: ReplyFollower,
-    wording: impl Wording,
+    opening: Option<Value>,
 ) -> Response {
-    let events = events(presence, reply, follower, wording);
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
+    let events = events(connection, reply, follower, opening);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL).text("keep-alive");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Proxies must not collect events.
+    // TrustedProxies must not collect events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
 
 /// An open stream.
-struct Open<W> {
-    presence: ConnectionGuard,
+struct OpenStream {
+    connection: ConnectionGuard,
     follower: ReplyFollower,
-    wording: W,
+    /// Data of the first frame, `message`; none when a stream is resumed.
+    opening: Option<Value>,
 }
 
-enum State<W> {
-    Opening(Box<Open<W>>),
-    Running(Box<Open<W>>),
-    Over,
+enum State {
+    Running(Box<OpenStream>),
+    Ended,
 }
 
-fn events<W: Wording>(
-    presence: ConnectionGuard,
+fn events(
+    connection: ConnectionGuard,
     reply: ReplyId,
     follower: ReplyFollower,
-    wording: W,
+    opening: Option<Value>,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let start = State::Opening(Box::new(Open { presence, follower, wording }));
+    let start = State::Running(Box::new(OpenStream { connection, follower, opening }));
     stream::unfold(start, move |state| async move {
-        let mut open = match state {
-            State::Opening(open) => match open.wording.opening() {
-                Some((name, data)) => {
-                    let event = named(name, &data).id(event_id(reply, open.follower.at()));
-                    return Some((Ok(event), State::Running(open)));
-                }
-                None => open,
-            },
-            State::Running(open) => open,
-            State::Over => return None,
-        };
+        let State::Running(mut open) = state else { return None };
+        if let Some(data) = open.opening.take() {
+            let event = named("message", &data).id(event_id(reply, open.follower.at()));
+            return Some((Ok(event), State::Running(open)));
+        }
         let frame = open.next().await?;
         Some(match frame {
             Frame::Restart { attempt } => (
@@ -141,27 +127,29 @@ fn events<W: Wording>(
                 (Ok(named("reply.delta", &delta).id(id)), State::Running(open))
             }
             Frame::End(ended) => {
-                let (name, data) = open.wording.end(&ended);
-                (Ok(named(name, &data).id(event_id(reply, open.follower.at()))), State::Over)
+                let end = EndFrame::from(&*ended);
+                let data = serde_json::to_value(&end).unwrap_or_default();
+                let event = named(end.event_name(), &data).id(event_id(reply, open.follower.at()));
+                (Ok(event), State::Ended)
             }
-            Frame::Deleted => (Ok(named("reply.cancelled", &Deleted::new(reply))), State::Over),
+            Frame::Deleted => (Ok(named("reply.cancelled", &Deleted::new(reply))), State::Ended),
             Frame::Closing => (
                 Ok(Event::default()
                     .comment("going down: come back with Last-Event-ID")
                     .retry(Duration::from_secs(1))),
-                State::Over,
+                State::Ended,
             ),
         })
     })
 }
 
-impl<W> Open<W> {
+impl OpenStream {
     /// The next frame, as long as the login is live.
     async fn next(&mut self) -> Option<Frame> {
         tokio::select! {
             // First: a reply that is written without a pause must not hide that the login has ended.
             biased;
-            () = self.presence.ended() => None,
+            () = self.connection.ended() => None,
             frame = self.follower.next() => match frame {
                 Ok(frame) => frame,
                 Err(error) => {

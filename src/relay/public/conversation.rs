@@ -1,12 +1,14 @@
 //! Conversations and what people write in them.
 
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{
+    BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, SettingsEvent,
+};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{KindSchema, PublicData, PublicEvent, schema};
+use super::{KindSchema, PublicData, PublicEvent, reply, schema};
 
 macro_rules! about_a_conversation {
     ($($(#[$doc:meta])* $kind:ident = $name:literal),+ $(,)?) => {$(
@@ -28,9 +30,9 @@ macro_rules! about_a_conversation {
         impl $kind {
             fn of(event: &ConversationEvent) -> PublicEvent {
                 PublicEvent::new(Self {
-                    conversation_id: event.conversation_id().uuid(),
-                    owner: event.owner().uuid(),
-                    at: event.at(),
+                    conversation_id: event.conversation_id.uuid(),
+                    owner: event.owner.uuid(),
+                    at: event.at,
                 })
             }
         }
@@ -155,81 +157,64 @@ impl PublicData for Feedback {
     const NAME: &'static str = "feedback.given";
 }
 
-/// None: it is about a reply, or not public.
+/// The public form of an event; `None` if it is not public.
 pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
-    Some(match event {
-        ConversationEvent::ConversationStarted { .. } => Started::of(event),
-        ConversationEvent::ConversationRenamed { .. } => Renamed::of(event),
-        ConversationEvent::ConversationPinned { .. } => Pinned::of(event),
-        ConversationEvent::ConversationUnpinned { .. } => Unpinned::of(event),
-        ConversationEvent::ConversationArchived { .. } => Archived::of(event),
-        ConversationEvent::ConversationUnarchived { .. } => Unarchived::of(event),
-        ConversationEvent::ConversationRead { .. } => Read::of(event),
-        ConversationEvent::ConversationDeleted { .. } => Deleted::of(event),
-        ConversationEvent::MessageSent { conversation_id, message_id, author, at, .. } => {
-            PublicEvent::new(Sent {
-                conversation_id: conversation_id.uuid(),
-                message_id: message_id.uuid(),
-                author: author.uuid(),
-                at: *at,
-            })
+    Some(match &event.body {
+        EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. }) => Started::of(event),
+        EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => Deleted::of(event),
+        EventBody::Settings(settings) => match settings {
+            SettingsEvent::ConversationRenamed { .. } => Renamed::of(event),
+            SettingsEvent::ConversationPinned {} => Pinned::of(event),
+            SettingsEvent::ConversationUnpinned {} => Unpinned::of(event),
+            SettingsEvent::ConversationArchived {} => Archived::of(event),
+            SettingsEvent::ConversationUnarchived {} => Unarchived::of(event),
+        },
+        EventBody::Message(message) => message_event(event, message),
+        EventBody::Reply { message_id, reply_id, event: reply } => {
+            reply::public(event, *message_id, *reply_id, reply)
         }
-        ConversationEvent::ConversationRewound { conversation_id, owner, message_id, at, .. } => {
-            PublicEvent::new(Rewound {
-                conversation_id: conversation_id.uuid(),
-                owner: owner.uuid(),
-                message_id: message_id.uuid(),
-                at: *at,
-            })
+        EventBody::Branch(branch) => branch_event(event, branch),
+        // Calls, questions, widgets and notes are between the client and the model.
+        EventBody::Item(_) => return None,
+    })
+}
+
+fn message_event(event: &ConversationEvent, message: &MessageEvent) -> PublicEvent {
+    let (conversation_id, owner, at) = (event.conversation_id.uuid(), event.owner.uuid(), event.at);
+    match message {
+        MessageEvent::MessageSent { message_id, .. } => {
+            PublicEvent::new(Sent { conversation_id, message_id: message_id.uuid(), author: owner, at })
         }
-        ConversationEvent::BranchBegun {
+        MessageEvent::FeedbackGiven { item_ids, verdict } => PublicEvent::new(Feedback {
             conversation_id,
             owner,
-            branch,
-            parent,
-            message_id,
-            edited,
+            item_ids: item_ids.iter().map(|id| id.uuid()).collect(),
+            verdict: verdict.as_str().to_owned(),
             at,
-            ..
-        } => PublicEvent::new(BranchBegun {
-            conversation_id: conversation_id.uuid(),
-            owner: owner.uuid(),
-            branch: *branch,
-            parent: *parent,
-            message_id: message_id.uuid(),
-            edited: *edited,
-            at: *at,
         }),
-        ConversationEvent::BranchSwitched { conversation_id, owner, branch, at } => {
-            PublicEvent::new(BranchSwitched {
-                conversation_id: conversation_id.uuid(),
-                owner: owner.uuid(),
+        MessageEvent::ConversationRead { .. } => Read::of(event),
+    }
+}
+
+fn branch_event(event: &ConversationEvent, branch: &BranchEvent) -> PublicEvent {
+    let (conversation_id, owner, at) = (event.conversation_id.uuid(), event.owner.uuid(), event.at);
+    match branch {
+        BranchEvent::ConversationRewound { message_id, .. } => {
+            PublicEvent::new(Rewound { conversation_id, owner, message_id: message_id.uuid(), at })
+        }
+        BranchEvent::BranchBegun { branch, parent, message_id, edited, .. } => {
+            PublicEvent::new(BranchBegun {
+                conversation_id,
+                owner,
                 branch: *branch,
-                at: *at,
+                parent: *parent,
+                message_id: message_id.uuid(),
+                edited: *edited,
+                at,
             })
         }
-        ConversationEvent::FeedbackGiven { conversation_id, owner, item_ids, verdict, at } => {
-            PublicEvent::new(Feedback {
-                conversation_id: conversation_id.uuid(),
-                owner: owner.uuid(),
-                item_ids: item_ids.iter().map(|id| id.uuid()).collect(),
-                verdict: verdict.as_str().to_owned(),
-                at: *at,
-            })
+        BranchEvent::BranchSwitched { branch } => {
+            PublicEvent::new(BranchSwitched { conversation_id, owner, branch: *branch, at })
         }
-        // What a page and a model say to one another is nobody else's business.
-        ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::ReplyRequested { .. }
-        | ConversationEvent::ReplyBegun { .. }
-        | ConversationEvent::ReplyAttemptFailed { .. }
-        | ConversationEvent::ReplyCompleted { .. }
-        | ConversationEvent::ReplyFailed { .. }
-        | ConversationEvent::ReplyCancelled { .. } => return None,
-    })
+    }
 }

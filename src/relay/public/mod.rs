@@ -10,7 +10,6 @@ mod reply;
 mod user;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::Value;
@@ -46,18 +45,12 @@ impl PublicEvent {
     pub fn of(event: &Event) -> Option<Self> {
         match event {
             Event::User(event) => Some(user::public(event)),
-            Event::Conversation(event) => {
-                Some(if is_reply(event) { reply::public(event)? } else { conversation::public(event)? })
-            }
+            Event::Conversation(event) => conversation::public(event),
             Event::Quiz(event) => quiz::public(event),
             Event::File(event) => file::public(event),
             Event::Claim(_) => None,
         }
     }
-}
-
-fn is_reply(event: &ConversationEvent) -> bool {
-    event.name().starts_with("reply_")
 }
 
 /// The JSON Schema of one kind.

@@ -1,7 +1,7 @@
 //! Replies: asked for, tried, ended.
 
-use aggregates::conversation::ConversationEvent;
-use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
+use aggregates::conversation::{ConversationEvent, ReplyEvent};
+use aggregates::ids::{MessageId, ReplyId};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,17 +20,6 @@ struct Which {
     reply_id: Uuid,
     /// Who asked.
     owner: Uuid,
-}
-
-impl Which {
-    fn new(conversation: &ConversationId, message: &MessageId, reply: &ReplyId, owner: &UserId) -> Self {
-        Self {
-            conversation_id: conversation.uuid(),
-            message_id: message.uuid(),
-            reply_id: reply.uuid(),
-            owner: owner.uuid(),
-        }
-    }
 }
 
 /// A message asked for a reply.
@@ -146,120 +135,57 @@ named! {
     Cancelled = "reply.cancelled",
 }
 
-/// None: it is not about a reply.
-pub(super) fn public(event: &ConversationEvent) -> Option<PublicEvent> {
-    Some(match event {
-        ConversationEvent::ReplyRequested {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            deadline,
-            at,
-            ..
-        } => PublicEvent::new(Requested {
-            which: Which::new(conversation_id, message_id, reply_id, owner),
-            deadline: *deadline,
-            at: *at,
-        }),
-        ConversationEvent::ReplyBegun { conversation_id, message_id, reply_id, owner, attempt, plan, at } => {
-            PublicEvent::new(Begun {
-                which: Which::new(conversation_id, message_id, reply_id, owner),
-                attempt: *attempt,
-                worker: plan.worker.clone(),
-                provider: plan.provider.clone(),
-                model: plan.model.clone(),
-                at: *at,
-            })
+pub(super) fn public(
+    event: &ConversationEvent,
+    message_id: MessageId,
+    reply_id: ReplyId,
+    reply: &ReplyEvent,
+) -> PublicEvent {
+    let which = Which {
+        conversation_id: event.conversation_id.uuid(),
+        message_id: message_id.uuid(),
+        reply_id: reply_id.uuid(),
+        owner: event.owner.uuid(),
+    };
+    let at = event.at;
+    match reply {
+        ReplyEvent::ReplyRequested { deadline, .. } => {
+            PublicEvent::new(Requested { which, deadline: *deadline, at })
         }
-        ConversationEvent::ReplyAttemptFailed {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            attempt,
-            reason,
-            not_before,
+        ReplyEvent::ReplyBegun { attempt, plan } => PublicEvent::new(Begun {
+            which,
+            attempt: *attempt,
+            worker: plan.worker.clone(),
+            provider: plan.provider.clone(),
+            model: plan.model.clone(),
             at,
-        } => PublicEvent::new(AttemptFailed {
-            which: Which::new(conversation_id, message_id, reply_id, owner),
+        }),
+        ReplyEvent::ReplyAttemptFailed { attempt, reason, not_before } => PublicEvent::new(AttemptFailed {
+            which,
             attempt: *attempt,
             reason: reason.as_str().to_owned(),
             not_before: *not_before,
-            at: *at,
-        }),
-        ConversationEvent::ReplyCompleted {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            answer_id,
-            attempt,
-            finish,
-            usage,
-            timings,
-            model,
             at,
-            ..
-        } => PublicEvent::new(Completed {
-            which: Which::new(conversation_id, message_id, reply_id, owner),
-            answer_id: answer_id.uuid(),
-            attempt: *attempt,
-            model: model.clone(),
-            finish: finish.as_str().to_owned(),
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            first_token_ms: timings.first_token_ms,
-            total_ms: timings.total_ms,
-            at: *at,
         }),
-        ConversationEvent::ReplyFailed {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            attempt,
-            reason,
-            at,
-            ..
-        } => PublicEvent::new(Failed {
-            which: Which::new(conversation_id, message_id, reply_id, owner),
-            attempt: *attempt,
-            reason: reason.as_str().to_owned(),
-            at: *at,
-        }),
-        ConversationEvent::ReplyCancelled {
-            conversation_id,
-            message_id,
-            reply_id,
-            owner,
-            attempt,
-            at,
-            ..
-        } => PublicEvent::new(Cancelled {
-            which: Which::new(conversation_id, message_id, reply_id, owner),
-            attempt: *attempt,
-            at: *at,
-        }),
-        ConversationEvent::ConversationStarted { .. }
-        | ConversationEvent::ConversationRenamed { .. }
-        | ConversationEvent::ConversationPinned { .. }
-        | ConversationEvent::ConversationUnpinned { .. }
-        | ConversationEvent::ConversationArchived { .. }
-        | ConversationEvent::ConversationUnarchived { .. }
-        | ConversationEvent::ConversationRead { .. }
-        | ConversationEvent::ConversationDeleted { .. }
-        | ConversationEvent::MessageSent { .. }
-        | ConversationEvent::ConversationRewound { .. }
-        | ConversationEvent::BranchBegun { .. }
-        | ConversationEvent::BranchSwitched { .. }
-        | ConversationEvent::ClientToolCalled { .. }
-        | ConversationEvent::ClientToolAnswered { .. }
-        | ConversationEvent::ClientToolDropped { .. }
-        | ConversationEvent::InputRequested { .. }
-        | ConversationEvent::InputAnswered { .. }
-        | ConversationEvent::WidgetShown { .. }
-        | ConversationEvent::NoteAdded { .. }
-        | ConversationEvent::FeedbackGiven { .. } => return None,
-    })
+        ReplyEvent::ReplyCompleted { answer_id, attempt, finish, usage, timings, model, .. } => {
+            PublicEvent::new(Completed {
+                which,
+                answer_id: answer_id.uuid(),
+                attempt: *attempt,
+                model: model.clone(),
+                finish: finish.as_str().to_owned(),
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+                first_token_ms: timings.first_token_ms,
+                total_ms: timings.total_ms,
+                at,
+            })
+        }
+        ReplyEvent::ReplyFailed { attempt, reason, .. } => {
+            PublicEvent::new(Failed { which, attempt: *attempt, reason: reason.as_str().to_owned(), at })
+        }
+        ReplyEvent::ReplyCancelled { attempt, .. } => {
+            PublicEvent::new(Cancelled { which, attempt: *attempt, at })
+        }
+    }
 }

@@ -1,16 +1,16 @@
-//! Roles, and what administrators do. S22: nobody else.
+//! Tests roles and the operations that only administrators and auditors may use.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{beside, changes, grant, login, me};
+use super::{grant, login, me, program_on_database_of, user_events};
 use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
-/// Every operation that is not for everybody, about this person.
+/// Returns every restricted operation about this user, and whether auditors may use it.
 fn operations(app: &TestApp, about: &Person) -> Vec<(Call, bool)> {
     let id = about.id;
     vec![
@@ -27,9 +27,8 @@ async fn role(app: &TestApp, by: &Person, of: &Person, role: &str) -> Answer {
     app.put(&format!("/api/admin/users/{}/role", of.id)).by(by).json(&json!({"role": role})).send().await
 }
 
-/// S22.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn administration_is_for_administrators_and_reading_the_log_for_auditors(db: PgPool) {
+async fn admin_and_audit_routes_require_their_roles(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (user, auditor, about) = (app.person().await, app.person().await, app.person().await);
     grant(&app, &auditor, "auditor").await;
@@ -44,7 +43,7 @@ async fn administration_is_for_administrators_and_reading_the_log_for_auditors(d
         let answer = call.by(&auditor).send().await;
         if for_auditors { drop(answer.is(200)) } else { answer.assert_error(403, "forbidden") }
     }
-    // Whether somebody is there is not told either.
+    // The response does not reveal whether a user exists either.
     app.get(&format!("/api/admin/users/{}", Uuid::from_u128(7)))
         .by(&user)
         .send()
@@ -56,7 +55,7 @@ async fn administration_is_for_administrators_and_reading_the_log_for_auditors(d
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_role_counts_from_the_next_request_on_at_every_node_and_so_does_its_end(db: PgPool) {
+async fn role_change_takes_effect_at_once_on_every_node(db: PgPool) {
     let app = TestApp::start(&db).await;
     let node = TestApp::with(&db, &[("ROLES", "api")]).await;
     let (first, person) = (app.person().await, app.person().await);
@@ -65,25 +64,25 @@ async fn a_role_counts_from_the_next_request_on_at_every_node_and_so_does_its_en
     grant(&app, &first, "admin").await;
     let granted = role(&app, &first, &person, "admin").await.is(200);
     assert_eq!(granted.field("role"), "admin");
-    // At once, with the token that was there before.
+    // Effective at once, with the token issued before the grant.
     assert_eq!((list(&node).await, list(&app).await), (200, 200));
     assert_eq!(me(&app, &person.access).await.field("role"), "admin");
     role(&node, &first, &person, "user").await.is(200);
     assert_eq!((list(&app).await, list(&node).await), (403, 403));
-    let told = changes(&app, &person).await;
+    let events = user_events(&app, &person).await;
     let by = json!(first.id);
     assert_eq!(
-        told.iter().map(|(kind, event)| (kind.as_str(), &event["role"], &event["by"])).collect::<Vec<_>>(),
+        events.iter().map(|(kind, event)| (kind.as_str(), &event["role"], &event["by"])).collect::<Vec<_>>(),
         [("role_granted", &json!("admin"), &by), ("role_granted", &json!("user"), &by)]
     );
-    // The first one was made by command.
-    assert_eq!(changes(&app, &first).await[0].1["by"], Value::Null);
+    // The first administrator was appointed with the command.
+    assert_eq!(user_events(&app, &first).await[0].1["by"], Value::Null);
     node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
+async fn users_are_listed_in_pages_and_shown(db: PgPool) {
     let app = TestApp::start(&db).await;
     let admin = app.person().await;
     grant(&app, &admin, "admin").await;
@@ -137,7 +136,7 @@ async fn users_are_listed_page_by_page_and_looked_at(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_account_is_closed_and_logins_are_ended_by_an_administrator(db: PgPool) {
+async fn administrator_can_end_logins_and_close_accounts(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (admin, person, other) = (app.person().await, app.person().await, app.person().await);
     grant(&app, &admin, "admin").await;
@@ -146,7 +145,7 @@ async fn an_account_is_closed_and_logins_are_ended_by_an_administrator(db: PgPoo
     end(person.id).await.is(204);
     assert_eq!(socket.closed().await, 4401);
     me(&app, &person.access).await.assert_error(401, "invalid_token");
-    // Nothing but the logins: one signs in again.
+    // Only the logins ended; the user can sign in again.
     login(&app, &person.email, PASSWORD).await.is(200);
     end(Uuid::from_u128(7)).await.assert_error(404, "not_found");
 
@@ -169,30 +168,32 @@ async fn an_account_is_closed_and_logins_are_ended_by_an_administrator(db: PgPoo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_last_administrator_stays_one(db: PgPool) {
+async fn last_administrator_cannot_lose_role(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (admin, other) = (app.person().await, app.person().await);
     grant(&app, &admin, "admin").await;
-    let last = |answer: Answer| answer.assert_error(409, "last_administrator");
-    last(role(&app, &admin, &admin, "user").await);
-    last(role(&app, &admin, &admin, "auditor").await);
-    last(app.post(&format!("/api/admin/users/{}/deactivate", admin.id)).by(&admin).send().await);
+    let assert_last_administrator = |answer: Answer| answer.assert_error(409, "last_administrator");
+    assert_last_administrator(role(&app, &admin, &admin, "user").await);
+    assert_last_administrator(role(&app, &admin, &admin, "auditor").await);
+    assert_last_administrator(
+        app.post(&format!("/api/admin/users/{}/deactivate", admin.id)).by(&admin).send().await,
+    );
     let close =
         || app.post("/api/users/me/deactivate").by(&admin).json(&json!({"password": PASSWORD})).send();
-    last(close().await);
-    let mut command = beside(&app);
+    assert_last_administrator(close().await);
+    let mut command = program_on_database_of(&app);
     let output =
         command.args(["admin", "grant", "--email", &admin.email, "--role", "user"]).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("last administrator"), "{said}");
-    // Another process made the administrator.
+    // Another process appointed the administrator.
     app.wait_for_projections().await;
     assert_eq!(me(&app, &admin.access).await.field("role"), "admin");
 
     role(&app, &admin, &other, "admin").await.is(200);
     role(&app, &admin, &admin, "user").await.is(200);
     app.get("/api/admin/users").by(&admin).send().await.assert_error(403, "forbidden");
-    // Who is none any more may go.
+    // A former administrator may close the account.
     close().await.is(204);
     for wrong in ["root", "Admin", ""] {
         role(&app, &other, &other, wrong).await.assert_error(400, "unknown_role");
@@ -200,9 +201,9 @@ async fn the_last_administrator_stays_one(db: PgPool) {
     app.end().await;
 }
 
-/// Two administrators who take the role from each other at the same moment: one of them stays.
+/// Two administrators revoke each other's role concurrently: one of them keeps it.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
+async fn mutual_demotion_leaves_one_administrator(db: PgPool) {
     let app = TestApp::start(&db).await;
     let node = TestApp::with(&db, &[("ROLES", "api")]).await;
     let (one, two) = (app.person().await, app.person().await);
@@ -212,7 +213,7 @@ async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
         let (first, second) = tokio::join!(role(&app, &one, &two, "user"), role(&node, &two, &one, "user"));
         let mut statuses = [first.status, second.status];
         statuses.sort_unstable();
-        // The loser finds itself the last one, or deposed before it was asked.
+        // The loser is the last administrator, or was deposed before its request.
         assert!(statuses == [200, 403] || statuses == [200, 409], "{statuses:?}");
         let admins: Vec<Uuid> =
             sqlx::query_scalar("SELECT user_id FROM administrators").fetch_all(&db).await.unwrap();
@@ -227,13 +228,13 @@ async fn administrators_who_depose_each_other_leave_one(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_grant_that_is_repeated_is_one_grant(db: PgPool) {
+async fn repeated_role_grant_writes_one_event(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (admin, person) = (app.person().await, app.person().await);
     grant(&app, &admin, "admin").await;
-    // By command once more, as by a script that was run twice.
+    // The command repeated, as by a script that runs twice.
     grant(&app, &admin, "admin").await;
-    assert_eq!(changes(&app, &admin).await.len(), 1);
+    assert_eq!(user_events(&app, &admin).await.len(), 1);
     let give = |role: &str| {
         app.put(&format!("/api/admin/users/{}/role", person.id))
             .by(&admin)
@@ -245,6 +246,6 @@ async fn a_grant_that_is_repeated_is_one_grant(db: PgPool) {
     let again = give("auditor").await.is(200);
     assert_eq!((first.value(), first.position()), (again.value(), again.position()));
     give("admin").await.assert_error(422, "idempotency_key_reused");
-    assert_eq!(changes(&app, &person).await.len(), 1);
+    assert_eq!(user_events(&app, &person).await.len(), 1);
     app.end().await;
 }

@@ -1,4 +1,4 @@
-//! The log through the API: all of it, in order, and not a word that anybody wrote.
+//! Tests the audit API: it returns the whole log in order, without personal text.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ async fn events(app: &TestApp, by: &Person, query: &str) -> Value {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_log_is_read_part_by_part_without_what_people_wrote(db: PgPool) {
+async fn audit_log_is_paged_and_has_no_personal_text(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (auditor, person) = (app.person().await, app.person().await);
     grant(&app, &auditor, "auditor").await;
@@ -32,7 +32,7 @@ async fn the_log_is_read_part_by_part_without_what_people_wrote(db: PgPool) {
                 break;
             }
         }
-        // Every event but claims, which have no public form, in the log's order.
+        // Every event in log order, except claims, which have no public form.
         let expected: Vec<String> = sqlx::query_scalar(
             "SELECT e.position::text FROM events e WHERE aggregate_type <> 'claim' ORDER BY e.position",
         )
@@ -55,10 +55,10 @@ async fn the_log_is_read_part_by_part_without_what_people_wrote(db: PgPool) {
         let head: i64 = sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(&db).await.unwrap();
         assert_eq!(after, head);
     }
-    // At its end there is nothing, and what comes afterwards is behind it.
+    // Nothing after the end of the log; later events follow it.
     let head = events(&app, &auditor, "?limit=500").await["after"].as_i64().unwrap();
-    let nothing = events(&app, &auditor, &format!("?after={head}")).await;
-    assert_eq!(nothing, json!({"items": [], "has_more": false, "after": head}));
+    let empty = events(&app, &auditor, &format!("?after={head}")).await;
+    assert_eq!(empty, json!({"items": [], "has_more": false, "after": head}));
     app.person().await;
     let more = events(&app, &auditor, &format!("?after={head}")).await;
     assert_eq!(more["items"][0]["type"], "verbatim.user.registered.v1");

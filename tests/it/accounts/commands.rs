@@ -1,4 +1,4 @@
-//! The commands of whoever runs the service, in the embedded form: beside the process that serves, and without one.
+//! Tests the operator's commands in the embedded form, with and without a running server.
 
 use std::process::Output;
 
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::kill::client::http;
 use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
+async fn admin_grant_works_with_and_without_running_server() {
     let place = Installation::new(PostgresKind::Embedded, None).await;
     let client = http();
     let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
@@ -31,33 +31,37 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     let token = ada["access_token"].as_str().unwrap().to_owned();
     assert_eq!(users(&base, &token).await, 403);
 
-    // S18: nobody is an administrator, or has an account, by default.
+    // There is no administrator, and no account, by default.
     let output = place.run_with(&["admin", "grant", "--email", "admin@mail.example", "--role", "admin"]);
-    assert!(!output.status.success() && said(&output).contains("no open account"), "{}", said(&output));
+    assert!(!output.status.success() && printed(&output).contains("no open account"), "{}", printed(&output));
 
     let output = place.run_with(&["admin", "grant", "--email", "Ada@Mail.example", "--role", "admin"]);
     let id = ada["id"].as_str().unwrap();
     assert!(
-        output.status.success() && said(&output).contains(&format!("{id} is admin")),
+        output.status.success() && printed(&output).contains(&format!("{id} is admin")),
         "{}",
-        said(&output)
+        printed(&output)
     );
-    // The running process counts it at once.
+    // The running process honours the role at once.
     assert_eq!(users(&base, &token).await, 200);
     assert!(node.stop().await.success());
 
     let output = place.run_with(&["admin", "grant", "--email", "eve@mail.example", "--role", "auditor"]);
-    assert!(output.status.success() && said(&output).contains("is auditor"), "{}", said(&output));
+    assert!(output.status.success() && printed(&output).contains("is auditor"), "{}", printed(&output));
     let output = place.run_with(&["admin", "grant", "--email", "ada@mail.example", "--role", "admin"]);
-    assert!(output.status.success() && said(&output).contains("was already admin"), "{}", said(&output));
+    assert!(
+        output.status.success() && printed(&output).contains("was already admin"),
+        "{}",
+        printed(&output)
+    );
     let output = place.run_with(&["admin", "grant", "--email", "ada@mail.example", "--role", "root"]);
     assert!(
-        !output.status.success() && said(&output).contains("user, auditor or admin"),
+        !output.status.success() && printed(&output).contains("user, auditor or admin"),
         "{}",
-        said(&output)
+        printed(&output)
     );
 
-    // What was done without it is there when it comes back.
+    // Changes made while the server was stopped are there after a restart.
     let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
     let body = json!({"username": "eve@mail.example", "password": "correct horse 7"});
     let answer = client.post(format!("{base}/api/auth/login")).json(&body).send().await.unwrap();
@@ -66,7 +70,7 @@ async fn the_first_administrator_is_made_while_it_runs_and_while_it_does_not() {
     let lines = place.log_lines();
     assert!(
         lines.iter().any(|line| line.contains("nobody is sent a password reset")),
-        "it says that mail is missing"
+        "the log says that mail is not configured"
     );
     for line in lines {
         assert!(!line.contains("@mail.example") && !line.contains("correct horse"), "{line}");

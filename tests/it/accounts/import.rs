@@ -1,4 +1,4 @@
-//! Accounts of other systems.
+//! Tests the import of accounts from other systems.
 
 use std::process::Output;
 
@@ -7,48 +7,48 @@ use serde_json::json;
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::mail::{forgot, sent_all, with_mail};
+use super::mail::{request_reset, wait_for_empty_outbox, with_mail};
 use super::mail_server::MailServer;
-use super::{beside, login};
+use super::{login, program_on_database_of};
 use crate::support::app::{PASSWORD, TestApp};
 
 async fn import(app: &TestApp, lines: &[String], more: &[&str]) -> Output {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), lines.join("\n")).unwrap();
-    let mut command = beside(app);
+    let mut command = program_on_database_of(app);
     command.args(["accounts", "import"]).arg(file.path()).args(more);
     command.output().await.unwrap()
 }
 
-fn out(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// A hash as another system may have made it: weaker than ours.
-fn hashed(password: &str) -> String {
+/// Returns a hash as another system may have made it, weaker than ours.
+fn weak_hash(password: &str) -> String {
     let params = Params::new(8192, 1, 1, Some(32)).unwrap();
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     argon2.hash_password_with_salt(password.as_bytes(), b"0123456789abcdef").unwrap().to_string()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
+async fn import_reports_every_line(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let lines = [
-        json!({"email": "one@mail.example", "username": "one-1", "password_hash": hashed("old password 1")}).to_string(),
+        json!({"email": "one@mail.example", "username": "one-1", "password_hash": weak_hash("old password 1")}).to_string(),
         json!({"email": "two@mail.example", "password_hash": "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"}).to_string(),
-        json!({"email": person.email.to_uppercase(), "password_hash": hashed("x")}).to_string(),
+        json!({"email": person.email.to_uppercase(), "password_hash": weak_hash("x")}).to_string(),
         String::new(),
         "{ this is none".to_owned(),
-        json!({"email": "three@mail.example", "username": person.username, "password_hash": hashed("x")}).to_string(),
-        json!({"email": "four@mail.example", "password_hash": hashed("old password 4"), "admin": true}).to_string(),
-        json!({"email": "five@mail.example", "username": null, "password_hash": hashed("old password 5")}).to_string(),
+        json!({"email": "three@mail.example", "username": person.username, "password_hash": weak_hash("x")}).to_string(),
+        json!({"email": "four@mail.example", "password_hash": weak_hash("old password 4"), "admin": true}).to_string(),
+        json!({"email": "five@mail.example", "username": null, "password_hash": weak_hash("old password 5")}).to_string(),
     ];
     let output = import(&app, &lines, &[]).await;
-    let said = out(&output);
-    let told: Vec<&str> = said.lines().collect();
-    for (line, begin) in told.iter().zip([
+    let said = stdout(&output);
+    let outcomes: Vec<&str> = said.lines().collect();
+    for (line, begin) in outcomes.iter().zip([
         "line 1: made",
         "line 2: refused: bcrypt hashes are not taken",
         "line 3: skipped: the address is registered already",
@@ -60,16 +60,16 @@ async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
     ]) {
         assert!(line.starts_with(begin), "{said}");
     }
-    assert_eq!((told.len(), output.status.code()), (8, Some(2)));
+    assert_eq!((outcomes.len(), output.status.code()), (8, Some(2)));
     assert!(!said.contains("@mail.example") && !said.contains(&person.username), "{said}");
-    // Whoever was imported signs in as before, with what they had.
+    // Imported users sign in with their old passwords.
     for identifier in ["one@mail.example", "ONE-1"] {
         login(&app, identifier, "old password 1").await.is(200);
     }
     let answer = login(&app, "five@mail.example", "old password 5").await.is(200).value();
     assert_eq!(answer["user"]["role"], "user");
     login(&app, "two@mail.example", PASSWORD).await.assert_error(401, "invalid_credentials");
-    // S16: the weak hash was replaced by one of today's cost.
+    // The weak hash was replaced by one of today's cost.
     let weak: i64 =
         sqlx::query_scalar("SELECT count(*) FROM credentials WHERE password_hash LIKE '%m=8192%'")
             .fetch_one(&db)
@@ -77,12 +77,12 @@ async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
             .unwrap();
     assert_eq!(weak, 0);
 
-    // Again: what was made is known, the rest can be put right.
+    // A second run skips the imported accounts and accepts corrected lines.
     let mut lines = lines;
-    lines[1] = json!({"email": "two@mail.example", "password_hash": hashed("old password 2")}).to_string();
+    lines[1] = json!({"email": "two@mail.example", "password_hash": weak_hash("old password 2")}).to_string();
     let output = import(&app, &lines, &[]).await;
     assert!(
-        out(&output)
+        stdout(&output)
             .contains("1 accounts were made (0 of them without a password), 3 were registered already")
     );
     login(&app, "two@mail.example", "old password 2").await.is(200);
@@ -90,7 +90,7 @@ async fn accounts_are_made_line_by_line_and_what_cannot_be_is_told(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_account_without_a_usable_hash_gets_its_password_by_mail(db: PgPool) {
+async fn imported_account_without_hash_sets_password_by_mail(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let lines = [
@@ -99,7 +99,7 @@ async fn an_account_without_a_usable_hash_gets_its_password_by_mail(db: PgPool) 
         json!({"email": "two@mail.example"}).to_string(),
     ];
     let output = import(&app, &lines, &["--without-password"]).await;
-    let said = out(&output);
+    let said = stdout(&output);
     assert!(
         output.status.success() && said.contains("2 accounts were made (2 of them without a password)"),
         "{said}"
@@ -107,19 +107,19 @@ async fn an_account_without_a_usable_hash_gets_its_password_by_mail(db: PgPool) 
     for password in ["", "pbkdf2_sha256$870000$salt$aGFzaA==", PASSWORD] {
         login(&app, "one@mail.example", password).await.assert_error(401, "invalid_credentials");
     }
-    forgot(&app, "one@mail.example").await;
-    let token = server.mail(&app, 1).await.token();
+    request_reset(&app, "one@mail.example").await;
+    let token = server.wait_for_mail(&app, 1).await.token();
     let body = json!({"token": token, "password": PASSWORD});
     app.post("/api/auth/password/reset").json(&body).send().await.is(204);
     login(&app, "one@mail.example", PASSWORD).await.is(200);
-    sent_all(&app).await;
+    wait_for_empty_outbox(&app).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_file_that_is_not_there_is_told_before_anything_is_done(db: PgPool) {
+async fn missing_import_file_is_reported(db: PgPool) {
     let app = TestApp::start(&db).await;
-    let mut command = beside(&app);
+    let mut command = program_on_database_of(&app);
     let output = command.args(["accounts", "import", "/no/such/file"]).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("/no/such/file cannot be read"), "{said}");

@@ -1,4 +1,4 @@
-//! S14: wrong passwords lock an account for a while, and lock nobody out of what matters.
+//! Tests the lockout after wrong passwords: it blocks new sign-ins for a while, and neither live logins nor resets.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -8,26 +8,26 @@ use super::{login, me};
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;
 
-const WRONG: &str = "not the password 1";
+const WRONG_PASSWORD: &str = "not the password 1";
 
-/// So many wrong passwords, one after the other; the last answer.
-async fn fail(app: &TestApp, identifier: &str, times: usize) -> Answer {
+/// Sends `times` wrong passwords one after the other; returns the last response.
+async fn fail_sign_ins(app: &TestApp, identifier: &str, times: usize) -> Answer {
     let mut last = None;
     for _ in 0..times {
-        last = Some(login(app, identifier, WRONG).await);
+        last = Some(login(app, identifier, WRONG_PASSWORD).await);
     }
     last.unwrap()
 }
 
 #[track_caller]
-fn locked(answer: &Answer, at_most: u64) {
+fn assert_locked(answer: &Answer, max_seconds: u64) {
     answer.assert_error(429, "too_many_failures");
     let wait: u64 = answer.header("retry-after").parse().unwrap();
-    assert!((1..=at_most).contains(&wait), "{wait}");
+    assert!((1..=max_seconds).contains(&wait), "{wait}");
 }
 
-/// Lets the time of everything that is counted pass by.
-async fn later(app: &TestApp, seconds: f64) {
+/// Moves all lockout times into the past by `seconds`.
+async fn advance_lockout_clock(app: &TestApp, seconds: f64) {
     sqlx::query(
         "UPDATE sign_in_failures SET since = since - make_interval(secs => $1),
             locked_until = locked_until - make_interval(secs => $1),
@@ -40,73 +40,73 @@ async fn later(app: &TestApp, seconds: f64) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn ten_wrong_passwords_lock_every_door_for_everybody_but_live_logins(db: PgPool) {
+async fn ten_wrong_passwords_lock_every_sign_in_but_not_live_logins(db: PgPool) {
     let app = TestApp::start(&db).await;
     let node = TestApp::with(&db, &[("ROLES", "api")]).await;
     let person = app.person().await;
-    // Over both nodes, both doors and every spelling.
+    // Spread over both nodes, both sign-in routes and several spellings.
     for n in 0..10 {
         let name = if n % 3 == 0 { person.email.to_uppercase() } else { person.email.clone() };
-        let form = [("username", name.as_str()), ("password", WRONG)];
+        let form = [("username", name.as_str()), ("password", WRONG_PASSWORD)];
         let path = if n % 2 == 0 { "/api/auth/login" } else { "/auth/signin" };
         let through = if n < 5 { &app } else { &node };
         through.post(path).form(&form).send().await.assert_error(401, "invalid_credentials");
     }
     for through in [&app, &node] {
-        for password in [PASSWORD, WRONG, ""] {
-            locked(&login(through, &person.email, password).await, 60);
+        for password in [PASSWORD, WRONG_PASSWORD, ""] {
+            assert_locked(&login(through, &person.email, password).await, 60);
         }
         let form = [("username", person.email.as_str()), ("password", PASSWORD)];
-        locked(&through.post("/auth/signin").form(&form).send().await, 60);
+        assert_locked(&through.post("/auth/signin").form(&form).send().await, 60);
     }
-    // What is live goes on: requests, refreshing, and grave changes.
+    // Live logins keep working: requests, refreshes, and changes that require the password.
     me(&app, &person.access).await.is(200);
     let body = json!({"refresh_token": person.refresh});
     app.post("/api/auth/refresh").json(&body).send().await.is(200);
     let body = json!({"current_password": PASSWORD, "new_password": "battery staple 8"});
     app.post("/api/auth/password").by(&person).json(&body).send().await.is(204);
-    // Which proves who it is, and so unlocks the account.
+    // The password change proved the owner's identity and unlocked the account.
     login(&app, &person.email, "battery staple 8").await.is(200);
     node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
-/// The count is the database's: it is there when every process was started anew.
+/// The count is stored in the database, so it survives a restart of every process.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_lock_survives_a_restart_grows_and_ends(db: PgPool) {
+async fn lockout_survives_restart_grows_and_expires(db: PgPool) {
     let before = TestApp::start(&db).await;
     let person = before.person().await;
-    fail(&before, &person.email, 10).await.assert_error(401, "invalid_credentials");
+    fail_sign_ins(&before, &person.email, 10).await.assert_error(401, "invalid_credentials");
     before.end().await;
     let app = TestApp::start(&db).await;
-    locked(&login(&app, &person.email, PASSWORD).await, 60);
-    later(&app, 61.0).await;
-    fail(&app, &person.email, 1).await.assert_error(401, "invalid_credentials");
+    assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
+    advance_lockout_clock(&app, 61.0).await;
+    fail_sign_ins(&app, &person.email, 1).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
-    locked(&answer, 120);
+    assert_locked(&answer, 120);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
-    later(&app, 121.0).await;
+    advance_lockout_clock(&app, 121.0).await;
     login(&app, &person.email, PASSWORD).await.is(200);
-    fail(&app, &person.email, 9).await.assert_error(401, "invalid_credentials");
+    fail_sign_ins(&app, &person.email, 9).await.assert_error(401, "invalid_credentials");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
 
-/// A stranger learns nothing by it: what is not registered is locked in the same way.
+/// The lockout does not reveal which accounts exist: unknown names are locked in the same way.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_not_registered_is_counted_and_locked_in_the_same_way(db: PgPool) {
+async fn unknown_accounts_are_locked_like_existing_ones(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut answers = Vec::new();
     for identifier in [person.email.as_str(), "nobody@mail.example", person.username.as_str(), "nobody-here"]
     {
-        let wrong = fail(&app, identifier, 10).await;
-        let then = login(&app, identifier, PASSWORD).await;
-        locked(&then, 60);
-        answers.push((wrong.status, wrong.without_request_id(), then.status, then.without_request_id()));
+        let wrong = fail_sign_ins(&app, identifier, 10).await;
+        let locked = login(&app, identifier, PASSWORD).await;
+        assert_locked(&locked, 60);
+        answers.push((wrong.status, wrong.without_request_id(), locked.status, locked.without_request_id()));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
-    // No name and no address is kept.
+    // No username and no email is stored.
     let kept: Vec<String> =
         sqlx::query_scalar("SELECT account FROM sign_in_failures").fetch_all(&db).await.unwrap();
     assert_eq!(kept.len(), 4);
@@ -117,15 +117,15 @@ async fn what_is_not_registered_is_counted_and_locked_in_the_same_way(db: PgPool
     app.end().await;
 }
 
-/// Wherever two hundred tries come from and however they meet: ten of them are told anything, and the right password among
-/// them only if it is one of those.
+/// Of two hundred concurrent guesses from different addresses only ten are checked; the correct password would succeed only among
+/// these.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn of_two_hundred_tries_at_once_ten_are_told_anything(db: PgPool) {
+async fn only_ten_of_200_concurrent_guesses_are_checked(db: PgPool) {
     let app = TestApp::start(&db).await;
     let node = TestApp::with(&db, &[("ROLES", "api")]).await;
     let person = app.person().await;
-    let mut told = 0;
-    // As many at a time as are let wait for their turn to be hashed.
+    let mut checked = 0;
+    // No more at a time than fit into the hashing queue.
     for round in 0..10 {
         let tries = (0..20).map(|n| {
             let through = if n % 2 == 0 { &app } else { &node };
@@ -135,24 +135,24 @@ async fn of_two_hundred_tries_at_once_ten_are_told_anything(db: PgPool) {
         });
         for answer in futures::future::join_all(tries).await {
             match answer.status {
-                401 => told += 1,
-                429 => locked(&answer, 60),
-                // The machine is busy with other things.
+                401 => checked += 1,
+                429 => assert_locked(&answer, 60),
+                // The machine is busy with other tests.
                 503 => answer.assert_error(503, "busy"),
                 other => panic!("{other}: {}", answer.text),
             }
         }
     }
-    assert_eq!(told, 10);
-    locked(&login(&app, &person.email, PASSWORD).await, 60);
+    assert_eq!(checked, 10);
+    assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
     node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
-/// Whoever has got hold of an open session does not find the password out by changing it; and a stranger cannot keep the
-/// owner from changing it.
+/// Password checks of a live login are counted separately: a stolen session cannot guess the password, and failed sign-ins by a
+/// stranger do not block the owner's changes.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn passwords_that_are_asked_for_again_are_counted_apart(db: PgPool) {
+async fn reauthentication_failures_are_counted_separately(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let change = |password: &str| {
@@ -161,49 +161,49 @@ async fn passwords_that_are_asked_for_again_are_counted_apart(db: PgPool) {
     };
     for n in 0..10 {
         let answer = match n % 3 {
-            0 => change(WRONG).await,
+            0 => change(WRONG_PASSWORD).await,
             1 => {
                 app.put("/api/users/me/email")
                     .by(&person)
-                    .json(&json!({"email": "new@mail.example", "password": WRONG}))
+                    .json(&json!({"email": "new@mail.example", "password": WRONG_PASSWORD}))
                     .send()
                     .await
             }
             _ => {
-                let body = json!({"password": WRONG});
+                let body = json!({"password": WRONG_PASSWORD});
                 app.post("/api/users/me/deactivate").by(&person).json(&body).send().await
             }
         };
         answer.assert_error(403, "wrong_password");
     }
-    locked(&change(PASSWORD).await, 60);
-    // Signing in is another matter.
+    assert_locked(&change(PASSWORD).await, 60);
+    // Sign-in is not affected.
     login(&app, &person.email, PASSWORD).await.is(200);
-    later(&app, 61.0).await;
+    advance_lockout_clock(&app, 61.0).await;
     change(PASSWORD).await.is(204);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_figures_can_be_set(db: PgPool) {
+async fn lockout_limits_are_configurable(db: PgPool) {
     let variables = [("LOCKOUT_FAILURES", "3"), ("LOCKOUT_SECONDS", "600"), ("LOCKOUT_MAX_SECONDS", "700")];
     let app = TestApp::with(&db, &variables).await;
     let person: Person = app.person().await;
-    fail(&app, &person.email, 3).await.assert_error(401, "invalid_credentials");
+    fail_sign_ins(&app, &person.email, 3).await.assert_error(401, "invalid_credentials");
     let answer = login(&app, &person.email, PASSWORD).await;
-    locked(&answer, 600);
+    assert_locked(&answer, 600);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 500);
-    later(&app, 601.0).await;
-    fail(&app, &person.email, 1).await;
+    advance_lockout_clock(&app, 601.0).await;
+    fail_sign_ins(&app, &person.email, 1).await;
     let answer = login(&app, &person.email, PASSWORD).await;
-    locked(&answer, 700);
+    assert_locked(&answer, 700);
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 600);
     app.end().await;
 }
 
-/// A closed account is locked as any other, and looks like one that is not there.
+/// A closed account is locked like any other, and looks like an unknown one.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_right_password_of_a_closed_account_is_a_wrong_one(db: PgPool) {
+async fn closed_account_rejects_correct_password_and_locks(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"password": PASSWORD});
@@ -211,6 +211,6 @@ async fn the_right_password_of_a_closed_account_is_a_wrong_one(db: PgPool) {
     for _ in 0..10 {
         login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
     }
-    locked(&login(&app, &person.email, PASSWORD).await, 60);
+    assert_locked(&login(&app, &person.email, PASSWORD).await, 60);
     app.end().await;
 }

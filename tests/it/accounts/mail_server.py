@@ -1,8 +1,8 @@
-"""A mail server of the tests', made of aiosmtpd. Configuration comes as JSON in the first argument; what happens is told on
-standard output, one JSON object a line. It ends when its standard input does.
+"""A mail server for tests, based on aiosmtpd. The first argument is the configuration as JSON. Events are reported on standard
+output, one JSON object a line. The server ends when its standard input closes.
 
-Configuration: tls ("off", "starttls", "smtps"), user and password (when it asks for them; else nobody can sign in), answers
-(to the first messages: a line such as "451 4.3.0 later", "drop" to hang up, or "take").
+Configuration: tls ("off", "starttls", "smtps"), user and password (if given, authentication is required), answers (to the first
+messages: a line such as "451 4.3.0 later", "drop" to hang up, or "take").
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from aiosmtpd.smtp import SMTP, AuthResult
 CONFIG = json.loads(sys.argv[1])
 
 
-def tell(**what):
-    print(json.dumps(what), flush=True)
+def report(**fields):
+    print(json.dumps(fields), flush=True)
 
 
 def certificate():
-    """A certificate for 127.0.0.1, signed by itself; told to whoever started this, who has to trust it."""
+    """Makes a self-signed certificate for 127.0.0.1; it is reported to the test, which has to trust it."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -65,14 +65,14 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         answer = self.answers.pop(0) if self.answers else "take"
-        tell(event="tried", answer=answer)
+        report(event="attempt", answer=answer)
         if answer == "drop":
             server.transport.abort()
             return "421 bye"
         if answer != "take":
             return answer
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        tell(
+        report(
             event="mail",
             envelope_from=envelope.mail_from,
             envelope_to=envelope.rcpt_tos,
@@ -86,8 +86,8 @@ class Handler:
 
 def authenticator(_server, _session, _envelope, _mechanism, data):
     user, password = data.login.decode(), data.password.decode()
-    right = (user, password) == (CONFIG["user"], CONFIG["password"])
-    return AuthResult(success=right, auth_data=user if right else None, handled=False)
+    valid = (user, password) == (CONFIG["user"], CONFIG["password"])
+    return AuthResult(success=valid, auth_data=user if valid else None, handled=False)
 
 
 async def main():
@@ -95,7 +95,7 @@ async def main():
     tls = CONFIG.get("tls", "off")
     context, public = certificate() if tls != "off" else (None, None)
     handler = Handler()
-    asks = "user" in CONFIG
+    auth_required = "user" in CONFIG
 
     def smtp():
         return SMTP(
@@ -104,15 +104,15 @@ async def main():
             loop=loop,
             tls_context=context if tls == "starttls" else None,
             require_starttls=tls == "starttls",
-            authenticator=authenticator if asks else None,
-            auth_required=asks,
+            authenticator=authenticator if auth_required else None,
+            auth_required=auth_required,
             auth_require_tls=tls == "starttls",
-            # It would offer them for nobody to use.
-            auth_exclude_mechanism=() if asks else ("LOGIN", "PLAIN"),
+            # Without accounts these mechanisms must not be offered.
+            auth_exclude_mechanism=() if auth_required else ("LOGIN", "PLAIN"),
         )
 
     server = await loop.create_server(smtp, "127.0.0.1", 0, ssl=context if tls == "smtps" else None)
-    tell(event="ready", port=server.sockets[0].getsockname()[1], certificate=public)
+    report(event="ready", port=server.sockets[0].getsockname()[1], certificate=public)
     await loop.run_in_executor(None, sys.stdin.read)
 
 

@@ -1,4 +1,4 @@
-//! A real mail server in a process of its own: `mail_server.py`, made of aiosmtpd.
+//! A real mail server in a process of its own: `mail_server.py`, based on aiosmtpd.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use crate::support::app::{TestApp, WAIT_TIMEOUT};
 use crate::support::env_var;
 
-/// A running mail server. Dropped: it ends.
+/// A running mail server, which ends when dropped.
 pub(crate) struct MailServer {
     port: u64,
     certificate: Option<String>,
-    told: Arc<Mutex<Vec<Value>>>,
+    reports: Arc<Mutex<Vec<Value>>>,
     _stdin: ChildStdin,
     _child: Child,
     reading: JoinHandle<()>,
@@ -28,12 +28,12 @@ impl Drop for MailServer {
     }
 }
 
-/// A mail that was taken over.
+/// A mail that the server accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Mail(Value);
 
 impl Mail {
-    /// Whom it was sent to.
+    /// Returns the only recipient.
     pub(crate) fn to(&self) -> &str {
         let [to] = self.0["envelope_to"].as_array().unwrap().as_slice() else { panic!("{}", self.0) };
         to.as_str().unwrap()
@@ -47,12 +47,12 @@ impl Mail {
         self.0["text"].as_str().unwrap()
     }
 
-    /// What the server knows of the connection.
+    /// Returns a field of the server's report, such as `tls`.
     pub(crate) fn field(&self, name: &str) -> &Value {
         &self.0[name]
     }
 
-    /// The token that it carries.
+    /// Returns the reset token in the text.
     pub(crate) fn token(&self) -> String {
         let begin = self.text().find("vpr_").unwrap_or_else(|| panic!("no token: {}", self.text()));
         self.text()[begin..].split_whitespace().next().unwrap().to_owned()
@@ -64,7 +64,7 @@ impl MailServer {
         Self::with(json!({})).await
     }
 
-    /// A server with this configuration, see `mail_server.py`.
+    /// Starts a server with this configuration, see `mail_server.py`.
     pub(crate) async fn with(config: Value) -> Self {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let python =
@@ -79,56 +79,60 @@ impl MailServer {
             .unwrap();
         let stdin = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = tokio::time::timeout(WAIT_TIMEOUT, lines.next_line()).await.expect("it is ready in time");
-        let first = first.unwrap().expect("it starts; is aiosmtpd installed (scripts/lib.sh, need_python)?");
+        let first = tokio::time::timeout(WAIT_TIMEOUT, lines.next_line())
+            .await
+            .expect("the mail server starts in time");
+        let first = first
+            .unwrap()
+            .expect("the mail server starts; is aiosmtpd installed (scripts/lib.sh, need_python)?");
         let ready: Value = serde_json::from_str(&first).unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let telling = Arc::clone(&told);
-        #[expect(clippy::disallowed_methods, reason = "it ends with the server")]
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&reports);
+        #[expect(clippy::disallowed_methods, reason = "the task ends with the server")]
         let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                telling.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+                sink.lock().unwrap().push(serde_json::from_str(&line).unwrap());
             }
         });
         Self {
             port: ready["port"].as_u64().unwrap(),
             certificate: ready["certificate"].as_str().map(str::to_owned),
-            told,
+            reports,
             _stdin: stdin,
             _child: child,
             reading,
         }
     }
 
-    /// Its address, for `SMTP_URL`; `login` is `user:password@` or nothing.
+    /// Returns the URL for `SMTP_URL`; `login` is `user:password@` or empty.
     pub(crate) fn url(&self, scheme: &str, login: &str) -> String {
         format!("{scheme}://{login}127.0.0.1:{}", self.port)
     }
 
-    /// The certificate to be trusted.
+    /// Returns the server's certificate, which the client has to trust.
     pub(crate) fn certificate(&self) -> &str {
-        self.any_certificate().expect("it speaks TLS")
+        self.certificate_if_tls().expect("the server uses TLS")
     }
 
-    /// The same; none when it does not speak TLS.
-    pub(crate) fn any_certificate(&self) -> Option<&str> {
+    /// Returns the server's certificate, or `None` if it does not use TLS.
+    pub(crate) fn certificate_if_tls(&self) -> Option<&str> {
         self.certificate.as_deref()
     }
 
-    /// Every mail that it has taken over.
+    /// Returns all accepted mails.
     pub(crate) fn mails(&self) -> Vec<Mail> {
-        let told = self.told.lock().unwrap();
-        told.iter().filter(|what| what["event"] == "mail").cloned().map(Mail).collect()
+        let reports = self.reports.lock().unwrap();
+        reports.iter().filter(|report| report["event"] == "mail").cloned().map(Mail).collect()
     }
 
-    /// How often somebody tried to give it one.
-    pub(crate) fn tried(&self) -> usize {
-        self.told.lock().unwrap().iter().filter(|what| what["event"] == "tried").count()
+    /// Counts the delivery attempts.
+    pub(crate) fn attempts(&self) -> usize {
+        self.reports.lock().unwrap().iter().filter(|report| report["event"] == "attempt").count()
     }
 
-    /// Waits for the `number`th mail, counted from 1.
-    pub(crate) async fn mail(&self, app: &TestApp, number: usize) -> Mail {
-        app.wait_until("a mail", async || self.mails().len() >= number).await;
+    /// Waits for the `number`th accepted mail, counted from 1.
+    pub(crate) async fn wait_for_mail(&self, app: &TestApp, number: usize) -> Mail {
+        app.wait_until("the server has accepted the mail", async || self.mails().len() >= number).await;
         self.mails()[number - 1].clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts in depth: logins of one's own, changes, wrong passwords, forgotten ones, administration, commands.
+//! Tests accounts: logins, changes, lockout, password resets, administration, mail, and the account commands.
 
 mod admin;
 mod audit;
@@ -8,11 +8,11 @@ mod lockout;
 mod logins;
 mod mail;
 pub(crate) mod mail_server;
-mod many;
 mod profile;
 mod recovery;
-mod security_lines;
-mod unknown;
+mod security_log;
+mod sign_in_load;
+mod unknown_users;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -21,8 +21,8 @@ use crate::support::app::{JWT_SECRET, MASTER_KEY, Person, TestApp};
 use crate::support::client::Answer;
 use crate::support::env_var;
 
-/// The program, to be run beside this system on its database.
-fn beside(app: &TestApp) -> Command {
+/// Returns a command that runs the program on this app's database.
+fn program_on_database_of(app: &TestApp) -> Command {
     let url = env_var("DATABASE_URL").unwrap();
     let name = app.db.connect_options().get_database().unwrap().to_owned();
     let mut command = Command::new(env!("CARGO_BIN_EXE_verbatim"));
@@ -35,9 +35,9 @@ fn beside(app: &TestApp) -> Command {
     command
 }
 
-/// Makes somebody what they are to be, by command.
+/// Grants a role with the command-line program.
 pub(crate) async fn grant(app: &TestApp, person: &Person, role: &str) {
-    let mut command = beside(app);
+    let mut command = program_on_database_of(app);
     command.args(["admin", "grant", "--email", &person.email, "--role", role]);
     let output = command.output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -51,8 +51,8 @@ async fn me(app: &TestApp, access: &str) -> Answer {
     app.get("/api/users/me").bearer(access).send().await
 }
 
-/// Types and payloads of the events of a user's own stream, from the second on.
-async fn changes(app: &TestApp, person: &Person) -> Vec<(String, Value)> {
+/// Returns types and payloads of the events in a user's stream, from the second on.
+async fn user_events(app: &TestApp, person: &Person) -> Vec<(String, Value)> {
     sqlx::query_as(
         "SELECT event_type, payload::jsonb - 'at' FROM events
          WHERE aggregate_type = 'user' AND aggregate_id = $1 AND sequence > 1 ORDER BY sequence",
@@ -63,7 +63,7 @@ async fn changes(app: &TestApp, person: &Person) -> Vec<(String, Value)> {
     .unwrap()
 }
 
-/// The names of those events only.
-async fn kinds(app: &TestApp, person: &Person) -> Vec<String> {
-    changes(app, person).await.into_iter().map(|(kind, _)| kind).collect()
+/// Returns only the types of those events.
+async fn user_event_types(app: &TestApp, person: &Person) -> Vec<String> {
+    user_events(app, person).await.into_iter().map(|(event_type, _)| event_type).collect()
 }

@@ -1,10 +1,10 @@
-//! Address and user name: changed, let go, taken by others.
+//! Tests email and username changes: releases of the old value, conflicts, repetitions, limits.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{changes, kinds, login, me};
+use super::{login, me, user_event_types, user_events};
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
@@ -22,7 +22,7 @@ async fn register(app: &TestApp, email: &str, username: Option<&str>) -> Answer 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_address_is_the_one_to_sign_in_with_and_the_old_one_is_free(db: PgPool) {
+async fn email_change_moves_sign_in_and_releases_old_address(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let answer = email(&app, &person, "New.One@mail.example", PASSWORD).send().await.is(200);
@@ -32,19 +32,19 @@ async fn another_address_is_the_one_to_sign_in_with_and_the_old_one_is_free(db: 
     assert_eq!(me(&app, &person.access).await.value(), answer.value());
     login(&app, "new.one@mail.example", PASSWORD).await.is(200);
     login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
-    // Logins go on: it is the same person.
+    // Existing logins stay valid.
     me(&app, &person.access).await.is(200);
 
     register(&app, &person.email, None).await.is(201);
     register(&app, "NEW.one@mail.example", None).await.assert_error(409, "email_taken");
-    let sealed = changes(&app, &person).await;
+    let sealed = user_events(&app, &person).await;
     assert_eq!(sealed.len(), 1);
     assert!(sealed[0].1["email"]["$sealed"].is_string(), "{sealed:?}");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_changes_nothing(db: PgPool) {
+async fn invalid_email_change_is_rejected_without_events(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let events = app.events().await;
@@ -66,7 +66,7 @@ async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_ch
         .send()
         .await
         .assert_error(401, "invalid_token");
-    // The same once more is no change.
+    // Setting the current address again is no change.
     email(&app, &person, &person.email, PASSWORD).send().await.is(200);
     assert_eq!(app.events().await, events);
     register(&app, "free@mail.example", None).await.is(201);
@@ -74,20 +74,20 @@ async fn an_address_that_is_taken_malformed_or_asked_for_without_the_password_ch
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_spelling_of_ones_own_address_keeps_the_claim(db: PgPool) {
+async fn respelling_own_email_keeps_claim(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let louder = person.email.to_uppercase();
-    let answer = email(&app, &person, &louder, PASSWORD).send().await.is(200);
-    assert_eq!(answer.field("email"), louder);
-    assert_eq!(kinds(&app, &person).await, ["email_changed"]);
+    let upper_case = person.email.to_uppercase();
+    let answer = email(&app, &person, &upper_case, PASSWORD).send().await.is(200);
+    assert_eq!(answer.field("email"), upper_case);
+    assert_eq!(user_event_types(&app, &person).await, ["email_changed"]);
     register(&app, &person.email, None).await.assert_error(409, "email_taken");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_change_that_is_repeated_under_its_key_is_one_change(db: PgPool) {
+async fn keyed_profile_change_runs_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let change = || email(&app, &person, "moved@mail.example", PASSWORD).key("move-1").send();
@@ -98,12 +98,12 @@ async fn a_change_that_is_repeated_under_its_key_is_one_change(db: PgPool) {
     other.assert_error(422, "idempotency_key_reused");
     let rename = || username(&app, &person, "moved-on").key("name-1").send();
     assert_eq!(rename().await.is(200).value(), rename().await.is(200).value());
-    assert_eq!(kinds(&app, &person).await, ["email_changed", "username_changed"]);
+    assert_eq!(user_event_types(&app, &person).await, ["email_changed", "username_changed"]);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_name_is_changed_chosen_at_last_and_let_go(db: PgPool) {
+async fn username_can_be_set_changed_and_reused(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let answer = username(&app, &person, "Zoë").send().await.is(200);
@@ -116,16 +116,16 @@ async fn a_name_is_changed_chosen_at_last_and_let_go(db: PgPool) {
     let nameless = Person { access: nameless.field("access_token"), ..person.clone() };
     username(&app, &nameless, "zoë").send().await.assert_error(409, "username_taken");
     username(&app, &nameless, "a b").send().await.assert_error(400, "invalid_value");
-    // What the first one has let go.
+    // The name that the first user released.
     username(&app, &nameless, &person.username).send().await.is(200);
     let answer = login(&app, &person.username, PASSWORD).await.is(200).value();
     assert_eq!(answer["user"]["email"], "nameless@mail.example");
     app.end().await;
 }
 
-/// However many changes come at once: one address at the end, and claims of that one only.
+/// Concurrent changes leave one username and exactly its claim.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn changes_at_once_leave_one_address_and_no_claim_over(db: PgPool) {
+async fn concurrent_changes_leave_one_username_claim(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let change = |number: usize| username(&app, &person, &format!("name-{number}")).send();
@@ -134,21 +134,21 @@ async fn changes_at_once_leave_one_address_and_no_claim_over(db: PgPool) {
         assert!(answer.status == 200 || answer.status == 409 || answer.status == 503, "{}", answer.text);
     }
     let now = me(&app, &person.access).await.field("username");
-    let held: i64 = sqlx::query_scalar(
+    let claims: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(CASE event_type WHEN 'claim_taken' THEN 1 ELSE -1 END), 0) FROM events
          WHERE aggregate_type = 'claim' AND aggregate_id LIKE 'username:%'",
     )
     .fetch_one(&db)
     .await
     .unwrap();
-    assert_eq!(held, 1);
+    assert_eq!(claims, 1);
     login(&app, &now, PASSWORD).await.is(200);
     app.end().await;
 }
 
-/// As with registration (R41): one address, fought for by changes and registrations, has one owner.
+/// An address wanted by concurrent changes and a registration has one owner.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_address_that_many_want_goes_to_one(db: PgPool) {
+async fn contended_email_gets_one_owner(db: PgPool) {
     let app = TestApp::start(&db).await;
     let mut people = Vec::new();
     for _ in 0..6 {
@@ -163,9 +163,8 @@ async fn one_address_that_many_want_goes_to_one(db: PgPool) {
     app.end().await;
 }
 
-/// S21.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+async fn privileged_fields_in_account_requests_are_ignored(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let extra = |mut body: Value| {
@@ -199,7 +198,7 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
         ("username_changed", vec!["type", "user_id", "username"]),
         ("password_changed", vec!["type", "user_id"]),
     ];
-    for ((kind, payload), (name, fields)) in changes(&app, &made).await.iter().zip(expected) {
+    for ((kind, payload), (name, fields)) in user_events(&app, &made).await.iter().zip(expected) {
         let keys: Vec<&str> = payload.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!((kind.as_str(), keys), (name, fields));
         assert_eq!(payload["user_id"], json!(made.id));
@@ -209,9 +208,9 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
     app.end().await;
 }
 
-/// Whoever was registered a moment ago, at another process or by a command, is no stranger because a read model lags.
+/// A user whom another process has just registered gets a retryable error, not a rejection, while the read model lags.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db: PgPool) {
+async fn user_not_yet_projected_gets_retryable_error(db: PgPool) {
     let app = TestApp::start(&db).await;
     app.person().await;
     app.wait_for_projections().await;
@@ -233,14 +232,13 @@ async fn somebody_whom_the_read_model_does_not_know_yet_is_told_to_come_back(db:
     app.end().await;
 }
 
-/// With an account of one's own it is no cheaper to find out who has one than with the registration: one count for addresses
-/// and names, at every node.
+/// Enumerating accounts by profile changes is limited like registration: one count for addresses and names, on all nodes.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn asking_for_taken_addresses_and_names_is_bounded(db: PgPool) {
+async fn profile_change_enumeration_is_rate_limited(db: PgPool) {
     let limits = [("RATE_LIMITS", "on"), ("REGISTER_LIMIT_ADDRESS_PER_HOUR", "3")];
     let (app, node) = (TestApp::with(&db, &limits).await, TestApp::with(&db, &limits).await);
     let (person, victim) = (app.person().await, app.person().await);
-    // What tells nothing costs nothing.
+    // Changes that reveal nothing are free.
     for own in [person.email.to_uppercase(), person.email.clone(), person.email.to_uppercase()] {
         email(&app, &person, &own, PASSWORD).send().await.is(200);
     }
@@ -261,7 +259,7 @@ async fn asking_for_taken_addresses_and_names_is_bounded(db: PgPool) {
         username(app, &person, "nobodys-name").send().await.assert_error(429, "too_many_attempts");
     }
     assert_eq!(app.events().await, events);
-    // A repetition is no further try, and others are not held back.
+    // A repetition does not count, and other users are not limited.
     assert_eq!(moved().await.is(200).field("username"), "another-name");
     username(&app, &victim, "a-name-of-its-own").send().await.is(200);
     node.stop(WAIT_TIMEOUT).await;

@@ -1,66 +1,68 @@
-//! S17: a forgotten password is replaced by whoever reads the account's mail, and by nobody else.
+//! Tests password resets: only a person who receives the account's mail can replace a forgotten password.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::mail::{forgot, sent_all, with_mail};
+use super::mail::{request_reset, wait_for_empty_outbox, with_mail};
 use super::mail_server::MailServer;
-use super::{beside, kinds, login, me};
+use super::{login, me, program_on_database_of, user_event_types};
 use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
-const NEW: &str = "battery staple 8";
+const NEW_PASSWORD: &str = "battery staple 8";
 
 fn reset(app: &TestApp, token: &str, password: &str) -> Call {
     app.post("/api/auth/password/reset").json(&json!({"token": token, "password": password}))
 }
 
-/// A token that was mailed to this person.
-async fn mailed(app: &TestApp, server: &MailServer, person: &Person) -> String {
+/// Requests a reset and returns the token from the mail.
+async fn mailed_token(app: &TestApp, server: &MailServer, person: &Person) -> String {
     let before = server.mails().len();
-    forgot(app, &person.email).await;
-    let mail = server.mail(app, before + 1).await;
+    request_reset(app, &person.email).await;
+    let mail = server.wait_for_mail(app, before + 1).await;
     assert_eq!(mail.to(), person.email);
-    sent_all(app).await;
+    wait_for_empty_outbox(app).await;
     mail.token()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_token_of_a_mail_replaces_the_password_once_and_ends_every_login(db: PgPool) {
+async fn reset_token_works_once_and_ends_all_logins(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let node = TestApp::with(&db, &[("ROLES", "api")]).await;
     let person = app.person().await;
     let mut socket = Socket::of(&node, &person).await;
-    let token = mailed(&app, &server, &person).await;
-    // Asking for it changes nothing.
+    let token = mailed_token(&app, &server, &person).await;
+    // Requesting a reset changes nothing.
     login(&app, &person.email, PASSWORD).await.is(200);
 
-    let answer = reset(&app, &token, NEW).send().await.is(204);
+    let answer = reset(&app, &token, NEW_PASSWORD).send().await.is(204);
     assert!(answer.position() > 0);
-    assert_eq!(kinds(&app, &person).await, ["password_changed"]);
+    assert_eq!(user_event_types(&app, &person).await, ["password_changed"]);
     login(&app, &person.email, PASSWORD).await.assert_error(401, "invalid_credentials");
-    login(&app, &person.email, NEW).await.is(200);
+    login(&app, &person.email, NEW_PASSWORD).await.is(200);
     assert_eq!(socket.closed().await, 4401);
     me(&app, &person.access).await.assert_error(401, "invalid_token");
-    app.wait_until("it counts on the other node", async || me(&node, &person.access).await.status == 401)
-        .await;
+    app.wait_until("the other node rejects the token", async || {
+        me(&node, &person.access).await.status == 401
+    })
+    .await;
     let body = json!({"refresh_token": person.refresh});
     app.post("/api/auth/refresh").json(&body).send().await.assert_error(401, "invalid_token");
 
     reset(&app, &token, "another horse 9").send().await.assert_error(401, "invalid_token");
-    // The owner is told.
-    let mail = server.mail(&app, 2).await;
+    // The owner gets a notice.
+    let mail = server.wait_for_mail(&app, 2).await;
     assert_eq!((mail.to(), mail.header("subject")), (person.email.as_str(), "Your password was changed"));
     node.stop(WAIT_TIMEOUT).await;
     app.end().await;
 }
 
-/// Body, status, headers and what is done are the same for every address; whose it is, is looked up later.
+/// Body, status, headers and stored row are the same for every address; the account is looked up later, by the sender.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn asking_tells_nothing(db: PgPool) {
+async fn reset_request_reveals_nothing(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[("ROLES", "api,project")]).await;
     let (person, closed) = (app.person().await, app.person().await);
@@ -78,7 +80,7 @@ async fn asking_tells_nothing(db: PgPool) {
     for email in ["nobody@mail.example", closed.email.as_str(), "NOBODY@mail.example"] {
         assert_eq!(ask(email).await, known, "{email}");
     }
-    // As a form too, and again at once.
+    // The same as a form, immediately afterwards.
     let form = [("email", person.email.as_str())];
     assert_eq!(app.post("/api/auth/password/forgot").form(&form).send().await.is(202).value(), known.1);
     app.post("/api/auth/password/forgot")
@@ -86,7 +88,7 @@ async fn asking_tells_nothing(db: PgPool) {
         .send()
         .await
         .assert_error(400, "invalid_value");
-    // One row for each address that was asked for, of the same shape.
+    // One row of the same shape for each requested address.
     let rows: Vec<(String, bool, bool)> =
         sqlx::query_as("SELECT kind, user_id IS NULL, claim LIKE 'email:%' FROM mails")
             .fetch_all(&db)
@@ -96,41 +98,41 @@ async fn asking_tells_nothing(db: PgPool) {
     app.end().await;
 
     let app = with_mail(&db, &server, &[]).await;
-    sent_all(&app).await;
+    wait_for_empty_outbox(&app).await;
     let to: Vec<String> = server.mails().iter().map(|mail| mail.to().to_owned()).collect();
     assert_eq!(to, [person.email]);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_token_that_is_not_good_is_refused_whatever_is_wrong_with_it(db: PgPool) {
+async fn invalid_reset_tokens_are_rejected(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let person = app.person().await;
-    let token = mailed(&app, &server, &person).await;
+    let token = mailed_token(&app, &server, &person).await;
     let made_up = format!("vpr_{}", "A".repeat(43));
-    // S5: no other kind of token is taken for one.
+    // Other kinds of tokens are not accepted either.
     for wrong in
         ["", "x", "vpr_", &made_up, &token[..46], &format!("{token} "), &person.refresh, &person.access]
     {
-        reset(&app, wrong, NEW).send().await.assert_error(401, "invalid_token");
+        reset(&app, wrong, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
     }
-    // A password that breaks the rule uses nothing up.
+    // An invalid password does not use up the token.
     for password in ["short1", "12345678", "Password1", &person.email] {
         reset(&app, &token, password).send().await.assert_error(400, "invalid_password");
     }
     sqlx::query("UPDATE password_resets SET ends_at = clock_timestamp()").execute(&db).await.unwrap();
-    reset(&app, &token, NEW).send().await.assert_error(401, "invalid_token");
+    reset(&app, &token, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
     login(&app, &person.email, PASSWORD).await.is(200);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn of_many_that_use_a_token_at_once_one_replaces_the_password(db: PgPool) {
+async fn concurrent_resets_let_one_win(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let person = app.person().await;
-    let tokens = [mailed(&app, &server, &person).await, mailed(&app, &server, &person).await];
+    let tokens = [mailed_token(&app, &server, &person).await, mailed_token(&app, &server, &person).await];
     assert_ne!(tokens[0], tokens[1]);
     let tries = (0..8).map(|n| reset(&app, &tokens[n % 2], &format!("battery staple {n}")).send());
     let answers = futures::future::join_all(tries).await;
@@ -139,39 +141,39 @@ async fn of_many_that_use_a_token_at_once_one_replaces_the_password(db: PgPool) 
     for answer in answers.iter().filter(|answer| answer.status != 204) {
         assert!([401, 503].contains(&answer.status), "{}", answer.text);
     }
-    assert_eq!(kinds(&app, &person).await, ["password_changed"]);
+    assert_eq!(user_event_types(&app, &person).await, ["password_changed"]);
     login(&app, &person.email, &format!("battery staple {}", won[0])).await.is(200);
-    sent_all(&app).await;
+    wait_for_empty_outbox(&app).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reset_that_is_repeated_under_its_key_is_one_reset(db: PgPool) {
+async fn keyed_reset_runs_once(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let person = app.person().await;
-    let token = mailed(&app, &server, &person).await;
-    let first = reset(&app, &token, NEW).key("reset-1").send().await.is(204);
-    let again = reset(&app, &token, NEW).key("reset-1").send().await.is(204);
+    let token = mailed_token(&app, &server, &person).await;
+    let first = reset(&app, &token, NEW_PASSWORD).key("reset-1").send().await.is(204);
+    let again = reset(&app, &token, NEW_PASSWORD).key("reset-1").send().await.is(204);
     assert_eq!(first.position(), again.position());
     reset(&app, &token, "another horse 9")
         .key("reset-1")
         .send()
         .await
         .assert_error(422, "idempotency_key_reused");
-    assert_eq!(kinds(&app, &person).await, ["password_changed"]);
-    sent_all(&app).await;
+    assert_eq!(user_event_types(&app, &person).await, ["password_changed"]);
+    wait_for_empty_outbox(&app).await;
     app.end().await;
 }
 
-/// What the owner does meanwhile makes tokens worthless.
+/// Changes by the owner invalidate tokens that were issued before.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_token_ends_with_the_password_the_address_and_the_account_that_it_was_for(db: PgPool) {
+async fn account_change_invalidates_reset_tokens(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     for how in ["password", "email", "account"] {
         let person = app.person().await;
-        let token = mailed(&app, &server, &person).await;
+        let token = mailed_token(&app, &server, &person).await;
         let call = match how {
             "password" => app
                 .post("/api/auth/password")
@@ -182,15 +184,15 @@ async fn a_token_ends_with_the_password_the_address_and_the_account_that_it_was_
             _ => app.post("/api/users/me/deactivate").json(&json!({"password": PASSWORD})),
         };
         assert!(call.by(&person).send().await.status < 300, "{how}");
-        reset(&app, &token, NEW).send().await.assert_error(401, "invalid_token");
-        sent_all(&app).await;
+        reset(&app, &token, NEW_PASSWORD).send().await.assert_error(401, "invalid_token");
+        wait_for_empty_outbox(&app).await;
     }
     app.end().await;
 }
 
-/// No lock-out as a weapon: a stranger who keeps an account locked does not keep its owner out.
+/// A lockout is no denial of service: a stranger who locks an account cannot keep its owner out.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reset_opens_an_account_that_a_stranger_has_locked(db: PgPool) {
+async fn reset_unlocks_account_locked_by_stranger(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let person = app.person().await;
@@ -200,37 +202,37 @@ async fn a_reset_opens_an_account_that_a_stranger_has_locked(db: PgPool) {
         }
         login(&app, identifier, PASSWORD).await.assert_error(429, "too_many_failures");
     }
-    let token = mailed(&app, &server, &person).await;
-    reset(&app, &token, NEW).send().await.is(204);
-    login(&app, &person.email, NEW).await.is(200);
-    login(&app, &person.username, NEW).await.is(200);
-    sent_all(&app).await;
+    let token = mailed_token(&app, &server, &person).await;
+    reset(&app, &token, NEW_PASSWORD).send().await.is(204);
+    login(&app, &person.email, NEW_PASSWORD).await.is(200);
+    login(&app, &person.username, NEW_PASSWORD).await.is(200);
+    wait_for_empty_outbox(&app).await;
     app.end().await;
 }
 
-/// Nobody's mailbox is filled by somebody who asks again and again.
+/// Repeated requests cannot flood a mailbox.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn five_mails_in_half_an_hour_are_enough(db: PgPool) {
+async fn reset_mails_are_limited_to_five_per_half_hour(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let (person, other) = (app.person().await, app.person().await);
     for _ in 0..9 {
-        forgot(&app, &person.email).await;
-        sent_all(&app).await;
+        request_reset(&app, &person.email).await;
+        wait_for_empty_outbox(&app).await;
     }
     assert_eq!(server.mails().len(), 5);
-    mailed(&app, &server, &other).await;
+    mailed_token(&app, &server, &other).await;
     sqlx::query("UPDATE password_resets SET ends_at = ends_at - interval '31 minutes'")
         .execute(&db)
         .await
         .unwrap();
-    mailed(&app, &server, &person).await;
+    mailed_token(&app, &server, &person).await;
     app.end().await;
 }
 
-/// S17: links point where the operator says, whatever a request claims.
+/// Links use the configured public URL, whatever host a request claims.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_forged_host_does_not_reach_the_link(db: PgPool) {
+async fn forged_host_does_not_change_reset_link(db: PgPool) {
     let server = MailServer::start().await;
     for (public, link) in [
         (None, None),
@@ -253,24 +255,24 @@ async fn a_forged_host_does_not_reach_the_link(db: PgPool) {
             .send()
             .await
             .is(202);
-        let mail = server.mail(&app, before + 1).await;
+        let mail = server.wait_for_mail(&app, before + 1).await;
         assert!(!mail.text().contains("evil"), "{}", mail.text());
         match link {
             Some(link) => assert!(mail.text().contains(link), "{}", mail.text()),
             None => assert!(!mail.text().contains("://"), "{}", mail.text()),
         }
-        sent_all(&app).await;
+        wait_for_empty_outbox(&app).await;
         app.end().await;
     }
 }
 
-/// The page behind the link: a form without a script, which uses nothing up until it is sent.
+/// The page behind the link is a form without scripts; opening it does not use up the token.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_page_of_the_link_replaces_the_password(db: PgPool) {
+async fn reset_page_replaces_password(db: PgPool) {
     let server = MailServer::start().await;
     let app = with_mail(&db, &server, &[]).await;
     let person = app.person().await;
-    let token = mailed(&app, &server, &person).await;
+    let token = mailed_token(&app, &server, &person).await;
     let open = || app.get(&format!("/password-reset?token={token}")).send();
     for _ in 0..2 {
         let page = open().await.is(200);
@@ -295,25 +297,25 @@ async fn the_page_of_the_link_replaces_the_password(db: PgPool) {
         "{}",
         refused.text
     );
-    let done = send(NEW).await.is(200);
+    let done = send(NEW_PASSWORD).await.is(200);
     assert!(done.text.contains("The password was changed") && !done.text.contains(&token), "{}", done.text);
-    login(&app, &person.email, NEW).await.is(200);
+    login(&app, &person.email, NEW_PASSWORD).await.is(200);
     let again = send("another horse 9").await.is(401);
     assert!(again.text.contains("Ask for another mail") && !again.text.contains(&token), "{}", again.text);
-    sent_all(&app).await;
+    wait_for_empty_outbox(&app).await;
     app.end().await;
 }
 
-/// Without a mail server the answer is the same, and whoever runs the service makes tokens by hand.
+/// Without a mail server the response is the same, and the operator issues tokens with a command.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn without_mail_a_reset_is_issued_by_command(db: PgPool) {
+async fn reset_token_can_be_issued_by_command(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    forgot(&app, &person.email).await;
-    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM mails").fetch_one(&db).await.unwrap();
-    assert_eq!(waiting, 0);
+    request_reset(&app, &person.email).await;
+    let mails: i64 = sqlx::query_scalar("SELECT count(*) FROM mails").fetch_one(&db).await.unwrap();
+    assert_eq!(mails, 0);
     let issue = async |email: &str, public: &str| {
-        let mut command = beside(&app);
+        let mut command = program_on_database_of(&app);
         command.args(["accounts", "reset", "--email", email]).env("PUBLIC_URL", public);
         command.output().await.unwrap()
     };
@@ -322,8 +324,8 @@ async fn without_mail_a_reset_is_issued_by_command(db: PgPool) {
     let lines: Vec<&str> = said.lines().collect();
     assert!(output.status.success() && lines[0].starts_with("vpr_"), "{said}");
     assert_eq!(lines[1], format!("https://chat.verbatim.example/password-reset?token={}", lines[0]));
-    reset(&app, lines[0], NEW).send().await.is(204);
-    login(&app, &person.email, NEW).await.is(200);
+    reset(&app, lines[0], NEW_PASSWORD).send().await.is(204);
+    login(&app, &person.email, NEW_PASSWORD).await.is(200);
 
     let output = issue("nobody@mail.example", "").await;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -331,18 +333,18 @@ async fn without_mail_a_reset_is_issued_by_command(db: PgPool) {
     app.end().await;
 }
 
-/// The page's form is one of the doors at which tokens could be guessed.
+/// The page's form shares the rate limit of the API route, so tokens cannot be guessed there either.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn forms_of_the_page_are_counted_like_resets(db: PgPool) {
+async fn reset_page_shares_rate_limit_of_reset_route(db: PgPool) {
     let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("RESET_LIMIT_ADDRESS_PER_HOUR", "2")]).await;
     let token = format!("vpr_{}", "A".repeat(43));
-    let send = || app.post("/password-reset").form(&[("token", &token), ("password", NEW)]).send();
+    let send = || app.post("/password-reset").form(&[("token", &token), ("password", NEW_PASSWORD)]).send();
     for _ in 0..2 {
         send().await.is(401);
         app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     }
     send().await.assert_error(429, "too_many_attempts");
-    reset(&app, &token, NEW).send().await.assert_error(429, "too_many_attempts");
+    reset(&app, &token, NEW_PASSWORD).send().await.assert_error(429, "too_many_attempts");
     app.get(&format!("/password-reset?token={token}")).send().await.is(200);
     app.end().await;
 }

@@ -1,4 +1,4 @@
-//! Registration, sign-in, and who one is: `/api/auth/register`, `/api/auth/login`, `/api/auth/me`, `/api/users/me`.
+//! Tests registration, sign-in and the current user: `/api/auth/register`, `/api/auth/login`, `/api/auth/me`, `/api/users/me`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -15,7 +15,7 @@ async fn login(app: &TestApp, username: &str, password: &str) -> Answer {
     app.post("/api/auth/login").json(&json!({"username": username, "password": password})).send().await
 }
 
-/// The four fields that every answer with tokens has, the alias and the user.
+/// Checks the fields that every response with tokens has: the four of OAuth 2, the alias `token`, and the user.
 fn assert_tokens(answer: &Value, person: &str) {
     assert_eq!(answer["access_token"].as_str().unwrap().split('.').count(), 3);
     assert!(answer["refresh_token"].as_str().unwrap().starts_with("vrt_"));
@@ -26,7 +26,7 @@ fn assert_tokens(answer: &Value, person: &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_registration_answers_the_account_and_signs_in(db: PgPool) {
+async fn registration_returns_account_and_tokens(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "Ada@Mail.Example", "username": "Ada-1", "password": PASSWORD});
     let answer = register(&app, &body).await.is(201);
@@ -51,7 +51,7 @@ async fn a_registration_answers_the_account_and_signs_in(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_user_name_may_be_left_out(db: PgPool) {
+async fn username_is_optional(db: PgPool) {
     let app = TestApp::start(&db).await;
     for (email, body) in [
         ("one@mail.example", json!({"email": "one@mail.example", "password": "password123x"})),
@@ -68,7 +68,7 @@ async fn a_user_name_may_be_left_out(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_signs_in_by_form_or_json_with_address_or_name_in_any_spelling(db: PgPool) {
+async fn sign_in_accepts_form_or_json_email_or_username_any_spelling(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "Zoë.Ångström@Mail.Example", "username": "Zoë_Å", "password": PASSWORD});
     register(&app, &body).await.is(201);
@@ -87,7 +87,7 @@ async fn one_signs_in_by_form_or_json_with_address_or_name_in_any_spelling(db: P
     for identifier in identifiers {
         let by_json = login(&app, identifier, PASSWORD).await.is(200).value();
         assert_tokens(&by_json, "Zoë.Ångström@Mail.Example");
-        // As password grants of OAuth 2 are sent: fields that mean nothing here are passed over.
+        // An OAuth 2 password grant; the fields that this API does not use are ignored.
         let form =
             [("grant_type", "password"), ("username", identifier), ("password", PASSWORD), ("scope", "")];
         let by_form = app.post("/api/auth/login").form(&form).send().await.is(200).value();
@@ -105,9 +105,8 @@ async fn one_signs_in_by_form_or_json_with_address_or_name_in_any_spelling(db: P
     app.end().await;
 }
 
-/// S15.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
+async fn invalid_registration_creates_no_account(db: PgPool) {
     let app = TestApp::start(&db).await;
     let good = json!({"email": "ada@mail.example", "username": "ada", "password": PASSWORD});
     let long = |chars: usize| format!("a1{}", "é".repeat(chars - 2));
@@ -144,13 +143,13 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
     edge["password"] = json!(long(128));
     register(&app, &edge).await.is(201);
     login(&app, "ada", &long(128)).await.is(200);
-    // The last character counts.
+    // No truncation: the last character matters.
     login(&app, "ada", &format!("{}x", long(127))).await.assert_error(401, "invalid_credentials");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_address_or_a_name_is_taken_in_every_spelling(db: PgPool) {
+async fn taken_email_or_username_conflicts_in_every_spelling(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "straße@mail.example", "username": "Éva", "password": PASSWORD});
     register(&app, &body).await.is(201);
@@ -165,27 +164,27 @@ async fn an_address_or_a_name_is_taken_in_every_spelling(db: PgPool) {
         register(&app, &body).await.assert_error(409, "username_taken");
     }
     assert_eq!(app.events().await, events);
-    // A refusal has not taken the half that was free.
+    // The rejected registration did not claim the username that was free.
     let body = json!({"email": "other@mail.example", "username": "somebody", "password": PASSWORD});
     register(&app, &body).await.is(201);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn twenty_registrations_of_one_address_at_once_make_one_account(db: PgPool) {
+async fn concurrent_registrations_of_one_email_create_one_account(db: PgPool) {
     let app = TestApp::start(&db).await;
     let spellings = ["ada@mail.example", "ADA@mail.example", "ａda@mail.example", "Ada@Mail.Example"];
-    let attempts = (0..20).map(|number| {
+    let registrations = (0..20).map(|number| {
         let email = spellings[number % spellings.len()];
         let body = json!({"email": email, "username": format!("name{number}"), "password": PASSWORD});
         let app = &app;
         async move { register(app, &body).await }
     });
-    let answers = futures::future::join_all(attempts).await;
-    let made = answers.iter().filter(|answer| answer.status == 201).count();
-    assert_eq!(made, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    let answers = futures::future::join_all(registrations).await;
+    let created = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(created, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
     for answer in answers.iter().filter(|answer| answer.status != 201) {
-        // On a machine that is busy with other things, hashing twenty passwords takes longer than one waits for it.
+        // On a busy machine hashing twenty passwords can outlast the wait for a hashing slot.
         if answer.status == 503 {
             answer.assert_error(503, "busy");
             assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
@@ -204,9 +203,8 @@ async fn twenty_registrations_of_one_address_at_once_make_one_account(db: PgPool
     app.end().await;
 }
 
-/// S13.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
+async fn unknown_user_and_wrong_password_get_equal_responses(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person: Person = app.person().await;
     let wrong = login(&app, &person.email, "another password 1").await;
@@ -230,9 +228,9 @@ async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
     app.end().await;
 }
 
-/// S15: what is far too long is refused before anything is computed.
+/// A password over the body limit is rejected before any hashing.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_password_of_a_mebibyte_is_not_hashed(db: PgPool) {
+async fn oversized_password_is_rejected_before_hashing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person: Person = app.person().await;
     let password = "a1".repeat(512 * 1024);
@@ -245,7 +243,7 @@ async fn a_password_of_a_mebibyte_is_not_hashed(db: PgPool) {
     for (path, body) in bodies {
         app.post(path).json(&body).send().await.assert_error(413, "body_too_large");
     }
-    // Nor is one that fits into a body but not into the rule.
+    // One that fits into a body but is longer than a password may be is not hashed either.
     let body = json!({"email": "new@mail.example", "password": "a1".repeat(100_000)});
     app.post("/api/auth/register").json(&body).send().await.assert_error(400, "invalid_password");
     app.end().await;

@@ -1,4 +1,4 @@
-//! Malformed requests: a clear 4xx in the one shape, no event, never a 5xx.
+//! Tests malformed requests: each gets a 4xx in the common error shape, writes no event, and never causes a 5xx.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -9,18 +9,18 @@ use verbatim::bootstrap::database::MIGRATOR;
 use crate::support::app::{PASSWORD, Person, TestApp};
 use crate::support::client::{Answer, Call};
 
-/// An operation that takes a JSON body: its method and path, and a body that would do.
+/// An operation that takes a JSON body, with a valid body.
 struct Operation {
     method: &'static str,
     path: String,
     body: Value,
     /// Fields that may be left out.
     optional: &'static [&'static str],
-    /// Whether it takes forms too.
+    /// Whether it accepts forms too.
     forms: bool,
 }
 
-/// Every operation with a JSON body.
+/// Returns every operation that takes a JSON body.
 async fn operations(app: &TestApp, person: &Person) -> Vec<Operation> {
     let session = app.session(person).await;
     let of = |method, path: &str, body, optional, forms| Operation {
@@ -61,7 +61,7 @@ impl Operation {
         self.call(app, person).body(media, body.into()).send().await
     }
 
-    /// The body with this JSON text in the place of one field's value.
+    /// Returns the body with this JSON text as one field's value.
     fn with(&self, field: &str, text: &str) -> String {
         let mut body = self.body.clone();
         body[field] = json!("@@");
@@ -75,7 +75,7 @@ fn assert_client_error(answer: &Answer, what: &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn bodies_that_are_not_what_they_should_be_are_refused(db: PgPool) {
+async fn malformed_bodies_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let operations = operations(&app, &person).await;
@@ -110,7 +110,7 @@ async fn bodies_that_are_not_what_they_should_be_are_refused(db: PgPool) {
             assert_eq!(answer.status, 422, "{what}: {}", answer.text);
             assert_eq!(answer.error_code(), "malformed_request", "{what}");
         }
-        // Depth in a field that nobody reads is passed over without a stack.
+        // Deep nesting in an unknown field is skipped without recursion.
         let answer = operation.send(&app, &person, "application/json", deep_object.clone()).await;
         assert_client_error(&answer, "depth");
         for media in [
@@ -138,7 +138,7 @@ async fn bodies_that_are_not_what_they_should_be_are_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_are_not_what_they_should_be_are_refused(db: PgPool) {
+async fn malformed_fields_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let operations = operations(&app, &person).await;
@@ -196,7 +196,7 @@ async fn fields_that_are_not_what_they_should_be_are_refused(db: PgPool) {
                     assert_client_error(&answer, &what("null"));
                 }
             }
-            // Long texts, controls, other scripts: a rule may refuse them, nothing breaks.
+            // Long texts and control characters: a validation rule may reject them, and nothing fails with a 5xx.
             for value in
                 ["x".repeat(200_000), "\u{1b}[31m\r\nX: y".to_owned(), "\u{202e}abc\u{200b}".to_owned()]
             {
@@ -211,7 +211,7 @@ async fn fields_that_are_not_what_they_should_be_are_refused(db: PgPool) {
             }
         }
     }
-    // What is optional was left out and not refused: one account, and the messages.
+    // Requests without optional fields were accepted: one account, and the messages.
     let refused: i64 =
         sqlx::query_scalar("SELECT count(*) FROM events WHERE event_type = 'conversation_renamed'")
             .fetch_one(&db)
@@ -229,11 +229,11 @@ async fn fields_that_are_not_what_they_should_be_are_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
+async fn oversized_bodies_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let mut operations = operations(&app, &person).await;
-    // What takes no body reads none that is too large either.
+    // Operations without a body reject one that is too large, too.
     let unknown = "01960000-0000-7000-8000-000000000001";
     for (method, path) in
         [("POST", format!("/api/replies/{unknown}/cancel")), ("DELETE", format!("/api/history/{unknown}"))]
@@ -246,7 +246,7 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
         let answer = operation.send(&app, &person, "application/json", large).await;
         answer.assert_error(413, "body_too_large");
     }
-    // In chunks, without saying how much it will be.
+    // A chunked body of unknown length.
     let mut socket = TcpStream::connect(app.address()).await.unwrap();
     let head = format!(
         "POST /api/chat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
@@ -258,7 +258,7 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
     let mut answer = [0; 12];
     let answered = async {
         let (mut reading, mut writing) = socket.split();
-        // It is answered before the end that never comes.
+        // The response comes although the body never ends.
         let endless = async {
             while writing.write_all(chunk.as_bytes()).await.is_ok() {}
             std::future::pending::<()>().await;
@@ -276,8 +276,8 @@ async fn bodies_over_the_limit_are_refused_however_they_are_sent(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_has_one_to_32000_characters(db: PgPool) {
-    // What is the most in tokens, too.
+async fn message_length_is_1_to_32000_characters(db: PgPool) {
+    // The longest message also fits the context budget in tokens.
     let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "200000")]).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -301,10 +301,9 @@ async fn a_message_has_one_to_32000_characters(db: PgPool) {
     app.end().await;
 }
 
-/// S21.
-/// What no model could be sent is refused before it is recorded, by tokens and not by characters.
+/// A message that no prompt has room for is rejected before it is recorded; tokens count, not characters.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_that_no_prompt_has_room_for_is_refused(db: PgPool) {
+async fn message_over_context_budget_is_rejected(db: PgPool) {
     let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "1000")]).await;
     let person = app.person().await;
     let fits = json!({"message": "word ".repeat(600)});
@@ -325,7 +324,7 @@ async fn a_message_that_no_prompt_has_room_for_is_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
+async fn unknown_fields_change_nothing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let account = json!({
@@ -352,7 +351,7 @@ async fn fields_that_nobody_asked_for_change_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_not_there_is_not_found_and_what_may_not_be_done_says_what_may(db: PgPool) {
+async fn unknown_path_is_404_and_wrong_method_is_405_with_allow(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     for path in [
@@ -388,7 +387,7 @@ async fn what_is_not_there_is_not_found_and_what_may_not_be_done_says_what_may(d
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn heads_over_the_limits_are_refused(db: PgPool) {
+async fn oversized_request_heads_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     for path in [format!("/{}", "a".repeat(9 * 1024)), format!("/health?{}", "a".repeat(9 * 1024))] {
         app.get(&path).send().await.assert_error(414, "uri_too_long");

@@ -1,4 +1,4 @@
-//! What is asked for about branches while replies are owed, with a key, too often, or wrongly.
+//! Tests branch commands while replies are pending, with idempotency keys, over the rate limit, and with invalid input.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -8,7 +8,7 @@ use super::branches::{Talk, text};
 use crate::support::app::TestApp;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_cancels_them(db: PgPool) {
+async fn pending_reply_blocks_branch_switch_and_regenerate_cancels_it(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "2")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
@@ -21,7 +21,7 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
         app.post(&path).by(&person).send().await.is(200);
     };
     let message = first["user_message_id"].as_str().unwrap();
-    // Something of it has to be there, so that a branch begins.
+    // A branch starts only if the reply has produced output.
     let mut stream =
         app.get(&format!("/api/chat/stream/{}", text(&first, "reply_id"))).by(&person).stream().await;
     while stream.next().await.unwrap().name != "reply.delta" {}
@@ -29,7 +29,7 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
     let activate = format!("/api/history/{session}/branches/0/activate");
     app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
-    // Asked once more, or edited: what is owed is not waited for.
+    // Regenerate and edit do not wait for pending replies.
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     let ended =
@@ -42,7 +42,7 @@ async fn nobody_goes_to_another_branch_while_replies_are_owed_and_asking_again_c
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_was_read_of_an_answer_is_kept_when_something_else_is_asked_for(db: PgPool) {
+async fn superseded_reply_keeps_streamed_text(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "2")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
@@ -50,8 +50,8 @@ async fn what_was_read_of_an_answer_is_kept_when_something_else_is_asked_for(db:
         async |path: &str, body: Value| app.post(path).by(&person).json(&body).send().await.is(202).value();
     let first = send("/api/chat", json!({"message": "one"})).await;
     let (session, message) = (text(&first, "session_id"), text(&first, "user_message_id"));
-    // What somebody has read of a reply that is being written.
-    let read = async |asked: &Value| {
+    // Returns the first text that a stream of the running reply delivers.
+    let first_delta = async |asked: &Value| {
         let path = format!("/api/chat/stream/{}", text(asked, "reply_id"));
         let mut stream = app.get(&path).by(&person).stream().await;
         loop {
@@ -61,21 +61,24 @@ async fn what_was_read_of_an_answer_is_kept_when_something_else_is_asked_for(db:
             }
         }
     };
-    let stands = async |branch: u32| {
+    let items_of_branch = async |branch: u32| {
         let path = format!("/api/history/{session}?branch={branch}");
         app.get(&path).by(&person).send().await.is(200).value()["items"].as_array().unwrap().clone()
     };
-    let words = read(&first).await;
+    let words = first_delta(&first).await;
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
-    let more_words = read(&again).await;
+    let more_words = first_delta(&again).await;
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     for (branch, asked, words) in [(0, &first, words), (1, &again, more_words)] {
-        let items = stands(branch).await;
+        let items = items_of_branch(branch).await;
         assert_eq!(items.len(), 2, "{items:?}");
         assert_eq!((&items[1]["status"], &items[1]["reply_id"]), (&json!("cancelled"), &asked["reply_id"]));
         let kept = items[1]["text"].as_str().unwrap();
-        assert!(!words.is_empty() && kept.starts_with(&words), "{kept:?} is what was read: {words:?}");
+        assert!(
+            !words.is_empty() && kept.starts_with(&words),
+            "{kept:?} starts with the streamed text {words:?}"
+        );
     }
     let path = format!("/api/replies/{}/cancel", text(&edited, "reply_id"));
     app.post(&path).by(&person).send().await.is(200);
@@ -83,7 +86,7 @@ async fn what_was_read_of_an_answer_is_kept_when_something_else_is_asked_for(db:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
+async fn invalid_branch_commands_are_rejected_without_events(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let (talk, said) = Talk::with(&app, &person, &["one", "two"]).await;
@@ -92,22 +95,22 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
         (said[0]["user_message_id"].as_str().unwrap(), said[1]["user_message_id"].as_str().unwrap());
     app.wait_for_projections().await;
     let before = app.events().await;
-    let nobody = "01960000-0000-7000-8000-000000000001";
+    let unknown = "01960000-0000-7000-8000-000000000001";
     let session = &talk.session;
     let text = json!({"message": "eins"});
     for (path, body, status, code) in [
-        // On the branch that is not active.
+        // Messages on an inactive branch.
         (format!("{session}/messages/{two}/regenerate"), json!({}), 409, "branch_not_active"),
         (format!("{session}/messages/{two}/edit"), text.clone(), 409, "branch_not_active"),
-        // Nothing that is there.
-        (format!("{session}/messages/{nobody}/regenerate"), json!({}), 404, "not_found"),
+        // Ids that do not exist.
+        (format!("{session}/messages/{unknown}/regenerate"), json!({}), 404, "not_found"),
         (format!("{session}/messages/nonsense/edit"), text.clone(), 404, "not_found"),
-        (format!("{nobody}/messages/{one}/regenerate"), json!({}), 404, "not_found"),
+        (format!("{unknown}/messages/{one}/regenerate"), json!({}), 404, "not_found"),
         (format!("{session}/branches/2/activate"), json!({}), 404, "not_found"),
         (format!("{session}/branches/-1/activate"), json!({}), 404, "not_found"),
         (format!("{session}/branches/4294967296/activate"), json!({}), 404, "not_found"),
-        (format!("{nobody}/branches/0/activate"), json!({}), 404, "not_found"),
-        // Not as it has to be.
+        (format!("{unknown}/branches/0/activate"), json!({}), 404, "not_found"),
+        // Invalid bodies.
         (format!("{session}/messages/{one}/edit"), json!({"message": ""}), 400, "invalid_value"),
         (format!("{session}/messages/{one}/edit"), json!({}), 422, "malformed_request"),
         (
@@ -134,7 +137,7 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
     of_answer.send().await.assert_error(400, "not_a_message");
     app.get(&talk.path("?branch=2")).by(&person).send().await.assert_error(404, "not_found");
     app.get(&talk.path("?branch=x")).by(&person).send().await.is(422);
-    // To somebody else it is not there at all.
+    // For another user the conversation does not exist.
     for path in ["/branches".to_owned(), "?branch=1".to_owned(), "?branch=0".to_owned()] {
         app.get(&talk.path(&path)).by(&other).send().await.assert_error(404, "not_found");
     }
@@ -149,20 +152,20 @@ async fn what_is_wrong_is_refused_and_nothing_happens(db: PgPool) {
         app.post(&talk.path(&path)).json(&text).send().await.is(401);
     }
     assert_eq!(app.events().await, before);
-    // A body that is no JSON.
+    // A body that is not JSON.
     let plain = app.post(&talk.path(&format!("/messages/{one}/regenerate"))).by(&person);
     plain.body("text/plain", b"{}".to_vec()).send().await.is(422);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn commands_with_a_key_happen_once_and_reads_see_them(db: PgPool) {
+async fn keyed_branch_commands_run_once_and_are_readable(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let (talk, said) = Talk::with(&app, &person, &["one", "two"]).await;
     let path = talk.path(&format!("/messages/{}/regenerate", said[0]["message_id"].as_str().unwrap()));
     let first = app.post(&path).by(&person).key("again").send().await.is(200).value();
-    // The answer that was named is on another branch by now; what came of the key is told all the same.
+    // The named answer is on another branch by now; the key still repeats its result.
     let second = app.post(&path).by(&person).key("again").send().await.is(200).value();
     assert_eq!(first, second);
     let other = app.post(&path).by(&person).key("again").json(&json!({"model": null})).send().await;
@@ -174,7 +177,7 @@ async fn commands_with_a_key_happen_once_and_reads_see_them(db: PgPool) {
         app.get(&talk.path("/branches")).by(&person).header("verbatim-position", &position).send().await;
     assert_eq!(list.is(200).value()["active"], 0);
     talk.activate(1).await;
-    // The key was used: it is not gone to a second time, and the answer tells how it stands.
+    // The key was used: the branch is not activated again, and the response shows the current state.
     let repeated = app.post(&activate).by(&person).key("go").send().await.is(200).value();
     assert_eq!((&repeated["branch"], &repeated["active"]), (&json!(0), &json!(false)));
     assert_eq!(talk.branches().await["active"], 1);
@@ -182,7 +185,7 @@ async fn commands_with_a_key_happen_once_and_reads_see_them(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn going_to_branches_counts_like_messages_and_a_repetition_costs_nothing(db: PgPool) {
+async fn branch_switch_is_rate_limited_and_repetition_is_free(db: PgPool) {
     let limits = [
         ("RATE_LIMITS", "on"),
         ("RATE_LIMIT_USER_PER_MINUTE", "6"),
@@ -193,58 +196,58 @@ async fn going_to_branches_counts_like_messages_and_a_repetition_costs_nothing(d
     let person = app.person().await;
     let (talk, said) = Talk::with(&app, &person, &["one"]).await; // 1
     talk.edit(&said[0]["user_message_id"], "two").await; // 2
-    let go = async |branch: u32, key: &str| {
+    let activate = async |branch: u32, key: &str| {
         let path = talk.path(&format!("/branches/{branch}/activate"));
         app.post(&path).by(&person).key(key).send().await
     };
-    let first = go(0, "k1").await; // 3
+    let first = activate(0, "k1").await; // 3
     assert_eq!(first.header("ratelimit-policy"), "\"user\";q=6;w=60");
     for _ in 0..5 {
-        go(0, "k1").await.is(200);
+        activate(0, "k1").await.is(200);
     }
-    // More than the conversation's messages may be: they are none.
-    go(1, "k2").await.is(200); // 4
-    go(0, "k3").await.is(200); // 5
-    go(1, "k4").await.is(200); // 6
+    // The conversation's message limit does not apply to branch switches.
+    activate(1, "k2").await.is(200); // 4
+    activate(0, "k3").await.is(200); // 5
+    activate(1, "k4").await.is(200); // 6
     for _ in 0..2 {
-        let refused = go(0, "k5").await;
+        let refused = activate(0, "k5").await;
         refused.assert_error(429, "rate_limited");
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
     }
-    go(0, "k1").await.is(200);
-    assert_eq!(talk.branches().await["active"], 1, "what was refused did not happen");
+    activate(0, "k1").await.is(200);
+    assert_eq!(talk.branches().await["active"], 1, "the rejected switch had no effect");
     let usage = app.get("/api/usage").by(&person).send().await.is(200).value();
     assert_eq!(usage["messages"]["remaining"], 18, "two of today's messages: {usage}");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_key_that_added_nothing_goes_on_telling_what_it_told(db: PgPool) {
+async fn keyed_regenerate_without_effect_repeats_its_result(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "2")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
     let send = async |body: Value| app.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
     let busy = send(json!({"message": "one"})).await;
     let session = text(&busy, "session_id");
-    // Behind it in the same conversation: its turn has not come.
+    // Queued behind it in the same conversation.
     let waiting = send(json!({"message": "two", "session_id": session})).await;
     let path = format!("/api/history/{session}/messages/{}/regenerate", text(&waiting, "user_message_id"));
-    let again = async |key: &str| {
+    let regenerate = async |key: &str| {
         app.post(&path).by(&person).key(key).send().await.is(202).value()["reply_id"].clone()
     };
     let cancel = async |reply: &Value| {
         let path = format!("/api/replies/{}/cancel", reply.as_str().unwrap());
         app.post(&path).by(&person).send().await.is(200);
     };
-    assert_eq!(again("k1").await, waiting["reply_id"], "it has not begun: nothing is added");
+    assert_eq!(regenerate("k1").await, waiting["reply_id"], "a reply that has not begun is not regenerated");
     cancel(&waiting["reply_id"]).await;
-    let other = again("k2").await;
+    let other = regenerate("k2").await;
     assert_ne!(other, waiting["reply_id"]);
     let repeated = app.post(&path).by(&person).key("k1").send().await.value();
-    // It has ended since; who asks late enough is told so, of the same reply.
+    // The reply has been cancelled since, which a late repetition reports for the same reply.
     let told = if repeated["code"] == "reply_cancelled" { &repeated["kept"] } else { &repeated };
-    assert_eq!(told["reply_id"], waiting["reply_id"], "as it was told: {repeated}");
-    assert_eq!(again("k2").await, other);
+    assert_eq!(told["reply_id"], waiting["reply_id"], "the first result is repeated: {repeated}");
+    assert_eq!(regenerate("k2").await, other);
     for reply in [&other, &busy["reply_id"]] {
         cancel(reply).await;
     }

@@ -1,5 +1,5 @@
-//! Branches over the API: other replies, edited messages, going from one to another, and what stands on each. What is owed,
-//! repeated, counted and refused: `branch_commands`.
+//! Tests branches over the API: regenerated replies, edited messages, switching, and the messages of each branch. Pending replies,
+//! idempotency keys, limits and rejections are in `branch_commands`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -7,7 +7,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 
-/// Somebody and a conversation of theirs.
+/// A user and one of their conversations.
 pub(super) struct Talk<'a> {
     app: &'a TestApp,
     person: &'a Person,
@@ -15,7 +15,7 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// A conversation with these messages, each answered; and the answers' bodies.
+    /// Creates a conversation with these messages, each answered; returns the response bodies too.
     pub(super) async fn with(app: &'a TestApp, person: &'a Person, messages: &[&str]) -> (Self, Vec<Value>) {
         let mut answers: Vec<Value> = Vec::new();
         for message in messages {
@@ -30,7 +30,7 @@ impl<'a> Talk<'a> {
         format!("/api/history/{}{rest}", self.session)
     }
 
-    /// The texts that are shown, or those on a branch: a person's as they are, of answers the echo of what was asked.
+    /// Returns the active branch's texts, or those that `query` selects; replies are shortened by [`brief`].
     async fn shown(&self, query: &str) -> Vec<String> {
         let page = self.app.get(&self.path(query)).by(self.person).send().await.is(200).value();
         assert_eq!(page["session_id"], self.session);
@@ -65,7 +65,7 @@ pub(super) fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap().to_owned()
 }
 
-/// What a message says, or `re:` and what an answer answers.
+/// Returns a message's text, or `re:` and the echoed message for a scripted reply.
 fn brief(text: &str) -> String {
     match text.split_once("You said: \"") {
         Some((_, said)) => format!("re:{}", said.split_once('"').unwrap().0),
@@ -74,7 +74,7 @@ fn brief(text: &str) -> String {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_answer_begins_a_branch_and_nothing_is_lost(db: PgPool) {
+async fn regenerate_starts_branch_and_keeps_history(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let (talk, said) = Talk::with(&app, &person, &["one", "two"]).await;
@@ -94,7 +94,7 @@ async fn another_answer_begins_a_branch_and_nothing_is_lost(db: PgPool) {
     assert_eq!(talk.shown("").await, ["one", "re:one"]);
     assert_eq!(talk.shown("?branch=0").await, ["one", "re:one", "two", "re:two"]);
     assert_eq!(talk.shown("?branch=1").await, ["one", "re:one"]);
-    // The context is the active path and nothing else.
+    // The context is the active path only.
     let on = talk.say("three").await;
     assert!(text(&on, "reply").contains("Turns seen: 3 (2 from you, 1 from me)"), "{on}");
 
@@ -115,7 +115,7 @@ async fn another_answer_begins_a_branch_and_nothing_is_lost(db: PgPool) {
     assert!(new["last_message"].as_str().unwrap().contains("three"));
     assert!(old["last_message"].as_str().unwrap().contains("two"));
 
-    // Back, and on from there; the list of conversations follows.
+    // Switch back and continue there; the list of conversations follows.
     let back = talk.activate(0).await;
     assert_eq!((&back["branch"], &back["active"]), (&json!(0), &json!(true)));
     assert_eq!(talk.shown("").await, ["one", "re:one", "two", "re:two"]);
@@ -130,15 +130,15 @@ async fn another_answer_begins_a_branch_and_nothing_is_lost(db: PgPool) {
     talk.activate(1).await;
     assert_eq!(talk.shown("").await, ["one", "re:one", "three", "re:three"]);
     assert_eq!(talk.shown("?branch=0&limit=2").await, ["four", "re:four"]);
-    // By its answer as well.
+    // The reply's id works as well as the message's.
     let by_answer = talk.regenerate(&again["message_id"]).await;
     assert_eq!(by_answer["user_message_id"], said[0]["user_message_id"]);
-    assert_eq!(talk.branches().await["items"][2]["parent"], 0, "beside the others");
+    assert_eq!(talk.branches().await["items"][2]["parent"], 0, "a sibling of the others");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn no_branch_begins_when_nothing_stands_behind_the_message(db: PgPool) {
+async fn regenerate_without_output_starts_no_branch(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "empty"), ("REPLY_MAX_ATTEMPTS", "1")]).await;
     let person = app.person().await;
     let failed = app.post("/api/chat").by(&person).json(&json!({"message": "one"})).send().await;
@@ -155,7 +155,7 @@ async fn no_branch_begins_when_nothing_stands_behind_the_message(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_edited_message_takes_the_place_of_the_old_one(db: PgPool) {
+async fn edited_message_replaces_original_on_new_branch(db: PgPool) {
     let app = TestApp::with(&db, &[("AI_MODELS", "other-model")]).await;
     let person = app.person().await;
     let (talk, said) = Talk::with(&app, &person, &["one", "two", "three"]).await;
@@ -169,7 +169,7 @@ async fn an_edited_message_takes_the_place_of_the_old_one(db: PgPool) {
     let reply = format!("/api/replies/{}", text(&edited, "reply_id"));
     let reply = app.get(&reply).by(&person).send().await.is(200).value();
     assert_eq!(reply["requested_model"], "other-model");
-    // The same with its key: the first outcome, and no third branch.
+    // Repeated with its key: the first result, and no third branch.
     let repeated = app.post(&path).by(&person).json(&body).key("edit-1").send().await.is(200).value();
     assert_eq!(repeated, edited);
     assert_eq!(talk.shown("").await, ["one", "re:one", "zwei", "re:zwei"]);
@@ -183,7 +183,7 @@ async fn an_edited_message_takes_the_place_of_the_old_one(db: PgPool) {
     );
     assert_eq!(new["first_message_id"], edited["user_message_id"]);
 
-    // Edited again: beside the other, not behind it. The first message of all: before everything.
+    // Editing the edited message adds a sibling, not a child. Editing the first message forks before everything.
     talk.edit(&edited["user_message_id"], "dos").await;
     talk.edit(&said[0]["user_message_id"], "eins").await;
     let list = talk.branches().await;
@@ -208,7 +208,7 @@ async fn an_edited_message_takes_the_place_of_the_old_one(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_edited_message_keeps_what_was_sent_with_it(db: PgPool) {
+async fn edited_message_keeps_attachments_and_quote(db: PgPool) {
     let app = TestApp::with(&db, &[("CHAT_TITLES", "off")]).await;
     let person = app.person().await;
     let parts = [("file", Some("note.txt"), Some("text/plain"), b"plums".as_slice())];
@@ -225,14 +225,14 @@ async fn an_edited_message_keeps_what_was_sent_with_it(db: PgPool) {
     let talk = Talk { app: &app, person: &person, session };
     let edited = talk.edit(&page["items"][0]["message_id"], "Read it again").await;
     let reply = text(&edited, "reply");
-    for told in ["plums", "<quoted>\nas said before\n</quoted>\nRead it again"] {
-        assert!(reply.contains(told), "{told}: {reply}");
+    for part in ["plums", "<quoted>\nas said before\n</quoted>\nRead it again"] {
+        assert!(reply.contains(part), "{part}: {reply}");
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn answers_are_streamed_to_whoever_accepts_that(db: PgPool) {
+async fn regenerate_and_edit_stream_when_accepted(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let (talk, said) = Talk::with(&app, &person, &["one"]).await;

@@ -1,4 +1,4 @@
-//! `POST /api/chat`: the answer, what goes into it, and what happens when it takes long.
+//! Tests `POST /api/chat`: the response, the context of the reply, and slow replies.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -11,7 +11,7 @@ fn reply_of(answer: &Value) -> &str {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_is_answered_with_its_reply(db: PgPool) {
+async fn message_gets_reply(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     for session in [json!({"message": "Hello there"}), json!({"message": "Hello there", "session_id": null})]
@@ -42,12 +42,12 @@ async fn a_message_is_answered_with_its_reply(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_session_goes_on_with_its_context_and_another_one_knows_nothing_of_it(db: PgPool) {
+async fn session_context_is_kept_and_isolated(db: PgPool) {
     let app = TestApp::with(&db, &[("HISTORY_TURNS", "2")]).await;
     let person = app.person().await;
     let first = app.say(&person, None, "One").await;
     let session = first["session_id"].as_str().unwrap();
-    // At most two earlier turns go along.
+    // At most two earlier turns are sent along.
     for (text, seen) in [
         ("Two", "Turns seen: 3 (2 from you, 1 from me)"),
         ("Three", "Turns seen: 5 (3 from you, 2 from me)"),
@@ -64,7 +64,7 @@ async fn a_session_goes_on_with_its_context_and_another_one_knows_nothing_of_it(
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_provenance_of_a_reply_tells_what_went_into_it(db: PgPool) {
+async fn reply_provenance_lists_prompt_inputs(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = app.say(&person, None, "One").await;
@@ -112,7 +112,7 @@ async fn the_provenance_of_a_reply_tells_what_went_into_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_does_not_fit_is_left_out_and_a_message_without_room_is_not_asked(db: PgPool) {
+async fn history_over_budget_is_dropped_and_oversized_message_fails(db: PgPool) {
     let app = TestApp::with(&db, &[("CONTEXT_TOKENS", "500")]).await;
     let person = app.person().await;
     let first = app.say(&person, None, &"one two three ".repeat(80)).await;
@@ -127,17 +127,17 @@ async fn what_does_not_fit_is_left_out_and_a_message_without_room_is_not_asked(d
     assert_eq!(context["left_out"]["over_budget"], 1);
     assert!(context["tokens"]["all"].as_u64().unwrap() <= 500);
 
-    // Too long alone: the reply fails, with its account, and nobody was asked.
+    // Too long by itself: the reply fails with its reason, and the provider is not called.
     let body = json!({"message": "one two three ".repeat(150), "session_id": session});
     let failed = app.post("/api/chat").by(&person).json(&body).send().await.is(500).value();
     assert!(failed["detail"].as_str().unwrap().contains("(too_long)"), "{failed}");
     let path = format!("/api/history/{}", session.unwrap());
     let page = app.get(&path).by(&person).send().await.is(200).value();
     let asked = page["items"].as_array().unwrap().last().unwrap().clone();
-    let told = app.get(&format!("/api/replies/{}", asked["reply_id"].as_str().unwrap())).by(&person);
-    let told = told.send().await.is(200).value();
-    assert_eq!((&told["status"], &told["failure"]), (&json!("failed"), &json!("too_long")), "{told}");
-    let context = &told["attempts"][0]["plan"]["parameters"]["context"];
+    let ended = app.get(&format!("/api/replies/{}", asked["reply_id"].as_str().unwrap())).by(&person);
+    let ended = ended.send().await.is(200).value();
+    assert_eq!((&ended["status"], &ended["failure"]), (&json!("failed"), &json!("too_long")), "{ended}");
+    let context = &ended["attempts"][0]["plan"]["parameters"]["context"];
     assert_eq!((&context["budget"], &context["turns"]), (&json!(500), &json!([])));
     // The conversation goes on.
     app.say(&person, session, "Short").await;
@@ -145,7 +145,7 @@ async fn what_does_not_fit_is_left_out_and_a_message_without_room_is_not_asked(d
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_answer_that_takes_longer_than_the_wait_is_waited_for_at_its_location(db: PgPool) {
+async fn slow_reply_returns_202_with_location_to_poll(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "1"), ("SCRIPTED_WORDS_PER_SECOND", "12")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
@@ -156,7 +156,7 @@ async fn an_answer_that_takes_longer_than_the_wait_is_waited_for_at_its_location
     assert!(pending.get("reply").is_none() && pending.get("usage").is_none());
     let location = answer.header("location").to_owned();
     assert_eq!(location, format!("/api/replies/{}?wait=true", reply_of(&pending)));
-    // Each look waits as long as a request may; a client comes back until the end is there.
+    // Each poll waits as long as a request may; the client repeats it until the reply has ended.
     app.wait_until("the reply is completed", async || {
         app.get(&location).by(&person).send().await.is(200).field("status") == "completed"
     })
@@ -169,7 +169,7 @@ async fn an_answer_that_takes_longer_than_the_wait_is_waited_for_at_its_location
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool) {
+async fn messages_sent_meanwhile_are_answered_in_order(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "60")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
@@ -181,7 +181,7 @@ async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool
     let second = send(&first["session_id"], "Two").await;
     let third = send(&first["session_id"], "Three").await;
     let path = format!("/api/history/{}", first["session_id"].as_str().unwrap());
-    // All three are there before the first is answered.
+    // All three are recorded before the first is answered.
     let texts = |page: &Value| -> Vec<String> {
         page["items"]
             .as_array()
@@ -212,7 +212,7 @@ async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool
         })
         .collect();
     assert_eq!(order, expected);
-    // Each sees the answers of those before it, and none of the messages after it.
+    // Each reply sees the answers before its message, and no later message.
     let after = app.get(&path).by(&person).send().await.is(200).value();
     for (index, seen) in [(3, "Turns seen: 1 "), (4, "Turns seen: 3 "), (5, "Turns seen: 5 ")] {
         assert!(texts(&after)[index].contains(seen), "{after}");
@@ -220,9 +220,9 @@ async fn a_message_sent_meanwhile_is_kept_and_answered_after_in_order(db: PgPool
     app.end().await;
 }
 
-/// The model of what is owed may be ahead of the model of the messages.
+/// The read model of pending replies may be ahead of the read model of messages.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
+async fn reply_waits_until_previous_answer_is_projected(db: PgPool) {
     let slow = [("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_WORDS_PER_SECOND", "40")];
     let app = TestApp::with(&db, &slow).await;
     let person = app.person().await;
@@ -238,7 +238,7 @@ async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
         .execute(&mut *held)
         .await
         .unwrap();
-    app.wait_until("a worker has taken the second one up", async || {
+    app.wait_until("a worker has leased the second reply", async || {
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM reply_leases WHERE reply_id = $1::uuid)")
             .bind(reply_of(&second))
             .fetch_one(&db)
@@ -246,10 +246,11 @@ async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
             .unwrap()
     })
     .await;
-    let begun = app
-        .wait_until("the second one is begun", async || app.reply_events(reply_of(&second)).await.len() > 1);
+    let begun = app.wait_until("the second reply has begun", async || {
+        app.reply_events(reply_of(&second)).await.len() > 1
+    });
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), begun).await;
-    assert!(early.is_err(), "begun without the answer before it");
+    assert!(early.is_err(), "begun without the previous answer");
     held.rollback().await.unwrap();
     let path = format!("/api/chat/stream/{}", reply_of(&second));
     let events = app.get(&path).by(&person).stream().await.rest().await;
@@ -259,7 +260,7 @@ async fn a_reply_waits_until_the_answer_before_it_can_be_read(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
+async fn ninth_pending_message_is_rejected(db: PgPool) {
     let app = TestApp::with(&db, &[("REPLY_WAIT_SECONDS", "0"), ("SCRIPTED_FAULT", "hang")]).await;
     let person = app.person().await;
     let send = async |session: &Value| {
@@ -270,7 +271,7 @@ async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
     for _ in 1..8 {
         sent.push(send(&sent[0]["session_id"]).await.is(202).value());
     }
-    app.wait_until("the first one is begun", async || {
+    app.wait_until("the first reply has begun", async || {
         app.reply_events(reply_of(&sent[0])).await == ["reply_requested", "reply_begun"]
     })
     .await;
@@ -279,7 +280,7 @@ async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
     refused.assert_error(409, "too_many_waiting");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     assert_eq!(app.events().await, events);
-    // Another conversation is not concerned, and one place less is one place more.
+    // Another conversation is not affected, and a cancelled reply frees one place.
     let other = send(&Value::Null).await.is(202).value();
     let cancel = async |sent: &Value| {
         let path = format!("/api/replies/{}/cancel", reply_of(sent));
@@ -297,7 +298,7 @@ async fn a_ninth_message_that_would_wait_is_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn many_senders_to_one_session_lose_no_message(db: PgPool) {
+async fn concurrent_senders_lose_no_message(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -310,7 +311,7 @@ async fn many_senders_to_one_session_lose_no_message(db: PgPool) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         answer.assert_error(409, "too_many_waiting");
     }
-    assert!(answered >= 8, "{answered} were answered");
+    assert!(answered >= 8, "only {answered} were answered");
     let page = app.get(&format!("/api/history/{session}?limit=100")).by(&person).send().await.is(200).value();
     assert_eq!(page["items"].as_array().unwrap().len(), 2 + 2 * answered);
     app.end().await;

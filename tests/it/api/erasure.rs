@@ -1,4 +1,4 @@
-//! When a person's keys are gone, everything still loads, and nobody reads what they said.
+//! Tests crypto-shredding: after a user's keys are deleted everything still loads, and their text cannot be read.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -14,7 +14,7 @@ async fn drop_keys(db: &PgPool, person: uuid::Uuid) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_person_without_keys_is_a_person_without_words(db: PgPool) {
+async fn user_without_keys_has_no_readable_text(db: PgPool) {
     let before = TestApp::start(&db).await;
     let (erased, other) = (before.person().await, before.person().await);
     let session = before.session(&erased).await;
@@ -27,7 +27,7 @@ async fn a_person_without_keys_is_a_person_without_words(db: PgPool) {
     let app = TestApp::start(&db).await;
     let rebuilt = app.rebuild().await;
     assert_eq!(rebuilt.len(), projections::models::all().len());
-    // Those that hold text rightly differ from what they were.
+    // Read models with personal text must differ after the rebuild.
     for (model, equal) in rebuilt {
         assert_eq!(equal, !["users", "conversations", "messages"].contains(&model), "{model}");
     }
@@ -42,7 +42,7 @@ async fn a_person_without_keys_is_a_person_without_words(db: PgPool) {
     assert_eq!((&list["items"][0]["title"], &list["items"][0]["last_message"]), (&Value::Null, &Value::Null));
     let me = app.get("/api/auth/me").by(&erased).send().await.is(200).value();
     assert_eq!((&me["email"], &me["username"]), (&Value::Null, &Value::Null));
-    // Nobody else is concerned.
+    // Other users are not affected.
     let page = app.get(&format!("/api/history/{theirs}")).by(&other).send().await.is(200).value();
     assert_eq!(page["items"][0]["text"], "Hello");
     app.get("/api/auth/me").by(&other).send().await.is(200);
@@ -50,7 +50,7 @@ async fn a_person_without_keys_is_a_person_without_words(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn commands_go_on_when_the_keys_are_gone(db: PgPool) {
+async fn commands_work_after_keys_are_deleted(db: PgPool) {
     let before = TestApp::start(&db).await;
     let person = before.person().await;
     let (session, second) = (before.session(&person).await, before.session(&person).await);
@@ -59,7 +59,7 @@ async fn commands_go_on_when_the_keys_are_gone(db: PgPool) {
 
     let app = TestApp::start(&db).await;
     app.rebuild().await;
-    // The claims are keyed hashes: one still signs in by address, and the address is still taken.
+    // Claims are keyed hashes: sign-in by email still works, and the email is still taken.
     let login = json!({"username": person.email, "password": PASSWORD});
     app.post("/api/auth/login").json(&login).send().await.is(200);
     let again = json!({"email": person.email, "password": PASSWORD});
@@ -68,7 +68,7 @@ async fn commands_go_on_when_the_keys_are_gone(db: PgPool) {
     let path = format!("/api/history/{session}");
     let pinned = app.patch(&path).by(&person).json(&json!({"pinned": true})).send().await.is(200).value();
     assert_eq!((&pinned["pinned"], &pinned["title"]), (&json!(true), &Value::Null));
-    // What is said from now on is sealed with new keys; what was said before is not sent to a provider.
+    // New text is encrypted with new keys; erased text is not sent to a provider.
     let answer = app.say(&person, Some(&session), "After").await;
     assert!(answer["reply"].as_str().unwrap().contains("Turns seen: 1 (1 from you, 0 from me)"), "{answer}");
     let page = app.get(&path).by(&person).send().await.is(200).value();
@@ -84,15 +84,15 @@ async fn commands_go_on_when_the_keys_are_gone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_question_that_was_erased_before_its_answer_ends_without_one(db: PgPool) {
+async fn erased_message_fails_its_pending_reply(db: PgPool) {
     let before = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang"), ("REPLY_WAIT_SECONDS", "0")]).await;
     let person = before.person().await;
     let sent = before.post("/api/chat").by(&person).json(&json!({"message": "x"})).send().await.is(202);
     let reply = sent.field("reply_id");
-    before.wait_until("it is begun", async || before.reply_events(&reply).await.len() == 2).await;
+    before.wait_until("the reply has begun", async || before.reply_events(&reply).await.len() == 2).await;
     before.end_with_pending(1).await;
     drop_keys(&db, person.id).await;
-    // The models forget before a worker comes back, as an erasure has them do.
+    // Clear the read models as an erasure does, before a worker takes the reply up again.
     sqlx::query("UPDATE messages SET text = NULL").execute(&db).await.unwrap();
     sqlx::query("UPDATE conversations SET last_message = NULL").execute(&db).await.unwrap();
     sqlx::query("UPDATE users SET email = NULL, username = NULL").execute(&db).await.unwrap();

@@ -1,4 +1,4 @@
-//! `/api/history`: the list of conversations, their messages, titles and marks.
+//! Tests `/api/history`: the list of conversations, their messages, titles, pins and the archive.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -25,7 +25,7 @@ fn sessions(page: &Value) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_list_has_pages_with_the_most_recent_first(db: PgPool) {
+async fn conversation_list_is_paged_newest_first(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     assert_eq!(list(&app, &person, "").await, json!({"items": [], "page": 1, "per_page": 20, "total": 0}));
@@ -47,7 +47,7 @@ async fn the_list_has_pages_with_the_most_recent_first(db: PgPool) {
         assert_eq!(sessions(&got), expected);
         assert_eq!((&got["page"], &got["per_page"], &got["total"]), (&json!(page), &json!(2), &json!(5)));
     }
-    // A new message brings its conversation to the top.
+    // A new message moves its conversation to the top.
     app.say(&person, Some(&made[4]), "Again").await;
     assert_eq!(sessions(&list(&app, &person, "?per_page=1").await), [made[4].clone()]);
     app.end().await;
@@ -66,7 +66,7 @@ async fn conversations_are_renamed_pinned_archived_and_deleted(db: PgPool) {
     let pinned = change(&app, &person, &old, json!({"pinned": true})).await.is(200).value();
     assert_eq!((&pinned["pinned"], &pinned["title"]), (&json!(true), &json!("Grüße 🌍")));
     assert_eq!(sessions(&list(&app, &person, "").await), [old.clone(), new.clone()]);
-    // What is so already is no event, and has no position.
+    // A change without effect writes no event and returns no position.
     let events = app.events().await;
     let again = change(&app, &person, &old, json!({"pinned": true, "archived": false})).await.is(200);
     assert_eq!((again.header("verbatim-position"), app.events().await), ("", events));
@@ -87,7 +87,7 @@ async fn conversations_are_renamed_pinned_archived_and_deleted(db: PgPool) {
     change(&app, &person, &old, json!({"title": "x"})).await.assert_error(404, "not_found");
     let body = json!({"message": "x", "session_id": old});
     app.post("/api/chat").by(&person).json(&body).send().await.assert_error(404, "not_found");
-    // A repeated deletion has nothing to do.
+    // A repeated deletion has no effect.
     let events = app.events().await;
     app.delete(&path).by(&person).send().await.is(204);
     assert_eq!(app.events().await, events);
@@ -95,7 +95,7 @@ async fn conversations_are_renamed_pinned_archived_and_deleted(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn messages_come_oldest_first_in_pages_from_the_newest_back(db: PgPool) {
+async fn message_pages_go_back_from_newest_in_order(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -142,7 +142,7 @@ async fn messages_come_oldest_first_in_pages_from_the_newest_back(db: PgPool) {
         pages.reverse();
         assert_eq!(pages.concat(), all, "in pages of {size}");
     }
-    // What comes meanwhile does not move a page.
+    // New messages do not shift an older page.
     let last = app.get(&format!("{path}?limit=3")).by(&person).send().await.is(200).value();
     let older = format!("{path}?limit=3&before={}", last["before"]);
     let before = app.get(&older).by(&person).send().await.is(200).value();
@@ -152,7 +152,7 @@ async fn messages_come_oldest_first_in_pages_from_the_newest_back(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_somebody_elses_looks_like_what_is_not_there(db: PgPool) {
+async fn other_users_conversation_looks_missing(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, stranger) = (app.person().await, app.person().await);
     let sent = app.say(&owner, None, "Mine").await;
@@ -174,10 +174,10 @@ async fn what_is_somebody_elses_looks_like_what_is_not_there(db: PgPool) {
         ]
     };
     let expected = app.get(&format!("/api/history/{unknown}")).by(&stranger).send().await.is(404);
-    let no_ids = ["1", "x", "%00", "..%2f..", "' OR 1=1 --", &"9".repeat(300)];
+    let malformed_ids = ["1", "x", "%00", "..%2f..", "' OR 1=1 --", &"9".repeat(300)];
     let pairs = [(session, reply), (unknown, unknown), (reply, session)]
         .into_iter()
-        .chain(no_ids.iter().map(|id| (*id, *id)));
+        .chain(malformed_ids.iter().map(|id| (*id, *id)));
     for (session, reply) in pairs {
         for (index, call) in calls(session, reply).into_iter().enumerate() {
             let answer = call.by(&stranger).send().await;
@@ -192,7 +192,7 @@ async fn what_is_somebody_elses_looks_like_what_is_not_there(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_out_of_bounds_or_mistyped_is_refused(db: PgPool) {
+async fn invalid_query_and_patch_values_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;

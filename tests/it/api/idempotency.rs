@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same command twice is one command.
+//! Tests `Idempotency-Key`: a repeated command runs once.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -11,12 +11,12 @@ async fn chat(app: &TestApp, person: &Person, key: &str, body: &Value) -> Answer
     app.post("/api/chat").by(person).key(key).json(body).send().await
 }
 
-async fn keys(db: &PgPool) -> i64 {
+async fn stored_keys(db: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM command_keys").fetch_one(db).await.unwrap()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_same_key_and_body_give_the_first_answer_again(db: PgPool) {
+async fn same_key_and_body_repeat_first_response(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"message": "Once"});
@@ -34,7 +34,7 @@ async fn the_same_key_and_body_give_the_first_answer_again(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn changes_of_a_conversation_happen_once(db: PgPool) {
+async fn keyed_conversation_changes_run_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -49,11 +49,11 @@ async fn changes_of_a_conversation_happen_once(db: PgPool) {
         (again.value(), again.position(), app.events().await),
         (first.value(), first.position(), events)
     );
-    // Without the key, or with another, it is another command.
+    // With another key it is another command.
     rename("other", "One").await;
     assert_eq!(app.events().await, events + 1);
 
-    // A repetition does not undo what came after it.
+    // A repetition does not undo later changes.
     rename("third", "Two").await;
     assert_eq!(rename("rename", "One").await.field("title"), "Two");
 
@@ -65,7 +65,7 @@ async fn changes_of_a_conversation_happen_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_is_cancelled_once(db: PgPool) {
+async fn keyed_cancel_runs_once(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang"), ("REPLY_WAIT_SECONDS", "0")]).await;
     let person = app.person().await;
     let sent = app.post("/api/chat").by(&person).json(&json!({"message": "x"})).send().await.is(202);
@@ -82,7 +82,7 @@ async fn a_reply_is_cancelled_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_registration_happens_once_and_proves_its_password_each_time(db: PgPool) {
+async fn keyed_registration_runs_once_and_checks_password(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "ada@mail.example", "username": "ada", "password": PASSWORD});
     let register = async |body: &Value| app.post("/api/auth/register").key("r").json(body).send().await;
@@ -96,14 +96,14 @@ async fn a_registration_happens_once_and_proves_its_password_each_time(db: PgPoo
     for token in [first.field("access_token"), again.field("access_token")] {
         app.get("/api/auth/me").bearer(&token).send().await.is(200);
     }
-    // Another body with the key; the same key of another person.
+    // The same key with another body, and the same key used by another user.
     let mut other = body.clone();
     other["password"] = json!("another password 2");
     register(&other).await.assert_error(422, "idempotency_key_reused");
     let stranger = json!({"email": "bob@mail.example", "password": PASSWORD});
     assert_ne!(register(&stranger).await.is(201).field("id"), first.field("id"));
 
-    // A password that is not good any more opens nothing, whatever the key; nor does a closed account.
+    // An outdated password is rejected whatever the key; so is a closed account.
     let access = again.field("access_token");
     let change = json!({"current_password": PASSWORD, "new_password": "battery staple 8"});
     app.post("/api/auth/password").bearer(&access).json(&change).send().await.is(204);
@@ -117,7 +117,7 @@ async fn a_registration_happens_once_and_proves_its_password_each_time(db: PgPoo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_password_is_changed_once_though_the_old_one_is_gone(db: PgPool) {
+async fn keyed_password_change_can_be_repeated(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"current_password": PASSWORD, "new_password": "battery staple 8"});
@@ -135,7 +135,7 @@ async fn a_password_is_changed_once_though_the_old_one_is_gone(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_once(db: PgPool) {
+async fn concurrent_password_changes_let_one_win(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let new = |number: usize| format!("battery staple {number}");
@@ -167,7 +167,7 @@ async fn one_old_password_changes_to_one_new_one_however_many_are_asked_for_at_o
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_key_belongs_to_one_command_of_one_person(db: PgPool) {
+async fn key_belongs_to_one_command_of_one_user(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let first = chat(&app, &person, "k", &json!({"message": "Mine"})).await.is(200).value();
@@ -176,7 +176,7 @@ async fn a_key_belongs_to_one_command_of_one_person(db: PgPool) {
     for body in [json!({"message": "Other"}), json!({"message": "Mine", "session_id": session})] {
         chat(&app, &person, "k", &body).await.assert_error(422, "idempotency_key_reused");
     }
-    // The same body for another operation is another command.
+    // The same body sent to another operation is another command.
     let mine = json!({"message": "Mine"});
     let stream = app.post("/api/chat/stream").by(&person).key("k").json(&mine).send().await;
     stream.assert_error(422, "idempotency_key_reused");
@@ -191,7 +191,7 @@ async fn a_key_belongs_to_one_command_of_one_person(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn keys_that_are_none_are_refused_and_refusals_leave_no_key(db: PgPool) {
+async fn invalid_keys_are_rejected_and_rejections_store_no_key(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"message": "x"});
@@ -204,16 +204,16 @@ async fn keys_that_are_none_are_refused_and_refusals_leave_no_key(db: PgPool) {
     let nowhere = json!({"message": "x", "session_id": uuid::Uuid::from_u128(1)});
     chat(&app, &person, "refused", &nowhere).await.assert_error(404, "not_found");
     chat(&app, &person, "refused", &json!({"message": " "})).await.assert_error(400, "invalid_value");
-    assert_eq!((app.events().await, keys(&db).await), (events, 0));
-    // So the key is free, and the longest one is good.
+    assert_eq!((app.events().await, stored_keys(&db).await), (events, 0));
+    // The key is still unused, and the longest key is valid.
     chat(&app, &person, "refused", &body).await.is(200);
     chat(&app, &person, &"k".repeat(255), &body).await.is(200);
-    assert_eq!(keys(&db).await, 2);
+    assert_eq!(stored_keys(&db).await, 2);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn fifty_at_once_with_one_key_are_one(db: PgPool) {
+async fn fifty_concurrent_calls_with_one_key_run_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let other_node = TestApp::start(&db).await;
     let person = app.person().await;
@@ -231,13 +231,13 @@ async fn fifty_at_once_with_one_key_are_one(db: PgPool) {
         .fetch_one(&db)
         .await
         .unwrap();
-    assert_eq!((sent, keys(&db).await), (1, 1));
+    assert_eq!((sent, stored_keys(&db).await), (1, 1));
     other_node.end().await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_key_outlives_the_process(db: PgPool) {
+async fn key_survives_restart(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"message": "Before"});
@@ -252,7 +252,7 @@ async fn a_key_outlives_the_process(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_repetition_after_the_deletion_says_so_and_does_not_hang(db: PgPool) {
+async fn repetition_after_deletion_reports_cancelled_reply(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let body = json!({"message": "Gone soon"});

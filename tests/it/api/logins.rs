@@ -1,4 +1,4 @@
-//! The life of a login: refresh tokens, signing out, a new password, a closed account.
+//! Tests the lifetime of a login: refresh tokens, sign-out, password changes, closed accounts.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -26,9 +26,9 @@ fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap().to_owned()
 }
 
-/// S9: each use rotates.
+/// Each refresh rotates the refresh token.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_refresh_token_is_exchanged_for_new_tokens_of_the_same_login(db: PgPool) {
+async fn refresh_rotates_tokens_within_one_login(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let first = refresh(&app, &person.refresh).await.is(200).value();
@@ -37,7 +37,7 @@ async fn a_refresh_token_is_exchanged_for_new_tokens_of_the_same_login(db: PgPoo
     assert_eq!(first["token_type"], "bearer");
     assert_eq!(first["expires_in"], 1500);
     me(&app, &text(&first, "access_token")).await.is(200);
-    // As a form, and once more.
+    // A second refresh, sent as a form.
     let form = [("grant_type", "refresh_token"), ("refresh_token", &text(&first, "refresh_token"))];
     let second = app.post("/api/auth/refresh").form(&form).send().await.is(200).value();
     me(&app, &text(&second, "access_token")).await.is(200);
@@ -46,42 +46,41 @@ async fn a_refresh_token_is_exchanged_for_new_tokens_of_the_same_login(db: PgPoo
     app.end().await;
 }
 
-/// S9: a copy ends the family.
+/// A token that was used two refreshes ago has been copied, so the whole token family ends.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_reuse_of_an_old_token_ends_the_login_and_its_access_tokens(db: PgPool) {
+async fn refresh_token_reuse_ends_login_and_access_tokens(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let other = login(&app, &person, PASSWORD).await.is(200).value();
     let first = refresh(&app, &person.refresh).await.is(200).value();
     let second = refresh(&app, &text(&first, "refresh_token")).await.is(200).value();
-    // Two steps back: somebody has a copy.
+    // Reuse of the token from two refreshes ago.
     refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
     refresh(&app, &text(&second, "refresh_token")).await.assert_error(401, "invalid_token");
     for access in [person.access.clone(), text(&first, "access_token"), text(&second, "access_token")] {
         me(&app, &access).await.assert_error(401, "invalid_token");
     }
-    // Another login of the same person goes on.
+    // Another login of the same user is not affected.
     me(&app, &text(&other, "access_token")).await.is(200);
     app.end().await;
 }
 
-/// S9: a lost answer.
+/// A client that lost the response to a refresh can repeat the refresh.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_lost_answer_is_asked_for_again_as_long_as_its_successor_is_unused(db: PgPool) {
+async fn refresh_can_be_repeated_until_successor_is_used(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let lost = refresh(&app, &person.refresh).await.is(200).value();
     let again = refresh(&app, &person.refresh).await.is(200).value();
     assert_ne!(lost["refresh_token"], again["refresh_token"]);
-    // What was lost is dead from now on; whoever shows it has read another's answer.
+    // The lost token is dead; presenting it reveals a copy and ends the login.
     refresh(&app, &text(&lost, "refresh_token")).await.assert_error(401, "invalid_token");
     refresh(&app, &text(&again, "refresh_token")).await.assert_error(401, "invalid_token");
     app.end().await;
 }
 
-/// S10.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn parallel_uses_of_one_refresh_token_leave_at_most_one_live_branch(db: PgPool) {
+async fn parallel_refreshes_leave_at_most_one_valid_token(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let answers = futures::future::join_all((0..20).map(|_| refresh(&app, &person.refresh))).await;
@@ -95,13 +94,12 @@ async fn parallel_uses_of_one_refresh_token_leave_at_most_one_live_branch(db: Pg
     for token in tokens {
         live += usize::from(refresh(&app, &token).await.status == 200);
     }
-    assert!(live <= 1, "{live} branches live on");
+    assert!(live <= 1, "{live} tokens are still valid");
     app.end().await;
 }
 
-/// S5, S11.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_no_refresh_token_is_refused_like_a_wrong_one(db: PgPool) {
+async fn malformed_refresh_token_is_rejected_like_unknown_one(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let made_up = format!("vrt_{}", "A".repeat(43));
@@ -114,9 +112,8 @@ async fn what_is_no_refresh_token_is_refused_like_a_wrong_one(db: PgPool) {
     app.end().await;
 }
 
-/// S6, S11.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn signing_out_ends_this_login_and_no_other(db: PgPool) {
+async fn sign_out_ends_only_its_login(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let other = login(&app, &person, PASSWORD).await.is(200).value();
@@ -128,9 +125,8 @@ async fn signing_out_ends_this_login_and_no_other(db: PgPool) {
     app.end().await;
 }
 
-/// S6, S11, S17.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_new_password_ends_every_other_login(db: PgPool) {
+async fn password_change_ends_all_other_logins(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let other = login(&app, &person, PASSWORD).await.is(200).value();
@@ -153,9 +149,8 @@ async fn a_new_password_ends_every_other_login(db: PgPool) {
     app.end().await;
 }
 
-/// S6.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_closed_account_is_closed_everywhere(db: PgPool) {
+async fn closed_account_is_rejected_everywhere(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -191,15 +186,15 @@ async fn a_closed_account_is_closed_everywhere(db: PgPool) {
     }
     login(&app, &person, PASSWORD).await.assert_error(401, "invalid_credentials");
     refresh(&app, &person.refresh).await.assert_error(401, "invalid_token");
-    // The address stays taken.
+    // The email stays taken.
     let body = json!({"email": person.email, "password": PASSWORD});
     app.post("/api/auth/register").json(&body).send().await.assert_error(409, "email_taken");
     app.end().await;
 }
 
-/// S36: one account is refreshed only so often, wherever that comes from; a copy is noticed all the same.
+/// Refreshes count per account, whatever the client address; reuse is detected even over the limit.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_tokens_of_one_account_are_exchanged_only_so_often(db: PgPool) {
+async fn refreshes_are_rate_limited_per_account(db: PgPool) {
     let limits =
         [("RATE_LIMITS", "on"), ("REFRESH_LIMIT_USER_PER_MINUTE", "3"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
     let app = TestApp::with(&db, &limits).await;
@@ -216,10 +211,10 @@ async fn the_tokens_of_one_account_are_exchanged_only_so_often(db: PgPool) {
     let refused = from(3, &tokens[3]).await;
     refused.assert_error(429, "too_many_attempts");
     assert_eq!(refused.header("ratelimit-policy"), "\"account\";q=3;w=60");
-    // The one before it could be exchanged too, and counts.
+    // The previous token could still be exchanged, and counts too.
     from(4, &tokens[2]).await.assert_error(429, "too_many_attempts");
     from(5, &other.refresh).await.is(200);
     from(6, &tokens[0]).await.assert_error(401, "invalid_token");
-    assert_eq!(from(7, &tokens[3]).await.status, 401, "a copy has ended the login");
+    assert_eq!(from(7, &tokens[3]).await.status, 401, "reuse has ended the login");
     app.end().await;
 }

@@ -1,4 +1,4 @@
-//! The whole way with OpenAI's protocol: a request, the adapter, a server on loopback that speaks it, the log.
+//! End-to-end tests with the OpenAI protocol: API request, adapter, a local server that speaks the protocol, and the log.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ async fn app_at(db: &PgPool, server: &OpenAiServer) -> TestApp {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_comes_from_openai_with_the_conversation_so_far_and_its_provenance(db: PgPool) {
+async fn openai_reply_uses_history_and_records_provenance(db: PgPool) {
     let acts = [Act::reply(&["Paris", "."]), Act::reply(&["About two ", "million."])];
     let server = OpenAiServer::start(acts).await;
     let app = app_at(&db, &server).await;
@@ -42,7 +42,7 @@ async fn a_reply_comes_from_openai_with_the_conversation_so_far_and_its_provenan
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_server_that_is_down_for_a_moment_costs_an_attempt_and_no_message(db: PgPool) {
+async fn brief_openai_outage_costs_one_attempt(db: PgPool) {
     let server =
         OpenAiServer::start([Act::error(503, "server_error"), Act::reply(&["Back", " again."])]).await;
     let app = app_at(&db, &server).await;
@@ -57,7 +57,7 @@ async fn a_server_that_is_down_for_a_moment_costs_an_attempt_and_no_message(db: 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_refused_key_is_told_apart_and_shown_nowhere(db: PgPool) {
+async fn rejected_api_key_is_reported_but_never_shown(db: PgPool) {
     let server = OpenAiServer::start([Act::error(401, "invalid_api_key")]).await;
     let app = app_at(&db, &server).await;
     let person = app.person().await;

@@ -1,4 +1,4 @@
-//! One reads what one wrote, and `Verbatim-Position` carries that to other nodes.
+//! Tests read-your-writes, and `Verbatim-Position`, which extends it to other nodes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_query_right_after_a_command_shows_what_it_did(db: PgPool) {
+async fn query_after_command_shows_its_effect(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -28,26 +28,26 @@ async fn a_query_right_after_a_command_shows_what_it_did(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn every_command_tells_a_position_and_is_seen_at_once(db: PgPool) {
+async fn commands_return_rising_positions_and_are_visible(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang"), ("REPLY_WAIT_SECONDS", "0")]).await;
     let person = app.person().await;
     let mut last = 0;
-    let mut rises = |position: i64| {
+    let mut assert_rises = |position: i64| {
         assert!(position > last, "{position} after {last}");
         last = position;
     };
     for _ in 0..10 {
-        // A message whose answer is not there yet.
+        // A message whose reply is still pending.
         let sent = app.post("/api/chat").by(&person).json(&json!({"message": "x"})).send().await.is(202);
-        rises(sent.position());
+        assert_rises(sent.position());
         let (reply, path) = (sent.field("reply_id"), format!("/api/history/{}", sent.field("session_id")));
         let page = app.get(&path).by(&person).send().await.is(200).value();
         assert_eq!(page["items"][0]["message_id"], sent.field("user_message_id"));
         app.get(&format!("/api/replies/{reply}")).by(&person).send().await.is(200);
 
-        // A stream, as soon as its headers are there.
+        // A stream, as soon as its headers have arrived.
         let stream = app.post("/api/chat/stream").by(&person).json(&json!({"message": "x"})).stream().await;
-        rises(stream.header("verbatim-position").parse().unwrap());
+        assert_rises(stream.header("verbatim-position").parse().unwrap());
         let list = app.get("/api/history").by(&person).send().await.is(200).value();
         assert_eq!(list["items"][0]["message_count"], 1);
         let streamed = list["items"][0]["session_id"].as_str().unwrap().to_owned();
@@ -57,11 +57,11 @@ async fn every_command_tells_a_position_and_is_seen_at_once(db: PgPool) {
         drop(stream);
 
         let cancelled = app.post(&format!("/api/replies/{reply}/cancel")).by(&person).send().await.is(200);
-        rises(cancelled.position());
+        assert_rises(cancelled.position());
         let shown = app.get(&format!("/api/replies/{reply}")).by(&person).send().await.is(200);
         assert_eq!(shown.field("status"), "cancelled");
         for path in [path, format!("/api/history/{streamed}")] {
-            rises(app.delete(&path).by(&person).send().await.is(204).position());
+            assert_rises(app.delete(&path).by(&person).send().await.is(204).position());
             app.get(&path).by(&person).send().await.is(404);
         }
     }
@@ -69,12 +69,12 @@ async fn every_command_tells_a_position_and_is_seen_at_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_query_waits_for_the_position_it_names_and_no_longer_than_it_says(db: PgPool) {
+async fn query_waits_for_named_position_up_to_its_limit(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
     app.wait_for_projections().await;
-    // The projector of the list cannot move on while somebody else holds its checkpoint.
+    // The list's projection cannot advance while this transaction locks its checkpoint.
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT FROM checkpoints WHERE projection = 'conversations' FOR UPDATE")
         .execute(&mut *held)
@@ -89,7 +89,7 @@ async fn a_query_waits_for_the_position_it_names_and_no_longer_than_it_says(db: 
     assert!(started.elapsed() >= Duration::from_millis(300), "waited only {:?}", started.elapsed());
     assert_eq!(stale["items"][0]["title"], serde_json::Value::Null);
     held.rollback().await.unwrap();
-    app.wait_until("the title is there", async || {
+    app.wait_until("the new title is shown", async || {
         let page = query().header("verbatim-position", &position).send().await.is(200).value();
         page["items"][0]["title"] == "New"
     })
@@ -98,7 +98,7 @@ async fn a_query_waits_for_the_position_it_names_and_no_longer_than_it_says(db: 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_one_node_wrote_another_shows_when_it_is_told_the_position(db: PgPool) {
+async fn position_makes_write_visible_on_other_node(db: PgPool) {
     let (writer, reader) = (TestApp::start(&db).await, TestApp::start(&db).await);
     let person = writer.person().await;
     let session = writer.session(&person).await;
@@ -115,14 +115,14 @@ async fn what_one_node_wrote_another_shows_when_it_is_told_the_position(db: PgPo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_no_position_is_refused(db: PgPool) {
+async fn malformed_position_is_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     for position in ["", "x", "-1", "1.5", "1e3", "0x10", "99999999999999999999", "1 2"] {
         let answer = app.get("/api/history").by(&person).header("verbatim-position", position).send().await;
         answer.assert_error(400, "invalid_position");
     }
-    // One that is still to come is waited for in vain, for a moment.
+    // A position in the future is waited for briefly, and then the query runs anyway.
     for position in ["0", "1", "9223372036854775807"] {
         app.get("/api/history").by(&person).header("verbatim-position", position).send().await.is(200);
     }

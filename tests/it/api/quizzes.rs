@@ -1,4 +1,4 @@
-//! `/api/quizzes`: from the first question to the score, and what cards that are out of date may not do.
+//! Tests `/api/quizzes`: from the first question to the score, and actions of stale cards.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use verbatim::tools::quiz::QuestionBank;
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;
 
-/// The right answer of every question about Rust.
+/// Returns the correct choice of every Rust question.
 fn answers() -> BTreeMap<String, String> {
     let all = QuestionBank::built_in().unwrap().select(Some("rust"), usize::MAX, 0).unwrap();
     all.questions.into_iter().map(|question| (question.id, question.correct)).collect()
 }
 
-fn question(quiz: &Value) -> String {
+fn question_id(quiz: &Value) -> String {
     quiz["question"]["id"].as_str().unwrap().to_owned()
 }
 
-fn right(quiz: &Value) -> String {
-    answers()[&question(quiz)].clone()
+fn correct_choice(quiz: &Value) -> String {
+    answers()[&question_id(quiz)].clone()
 }
 
-fn wrong(quiz: &Value) -> String {
-    ["a", "b"].into_iter().find(|choice| *choice != right(quiz)).unwrap().to_owned()
+fn wrong_choice(quiz: &Value) -> String {
+    ["a", "b"].into_iter().find(|choice| *choice != correct_choice(quiz)).unwrap().to_owned()
 }
 
 fn path(quiz: &Value) -> String {
@@ -38,7 +38,7 @@ async fn start(app: &TestApp, person: &Person, body: Value) -> Value {
     app.post("/api/quizzes").by(person).json(&body).send().await.is(201).value()
 }
 
-async fn rust(app: &TestApp, person: &Person) -> Value {
+async fn start_rust_quiz(app: &TestApp, person: &Person) -> Value {
     start(app, person, json!({"topic": "rust"})).await
 }
 
@@ -50,9 +50,9 @@ async fn send(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> Answ
     app.post(&format!("{}/actions", path(quiz))).by(person).json(&body).send().await
 }
 
-/// An action about the question that is open in `quiz`; gives the quiz and whether it was stale and changed something.
+/// Sends an action about the open question of `quiz`; returns the quiz, whether the action was stale, and whether it changed anything.
 async fn act(app: &TestApp, person: &Person, quiz: &Value, mut body: Value) -> (Value, bool, bool) {
-    body["question_id"] = json!(question(quiz));
+    body["question_id"] = json!(question_id(quiz));
     let answer = send(app, person, quiz, body).await.is(200);
     let value = answer.value();
     let (stale, changed) = (value["stale"].as_bool().unwrap(), value["changed"].as_bool().unwrap());
@@ -60,15 +60,15 @@ async fn act(app: &TestApp, person: &Person, quiz: &Value, mut body: Value) -> (
     (value["quiz"].clone(), stale, changed)
 }
 
-/// The same, which changes something.
-async fn changes(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> Value {
+/// Sends an action that must change the quiz; returns the quiz.
+async fn act_and_change(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> Value {
     let (next, stale, changed) = act(app, person, quiz, body.clone()).await;
     assert!(changed && !stale, "{body}");
     next
 }
 
-/// The same, which changes nothing; whether it was stale.
-async fn keeps(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> bool {
+/// Sends an action that must change nothing; returns whether it was stale.
+async fn act_without_change(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> bool {
     let before = (show(app, person, quiz).await, app.events().await);
     let (after, stale, changed) = act(app, person, quiz, body.clone()).await;
     assert!(!changed, "{body}");
@@ -77,7 +77,7 @@ async fn keeps(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> boo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_quiz_is_taken_from_the_first_question_to_the_score(db: PgPool) {
+async fn quiz_runs_from_first_question_to_score(db: PgPool) {
     let app = TestApp::with(&db, &[("QUIZ_LENGTH", "3")]).await;
     let person = app.person().await;
     let begun = app.post("/api/quizzes").by(&person).json(&json!({"topic": "Rust!"})).send().await.is(201);
@@ -89,38 +89,49 @@ async fn a_quiz_is_taken_from_the_first_question_to_the_score(db: PgPool) {
         (&json!("rust"), &json!(1), &json!(3), &json!(0), &json!(false))
     );
     assert_eq!(show(&app, &person, &quiz).await, quiz);
-    // The conversation that was begun for it is in the list.
+    // The conversation created for the quiz is in the list.
     let sessions = app.get("/api/history").by(&person).send().await.is(200).value();
     assert_eq!(sessions["items"][0]["session_id"], quiz["session_id"]);
 
-    // The first one is found at the second try.
-    let marked = changes(&app, &person, &quiz, json!({"type": "mcq.select", "answer": right(&quiz)})).await;
+    // The first question is answered correctly on the second try.
+    let marked =
+        act_and_change(&app, &person, &quiz, json!({"type": "mcq.select", "answer": correct_choice(&quiz)}))
+            .await;
     assert_eq!(
         (&marked["question"]["selected"], &marked["question"]["status"]),
-        (&json!(right(&quiz)), &json!("idle"))
+        (&json!(correct_choice(&quiz)), &json!("idle"))
     );
-    let cleared = changes(&app, &person, &quiz, json!({"type": "mcq.clear"})).await;
+    let cleared = act_and_change(&app, &person, &quiz, json!({"type": "mcq.clear"})).await;
     assert_eq!(cleared["question"]["selected"], Value::Null);
-    let submit = json!({"type": "mcq.submit", "answer": wrong(&quiz), "attempt": 1});
-    let missed = changes(&app, &person, &quiz, submit).await;
+    let submit = json!({"type": "mcq.submit", "answer": wrong_choice(&quiz), "attempt": 1});
+    let missed = act_and_change(&app, &person, &quiz, submit).await;
     let asked = &missed["question"];
     assert_eq!((&asked["status"], &asked["attempts"]), (&json!("incorrect"), &json!(1)));
     assert!(asked["hint"].is_string() && asked["explanation"].is_null());
-    assert!(!keeps(&app, &person, &quiz, json!({"type": "mcq.next"})).await, "early, not stale");
+    assert!(
+        !act_without_change(&app, &person, &quiz, json!({"type": "mcq.next"})).await,
+        "too early, but not stale"
+    );
     for number in 1..=3 {
-        quiz = changes(&app, &person, &quiz, json!({"type": "mcq.submit", "answer": right(&quiz)})).await;
+        quiz = act_and_change(
+            &app,
+            &person,
+            &quiz,
+            json!({"type": "mcq.submit", "answer": correct_choice(&quiz)}),
+        )
+        .await;
         let asked = &quiz["question"];
         assert_eq!(asked["status"], "correct");
         assert!(asked["hint"].is_null() && asked["explanation"].is_string());
         assert_eq!(quiz["answered"].as_array().unwrap().len(), number);
         if number < 3 {
-            assert!(!keeps(&app, &person, &quiz, json!({"type": "mcq.finish"})).await);
-            let next = changes(&app, &person, &quiz, json!({"type": "mcq.next"})).await;
+            assert!(!act_without_change(&app, &person, &quiz, json!({"type": "mcq.finish"})).await);
+            let next = act_and_change(&app, &person, &quiz, json!({"type": "mcq.next"})).await;
             assert_eq!((&next["index"], &next["question"]["status"]), (&json!(number + 1), &json!("idle")));
             quiz = next;
         }
     }
-    let finished = changes(&app, &person, &quiz, json!({"type": "mcq.finish"})).await;
+    let finished = act_and_change(&app, &person, &quiz, json!({"type": "mcq.finish"})).await;
     assert_eq!(
         (&finished["finished"], &finished["score"], &finished["index"]),
         (&json!(true), &json!(2), &json!(3))
@@ -129,7 +140,7 @@ async fn a_quiz_is_taken_from_the_first_question_to_the_score(db: PgPool) {
         finished["answered"].as_array().unwrap().iter().map(|answered| &answered["attempts"]).collect();
     assert_eq!(tries, [&json!(2), &json!(1), &json!(1)]);
     for body in [json!({"type": "mcq.finish"}), json!({"type": "mcq.next"}), json!({"type": "mcq.clear"})] {
-        assert!(!keeps(&app, &person, &finished, body).await);
+        assert!(!act_without_change(&app, &person, &finished, body).await);
     }
 
     // The read model shows the same.
@@ -144,7 +155,7 @@ async fn a_quiz_is_taken_from_the_first_question_to_the_score(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_quiz_begins_in_a_conversation_of_ones_own_about_a_topic_that_there_is(db: PgPool) {
+async fn quiz_requires_own_conversation_and_known_topic(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let session = app.session(&person).await;
@@ -172,11 +183,12 @@ async fn a_quiz_begins_in_a_conversation_of_ones_own_about_a_topic_that_there_is
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn somebody_elses_quiz_and_one_of_a_deleted_conversation_are_not_there(db: PgPool) {
+async fn foreign_and_deleted_quizzes_are_not_found(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
-    let quiz = rust(&app, &person).await;
-    let submit = json!({"type": "mcq.submit", "question_id": question(&quiz), "answer": right(&quiz)});
+    let quiz = start_rust_quiz(&app, &person).await;
+    let submit =
+        json!({"type": "mcq.submit", "question_id": question_id(&quiz), "answer": correct_choice(&quiz)});
     let unknown = json!({"type": "mcq.next", "question_id": "unheard-of"});
     let events = app.events().await;
     app.get(&path(&quiz)).by(&other).send().await.assert_error(404, "not_found");
@@ -205,40 +217,40 @@ async fn somebody_elses_quiz_and_one_of_a_deleted_conversation_are_not_there(db:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_card_that_is_out_of_date_changes_nothing_and_is_told(db: PgPool) {
+async fn stale_card_changes_nothing_and_is_reported(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let first = rust(&app, &person).await;
+    let first = start_rust_quiz(&app, &person).await;
     let submit =
         |choice: String, attempt: Value| json!({"type": "mcq.submit", "answer": choice, "attempt": attempt});
-    assert!(keeps(&app, &person, &first, submit(right(&first), json!(2))).await);
-    changes(&app, &person, &first, submit(wrong(&first), json!(1))).await;
-    // Sent twice: a repetition. Another answer from the card of before: stale.
-    assert!(!keeps(&app, &person, &first, submit(wrong(&first), json!(1))).await);
-    assert!(!keeps(&app, &person, &first, submit(wrong(&first), Value::Null)).await);
-    assert!(keeps(&app, &person, &first, submit(right(&first), json!(1))).await);
-    changes(&app, &person, &first, submit(right(&first), json!(2))).await;
-    assert!(keeps(&app, &person, &first, submit(wrong(&first), json!(3))).await);
-    changes(&app, &person, &first, json!({"type": "mcq.next"})).await;
-    // Pressed twice; and the card of a question that was left.
-    assert!(!keeps(&app, &person, &first, json!({"type": "mcq.next"})).await);
+    assert!(act_without_change(&app, &person, &first, submit(correct_choice(&first), json!(2))).await);
+    act_and_change(&app, &person, &first, submit(wrong_choice(&first), json!(1))).await;
+    // The same answer again is a repetition; another answer from the earlier card is stale.
+    assert!(!act_without_change(&app, &person, &first, submit(wrong_choice(&first), json!(1))).await);
+    assert!(!act_without_change(&app, &person, &first, submit(wrong_choice(&first), Value::Null)).await);
+    assert!(act_without_change(&app, &person, &first, submit(correct_choice(&first), json!(1))).await);
+    act_and_change(&app, &person, &first, submit(correct_choice(&first), json!(2))).await;
+    assert!(act_without_change(&app, &person, &first, submit(wrong_choice(&first), json!(3))).await);
+    act_and_change(&app, &person, &first, json!({"type": "mcq.next"})).await;
+    // A double click, and then actions on the card of the previous question.
+    assert!(!act_without_change(&app, &person, &first, json!({"type": "mcq.next"})).await);
     for body in [
-        submit(right(&first), Value::Null),
+        submit(correct_choice(&first), Value::Null),
         json!({"type": "mcq.select", "answer": "a"}),
         json!({"type": "mcq.clear"}),
         json!({"type": "mcq.finish"}),
     ] {
-        assert!(keeps(&app, &person, &first, body).await);
+        assert!(act_without_change(&app, &person, &first, body).await);
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_makes_no_sense_is_refused_with_the_place(db: PgPool) {
+async fn malformed_quiz_action_is_rejected_with_field(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let quiz = rust(&app, &person).await;
-    let asked = question(&quiz);
+    let quiz = start_rust_quiz(&app, &person).await;
+    let asked = question_id(&quiz);
     let events = app.events().await;
     for (body, status, code) in [
         (json!({"type": "mcq.next", "question_id": "unheard-of"}), 400, "unknown_question"),
@@ -272,7 +284,7 @@ async fn what_makes_no_sense_is_refused_with_the_place(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_repeated_key_does_nothing_more_and_shows_the_quiz_as_it_is(db: PgPool) {
+async fn repeated_key_returns_current_quiz_unchanged(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let begin = async || {
@@ -289,62 +301,74 @@ async fn a_repeated_key_does_nothing_more_and_shows_the_quiz_as_it_is(db: PgPool
     );
 
     let submit = async |choice: String| {
-        let body = json!({"type": "mcq.submit", "question_id": question(&quiz), "answer": choice});
+        let body = json!({"type": "mcq.submit", "question_id": question_id(&quiz), "answer": choice});
         app.post(&format!("{}/actions", path(&quiz))).by(&person).key("submit").json(&body).send().await
     };
-    let done = submit(wrong(&quiz)).await.is(200);
-    changes(&app, &person, &quiz, json!({"type": "mcq.submit", "answer": right(&quiz)})).await;
+    let done = submit(wrong_choice(&quiz)).await.is(200);
+    act_and_change(&app, &person, &quiz, json!({"type": "mcq.submit", "answer": correct_choice(&quiz)}))
+        .await;
     let events = app.events().await;
-    let again = submit(wrong(&quiz)).await.is(200);
+    let again = submit(wrong_choice(&quiz)).await.is(200);
     assert_eq!((again.position(), app.events().await), (done.position(), events));
     let value = again.value();
     assert_eq!((&value["changed"], &value["stale"]), (&json!(true), &json!(false)));
     assert_eq!(value["quiz"], show(&app, &person, &quiz).await);
-    submit(right(&quiz)).await.assert_error(422, "idempotency_key_reused");
+    submit(correct_choice(&quiz)).await.assert_error(422, "idempotency_key_reused");
 
     let session = quiz["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
     begin().await.assert_error(409, "deleted_since");
-    submit(wrong(&quiz)).await.assert_error(409, "deleted_since");
+    submit(wrong_choice(&quiz)).await.assert_error(409, "deleted_since");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_quiz_goes_on_after_a_restart(db: PgPool) {
+async fn quiz_continues_after_restart(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let first = rust(&app, &person).await;
-    changes(&app, &person, &first, json!({"type": "mcq.submit", "answer": right(&first)})).await;
-    let second = changes(&app, &person, &first, json!({"type": "mcq.next"})).await;
-    let missed =
-        changes(&app, &person, &second, json!({"type": "mcq.submit", "answer": wrong(&second)})).await;
+    let first = start_rust_quiz(&app, &person).await;
+    act_and_change(&app, &person, &first, json!({"type": "mcq.submit", "answer": correct_choice(&first)}))
+        .await;
+    let second = act_and_change(&app, &person, &first, json!({"type": "mcq.next"})).await;
+    let missed = act_and_change(
+        &app,
+        &person,
+        &second,
+        json!({"type": "mcq.submit", "answer": wrong_choice(&second)}),
+    )
+    .await;
     app.end().await;
 
-    // Other settings change nothing of what has begun.
+    // New settings do not affect a quiz in progress.
     let app = TestApp::with(&db, &[("QUIZ_LENGTH", "1")]).await;
     assert_eq!(show(&app, &person, &first).await, missed);
     assert!(
-        keeps(&app, &person, &missed, json!({"type": "mcq.submit", "answer": right(&second), "attempt": 1}))
-            .await
+        act_without_change(
+            &app,
+            &person,
+            &missed,
+            json!({"type": "mcq.submit", "answer": correct_choice(&second), "attempt": 1})
+        )
+        .await
     );
-    let submit = json!({"type": "mcq.submit", "answer": right(&second), "attempt": 2});
-    let found = changes(&app, &person, &missed, submit).await;
+    let submit = json!({"type": "mcq.submit", "answer": correct_choice(&second), "attempt": 2});
+    let found = act_and_change(&app, &person, &missed, submit).await;
     assert_eq!((&found["score"], &found["index"], &found["total"]), (&json!(1), &json!(2), &json!(5)));
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn of_many_answers_at_the_same_try_one_counts(db: PgPool) {
+async fn concurrent_answers_to_one_try_count_once(db: PgPool) {
     let (here, there) = (TestApp::start(&db).await, TestApp::start(&db).await);
     let person = here.person().await;
-    let quiz = rust(&here, &person).await;
+    let quiz = start_rust_quiz(&here, &person).await;
     let answers = (0..50).map(|n| {
         let choice = ["a", "b", "c", "d"][n % 4];
         let body = json!({
-            "type": "mcq.submit", "question_id": question(&quiz), "answer": choice, "attempt": 1,
+            "type": "mcq.submit", "question_id": question_id(&quiz), "answer": choice, "attempt": 1,
         });
         let (app, quiz, person) = (if n % 2 == 0 { &here } else { &there }, &quiz, &person);
-        // One that came too late with the same answer is a repetition, with another it is stale.
+        // A late duplicate of the winning answer is a repetition; any other late answer is stale.
         async move { send(app, person, quiz, body).await.is(200).value() }
     });
     let answers = join_all(answers).await;

@@ -1,4 +1,4 @@
-//! Quotas: messages and tokens of a day, replies at once; what is reserved, and what a reply costs at its end.
+//! Tests quotas: messages and tokens per day, concurrent replies, reservations, and what a reply finally costs.
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -6,12 +6,11 @@ use serde_json::json;
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::limits::{AT_ONCE, allowance, end_both, is_taken, send, taken};
+use super::message_limits::{NO_REPLY_WAIT, accepted, end_both, is_accepted, quota_row, send};
 use crate::support::app::{TestApp, WAIT_TIMEOUT};
 
-/// S37: messages a day, tokens a day, replies at once.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
+async fn daily_message_quota_is_enforced(db: PgPool) {
     let app = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
     let person = app.person().await;
     for left in [2, 1, 0] {
@@ -26,22 +25,22 @@ async fn messages_of_a_day_are_counted_and_bounded(db: PgPool) {
     assert!((1..=86_400).contains(&seconds), "until midnight: {seconds}");
     assert_eq!(app.events().await, events);
     send(&app, &app.person().await, None).await.is(200);
-    // The next day is another one: a node that remembers no refusal lets it through at once.
+    // A new day, and a node with an empty rejection cache: the message is accepted at once.
     sqlx::query("UPDATE user_quotas SET day = day - 1").execute(&db).await.unwrap();
     let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
     send(&other, &person, None).await.is(200);
-    assert_eq!(allowance(&app, &person).await.0, 1);
+    assert_eq!(quota_row(&app, &person).await.0, 1);
     end_both(other, app).await;
 }
 
-/// Where the sequence of positions stands.
-async fn drawn(db: &PgPool) -> i64 {
+/// Returns the last value drawn from the position sequence.
+async fn last_drawn_position(db: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT last_value FROM events_position_seq").fetch_one(db).await.unwrap()
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_before_it(db: PgPool) {
-    let quota = [("QUOTA_MESSAGES_PER_DAY", "3"), AT_ONCE];
+async fn quota_rejection_writes_nothing_and_spares_repetitions(db: PgPool) {
+    let quota = [("QUOTA_MESSAGES_PER_DAY", "3"), NO_REPLY_WAIT];
     let (one, two) = (TestApp::with(&db, &quota).await, TestApp::with(&db, &quota).await);
     let person = one.person().await;
     let body = json!({"message": "Hello"});
@@ -49,81 +48,82 @@ async fn what_a_quota_refuses_leaves_nothing_in_the_log_and_repetitions_go_befor
         async |app: &TestApp, key: &str| app.post("/api/chat").by(&person).key(key).json(&body).send().await;
     let nodes = [&one, &two];
     let answers = join_all((0..20).map(|number| send(nodes[number % 2], &person, None))).await;
-    let kept = answers.iter().filter(|answer| is_taken(answer)).count();
-    assert_eq!(kept, 3, "exactly, however parallel");
+    let kept = answers.iter().filter(|answer| is_accepted(answer)).count();
+    assert_eq!(kept, 3, "exactly the quota, despite concurrency");
     sqlx::query("UPDATE user_quotas SET messages = 2").execute(&db).await.unwrap();
     let third = TestApp::with(&db, &quota).await;
-    let first = taken(&keyed(&third, "one").await);
-    one.wait_until("all replies have ended", async || allowance(&one, &person).await.2 == json!({})).await;
-    let before = drawn(&db).await;
+    let first = accepted(&keyed(&third, "one").await);
+    one.wait_until("all replies have ended", async || quota_row(&one, &person).await.2 == json!({})).await;
+    let before = last_drawn_position(&db).await;
     for app in [&one, &two, &third] {
         for answer in join_all((0..10).map(|_| send(app, &person, None))).await {
             answer.assert_error(429, "quota_exceeded");
         }
         keyed(app, "another").await.assert_error(429, "quota_exceeded");
-        assert_eq!(taken(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
+        assert_eq!(accepted(&keyed(app, "one").await)["message_id"], first["message_id"], "a repetition");
     }
-    assert_eq!(drawn(&db).await, before, "no refusal drew a position");
-    assert_eq!(allowance(&one, &person).await.0, 3);
+    assert_eq!(last_drawn_position(&db).await, before, "no rejection drew a position");
+    assert_eq!(quota_row(&one, &person).await.0, 3);
     one.wait_for_projections().await;
     third.stop(WAIT_TIMEOUT).await;
     end_both(two, one).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn tokens_are_reserved_for_a_reply_and_settled_at_its_end(db: PgPool) {
+async fn tokens_are_reserved_for_reply_and_settled_at_its_end(db: PgPool) {
     let quota =
         [("QUOTA_TOKENS_PER_DAY", "1000"), ("QUOTA_RESERVED_TOKENS", "400"), ("REPLY_WAIT_SECONDS", "20")];
-    let slow = TestApp::with(&db, &[quota[0], quota[1], AT_ONCE, ("SCRIPTED_FAULT", "hang")]).await;
+    let slow = TestApp::with(&db, &[quota[0], quota[1], NO_REPLY_WAIT, ("SCRIPTED_FAULT", "hang")]).await;
     let person = slow.person().await;
-    let mut owed = Vec::new();
+    let mut pending = Vec::new();
     for reserved in [400, 800] {
-        owed.push(send(&slow, &person, None).await.is(202).value()["reply_id"].as_str().unwrap().to_owned());
+        pending
+            .push(send(&slow, &person, None).await.is(202).value()["reply_id"].as_str().unwrap().to_owned());
         let usage = slow.get("/api/usage").by(&person).send().await.is(200).value();
         assert_eq!(
             usage["tokens"],
             json!({"used": 0, "reserved": reserved, "limit": 1000, "remaining": 1000 - reserved})
         );
     }
-    // Nothing is left for a third one, although nothing was used yet.
+    // Reservations leave no room for a third message, although no token is used yet.
     send(&slow, &person, None).await.assert_error(429, "quota_exceeded");
-    // A reply that was cancelled while the provider worked at it costs what was reserved; the other one nothing.
-    slow.wait_until("the first reply is begun", async || {
-        slow.reply_events(&owed[0]).await.contains(&"reply_begun".to_owned())
+    // A reply cancelled during its provider call costs its reservation; one that has not begun is free.
+    slow.wait_until("the first reply has begun", async || {
+        slow.reply_events(&pending[0]).await.contains(&"reply_begun".to_owned())
     })
     .await;
-    for reply in &owed {
+    for reply in &pending {
         slow.call(Method::POST, &format!("/api/replies/{reply}/cancel")).by(&person).send().await.is(200);
     }
     let begun = {
-        let second = slow.reply_events(&owed[1]).await;
+        let second = slow.reply_events(&pending[1]).await;
         i64::from(second.contains(&"reply_begun".to_owned()))
     };
-    let (messages, tokens, open) = allowance(&slow, &person).await;
+    let (messages, tokens, open) = quota_row(&slow, &person).await;
     assert_eq!((messages, tokens, open), (2, 400 * (1 + begun), json!({})));
     slow.end().await;
 
     let app = TestApp::with(&db, &quota).await;
     let other = app.person().await;
     let answer = send(&app, &other, None).await.is(200).value();
-    let took = answer["usage"]["tokens"].as_i64().unwrap();
-    assert!((1..400).contains(&took), "{answer}");
-    let (_, tokens, open) = allowance(&app, &other).await;
-    assert_eq!((tokens, open), (took, json!({})), "what it really took");
+    let used = answer["usage"]["tokens"].as_i64().unwrap();
+    assert!((1..400).contains(&used), "{answer}");
+    let (_, tokens, open) = quota_row(&app, &other).await;
+    assert_eq!((tokens, open), (used, json!({})), "actual usage is charged");
     app.wait_for_projections().await;
     let usage = app.get("/api/usage").by(&other).send().await.is(200).value();
-    assert_eq!(usage["tokens"]["used"], took);
+    assert_eq!(usage["tokens"]["used"], used);
     assert_eq!(usage["days"][0]["messages"], 1);
     let model = &usage["days"][0]["models"][0];
-    assert_eq!((&model["replies"], &model["tokens"]), (&json!(1), &json!(took)), "{usage}");
+    assert_eq!((&model["replies"], &model["tokens"]), (&json!(1), &json!(used)), "{usage}");
     app.end().await;
 }
 
-/// What was sent to the provider is charged, however late the reply is cancelled, and so is the text that came.
+/// The prompt sent to the provider is charged, however the reply ends, and so is the text received.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: PgPool) {
+async fn unfinished_reply_costs_prompt_and_received_text(db: PgPool) {
     let quota = [("QUOTA_TOKENS_PER_DAY", "100000"), ("QUOTA_RESERVED_TOKENS", "100")];
-    let hanging = TestApp::with(&db, &[quota[0], quota[1], AT_ONCE, ("SCRIPTED_FAULT", "hang")]).await;
+    let hanging = TestApp::with(&db, &[quota[0], quota[1], NO_REPLY_WAIT, ("SCRIPTED_FAULT", "hang")]).await;
     let person = hanging.person().await;
     let body = json!({"message": "Words that count. ".repeat(300)});
     let sent = async |reply: &str| -> i64 {
@@ -139,7 +139,7 @@ async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: Pg
     let answer = hanging.post("/api/chat").by(&person).json(&body).send().await.is(202).value();
     let reply = answer["reply_id"].as_str().unwrap();
     hanging
-        .wait_until("the reply is begun", async || {
+        .wait_until("the reply has begun", async || {
             hanging.reply_events(reply).await.contains(&"reply_begun".to_owned())
         })
         .await;
@@ -167,20 +167,20 @@ async fn a_reply_that_does_not_end_well_costs_what_was_sent_and_what_came(db: Pg
         .fetch_one(&db)
         .await
         .unwrap();
-        let (_, tokens, open) = allowance(&app, &person).await;
+        let (_, tokens, open) = quota_row(&app, &person).await;
         assert_eq!(open, json!({}));
         if text {
-            assert!(tokens > sent(&reply).await, "what was sent, and what came: {tokens}");
+            assert!(tokens > sent(&reply).await, "prompt and received text are charged: {tokens}");
         } else {
-            assert_eq!(tokens, 0, "nothing came");
+            assert_eq!(tokens, 0, "no text was received");
         }
         app.end().await;
     }
 }
 
-/// Whoever ends a reply settles it, also where no limits are configured.
+/// The node that ends a reply settles its reservation, even if that node has no limits configured.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
+async fn node_without_limits_settles_reservations(db: PgPool) {
     let quota = [
         ("QUOTA_TOKENS_PER_DAY", "100000"),
         ("QUOTA_RESERVED_TOKENS", "4000"),
@@ -194,35 +194,35 @@ async fn what_one_node_reserved_another_one_without_limits_settles(db: PgPool) {
         ("QUOTA_TOKENS_PER_DAY", "0"),
         ("REPLIES_AT_ONCE_PER_USER", "0"),
     ];
-    let serves = TestApp::with(&db, &quota).await;
-    let writes = TestApp::with(&db, &none).await;
-    let person = serves.person().await;
-    let mut took = 0;
+    let api_node = TestApp::with(&db, &quota).await;
+    let worker_node = TestApp::with(&db, &none).await;
+    let person = api_node.person().await;
+    let mut used = 0;
     for _ in 0..3 {
         // Each in a conversation of its own.
-        let answer = send(&serves, &person, None).await.is(200).value();
-        took += answer["usage"]["tokens"].as_i64().unwrap();
-        assert!(took > 0, "{answer}");
-        let (_, tokens, open) = allowance(&serves, &person).await;
-        assert_eq!((tokens, open), (took, json!({})));
+        let answer = send(&api_node, &person, None).await.is(200).value();
+        used += answer["usage"]["tokens"].as_i64().unwrap();
+        assert!(used > 0, "{answer}");
+        let (_, tokens, open) = quota_row(&api_node, &person).await;
+        assert_eq!((tokens, open), (used, json!({})));
     }
-    // A node without limits makes no rows.
-    send(&writes, &writes.person().await, None).await;
+    // A node without limits creates no quota rows.
+    send(&worker_node, &worker_node.person().await, None).await;
     let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM user_quotas").fetch_one(&db).await.unwrap();
     assert_eq!(rows, 1);
-    end_both(writes, serves).await;
+    end_both(worker_node, api_node).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn replies_are_owed_in_so_many_conversations_at_once(db: PgPool) {
-    let variables = [("REPLIES_AT_ONCE_PER_USER", "2"), AT_ONCE, ("SCRIPTED_FAULT", "hang")];
+async fn conversations_with_pending_replies_are_limited(db: PgPool) {
+    let variables = [("REPLIES_AT_ONCE_PER_USER", "2"), NO_REPLY_WAIT, ("SCRIPTED_FAULT", "hang")];
     let app = TestApp::with(&db, &variables).await;
     let person = app.person().await;
     let first = send(&app, &person, None).await.is(202).value();
     let session = first["session_id"].as_str().unwrap();
     let second = send(&app, &person, None).await.is(202).value();
     send(&app, &person, None).await.assert_error(429, "too_many_replies");
-    // A message that waits for its turn in one of these is no third one.
+    // A queued message in one of these conversations does not count as a third one.
     let third = send(&app, &person, Some(session)).await.is(202).value();
     let usage = app.get("/api/usage").by(&person).send().await.is(200).value();
     assert_eq!(usage["replies_at_once"], json!({"used": 2, "reserved": 0, "limit": 2, "remaining": 0}));

@@ -1,4 +1,4 @@
-//! What the service says of itself, and what stands around every answer.
+//! Tests health, the root and OpenAPI pages, and the headers and limits common to all responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 use crate::support::app::TestApp;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn health_says_how_the_service_is(db: PgPool) {
+async fn health_reports_status_and_positions(db: PgPool) {
     let app = TestApp::start(&db).await;
     app.person().await;
     app.wait_for_projections().await;
@@ -39,12 +39,12 @@ async fn health_says_how_the_service_is(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_service_that_starts_over_a_long_log_is_ready_when_its_models_have_passed_it(db: PgPool) {
+async fn readiness_waits_for_read_models_to_catch_up(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     app.session(&person).await;
     app.end().await;
-    // A model is behind, and cannot move on.
+    // A read model lags and cannot advance.
     let mut held = db.begin().await.unwrap();
     sqlx::query("UPDATE checkpoints SET position = 0 WHERE projection = 'messages'")
         .execute(&mut *held)
@@ -62,12 +62,12 @@ async fn a_service_that_starts_over_a_long_log_is_ready_when_its_models_have_pas
     assert_eq!(readiness["status"], "not_ready");
     assert!(readiness["missing"].as_array().unwrap().contains(&json!("read model messages")), "{readiness}");
     held.rollback().await.unwrap();
-    next.wait_until("it is ready", async || next.get("/readyz").send().await.status == 200).await;
+    next.wait_until("the service is ready", async || next.get("/readyz").send().await.status == 200).await;
     next.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_root_tells_where_everything_is(db: PgPool) {
+async fn root_links_docs_and_health(db: PgPool) {
     let app = TestApp::start(&db).await;
     for accept in [None, Some("application/json"), Some("*/*")] {
         let call = app.get("/");
@@ -102,7 +102,7 @@ fn assert_references(value: &Value, root: &Value) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
+async fn openapi_lists_operations_and_authentication(db: PgPool) {
     let app = TestApp::start(&db).await;
     let api = app.get("/openapi.json").send().await.is(200).value();
     assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
@@ -132,7 +132,7 @@ async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
         assert!(parameters.iter().any(named), "{method} {path}: {parameters:?}");
     }
 
-    // What it says is so: without a token, exactly the open ones are open.
+    // The description is true: without a token exactly the public operations answer.
     listed.insert(("get".to_owned(), "/openapi.json".to_owned()), false);
     for ((method, path), secured) in listed {
         let path = path.replace("{id}", "01960000-0000-7000-8000-000000000001");
@@ -146,7 +146,7 @@ async fn the_description_lists_every_operation_and_who_may_call_it(db: PgPool) {
     app.end().await;
 }
 
-/// A page without what stands inside its scripts and styles.
+/// Returns a page without the contents of its scripts and styles.
 fn markup(html: &str) -> String {
     let mut markup = html.to_owned();
     for tag in ["script", "style"] {
@@ -169,7 +169,7 @@ fn markup(html: &str) -> String {
     markup
 }
 
-/// Values of an attribute in every tag of this name.
+/// Returns the values of an attribute in every tag of this name.
 fn attributes(html: &str, tag: &str, attribute: &str) -> Vec<String> {
     let mut values = Vec::new();
     for piece in html.split(&format!("<{tag}")).skip(1) {
@@ -183,7 +183,7 @@ fn attributes(html: &str, tag: &str, attribute: &str) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_pages_of_the_description_load_nothing_from_elsewhere(db: PgPool) {
+async fn api_doc_pages_load_nothing_external(db: PgPool) {
     let app = TestApp::start(&db).await;
     for path in ["/docs", "/redoc"] {
         let page = app.get(path).send().await.is(200);
@@ -207,7 +207,7 @@ async fn the_pages_of_the_description_load_nothing_from_elsewhere(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn every_answer_has_its_headers_and_an_id(db: PgPool) {
+async fn every_response_has_security_headers_and_request_id(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let calls = || {
@@ -248,7 +248,7 @@ async fn every_answer_has_its_headers_and_an_id(db: PgPool) {
         let answer = app.get("/health").header("x-request-id", id).send().await;
         assert!(answer.header("x-request-id").parse::<uuid::Uuid>().is_ok(), "{id}: {answer:?}");
     }
-    // The id goes into the events that the request causes.
+    // The request id is recorded in the events' metadata.
     let call = app.post("/api/chat").by(&person).json(&json!({"message": "x"}));
     call.header("x-request-id", "traced-1").send().await.is(200);
     let traced: i64 = sqlx::query_scalar(
@@ -263,7 +263,7 @@ async fn every_answer_has_its_headers_and_an_id(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn pages_of_listed_origins_may_call_and_of_no_other(db: PgPool) {
+async fn cors_allows_only_listed_origins(db: PgPool) {
     let app = TestApp::start(&db).await;
     let preflight = async |origin: &str| {
         app.call(reqwest::Method::OPTIONS, "/api/chat")
@@ -312,7 +312,7 @@ async fn pages_of_listed_origins_may_call_and_of_no_other(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
+async fn rate_limited_message_gets_retry_after(db: PgPool) {
     let limits =
         [("RATE_LIMITS", "on"), ("RATE_LIMIT_USER_PER_MINUTE", "6"), ("RATE_LIMIT_SESSION_PER_MINUTE", "3")];
     let app = TestApp::with(&db, &limits).await;
@@ -322,7 +322,7 @@ async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
         let body = json!({"message": "x", "session_id": session});
         app.post("/api/chat").by(person).json(&body).send().await
     };
-    // A stranger cannot use up the limit of somebody's conversation, nor learn of it.
+    // Another user can neither use up the conversation's limit nor learn that it exists.
     for _ in 0..4 {
         let answer = send(&other, Some(&session)).await;
         assert!([404, 429].contains(&answer.status), "{}", answer.text);
@@ -334,12 +334,12 @@ async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
     let refused = send(&person, Some(&session)).await;
     refused.assert_error(429, "rate_limited");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
-    // The rest of the minute, and until a third of what was taken in it has passed out of the next one.
+    // The rest of this window, and the part of the next one until a third of the count has decayed.
     assert!((1..=80).contains(&seconds), "{seconds}");
     let body = json!({"message": "x", "session_id": session});
     app.post("/api/chat/stream").by(&person).json(&body).send().await.assert_error(429, "rate_limited");
     assert_eq!(app.events().await, events);
-    // Elsewhere until the person's own limit; queries are not counted.
+    // Other conversations work up to the user's own limit; queries are not counted.
     for _ in 0..3 {
         send(&person, None).await.is(200);
     }
@@ -356,7 +356,7 @@ async fn messages_over_the_limit_are_told_when_to_come_back(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_browser_gets_a_page_at_the_root(db: PgPool) {
+async fn root_serves_html_to_browsers(db: PgPool) {
     let app = TestApp::start(&db).await;
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let page = app.get("/").header("accept", accept).send().await.is(200);
@@ -367,7 +367,7 @@ async fn a_browser_gets_a_page_at_the_root(db: PgPool) {
         policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
         "{policy}"
     );
-    assert_eq!(markup(&page.text), page.text, "neither scripts nor styles");
+    assert_eq!(markup(&page.text), page.text, "the page has neither scripts nor styles");
     let links = attributes(&page.text, "a ", "href");
     assert_eq!(links, ["/docs", "/redoc", "/openapi.json", "/health"]);
     for link in links {

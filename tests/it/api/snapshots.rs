@@ -1,4 +1,5 @@
-//! Snapshots of long conversations: written off the write path, used for cold loads, never trusted across versions.
+//! Tests snapshots of long conversations: written outside the write path, used when an aggregate is not cached, ignored if another
+//! code version wrote them.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use verbatim::config::Kept;
 
 use crate::support::app::TestApp;
 
-/// An executor that has loaded nothing yet, and the tasks it writes snapshots on.
+/// Returns an executor with an empty cache, and the tracker of its snapshot tasks.
 fn executor(app: &TestApp) -> (Executor, TaskTracker) {
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
     let key_store = Arc::new(KeyStore::new(app.db.clone(), MasterKey::new(key.expose()).unwrap()));
@@ -25,7 +26,7 @@ fn executor(app: &TestApp) -> (Executor, TaskTracker) {
     (Executor::new(app.db.clone(), key_store, tail, 1 << 20, tasks.clone()), tasks)
 }
 
-async fn cold(app: &TestApp, session: &str) -> Conversation {
+async fn load_uncached(app: &TestApp, session: &str) -> Conversation {
     executor(app).0.state::<Conversation>(session).await.unwrap()
 }
 
@@ -39,13 +40,13 @@ async fn snapshot(db: &PgPool) -> Option<(i64, String)> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_long_conversation_is_loaded_from_its_snapshot_and_is_what_a_replay_gives(db: PgPool) {
+async fn snapshot_load_equals_full_replay(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
     assert_eq!(snapshot(&db).await, None);
 
-    // Some five hundred events in one append, and a few more by the API.
+    // About five hundred events in one append, and a few more over the API.
     let (writer, tasks) = executor(&app);
     let clock = Clock::system();
     let conversation: ConversationId = session.parse().unwrap();
@@ -67,10 +68,10 @@ async fn a_long_conversation_is_loaded_from_its_snapshot_and_is_what_a_replay_gi
     let pin = app.patch(&format!("/api/history/{session}")).by(&person).json(&json!({"pinned": true}));
     pin.send().await.is(200);
 
-    let loaded = cold(&app, &session).await;
+    let loaded = load_uncached(&app, &session).await;
     assert!(loaded.is_pinned() && !loaded.is_deleted());
-    // What a mark in the snapshot does shows that it is read: the mark is on, nothing after it takes it off.
-    let mark = |version: &str| {
+    // A flag set only in the snapshot shows that the snapshot is read: no later event clears it.
+    let set_archived_in_snapshot = |version: &str| {
         sqlx::query(
             "UPDATE aggregate_snapshots SET code_version = $1,
                     state = jsonb_set(state::jsonb, '{started,archived}', 'true')::json",
@@ -78,18 +79,18 @@ async fn a_long_conversation_is_loaded_from_its_snapshot_and_is_what_a_replay_gi
         .bind(version.to_owned())
         .execute(&db)
     };
-    mark(&version).await.unwrap();
-    assert!(cold(&app, &session).await.is_archived(), "the snapshot is not read");
-    // One of another version of the code is not read.
-    mark("of another version").await.unwrap();
-    assert_eq!(cold(&app, &session).await, loaded);
+    set_archived_in_snapshot(&version).await.unwrap();
+    assert!(load_uncached(&app, &session).await.is_archived(), "the snapshot was not read");
+    // A snapshot of another code version is not read.
+    set_archived_in_snapshot("of another version").await.unwrap();
+    assert_eq!(load_uncached(&app, &session).await, loaded);
     sqlx::query("DELETE FROM aggregate_snapshots").execute(&db).await.unwrap();
-    assert_eq!(cold(&app, &session).await, loaded, "the replay gives another state");
+    assert_eq!(load_uncached(&app, &session).await, loaded, "the replay gives another state");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_snapshot_of_another_version_is_replaced_by_the_next(db: PgPool) {
+async fn snapshot_of_other_version_is_replaced(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;

@@ -1,4 +1,4 @@
-//! `POST /api/chat/stream` and its resumption: every word once, in order, whatever is cut.
+//! Tests `POST /api/chat/stream` and its resumption: every word once and in order, whatever connection is cut.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -21,7 +21,7 @@ async fn resume(app: &TestApp, person: &Person, reply: &str, last: Option<&str>)
     }
 }
 
-/// The end of a stream, with the text that it tells.
+/// Returns the name and text of a stream's last event, which must be an end.
 fn end(events: &[Event]) -> (&str, &str) {
     let last = events.last().unwrap();
     assert!(last.is_end(), "{events:?}");
@@ -29,7 +29,7 @@ fn end(events: &[Event]) -> (&str, &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stream_tells_the_ids_then_the_words_then_the_end(db: PgPool) {
+async fn stream_sends_ids_then_deltas_then_end(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "150")]).await;
     let person = app.person().await;
     let stream = open(&app, &person, TEXT).await;
@@ -50,7 +50,7 @@ async fn a_stream_tells_the_ids_then_the_words_then_the_end(db: PgPool) {
     assert_eq!(last.id(), deltas[deltas.len() - 1].id());
     assert!(last.data["position"].as_i64().unwrap() > position);
     assert_eq!((&last.data["status"], &last.data["model"]), (&json!("completed"), &json!("scripted-echo-1")));
-    // The end is told when every query can show it.
+    // The end is sent only when every query shows it.
     let path = format!("/api/history/{}", events[0].data["session_id"].as_str().unwrap());
     let page = app.get(&path).by(&person).send().await.is(200).value();
     assert_eq!(page["items"][1]["text"], displayed_text(&events));
@@ -59,7 +59,7 @@ async fn a_stream_tells_the_ids_then_the_words_then_the_end(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stream_goes_on_from_every_id_with_exactly_the_rest(db: PgPool) {
+async fn stream_resumes_from_every_id_with_exact_rest(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "150")]).await;
     let person = app.person().await;
     let whole = open(&app, &person, TEXT).await.rest().await;
@@ -74,7 +74,7 @@ async fn a_stream_goes_on_from_every_id_with_exactly_the_rest(db: PgPool) {
     }
     let again = resume(&app, &person, &reply, None).await.rest().await;
     assert_eq!(displayed_text(&again), text);
-    // An offset inside of a character was never given out: everything, from the start.
+    // No event has an offset inside a character, so the text restarts.
     let inside = text.find('世').unwrap() + 1;
     let rest = resume(&app, &person, &reply, Some(&format!("{reply}:1:{inside}"))).await.rest().await;
     assert_eq!((rest[0].name.as_str(), displayed_text(&rest)), ("reply.restart", text));
@@ -82,7 +82,7 @@ async fn a_stream_goes_on_from_every_id_with_exactly_the_rest(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_running_stream_is_joined_in_the_middle(db: PgPool) {
+async fn running_stream_can_be_joined_midway(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "40")]).await;
     let person = app.person().await;
     let mut first = open(&app, &person, TEXT).await;
@@ -103,7 +103,7 @@ async fn a_running_stream_is_joined_in_the_middle(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn ids_that_this_stream_has_not_sent_are_refused(db: PgPool) {
+async fn unsent_last_event_ids_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, stranger) = (app.person().await, app.person().await);
     let reply = open(&app, &person, "Hi").await.rest().await[0].reply();
@@ -141,7 +141,7 @@ async fn ids_that_this_stream_has_not_sent_are_refused(db: PgPool) {
         let foreign = call.send().await.is(404);
         assert_eq!(foreign.without_request_id(), unknown.without_request_id());
     }
-    // An id from the future is no rubbish: what there is is told, and the end.
+    // An id of a later attempt is well-formed: the whole text is sent, and the end.
     let events = resume(&app, &person, &reply, Some(&format!("{reply}:9:5"))).await.rest().await;
     assert_eq!(
         (events[0].name.as_str(), displayed_text(&events).as_str()),
@@ -151,7 +151,7 @@ async fn ids_that_this_stream_has_not_sent_are_refused(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_attempt_restarts_the_text(db: PgPool) {
+async fn new_attempt_restarts_text(db: PgPool) {
     let paced_and_cut = [("SCRIPTED_FAULT", "cut:1"), ("SCRIPTED_WORDS_PER_SECOND", "100")];
     let app = TestApp::with(&db, &paced_and_cut).await;
     let person = app.person().await;
@@ -166,7 +166,7 @@ async fn another_attempt_restarts_the_text(db: PgPool) {
     assert_eq!((name, displayed_text(&events).as_str()), ("reply.done", text));
     assert!(!cut.is_empty() && text.starts_with(&cut) && text.len() > cut.len());
     assert!(events[restart + 1..events.len() - 1].iter().all(|event| event.data["attempt"] == 2));
-    // Whoever comes back with an id of the first attempt is told the same.
+    // Resuming with an id of the first attempt restarts the text as well.
     let (reply, last) = (events[0].reply(), events[restart - 1].id());
     assert!(last.starts_with(&format!("{reply}:1:")));
     let again = resume(&app, &person, &reply, Some(last)).await.rest().await;
@@ -175,7 +175,7 @@ async fn another_attempt_restarts_the_text(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn cancelling_keeps_what_has_come_and_ends_the_stream(db: PgPool) {
+async fn cancel_keeps_partial_text_and_ends_stream(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "10")]).await;
     let person = app.person().await;
     let mut stream = open(&app, &person, TEXT).await;
@@ -199,7 +199,7 @@ async fn cancelling_keeps_what_has_come_and_ends_the_stream(db: PgPool) {
     assert_eq!(app.events().await, log);
     let again = resume(&app, &person, &reply, None).await.rest().await;
     assert_eq!((end(&again), displayed_text(&again).as_str()), (("reply.cancelled", kept), kept));
-    // The next message sees what was kept.
+    // The partial text is part of the next message's context.
     let next = app.say(&person, Some(session), "Go on").await;
     assert!(next["reply"].as_str().unwrap().contains("Turns seen: 3 (2 from you, 1 from me)"));
     let done = app.post(&format!("/api/replies/{}/cancel", next["reply_id"].as_str().unwrap()));
@@ -208,7 +208,7 @@ async fn cancelling_keeps_what_has_come_and_ends_the_stream(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_that_hangs_up_cancels_nothing(db: PgPool) {
+async fn client_disconnect_does_not_cancel_reply(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "40")]).await;
     let person = app.person().await;
     let mut stream = open(&app, &person, TEXT).await;
@@ -224,14 +224,14 @@ async fn a_client_that_hangs_up_cancels_nothing(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stream_that_is_cut_by_the_end_of_the_process_goes_on_in_the_next(db: PgPool) {
+async fn stream_continues_after_restart(db: PgPool) {
     let first = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "2")]).await;
     let person = first.person().await;
     let mut stream = open(&first, &person, TEXT).await;
     let mut events = stream.until("reply.delta").await;
     events.extend(stream.until("reply.delta").await);
     first.begin_shutdown();
-    // It ends in order, without an end of the reply.
+    // The stream closes cleanly, without a final reply event.
     events.extend(stream.rest().await);
     let last = events.last().unwrap();
     assert_eq!(last.name, "reply.delta");
@@ -250,7 +250,7 @@ async fn a_stream_that_is_cut_by_the_end_of_the_process_goes_on_in_the_next(db: 
     second.end().await;
 }
 
-/// Signs out while a stream is open; the stream must end within five seconds, the reply must go on.
+/// Signs out during a stream: the stream must end within five seconds, and the reply must continue.
 async fn sign_out_during(app: &TestApp, message: &str) {
     let person = app.person().await;
     let mut stream = open(app, &person, message).await;
@@ -267,21 +267,21 @@ async fn sign_out_during(app: &TestApp, message: &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn signing_out_ends_a_silent_stream(db: PgPool) {
+async fn sign_out_ends_silent_stream(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang")]).await;
     sign_out_during(&app, "Hi").await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn signing_out_ends_a_stream_that_never_pauses(db: PgPool) {
+async fn sign_out_ends_busy_stream(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "10")]).await;
     sign_out_during(&app, &"word ".repeat(75)).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn deleting_the_conversation_ends_its_streams(db: PgPool) {
+async fn conversation_deletion_ends_its_streams(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang")]).await;
     let person = app.person().await;
     let mut stream = open(&app, &person, "Hi").await;

@@ -1,4 +1,4 @@
-//! Access tokens that are none, and requests that bring them in the wrong way.
+//! Tests invalid access tokens, and valid ones presented in the wrong way.
 
 use aggregates::ids::UserId;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -12,7 +12,7 @@ use crate::sockets::client::open;
 use crate::support::app::{JWT_KID, JWT_SECRET, TestApp};
 use crate::support::client::{Answer, Call};
 
-/// A part of a token, read without looking at its signature.
+/// Decodes a part of a token without verifying the signature.
 fn part(token: &str, index: usize) -> Value {
     use base64::Engine as _;
     let part = token.split('.').nth(index).unwrap();
@@ -37,9 +37,8 @@ async fn refused(call: Call, why: &str) -> Answer {
     answer
 }
 
-/// S1 to S4.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) {
+async fn only_valid_live_access_tokens_are_accepted(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let good = part(&person.access, 1);
@@ -62,15 +61,15 @@ async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) 
     let flipped = if signature.starts_with('A') { "B" } else { "A" };
     let forged = [
         ("expired", with("exp", json!(now - 6))),
-        ("no end", with("exp", Value::Null)),
-        ("an end that is a text", with("exp", json!((now + 900).to_string()))),
-        ("an end beyond all numbers", with("exp", json!(1e300))),
-        ("not yet good", with("nbf", json!(now + 60))),
+        ("no expiry", with("exp", Value::Null)),
+        ("an expiry that is a string", with("exp", json!((now + 900).to_string()))),
+        ("an absurd expiry", with("exp", json!(1e300))),
+        ("not yet valid", with("nbf", json!(now + 60))),
         ("another issuer", with("iss", json!("somebody"))),
         ("another audience", with("aud", json!("others"))),
         ("another kind", with("typ", json!("refresh"))),
         ("no kind", with("typ", Value::Null)),
-        ("nobody", with("sub", Value::Null)),
+        ("no subject", with("sub", Value::Null)),
         ("somebody else's login", with("sub", json!(Uuid::from_u128(7)))),
         ("an unknown login", with("sid", json!(Uuid::from_u128(7)))),
         ("no login", with("sid", Value::Null)),
@@ -100,9 +99,9 @@ async fn only_a_token_that_we_have_signed_and_that_is_live_is_taken(db: PgPool) 
     app.end().await;
 }
 
-/// S5: each kind of token opens its own door and no other, however it is presented.
+/// Each kind of token works only for its own purpose, however it is presented.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
+async fn token_kinds_are_not_interchangeable(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let ticket = app.post("/api/chat/ws/ticket").by(&person).send().await.is(201).field("ticket");
@@ -133,7 +132,7 @@ async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
             assert_eq!(opened.err().map(|(status, _)| status), Some(401), "{kind}");
         }
     }
-    // Nothing of that has used one up.
+    // None of these attempts consumed a token.
     app.get("/api/users/me").by(&person).send().await.is(200);
     app.post("/api/auth/refresh").json(&json!({"refresh_token": person.refresh})).send().await.is(200);
     drop(open(&app.address().to_string(), &format!("?ticket={}", tokens[2].1), &[]).await.unwrap());
@@ -142,9 +141,8 @@ async fn no_kind_of_token_is_taken_for_another(db: PgPool) {
     app.end().await;
 }
 
-/// S8.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_token_counts_in_the_one_header_only(db: PgPool) {
+async fn token_is_accepted_only_in_authorization_header(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let token = &person.access;
@@ -160,9 +158,8 @@ async fn a_token_counts_in_the_one_header_only(db: PgPool) {
     app.end().await;
 }
 
-/// S7.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_token_of_a_key_that_is_still_accepted_is_good_and_of_a_withdrawn_one_is_not(db: PgPool) {
+async fn rotated_signing_key_verifies_until_withdrawn(db: PgPool) {
     let before = TestApp::start(&db).await;
     let person = before.person().await;
     before.end().await;

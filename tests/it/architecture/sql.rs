@@ -1,46 +1,46 @@
-//! S26: statements stand in the source as they are sent, and what varies is bound. Where one is put together all the same, it was
-//! looked at, and stands here with its reason.
+//! Checks that SQL statements are constants with bound parameters. Every place that builds one at run time is listed here with the
+//! reason.
 
 use super::{root, sources};
 
-/// A place where a statement is put together.
-struct Place {
+/// A place that builds a statement at run time.
+struct ReviewedStatement {
     file: &'static str,
-    /// How its text begins.
+    /// Beginning of the statement's text.
     begins: &'static str,
-    why: &'static str,
+    reason: &'static str,
 }
 
-/// The places that were looked at.
-const REVIEWED: [Place; 5] = [
-    Place {
+/// The reviewed places.
+const REVIEWED: [ReviewedStatement; 5] = [
+    ReviewedStatement {
         file: "projections/src/rebuild.rs",
         begins: "DELETE FROM {table}",
-        why: "a table of `Projection::tables`, which are constants: no name of a table can be bound",
+        reason: "a table of `Projection::tables`, which are constants: no name of a table can be bound",
     },
-    Place {
+    ReviewedStatement {
         file: "projections/src/rebuild.rs",
         begins: "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {table} t",
-        why: "a table of `Projection::tables`, which are constants: no name of a table can be bound",
+        reason: "a table of `Projection::tables`, which are constants: no name of a table can be bound",
     },
-    Place {
+    ReviewedStatement {
         file: "projections/src/runner.rs",
         begins: "BEGIN; SET LOCAL synchronous_commit = off",
-        why: "several statements in one trip take no parameters: two i64, and a projection's name, which is a constant",
+        reason: "several statements in one trip take no parameters: two i64, and a projection's name, which is a constant",
     },
-    Place {
+    ReviewedStatement {
         file: "projections/src/runner.rs",
         begins: "SELECT position FROM checkpoints WHERE projection = '{name}'",
-        why: "sent without being prepared, as the statement before it: a projection's name, which is a constant",
+        reason: "sent without being prepared, as the statement before it: a projection's name, which is a constant",
     },
-    Place {
+    ReviewedStatement {
         file: "src/bootstrap/database.rs",
         begins: "{role}SET statement_timeout = '3s'",
-        why: "the settings of a connection take no parameters: one of two constants",
+        reason: "the settings of a connection take no parameters: one of two constants",
     },
 ];
 
-/// Words of which a text with others beside them is a statement, or a part of one.
+/// A literal of at least two words with one of these counts as a statement, or as a part of one.
 const WORDS: [&str; 20] = [
     "SELECT",
     "INSERT",
@@ -64,13 +64,13 @@ const WORDS: [&str; 20] = [
     "RETURNING",
 ];
 
-/// What makes a text out of a literal and something else.
+/// Code before or after a literal that builds a text from it.
 const MAKERS: [&str; 6] = ["format!(", "format_args!(", "push_str(", "String::from(", "Cow::from(", "+"];
 const WRITERS: [&str; 2] = ["write!(", "writeln!("];
 const ENDINGS: [&str; 7] =
     [".to_owned()", ".to_string()", ".into()", ".replace(", ".replacen(", ".chars()", "+"];
 
-/// Where each literal of a source begins and ends, without its quotes.
+/// Returns begin and end of each string literal in a source, without the quotes.
 fn literals(source: &str) -> Vec<(usize, usize)> {
     let bytes = source.as_bytes();
     let find = |from: usize, what: &str| source[from..].find(what).map_or(source.len(), |at| from + at);
@@ -99,7 +99,7 @@ fn literals(source: &str) -> Vec<(usize, usize)> {
             found.push((at + 1, ends));
             at = ends + 1;
         } else if rest.starts_with("'\\") {
-            // A character that is escaped: two bytes at least.
+            // An escaped character: at least two bytes.
             at = find(at + 3, "'") + 1;
         } else if let Some(character) = rest.strip_prefix('\'').and_then(|rest| rest.chars().next()) {
             // A character, or a lifetime.
@@ -112,8 +112,8 @@ fn literals(source: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// The statements that are put together in a source: line and text.
-fn built(source: &str) -> Vec<(usize, &str)> {
+/// Returns the statements that a source builds at run time: line and text.
+fn built_statements(source: &str) -> Vec<(usize, &str)> {
     let is_statement = |text: &str| {
         let mut words =
             text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
@@ -136,7 +136,7 @@ fn built(source: &str) -> Vec<(usize, &str)> {
 }
 
 #[test]
-fn no_statement_is_put_together_outside_the_places_that_were_looked_at() {
+fn sql_is_built_only_in_reviewed_places() {
     let (mut unknown, mut seen) = (Vec::new(), [0; REVIEWED.len()]);
     for folder in ["src", "crates/event_store/src", "projections/src"] {
         for (path, source) in sources(folder) {
@@ -145,7 +145,7 @@ fn no_statement_is_put_together_outside_the_places_that_were_looked_at() {
                 continue;
             }
             let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            for (line, text) in built(source) {
+            for (line, text) in built_statements(source) {
                 let reviewed =
                     REVIEWED.iter().position(|place| file == place.file && text.starts_with(place.begins));
                 match reviewed {
@@ -157,13 +157,13 @@ fn no_statement_is_put_together_outside_the_places_that_were_looked_at() {
     }
     assert!(
         unknown.is_empty(),
-        "SQL is put together here: {unknown:#?}\nWrite the statement out and bind what varies; or have the place looked at, and \
+        "SQL is built at run time here: {unknown:#?}\nWrite the statement out and bind its parameters; or review the place and \
          list it in tests/it/architecture/sql.rs with its reason."
     );
     for (place, seen) in REVIEWED.iter().zip(seen) {
         assert!(
-            seen == 1 && !place.why.is_empty(),
-            "{} `{}` is there {seen} times",
+            seen == 1 && !place.reason.is_empty(),
+            "{} `{}` occurs {seen} times",
             place.file,
             place.begins
         );
@@ -171,7 +171,7 @@ fn no_statement_is_put_together_outside_the_places_that_were_looked_at() {
 }
 
 #[test]
-fn every_way_to_put_a_statement_together_is_noticed() {
+fn built_sql_is_detected_in_every_form() {
     for source in [
         r#"query(&format!("SELECT 1 FROM {table}"))"#,
         "format!(\n    \"UPDATE t \\\n     SET x = {x}\"\n)",
@@ -185,7 +185,7 @@ fn every_way_to_put_a_statement_together_is_noticed() {
         r#"let c = '"'; let d: &'static str = x; format!("TRUNCATE {d}")"#,
         "// it's \"\nformat!(\"CREATE ROLE {name}\")",
     ] {
-        assert_eq!(built(source).len(), 1, "{source}");
+        assert_eq!(built_statements(source).len(), 1, "{source}");
     }
     for source in [
         r#"query("SELECT 1 FROM t WHERE x = $1").bind(x)"#,
@@ -194,6 +194,6 @@ fn every_way_to_put_a_statement_together_is_noticed() {
         r#"// format!("DELETE FROM {table}")"#,
         r#"const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off";"#,
     ] {
-        assert_eq!(built(source), Vec::new(), "{source}");
+        assert_eq!(built_statements(source), Vec::new(), "{source}");
     }
 }

@@ -1,7 +1,6 @@
-//! Canaries: words that stand wherever somebody may put something private are looked for wherever they must not be.
+//! Canary test: marked words are put into every private input, and then searched for in every place where they must not appear.
 //!
-//! The real program is used through its whole API, with everything switched on that tells something: logs at the level
-//! trace, traces, metrics, NATS.
+//! The real program is used through its whole API, with every output enabled: logs at level `trace`, traces, metrics, NATS.
 
 mod used;
 
@@ -21,12 +20,12 @@ use crate::support::collector::{Collector, CollectorBehavior};
 use crate::support::openai_server::{Act, ERROR_TEXT, KEY, OpenAiServer};
 use used::Usage;
 
-/// Stands in every canary, and nowhere else.
+/// Part of every canary, and of no other text.
 const MARK: &str = "cnry7";
-/// The key that the users' keys are wrapped with.
+/// Master key of the program under test.
 const MASTER_KEY: &str = "7f1e8a03c6d2975b0f3d6e91a7c8245bfe0190d3628b7a5c41e9f6d8072b3a1c";
-/// The read models: here, and only here, text stands in plain.
-const MODELS: [&str; 9] = [
+/// Read models: the only tables that may hold plain text.
+const READ_MODELS: [&str; 9] = [
     "users",
     "conversations",
     "messages",
@@ -38,55 +37,55 @@ const MODELS: [&str; 9] = [
     "usage",
 ];
 
-/// What is looked for. A text may have been changed to lower or upper case on its way.
+/// Texts to search for, ignoring case.
 struct Needles(Vec<String>);
 
 impl Needles {
-    fn in_bytes(&self, hay: &[u8]) -> Option<&str> {
-        self.in_text(&String::from_utf8_lossy(hay))
+    fn find_in_bytes(&self, haystack: &[u8]) -> Option<&str> {
+        self.find_in_text(&String::from_utf8_lossy(haystack))
     }
 
-    fn in_text(&self, hay: &str) -> Option<&str> {
-        let hay = hay.to_lowercase();
-        self.0.iter().map(String::as_str).find(|needle| hay.contains(*needle))
+    fn find_in_text(&self, haystack: &str) -> Option<&str> {
+        let haystack = haystack.to_lowercase();
+        self.0.iter().map(String::as_str).find(|needle| haystack.contains(*needle))
     }
 }
 
-/// Fails when anything of `hay` holds a canary.
+/// Panics if a piece contains a canary; returns the number of pieces.
 #[track_caller]
-fn clean<'a>(place: &str, needles: &Needles, hay: impl IntoIterator<Item = &'a [u8]>) -> usize {
+fn assert_clean<'a>(place: &str, needles: &Needles, pieces: impl IntoIterator<Item = &'a [u8]>) -> usize {
     let mut count = 0;
-    for piece in hay {
+    for piece in pieces {
         count += 1;
-        if let Some(needle) = needles.in_bytes(piece) {
-            panic!("{place} hold {needle}: {}", String::from_utf8_lossy(piece));
+        if let Some(needle) = needles.find_in_bytes(piece) {
+            panic!("{place} contain {needle}: {}", String::from_utf8_lossy(piece));
         }
     }
     count
 }
 
-/// Everything that passes through NATS, from now on: subject, headers, payload.
-struct Overheard {
+/// Records every message in NATS from now on: subject, headers, payload.
+struct NatsRecorder {
     messages: Arc<Mutex<Vec<Vec<u8>>>>,
-    _listening: JoinSet<()>,
+    _task: JoinSet<()>,
 }
 
-impl Overheard {
-    async fn from(nats: &NatsServer) -> Self {
+impl NatsRecorder {
+    async fn start(nats: &NatsServer) -> Self {
         let client = nats.client().await;
         let mut all = client.subscribe(">").await.unwrap();
         client.flush().await.unwrap();
         let messages: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let (kept, mut listening) = (Arc::clone(&messages), JoinSet::new());
-        listening.spawn(async move {
+        let (recorded, mut task) = (Arc::clone(&messages), JoinSet::new());
+        task.spawn(async move {
             while let Some(message) = all.next().await {
                 let mut bytes = format!("{}\n{:?}\n", message.subject, message.headers).into_bytes();
                 bytes.extend_from_slice(&message.payload);
-                kept.lock().unwrap().push(bytes);
+                recorded.lock().unwrap().push(bytes);
             }
             drop(client);
         });
-        Self { messages, _listening: listening }
+        Self { messages, _task: task }
     }
 
     fn messages(&self) -> Vec<Vec<u8>> {
@@ -94,8 +93,8 @@ impl Overheard {
     }
 }
 
-/// The tables that hold a canary.
-async fn tables(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<String> {
+/// Returns the tables that contain a canary.
+async fn tables_with_canary(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<String> {
     let names: Vec<String> =
         sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'")
             .fetch_all(&mut *connection)
@@ -105,14 +104,14 @@ async fn tables(connection: &mut PgConnection, needles: &Needles) -> BTreeSet<St
     let mut found = BTreeSet::new();
     for name in names {
         let rows = connection.fetch_all(format!("SELECT t::text FROM {name} t").as_str()).await.unwrap();
-        if rows.iter().any(|row| needles.in_text(&row.get::<String, _>(0)).is_some()) {
+        if rows.iter().any(|row| needles.find_in_text(&row.get::<String, _>(0)).is_some()) {
             found.insert(name);
         }
     }
     found
 }
 
-/// What the provider does, request by request; the last act is repeated.
+/// Returns the provider's responses in order; the last one is repeated.
 fn acts() -> Vec<Act> {
     vec![
         Act::reply(&[&format!("An answer, {MARK}-answer,"), " and more."]),
@@ -126,15 +125,15 @@ fn acts() -> Vec<Act> {
                     .into_bytes(),
             ],
         },
-        // Where no tool was offered.
-        asks(),
-        asks(),
+        // Tool calls in replies where no tool is available.
+        tool_calls(),
+        tool_calls(),
         Act::reply(&[&format!("Another answer, {MARK}-answer.")]),
     ]
 }
 
-/// An answer that calls tools: one asks the person, one is none.
-fn asks() -> Act {
+/// Returns a reply with two tool calls: one asks the user, one names an unknown tool.
+fn tool_calls() -> Act {
     let call = |name: &str, arguments: Value| {
         let item = json!({
             "type": "function_call", "call_id": "call_1", "name": name, "arguments": arguments.to_string(),
@@ -154,11 +153,11 @@ fn asks() -> Act {
 }
 
 #[tokio::test]
-async fn what_is_private_is_nowhere_but_where_it_belongs() {
+async fn private_text_and_secrets_leak_into_no_output() {
     let (collector, provider) =
         (Collector::start(CollectorBehavior::Accept).await, OpenAiServer::start(acts()).await);
     let nats = NatsServer::with_password("verbatim", &format!("{MARK}-nats-password")).await;
-    let heard = Overheard::from(&nats).await;
+    let nats_messages = NatsRecorder::start(&nats).await;
     let (mail_user, mail_password) = (format!("{MARK}-mail-user"), format!("{MARK}-smtp-password"));
     let mail = MailServer::with(json!({"user": mail_user, "password": mail_password})).await;
     let mut place = Installation::new(PostgresKind::Server, Some("panic")).await;
@@ -191,17 +190,17 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         ("AWS_SECRET_ACCESS_KEY", format!("{MARK}-aws-key")),
         ("REPLY_WAIT_SECONDS", "20".to_owned()),
         ("REPLY_MAX_ATTEMPTS", "2".to_owned()),
-        // Postgres starts anew with another password than the migration had; it is asked for none here.
+        // The password in the URL has no effect: the test's Postgres does not ask for one.
         ("RUST_BACKTRACE", "1".to_owned()),
     ] {
         place.set(name, value);
     }
     let (node, base, _) = place.start(&http(), STEP_TIMEOUT).await.unwrap();
     let usage = Usage::new(&base, &provider, &mail).await;
-    usage.everything().await;
-    let broken = usage.panic().await;
+    usage.use_everything().await;
+    let panic_response = usage.panic().await;
 
-    // A projection that cannot write what somebody wrote, and says why.
+    // A projection that fails to write a user's text, and logs why.
     let mut connection = PgConnection::connect_with(&place.options()).await.unwrap();
     connection
         .execute(
@@ -210,8 +209,8 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         .await
         .unwrap();
     usage.poison().await;
-    let stopped = || place.log_lines().iter().any(|line| line.contains("projection failed"));
-    assert!(within(STEP_TIMEOUT, async || stopped()).await, "{:#?}", place.last_log_lines());
+    let projection_failed = || place.log_lines().iter().any(|line| line.contains("projection failed"));
+    assert!(within(STEP_TIMEOUT, async || projection_failed()).await, "{:#?}", place.last_log_lines());
 
     let metrics = place
         .log_lines()
@@ -226,24 +225,21 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
     assert!(needles.iter().all(|needle| needle.len() >= MARK.len()) && needles.len() > 10, "{needles:?}");
     let needles = Needles(needles);
 
-    // What the program says of itself.
+    // The program's own output: logs, spans, metrics.
     let said = place.log_lines();
-    let lines = clean("logs", &needles, said.iter().map(String::as_bytes));
-    assert!(lines > 1_000, "only {lines} lines at the level trace");
+    let lines = assert_clean("logs", &needles, said.iter().map(String::as_bytes));
+    assert!(lines > 1_000, "only {lines} log lines at level trace");
     for line in &said {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["level"].is_string(), "{line}");
         let path = line["http.path"].as_str().unwrap_or_default();
         assert!(!path.contains('?'), "a query is logged: {line}");
     }
-    let panicked = said.iter().find(|line| line.contains("a thread panicked")).expect("a panic is told");
-    assert!(
-        panicked.contains("crates/event_store/src/fault_injection.rs") && panicked.contains("(withheld)"),
-        "{panicked}"
-    );
-    assert!(said.iter().any(|line| line.contains("check constraint")), "the cause is told");
+    let panicked = said.iter().find(|line| line.contains("a thread panicked")).expect("the panic is logged");
+    assert!(panicked.contains("src/fault_injection.rs") && panicked.contains("(withheld)"), "{panicked}");
+    assert!(said.iter().any(|line| line.contains("check constraint")), "the cause is logged");
     let sent = collector.bodies();
-    assert!(clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
+    assert!(assert_clean("spans", &needles, sent.iter().map(AsRef::as_ref)) > 3);
     let names: BTreeSet<String> = collector.spans().into_iter().map(|span| span.name).collect();
     for name in
         ["POST /api/chat", "POST /chatkit", "frame message", "command", "reply.attempt", "reply.title"]
@@ -251,53 +247,56 @@ async fn what_is_private_is_nowhere_but_where_it_belongs() {
         assert!(names.contains(name), "no span {name}: {names:?}");
     }
     assert!(names.iter().any(|name| name.starts_with("_OTHER ")), "{names:?}");
-    clean("metrics", &needles, metrics.lines().map(str::as_bytes));
+    assert_clean("metrics", &needles, metrics.lines().map(str::as_bytes));
     assert!(metrics.contains("verbatim_panics_total 1"), "the panic is counted");
 
-    // What it tells others.
-    let heard = heard.messages();
-    let messages = clean("messages in NATS", &needles, heard.iter().map(Vec::as_slice));
-    assert!(messages > 50, "only {messages} messages were overheard");
-    let live = heard.iter().filter(|message| message.starts_with(b"verbatim.live")).count();
-    assert!(live > 0, "the live feed was not overheard");
+    // Messages to other nodes and consumers.
+    let nats_messages = nats_messages.messages();
+    let messages = assert_clean("messages in NATS", &needles, nats_messages.iter().map(Vec::as_slice));
+    assert!(messages > 50, "only {messages} messages in NATS");
+    let live = nats_messages.iter().filter(|message| message.starts_with(b"verbatim.live")).count();
+    assert!(live > 0, "no message of the live feed in NATS");
 
-    // What it answers when something is wrong.
-    let refusals = usage.refusals();
-    clean("answers to what is wrong", &needles, refusals.iter().map(String::as_bytes));
-    assert!(refusals.len() > 100, "only {} refusals", refusals.len());
-    let object = broken.as_object().unwrap();
+    // Error responses.
+    let errors = usage.error_responses();
+    assert_clean("error responses", &needles, errors.iter().map(String::as_bytes));
+    assert!(errors.len() > 100, "only {} error responses", errors.len());
+    let object = panic_response.as_object().unwrap();
     assert_eq!(object.keys().map(String::as_str).collect::<Vec<_>>(), ["code", "detail", "request_id"]);
     assert_eq!(object["code"], "internal");
-    assert!(said.iter().any(|line| line.contains(object["request_id"].as_str().unwrap())), "{broken}");
+    assert!(
+        said.iter().any(|line| line.contains(object["request_id"].as_str().unwrap())),
+        "{panic_response}"
+    );
 
-    // What it keeps: text is sealed in the log, and in plain in the read models only.
-    let held = tables(&mut connection, &needles).await;
-    // An idempotency key is the client's own word for a command, and is kept as it came; what is kept with it is not.
-    let allowed = MODELS.iter().chain(["command_keys"].iter()).map(|name| (*name).to_owned());
+    // Stored data: text is encrypted in the log, and in plain only in the read models.
+    let found = tables_with_canary(&mut connection, &needles).await;
+    // An idempotency key is chosen by the client and stored as sent; the result stored with it must be clean.
+    let allowed = READ_MODELS.iter().chain(["command_keys"].iter()).map(|name| (*name).to_owned());
     let allowed: BTreeSet<String> = allowed.collect();
     let results: Vec<String> =
         sqlx::query_scalar("SELECT result::text FROM command_keys").fetch_all(&mut connection).await.unwrap();
-    assert!(clean("results of commands", &needles, results.iter().map(String::as_bytes)) > 0);
-    let elsewhere: Vec<_> = held.difference(&allowed).collect();
-    assert!(elsewhere.is_empty(), "{elsewhere:?} hold what is private");
+    assert!(assert_clean("results of commands", &needles, results.iter().map(String::as_bytes)) > 0);
+    let unexpected: Vec<_> = found.difference(&allowed).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?} contain private text");
     for model in ["users", "conversations", "messages", "files", "items"] {
-        assert!(held.contains(model), "nothing was written to {model}: {held:?}");
+        assert!(found.contains(model), "nothing was written to {model}: {found:?}");
     }
     let sealed: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE payload::text LIKE '%$sealed%'")
         .fetch_one(&mut connection)
         .await
         .unwrap();
-    assert!(sealed > 20, "only {sealed} events hold sealed text");
+    assert!(sealed > 20, "only {sealed} events contain encrypted text");
     connection.close().await.unwrap();
     place.remove().await;
 }
 
 #[test]
-fn a_canary_is_found_wherever_it_sits() {
+fn canary_search_ignores_case_and_position() {
     let needles = Needles(vec![MARK.to_owned()]);
-    for hay in ["cnry7", "x CNRY7-y", "{\"a\":\"Cnry7\"}"] {
-        assert!(needles.in_text(hay).is_some(), "{hay}");
+    for text in ["cnry7", "x CNRY7-y", "{\"a\":\"Cnry7\"}"] {
+        assert!(needles.find_in_text(text).is_some(), "{text}");
     }
-    assert!(needles.in_bytes(b"\xff\x00cnry7\xff").is_some());
-    assert!(needles.in_text("canary").is_none());
+    assert!(needles.find_in_bytes(b"\xff\x00cnry7\xff").is_some());
+    assert!(needles.find_in_text("canary").is_none());
 }

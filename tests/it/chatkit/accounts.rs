@@ -1,4 +1,4 @@
-//! Sign-up, sign-in and who one is, at `/auth/*`.
+//! Tests sign-up, sign-in and the current user at `/auth/*`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -15,7 +15,7 @@ async fn sign_in(app: &TestApp, body: &Value) -> Answer {
     app.post("/auth/signin").json(body).send().await
 }
 
-/// The tokens and the user, and nothing else.
+/// Checks that the response has tokens and the user, and no other field.
 fn assert_tokens(answer: &Value, email: &str, username: Option<&str>) {
     assert_eq!(answer["access_token"].as_str().unwrap().split('.').count(), 3);
     assert!(answer["refresh_token"].as_str().unwrap().starts_with("vrt_"));
@@ -31,7 +31,7 @@ fn assert_tokens(answer: &Value, email: &str, username: Option<&str>) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_signs_up_and_in_as_json_and_as_a_form(db: PgPool) {
+async fn sign_up_and_sign_in_accept_json_and_form(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "ada@mail.example", "password": PASSWORD});
     let made = sign_up(&app, &body).await.is(201);
@@ -61,7 +61,7 @@ async fn one_signs_up_and_in_as_json_and_as_a_form(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
+async fn invalid_sign_up_creates_no_account(db: PgPool) {
     let app = TestApp::start(&db).await;
     let taken = json!({"email": "ada@mail.example", "username": "ada", "password": PASSWORD});
     sign_up(&app, &taken).await.is(201);
@@ -90,7 +90,7 @@ async fn what_breaks_a_rule_makes_no_account(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sign_up_that_is_repeated_under_its_key_is_one_sign_up(db: PgPool) {
+async fn keyed_sign_up_runs_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let body = json!({"email": "ada@mail.example", "password": PASSWORD});
     let first = app.post("/auth/signup").key("ada-1").json(&body).send().await.is(201);
@@ -102,7 +102,7 @@ async fn a_sign_up_that_is_repeated_under_its_key_is_one_sign_up(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_unknown_person_and_a_wrong_password_look_the_same(db: PgPool) {
+async fn unknown_user_and_wrong_password_get_equal_responses(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let wrong = sign_in(&app, &json!({"email": person.email, "password": "another password 1"})).await;

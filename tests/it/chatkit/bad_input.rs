@@ -1,5 +1,4 @@
-//! Requests that are none: a clear 4xx in the one shape before any stream has begun, no event, and the connection serves the
-//! next request.
+//! Tests malformed requests: a 4xx in the common error shape before any stream begins, no event, and the connection stays usable.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -7,12 +6,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::sequences::{ASK, WIDGET, furnished, question_of};
+use super::sequences::{ASK, WIDGET, app_with_bank_and_tools, question_of};
 use super::support::{Kit, acting, done, id_of, kinds, text, thread_of, with_files};
 use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 
-/// Asks with this body, and then for a list over the same connection; status and body of the first answer.
-async fn raw(app: &TestApp, person: &Person, body: &[u8]) -> (u16, Value) {
+/// Sends this body, and then a list request over the same connection; returns status and body of the first response.
+async fn send_raw(app: &TestApp, person: &Person, body: &[u8]) -> (u16, Value) {
     let talk = async {
         let mut connection = TcpStream::connect(app.address()).await.unwrap();
         let list = json!({"type": "threads.list", "params": {}}).to_string();
@@ -29,16 +28,16 @@ async fn raw(app: &TestApp, person: &Person, body: &[u8]) -> (u16, Value) {
         connection.read_to_end(&mut answers).await.unwrap();
         String::from_utf8(answers).unwrap()
     };
-    let answers = tokio::time::timeout(WAIT_TIMEOUT, talk).await.expect("both answers in time");
+    let answers = tokio::time::timeout(WAIT_TIMEOUT, talk).await.expect("both responses arrive in time");
     let (first, second) = answers.split_at(answers.rfind("HTTP/1.1 ").unwrap());
     assert!(second.starts_with("HTTP/1.1 200 ") && second.contains("\"has_more\":"), "{answers}");
-    let (head, body) = first.split_once("\r\n\r\n").expect("two answers");
+    let (head, body) = first.split_once("\r\n\r\n").expect("two responses");
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {first}")))
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_no_request_is_refused_and_the_connection_goes_on(db: PgPool) {
+async fn malformed_request_is_rejected_and_connection_survives(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let events = app.events().await;
@@ -73,12 +72,12 @@ async fn what_is_no_request_is_refused_and_the_connection_goes_on(db: PgPool) {
     ];
     for (body, status, code) in cases {
         let shown: String = String::from_utf8_lossy(&body).chars().take(90).collect();
-        let (got, answer) = raw(&app, &person, &body).await;
+        let (got, answer) = send_raw(&app, &person, &body).await;
         assert_eq!((got, &answer["code"]), (status, &json!(code)), "{shown}: {answer}");
         assert!(answer["detail"].is_string() && answer["request_id"].is_string(), "{shown}: {answer}");
         assert!(status != 422 || answer["errors"][0]["field"].is_string(), "{shown}: {answer}");
     }
-    // The largest body that is read at all, and the largest one of what brings no recording.
+    // Bodies over the limit for requests without a recording, and over the limit for recordings.
     for (kind, field, size) in
         [("threads.update", "title", 262_145), ("input.transcribe", "audio_base64", 8 * 1024 * 1024)]
     {
@@ -91,17 +90,17 @@ async fn what_is_no_request_is_refused_and_the_connection_goes_on(db: PgPool) {
     app.end().await;
 }
 
-/// The request's refusal: status and code.
-async fn refusal(kit: Kit<'_>, kind: &str, params: Value) -> (u16, String) {
+/// Sends a request that must be rejected; returns status and code.
+async fn rejection(kit: Kit<'_>, kind: &str, params: Value) -> (u16, String) {
     let answer = kit.ask(kind, params.clone()).await;
     assert!((400..500).contains(&answer.status), "{kind} {params:.300}: {} {}", answer.status, answer.text);
     (answer.status, answer.error_code())
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_a_field_may_not_hold_is_refused(db: PgPool) {
+async fn invalid_field_values_are_rejected(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     let (thread, events) = kit.create("Hello").await;
@@ -153,7 +152,7 @@ async fn what_a_field_may_not_hold_is_refused(db: PgPool) {
             ("threads.add_user_message", json!({"thread_id": thread, "input": input})),
         ] {
             let shown: String = input.to_string().chars().take(200).collect();
-            assert_eq!(refusal(kit, kind, params).await, (*status, (*code).to_owned()), "{kind} {shown}");
+            assert_eq!(rejection(kit, kind, params).await, (*status, (*code).to_owned()), "{kind} {shown}");
         }
     }
 
@@ -168,7 +167,7 @@ async fn what_a_field_may_not_hold_is_refused(db: PgPool) {
         (json!({"answers": {"size": {"values": ["x".repeat(32_001)]}}}), 400),
         (json!({"answers": many}), 400),
     ] {
-        let (got, _) = refusal(kit, "threads.add_structured_input", submit(given.clone())).await;
+        let (got, _) = rejection(kit, "threads.add_structured_input", submit(given.clone())).await;
         assert_eq!(got, status, "{given:.200}");
     }
 
@@ -248,18 +247,18 @@ async fn what_a_field_may_not_hold_is_refused(db: PgPool) {
         ),
     ] {
         let shown: String = params.to_string().chars().take(200).collect();
-        assert_eq!(refusal(kit, kind, params).await, (status, code.to_owned()), "{kind} {shown}");
+        assert_eq!(rejection(kit, kind, params).await, (status, code.to_owned()), "{kind} {shown}");
     }
-    assert_eq!(app.events().await, events, "a refusal left something");
-    // All of that did nothing to what waits.
+    assert_eq!(app.events().await, events, "a rejected request wrote events");
+    // The pending questions are unaffected.
     kit.stream("threads.add_structured_input", submit(json!({}))).await;
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn forged_actions_do_nothing(db: PgPool) {
+async fn forged_actions_have_no_effect(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     let events = kit.stream("threads.create", json!({"input": text("quiz me on fruit")})).await;
@@ -270,7 +269,7 @@ async fn forged_actions_do_nothing(db: PgPool) {
     let begun = app.events().await;
 
     let act = |name: &str, payload: Value| acting(&thread, &quiz, name, payload);
-    // A question or a choice that there is not.
+    // Unknown questions and choices.
     for name in ["mcq.submit", "mcq.select"] {
         for payload in [
             json!({"questionId": "unheard-of", "answer": "b"}),
@@ -278,17 +277,17 @@ async fn forged_actions_do_nothing(db: PgPool) {
             json!({"questionId": first, "answer": "B"}),
         ] {
             for kind in ["threads.custom_action", "threads.sync_custom_action"] {
-                let (status, _) = refusal(kit, kind, act(name, payload.clone())).await;
+                let (status, _) = rejection(kit, kind, act(name, payload.clone())).await;
                 assert_eq!(status, 400, "{name} {payload}");
             }
         }
     }
     for name in ["mcq.clear", "mcq.next", "mcq.finish"] {
         let (status, _) =
-            refusal(kit, "threads.custom_action", act(name, json!({"questionId": "unheard-of"}))).await;
+            rejection(kit, "threads.custom_action", act(name, json!({"questionId": "unheard-of"}))).await;
         assert_eq!(status, 400, "{name}");
     }
-    // What says nothing, or something else: nothing is done.
+    // Incomplete and unknown actions have no effect.
     for (name, payload) in [
         ("mcq.submit", json!(null)),
         ("mcq.submit", json!([])),
@@ -303,7 +302,7 @@ async fn forged_actions_do_nothing(db: PgPool) {
         let answer = kit.stream("threads.custom_action", act(name, payload.clone())).await;
         assert_eq!(kinds(&answer), ["stream_options"], "{name} {payload}");
     }
-    // Tries that there are not, questions that are not open yet, steps that are not to be taken yet.
+    // Wrong attempt numbers, questions that are not open, steps that are not allowed yet.
     let absurd = [
         json!(0),
         json!(2),
@@ -331,19 +330,20 @@ async fn forged_actions_do_nothing(db: PgPool) {
     }
     assert_eq!(app.events().await, begun);
 
-    // What the payload claims besides is not believed.
-    let lie = json!({"questionId": first, "answer": "a", "attempt": 1, "index": 9, "correct": true, "status": "correct", "correct_answer": "a", "score": 99});
-    let answer = kit.stream("threads.custom_action", act("mcq.submit", lie)).await;
+    // Additional claims in the payload are ignored.
+    let forged = json!({"questionId": first, "answer": "a", "attempt": 1, "index": 9, "correct": true, "status": "correct", "correct_answer": "a", "score": 99});
+    let answer = kit.stream("threads.custom_action", act("mcq.submit", forged)).await;
     let widget = answer.last().unwrap()["update"]["widget"].to_string();
     assert!(widget.contains("Question 1 of 2") && widget.contains("Try again"), "{widget}");
     assert_eq!(app.events().await, begun + 1);
 
-    // A quiz does not stand in another thread, and a widget is no quiz.
+    // A quiz in another thread, and a widget that is not a quiz.
     let widget = id_of(done(&shown.1, "widget")[0]);
     let payload = json!({"questionId": first, "answer": "b"});
     for (thread, item) in [(&shown.0, &quiz), (&thread, &widget)] {
         let (status, _) =
-            refusal(kit, "threads.custom_action", acting(thread, item, "mcq.submit", payload.clone())).await;
+            rejection(kit, "threads.custom_action", acting(thread, item, "mcq.submit", payload.clone()))
+                .await;
         assert_eq!(status, 404);
     }
     assert_eq!(app.events().await, begun + 1);

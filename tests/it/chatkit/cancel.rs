@@ -1,5 +1,5 @@
-//! To hang up is to cancel here: the reply ends with exactly what was sent of it, its provider is not asked any further, and
-//! the model is told by a note that nobody is shown. What is no hang-up, and who hangs up elsewhere, cancels nothing.
+//! Tests that closing a ChatKit stream cancels the reply: it ends with exactly the text that was sent, the provider call is dropped,
+//! and a note that only the model sees records it. A normal end, or a disconnect on another surface, cancels nothing.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::sequences::count;
+use super::sequences::count_events;
 use super::support::{
-    Kit, Reading, answer_of, deltas_of, done, id_of, kind, kinds, session_of, text, thread_of,
+    Kit, OpenStream, answer_of, deltas_of, done, id_of, kind, kinds, session_of, text, thread_of,
 };
 use crate::support::app::{Person, TestApp};
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// Words of the note, which nobody may ever be shown.
+/// Text of the note, which no response may contain.
 const NOTE: &str = "stopped the answer";
 
-/// An app whose provider is this server.
-async fn asking(db: &PgPool, server: &OpenAiServer) -> TestApp {
+/// Starts an app whose provider is this server.
+async fn app_with_provider(db: &PgPool, server: &OpenAiServer) -> TestApp {
     let url = server.base_url();
     let variables = [("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", &url), ("CHAT_TITLES", "off")];
     TestApp::with(db, &variables).await
 }
 
-/// The scripted provider at this pace.
-async fn paced(db: &PgPool, words_per_second: &str) -> TestApp {
+/// Starts an app whose scripted provider writes at this pace.
+async fn app_at_pace(db: &PgPool, words_per_second: &str) -> TestApp {
     TestApp::with(db, &[("CHAT_TITLES", "off"), ("SCRIPTED_WORDS_PER_SECOND", words_per_second)]).await
 }
 
-/// A message whose answer has many words.
-fn long() -> Value {
+/// Builds a message whose reply has many words.
+fn long_message() -> Value {
     json!({"input": text(&"one two three four five ".repeat(15))})
 }
 
-async fn read_some(stream: &mut Reading) {
+async fn read_some(stream: &mut OpenStream) {
     stream.until(|event| event["update"]["delta"].is_string()).await;
 }
 
 /// Waits until the log has this many events of that type.
-async fn until_count(app: &TestApp, event_type: &str, wanted: i64) {
-    app.wait_until(event_type, async || count(app, event_type).await == wanted).await;
+async fn wait_for_event_count(app: &TestApp, event_type: &str, wanted: i64) {
+    app.wait_until(event_type, async || count_events(app, event_type).await == wanted).await;
 }
 
-/// Texts of the messages and answers of a thread, as both doors show them.
+/// Returns the texts of a thread's messages and replies, which both surfaces must show alike.
 async fn texts(kit: Kit<'_>, thread: &str) -> Vec<String> {
     let shown: Vec<String> = kit
         .items(thread)
@@ -60,8 +60,8 @@ async fn texts(kit: Kit<'_>, thread: &str) -> Vec<String> {
     shown
 }
 
-/// That nothing that this person can ask shows the note.
-async fn nobody_sees_the_note(kit: Kit<'_>, thread: &str) {
+/// Checks that no response to this user contains the note.
+async fn assert_note_is_hidden(kit: Kit<'_>, thread: &str) {
     let of = json!({"thread_id": thread});
     for (kind, params) in [("items.list", &of), ("threads.get_by_id", &of), ("threads.list", &json!({}))] {
         let answer = kit.ask(kind, params.clone()).await.is(200);
@@ -81,41 +81,41 @@ async fn nobody_sees_the_note(kit: Kit<'_>, thread: &str) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn whoever_hangs_up_cancels_and_keeps_what_was_sent(db: PgPool) {
+async fn disconnect_cancels_reply_and_keeps_sent_text(db: PgPool) {
     let said = ["Once upon ", "a time", " there was"].map(str::to_owned).to_vec();
     let quick = |ending| Act::Reply { deltas: said.clone(), pause: Duration::ZERO, ending };
     let server = OpenAiServer::start([quick(Ending::Silence), Act::SilentBody, Act::reply(&["Well."])]).await;
-    let app = asking(&db, &server).await;
+    let app = app_with_provider(&db, &server).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
 
-    // In the middle.
+    // A disconnect in the middle of the text.
     let mut stream = kit.open("threads.create", json!({"input": text("Tell me a story")})).await;
     stream.until(|event| deltas_of(std::slice::from_ref(event)).ends_with("was")).await;
     assert_eq!(deltas_of(&stream.events), said.concat());
     let (thread, shown) = (thread_of(&stream.events), id_of(&stream.events[3]["item"]));
     drop(stream);
-    until_count(&app, "reply_cancelled", 1).await;
+    wait_for_event_count(&app, "reply_cancelled", 1).await;
     server.until(|log| log.hung_up == 1).await;
     app.wait_for_projections().await;
     assert_eq!(texts(kit, &thread).await, ["Tell me a story", "Once upon a time there was"]);
     assert_eq!(id_of(&kit.items(&thread).await[1]), shown, "the same item as on the screen");
-    assert_eq!(count(&app, "note_added").await, 1);
-    nobody_sees_the_note(kit, &thread).await;
+    assert_eq!(count_events(&app, "note_added").await, 1);
+    assert_note_is_hidden(kit, &thread).await;
 
-    // Before anything was said: nothing is kept, but the note is.
+    // A disconnect before any text: no message is kept, but the note is.
     let add = json!({"thread_id": thread, "input": text("Another one")});
     let mut stream = kit.open("threads.add_user_message", add).await;
     stream.until(|event| kind(event) == "stream_options").await;
     server.until(|log| log.requests.len() == 2).await;
     drop(stream);
-    until_count(&app, "reply_cancelled", 2).await;
+    wait_for_event_count(&app, "reply_cancelled", 2).await;
     server.until(|log| log.hung_up == 2).await;
     app.wait_for_projections().await;
     assert_eq!(texts(kit, &thread).await.len(), 3);
-    nobody_sees_the_note(kit, &thread).await;
+    assert_note_is_hidden(kit, &thread).await;
 
-    // The model is told of both, and no stream shows it.
+    // The model gets both notes, and no stream shows them.
     let events = kit.add(&thread, "Go on").await;
     assert_eq!(answer_of(&events), "Well.");
     assert!(!json!(events).to_string().contains(NOTE));
@@ -126,13 +126,13 @@ async fn whoever_hangs_up_cancels_and_keeps_what_was_sent(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_kept_is_what_was_sent_wherever_one_hangs_up(db: PgPool) {
-    let app = paced(&db, "200").await;
+async fn kept_text_is_what_was_sent_at_every_disconnect(db: PgPool) {
+    let app = app_at_pace(&db, "200").await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    let whole = answer_of(&kit.stream("threads.create", long()).await).to_owned();
-    let hung_up = async |pieces: usize| {
-        let mut stream = kit.open("threads.create", long()).await;
+    let whole = answer_of(&kit.stream("threads.create", long_message()).await).to_owned();
+    let disconnect_after = async |pieces: usize| {
+        let mut stream = kit.open("threads.create", long_message()).await;
         read_some(&mut stream).await;
         while deltas_of(&stream.events).split_inclusive(' ').count() < pieces {
             let have = stream.events.len();
@@ -140,69 +140,75 @@ async fn what_is_kept_is_what_was_sent_wherever_one_hangs_up(db: PgPool) {
         }
         (thread_of(&stream.events), deltas_of(&stream.events))
     };
-    let read = join_all([1, 2, 5, 9, 17, 30, 44, 60].map(hung_up)).await;
-    until_count(&app, "reply_cancelled", 8).await;
+    let read = join_all([1, 2, 5, 9, 17, 30, 44, 60].map(disconnect_after)).await;
+    wait_for_event_count(&app, "reply_cancelled", 8).await;
     app.wait_for_projections().await;
     for (thread, read) in read {
         let texts = texts(kit, &thread).await;
         let kept = &texts[1];
-        assert!(kept.starts_with(&read), "less is kept than was read: {kept:?} and {read:?}");
+        assert!(
+            kept.starts_with(&read),
+            "the kept text is shorter than the text read: {kept:?} and {read:?}"
+        );
         assert!(whole.starts_with(kept) && *kept != whole, "{kept:?} of {whole:?}");
     }
-    assert_eq!(count(&app, "note_added").await, 8);
+    assert_eq!(count_events(&app, "note_added").await, 8);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn somebody_who_is_gone_at_once_leaves_nothing_owed(db: PgPool) {
+async fn early_disconnect_leaves_no_pending_reply(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "hang"), ("CHAT_TITLES", "off")]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    // Before the request was read, while it is recorded, as its answer begins: all of that within these times.
+    // These delays cover a disconnect before the request is read, while it is recorded, and as the response begins.
     let hurried = (0_u64..60).map(async |n| {
         let call = kit.call("threads.create", &json!({"input": text("Hello")})).open();
         drop(tokio::time::timeout(Duration::from_micros(n * n * 12), call).await);
     });
     join_all(hurried).await;
     app.wait_until("every message is answered for", async || {
-        count(&app, "reply_requested").await == count(&app, "reply_cancelled").await
+        count_events(&app, "reply_requested").await == count_events(&app, "reply_cancelled").await
     })
     .await;
-    // A provider that says nothing for ever: only a cancel ends these.
+    // The provider hangs, so only a cancellation ends these replies.
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn who_hangs_up_at_the_chat_api_or_after_the_end_cancels_nothing(db: PgPool) {
-    let app = paced(&db, "100").await;
+async fn disconnect_from_chat_api_or_after_end_cancels_nothing(db: PgPool) {
+    let app = app_at_pace(&db, "100").await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     let mut plain =
         app.post("/api/chat/stream").by(&person).json(&json!({"message": "Hello"})).stream().await;
     plain.until("reply.delta").await;
     drop(plain);
-    until_count(&app, "reply_completed", 1).await;
+    wait_for_event_count(&app, "reply_completed", 1).await;
 
     let mut stream = kit.open("threads.create", json!({"input": text("Hello")})).await;
     stream
         .until(|event| kind(event) == "thread.item.done" && event["item"]["type"] == "assistant_message")
         .await;
     drop(stream);
-    // What would come of it comes before this is answered.
+    // Any effect of the disconnect would be visible after this exchange.
     kit.create("And again").await;
     app.wait_for_projections().await;
-    assert_eq!((count(&app, "reply_completed").await, count(&app, "reply_cancelled").await), (3, 0));
-    assert_eq!(count(&app, "note_added").await, 0);
+    assert_eq!(
+        (count_events(&app, "reply_completed").await, count_events(&app, "reply_cancelled").await),
+        (3, 0)
+    );
+    assert_eq!(count_events(&app, "note_added").await, 0);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_server_that_goes_down_cancels_nothing(db: PgPool) {
-    let app = paced(&db, "20").await;
+async fn server_shutdown_cancels_nothing(db: PgPool) {
+    let app = app_at_pace(&db, "20").await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    let mut stay = kit.open("threads.create", long()).await;
-    let mut leave = kit.open("threads.create", long()).await;
+    let mut stay = kit.open("threads.create", long_message()).await;
+    let mut leave = kit.open("threads.create", long_message()).await;
     read_some(&mut stay).await;
     read_some(&mut leave).await;
     app.begin_shutdown();
@@ -215,25 +221,25 @@ async fn a_server_that_goes_down_cancels_nothing(db: PgPool) {
     let thread = thread_of(&events);
     app.end_with_pending(2).await;
 
-    // The answers are written to their ends where the next process takes them up.
-    let app = paced(&db, "0").await;
-    until_count(&app, "reply_completed", 2).await;
+    // The next process completes the replies.
+    let app = app_at_pace(&db, "0").await;
+    wait_for_event_count(&app, "reply_completed", 2).await;
     app.wait_for_projections().await;
     let texts = texts(Kit::new(&app, &person), &thread).await;
     assert!(texts[1].contains("Turns seen: 1"), "{texts:?}");
-    assert_eq!((count(&app, "reply_cancelled").await, count(&app, "note_added").await), (0, 0));
+    assert_eq!((count_events(&app, "reply_cancelled").await, count_events(&app, "note_added").await), (0, 0));
     app.end().await;
 }
 
-/// A stream that is being read, and its thread.
-async fn begun(kit: Kit<'_>) -> (Reading, String) {
-    let mut stream = kit.open("threads.create", long()).await;
+/// Starts a long reply; returns its open stream and thread.
+async fn start_long_reply(kit: Kit<'_>) -> (OpenStream, String) {
+    let mut stream = kit.open("threads.create", long_message()).await;
     read_some(&mut stream).await;
     let thread = thread_of(&stream.events);
     (stream, thread)
 }
 
-/// The reply that a thread waits for.
+/// Returns a thread's pending reply.
 async fn pending_reply(app: &TestApp, thread: &str) -> String {
     let reply: uuid::Uuid =
         sqlx::query_scalar("SELECT reply_id FROM pending_replies WHERE conversation_id = $1")
@@ -245,31 +251,31 @@ async fn pending_reply(app: &TestApp, thread: &str) -> String {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
-    let app = paced(&db, "60").await;
+async fn changes_on_other_connections_end_stream_cleanly(db: PgPool) {
+    let app = app_at_pace(&db, "60").await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
 
-    // Deleted: what was shown is taken back.
-    let (stream, thread) = begun(kit).await;
+    // The thread is deleted: the shown item is removed.
+    let (stream, thread) = start_long_reply(kit).await;
     assert_eq!(kit.get("threads.delete", json!({"thread_id": thread})).await, json!({}));
     let events = stream.rest().await;
     assert_eq!(kinds(&events)[events.len() - 2..], ["thread.item.removed", "error"]);
     assert_eq!(events.last().unwrap()["message"], "The thread has been deleted.");
     kit.ask("threads.get_by_id", json!({"thread_id": thread})).await.assert_error(404, "not_found");
 
-    // Cancelled through the chat API: what was said so far is the answer.
-    let (stream, thread) = begun(kit).await;
+    // Cancelled through the chat API: the text so far is the reply.
+    let (stream, thread) = start_long_reply(kit).await;
     let reply = pending_reply(&app, &thread).await;
     app.post(&format!("/api/replies/{reply}/cancel")).by(&person).send().await.is(200);
     let events = stream.rest().await;
-    super::support::well_formed(&events);
+    super::support::assert_well_formed(&events);
     assert_eq!(texts(kit, &thread).await[1], answer_of(&events));
     let last = events.last().unwrap();
     assert_eq!((kind(last), &last["message"]), ("notice", &json!("The answer was stopped.")));
 
-    // Asked again while it is being answered: the older stream ends, the newer one has the answer.
-    let (stream, thread) = begun(kit).await;
+    // A retry during the reply: the older stream ends, the newer one has the reply.
+    let (stream, thread) = start_long_reply(kit).await;
     let asked = id_of(done(&stream.events, "user_message")[0]);
     let retry = json!({"thread_id": thread, "item_id": asked});
     let again = kit.open("threads.retry_after_item", retry).await;
@@ -279,23 +285,23 @@ async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
     let items = kit.items(&thread).await;
     assert_eq!(items.len(), 2);
     assert_eq!(items[1], *answer);
-    assert_eq!(count(&app, "note_added").await, 0, "nobody has hung up so far");
+    assert_eq!(count_events(&app, "note_added").await, 0, "no stream was closed by its client so far");
 
-    // A second message waits for its turn; whoever hangs up on it cancels that one.
-    let (first, thread) = begun(kit).await;
+    // A second message is queued; closing its stream cancels only that one.
+    let (first, thread) = start_long_reply(kit).await;
     let add = json!({"thread_id": thread, "input": text("Second")});
     let mut second = kit.open("threads.add_user_message", add).await;
     second.until(|event| kind(event) == "stream_options").await;
-    let completed = count(&app, "reply_completed").await;
+    let completed = count_events(&app, "reply_completed").await;
     drop(second);
     let events = first.rest().await;
     assert!(answer_of(&events).contains("Turns seen"));
     app.wait_for_projections().await;
-    assert_eq!(count(&app, "reply_completed").await, completed + 1);
-    assert_eq!(count(&app, "note_added").await, 1);
+    assert_eq!(count_events(&app, "reply_completed").await, completed + 1);
+    assert_eq!(count_events(&app, "note_added").await, 1);
     assert_eq!(kit.items(&thread).await.len(), 3);
 
-    // Signed out: the stream ends, the answer is written all the same.
+    // Sign-out: the stream ends, and the reply is completed all the same.
     let other = app.person().await;
     signed_out(&app, &other).await;
     app.end().await;
@@ -303,13 +309,13 @@ async fn what_is_done_elsewhere_meanwhile_ends_the_stream_in_order(db: PgPool) {
 
 async fn signed_out(app: &TestApp, person: &Person) {
     let kit = Kit::new(app, person);
-    let cancelled = count(app, "reply_cancelled").await;
-    let completed = count(app, "reply_completed").await;
-    let (stream, _) = begun(kit).await;
+    let cancelled = count_events(app, "reply_cancelled").await;
+    let completed = count_events(app, "reply_completed").await;
+    let (stream, _) = start_long_reply(kit).await;
     app.post("/api/auth/logout").by(person).send().await.is(204);
     let events = stream.rest().await;
     let last = events.last().unwrap();
     assert_eq!((kind(last), &last["message"]), ("error", &json!("You have been signed out.")));
-    until_count(app, "reply_completed", completed + 1).await;
-    assert_eq!(count(app, "reply_cancelled").await, cancelled);
+    wait_for_event_count(app, "reply_completed", completed + 1).await;
+    assert_eq!(count_events(app, "reply_cancelled").await, cancelled);
 }

@@ -1,6 +1,6 @@
-//! One example of everything that this door sends, compared with golden files (`golden/<kind>/<name>.json`).
+//! Compares examples of everything that the ChatKit surface sends with golden files (`golden/<kind>/<name>.json`).
 //!
-//! `UPDATE_GOLDEN=1` writes them anew; what has changed is then to be looked at.
+//! `UPDATE_GOLDEN=1` rewrites the files; review the diff afterwards.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use verbatim::http::surfaces::chatkit::wire::{schema, sse};
 use super::{formats, transcript};
 use crate::support::env_var;
 
-/// Something that is sent.
+/// An example of something that is sent.
 pub(super) struct Example {
     pub(super) kind: &'static str,
     pub(super) name: &'static str,
@@ -36,13 +36,13 @@ pub(super) fn read(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every golden file, with its kind and its name.
+/// Returns every golden file with its kind and name.
 pub(super) fn golden_values() -> Vec<(String, String, Value)> {
     let mut values = Vec::new();
     for kind in std::fs::read_dir(folder()).unwrap() {
         let kind = kind.unwrap();
         if kind.file_name() == transcript::FOLDER {
-            // Whole conversations, which have a form of their own.
+            // Transcripts have another format.
             continue;
         }
         for file in std::fs::read_dir(kind.path()).unwrap() {
@@ -56,7 +56,7 @@ pub(super) fn golden_values() -> Vec<(String, String, Value)> {
 }
 
 #[test]
-fn everything_that_is_sent_is_as_its_golden_file_shows() {
+fn examples_match_golden_files() {
     let examples = formats::examples();
     if env_var("UPDATE_GOLDEN").is_some() {
         for example in &examples {
@@ -79,7 +79,7 @@ fn everything_that_is_sent_is_as_its_golden_file_shows() {
 }
 
 #[test]
-fn everything_that_is_sent_fits_the_schema_of_its_type() {
+fn examples_match_their_schemas() {
     for Example { kind, name, value, schema } in formats::examples() {
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<String> =
@@ -88,7 +88,7 @@ fn everything_that_is_sent_fits_the_schema_of_its_type() {
     }
 }
 
-/// The variants of a type that is told apart by `type`, from its schema.
+/// Returns the variants of a type tagged by `type`, from its schema.
 fn variants<T: JsonSchema>() -> BTreeSet<String> {
     fn collect(schema: &Value, found: &mut BTreeSet<String>) {
         for branch in ["oneOf", "anyOf"].iter().filter_map(|name| schema[*name].as_array()).flatten() {
@@ -103,7 +103,7 @@ fn variants<T: JsonSchema>() -> BTreeSet<String> {
 }
 
 #[test]
-fn there_is_an_example_of_every_variant() {
+fn every_variant_has_an_example() {
     use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, ItemKind, ItemUpdate, StreamEvent};
     let golden = golden_values();
     let types = |kind: &str| -> BTreeSet<String> {
@@ -119,7 +119,7 @@ fn there_is_an_example_of_every_variant() {
 }
 
 #[test]
-fn a_frame_holds_its_event() {
+fn frame_contains_its_event() {
     for event in formats::events() {
         let framed = sse::frame(&event);
         let json = framed.strip_prefix(b"data: ").unwrap().strip_suffix(b"\n\n").unwrap();

@@ -1,4 +1,4 @@
-//! The examples: every event, update and item, and everything that stands in them, with and without what may be left out.
+//! Examples of every event, update and item and of their parts, with and without optional fields.
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
@@ -7,9 +7,9 @@ use verbatim::tools::quiz::quiz_card;
 use verbatim::widgets::{IconName, WidgetUpdate};
 
 use super::examples::Example;
-use super::shown::{quiz, widgets};
+use super::widget_examples::{quiz, widgets};
 
-/// Everything that is sent, with a kind and a name.
+/// Returns examples of everything that is sent, with kind and name.
 pub(super) fn examples() -> Vec<Example> {
     let mut all = Vec::new();
     all.extend(events().iter().map(|event| Example::of("event", event_name(event), event)));
@@ -312,7 +312,7 @@ fn updates() -> Vec<(&'static str, ItemUpdate)> {
     ]
 }
 
-/// One of every event, and one more where something may be left out.
+/// Returns one of every event, and another without optional fields.
 pub(super) fn events() -> Vec<StreamEvent> {
     let answer = || Box::new(item(answer()));
     let delta = ItemUpdate::TextDelta { content_index: 0, delta: "Hello".to_owned() };

@@ -1,4 +1,4 @@
-//! Ten thousand prompts, built as a worker builds them: in none is a word of anybody else's, nor of another conversation.
+//! Tests that no prompt contains text of another user or conversation, over ten thousand prompts built as a worker builds them.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ const THREADS: usize = 3;
 const MESSAGES: usize = 4;
 const PROMPTS: usize = 10_000;
 
-/// A thread, whose it is, and the word that stands in everything that belongs to it.
+/// A thread, its owner, and the canary that is part of all its content.
 struct Talk {
     owner: Uuid,
     conversation: Uuid,
@@ -53,7 +53,7 @@ async fn talk(app: &TestApp, person: &Person, canary: String) -> Talk {
     Talk { owner: person.id, conversation, canary, messages }
 }
 
-/// Every word of a prompt.
+/// Returns all text of a prompt.
 fn words(context: &Context) -> String {
     let mut words = context.system.clone();
     for turn in &context.turns {
@@ -78,7 +78,7 @@ fn canaries(words: &str) -> BTreeSet<&str> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
+async fn prompts_contain_no_text_of_other_threads(db: PgPool) {
     let app = TestApp::with(&db, &[("CHAT_TITLES", "off")]).await;
     let mut people = Vec::new();
     for _ in 0..PEOPLE {
@@ -90,7 +90,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let talks = join_all(talks).await;
     app.wait_for_projections().await;
 
-    // Stands in every message of a failure.
+    // Shown in every failure message.
     let seed: u64 = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
     let settings = ReplySettings { system_prompt: String::new(), ..ReplySettings::default() };
@@ -100,7 +100,7 @@ async fn no_prompt_holds_a_word_of_another_thread(db: PgPool) {
     let (mut built, mut refused) = (0, 0);
     for _ in 0..PROMPTS {
         let talk = talks.choose(&mut random).unwrap();
-        // Now and then a job that was mixed up: somebody else's message, or files read in somebody else's name.
+        // Some jobs are inconsistent on purpose: another user's message, or files read as another user.
         let (asked, owner) = match random.random_range(0..10) {
             0 => (*talks.choose(&mut random).unwrap().messages.choose(&mut random).unwrap(), talk.owner),
             1 => (*talk.messages.choose(&mut random).unwrap(), talks.choose(&mut random).unwrap().owner),

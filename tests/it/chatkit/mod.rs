@@ -1,14 +1,14 @@
-//! The ChatKit door: its formats, against golden files and against the types of the protocol's own package; what follows
-//! on each request, as transcripts; what it refuses, and what happens when somebody hangs up; accounts.
+//! Tests the ChatKit surface: its formats, against golden files and the types of the official package; the response to each
+//! request, as transcripts; rejections, disconnects, and accounts.
 
 mod accounts;
 mod attachments;
 mod bad_input;
 mod cancel;
+mod concurrent_streams;
 mod examples;
 mod formats;
 mod isolation;
-mod many;
 mod paging;
 mod promises;
 mod provider;
@@ -19,6 +19,6 @@ mod requests;
 mod scope;
 mod sequences;
 mod session;
-mod shown;
 mod support;
 mod transcript;
+mod widget_examples;

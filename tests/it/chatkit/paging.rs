@@ -1,4 +1,4 @@
-//! Pages of threads and items: in both orders, of any size, each element once.
+//! Tests pages of threads and items: in both orders and of any size, each element appears once.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -11,7 +11,7 @@ fn ids(page: &Value) -> Vec<String> {
     page["data"].as_array().unwrap().iter().map(id_of).collect()
 }
 
-/// A page; what its fields have to do with each other is checked.
+/// Returns a page after checking that its fields are consistent.
 async fn page(kit: Kit<'_>, kind: &str, params: Value) -> Value {
     let page = kit.get(kind, params).await;
     let has_more = page["has_more"].as_bool().unwrap();
@@ -21,7 +21,7 @@ async fn page(kit: Kit<'_>, kind: &str, params: Value) -> Value {
     page
 }
 
-/// Everything, in pages of this size; and how many pages there were.
+/// Returns all ids, read in pages of this size, and the number of pages.
 async fn all(kit: Kit<'_>, kind: &str, params: &Value, limit: usize) -> (Vec<String>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
     let mut params = params.clone();
@@ -39,8 +39,8 @@ async fn all(kit: Kit<'_>, kind: &str, params: &Value, limit: usize) -> (Vec<Str
     }
 }
 
-/// Holds the list against what it has to be, newest first.
-async fn holds(kit: Kit<'_>, kind: &str, params: &Value, newest_first: &[String]) {
+/// Checks a list against the expected ids, newest first.
+async fn assert_list(kit: Kit<'_>, kind: &str, params: &Value, newest_first: &[String]) {
     let with = |more: Value| {
         let mut params = params.clone();
         params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -70,14 +70,14 @@ async fn holds(kit: Kit<'_>, kind: &str, params: &Value, newest_first: &[String]
             assert_eq!(seen, expected, "{order} {limit}");
             assert_eq!(pages, count.div_ceil(limit), "{order} {limit}");
         }
-        // Behind the last one there is nothing.
+        // Nothing follows the last element.
         let behind = page(kit, kind, with(json!({"order": order, "after": expected.last()}))).await;
         assert_eq!((ids(&behind).len(), &behind["has_more"]), (0, &json!(false)));
     }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn threads_and_items_come_in_pages(db: PgPool) {
+async fn threads_and_items_are_paged(db: PgPool) {
     let app = TestApp::with(&db, &[("CHAT_TITLES", "off")]).await;
     let (person, other) = (app.person().await, app.person().await);
     let kit = Kit::new(&app, &person);
@@ -88,11 +88,11 @@ async fn threads_and_items_come_in_pages(db: PgPool) {
         threads.push(kit.create(&format!("Thread {n}")).await.0);
         Kit::new(&app, &other).create("Somebody else's").await;
     }
-    // What is done in a thread does not move it.
+    // Changes in a thread do not change its place in the list.
     kit.add(&threads[3], "Once more").await;
     kit.get("threads.update", json!({"thread_id": threads[7], "title": "Named"})).await;
     let newest_first: Vec<String> = threads.iter().rev().cloned().collect();
-    holds(kit, "threads.list", &json!({}), &newest_first).await;
+    assert_list(kit, "threads.list", &json!({}), &newest_first).await;
     let list = page(kit, "threads.list", json!({})).await;
     for thread in list["data"].as_array().unwrap() {
         assert_eq!(thread["items"], json!({"data": [], "has_more": false}));
@@ -102,7 +102,7 @@ async fn threads_and_items_come_in_pages(db: PgPool) {
     for n in 1..13 {
         events.extend(kit.add(&thread, &format!("Message {n}")).await);
     }
-    // A note that nobody sees, in between and as the newest, changes no page.
+    // Hidden notes, in between and as the newest item, change no page.
     let widget = super::sequences::WIDGET;
     let shown = kit.create(widget).await;
     let of = json!({"thread_id": thread});
@@ -113,9 +113,9 @@ async fn threads_and_items_come_in_pages(db: PgPool) {
         .collect();
     items.reverse();
     assert_eq!(items.len(), 26);
-    holds(kit, "items.list", &of, &items).await;
+    assert_list(kit, "items.list", &of, &items).await;
 
-    // By its id a thread comes with its first twenty, and the list goes on from there.
+    // A thread fetched by id contains its first twenty items; the list continues from there.
     let by_id = kit.get("threads.get_by_id", of.clone()).await;
     let first = &by_id["items"];
     assert_eq!((ids(first).len(), &first["has_more"]), (20, &json!(true)));
@@ -135,7 +135,7 @@ async fn threads_and_items_come_in_pages(db: PgPool) {
     let (seen, pages) = all(kit, "items.list", &of, 2).await;
     assert_eq!((seen.len(), pages), (4, 2));
 
-    // Whoever has read a page goes on from there, although what the cursor names was left behind meanwhile.
+    // A cursor stays valid although its item is on an inactive branch by now.
     let asked = id_of(&kit.items(&thread).await[0]);
     kit.stream("threads.retry_after_item", json!({"thread_id": thread, "item_id": asked})).await;
     let behind = json!({"thread_id": thread, "order": "asc", "after": seen[1]});

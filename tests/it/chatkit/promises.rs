@@ -1,5 +1,5 @@
-//! What the door promises besides its formats: nothing acknowledged is lost, what was written is read, a repetition is one, and
-//! nothing that a model says holds the service up.
+//! Tests guarantees of the ChatKit surface besides its formats: no lost acknowledged writes, read-your-writes, idempotency, and
+//! robustness against model output.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::support::{Kit, acting, answer_of, done, id_of, kinds, text, thread_of};
 use crate::support::app::TestApp;
 
-/// Tools of a page, in a file that lasts as long as what is given back.
+/// Returns a file with client tools; it exists as long as the returned handle.
 fn tools() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let tools =
@@ -19,12 +19,12 @@ fn tools() -> tempfile::NamedTempFile {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_a_model_calls_with_holds_nothing_up(db: PgPool) {
+async fn malformed_tool_arguments_do_not_block_thread(db: PgPool) {
     let file = tools();
     let app = TestApp::with(&db, &[("CLIENT_TOOLS_FILE", file.path().to_str().unwrap())]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    // The escape is typed: what the door takes holds no U+0000, what the model makes of it does.
+    // The message contains the escape as typed text; the scripted model turns it into U+0000.
     let (thread, events) = kit.create(r#"call open_map {"at\u0000":"x\u0000y"}"#).await;
     assert_eq!(done(&events, "client_tool_call")[0]["arguments"], json!({"at": "xy"}));
     let events = kit.add(&thread, r#"call ask_user {"questions":[{"question":"W\u0000hy?"}]}"#).await;
@@ -33,7 +33,7 @@ async fn what_a_model_calls_with_holds_nothing_up(db: PgPool) {
     let events = kit.add(&thread, widget).await;
     assert_eq!(done(&events, "widget")[0]["widget"]["children"][0]["value"], "Saved");
 
-    // Too deep to be read again: it brings nothing, and the thread stays readable.
+    // JSON that is too deep to be read back creates no item, and the thread stays readable.
     let deep = format!("call open_map {}1{}", r#"{"a":"#.repeat(120), "}".repeat(120));
     let events = kit.add(&thread, &deep).await;
     assert!(done(&events, "client_tool_call").is_empty(), "{:?}", kinds(&events));
@@ -44,7 +44,7 @@ async fn what_a_model_calls_with_holds_nothing_up(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn of_several_answers_at_once_one_is_taken_and_the_others_are_told_so(db: PgPool) {
+async fn concurrent_answers_accept_one_and_reject_others(db: PgPool) {
     let file = tools();
     let app = TestApp::with(&db, &[("CLIENT_TOOLS_FILE", file.path().to_str().unwrap())]).await;
     let person = app.person().await;
@@ -79,7 +79,7 @@ async fn of_several_answers_at_once_one_is_taken_and_the_others_are_told_so(db: 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_old_question_is_answered_however_much_was_said_since(db: PgPool) {
+async fn old_question_can_still_be_answered(db: PgPool) {
     let app = TestApp::with(&db, &[("HISTORY_TURNS", "1")]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
@@ -97,7 +97,7 @@ async fn an_old_question_is_answered_however_much_was_said_since(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_an_action_did_is_what_is_read_next(db: PgPool) {
+async fn action_effect_is_visible_to_next_read(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
@@ -114,14 +114,14 @@ async fn what_an_action_did_is_what_is_read_next(db: PgPool) {
         let read = kit.items(&thread).await;
         assert_eq!(read.iter().find(|item| item["id"] == card), Some(&acted), "after {n} actions");
     }
-    // A query of this door waits for a position as every other does, and refuses what is none.
+    // Queries of this surface wait for a position like all others, and reject a malformed one.
     let call = kit.call("items.list", &json!({"thread_id": thread})).header("verbatim-position", "x");
     call.send().await.assert_error(400, "invalid_position");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_repetition_reads_the_answer_that_it_asked_for(db: PgPool) {
+async fn keyed_retry_repeats_its_own_reply(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
@@ -136,7 +136,7 @@ async fn a_repetition_reads_the_answer_that_it_asked_for(db: PgPool) {
     let first = answer_id(&keyed().send().await.is(200).text);
     let second = kit.stream("threads.retry_after_item", params.clone()).await;
     assert_ne!(id_of(done(&second, "assistant_message")[0]), first);
-    // Left behind by now, and still the answer to that request.
+    // On an inactive branch by now, and still the response to that request.
     assert_eq!(answer_id(&keyed().send().await.is(200).text), first);
     let asked: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE event_type = 'reply_requested'")
         .fetch_one(&db)
@@ -147,7 +147,7 @@ async fn a_repetition_reads_the_answer_that_it_asked_for(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stop_leaves_one_note_or_none_and_none_behind_a_new_beginning(db: PgPool) {
+async fn stop_writes_at_most_one_note_before_next_reply(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_WORDS_PER_SECOND", "20")]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
@@ -159,7 +159,7 @@ async fn a_stop_leaves_one_note_or_none_and_none_behind_a_new_beginning(db: PgPo
         let events = stream.events.clone();
         let (id, message) = (thread_of(&events), id_of(done(&events, "user_message")[0]));
         drop(stream);
-        // At once, while the hang-up is on its way.
+        // Immediately, while the disconnect is still being processed.
         kit.stream("threads.retry_after_item", json!({"thread_id": id, "item_id": message})).await;
         thread = Some(id);
     }
@@ -173,6 +173,6 @@ async fn a_stop_leaves_one_note_or_none_and_none_behind_a_new_beginning(db: PgPo
     .fetch_all(&db)
     .await
     .unwrap();
-    assert_eq!(misplaced, Vec::<Value>::new(), "a note without the end that it is about");
+    assert_eq!(misplaced, Vec::<Value>::new(), "a note without the cancelled reply that it refers to");
     app.end().await;
 }

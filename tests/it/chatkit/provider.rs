@@ -1,4 +1,4 @@
-//! What this door asks of a provider besides text, over OpenAI's protocol: speech written down, and tools.
+//! Tests transcription and tools over the OpenAI protocol.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -12,7 +12,7 @@ fn document(value: &Value) -> Act {
     Act::Raw { kind: "application/json", parts: vec![value.to_string().into_bytes()] }
 }
 
-/// A streamed answer that consists of these events.
+/// Returns a streamed response of these events.
 fn events(events: &[Value]) -> Act {
     let parts = events.iter().map(|event| format!("data: {event}\n\n").into_bytes()).collect();
     Act::Raw { kind: "text/event-stream", parts }
@@ -27,7 +27,7 @@ async fn app_at(db: &PgPool, server: &OpenAiServer, more: &[(&str, &str)]) -> Te
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn speech_is_written_down_by_the_provider(db: PgPool) {
+async fn provider_transcribes_speech(db: PgPool) {
     let refused = |status: u16, code: &str| Act::Error { status, code: json!(code), headers: Vec::new() };
     let acts = [
         document(&json!({"text": "Good morning"})),
@@ -39,7 +39,7 @@ async fn speech_is_written_down_by_the_provider(db: PgPool) {
     let app = app_at(&db, &server, &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
-    // "audio", without the padding that some clients leave away.
+    // "audio" in base64, without the padding that some clients omit.
     let spoken = json!({"audio_base64": "YXVkaW8", "mime_type": "audio/webm;codecs=opus"});
     assert_eq!(kit.get("input.transcribe", spoken.clone()).await, json!({"text": "Good morning"}));
     let sent = server.requests()[0].body.as_str().unwrap().to_owned();
@@ -58,7 +58,7 @@ async fn speech_is_written_down_by_the_provider(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_model_calls_a_tool_of_the_page_and_is_told_what_it_came_to(db: PgPool) {
+async fn model_calls_client_tool_and_gets_result(db: PgPool) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let tools =
         json!([{"name": "open_map", "description": "Opens the map", "parameters": {"type": "object"}}]);
@@ -95,7 +95,7 @@ async fn a_model_calls_a_tool_of_the_page_and_is_told_what_it_came_to(db: PgPool
     let of = |kind: &str| input.iter().find(|item| item["type"] == kind).unwrap();
     assert_eq!(of("function_call")["call_id"], "call_7");
     assert_eq!(of("function_call_output")["output"], "{\"shown\":true}");
-    // Whoever cannot be asked back is offered nothing.
+    // A client without client tools is offered none.
     app.say(&person, None, "Hello").await;
     assert_eq!(server.requests()[2].body["tools"], Value::Null);
     app.end().await;

@@ -1,4 +1,4 @@
-//! The package that clients and servers of this protocol are written with takes everything that is sent here.
+//! Tests that the official Python package of the protocol accepts everything that this server sends.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use super::examples::golden_values;
 use crate::support::app::WAIT_TIMEOUT;
 use crate::support::{python, root};
 
-/// Holds values, each with a kind and a name, against the package's types; gives whether it took them, and what it said.
+/// Parses values, each with a kind and a name, with the package; returns whether all were accepted, and the output.
 pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
     let mut child = Command::new(python())
         .arg(root().join("tests/it/chatkit/python/parse.py"))
@@ -32,7 +32,7 @@ pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
     let (output, ()) =
         tokio::time::timeout(WAIT_TIMEOUT, async { futures::join!(child.wait_with_output(), written) })
             .await
-            .expect("it ends in time");
+            .expect("the parser ends in time");
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "{errors}");
@@ -40,7 +40,7 @@ pub(super) async fn parse(values: &[(&str, &str, &Value)]) -> (bool, String) {
 }
 
 #[tokio::test]
-async fn the_package_takes_every_golden_file() {
+async fn official_package_accepts_every_golden_file() {
     let golden = golden_values();
     let values: Vec<_> =
         golden.iter().map(|(kind, name, value)| (kind.as_str(), name.as_str(), value)).collect();
@@ -50,9 +50,9 @@ async fn the_package_takes_every_golden_file() {
     assert!(values.len() > 60, "{said}");
 }
 
-/// What the check is for: each of these is wrong in one place.
+/// The check detects errors: each of these values is wrong in one place.
 #[tokio::test]
-async fn the_package_refuses_what_is_wrong() {
+async fn official_package_rejects_invalid_values() {
     let item = |more: Value| {
         let mut item = json!({"id": "msg_1", "thread_id": "thr_1", "created_at": "2026-01-02T03:04:05Z"});
         item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -97,6 +97,6 @@ async fn the_package_refuses_what_is_wrong() {
     let (taken, said) = parse(&values).await;
     assert!(!taken);
     for (kind, name, value) in &values {
-        assert!(said.contains(&format!("{kind} {name}: ")), "{value} was taken\n{said}");
+        assert!(said.contains(&format!("{kind} {name}: ")), "{value} was accepted\n{said}");
     }
 }

@@ -1,39 +1,39 @@
-//! Requests that come twice under one key are one request; too many of them are refused before anything has begun.
+//! Tests repeated requests with one idempotency key, and limits that apply before a stream begins.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::sequences::{ASK, count, furnished, question_of};
-use super::support::{Kit, acting, answer_of, done, id_of, kind, parse, text, thread_of, well_formed};
+use super::sequences::{ASK, app_with_bank_and_tools, count_events, question_of};
+use super::support::{Kit, acting, answer_of, assert_well_formed, done, id_of, kind, parse, text, thread_of};
 use crate::support::app::TestApp;
 use crate::support::client::Answer;
 
-/// The answer to a request with a key.
+/// Sends a request with a key and returns the response.
 async fn keyed(kit: Kit<'_>, key: &str, kind: &str, params: &Value) -> Answer {
     kit.call(kind, params).key(key).send().await
 }
 
-/// The events of a stream that was asked for with a key.
+/// Sends a request with a key and returns the events of its stream.
 async fn streamed(kit: Kit<'_>, key: &str, kind: &str, params: &Value) -> Vec<Value> {
     let (answer, bytes) = kit.call(kind, params).key(key).download().await;
     assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
     let events = parse(&bytes);
-    well_formed(&events);
+    assert_well_formed(&events);
     events
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
+async fn keyed_requests_run_once(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     let twice = async |key: &str, kind: &str, params: Value| {
         let first = streamed(kit, key, kind, &params).await;
         let events = app.events().await;
         let again = streamed(kit, key, kind, &params).await;
-        assert_eq!(app.events().await, events, "{kind} was done again");
+        assert_eq!(app.events().await, events, "{kind} ran again");
         assert_eq!(again.last(), first.last(), "{kind}");
         let other = json!({"input": text("Something else")});
         keyed(kit, key, "threads.create", &other).await.assert_error(422, "idempotency_key_reused");
@@ -49,7 +49,7 @@ async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
     };
     let add = "threads.add_user_message";
     twice("call", add, of(json!({"input": text("call open_map {}")}))).await;
-    // A second time it is no longer pending, and yet it is the same request.
+    // The call is no longer pending, but the repetition returns the first result.
     twice("output", "threads.add_client_tool_output", of(json!({"result": 1}))).await;
     let questions = twice("ask", add, of(json!({"input": text(ASK)}))).await;
     let item = id_of(done(&questions, "structured_input")[0]);
@@ -70,7 +70,7 @@ async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
         let first = keyed(kit, key, kind, &params).await.is(200).value();
         let events = app.events().await;
         let again = keyed(kit, key, kind, &params).await.is(200).value();
-        assert_eq!(app.events().await, events, "{kind} was done again");
+        assert_eq!(app.events().await, events, "{kind} ran again");
         assert_eq!(again.get("id"), first.get("id"), "{kind}");
     }
     keyed(kit, "", "threads.list", &json!({})).await.assert_error(400, "invalid_idempotency_key");
@@ -78,8 +78,8 @@ async fn the_same_request_under_its_key_is_done_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
-    // Streams that are open at a time.
+async fn requests_over_limits_are_rejected_before_stream_begins(db: PgPool) {
+    // Limit of open streams.
     let variables = [("CHAT_TITLES", "off"), ("SCRIPTED_FAULT", "hang"), ("MAX_STREAMS_PER_USER", "2")];
     let app = TestApp::with(&db, &variables).await;
     let (person, other) = (app.person().await, app.person().await);
@@ -91,7 +91,7 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
         stream.until(|event| kind(event) == "stream_options").await;
         open.push(stream);
     }
-    app.wait_until("both are being answered", async || count(&app, "reply_begun").await == 2).await;
+    app.wait_until("both replies have begun", async || count_events(&app, "reply_begun").await == 2).await;
     let events = app.events().await;
     let refused = kit.ask("threads.create", hello.clone()).await;
     refused.assert_error(429, "too_many_streams");
@@ -100,15 +100,16 @@ async fn too_many_are_refused_before_anything_has_begun(db: PgPool) {
     kit.get("threads.list", json!({})).await;
     let mut theirs = Kit::new(&app, &other).open("threads.create", hello.clone()).await;
     theirs.until(|event| kind(event) == "stream_options").await;
-    // Whoever hangs up gives the place back.
+    // Closing a stream frees its place.
     drop((open.pop(), theirs));
-    app.wait_until("two hung up", async || count(&app, "reply_cancelled").await == 2).await;
+    app.wait_until("two replies were cancelled", async || count_events(&app, "reply_cancelled").await == 2)
+        .await;
     let mut stream = kit.open("threads.create", hello.clone()).await;
     stream.until(|event| kind(event) == "stream_options").await;
     drop((open, stream));
     app.end().await;
 
-    // Messages in a minute, and replies that a thread owes.
+    // Limits of messages per minute and of pending replies in a thread.
     let variables = [("CHAT_TITLES", "off"), ("RATE_LIMITS", "on"), ("RATE_LIMIT_SESSION_PER_MINUTE", "3")];
     let app = TestApp::with(&db, &variables).await;
     let person = app.person().await;

@@ -1,4 +1,4 @@
-//! Every request, as its golden file shows it, is read as what it says.
+//! Tests that every golden request is parsed into the expected value.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn limit(limit: u64) -> PageLimit {
     serde_json::from_value(json!(limit)).unwrap()
 }
 
-/// What each request says, by its `type`, and whether it is streamed.
+/// Returns the expected value of each request by `type`, and whether its response is a stream.
 fn expected() -> BTreeMap<&'static str, (bool, ChatKitRequest)> {
     use ChatKitRequest as R;
     let thread_id = || id("thr_1");
@@ -119,7 +119,7 @@ fn expected() -> BTreeMap<&'static str, (bool, ChatKitRequest)> {
 }
 
 #[test]
-fn every_request_is_read_as_what_it_says() {
+fn golden_requests_are_parsed() {
     let mut expected = expected();
     for (_, name, value) in golden_values().iter().filter(|(kind, _, _)| kind == "request") {
         let read = ChatKitRequest::parse(value.to_string().as_bytes()).unwrap();

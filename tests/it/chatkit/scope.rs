@@ -1,5 +1,4 @@
-//! What is somebody else's is to everybody as if it were not there, whatever is asked about it; without a token nobody is
-//! answered at all.
+//! Tests that another user's resources look missing in every request, and that no request works without a token.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +9,11 @@ use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, IdKind};
 
 use super::examples::golden_values;
-use super::sequences::{ASK, furnished, question_of};
+use super::sequences::{ASK, app_with_bank_and_tools, question_of};
 use super::support::{Kit, done, id_of, request, text, thread_of, with_files};
 
-/// Ids of one of everything.
-struct Named {
+/// Ids of one resource of each kind.
+struct ResourceIds {
     thread: String,
     message: String,
     widget: String,
@@ -24,8 +23,8 @@ struct Named {
     question: String,
 }
 
-impl Named {
-    /// What somebody has.
+impl ResourceIds {
+    /// Creates one resource of each kind.
     async fn of(kit: Kit<'_>) -> Self {
         let events = kit.stream("threads.create", json!({"input": text("quiz me on fruit")})).await;
         let (thread, card) = (thread_of(&events), done(&events, "widget")[0].clone());
@@ -40,8 +39,8 @@ impl Named {
         Self { thread, message, widget, input, call, file, question }
     }
 
-    /// Ids of which there is nothing at all.
-    fn nothing() -> Self {
+    /// Returns ids that do not exist.
+    fn unknown() -> Self {
         let id = |kind: IdKind| kind.write(Uuid::from_u128(0x0196_0000_0000_7000_8000_0000_0000_0007));
         let message = id(IdKind::Message);
         Self {
@@ -55,7 +54,7 @@ impl Named {
         }
     }
 
-    /// Every request that names something: what is here, in a thread of this one's.
+    /// Returns every request that names a resource, for these resources in the given thread.
     fn requests(&self, thread: &str) -> Vec<(&'static str, Value)> {
         let Self { message, widget, input, call, file, question, .. } = self;
         let mut requests = Vec::new();
@@ -83,7 +82,7 @@ impl Named {
         requests
     }
 
-    /// Every request that names a thread and nothing else.
+    /// Returns every request that names only a thread.
     fn of_thread(&self) -> Vec<(&'static str, Value)> {
         let thread = &self.thread;
         let of = |more: Value| {
@@ -106,7 +105,7 @@ impl Named {
     }
 }
 
-/// Whether a request can name what is somebody else's. A new one has to have its answer here, and its rows above.
+/// Returns whether a request can name another user's resource. Every new request needs an arm here, and rows above.
 fn names_something(request: &ChatKitRequest) -> bool {
     use ChatKitRequest as R;
     match request {
@@ -128,7 +127,7 @@ fn names_something(request: &ChatKitRequest) -> bool {
     }
 }
 
-/// The types of all requests that there are, or of those that can name something.
+/// Returns the types of all requests, or of those that can name a resource.
 fn kinds(naming: bool) -> BTreeSet<String> {
     let golden = golden_values();
     let requests: Vec<ChatKitRequest> = golden
@@ -146,26 +145,26 @@ fn kinds(naming: bool) -> BTreeSet<String> {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
+async fn other_users_resources_look_missing(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let (owner, other) = (app.person().await, app.person().await);
     let (theirs, kit) = (Kit::new(&app, &owner), Kit::new(&app, &other));
-    let had = Named::of(theirs).await;
+    let had = ResourceIds::of(theirs).await;
     let (own, _) = kit.create("My own").await;
     let deleted = {
-        let named = Named::of(kit).await;
+        let named = ResourceIds::of(kit).await;
         kit.get("threads.delete", json!({"thread_id": named.thread})).await;
         named
     };
     app.wait_for_projections().await;
-    let nothing = Named::nothing();
+    let nothing = ResourceIds::unknown();
     let before = (app.events().await, theirs.items(&had.thread).await);
 
     let unknown = kit.ask("threads.get_by_id", json!({"thread_id": nothing.thread})).await;
     unknown.assert_error(404, "not_found");
-    // Things of theirs in their thread, in one's own, and in none; and what was deleted. The file outlives the thread that it
-    // was never sent in.
+    // The other user's resources in their thread, in one's own, and in an unknown one; and deleted resources. The file was never sent, so
+    // it outlives the thread.
     let (mut asked, mut of_kinds) = (0, BTreeSet::new());
     for (named, thread) in [
         (&had, &had.thread),
@@ -191,7 +190,7 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
     for named in [&had, &deleted, &nothing] {
         for (kind, params) in named.of_thread() {
             let answer = kit.ask(kind, params.clone()).await;
-            // To delete once more what one has deleted is no mistake.
+            // Repeating one's own deletion is allowed.
             if kind == "threads.delete" && std::ptr::eq(named, &deleted) {
                 answer.is(200);
                 continue;
@@ -203,8 +202,8 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
         }
     }
     assert!(asked > 250, "{asked}");
-    assert_eq!(of_kinds, kinds(true), "every request that names something has a row");
-    // Ids of the wrong kind, and what is no id.
+    assert_eq!(of_kinds, kinds(true), "every request that names a resource has a row");
+    // Ids of the wrong kind, and malformed ids.
     for id in
         ["", "thr_", "x", "msg_01960000000070008000000000000007", &had.message, &format!("{}0", had.thread)]
     {
@@ -212,9 +211,9 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
         assert_eq!((answer.status, answer.without_request_id()), (404, unknown.without_request_id()), "{id}");
     }
     let list = kit.get("threads.list", json!({})).await;
-    assert_eq!(list["data"].as_array().unwrap().len(), 1, "only one's own: {list}");
+    assert_eq!(list["data"].as_array().unwrap().len(), 1, "only the user's own threads: {list}");
 
-    // Nothing came of it.
+    // Nothing has changed.
     app.wait_for_projections().await;
     assert_eq!((app.events().await, theirs.items(&had.thread).await), before);
     assert!(theirs.ask("attachments.delete", json!({"attachment_id": had.file})).await.status == 200);
@@ -222,11 +221,11 @@ async fn what_is_somebody_elses_is_answered_as_what_is_not_there(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nobody_is_answered_without_a_token(db: PgPool) {
+async fn requests_without_token_are_rejected(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let (person, gone) = (app.person().await, app.person().await);
-    let had = Named::of(Kit::new(&app, &person)).await;
+    let had = ResourceIds::of(Kit::new(&app, &person)).await;
     app.post("/api/auth/logout").by(&gone).send().await.is(204);
     let events = app.events().await;
     let mut requests = had.requests(&had.thread);
@@ -251,7 +250,7 @@ async fn nobody_is_answered_without_a_token(db: PgPool) {
         }
     }
     assert_eq!(app.events().await, events);
-    // Pages of other origins may ask, and are told which headers they may set.
+    // A preflight from another origin is answered with the allowed headers.
     let preflight = app
         .call(reqwest::Method::OPTIONS, "/chatkit")
         .header("origin", "https://page.example")

@@ -1,5 +1,4 @@
-//! What follows on each request, event by event, as transcripts show it; and what is left of it in the log and at the other
-//! doors.
+//! Tests the response to each request, event by event, against transcripts; and its effect on the log and on other surfaces.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use super::transcript::Transcript;
 use crate::support::app::TestApp;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// Questions between which nothing but the id differs, so that their order does not show; and a tool of the page.
+/// Returns variables for a bank of two questions that differ only in the id, so that their order does not matter, and a client tool.
 pub(super) fn bank_and_tools(folder: &Path) -> [(&'static str, PathBuf); 2] {
     let question = |id: &str| {
         json!({
@@ -36,8 +35,8 @@ pub(super) fn bank_and_tools(folder: &Path) -> [(&'static str, PathBuf); 2] {
     })
 }
 
-/// An app with a bank of two questions, a tool of the page, and no titles unless these variables say otherwise.
-pub(super) async fn furnished(db: &PgPool, folder: &Path, more: &[(&str, &str)]) -> TestApp {
+/// Starts an app with a bank of two questions and a client tool, and without titles unless these variables enable them.
+pub(super) async fn app_with_bank_and_tools(db: &PgPool, folder: &Path, more: &[(&str, &str)]) -> TestApp {
     let files = bank_and_tools(folder);
     let mut variables = vec![("QUIZ_LENGTH", "2")];
     if !more.iter().any(|(name, _)| *name == "CHAT_TITLES") {
@@ -52,7 +51,7 @@ fn create(input: Value) -> Value {
     json!({"input": input})
 }
 
-/// Three questions, one of each form.
+/// A call with three questions, one of each form.
 pub(super) const ASK: &str = r#"call ask_user {"questions": [
     {"id": "size", "question": "Which size?", "options": ["S", "M", "L"]},
     {"id": "toppings", "question": "What on top?", "options": ["nuts", "plums"], "multiple": true},
@@ -62,8 +61,8 @@ pub(super) const WIDGET: &str = r#"call show_widget {"copy_text": "Saved", "widg
     {"type": "Text", "id": "body", "value": "Saved"},
     {"type": "Button", "label": "Undo", "onClickAction": {"type": "undo", "payload": {"id": 7}}}]}}"#;
 
-/// How often the log has events of this type.
-pub(super) async fn count(app: &TestApp, event_type: &str) -> i64 {
+/// Counts the events of this type in the log.
+pub(super) async fn count_events(app: &TestApp, event_type: &str) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM events WHERE event_type = $1")
         .bind(event_type)
         .fetch_one(&app.db)
@@ -72,9 +71,9 @@ pub(super) async fn count(app: &TestApp, event_type: &str) -> i64 {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
+async fn messages_and_retries_match_transcripts(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
 
@@ -90,7 +89,7 @@ async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
     assert_eq!(by_id["items"]["data"].as_array().unwrap().len(), 4);
     talk.check("add_user_message");
 
-    // Everything that a message may hold; what was quoted and named reaches the provider.
+    // A message with every field; quoted text and tags reach the provider.
     let mut talk = Transcript::of(kit);
     let input = json!({
         "content": [
@@ -107,14 +106,14 @@ async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
     assert!(answer.contains("<quoted>\nas said before\n</quoted>") && answer.contains("See @plan@map"));
     talk.check("composed");
 
-    // Retry: what stood behind the message is gone from everywhere, but from the log.
+    // Retry: items after the message disappear everywhere except in the log.
     let mut talk = Transcript::of(kit);
     let events = talk.stream("threads.create", create(text("First"))).await;
     let thread = thread_of(&events);
     let first = id_of(done(&events, "user_message")[0]);
     let old = id_of(done(&events, "assistant_message")[0]);
     kit.add(&thread, "Second").await;
-    let completed = count(&app, "reply_completed").await;
+    let completed = count_events(&app, "reply_completed").await;
     let retry = json!({"thread_id": thread, "item_id": first});
     let again = talk.stream("threads.retry_after_item", retry).await;
     let new = id_of(done(&again, "assistant_message")[0]);
@@ -130,9 +129,9 @@ async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
     let texts: Vec<&str> =
         history["items"].as_array().unwrap().iter().map(|item| item["text"].as_str().unwrap()).collect();
     assert_eq!(texts, ["First", answer_of(&again)]);
-    assert_eq!(count(&app, "reply_completed").await, completed + 1, "the log keeps both");
-    assert_eq!(count(&app, "branch_begun").await, 1);
-    // Once more, of a thread where something follows again.
+    assert_eq!(count_events(&app, "reply_completed").await, completed + 1, "the log keeps both");
+    assert_eq!(count_events(&app, "branch_begun").await, 1);
+    // Another retry, in a thread with later items.
     kit.add(&thread, "Third").await;
     let retry = json!({"thread_id": thread, "item_id": first});
     kit.stream("threads.retry_after_item", retry).await;
@@ -141,9 +140,9 @@ async fn messages_and_answers_come_as_their_transcripts_show(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
+async fn reply_items_and_questions_match_transcripts(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
 
@@ -160,7 +159,7 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
         talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
         talk.check(name);
     }
-    // A call that was passed over by going on is not waited for any more.
+    // A call is no longer pending once the user sends another message.
     let (thread, _) = kit.create(map).await;
     kit.add(&thread, "Never mind").await;
     let late = kit.ask("threads.add_client_tool_output", json!({"thread_id": thread, "result": 1})).await;
@@ -201,7 +200,7 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     input["inference_options"] = json!({"tool_choice": {"id": "open_map"}});
     let events = talk.stream("threads.create", create(input)).await;
     assert_eq!(done(&events, "client_tool_call")[0]["arguments"], json!({"message": "Where is it?"}));
-    // What is not offered cannot be chosen.
+    // An unknown tool cannot be chosen.
     let mut input = text("And this?");
     input["inference_options"] = json!({"tool_choice": {"id": "unheard_of"}});
     let before = app.events().await;
@@ -219,7 +218,7 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
     let act = json!({"thread_id": thread, "item_id": item, "action": action});
     talk.stream("threads.custom_action", act.clone()).await;
     talk.get("threads.sync_custom_action", act).await;
-    assert_eq!(count(&app, "note_added").await, 2, "the model is told, nobody else");
+    assert_eq!(count_events(&app, "note_added").await, 2, "only the model gets the note");
     talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
     let after =
         talk.stream("threads.add_user_message", json!({"thread_id": thread, "input": text("Done?")})).await;
@@ -229,9 +228,9 @@ async fn what_answers_bring_and_ask_comes_as_the_transcripts_show(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
+async fn actions_match_transcripts(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
 
@@ -252,11 +251,11 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
     let steps = [
         ("mcq.select", first.as_str(), json!({"answer": "a"}), true),
         ("mcq.submit", &first, json!({"answer": "a", "attempt": 1}), true),
-        // The same click again, and another tab with an older card.
+        // The same click again, and a stale card in another tab.
         ("mcq.submit", &first, json!({"answer": "a", "attempt": 1}), false),
         ("mcq.submit", &first, json!({"answer": "c", "attempt": 1}), false),
         ("mcq.clear", &first, json!({}), true),
-        // Too early.
+        // Not allowed yet.
         ("mcq.next", &first, json!({}), false),
         ("mcq.submit", &first, json!({"answer": "b", "attempt": 2}), true),
         ("mcq.next", &first, json!({}), true),
@@ -278,7 +277,7 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
     }
     named(quiz_talk, &first).check("action_of_a_quiz");
 
-    // What is done in one answer.
+    // Synchronous actions.
     let events = kit.stream("threads.create", create(text("quiz me on fruit"))).await;
     let (thread, card) = (thread_of(&events), done(&events, "widget")[0].clone());
     let (quiz, first) = (id_of(&card), question_of(&card["widget"]));
@@ -292,7 +291,7 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
     }
     named(talk, &first).check("action_synchronous");
 
-    // What nobody knows, and what comes from no widget.
+    // Unknown actions, and actions without a widget.
     let mut talk = Transcript::of(kit);
     let events = app.events().await;
     let nothing = |payload: Value| json!({"thread_id": thread, "item_id": quiz, "action": {"type": "other", "payload": payload}});
@@ -311,7 +310,7 @@ async fn actions_are_answered_as_the_transcripts_show(db: PgPool) {
     app.end().await;
 }
 
-/// The id of the question that a card shows.
+/// Returns the id of the question on a card.
 pub(super) fn question_of(widget: &Value) -> String {
     let form = &widget["children"][2];
     form["onSubmitAction"]["payload"]["questionId"]
@@ -320,18 +319,18 @@ pub(super) fn question_of(widget: &Value) -> String {
         .to_owned()
 }
 
-/// The transcript with the question that came first, whichever it was, under one name.
+/// Renames the questions in a transcript by their order, which is random.
 fn named<'a>(talk: Transcript<'a>, first: &str) -> Transcript<'a> {
     let second = if first == "q1" { "q2" } else { "q1" };
     talk.renamed(&[(first, "<first question>"), (second, "<second question>")])
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_thread_is_named_once_beside_its_first_answer(db: PgPool) {
+async fn thread_is_titled_once_during_first_reply(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    // So slow that the title is there before the answer is.
+    // Slow enough that the title is ready before the reply ends.
     let variables = [("CHAT_TITLES", "on"), ("SCRIPTED_WORDS_PER_SECOND", "40")];
-    let app = furnished(&db, folder.path(), &variables).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &variables).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     let mut talk = Transcript::of(kit);
@@ -340,7 +339,7 @@ async fn a_thread_is_named_once_beside_its_first_answer(db: PgPool) {
     assert_eq!(events[0]["thread"].get("title"), None);
     let last = events.last().unwrap();
     assert_eq!((kind(last), &last["thread"]["title"]), ("thread.updated", &json!("Apples and pears")));
-    // It is no news any more, and what a person has said stays.
+    // The title is not sent again, and a title set by the user stays.
     let add = |said: &str| json!({"thread_id": thread, "input": text(said)});
     let events = talk.stream("threads.add_user_message", add("More")).await;
     assert!(!kinds(&events).contains(&"thread.updated"));
@@ -352,11 +351,11 @@ async fn a_thread_is_named_once_beside_its_first_answer(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn failures_and_restarts_come_as_their_transcripts_show(db: PgPool) {
+async fn failures_and_restarts_match_transcripts(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
     for (name, fault) in [("failed", "500"), ("failed_midway", "cut")] {
         let variables = [("SCRIPTED_FAULT", fault), ("REPLY_MAX_ATTEMPTS", "1")];
-        let app = furnished(&db, folder.path(), &variables).await;
+        let app = app_with_bank_and_tools(&db, folder.path(), &variables).await;
         let person = app.person().await;
         let mut talk = Transcript::of(Kit::new(&app, &person));
         let events = talk.stream("threads.create", create(text("Good morning"))).await;
@@ -365,13 +364,13 @@ async fn failures_and_restarts_come_as_their_transcripts_show(db: PgPool) {
         talk.check(name);
         app.end().await;
     }
-    // A first attempt that is cut, so slow that the stream is open long before; the second one says all of it.
+    // The first attempt is cut off, slowly enough that the stream is open before; the second one completes.
     let (deltas, pause) = (["Good ", "mor"].map(str::to_owned).to_vec(), Duration::from_secs(1));
     let cut = Act::Reply { deltas, pause, ending: Ending::Nothing };
     let server = OpenAiServer::start([cut, Act::reply(&["Good ", "morning."])]).await;
     let url = server.base_url();
     let variables = [("OPENAI_API_KEY", KEY), ("OPENAI_BASE_URL", url.as_str())];
-    let app = furnished(&db, folder.path(), &variables).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &variables).await;
     let person = app.person().await;
     let mut talk = Transcript::of(Kit::new(&app, &person));
     let events = talk.stream("threads.create", create(text("Good morning"))).await;
@@ -382,13 +381,13 @@ async fn failures_and_restarts_come_as_their_transcripts_show(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_stream_begins_in_order_although_the_models_hang_behind(db: PgPool) {
+async fn stream_begins_in_order_while_projections_lag(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
-    let app = furnished(&db, folder.path(), &[]).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &[]).await;
     let person = app.person().await;
     let kit = Kit::new(&app, &person);
     app.wait_for_projections().await;
-    // No model can move on.
+    // No projection can advance.
     let mut held = db.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM checkpoints FOR UPDATE").execute(&mut *held).await.unwrap();
     let mut input = text("Hello");
@@ -399,7 +398,7 @@ async fn a_stream_begins_in_order_although_the_models_hang_behind(db: PgPool) {
     held.rollback().await.unwrap();
     let events = stream.rest().await;
     assert!(answer_of(&events).contains("Hello"));
-    // What was told is what is shown later on, but for the moment, which nobody knew then.
+    // The streamed item equals the one shown later, except for its time, which was not known yet.
     let mut told = done(&events, "user_message")[0].clone();
     let shown = kit.items(&thread_of(&events)).await[0].clone();
     told["created_at"] = shown["created_at"].clone();

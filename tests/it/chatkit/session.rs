@@ -1,5 +1,5 @@
-//! One long session with every kind of request, all of which the protocol's own package has to understand: each request as it
-//! was sent, each event and each document as it was answered.
+//! Tests one long session with every type of request against the official package, which must parse each request, event and
+//! document.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use verbatim::http::surfaces::chatkit::wire::request::ChatKitRequest;
 
 use super::examples::golden_values;
 use super::python::parse;
-use super::sequences::{ASK, WIDGET, furnished, question_of};
+use super::sequences::{ASK, WIDGET, app_with_bank_and_tools, question_of};
 use super::support::{Kit, acting, done, id_of, kind, text, thread_of, with_files};
 use super::transcript::Transcript;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_official_package_reads_a_whole_session(db: PgPool) {
+async fn official_package_parses_whole_session(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
     let variables = [("CHAT_TITLES", "on"), ("SCRIPTED_WORDS_PER_SECOND", "100")];
-    let app = furnished(&db, folder.path(), &variables).await;
+    let app = app_with_bank_and_tools(&db, folder.path(), &variables).await;
     let person = app.person().await;
     let mut talk = Transcript::of(Kit::new(&app, &person));
 
@@ -41,7 +41,7 @@ async fn the_official_package_reads_a_whole_session(db: PgPool) {
         params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         params
     };
-    // What answers bring.
+    // Replies with items: a tool call, questions, a widget, a quiz.
     for said in ["call open_map {\"place\": \"harbour\", \"zoom\": null}", ASK, WIDGET, "quiz me on fruit"] {
         let events = talk.stream("threads.add_user_message", of(json!({"input": text(said)}))).await;
         let brought = events.iter().rfind(|event| kind(event) == "thread.item.done").unwrap();
@@ -61,7 +61,7 @@ async fn the_official_package_reads_a_whole_session(db: PgPool) {
             "widget" => {
                 talk.stream("threads.custom_action", acting(&thread, &item, "undo", json!({"id": 7}))).await;
             }
-            other => panic!("{said} brought {other}"),
+            other => panic!("{said} created {other}"),
         }
     }
     let items = talk.get("items.list", of(json!({"limit": 100}))).await;
@@ -82,7 +82,7 @@ async fn the_official_package_reads_a_whole_session(db: PgPool) {
         talk.stream("threads.custom_action", act(name, answer)).await;
     }
     talk.stream("threads.custom_action", acting(&thread, &first, "mcq.next", json!({}))).await;
-    // All the rest.
+    // All other requests.
     talk.get("threads.get_by_id", of(json!({}))).await;
     talk.get("items.list", of(json!({"limit": 2, "order": "asc", "after": first}))).await;
     talk.get("items.feedback", of(json!({"item_ids": [first], "kind": "negative"}))).await;
@@ -95,7 +95,7 @@ async fn the_official_package_reads_a_whole_session(db: PgPool) {
     talk.get("attachments.delete", json!({"attachment_id": unsent["id"]})).await;
     let recording = json!({"audio_base64": "AAAA", "mime_type": "audio/webm;codecs=opus"});
     talk.refused("input.transcribe", recording, 400, "transcription_unsupported").await;
-    // Deleted while it is being answered.
+    // A thread deleted while its reply is streamed.
     let add = of(json!({"input": text(&"one two three four five ".repeat(15))}));
     let mut stream = talk.kit.open("threads.add_user_message", add.clone()).await;
     stream.until(|event| event["update"]["delta"].is_string()).await;

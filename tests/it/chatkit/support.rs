@@ -1,4 +1,4 @@
-//! A ChatKit client: requests, documents, and streams that are read byte by byte as strictly as they are promised.
+//! A ChatKit client: requests, documents, and streams that are parsed as strictly as the protocol promises.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +8,24 @@ use serde_json::{Value, json};
 use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::{Answer, Call};
 
-/// Somebody's front end.
+/// A user's front end.
 #[derive(Clone, Copy)]
 pub(super) struct Kit<'a> {
     pub(super) app: &'a TestApp,
     pub(super) person: &'a Person,
 }
 
-/// A request as it is sent.
+/// Builds the body of a request.
 pub(super) fn request(kind: &str, params: &Value) -> Value {
     json!({"type": kind, "params": params})
 }
 
-/// A message of one text.
+/// Builds a message of one text.
 pub(super) fn text(text: &str) -> Value {
     json!({"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}})
 }
 
-/// The same, with these files.
+/// Builds a message of one text with these files.
 pub(super) fn with_files(said: &str, files: &[&str]) -> Value {
     let mut input = text(said);
     input["attachments"] = json!(files);
@@ -37,58 +37,58 @@ impl<'a> Kit<'a> {
         Self { app, person }
     }
 
-    /// A request that has not been sent.
+    /// Prepares a request without sending it.
     pub(super) fn call(&self, kind: &str, params: &Value) -> Call {
         self.app.post("/chatkit").by(self.person).json(&request(kind, params))
     }
 
-    /// What is answered, whatever it is.
+    /// Sends a request and returns the response, whatever its status.
     pub(super) async fn ask(&self, kind: &str, params: Value) -> Answer {
         self.call(kind, &params).send().await
     }
 
-    /// The document that is answered.
+    /// Sends a request and returns the JSON document of the response.
     pub(super) async fn get(&self, kind: &str, params: Value) -> Value {
         let answer = self.ask(kind, params).await.is(200);
         assert_eq!(answer.header("content-type"), "application/json");
         answer.value()
     }
 
-    /// Every event of the stream that is answered.
+    /// Sends a request and returns every event of the response stream.
     pub(super) async fn stream(&self, kind: &str, params: Value) -> Vec<Value> {
         let (answer, bytes) = self.call(kind, &params).download().await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        dressed(&answer.headers);
+        assert_sse_headers(&answer.headers);
         let events = parse(&bytes);
-        well_formed(&events);
+        assert_well_formed(&events);
         events
     }
 
-    /// A stream that is read step by step.
-    pub(super) async fn open(&self, kind: &str, params: Value) -> Reading {
+    /// Sends a request and opens its stream, to be read step by step.
+    pub(super) async fn open(&self, kind: &str, params: Value) -> OpenStream {
         let response = self.call(kind, &params).open().await;
         assert_eq!(response.status(), 200);
-        dressed(response.headers());
-        Reading { response, buffer: Vec::new(), events: Vec::new() }
+        assert_sse_headers(response.headers());
+        OpenStream { response, buffer: Vec::new(), events: Vec::new() }
     }
 
-    /// A new thread that begins with this text; gives its id and all that was streamed.
+    /// Creates a thread with this text; returns its id and all events of the stream.
     pub(super) async fn create(&self, said: &str) -> (String, Vec<Value>) {
         let events = self.stream("threads.create", json!({"input": text(said)})).await;
         (thread_of(&events), events)
     }
 
-    /// Another message of one text.
+    /// Adds a message of one text; returns all events of the stream.
     pub(super) async fn add(&self, thread: &str, said: &str) -> Vec<Value> {
         self.stream("threads.add_user_message", json!({"thread_id": thread, "input": text(said)})).await
     }
 
-    /// Something done to a widget.
+    /// Sends an action of a widget; returns all events of the stream.
     pub(super) async fn act(&self, thread: &str, item: &str, name: &str, payload: Value) -> Vec<Value> {
         self.stream("threads.custom_action", acting(thread, item, name, payload)).await
     }
 
-    /// All items of a thread, oldest first, up to a hundred.
+    /// Returns up to a hundred items of a thread, oldest first.
     pub(super) async fn items(&self, thread: &str) -> Vec<Value> {
         let page = self.get("items.list", json!({"thread_id": thread, "limit": 100, "order": "asc"})).await;
         assert_eq!(page["has_more"], false);
@@ -96,19 +96,19 @@ impl<'a> Kit<'a> {
     }
 }
 
-/// The parameters of an action.
+/// Builds the parameters of an action.
 pub(super) fn acting(thread: &str, item: &str, name: &str, payload: Value) -> Value {
     json!({"thread_id": thread, "item_id": item, "action": {"type": name, "payload": payload}})
 }
 
-fn dressed(headers: &reqwest::header::HeaderMap) {
+fn assert_sse_headers(headers: &reqwest::header::HeaderMap) {
     assert_eq!(headers["content-type"], "text/event-stream");
     assert_eq!(headers["cache-control"], "no-cache");
     assert_eq!(headers["x-accel-buffering"], "no");
     assert!(!headers.contains_key("content-encoding"));
 }
 
-/// The events of a whole body: each `data: `, one line of compact JSON, an empty line, and nothing else.
+/// Parses the events of a whole body: each is `data: `, one line of compact JSON, and an empty line.
 pub(super) fn parse(bytes: &[u8]) -> Vec<Value> {
     let mut rest = std::str::from_utf8(bytes).expect("a stream is UTF-8");
     let mut events = Vec::new();
@@ -128,8 +128,8 @@ fn parse_frame(frame: &str) -> Value {
     value
 }
 
-/// Holds a whole stream against what holds for every one.
-pub(super) fn well_formed(events: &[Value]) {
+/// Checks the rules that every whole stream obeys.
+pub(super) fn assert_well_formed(events: &[Value]) {
     let kinds: Vec<&str> = events.iter().map(kind).collect();
     let options = kinds.iter().filter(|kind| **kind == "stream_options").count();
     let refused = kinds == ["error"];
@@ -160,7 +160,7 @@ pub(super) fn well_formed(events: &[Value]) {
                     let text = event["update"]["content"]["text"].as_str();
                     assert_eq!(open.get(&id()).map(String::as_str), text, "{event}");
                 }
-                // What an action changes is done long since.
+                // Actions change items that were done before this stream.
                 "widget.root.updated" | "widget.streaming_text.value_delta" => {
                     assert!(open.is_empty(), "{event}");
                 }
@@ -183,73 +183,73 @@ pub(super) fn well_formed(events: &[Value]) {
     assert!(open.is_empty() || gone, "left open: {:?}", open.keys());
 }
 
-/// An event's `type`.
+/// Returns an event's `type`.
 pub(super) fn kind(event: &Value) -> &str {
     event["type"].as_str().expect("every event has a type")
 }
 
-/// The types of events.
+/// Returns the types of events.
 pub(super) fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(kind).collect()
 }
 
-/// The id of the thread that a stream has created.
+/// Returns the id of the thread that a stream has created.
 pub(super) fn thread_of(events: &[Value]) -> String {
     assert_eq!(kind(&events[0]), "thread.created");
     events[0]["thread"]["id"].as_str().unwrap().to_owned()
 }
 
-/// The items of this type that were done.
+/// Returns the finished items of this type.
 pub(super) fn done<'e>(events: &'e [Value], of: &str) -> Vec<&'e Value> {
     let done = events.iter().filter(|event| kind(event) == "thread.item.done");
     done.map(|event| &event["item"]).filter(|item| item["type"] == of).collect()
 }
 
-/// The text of the one answer that was done.
+/// Returns the text of the only finished assistant message.
 pub(super) fn answer_of(events: &[Value]) -> &str {
     let answers = done(events, "assistant_message");
     assert_eq!(answers.len(), 1, "{:?}", kinds(events));
     answers[0]["content"][0]["text"].as_str().unwrap()
 }
 
-/// The text of all deltas.
+/// Returns the concatenated text of all deltas.
 pub(super) fn deltas_of(events: &[Value]) -> String {
     events.iter().filter_map(|event| event["update"]["delta"].as_str()).collect()
 }
 
-/// An item's id.
+/// Returns an item's id.
 pub(super) fn id_of(item: &Value) -> String {
     item["id"].as_str().unwrap().to_owned()
 }
 
-/// A thread's id as the chat API writes it.
+/// Converts a thread id to the session id of the chat API.
 pub(super) fn session_of(thread: &str) -> String {
     uuid::Uuid::parse_str(thread.strip_prefix("thr_").unwrap()).unwrap().to_string()
 }
 
-/// A stream that is being read. Dropped, it hangs up.
-pub(super) struct Reading {
+/// An open stream; dropping it closes the connection.
+pub(super) struct OpenStream {
     response: Response,
     buffer: Vec<u8>,
     pub(super) events: Vec<Value>,
 }
 
-impl Reading {
-    /// Reads until an event of this type has come; fails when the stream ends first.
+impl OpenStream {
+    /// Reads until an event matches; panics if the stream ends first.
     pub(super) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) {
         while !self.events.iter().any(&wanted) {
-            assert!(self.more().await, "ended without it: {:?}", kinds(&self.events));
+            assert!(self.more().await, "the stream ended without the event: {:?}", kinds(&self.events));
         }
     }
 
     /// Reads until there are more than this many events.
     pub(super) async fn until_more_than(&mut self, count: usize) {
         while self.events.len() <= count {
-            assert!(self.more().await, "ended: {:?}", kinds(&self.events));
+            assert!(self.more().await, "the stream ended: {:?}", kinds(&self.events));
         }
     }
 
-    /// Reads to the end, which has to be a clean one.
+    /// Reads to the end, which must be a clean one.
     pub(super) async fn rest(mut self) -> Vec<Value> {
         while self.more().await {}
         assert!(self.buffer.is_empty(), "half an event");
@@ -257,7 +257,9 @@ impl Reading {
     }
 
     async fn more(&mut self) -> bool {
-        let chunk = tokio::time::timeout(WAIT_TIMEOUT, self.response.chunk()).await.expect("in time");
+        let chunk = tokio::time::timeout(WAIT_TIMEOUT, self.response.chunk())
+            .await
+            .expect("the next chunk arrives in time");
         let Some(chunk) = chunk.expect("a stream that ends in order") else { return false };
         self.buffer.extend_from_slice(&chunk);
         while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {

@@ -1,7 +1,7 @@
-//! Transcripts: what was asked and what was answered, word for word, but for ids, times and links, of which only the shape is
-//! held against the golden files in `golden/transcripts`.
+//! Transcripts: requests and responses, compared with the golden files in `golden/transcripts`. Ids, times and links are replaced by
+//! placeholders.
 //!
-//! `UPDATE_GOLDEN=1` writes them anew; what has changed is then to be looked at.
+//! `UPDATE_GOLDEN=1` rewrites the files; review the diff afterwards.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use uuid::Uuid;
 use verbatim::http::surfaces::chatkit::wire::IdKind;
 
 use super::examples::{folder, read};
-use super::support::{Kit, Reading, request};
+use super::support::{Kit, OpenStream, request};
 use crate::support::client::Answer;
 use crate::support::env_var;
 
-/// Where the transcripts lie.
+/// Folder of the transcripts.
 pub(super) const FOLDER: &str = "transcripts";
-/// Every transcript.
+/// Names of all transcripts.
 const NAMES: [&str; 18] = [
     "action_of_a_quiz",
     "action_of_a_widget",
@@ -38,7 +38,7 @@ const NAMES: [&str; 18] = [
     "widget",
 ];
 
-/// What passes between a front end and the server.
+/// The exchanges between a front end and the server.
 pub(super) struct Transcript<'a> {
     pub(super) kit: Kit<'a>,
     exchanges: Vec<Exchange>,
@@ -48,10 +48,10 @@ pub(super) struct Transcript<'a> {
 struct Exchange {
     request: Value,
     status: u16,
-    answer: Answered,
+    answer: Response,
 }
 
-enum Answered {
+enum Response {
     Events(Vec<Value>),
     Document(Value),
 }
@@ -61,46 +61,46 @@ impl<'a> Transcript<'a> {
         Self { kit, exchanges: Vec::new(), names: BTreeMap::new() }
     }
 
-    /// Asks for a stream.
+    /// Sends a request whose response is a stream.
     pub(super) async fn stream(&mut self, kind: &str, params: Value) -> Vec<Value> {
         let events = self.kit.stream(kind, params.clone()).await;
-        self.note(kind, &params, 200, Answered::Events(events.clone()));
+        self.record(kind, &params, 200, Response::Events(events.clone()));
         events
     }
 
-    /// Reads a stream that was opened with these parameters to its end.
-    pub(super) async fn rest(&mut self, kind: &str, params: Value, stream: Reading) -> Vec<Value> {
+    /// Reads a stream, which was opened with these parameters, to its end.
+    pub(super) async fn rest(&mut self, kind: &str, params: Value, stream: OpenStream) -> Vec<Value> {
         let events = stream.rest().await;
-        self.note(kind, &params, 200, Answered::Events(events.clone()));
+        self.record(kind, &params, 200, Response::Events(events.clone()));
         events
     }
 
-    /// Asks for a document.
+    /// Sends a request whose response is a document.
     pub(super) async fn get(&mut self, kind: &str, params: Value) -> Value {
         let document = self.kit.get(kind, params.clone()).await;
-        self.note(kind, &params, 200, Answered::Document(document.clone()));
+        self.record(kind, &params, 200, Response::Document(document.clone()));
         document
     }
 
-    /// Asks for what is refused.
+    /// Sends a request that must be rejected.
     pub(super) async fn refused(&mut self, kind: &str, params: Value, status: u16, code: &str) -> Answer {
         let answer = self.kit.ask(kind, params.clone()).await;
         answer.assert_error(status, code);
-        self.note(kind, &params, status, Answered::Document(answer.without_request_id()));
+        self.record(kind, &params, status, Response::Document(answer.without_request_id()));
         answer
     }
 
-    fn note(&mut self, kind: &str, params: &Value, status: u16, answer: Answered) {
+    fn record(&mut self, kind: &str, params: &Value, status: u16, answer: Response) {
         self.exchanges.push(Exchange { request: request(kind, params), status, answer });
     }
 
-    /// With these texts under other names.
+    /// Replaces these texts by other names in the transcript.
     pub(super) fn renamed(mut self, names: &[(&str, &str)]) -> Self {
         self.names = names.iter().map(|(text, name)| ((*text).to_owned(), (*name).to_owned())).collect();
         self
     }
 
-    /// Holds it against its golden file.
+    /// Compares the transcript with its golden file.
     pub(super) fn check(self, name: &str) {
         assert!(NAMES.contains(&name), "{name} is not in the list");
         let mut redacted = Redacted { names: self.names, ..Redacted::default() };
@@ -110,11 +110,11 @@ impl<'a> Transcript<'a> {
             .map(|Exchange { request, status, answer }| {
                 let request = redacted.value(request);
                 match answer {
-                    Answered::Events(events) => {
+                    Response::Events(events) => {
                         let events: Vec<Value> = joined(events).iter().map(|e| redacted.value(e)).collect();
                         json!({"request": request, "events": events})
                     }
-                    Answered::Document(document) => {
+                    Response::Document(document) => {
                         json!({"request": request, "status": status, "answer": redacted.value(document)})
                     }
                 }
@@ -129,29 +129,29 @@ impl<'a> Transcript<'a> {
         assert_eq!(transcript, read(&path), "{name}: {transcript:#}");
     }
 
-    /// Everything that was asked and answered, each with the kind under which the protocol's package knows it.
+    /// Returns all requests, events and documents, each with its kind in the official package.
     pub(super) fn values(&self) -> Vec<(&'static str, String, Value)> {
         let mut values = Vec::new();
         for (number, Exchange { request, status, answer }) in self.exchanges.iter().enumerate() {
             let name = format!("{number} {}", request["type"].as_str().unwrap());
             values.push(("request", name.clone(), request.clone()));
             match answer {
-                Answered::Events(events) => {
+                Response::Events(events) => {
                     values.extend(events.iter().map(|event| ("event", name.clone(), event.clone())));
                 }
-                Answered::Document(document) if *status == 200 => match document_kind(request) {
+                Response::Document(document) if *status == 200 => match document_kind(request) {
                     Some(kind) => values.push((kind, name, document.clone())),
                     None => assert_eq!(*document, json!({}), "{name}"),
                 },
-                // The package knows no refusals.
-                Answered::Document(_) => {}
+                // The package has no type for rejections.
+                Response::Document(_) => {}
             }
         }
         values
     }
 }
 
-/// What the answer to a request is; none: an empty object.
+/// Returns the kind of a request's response document; `None` for an empty object.
 fn document_kind(request: &Value) -> Option<&'static str> {
     match request["type"].as_str().unwrap() {
         "threads.get_by_id" | "threads.update" => Some("thread"),
@@ -165,7 +165,7 @@ fn document_kind(request: &Value) -> Option<&'static str> {
     }
 }
 
-/// The events with the deltas of one text in a row as one: in how many pieces it comes is a matter of luck.
+/// Merges consecutive deltas of one text, since their number depends on timing.
 fn joined(events: &[Value]) -> Vec<Value> {
     const DELTA: &str = "assistant_message.content_part.text_delta";
     let mut joined: Vec<Value> = Vec::new();
@@ -186,7 +186,7 @@ fn joined(events: &[Value]) -> Vec<Value> {
     joined
 }
 
-/// Gives ids names in the order of their appearance, and takes times and links away.
+/// Names ids in order of appearance, and removes times and links.
 #[derive(Default)]
 struct Redacted {
     names: BTreeMap<String, String>,
@@ -226,20 +226,20 @@ impl Redacted {
     }
 }
 
-/// A moment as it has to be written: UTC with `Z`, six digits of a fraction at most.
+/// Returns whether the text is a time in the required form: UTC with `Z`, at most six fractional digits.
 fn is_time(text: &str) -> bool {
     let fraction = text.strip_suffix('Z').and_then(|text| text.split_once('.')).map_or(0, |(_, f)| f.len());
     text.ends_with('Z') && fraction <= 6 && chrono::DateTime::parse_from_rfc3339(text).is_ok()
 }
 
-/// What the scripted provider calls its calls.
+/// Returns whether the text is a call id of the scripted provider.
 fn is_call(text: &str) -> bool {
     let of = text.strip_prefix("call-").and_then(|rest| rest.rsplit_once('-'));
     of.is_some_and(|(reply, attempt)| Uuid::parse_str(reply).is_ok() && attempt.parse::<u32>().is_ok())
 }
 
 #[test]
-fn there_is_no_transcript_besides_those_in_the_list() {
+fn transcript_folder_matches_list() {
     let files = std::fs::read_dir(folder().join(FOLDER)).unwrap();
     let mut files: Vec<String> =
         files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();

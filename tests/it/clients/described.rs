@@ -1,8 +1,8 @@
-//! Schemathesis: requests are made out of the API's description, right ones and wrong ones, one by one and in walks, and every
-//! answer is held against it.
+//! Runs schemathesis: it generates valid and invalid requests from the OpenAPI description, single ones and sequences, and validates
+//! every response against the description.
 //!
-//! `SCHEMATHESIS_EXAMPLES=200 SCHEMATHESIS_SEED=7 cargo nextest run clients::described` looks longer and elsewhere: the seed makes
-//! the choices. What it is told about this API stands in `schemathesis`: settings, and ids of things that are there.
+//! `SCHEMATHESIS_EXAMPLES=200 SCHEMATHESIS_SEED=7 cargo nextest run clients::described` generates more requests, from another seed.
+//! The folder `schemathesis` has its settings, and hooks that insert ids of existing resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,18 +11,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{here, python, run, said};
+use super::{in_this_folder, printed, python, run};
 use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
 use crate::support::{env_var, root};
 
-/// How many requests of each kind are made for each operation.
-const EXAMPLES: u32 = 25;
-/// What makes the choices when nobody says otherwise: always the same, so that the outcome depends on the code alone.
-const SEED: u32 = 7;
-/// How long a run may take at that count.
-const BOUND: Duration = Duration::from_secs(420);
-/// The two people who must not see each other's things.
-const PEOPLE: &str = r#"
+/// Default number of requests of each kind for each operation.
+const DEFAULT_EXAMPLES: u32 = 25;
+/// Default seed; constant, so that the outcome depends only on the code.
+const DEFAULT_SEED: u32 = 7;
+/// Time limit of a run with the default number of examples.
+const RUN_TIMEOUT: Duration = Duration::from_secs(420);
+/// Configuration of two users who must not see each other's resources.
+const USERS_CONFIG: &str = r#"
 [auth.wfc]
 path = "${SCHEMATHESIS_USERS}"
 user = "owner"
@@ -32,9 +32,9 @@ peers = ["owner", "stranger"]
 /// An operation of the description.
 struct Operation {
     name: String,
-    /// Whether one has to be signed in.
-    closed: bool,
-    /// Whether it succeeds by an upgrade, which this tool cannot ask for.
+    /// Whether it requires a token.
+    requires_token: bool,
+    /// Whether it succeeds only with an upgrade, which schemathesis cannot request.
     upgrade: bool,
 }
 
@@ -44,24 +44,24 @@ fn operations(description: &Value) -> Vec<Operation> {
         .flat_map(|item| item.as_object().unwrap().values())
         .map(|operation| Operation {
             name: operation["operationId"].as_str().unwrap().to_owned(),
-            closed: operation.get("security").is_some(),
+            requires_token: operation.get("security").is_some(),
             upgrade: operation["responses"].get("101").is_some(),
         })
         .collect()
 }
 
-/// Each operation with the statuses it was answered with. Requests at `/chatkit` are told apart: `chatkit:threads.list`.
-fn answered(path: &Path) -> BTreeMap<String, BTreeSet<u16>> {
-    let mut answered: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+/// Returns the response statuses of each operation. Requests at `/chatkit` are listed by type: `chatkit:threads.list`.
+fn response_statuses(path: &Path) -> BTreeMap<String, BTreeSet<u16>> {
+    let mut statuses: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
     for line in std::fs::read_to_string(path).unwrap().lines() {
         let (name, status) = line.split_once(' ').unwrap();
-        answered.entry(name.to_owned()).or_default().insert(status.parse().unwrap());
+        statuses.entry(name.to_owned()).or_default().insert(status.parse().unwrap());
     }
-    answered
+    statuses
 }
 
-/// Every `type` that a request of ChatKit may have, each of which `hooks.py` tells apart.
-fn requests_of_chatkit() -> BTreeSet<String> {
+/// Returns every type of ChatKit request; `hooks.py` reports them separately.
+fn chatkit_request_types() -> BTreeSet<String> {
     let golden = std::fs::read_dir(root().join("tests/it/chatkit/golden/request")).unwrap();
     let read = |path| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).unwrap();
     golden.map(|entry| read(entry.unwrap().path())["type"].as_str().unwrap().to_owned()).collect()
@@ -71,12 +71,12 @@ fn has_succeeded(statuses: &BTreeSet<u16>) -> bool {
     statuses.range(200..300).next().is_some()
 }
 
-/// The program, its description, two people, and tokens with which others may replace their passwords.
+/// The program's URL and description, two users, and password-reset tokens of other users.
 struct Service {
     base: String,
     description: Value,
-    /// Ids and access tokens: of an administrator, and of somebody.
-    people: [(String, String); 2],
+    /// Ids and access tokens of an administrator and of an ordinary user.
+    users: [(String, String); 2],
     resets: Vec<String>,
 }
 
@@ -90,10 +90,10 @@ impl Service {
             let field = |name: &str| made[name].as_str().unwrap().to_owned();
             (field("id"), field("access_token"))
         };
-        let people = [register("owner").await, register("stranger").await];
+        let users = [register("owner").await, register("stranger").await];
         let command = |arguments: &[&str]| {
             let output = place.run_with(arguments);
-            assert!(output.status.success(), "{}", said(&output));
+            assert!(output.status.success(), "{}", printed(&output));
             String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
         };
         command(&["admin", "grant", "--email", "owner@mail.example", "--role", "admin"]);
@@ -102,23 +102,23 @@ impl Service {
             register(name).await;
             resets.push(command(&["accounts", "reset", "--email", &format!("{name}@mail.example")]));
         }
-        Self { description: description.json().await.unwrap(), people, resets, base }
+        Self { description: description.json().await.unwrap(), users, resets, base }
     }
 
-    /// Lets the tool look at all of it.
-    async fn look(&self, folder: &Path, signed_in: bool, seed: u32) {
-        let examples = number("SCHEMATHESIS_EXAMPLES").unwrap_or(EXAMPLES);
-        let mut settings = std::fs::read_to_string(here("schemathesis/schemathesis.toml")).unwrap();
+    /// Runs schemathesis on every operation.
+    async fn run_schemathesis(&self, folder: &Path, signed_in: bool, seed: u32) {
+        let examples = number("SCHEMATHESIS_EXAMPLES").unwrap_or(DEFAULT_EXAMPLES);
+        let mut settings = std::fs::read_to_string(in_this_folder("schemathesis/schemathesis.toml")).unwrap();
         if signed_in {
-            settings.push_str(PEOPLE);
+            settings.push_str(USERS_CONFIG);
         }
-        let [(owner_id, owner), (stranger_id, stranger)] = &self.people;
+        let [(owner_id, owner), (stranger_id, stranger)] = &self.users;
         let user = |name: &str, token: &str| json!({"name": name, "fixedHeaders": [{"name": "Authorization", "value": format!("Bearer {token}")}]});
         let users = json!({"auth": [user("owner", owner), user("stranger", stranger)]});
         let path = |name: &str| folder.join(name);
         std::fs::write(path("schemathesis.toml"), settings).unwrap();
         std::fs::write(path("users.json"), users.to_string()).unwrap();
-        let bound = BOUND * examples.div_ceil(EXAMPLES);
+        let timeout = RUN_TIMEOUT * examples.div_ceil(DEFAULT_EXAMPLES);
         let output = run(
             Command::new(python())
                 .args(["-m", "schemathesis.cli"])
@@ -138,24 +138,24 @@ impl Service {
                     "1",
                 ])
                 .args(["--max-examples", &examples.to_string(), "--seed", &seed.to_string()])
-                .env("SCHEMATHESIS_HOOKS", here("schemathesis/hooks.py"))
+                .env("SCHEMATHESIS_HOOKS", in_this_folder("schemathesis/hooks.py"))
                 .env("SCHEMATHESIS_USERS", path("users.json"))
                 .env("SCHEMATHESIS_ANSWERED", path("answered"))
                 .env("SCHEMATHESIS_API", &self.base)
                 .env("SCHEMATHESIS_OWNER", owner)
-                .env("SCHEMATHESIS_CARRIERS", format!("{owner_id},{stranger_id}"))
+                .env("SCHEMATHESIS_PROTECTED", format!("{owner_id},{stranger_id}"))
                 .env("SCHEMATHESIS_RESETS", self.resets.join(","))
                 .env("SCHEMATHESIS_SIGNED_IN", if signed_in { "yes" } else { "no" })
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .current_dir(folder),
-            bound,
+            timeout,
         )
         .await;
-        assert!(output.status.success(), "SCHEMATHESIS_SEED={seed}\n{}", said(&output));
+        assert!(output.status.success(), "SCHEMATHESIS_SEED={seed}\n{}", printed(&output));
     }
 }
 
-async fn place() -> Installation {
+async fn new_place() -> Installation {
     let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("SCRIPTED_WORDS_PER_SECOND", "1000".to_owned());
     place
@@ -166,18 +166,18 @@ fn number(name: &str) -> Option<u32> {
 }
 
 fn seed() -> u32 {
-    number("SCHEMATHESIS_SEED").unwrap_or(SEED)
+    number("SCHEMATHESIS_SEED").unwrap_or(DEFAULT_SEED)
 }
 
 #[tokio::test]
-async fn every_answer_is_as_described_and_every_operation_succeeds() {
-    let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
+async fn every_response_matches_openapi_and_operations_succeed() {
+    let (seed, place, http) = (seed(), new_place().await, reqwest::Client::new());
     let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
-    service.look(folder.path(), true, seed).await;
+    service.run_schemathesis(folder.path(), true, seed).await;
 
-    let answered = answered(&folder.path().join("answered"));
+    let answered = response_statuses(&folder.path().join("answered"));
     for operation in operations(&service.description) {
         if operation.upgrade {
             continue;
@@ -188,10 +188,12 @@ async fn every_answer_is_as_described_and_every_operation_succeeds() {
         });
         assert!(has_succeeded, "{} never succeeded: {answered:?}", operation.name);
     }
-    // What waits for a tool of the page, or for an ear, finds neither here.
+    // These need a client tool or a transcription model, which are not available here.
     let refused = ["threads.add_client_tool_output", "input.transcribe"];
-    for kind in requests_of_chatkit() {
-        let Some(statuses) = answered.get(&format!("chatkit:{kind}")) else { panic!("{kind} was not asked") };
+    for kind in chatkit_request_types() {
+        let Some(statuses) = answered.get(&format!("chatkit:{kind}")) else {
+            panic!("{kind} was not requested")
+        };
         assert_eq!(has_succeeded(statuses), !refused.contains(&kind.as_str()), "{kind}: {statuses:?}");
     }
     assert!(node.stop().await.success());
@@ -199,21 +201,21 @@ async fn every_answer_is_as_described_and_every_operation_succeeds() {
 }
 
 #[tokio::test]
-async fn nothing_that_is_closed_opens_without_a_token() {
-    let (seed, place, http) = (seed(), place().await, reqwest::Client::new());
+async fn protected_operations_reject_requests_without_token() {
+    let (seed, place, http) = (seed(), new_place().await, reqwest::Client::new());
     let (node, base, _) = place.start(&http, STEP_TIMEOUT).await.unwrap();
     let service = Service::of(&place, base, &http).await;
     let folder = tempfile::tempdir().unwrap();
-    service.look(folder.path(), false, seed).await;
+    service.run_schemathesis(folder.path(), false, seed).await;
 
-    let answered = answered(&folder.path().join("answered"));
+    let answered = response_statuses(&folder.path().join("answered"));
     for operation in operations(&service.description) {
         let requests = format!("{}:", operation.name);
-        let of_it =
+        let matching =
             answered.iter().filter(|(name, _)| **name == operation.name || name.starts_with(&requests));
-        let statuses: BTreeSet<u16> = of_it.flat_map(|(_, statuses)| statuses).copied().collect();
-        assert!(!statuses.is_empty(), "{} was not asked", operation.name);
-        if operation.closed {
+        let statuses: BTreeSet<u16> = matching.flat_map(|(_, statuses)| statuses).copied().collect();
+        assert!(!statuses.is_empty(), "{} was not requested", operation.name);
+        if operation.requires_token {
             assert!(statuses.contains(&401) && !has_succeeded(&statuses), "{}: {statuses:?}", operation.name);
         }
     }

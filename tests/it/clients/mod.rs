@@ -1,5 +1,5 @@
-//! Clients that are not ours, unchanged against this program: those that people have already ([`programs`]), a collection of
-//! requests ([`collection`]), and a tool that makes requests out of the API's description ([`described`]).
+//! Runs third-party clients unchanged against this program: existing client programs ([`programs`]), the request collection
+//! ([`collection`]), and a tool that generates requests from the OpenAPI description ([`described`]).
 
 mod collection;
 mod described;
@@ -13,18 +13,18 @@ use tokio::process::Command;
 
 use crate::support::{python, root};
 
-/// A file beside this one.
-fn here(path: &str) -> PathBuf {
+/// Returns the path of a file in this folder.
+fn in_this_folder(path: &str) -> PathBuf {
     root().join("tests/it/clients").join(path)
 }
 
-/// Runs a program to its end, which has to come in time.
-async fn run(command: &mut Command, bound: Duration) -> Output {
+/// Runs a program, which must end before the timeout.
+async fn run(command: &mut Command, timeout: Duration) -> Output {
     let child = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    tokio::time::timeout(bound, child).await.expect("it ends in time").unwrap()
+    tokio::time::timeout(timeout, child).await.expect("the program ends in time").unwrap()
 }
 
-/// What a program has said, whether it was about success or failure.
-fn said(output: &Output) -> String {
+/// Returns a program's standard output and standard error.
+fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,5 +1,5 @@
-//! Small programs written to the documentation of APIs that this one stands in for. Each knows nothing of us, prints what it saw,
-//! and ends with an error where something is not as it was promised.
+//! Small programs written to the documentation of the APIs that this one replaces. They know nothing about this implementation, print
+//! what they received, and fail if something differs from the documentation.
 
 use std::ffi::OsStr;
 
@@ -8,13 +8,13 @@ use sqlx::PgPool;
 use tokio::process::Command;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{here, python, run, said};
+use super::{in_this_folder, printed, python, run};
 use crate::support::app::{TestApp, WAIT_TIMEOUT};
 use crate::support::root;
 
-/// Lets a program talk with a new system; gives what it printed.
-async fn ran(db: &PgPool, program: &[&OsStr]) -> String {
-    // At a pace at which a reply comes in pieces.
+/// Runs a program against a new app; returns its output.
+async fn output_of(db: &PgPool, program: &[&OsStr]) -> String {
+    // Slow enough that a reply arrives in several pieces.
     let app = TestApp::with(db, &[("SCRIPTED_WORDS_PER_SECOND", "100")]).await;
     let mut command = Command::new(python());
     command
@@ -23,30 +23,30 @@ async fn ran(db: &PgPool, program: &[&OsStr]) -> String {
         .env("API", format!("http://{}", app.address()))
         .env("NO_PROXY", "*");
     let output = run(&mut command, WAIT_TIMEOUT).await;
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", printed(&output));
     app.end().await;
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Lets a program of this folder talk with a new system; gives what it saw.
-async fn saw(db: &PgPool, program: &str) -> Value {
-    let printed = ran(db, &[here("programs").join(program).as_os_str()]).await;
+/// Runs a program of this folder against a new app; returns what it received.
+async fn received_by(db: &PgPool, program: &str) -> Value {
+    let printed = output_of(db, &[in_this_folder("programs").join(program).as_os_str()]).await;
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }
 
-/// Whether a field is as it was promised.
-type Promise = fn(&Value) -> bool;
+/// A check of a documented field.
+type FieldCheck = fn(&Value) -> bool;
 
-/// The value has these fields, each as promised.
-fn assert_fields(value: &Value, fields: &[(&str, Promise)]) {
+/// Checks that the value has these fields, as documented.
+fn assert_fields(value: &Value, fields: &[(&str, FieldCheck)]) {
     for (name, is_right) in fields {
         assert!(value.get(*name).is_some_and(is_right), "{name} of {value}");
     }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_of_the_chat_api_runs_unchanged(db: PgPool) {
-    let saw = saw(&db, "chat_api.py").await;
+async fn chat_api_client_runs_unchanged(db: PgPool) {
+    let saw = received_by(&db, "chat_api.py").await;
     assert_fields(
         &saw["registered"],
         &[
@@ -90,7 +90,7 @@ async fn a_client_of_the_chat_api_runs_unchanged(db: PgPool) {
     let names: Vec<&str> = events.iter().filter_map(|event| event[0].as_str()).collect();
     assert_eq!((names[0], names[names.len() - 1]), ("message", "reply.done"), "{names:?}");
     let deltas = || events.iter().filter(|event| event[0] == "reply.delta");
-    assert!(deltas().count() > 1, "it came in pieces: {names:?}");
+    assert!(deltas().count() > 1, "the reply arrives in pieces: {names:?}");
     let text: String = deltas().filter_map(|event| event[1]["text"].as_str()).collect();
     assert_eq!(json!(text), events[events.len() - 1][1]["text"]);
 
@@ -105,7 +105,7 @@ async fn a_client_of_the_chat_api_runs_unchanged(db: PgPool) {
         (&json!(1), &json!(20), &json!(4))
     );
     for item in history["items"].as_array().unwrap() {
-        let is_text: Promise = Value::is_string;
+        let is_text: FieldCheck = Value::is_string;
         assert_fields(item, &[("session_id", is_text), ("last_message", is_text), ("updated_at", is_text)]);
     }
     let expected = [
@@ -124,11 +124,12 @@ async fn a_client_of_the_chat_api_runs_unchanged(db: PgPool) {
     }
 }
 
-/// As it was published with the API that this one stands in for; only where its requests go is not as it says.
+/// Runs the example published with the original API; only the server's address is replaced.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_published_example_runs_unchanged(db: PgPool) {
-    let (elsewhere, example) = (here("programs/elsewhere.py"), here("programs/as_published.py"));
-    let printed = ran(&db, &[elsewhere.as_os_str(), example.as_os_str()]).await;
+async fn published_example_runs_unchanged(db: PgPool) {
+    let (redirect, example) =
+        (in_this_folder("programs/redirect.py"), in_this_folder("programs/as_published.py"));
+    let printed = output_of(&db, &[redirect.as_os_str(), example.as_os_str()]).await;
     for field in [
         "'message_id': '",
         "'reply': '",
@@ -142,17 +143,17 @@ async fn the_published_example_runs_unchanged(db: PgPool) {
 
 /// The client that docs/API_EXAMPLES.md shows.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_client_that_the_documents_show_runs(db: PgPool) {
+async fn documented_client_runs(db: PgPool) {
     let document = std::fs::read_to_string(root().join("docs/API_EXAMPLES.md")).unwrap();
     let (_, rest) = document.split_once("```python\n").unwrap();
     let (program, _) = rest.split_once("```").unwrap();
-    let printed = ran(&db, &["-c".as_ref(), program.as_ref()]).await;
+    let printed = output_of(&db, &["-c".as_ref(), program.as_ref()]).await;
     assert_eq!(printed.matches("Turns seen").count(), 2, "{printed}");
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_a_chatkit_page_does_besides_its_protocol_works(db: PgPool) {
-    let saw = saw(&db, "chatkit_accounts.py").await;
+async fn chatkit_page_account_and_file_calls_work(db: PgPool) {
+    let saw = received_by(&db, "chatkit_accounts.py").await;
     assert_eq!(saw["signed_up"][0], 201);
     for answer in [&saw["signed_up"][1], &saw["signed_in"]] {
         assert!(answer["token"].is_string() && answer["token"] == answer["access_token"], "{answer}");
@@ -179,8 +180,8 @@ async fn what_a_chatkit_page_does_besides_its_protocol_works(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_client_with_user_names_and_refresh_tokens_runs_unchanged(db: PgPool) {
-    let saw = saw(&db, "named_accounts.py").await;
+async fn client_with_usernames_and_refresh_tokens_runs_unchanged(db: PgPool) {
+    let saw = received_by(&db, "named_accounts.py").await;
     for answer in ["registered", "login", "refreshed", "next"] {
         assert_fields(
             &saw[answer],

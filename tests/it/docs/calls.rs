@@ -1,17 +1,17 @@
-//! What the commands of a document ask for and are answered: curl writes it down for us, and the program's own commands too.
+//! Recordings of what a document's commands do: HTTP requests, traced by curl, and runs of the program's own commands.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-/// Stands in the place of curl: the same, and what goes over the wire is written down.
+/// Replaces curl by a script that runs it with a trace of the connection.
 pub(super) const CURL: &str = r#"#!/bin/sh
 n=$(printf %04d "$(ls "$CALLS" | grep -c 'step$')")
 echo "${STEP:-0}" > "$CALLS/$n.step"
 PATH=${PATH#*:} exec curl --trace "$CALLS/$n.trace" "$@"
 "#;
 
-/// Stands in the place of the program, for the commands of whoever runs it.
+/// Replaces the program by a script that runs it and records its arguments and output.
 pub(super) const OPERATOR: &str = r#"#!/bin/sh
 n=$(printf %04d "$(ls "$CALLS" | grep -c 'step$')")
 echo "${STEP:-0}" > "$CALLS/$n.step"
@@ -22,19 +22,19 @@ cat "$CALLS/$n.said"
 exit $status
 "#;
 
-/// One thing that a document had done.
+/// One recorded action of a document.
 #[derive(Debug)]
-pub(super) enum Done {
-    /// A request.
+pub(super) enum Recorded {
+    /// An HTTP request.
     Call(Call),
-    /// A command of whoever runs the service: its arguments, and the first line that it printed.
+    /// An operator's command: its arguments, and the first line of its output.
     Command { words: Vec<String>, said: String },
 }
 
-/// A request and its answer.
+/// A request and its response.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// Which step of the document it stands in.
+    /// Index of the document's step.
     pub(super) step: usize,
     pub(super) method: String,
     /// Path and query.
@@ -42,9 +42,9 @@ pub(super) struct Call {
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
     pub(super) status: u16,
-    /// The type of the answer, without its parameters.
+    /// Media type of the response, without parameters.
     pub(super) media: String,
-    /// The answer; of a stream, what was read of it.
+    /// Body of the response; of a stream, the part that was read.
     pub(super) answer: String,
 }
 
@@ -54,23 +54,23 @@ impl Call {
         Some(&header.1)
     }
 
-    /// The path alone.
+    /// Returns the path without the query.
     pub(super) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The body as JSON, when it is an object.
+    /// Returns the body if it is a JSON object.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_str(&self.body).ok().filter(Value::is_object)
     }
 
-    /// The events of a stream: the JSON of each.
+    /// Returns the JSON of each event of a stream.
     pub(super) fn events(&self) -> Vec<Value> {
         let lines = self.answer.lines().filter_map(|line| line.strip_prefix("data: "));
         lines.filter_map(|data| serde_json::from_str(data).ok()).collect()
     }
 
-    /// The operation that it asked for, out of `GET /path/{id}`: the one with the fewest open places.
+    /// Returns the matching operation of the form `GET /path/{id}`; if several match, the one with the fewest parameters.
     pub(super) fn operation<'a>(&self, described: impl IntoIterator<Item = &'a String>) -> Option<&'a str> {
         let fits = |template: &str| {
             let (mut ours, mut theirs) = (self.path().split('/'), template.split('/'));
@@ -94,8 +94,8 @@ impl Call {
     }
 }
 
-/// Everything that was written down in a folder, in order.
-pub(super) fn read(folder: &Path) -> Vec<Done> {
+/// Returns everything that was recorded in a folder, in order.
+pub(super) fn read(folder: &Path) -> Vec<Recorded> {
     let mut steps: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -106,23 +106,23 @@ pub(super) fn read(folder: &Path) -> Vec<Done> {
         .into_iter()
         .map(|path| {
             let step = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
-            let said = |extension: &str| std::fs::read_to_string(path.with_extension(extension));
-            match said("command") {
-                Ok(words) => Done::Command {
+            let file = |extension: &str| std::fs::read_to_string(path.with_extension(extension));
+            match file("command") {
+                Ok(words) => Recorded::Command {
                     words: words.lines().map(str::to_owned).collect(),
-                    said: said("said").unwrap().lines().next().unwrap_or_default().to_owned(),
+                    said: file("said").unwrap().lines().next().unwrap_or_default().to_owned(),
                 },
-                Err(_) => Done::Call(call(step, &said("trace").unwrap())),
+                Err(_) => Recorded::Call(call(step, &file("trace").unwrap())),
             }
         })
         .collect()
 }
 
-/// Reads what curl traced: blocks of bytes in hexadecimal, each under a line that says which way they went.
+/// Parses a trace of curl: blocks of hexadecimal bytes, each under a line with the direction.
 fn call(step: usize, trace: &str) -> Call {
     let (mut sent_head, mut sent, mut got_head, mut got) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut nowhere = Vec::new();
-    let mut block = &mut nowhere;
+    let mut ignored = Vec::new();
+    let mut block = &mut ignored;
     for line in trace.lines() {
         if line.starts_with("== ") || line.starts_with("=> ") || line.starts_with("<= ") {
             block = match line.split(", ").next() {
@@ -130,10 +130,10 @@ fn call(step: usize, trace: &str) -> Call {
                 Some("=> Send data") => &mut sent,
                 Some("<= Recv header") => &mut got_head,
                 Some("<= Recv data") => &mut got,
-                _ => &mut nowhere,
+                _ => &mut ignored,
             };
         } else if let Some((_, bytes)) = line.split_once(": ") {
-            // At most 16 bytes stand in front of their characters.
+            // A line has at most 16 bytes, followed by their characters.
             let digits = bytes.get(..bytes.len().min(48)).unwrap_or(bytes);
             let pairs = digits.split(' ').take_while(|pair| pair.len() == 2);
             block.extend(pairs.map_while(|pair| u8::from_str_radix(pair, 16).ok()));
@@ -161,7 +161,7 @@ fn call(step: usize, trace: &str) -> Call {
 }
 
 #[test]
-fn a_trace_is_read_as_request_and_answer() {
+fn curl_trace_is_parsed_into_request_and_response() {
     let trace = "== Info: Connected\n=> Send header, 47 bytes (0x2f)\n\
         0000: 50 4f 53 54 20 2f 61 3f 62 3d 31 20 48 54 54 50 POST /a?b=1 HTTP\n\
         0010: 2f 31 2e 31 0d 0a 48 6f 73 74 3a 20 78 0d 0a 0d /1.1..Host: x...\n0020: 0a                                              .\n\

@@ -1,5 +1,5 @@
-//! The collection of requests in `docs/postman`: the requests that docs/API_EXAMPLES.md shows, with what is checked of their
-//! answers. What one request is given and a later one uses is a variable, which the first saves.
+//! Generates the request collection in `docs/postman`: the requests in docs/API_EXAMPLES.md with checks of their responses. A value
+//! that one response contains and a later request needs becomes a variable.
 
 mod checks;
 mod values;
@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::calls::{Call, Done};
+use super::calls::{Call, Recorded};
 use super::tour::Step;
 use values::Values;
 
-/// Headers of a request that say something of it.
+/// Request headers that the collection includes.
 const HEADERS: [&str; 4] = ["authorization", "content-type", "idempotency-key", "last-event-id"];
 
-/// The collection of what a document had done. `described`: the API's description.
-pub(super) fn collection(done: &[Done], steps: &[Step], described: &Value) -> Value {
+/// Returns the collection for a document's recorded actions. `described` is the OpenAPI description.
+pub(super) fn collection(done: &[Recorded], steps: &[Step], described: &Value) -> Value {
     let operations = operations(described);
     let names = names(done, &operations);
     let values = Values::of(done, &names);
@@ -24,17 +24,17 @@ pub(super) fn collection(done: &[Done], steps: &[Step], described: &Value) -> Va
     let mut before = String::new();
     for (at, one) in done.iter().enumerate() {
         let call = match one {
-            Done::Call(call) => call,
-            Done::Command { words, .. } => {
+            Recorded::Call(call) => call,
+            Recorded::Command { words, .. } => {
                 before.push_str(&command(words, at, &values));
                 continue;
             }
         };
         let operation = call.operation(operations.keys()).unwrap_or_default();
         let summary = operations.get(operation).and_then(|operation| operation["summary"].as_str());
-        let asked = format!("`{operation}`");
-        let told = [summary.unwrap_or_default(), &asked, std::mem::take(&mut before).trim()].join("\n\n");
-        let description = told.trim().to_owned();
+        let quoted = format!("`{operation}`");
+        let parts = [summary.unwrap_or_default(), &quoted, std::mem::take(&mut before).trim()].join("\n\n");
+        let description = parts.trim().to_owned();
         let item = item(call, at, &names[at], &description, &values);
         let folder = &steps[call.step].folder;
         match folders.last_mut() {
@@ -47,9 +47,9 @@ pub(super) fn collection(done: &[Done], steps: &[Step], described: &Value) -> Va
     json!({
         "info": {
             "name": "ChatBot API",
-            "description": "Every operation of the API, in the order of docs/API_EXAMPLES.md, out of which this file is made. \
-                Run from the top: each request saves what later ones need. `base_url` is where the service is. The requests of the last \
-                folder need what whoever runs the service does beforehand, as their descriptions say.",
+            "description": "Every operation of the API, in the order of docs/API_EXAMPLES.md, from which this file is generated. \
+                Run it from the top: each request saves the values that later ones need. `base_url` is the address of the service. \
+                Requests of the last folder need commands of the operator first, as their descriptions say.",
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "variable": [
@@ -60,7 +60,7 @@ pub(super) fn collection(done: &[Done], steps: &[Step], described: &Value) -> Va
     })
 }
 
-/// Each operation of a description, by `GET /path`.
+/// Returns each operation of a description, by `GET /path`.
 pub(super) fn operations(described: &Value) -> BTreeMap<String, Value> {
     let paths = described["paths"].as_object().unwrap();
     paths
@@ -73,12 +73,12 @@ pub(super) fn operations(described: &Value) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// What each thing is called: a request after its operation, one at `/chatkit` after what it asks; numbered when it comes again.
-fn names(done: &[Done], operations: &BTreeMap<String, Value>) -> Vec<String> {
+/// Names each request after its operation, and requests at `/chatkit` after their type; repeated names are numbered.
+fn names(done: &[Recorded], operations: &BTreeMap<String, Value>) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     done.iter()
         .map(|one| {
-            let Done::Call(call) = one else { return String::new() };
+            let Recorded::Call(call) = one else { return String::new() };
             let asked = call.json().filter(|_| call.path() == "/chatkit");
             let operation = call.operation(operations.keys()).map(|key| &operations[key]["operationId"]);
             let name = match (asked, operation.and_then(Value::as_str)) {
@@ -97,12 +97,12 @@ fn names(done: &[Done], operations: &BTreeMap<String, Value>) -> Vec<String> {
         .collect()
 }
 
-/// What a person has to do who follows the collection, in words that the test of the collection reads too.
+/// Describes a command that the operator must run before a request. The test of the collection parses this text.
 fn command(words: &[String], at: usize, values: &Values) -> String {
     let words = values.filled(&words.join(" "), at);
     let gives = values.saved(at).map(|saved| format!(" Its first line is `{{{{{}}}}}`.", saved.name));
     let gives: String = gives.collect();
-    format!("Before this, whoever runs the service runs `verbatim {words}`.{gives} ")
+    format!("Before this request, the operator runs `verbatim {words}`.{gives} ")
 }
 
 /// One request.
@@ -113,7 +113,7 @@ fn item(call: &Call, at: usize, name: &str, description: &str, values: &Values) 
         .iter()
         .filter(|(name, _)| HEADERS.contains(&name.to_ascii_lowercase().as_str()))
         .map(|(name, value)| {
-            // Front ends differ, and curl says it is a form where nothing is said.
+            // Curl declares a form if the document names no type.
             let value = if name.eq_ignore_ascii_case("content-type") && call.json().is_some() {
                 "application/json".to_owned()
             } else {
@@ -124,7 +124,7 @@ fn item(call: &Call, at: usize, name: &str, description: &str, values: &Values) 
         .collect();
     let mut request = json!({"method": call.method, "header": headers, "url": url(call, at, values)});
     let description = if is_upgrade {
-        format!("{description}\n\nPostman has requests of their own for WebSockets: this one is told so.")
+        format!("{description}\n\nPostman has a separate request type for WebSockets; this request gets 426.")
     } else {
         description.to_owned()
     };
@@ -134,7 +134,10 @@ fn item(call: &Call, at: usize, name: &str, description: &str, values: &Values) 
     }
     let mut scripts = Vec::new();
     if values.is_first(at) {
-        let lines = ["// Addresses and names that nobody has yet.", "const run = Date.now().toString(36);"];
+        let lines = [
+            "// Makes email addresses and usernames unique to this run.",
+            "const run = Date.now().toString(36);",
+        ];
         let saves = checks::save("run", "run");
         scripts
             .push(script("prerequest", lines.iter().map(|line| (*line).to_owned()).chain(saves).collect()));
@@ -197,7 +200,7 @@ fn body(call: &Call, at: usize, values: &Values) -> Option<Value> {
     Some(json!({"mode": "raw", "raw": values.filled(&text, at)}))
 }
 
-/// A text with one boundary between the parts of a form, in the place of the one that curl has thought of.
+/// Replaces curl's random multipart boundary by a constant one.
 fn with_boundary(media: &str, text: &str) -> String {
     match media.split_once("boundary=") {
         Some((_, boundary)) => text.replace(boundary, "end-of-part"),

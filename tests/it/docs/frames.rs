@@ -1,14 +1,14 @@
-//! docs/websocket.md against the types of the frames.
+//! Compares docs/websocket.md with the types of the frames.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending, ServerFrame};
+use verbatim::http::surfaces::websocket::frames::{ClientEnvelope, ClientFrame, ServerFrame};
 
 use super::read;
 
-/// The blocks of docs/websocket.md that show frames of one side.
-fn frames(side: &str) -> Vec<Value> {
+/// Returns the frames of one side that docs/websocket.md shows.
+fn documented_frames(side: &str) -> Vec<Value> {
     let document = read("docs/websocket.md");
     let blocks = document.split("\n```").skip(1).step_by(2);
     blocks
@@ -17,7 +17,7 @@ fn frames(side: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The types that a vocabulary has.
+/// Returns the frame types in a schema.
 fn types(schema: &schemars::Schema) -> BTreeSet<String> {
     let schema = schema.as_value();
     let variants = schema["oneOf"].as_array().unwrap();
@@ -27,23 +27,23 @@ fn types(schema: &schemars::Schema) -> BTreeSet<String> {
         .collect()
 }
 
-fn shown(frames: &[Value]) -> BTreeSet<String> {
+fn types_of(frames: &[Value]) -> BTreeSet<String> {
     frames.iter().filter_map(|frame| frame["type"].as_str()).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_frame_is_shown_and_reads_as_shown() {
-    let asked = frames("client");
-    assert_eq!(shown(&asked), types(&schemars::schema_for!(ClientFrame)));
-    for mut frame in asked {
-        let read =
-            Sending::parse(&frame.to_string()).unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
+fn documented_frames_cover_all_types_and_parse() {
+    let client = documented_frames("client");
+    assert_eq!(types_of(&client), types(&schemars::schema_for!(ClientFrame)));
+    for mut frame in client {
+        let read = ClientEnvelope::parse(&frame.to_string())
+            .unwrap_or_else(|refused| panic!("{frame}: {refused:?}"));
         frame.as_object_mut().unwrap().entry("type").or_insert_with(|| "message".into());
         assert_eq!(serde_json::to_value(read).unwrap(), frame);
     }
-    let told = frames("server");
-    assert_eq!(shown(&told), types(&schemars::schema_for!(ServerFrame)));
-    for frame in told {
+    let server = documented_frames("server");
+    assert_eq!(types_of(&server), types(&schemars::schema_for!(ServerFrame)));
+    for frame in server {
         let read: ServerFrame =
             serde_json::from_value(frame.clone()).unwrap_or_else(|error| panic!("{error}: {frame}"));
         assert_eq!(serde_json::to_value(read).unwrap(), frame);

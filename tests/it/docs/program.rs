@@ -1,4 +1,4 @@
-//! The program, running with a private server, for the commands that the documents show.
+//! The program with an embedded server, for the commands that the documents show.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -8,24 +8,24 @@ use std::thread::JoinHandle;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::calls::{self, Done};
+use super::calls::{self, Recorded};
 
-/// Where programs are looked for.
+/// Search path for programs.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin";
 
-/// The running program, with a private server and a data folder of its own.
+/// The running program, with an embedded server and a data folder of its own.
 pub(crate) struct Program {
     child: Child,
-    /// Where it listens, `http://127.0.0.1:PORT`.
+    /// Base URL, `http://127.0.0.1:PORT`.
     address: String,
-    /// Takes what it says, so that it never waits for a reader.
-    said: Option<JoinHandle<String>>,
+    /// Reads standard error, so that the program never blocks on writing it.
+    stderr: Option<JoinHandle<String>>,
     folder: tempfile::TempDir,
 }
 
 impl Program {
     pub(crate) fn start() -> Self {
-        // The server's user has to reach its folder.
+        // The database server's user must be able to enter the folder.
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_verbatim"))
@@ -47,17 +47,17 @@ impl Program {
         let address = loop {
             let begin = text.len();
             if stderr.read_line(&mut text).unwrap() == 0 {
-                panic!("no start: {text}");
+                panic!("the program did not start: {text}");
             }
             if let Some((_, rest)) = text[begin..].split_once(" listens on ") {
                 break rest.split('"').next().unwrap().to_owned();
             }
         };
-        let said = std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let _ = stderr.read_to_string(&mut text);
             text
         });
-        Self { child, address, said: Some(said), folder }
+        Self { child, address, stderr: Some(reader), folder }
     }
 
     /// Runs a shell script in the program's folder; `API` is the program's address, `VERBATIM` the program itself, whose data
@@ -66,10 +66,10 @@ impl Program {
         self.recorded(script).0
     }
 
-    /// The same; gives also what the script had done.
-    pub(super) fn recorded(&self, script: &str) -> (String, Vec<Done>) {
+    /// Runs a shell script like [`Self::shell`]; returns its output and what it did.
+    pub(super) fn recorded(&self, script: &str) -> (String, Vec<Recorded>) {
         let path = |name: &str| self.folder.path().join(name);
-        // Nothing that hangs may hang the tests.
+        // A hanging request must not hang the tests.
         std::fs::write(path(".curlrc"), "max-time = 60\n").unwrap();
         std::fs::create_dir_all(path("bin")).unwrap();
         for (name, text) in [("bin/curl", calls::CURL), ("bin/verbatim", calls::OPERATOR)] {
@@ -95,23 +95,23 @@ impl Program {
         (out.into_owned(), calls::read(calls.path()))
     }
 
-    /// Where it listens.
+    /// Returns the base URL.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Asks it to end, and checks that it ends in order.
+    /// Stops the program with SIGTERM, and checks that it exits cleanly.
     pub(crate) fn stop(mut self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
-        let said = self.said.take().unwrap().join().unwrap();
-        assert!(status.success(), "{status}: {said}");
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        assert!(status.success(), "{status}: {stderr}");
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Already over after a test that went well.
+        // The program has already ended if the test passed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
 //! The tours: commands that a document shows, run one after the other in one shell.
 
-use super::calls::Done;
+use super::calls::Recorded;
 use super::program::Program;
 use super::read;
 
@@ -9,7 +9,7 @@ const CUT: &str = "=8<= end of block =8<=";
 
 /// One step of a tour: commands, and what they print.
 pub(super) struct Step {
-    /// The chapter it stands in.
+    /// The chapter of the step.
     pub(super) folder: String,
     commands: String,
     expected: String,
@@ -43,7 +43,7 @@ pub(super) fn tour(document: &str, least: usize) -> Vec<Step> {
     steps
 }
 
-/// Whether `text` is what `shown` says, in which `…` stands for anything, also for nothing.
+/// Returns whether `text` matches `shown`, where `…` matches any text, including none.
 fn is_as_shown(shown: &str, text: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -60,7 +60,7 @@ fn is_as_shown(shown: &str, text: &str) -> bool {
 
 /// Runs the commands of a document, at least `least` steps, and compares their output with what it shows. Returns what
 /// the commands did.
-pub(super) fn take_tour(program: &Program, document: &str, least: usize) -> Vec<Done> {
+pub(super) fn take_tour(program: &Program, document: &str, least: usize) -> Vec<Recorded> {
     let steps = tour(document, least);
     let script: String = steps
         .iter()
@@ -82,7 +82,7 @@ pub(super) fn take_tour(program: &Program, document: &str, least: usize) -> Vec<
 }
 
 #[test]
-fn an_ellipsis_stands_for_anything_and_the_rest_for_itself() {
+fn ellipsis_matches_any_text() {
     assert!(is_as_shown("a…b…c", "a12b34c"));
     assert!(is_as_shown("a…", "a"));
     assert!(is_as_shown("…c", "abc"));

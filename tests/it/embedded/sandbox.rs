@@ -1,4 +1,4 @@
-//! Starts, kills and looks at the binary with its private server.
+//! Starts, kills and inspects the binary with its embedded server.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -12,13 +12,13 @@ use nix::unistd::{Pid, geteuid};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{Connection, Executor};
 
-/// An account without rights: the number of `nobody` nearly everywhere, and it need not have a name.
+/// User id without privileges: `nobody` on nearly every system; it need not have a name.
 pub(crate) const NOBODY: u32 = 65_534;
 
-/// A folder that every user may pass through, with a data folder to be made in it.
+/// A folder that every user can enter, for a new data folder.
 pub(crate) struct Sandbox {
     pub(crate) root: tempfile::TempDir,
-    /// As whom the binary runs; `None`: as the tests do.
+    /// User id of the binary; `None` for the user of the tests.
     pub(crate) user: Option<u32>,
     pub(crate) binary: PathBuf,
 }
@@ -30,7 +30,7 @@ impl Sandbox {
         Self { root, user: None, binary: env!("CARGO_BIN_EXE_verbatim").into() }
     }
 
-    /// For a user without rights, who may not be able to reach the build folder.
+    /// Returns a sandbox for a user without privileges, with a copy of the binary outside the build folder.
     pub(crate) fn of_an_ordinary_user() -> Self {
         let mut sandbox = Self::new();
         if geteuid().is_root() {
@@ -71,7 +71,7 @@ impl Sandbox {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {
-            panic!("no start: {}", said(child));
+            panic!("the binary did not start: {}", failure_message(child));
         }
         let socket = line.split_once(" -h ").and_then(|(_, rest)| rest.split_once(" -U ")).unwrap().0;
         let cluster = self.data().join("postgres").canonicalize().unwrap();
@@ -79,19 +79,19 @@ impl Sandbox {
         Running { socket: socket.into(), server, guard: parent_of(server), cluster, child: Some(child) }
     }
 
-    /// Starts the binary where it must not start, and returns what it says.
+    /// Starts the binary, which must fail, and returns its message.
     #[track_caller]
-    pub(crate) fn refused(&self) -> String {
+    pub(crate) fn start_failure(&self) -> String {
         let child = self.command().spawn().unwrap();
-        let sentence = said(child);
+        let sentence = failure_message(child);
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
         sentence
     }
 }
 
-/// Waits for an end that must be a failure.
+/// Waits for the process to fail and returns its standard error.
 #[track_caller]
-pub(crate) fn said(mut child: Child) -> String {
+pub(crate) fn failure_message(mut child: Child) -> String {
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     let status = child.wait().unwrap();
@@ -146,7 +146,7 @@ impl Running {
         child.wait().unwrap();
     }
 
-    /// Asks the binary to end, and checks that it took the server with it.
+    /// Stops the binary with SIGINT, and checks that the server has ended too.
     pub(crate) fn stop(mut self) {
         signal(self.pid(), Signal::SIGINT);
         let mut child = self.child.take().unwrap();
@@ -157,7 +157,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// A failed test leaves no server behind: its guard sees to that.
+    /// Kills the binary after a failed test; the guard then stops the server.
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
@@ -184,7 +184,7 @@ pub(crate) fn read_pid(cluster: &Path) -> i32 {
     text.lines().next().unwrap().trim().parse().unwrap()
 }
 
-/// State and parent of a process; `None` when there is none. `ps` is for systems without `/proc`.
+/// Returns state and parent of a process, or `None` if it does not exist. `ps` is for systems without `/proc`.
 pub(crate) fn process(pid: i32) -> Option<(String, i32)> {
     let line = if Path::new("/proc/self/stat").exists() {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?
@@ -192,7 +192,7 @@ pub(crate) fn process(pid: i32) -> Option<(String, i32)> {
         let output = Command::new("ps").args(["-o", "stat=,ppid=", "-p", &pid.to_string()]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    // The program's name, in parentheses, may hold anything.
+    // The program's name, in parentheses, may contain any character.
     let mut words = line.rsplit(')').next()?.split_whitespace();
     Some((words.next()?.to_owned(), words.next()?.parse().unwrap()))
 }
@@ -201,20 +201,21 @@ pub(crate) fn parent_of(pid: i32) -> i32 {
     process(pid).unwrap().1
 }
 
-/// Whether the process has ended, whether or not somebody has waited for it.
+/// Returns whether the process has ended; it may be a zombie.
 pub(crate) fn is_gone(pid: i32) -> bool {
     process(pid).is_none_or(|(state, _)| state.starts_with('Z'))
 }
 
-pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !condition() {
-        assert!(Instant::now() < end, "waited in vain: {what}");
+        assert!(Instant::now() < end, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-pub(crate) fn halves(data: &Path) -> Vec<PathBuf> {
+/// Returns the folders of clusters whose creation has not finished.
+pub(crate) fn partial_clusters(data: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(data) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.to_str().unwrap().contains("postgres.new-")).collect()

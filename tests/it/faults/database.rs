@@ -14,7 +14,7 @@ use crate::support::client::Answer;
 
 /// Maximum time until a request fails while the database is frozen.
 const FAIL_FAST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum time until everything is recovers again after connections were reset.
+/// Maximum time until everything is served again after connections were reset.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time until the pool has its full size again.
 const POOL_RECOVERY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -123,7 +123,7 @@ impl Proxy {
     /// Freezes one direction only.
     pub(crate) fn freeze_one(&self, way: Direction) {
         self.controls.send_modify(|controls| {
-            controls.frozen = (way == Direction::ToServer, way == Direction::ToClient)
+            controls.frozen = (way == Direction::ToServer, way == Direction::ToClient);
         });
     }
 

@@ -1,4 +1,4 @@
-//! Many concurrent requests at two_nodes nodes: one key is one command, one address is one account, and every request that is
+//! Many concurrent requests at two nodes: one key is one command, one address is one account, and every request that is
 //! not executed is rejected with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,7 +112,7 @@ async fn key_is_reusable_after_a_day(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn purge_drops_old_keys_and_keeps_young_ones(db: PgPool) {
     let keys = "INSERT INTO command_keys (owner, key, fingerprint, result, created_at)
-                SELECT 'somebody', number::text, '', '{}',
+                SELECT 'owner', number::text, '', '{}',
                        clock_timestamp() - interval '24 hours' + make_interval(secs => number - 11000)
                 FROM generate_series(0, 11999) AS number";
     sqlx::query(keys).execute(&db).await.unwrap();
@@ -179,7 +179,7 @@ async fn concurrent_commands_to_one_conversation_lose_nothing(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn registrations_of_one_address_in_variants_make_one_account(db: PgPool) {
     let nodes = two_nodes(&db).await;
-    // In order: plain, capitals, full-width letters, decomposed, a ligature for two_nodes letters.
+    // In order: plain, capitals, full-width letters, decomposed, a ligature for two letters.
     let variants = [
         "jos\u{e9}.fi@mail.example",
         "JOS\u{c9}.FI@MAIL.EXAMPLE",

@@ -41,13 +41,13 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Number of kills.
     pub(crate) rounds: u32,
-    /// Time of a kill after the process was ready_timeout, in milliseconds.
+    /// Time of a kill after the process was ready, in milliseconds.
     pub(crate) kill_ms: RangeInclusive<u64>,
     /// Injected fault, if any.
     pub(crate) fault: Option<&'static str>,
     /// Whether a NATS server runs, and is killed too.
     pub(crate) nats: bool,
-    /// Maximum time until a restarted process is ready_timeout.
+    /// Maximum time until a restarted process is ready.
     pub(crate) ready_timeout: Duration,
     /// Maximum time until the system is idle in the end.
     pub(crate) idle_timeout: Duration,
@@ -86,7 +86,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
     run_within(plan, Duration::MAX).await
 }
 
-/// Runs a campaign; panics if it takes longer than `bound` after all processes are ready_timeout.
+/// Runs a campaign; panics if it takes longer than `bound` after all processes are ready.
 pub(crate) async fn run_within(plan: Plan, bound: Duration) -> Report {
     let mut installation = Installation::new(plan.postgres, plan.fault).await;
     let nats = if plan.nats { Some(NatsServer::start().await) } else { None };
@@ -202,7 +202,7 @@ impl Run {
         let (node, base, took) =
             self.installation.start(&self.http, self.plan.ready_timeout).await.map_err(|why| Violation {
                 guarantee: Guarantee::Recovers,
-                what: format!("not ready_timeout in {:?}: {why}", self.plan.ready_timeout),
+                what: format!("not ready in {:?}: {why}", self.plan.ready_timeout),
             })?;
         self.slowest_start = self.slowest_start.max(took);
         Ok((node, base))

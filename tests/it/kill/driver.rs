@@ -256,7 +256,7 @@ impl Driver {
     /// Reads an acknowledged message back: a user must be able to read its own writes.
     async fn read_back(&mut self, base: &str, conversation: Uuid, message: Uuid, position: i64) {
         let begun = Instant::now();
-        let request_id = format!("read_back-{}-{}", self.name, self.count);
+        let request_id = format!("read-{}-{}", self.name, self.count);
         let answer = self
             .http
             .get(format!("{base}/api/history/{conversation}?limit=100"))

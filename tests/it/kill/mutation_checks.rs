@@ -11,7 +11,7 @@ use super::{print_line, seed};
 /// Maximum time to find a fault once the program is ready.
 const DETECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs a short_campaign campaign, with a fault or without.
+/// Runs a short campaign, with a fault or without.
 async fn short_campaign(name: &'static str, fault: Option<&'static str>) -> Report {
     let seed = seed();
     print_line(&format!("{name}: KILL_SEED={seed}"));

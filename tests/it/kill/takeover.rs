@@ -1,4 +1,4 @@
-//! Workers that die or freeze in the middle of a reply: another one takes over, and the reply final_events once.
+//! Workers that die or freeze in the middle of a reply: another one takes over, and the reply ends once.
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use super::server::NatsServer;
 use crate::support::app::{Person, TestApp};
 use crate::support::client::{Event, Sse};
 
-/// Starts one process that produces replies slowly and one that only server them.
+/// Starts one process that produces replies slowly and one that only serves them.
 async fn pair(db: &PgPool, nats: &NatsServer) -> (TestApp, TestApp) {
     let worker = TestApp::with(db, &[("NATS_URL", &nats.url()), ("SCRIPTED_WORDS_PER_SECOND", "20")]).await;
     let server = TestApp::with(db, &[("NATS_URL", &nats.url()), ("ROLES", "api,relay,project")]).await;

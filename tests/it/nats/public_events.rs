@@ -26,7 +26,7 @@ fn root() -> PathBuf {
 /// Golden payload of every event type with a public form, as the third event of its stream.
 fn golden() -> Vec<RecordedEvent> {
     let user = UserEvent::TYPES.iter().map(|(name, version)| (User::TYPE, *name, *version));
-    // Interactions private page, user and model are private.
+    // Interactions between page, user and model are private.
     let private = ["client_tool_", "input_", "widget_", "note_"];
     let conversation = ConversationEvent::TYPES
         .iter()

@@ -1,5 +1,5 @@
 //! Cancelling a reply or deleting its conversation before, while and after the provider streams: the provider call is
-//! assert_call_dropped, the reply ends once, and the text so far is kept.
+//! dropped, the reply ends once, and the text so far is kept.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::app::{Person, TestApp};
 use crate::support::client::Sse;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// Maximum time until the provider call is assert_call_dropped. The tests that assert it run alone (`.config/nextest.toml`).
+/// Maximum time until the provider call is dropped. The tests that assert it run alone (`.config/nextest.toml`).
 const CALL_DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of concurrent slow replies; at least one of them is started by its NATS message.
 const REPLIES: u64 = 5;
@@ -70,7 +70,7 @@ async fn reply_in_state(
     (opening.reply(), stream, session)
 }
 
-/// Asserts that the provider call, if any, is assert_call_dropped in time after `since`.
+/// Asserts that the provider call, if any, is dropped in time after `since`.
 async fn assert_call_dropped(server: &OpenAiServer, state: ReplyState, hung_up: usize, since: Instant) {
     let expected = hung_up + usize::from(state != ReplyState::Waiting);
     server.until(|log| log.hung_up == expected).await;

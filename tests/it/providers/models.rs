@@ -8,7 +8,7 @@ use super::{EndedReply, app_with_provider};
 use crate::support::app::TestApp;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// Starts an app with app_with_models fake providers and a table of models.
+/// Starts an app with two fake providers and a table of models.
 async fn app_with_models(
     db: &PgPool,
     openai: &OpenAiServer,

@@ -1,4 +1,4 @@
-//! What a page of somebody else's could make a browser send.
+//! Tests what a foreign page can make a browser do: cross-site requests, CORS, framing and caching.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,16 +8,16 @@ use verbatim::bootstrap::database::MIGRATOR;
 use crate::support::app::{PASSWORD, TestApp};
 use crate::support::client::{Answer, form};
 
-/// S32: forms and plain texts are what a page may send elsewhere without asking. Without the header that it cannot set, nothing
-/// comes of them; there is no cookie that a browser would add by itself.
+/// A foreign page can send forms and plain text without a preflight. Without the `Authorization` header, which it cannot set, they
+/// have no effect; no cookie that a browser adds by itself is accepted.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_a_foreign_page_can_send_does_nothing(db: PgPool) {
+async fn cross_site_requests_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     app.session(&person).await;
     let api = app.get("/openapi.json").send().await.is(200).value();
     let events = app.events().await;
-    let mut asked = 0;
+    let mut sent = 0;
     for (path, methods) in api["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
@@ -43,18 +43,18 @@ async fn what_a_foreign_page_can_send_does_nothing(db: PgPool) {
                 answer.assert_error(401, "invalid_token");
                 assert!(answer.headers.get("set-cookie").is_none(), "{path}");
                 assert!(answer.headers.get("access-control-allow-origin").is_none(), "{path}");
-                asked += 1;
+                sent += 1;
             }
         }
     }
-    assert!(asked > 20, "{asked}");
+    assert!(sent > 20, "only {sent} requests");
     assert_eq!(app.events().await, events);
     app.end().await;
 }
 
-/// S33: an origin is one that is listed, to the letter.
+/// An origin is allowed only if it equals a listed one exactly.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn origins_that_only_look_like_a_listed_one_are_not_let_in(db: PgPool) {
+async fn lookalike_origins_get_no_cors_headers(db: PgPool) {
     let app = TestApp::with(&db, &[("CORS_ORIGINS", "https://chat.example")]).await;
     let good = app.get("/health").header("origin", "https://chat.example").send().await;
     assert_eq!(good.header("access-control-allow-origin"), "https://chat.example");
@@ -79,27 +79,27 @@ async fn origins_that_only_look_like_a_listed_one_are_not_let_in(db: PgPool) {
     app.end().await;
 }
 
-/// What every answer says to browsers. Only a stream of events may be kept, for what it is worth: who reads it, reads it once.
+/// Checks the headers that restrict browsers. Only event streams may be stored (`no-cache`), since each is read once.
 #[track_caller]
-fn careful(answer: &Answer, what: &str) {
+fn assert_restrictive_headers(answer: &Answer, what: &str) {
     let what = format!("{what} {}", answer.status);
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(answer.header("referrer-policy"), "no-referrer", "{what}");
     assert_eq!(answer.header("x-frame-options"), "DENY", "{what}");
     assert!(answer.header("content-security-policy").contains("frame-ancestors 'none'"), "{what}");
-    let kept = answer.header("cache-control");
+    let cache_control = answer.header("cache-control");
     if answer.header("content-type").starts_with("text/event-stream") {
-        assert_eq!(kept, "no-cache", "{what}");
+        assert_eq!(cache_control, "no-cache", "{what}");
     } else {
-        let words: Vec<&str> = kept.split(',').map(str::trim).collect();
-        assert!(words == ["no-store"] || words == ["private", "no-store"], "{what}: {kept}");
+        let words: Vec<&str> = cache_control.split(',').map(str::trim).collect();
+        assert!(words == ["no-store"] || words == ["private", "no-store"], "{what}: {cache_control}");
     }
     assert!(answer.headers.get("server").is_none() && answer.headers.get("x-powered-by").is_none(), "{what}");
 }
 
-/// S34: what every answer says to browsers, whatever it answers.
+/// Every response restricts browsers, whatever its status.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn every_answer_tells_browsers_to_be_careful(db: PgPool) {
+async fn every_response_has_restrictive_browser_headers(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let api = app.get("/openapi.json").send().await.is(200).value();
@@ -114,33 +114,33 @@ async fn every_answer_tells_browsers_to_be_careful(db: PgPool) {
                 if path.ends_with("logout") || path.ends_with("ticket") {
                     continue;
                 }
-                careful(&call.send().await, &format!("{method} {path}"));
+                assert_restrictive_headers(&call.send().await, &format!("{method} {path}"));
                 seen += 1;
             }
         }
     }
-    assert!(seen > 60, "{seen}");
+    assert!(seen > 60, "only {seen} responses");
     let missing = app.get("/nowhere").send().await.is(404);
-    careful(&missing, "nowhere");
+    assert_restrictive_headers(&missing, "nowhere");
     let _: Value = missing.value();
     app.end().await;
 }
 
-/// S34: what succeeds holds what is personal; so do files, their small copies, and streams.
+/// Successful responses contain personal data; so do files, previews and streams.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn no_browser_keeps_what_is_personal(db: PgPool) {
+async fn personal_responses_are_never_cached(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let said = app.say(&person, None, "Hello").await;
     let (session, reply) = (said["session_id"].as_str().unwrap(), said["reply_id"].as_str().unwrap());
     let mut pixels = std::io::Cursor::new(Vec::new());
     image::DynamicImage::new_rgb8(40, 20).write_to(&mut pixels, image::ImageFormat::Png).unwrap();
-    let bring = async |name: &str, media: &str, content: &[u8]| {
+    let upload = async |name: &str, media: &str, content: &[u8]| {
         let parts = [("file", Some(name), Some(media), content)];
         app.post("/files").by(&person).parts(&parts).send().await.is(200)
     };
-    let image = bring("a.png", "image/png", &pixels.into_inner()).await;
-    let (file, note) = (image.field("id"), bring("a.txt", "text/plain", b"personal").await.field("id"));
+    let image = upload("a.png", "image/png", &pixels.into_inner()).await;
+    let (file, note) = (image.field("id"), upload("a.txt", "text/plain", b"personal").await.field("id"));
     let preview = image.field("preview_url");
     let preview = &preview[preview.find("/files/").unwrap()..];
     app.wait_for_projections().await;
@@ -155,7 +155,7 @@ async fn no_browser_keeps_what_is_personal(db: PgPool) {
         ("ticket".to_owned(), app.post("/api/chat/ws/ticket").by(&person)),
         ("message".to_owned(), app.post("/api/chat").by(&person).json(&message)),
         ("threads".to_owned(), chatkit("threads.list", &json!({}))),
-        ("a link".to_owned(), app.get(preview)),
+        ("preview".to_owned(), app.get(preview)),
     ];
     for path in [
         "/api/users/me",
@@ -174,28 +174,28 @@ async fn no_browser_keeps_what_is_personal(db: PgPool) {
         let answer = call.send().await;
         assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text);
         assert!(answer.header("cache-control").contains("no-store"), "{what}");
-        careful(&answer, &what);
+        assert_restrictive_headers(&answer, &what);
     }
-    // A client that has kept a file by itself is told no more than that it is the same.
+    // A client with a copy of the file gets 304 with the same headers.
     let tag = app.get(&format!("/files/{note}")).by(&person).send().await.header("etag").to_owned();
     let call = app.get(&format!("/files/{note}")).by(&person).header("if-none-match", &tag);
-    careful(&call.send().await.is(304), "the same file");
+    assert_restrictive_headers(&call.send().await.is(304), "unchanged file");
     for (what, call) in [
-        ("a stream", app.post("/api/chat/stream").by(&person).json(&message)),
-        ("the same once more", app.get(&format!("/api/chat/stream/{reply}")).by(&person)),
-        ("a thread", chatkit("threads.create", &json!({"input": create}))),
+        ("stream", app.post("/api/chat/stream").by(&person).json(&message)),
+        ("resumed stream", app.get(&format!("/api/chat/stream/{reply}")).by(&person)),
+        ("thread", chatkit("threads.create", &json!({"input": create}))),
     ] {
         let answer = call.send().await.is(200);
         assert!(answer.header("content-type").starts_with("text/event-stream"), "{what}");
-        careful(&answer, what);
+        assert_restrictive_headers(&answer, what);
     }
     app.end().await;
 }
 
-/// S34: where people come under TLS, browsers are told to come so always; elsewhere that would lock them out.
+/// With an `https` public URL responses require TLS from browsers; without one that would lock users out.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn under_tls_browsers_are_told_to_stay_there(db: PgPool) {
-    for (public, told) in [
+async fn https_public_url_enables_hsts(db: PgPool) {
+    for (public, expected) in [
         (None, None),
         (Some("http://chat.example"), None),
         (Some("https://chat.example"), Some("max-age=31536000")),
@@ -204,8 +204,8 @@ async fn under_tls_browsers_are_told_to_stay_there(db: PgPool) {
         let app = TestApp::with(&db, &variables).await;
         for path in ["/", "/livez", "/docs", "/nowhere", "/api/users/me"] {
             let answer = app.get(path).send().await;
-            let said = answer.headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
-            assert_eq!(said, told, "{public:?} {path}");
+            let header = answer.headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
+            assert_eq!(header, expected, "{public:?} {path}");
         }
         app.end().await;
     }

@@ -1,5 +1,5 @@
-//! Attacks, each with what has to come of it. What one part alone defends is tested beside that part; docs/security.md says
-//! where each is.
+//! Tests attacks on the whole service. Attacks that a single module defends against are tested beside that module;
+//! docs/security.md lists all of them.
 
 mod browser;
 mod injection;

@@ -1,4 +1,4 @@
-//! What names other people's things inside a command, forged answers, and searches that reach too far.
+//! Tests commands that name other users' resources, forged replies, and lists beyond the user's own data.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -6,9 +6,9 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::TestApp;
 
-/// S20: somebody else's things named in one's own command.
+/// Another user's resources, named in one's own command.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn other_peoples_things_cannot_be_named_in_ones_own_commands(db: PgPool) {
+async fn other_users_resources_in_own_commands_are_not_found(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, other) = (app.person().await, app.person().await);
     let session = app.session(&owner).await;
@@ -35,9 +35,9 @@ async fn other_peoples_things_cannot_be_named_in_ones_own_commands(db: PgPool) {
     app.end().await;
 }
 
-/// S25: what only the service says cannot be said by a client.
+/// A client cannot set fields that only the service sets.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nobody_speaks_in_the_services_name(db: PgPool) {
+async fn clients_cannot_forge_replies_or_server_fields(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let session = app.session(&person).await;
@@ -65,9 +65,9 @@ async fn nobody_speaks_in_the_services_name(db: PgPool) {
     app.end().await;
 }
 
-/// S24: lists hold one's own only, and sorts and filters are not made of what is sent.
+/// Lists contain the user's own data only, and no sort or filter is built from input.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn lists_hold_ones_own_whatever_is_asked_for(db: PgPool) {
+async fn lists_contain_only_own_data(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (owner, other) = (app.person().await, app.person().await);
     app.session(&owner).await;

@@ -61,7 +61,7 @@ async fn regenerate_edit_and_switch_frames_update_other_sockets(db: PgPool) {
     let page = app.get(&path).by(&person).header("verbatim-position", &position).send().await.is(200).value();
     assert_eq!(page["items"].as_array().unwrap().len(), 4);
 
-    // A client that was disconnected meanwhile is fields to reload.
+    // A client that was disconnected meanwhile is told to reload.
     let after = there.hello["position"].as_i64().unwrap();
     let mut back = Socket::since(&app, &person, &format!("?after={after}")).await;
     assert_eq!(kind(&back.next().await.unwrap()), "reset");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
-use verbatim::http::surfaces::websocket::frames::{ClientFrame, Sending};
+use verbatim::http::surfaces::websocket::frames::{ClientEnvelope, ClientFrame};
 
 use super::client::{Socket, kind, text};
 use crate::support::app::TestApp;
@@ -257,7 +257,7 @@ async fn every_frame_is_checked_against_its_senders_rights(db: PgPool) {
         json!({"type": "auth", "token": owner.access}),
         json!({"type": "ping"}),
     ] {
-        let read = Sending::parse(&frame.to_string()).unwrap().frame;
+        let read = ClientEnvelope::parse(&frame.to_string()).unwrap().frame;
         socket.send(frame.clone()).await;
         let told = socket.next().await.unwrap();
         let told = Value::from(["type", "status", "code"].map(|name| told[name].clone()).to_vec());

@@ -269,7 +269,7 @@ async fn reply_resumed_after_restart_continues_its_trace() {
     assert_eq!(attempt.number("verbatim.reply.attempt"), 2);
     assert_eq!(parent_of(&spans, &attempt).name, "command");
     assert_eq!(parent_of(&spans, parent_of(&spans, &attempt)).name, "POST /api/chat");
-    assert!(attempt.number("verbatim.reply.waited_ms") > 0);
+    assert!(attempt.number("verbatim.reply.queued_ms") > 0);
     assert!(node.stop().await.success());
     world.installation.remove().await;
 }

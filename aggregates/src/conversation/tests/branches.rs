@@ -4,59 +4,51 @@ use super::*;
 
 /// Branch `branch` begins at the `n`th message.
 fn begun_branch(branch: u32, parent: u32, n: u128, messages: u32) -> Event {
-    Event::BranchBegun {
-        conversation_id: talk(),
-        owner: ada(),
-        branch,
-        parent,
-        message_id: message(n),
-        edited: false,
-        fork_position: i64::try_from(n).unwrap() * 10,
-        messages,
-        at: at(20),
-    }
+    event(
+        20,
+        BranchEvent::BranchBegun {
+            branch,
+            parent,
+            message_id: message(n),
+            edited: false,
+            fork_position: i64::try_from(n).unwrap() * 10,
+            messages,
+        },
+    )
 }
 
 /// Branch `branch` begins in the place of the `n`th message.
 fn begun_before(branch: u32, parent: u32, n: u128, fork_position: i64, messages: u32) -> Event {
-    Event::BranchBegun {
-        conversation_id: talk(),
-        owner: ada(),
-        branch,
-        parent,
-        message_id: message(n),
-        edited: true,
-        fork_position,
-        messages,
-        at: at(20),
-    }
+    event(
+        20,
+        BranchEvent::BranchBegun {
+            branch,
+            parent,
+            message_id: message(n),
+            edited: true,
+            fork_position,
+            messages,
+        },
+    )
 }
 
 fn switched(branch: u32) -> Event {
-    Event::BranchSwitched { conversation_id: talk(), owner: ada(), branch, at: at(30) }
+    event(30, BranchEvent::BranchSwitched { branch })
 }
 
 /// As logs have it that were written before there were branches.
 fn rewound(n: u128) -> Event {
-    Event::ConversationRewound {
-        conversation_id: talk(),
-        owner: ada(),
-        message_id: message(n),
-        message_position: i64::try_from(n).unwrap() * 10,
-        at: at(20),
-    }
+    event(
+        20,
+        BranchEvent::ConversationRewound {
+            message_id: message(n),
+            message_position: i64::try_from(n).unwrap() * 10,
+        },
+    )
 }
 
 fn cancelled_again(n: u128, reply_id: ReplyId, attempt: u32) -> Event {
-    Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id,
-        owner: ada(),
-        attempt,
-        text: None,
-        at: at(20),
-    }
+    reply_event_of(message(n), reply_id, 20, ReplyEvent::ReplyCancelled { attempt, text: None })
 }
 
 fn again(n: u128, round: u32) -> Event {
@@ -64,14 +56,14 @@ fn again(n: u128, round: u32) -> Event {
 }
 
 fn edited(n: u128) -> Vec<Event> {
-    let sent = Event::MessageSent {
-        conversation_id: talk(),
-        message_id: message(n),
-        author: ada(),
-        text: text("hello"),
-        enclosed: Enclosed::default(),
-        at: at(20),
-    };
+    let sent = event(
+        20,
+        MessageEvent::MessageSent {
+            message_id: message(n),
+            text: text("hello"),
+            enclosed: Enclosed::default(),
+        },
+    );
     vec![sent, asked_by(message(n), reply(n), 20, 200)]
 }
 
@@ -117,15 +109,7 @@ fn no_branch_begins_where_nothing_stands_behind_the_message() {
         .when(ask_again(ada(), 1))
         .then_expect_events(vec![cancelled_again(1, reply(1), 1), again(1, 1)]);
     // What was kept of an answer stands there.
-    let partly = Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: reply(1),
-        owner: ada(),
-        attempt: 1,
-        text: Some(answer("h")),
-        at: at(6),
-    };
+    let partly = reply_event(1, 6, ReplyEvent::ReplyCancelled { attempt: 1, text: Some(answer("h")) });
     given(asked([begun(1, 1, "w"), partly]))
         .when(ask_again(ada(), 1))
         .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
@@ -152,13 +136,8 @@ fn another_reply_cancels_what_is_owed_for_the_message_and_behind_it_and_nothing_
 }
 
 fn cancelled_with(n: u128, reply_id: ReplyId, attempt: u32, said: &str) -> Event {
-    let Event::ReplyCancelled { conversation_id, message_id, owner, at, .. } =
-        cancelled_again(n, reply_id, attempt)
-    else {
-        panic!("it is one");
-    };
-    let text = Some(answer(said));
-    Event::ReplyCancelled { conversation_id, message_id, reply_id, owner, attempt, text, at }
+    let event = ReplyEvent::ReplyCancelled { attempt, text: Some(answer(said)) };
+    reply_event_of(message(n), reply_id, 20, event)
 }
 
 #[test]
@@ -211,13 +190,8 @@ fn an_earlier_answer_that_is_stopped_after_an_edit_tells_the_model_nothing_of_th
         note: Some((item(8), Personal::Known("stopped".to_owned()))),
         at: at(20),
     };
-    let note = Event::NoteAdded {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(8),
-        note: Personal::Known("stopped".to_owned()),
-        at: at(20),
-    };
+    let note =
+        event(20, ItemEvent::NoteAdded { item_id: item(8), note: Personal::Known("stopped".to_owned()) });
     let kept = cancelled_with(1, reply(1), 1, "so f");
     let two = [asked([begun(1, 1, "w")]), vec![sent(2), requested(2)]].concat();
     given(two.clone()).when(stop()).then_expect_events(vec![kept.clone(), note.clone()]);
@@ -237,15 +211,12 @@ fn an_earlier_answer_that_is_stopped_after_an_edit_tells_the_model_nothing_of_th
 fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
     let waiting = [answered(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
     given(waiting.clone()).when(ask_again(ada(), 1)).then_expect_events(vec![]);
-    let begun = Event::ReplyBegun {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: ReplyId::again(message(1), 1),
-        owner: ada(),
-        attempt: 1,
-        plan: plan("w"),
-        at: at(21),
-    };
+    let begun = reply_event_of(
+        message(1),
+        ReplyId::again(message(1), 1),
+        21,
+        ReplyEvent::ReplyBegun { attempt: 1, plan: plan("w") },
+    );
     given([waiting, vec![begun]].concat())
         .when(ask_again(ada(), 1))
         .then_expect_events(vec![cancelled_again(1, ReplyId::again(message(1), 1), 1), again(1, 2)]);
@@ -293,15 +264,12 @@ fn an_edited_message_needs_an_id_of_its_own() {
 fn a_branch_is_gone_to_and_back_from_and_goes_on_where_it_stood() {
     let forked = [two_turns(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
     given(forked.clone()).when(switch(ada(), 0)).then_expect_error(Error::RepliesOwed);
-    let ended = Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: ReplyId::again(message(1), 1),
-        owner: ada(),
-        attempt: 0,
-        text: None,
-        at: at(21),
-    };
+    let ended = reply_event_of(
+        message(1),
+        ReplyId::again(message(1), 1),
+        21,
+        ReplyEvent::ReplyCancelled { attempt: 0, text: None },
+    );
     let ended = [forked, vec![ended, sent(3)]].concat();
     given(ended.clone()).when(switch(ada(), 1)).then_expect_events(vec![]);
     given(ended.clone()).when(switch(ada(), 2)).then_expect_error(Error::UnknownBranch);
@@ -326,38 +294,38 @@ fn what_stands_on_another_branch_can_be_neither_asked_again_nor_edited_nor_answe
     given(waiting.clone()).when(tool_output(ada(), 101)).then_expect_error(Error::OtherBranch);
     let back = [waiting, vec![switched(0)]].concat();
     given(back).when(tool_output(ada(), 101)).then_expect_events(vec![
-        Event::ClientToolAnswered {
-            conversation_id: talk(),
-            owner: ada(),
-            item_id: item(1),
-            output: Personal::Known(json!({"celsius": 3})),
-            at: at(21),
-        },
+        event(
+            21,
+            ItemEvent::ClientToolAnswered {
+                item_id: item(1),
+                output: Personal::Known(json!({"celsius": 3})),
+            },
+        ),
         asked_by(item(1), ReplyId::of(item(1)), 21, 201),
     ]);
 }
 
 #[test]
 fn an_answered_call_drops_those_of_its_own_path_only() {
-    let other = Event::ClientToolCalled {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(2),
-        reply_id: ReplyId::again(message(1), 1),
-        call_id: "call-2".to_owned(),
-        name: "look".to_owned(),
-        arguments: Personal::Known(json!({})),
-        at: at(21),
-    };
+    let other = event(
+        21,
+        ItemEvent::ClientToolCalled {
+            item_id: item(2),
+            reply_id: ReplyId::again(message(1), 1),
+            call_id: "call-2".to_owned(),
+            name: "look".to_owned(),
+            arguments: Personal::Known(json!({})),
+        },
+    );
     let both = [tool_waiting(), vec![begun_branch(1, 0, 1, 1), other]].concat();
     given(both.clone()).when(tool_output(ada(), 102)).then_expect_events(vec![
-        Event::ClientToolAnswered {
-            conversation_id: talk(),
-            owner: ada(),
-            item_id: item(2),
-            output: Personal::Known(json!({"celsius": 3})),
-            at: at(21),
-        },
+        event(
+            21,
+            ItemEvent::ClientToolAnswered {
+                item_id: item(2),
+                output: Personal::Known(json!({"celsius": 3})),
+            },
+        ),
         asked_by(item(2), ReplyId::of(item(2)), 21, 201),
     ]);
 }
@@ -369,15 +337,12 @@ fn what_an_old_log_left_behind_is_a_branch_that_can_be_gone_to() {
     assert_eq!((state.active_branch(), state.branches()), (1, 2));
     assert_eq!(shown(&state, &[1, 2, 3]), [1, 3]);
     given(old.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::OtherBranch);
-    let ended = Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: ReplyId::again(message(1), 1),
-        owner: ada(),
-        attempt: 0,
-        text: None,
-        at: at(21),
-    };
+    let ended = reply_event_of(
+        message(1),
+        ReplyId::again(message(1), 1),
+        21,
+        ReplyEvent::ReplyCancelled { attempt: 0, text: None },
+    );
     let ended = [old, vec![ended]].concat();
     given(ended.clone()).when(switch(ada(), 0)).then_expect_events(vec![switched(0)]);
     assert_eq!(shown(&after([ended.clone(), vec![switched(0)]].concat()), &[1, 2, 3]), [1, 2]);

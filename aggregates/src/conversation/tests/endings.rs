@@ -64,16 +64,15 @@ fn a_failed_reply_keeps_what_had_come() {
         text: Some(answer("half an ans")),
         at: at(5),
     };
-    given(asked([begun(1, 1, "w")])).when(command).then_expect_events(vec![Event::ReplyFailed {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: reply(1),
-        owner: ada(),
-        attempt: 1,
-        reason: FailureReason::Timeout,
-        text: Some(answer("half an ans")),
-        at: at(5),
-    }]);
+    given(asked([begun(1, 1, "w")])).when(command).then_expect_events(vec![reply_event(
+        1,
+        5,
+        ReplyEvent::ReplyFailed {
+            attempt: 1,
+            reason: FailureReason::Timeout,
+            text: Some(answer("half an ans")),
+        },
+    )]);
 }
 
 #[test]
@@ -150,15 +149,11 @@ fn a_cancelled_reply_keeps_what_had_come() {
         note: None,
         at: at(6),
     };
-    given(asked([begun(1, 1, "w")])).when(command).then_expect_events(vec![Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(1),
-        reply_id: reply(1),
-        owner: ada(),
-        attempt: 1,
-        text: Some(answer("half")),
-        at: at(6),
-    }]);
+    given(asked([begun(1, 1, "w")])).when(command).then_expect_events(vec![reply_event(
+        1,
+        6,
+        ReplyEvent::ReplyCancelled { attempt: 1, text: Some(answer("half")) },
+    )]);
 }
 
 #[test]

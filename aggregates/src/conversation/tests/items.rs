@@ -24,15 +24,7 @@ fn an_answer_is_recorded_with_what_it_brings() {
         completed_with(1, 1, vec![item(1), item(2), item(3), item(4)]),
         called(1),
         input_requested(2),
-        Event::WidgetShown {
-            conversation_id: talk(),
-            owner: ada(),
-            item_id: item(3),
-            reply_id: reply(1),
-            widget,
-            copy_text: None,
-            at: at(4),
-        },
+        event(4, ItemEvent::WidgetShown { item_id: item(3), reply_id: reply(1), widget, copy_text: None }),
     ]);
 }
 
@@ -56,32 +48,25 @@ fn what_an_answer_brings_needs_an_id_of_its_own() {
 fn the_output_of_a_tool_asks_for_a_reply_and_drops_the_calls_that_wait_besides() {
     let second = [tool_waiting(), vec![called(2)]].concat();
     given(second).when(tool_output(ada(), 102)).then_expect_events(vec![
-        Event::ClientToolAnswered {
-            conversation_id: talk(),
-            owner: ada(),
-            item_id: item(2),
-            output: Personal::Known(json!({"celsius": 3})),
-            at: at(21),
-        },
-        Event::ClientToolDropped { conversation_id: talk(), owner: ada(), item_id: item(1), at: at(21) },
+        event(
+            21,
+            ItemEvent::ClientToolAnswered {
+                item_id: item(2),
+                output: Personal::Known(json!({"celsius": 3})),
+            },
+        ),
+        event(21, ItemEvent::ClientToolDropped { item_id: item(1) }),
         asked_by(item(2), ReplyId::of(item(2)), 21, 201),
     ]);
 }
 
 #[test]
 fn neither_a_dropped_call_nor_an_answered_one_can_be_answered() {
-    let dropped =
-        Event::ClientToolDropped { conversation_id: talk(), owner: ada(), item_id: item(1), at: at(21) };
+    let dropped = event(21, ItemEvent::ClientToolDropped { item_id: item(1) });
     given([tool_waiting(), vec![dropped]].concat())
         .when(tool_output(ada(), 101))
         .then_expect_error(Error::NotPending);
-    let answered = Event::ClientToolAnswered {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(1),
-        output: Personal::Erased,
-        at: at(21),
-    };
+    let answered = event(21, ItemEvent::ClientToolAnswered { item_id: item(1), output: Personal::Erased });
     let events = [tool_waiting(), vec![answered, asked_by(item(1), ReplyId::of(item(1)), 21, 201)]].concat();
     given(events).when(tool_output(ada(), 101)).then_expect_error(Error::NotPending);
 }
@@ -92,14 +77,7 @@ fn a_question_is_answered_once() {
     let answers =
         Personal::Known(vec![InputAnswer { id: "q".into(), values: vec!["a".into()], skipped: false }]);
     let answered = vec![
-        Event::InputAnswered {
-            conversation_id: talk(),
-            owner: ada(),
-            item_id: item(1),
-            skipped: false,
-            answers,
-            at: at(22),
-        },
+        event(22, ItemEvent::InputAnswered { item_id: item(1), skipped: false, answers }),
         asked_by(item(1), ReplyId::of(item(1)), 22, 202),
     ];
     given(waiting.clone()).when(input_answer(ada(), 101)).then_expect_events(answered.clone());
@@ -112,13 +90,8 @@ fn a_question_is_answered_once() {
 
 #[test]
 fn a_note_is_added_once_and_is_no_message() {
-    let added = Event::NoteAdded {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(5),
-        note: Personal::Known("stopped".to_owned()),
-        at: at(23),
-    };
+    let added =
+        event(23, ItemEvent::NoteAdded { item_id: item(5), note: Personal::Known("stopped".to_owned()) });
     given(answered()).when(note(ada(), 105)).then_expect_events(vec![added.clone()]);
     given([answered(), vec![added.clone()]].concat()).when(note(ada(), 105)).then_expect_events(vec![]);
     given([answered(), vec![added]].concat())
@@ -135,13 +108,8 @@ fn a_note_goes_with_the_end_that_it_is_about_or_not_at_all() {
         note: Some((item(5), Personal::Known("stopped".to_owned()))),
         at: at(6),
     };
-    let note = Event::NoteAdded {
-        conversation_id: talk(),
-        owner: ada(),
-        item_id: item(5),
-        note: Personal::Known("stopped".to_owned()),
-        at: at(6),
-    };
+    let note =
+        event(6, ItemEvent::NoteAdded { item_id: item(5), note: Personal::Known("stopped".to_owned()) });
     given(asked([])).when(stop()).then_expect_events(vec![cancelled(1, 0), note]);
     given(asked([cancelled(1, 0)])).when(stop()).then_expect_events(vec![]);
     given(answered()).when(stop()).then_expect_error(Error::ReplyEnded);
@@ -149,13 +117,8 @@ fn a_note_goes_with_the_end_that_it_is_about_or_not_at_all() {
 
 #[test]
 fn feedback_is_recorded_each_time_and_none_for_nothing() {
-    let given_feedback = Event::FeedbackGiven {
-        conversation_id: talk(),
-        owner: ada(),
-        item_ids: vec![message(1)],
-        verdict: Verdict::Positive,
-        at: at(24),
-    };
+    let given_feedback =
+        event(24, MessageEvent::FeedbackGiven { item_ids: vec![message(1)], verdict: Verdict::Positive });
     given(answered()).when(feedback(ada(), 1)).then_expect_events(vec![given_feedback]);
     let nothing =
         Command::GiveFeedback { by: ada(), item_ids: vec![], verdict: Verdict::Negative, at: at(24) };
@@ -165,12 +128,7 @@ fn feedback_is_recorded_each_time_and_none_for_nothing() {
 #[test]
 fn a_suggested_title_counts_only_as_long_as_there_is_none() {
     let suggest = || Command::SuggestTitle { title: title("Plants"), at: at(25) };
-    let named = Event::ConversationRenamed {
-        conversation_id: talk(),
-        owner: ada(),
-        title: title("Plants"),
-        at: at(25),
-    };
+    let named = event(25, SettingsEvent::ConversationRenamed { title: title("Plants") });
     given(vec![started()]).when(suggest()).then_expect_events(vec![named.clone()]);
     given(vec![started(), named]).when(suggest()).then_expect_events(vec![]);
     given(vec![started(), deleted()]).when(suggest()).then_expect_error(Error::Deleted);

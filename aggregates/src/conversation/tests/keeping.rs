@@ -7,12 +7,10 @@ fn a_conversation_is_started_with_or_without_a_title() {
     given(vec![]).when(start(ada())).then_expect_events(vec![started()]);
     given(vec![])
         .when(Command::Start { id: talk(), by: ada(), title: Some(title("Garden")), at: at(0) })
-        .then_expect_events(vec![Event::ConversationStarted {
-            conversation_id: talk(),
-            owner: ada(),
-            title: Some(title("Garden")),
-            at: at(0),
-        }]);
+        .then_expect_events(vec![event(
+            0,
+            LifecycleEvent::ConversationStarted { title: Some(title("Garden")) },
+        )]);
 }
 
 #[test]
@@ -72,20 +70,15 @@ fn nothing_can_be_done_after_the_deletion() {
 
 #[test]
 fn it_is_renamed_each_time_it_is_asked_for() {
-    let renamed = Event::ConversationRenamed {
-        conversation_id: talk(),
-        owner: ada(),
-        title: title("Garden"),
-        at: at(7),
-    };
+    let renamed = event(7, SettingsEvent::ConversationRenamed { title: title("Garden") });
     given(vec![started()]).when(rename(ada())).then_expect_events(vec![renamed.clone()]);
     given(vec![started(), renamed.clone()]).when(rename(ada())).then_expect_events(vec![renamed]);
 }
 
 #[test]
 fn it_is_pinned_and_unpinned_once() {
-    let pinned = Event::ConversationPinned { conversation_id: talk(), owner: ada(), at: at(8) };
-    let unpinned = Event::ConversationUnpinned { conversation_id: talk(), owner: ada(), at: at(8) };
+    let pinned = event(8, SettingsEvent::ConversationPinned {});
+    let unpinned = event(8, SettingsEvent::ConversationUnpinned {});
     given(vec![started()]).when(pin(ada(), true)).then_expect_events(vec![pinned.clone()]);
     given(vec![started(), pinned.clone()]).when(pin(ada(), true)).then_expect_events(vec![]);
     given(vec![started(), pinned.clone()]).when(pin(ada(), false)).then_expect_events(vec![unpinned.clone()]);
@@ -95,8 +88,8 @@ fn it_is_pinned_and_unpinned_once() {
 
 #[test]
 fn it_is_archived_and_unarchived_once() {
-    let archived = Event::ConversationArchived { conversation_id: talk(), owner: ada(), at: at(9) };
-    let unarchived = Event::ConversationUnarchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    let archived = event(9, SettingsEvent::ConversationArchived {});
+    let unarchived = event(9, SettingsEvent::ConversationUnarchived {});
     given(vec![started()]).when(archive(ada(), true)).then_expect_events(vec![archived.clone()]);
     given(vec![started(), archived.clone()]).when(archive(ada(), true)).then_expect_events(vec![]);
     given(vec![started(), archived.clone()])
@@ -108,18 +101,14 @@ fn it_is_archived_and_unarchived_once() {
 
 #[test]
 fn an_archived_conversation_still_takes_messages() {
-    let archived = Event::ConversationArchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    let archived = event(9, SettingsEvent::ConversationArchived {});
     given(vec![started(), archived]).when(send_only(1)).then_expect_events(vec![sent(1)]);
 }
 
 #[test]
 fn marks_of_what_was_read_only_go_forward() {
-    let read = |n, position| Event::ConversationRead {
-        conversation_id: talk(),
-        owner: ada(),
-        message_id: message(n),
-        message_position: position,
-        at: at(10),
+    let read = |n, position| {
+        event(10, MessageEvent::ConversationRead { message_id: message(n), message_position: position })
     };
     given(vec![started()]).when(mark_read(ada(), 1, 5)).then_expect_events(vec![read(1, 5)]);
     given(vec![started(), read(1, 5)]).when(mark_read(ada(), 1, 5)).then_expect_events(vec![]);
@@ -135,15 +124,7 @@ fn it_is_deleted_once() {
 
 #[test]
 fn deleting_first_ends_every_reply_still_owed_in_their_order() {
-    let cancelled = |n, attempt| Event::ReplyCancelled {
-        conversation_id: talk(),
-        message_id: message(n),
-        reply_id: reply(n),
-        owner: ada(),
-        attempt,
-        text: None,
-        at: at(90),
-    };
+    let cancelled = |n, attempt| reply_event(n, 90, ReplyEvent::ReplyCancelled { attempt, text: None });
     given(asked([
         begun(1, 1, "w"),
         completed(1, 1),

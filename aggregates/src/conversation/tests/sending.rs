@@ -29,16 +29,11 @@ fn the_model_wished_for_is_passed_on() {
     };
     given(vec![started()]).when(command).then_expect_events(vec![
         sent(1),
-        Event::ReplyRequested {
-            conversation_id: talk(),
-            message_id: message(1),
-            reply_id: reply(1),
-            owner: ada(),
-            model: Some("big".to_owned()),
-            interactive: true,
-            deadline: at(99),
-            at: at(1),
-        },
+        reply_event(
+            1,
+            1,
+            ReplyEvent::ReplyRequested { model: Some("big".to_owned()), interactive: true, deadline: at(99) },
+        ),
     ]);
 }
 

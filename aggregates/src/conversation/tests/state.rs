@@ -85,8 +85,8 @@ fn the_state_shows_how_each_reply_ended() {
 
 #[test]
 fn the_state_shows_pins_archive_owner_and_deletion() {
-    let pinned = Event::ConversationPinned { conversation_id: talk(), owner: ada(), at: at(8) };
-    let archived = Event::ConversationArchived { conversation_id: talk(), owner: ada(), at: at(9) };
+    let pinned = event(8, SettingsEvent::ConversationPinned {});
+    let archived = event(9, SettingsEvent::ConversationArchived {});
     let state = after([started(), pinned, archived, deleted()]);
     assert_eq!((state.id(), state.owner()), (Some(talk()), Some(ada())));
     assert!(state.is_started() && state.is_pinned() && state.is_archived() && state.is_deleted());
@@ -94,12 +94,7 @@ fn the_state_shows_pins_archive_owner_and_deletion() {
 
 #[test]
 fn no_text_is_kept_in_the_state() {
-    let named = Event::ConversationRenamed {
-        conversation_id: talk(),
-        owner: ada(),
-        title: title("Garden"),
-        at: at(7),
-    };
+    let named = event(7, SettingsEvent::ConversationRenamed { title: title("Garden") });
     let state = after(asked([named, begun(1, 1, "w"), completed(1, 1)]));
     let written = serde_json::to_string(&state).unwrap();
     assert!(

@@ -16,8 +16,7 @@ use moka::sync::Cache;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::FastPool;
-use crate::write::append::transactional_write;
+use crate::{FastPool, TransactionalWrite};
 
 /// Length of an AES-GCM nonce in bytes.
 const NONCE_LEN: usize = 12;
@@ -136,25 +135,32 @@ pub enum KeyRow {
 }
 
 impl KeyRow {
-    /// Encodes the row as a transactional write.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// Returns the write that inserts the row.
+    pub fn to_write(&self) -> TransactionalWrite {
         match self {
-            Self::User { user_id, master_id, wrapped } => transactional_write(
+            Self::User { user_id, master_id, wrapped } => TransactionalWrite::new(
                 "user_key_insert",
-                &json!({"user_id": user_id, "master_id": master_id, "wrapped": BASE64.encode(wrapped)}),
+                [
+                    ("user_id", json!(user_id)),
+                    ("master_id", json!(master_id)),
+                    ("wrapped", json!(BASE64.encode(wrapped))),
+                ],
             ),
-            Self::Data { key_id, user_id, stream_type, stream_id, wrapped } => transactional_write(
+            Self::Data { key_id, user_id, stream_type, stream_id, wrapped } => TransactionalWrite::new(
                 "data_key_insert",
-                &json!({
-                    "key_id": key_id, "user_id": user_id, "stream_type": stream_type, "stream_id": stream_id,
-                    "wrapped": BASE64.encode(wrapped),
-                }),
+                [
+                    ("key_id", json!(key_id)),
+                    ("user_id", json!(user_id)),
+                    ("stream_type", json!(stream_type)),
+                    ("stream_id", json!(stream_id)),
+                    ("wrapped", json!(BASE64.encode(wrapped))),
+                ],
             ),
         }
     }
 }
 
-/// What encryption one stream's text takes: the key, its name, and the rows that are new with it.
+/// The key for one author's text in one stream, with the rows to insert if it is new.
 #[derive(Debug, Clone)]
 pub struct EncryptionContext {
     /// Id of the key, as named by encrypted values.

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 
-use super::charge::{QuotaEntries, QuotaExceeded, RateRemaining, parse_exceeded, parse_remaining};
+use super::charge::{AppendCharge, ChargeRejection};
 use super::command_key::{CommandKey, StoredKey};
+use super::transactional_write::TransactionalWrite;
 
 /// An event ready to be written: encrypted and serialised.
 #[derive(Debug, Clone)]
@@ -51,15 +52,15 @@ pub struct AppendRequest {
     pub events: Vec<NewEvent>,
     /// Metadata shared by all events, as JSON text.
     pub metadata: String,
-    /// Encoded [`TransactionalWrite`](crate::TransactionalWrite)s.
-    pub writes: Vec<Value>,
-    /// The charge to a user's quotas.
-    pub charge: Option<QuotaEntries>,
+    /// Writes that join the transaction, in order.
+    pub writes: Vec<TransactionalWrite>,
+    /// The charge to a user.
+    pub charge: Option<AppendCharge>,
 }
 
 impl AppendRequest {
     /// Returns the sort key of the append's idempotency-key lock. Appends of one transaction are sorted by it, so that two
-    /// transactions cannot deadlock on keys; quota rows are locked before any key, in an order of their own.
+    /// transactions cannot deadlock on keys; rows of charges are locked before any key, in an order of their own.
     pub(super) fn lock_order(&self) -> Option<(&str, &str)> {
         self.key.as_ref().map(|(key, _)| (key.owner.as_str(), key.key.as_str()))
     }
@@ -72,28 +73,11 @@ pub enum AppendOutcome {
     Appended {
         /// Positions of the events, in order.
         positions: Vec<i64>,
-        /// What remains of the charged rates.
-        remaining: Vec<RateRemaining>,
+        /// What remains after the charge, in the format of the database's charging function.
+        remaining: Option<Value>,
     },
     /// The key was used before: nothing was written.
     Replayed(StoredKey),
-}
-
-/// Encodes a transactional write: a call of this function of the schema `transactional_writes`.
-#[must_use]
-pub fn transactional_write(function: &str, arguments: &Value) -> Value {
-    json!({"function": function, "arguments": arguments})
-}
-
-/// A condition of a transactional write that does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Condition {
-    /// The last administrator cannot be removed.
-    #[error("there would be no administrator left")]
-    LastAdministrator,
-    /// The reset token is unknown, used or expired.
-    #[error("the reset token is unknown, used or expired")]
-    ResetSpent,
 }
 
 /// Why nothing was written (or, for `Unavailable`, why the outcome is unknown).
@@ -102,15 +86,15 @@ pub enum AppendError {
     /// Another writer changed a stream: load and decide again.
     #[error("version conflict: a stream has changed")]
     Conflict,
-    /// The password was changed after it was verified.
-    #[error("the password has been changed")]
-    CredentialChanged,
-    /// A quota does not cover the charge.
+    /// The charge was rejected.
     #[error("{0}")]
-    QuotaExceeded(QuotaExceeded),
-    /// A condition of a transactional write does not hold.
-    #[error("{0}")]
-    Condition(#[from] Condition),
+    ChargeRejected(ChargeRejection),
+    /// A transactional write raised an error of its own.
+    #[error("a condition of a transactional write does not hold: {code}")]
+    ConditionFailed {
+        /// SQLSTATE that the write raised; its owner knows the meaning.
+        code: String,
+    },
     /// The database is unreachable, full or too slow.
     #[error("the database is not available")]
     Unavailable(#[source] Arc<sqlx::Error>),
@@ -129,9 +113,10 @@ impl From<sqlx::Error> for AppendError {
         match code.as_str() {
             // VB001: the version check; 40001 and 40P01: serialisation failure and deadlock.
             "VB001" | "40001" | "40P01" => Self::Conflict,
-            "VB006" => Self::CredentialChanged,
-            "VB007" => Self::Condition(Condition::LastAdministrator),
-            "VB008" => Self::Condition(Condition::ResetSpent),
+            // Bugs: asynchronous commit, unknown write, isolation level, sequences with a gap.
+            "VB002" | "VB003" | "VB004" | "VB005" => Self::Rejected(error),
+            // Other codes of our class are raised by transactional writes.
+            _ if code.starts_with("VB") => Self::ConditionFailed { code },
             "23505" if database.constraint().is_some_and(|name| RACE_CONSTRAINTS.contains(&name)) => {
                 Self::Conflict
             }
@@ -176,7 +161,10 @@ pub async fn append(
     .bind(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.payload.as_str()).collect::<Vec<_>>())
     .bind(metadata)
-    .bind((!writes.is_empty()).then_some(Json(writes)))
+    .bind(
+        (!writes.is_empty())
+            .then(|| Json(writes.iter().map(TransactionalWrite::to_json).collect::<Vec<_>>())),
+    )
     .bind(charge.as_ref().map(|charge| charge.user))
     .bind(charge.as_ref().map(|charge| Json(&charge.entries)))
     .fetch_one(pool)
@@ -239,13 +227,10 @@ struct AppendRow {
 impl AppendRow {
     fn outcome(self) -> Result<AppendOutcome, AppendError> {
         if let Some(Json(rejection)) = self.rejection {
-            return Err(
-                parse_exceeded(&rejection).map_or_else(AppendError::Rejected, AppendError::QuotaExceeded)
-            );
+            return Err(AppendError::ChargeRejected(ChargeRejection(rejection)));
         }
         if !self.replayed {
-            let remaining =
-                self.remaining.map_or_else(Vec::new, |Json(remaining)| parse_remaining(&remaining));
+            let remaining = self.remaining.map(|Json(remaining)| remaining);
             return Ok(AppendOutcome::Appended { positions: self.positions, remaining });
         }
         match (self.stored_fingerprint, self.stored_result) {

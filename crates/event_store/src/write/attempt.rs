@@ -1,6 +1,6 @@
 //! One attempt at a command batch: its streams as they were loaded, and the events its commands added to them.
 
-use aggregates::{EventSourced, Refusal};
+use aggregates::{Event, EventSourced, Refusal};
 use cqrs_es::DomainEvent as _;
 use cqrs_es::event_sink::EventSink;
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub(super) struct DecidedEvent {
     pub(super) event_type: String,
     pub(super) event_version: String,
     pub(super) payload: Value,
+    pub(super) event: Event,
 }
 
 /// One stream within an attempt.
@@ -82,6 +83,7 @@ impl BatchAttempt<'_> {
                 event_type: event.event_type(),
                 event_version: event.event_version(),
                 payload: serde_json::to_value(&event).map_err(AttemptError::Encode)?,
+                event: event.into(),
             });
         }
         Ok(())

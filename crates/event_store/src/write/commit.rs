@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use aggregates::Event;
 use tokio::time::Instant;
 use traces::spans;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::any_state::AnyState;
 use super::append::{AppendError, AppendOutcome, AppendRequest, ExpectedVersion, NewEvent};
 use super::attempt::LoadedStream;
 use super::cache::StreamName;
-use super::charge::QuotaEntries;
+use super::charge::ChargePolicy;
 use super::command_batch::CommandBatch;
 use super::executor::{AttemptOutcome, CommandOutcome, ExecuteError, Executor};
 use super::load::LoadError;
@@ -29,15 +29,15 @@ impl Executor {
         mut streams: Vec<LoadedStream>,
     ) -> Result<AttemptOutcome, ExecuteError> {
         let mut writes = batch.writes.clone();
-        let charge = QuotaEntries::of(batch.charge.as_ref().filter(|_| self.charging), decided(&streams));
-        let user = charge.as_ref().map(|charge| charge.user);
-        let ends = charge.as_ref().is_some_and(QuotaEntries::ends);
-        if let Some(exceeded) = charge.as_ref().and_then(|charge| self.rejections.of_replies(charge)) {
-            return Err(ExecuteError::QuotaExceeded(exceeded));
-        }
+        let policy: Option<&dyn ChargePolicy> =
+            batch.charge_policy.as_deref().or(self.charge_policy.as_deref());
+        let charge = match policy {
+            Some(policy) => policy.price(&decided(&streams)).map_err(ExecuteError::ChargeRejected)?,
+            None => None,
+        };
         let (events, encryptions) = self.encrypt(batch.author, &mut streams).await?;
         for (_, encryption) in &encryptions {
-            writes.extend(encryption.new_keys.iter().map(KeyRow::to_json));
+            writes.extend(encryption.new_keys.iter().map(KeyRow::to_write));
         }
         if events.is_empty() && writes.is_empty() && batch.key.is_none() {
             return Ok(AttemptOutcome::Done(CommandOutcome::default()));
@@ -57,14 +57,14 @@ impl Executor {
         #[cfg(feature = "fault-injection")]
         if batch.metadata.surface == "api"
             && batch.writes.is_empty()
-            && crate::fault_injection::is_injected(crate::fault_injection::Fault::EarlyAnswer)
+            && crate::fault_injection::is_injected(crate::fault_injection::EARLY_ANSWER)
         {
             self.background.spawn(super::injected_faults::append_later(self.pool.pool().clone(), request));
             return Ok(AttemptOutcome::Done(CommandOutcome::default()));
         }
         let request = Arc::new(request);
         let (span, started) = (spans::append(request.events.len()), Instant::now());
-        let written = span.around(self.writer.write(Arc::clone(&request))).await;
+        let written = span.run(self.writer.write(Arc::clone(&request))).await;
         metrics::histogram!("verbatim_append_seconds").record(started.elapsed().as_secs_f64());
         drop(span);
         match written {
@@ -72,8 +72,8 @@ impl Executor {
                 if batch.metadata.surface == "api" {
                     crate::crash_point!("appended");
                 }
-                if let Some(user) = user.filter(|_| ends) {
-                    self.rejections.ended(user);
+                if let (Some(policy), Some(charge)) = (policy, &request.charge) {
+                    policy.committed(charge);
                 }
                 self.committed(streams, &request.events, encryptions);
                 Ok(AttemptOutcome::Done(CommandOutcome {
@@ -84,14 +84,13 @@ impl Executor {
             }
             Ok(AppendOutcome::Replayed(stored)) => Ok(AttemptOutcome::Replayed(stored)),
             Err(AppendError::Conflict) => Ok(AttemptOutcome::Conflict),
-            Err(AppendError::CredentialChanged) => Err(ExecuteError::CredentialChanged),
-            Err(AppendError::QuotaExceeded(exceeded)) => {
-                if let Some(user) = user {
-                    self.rejections.remember(user, &exceeded);
+            Err(AppendError::ChargeRejected(rejection)) => {
+                if let (Some(policy), Some(charge)) = (policy, &request.charge) {
+                    policy.rejected(charge, &rejection);
                 }
-                Err(ExecuteError::QuotaExceeded(exceeded))
+                Err(ExecuteError::ChargeRejected(rejection))
             }
-            Err(AppendError::Condition(condition)) => Err(ExecuteError::Condition(condition)),
+            Err(AppendError::ConditionFailed { code }) => Err(ExecuteError::ConditionFailed { code }),
             Err(error @ AppendError::Unavailable(_)) => Err(ExecuteError::Unavailable(error.into())),
             Err(error @ AppendError::Rejected(_)) => Err(ExecuteError::Internal(error.into())),
         }
@@ -189,8 +188,6 @@ impl Executor {
 }
 
 /// The events that the commands produced.
-fn decided(streams: &[LoadedStream]) -> impl Iterator<Item = (&str, &Value)> {
-    streams
-        .iter()
-        .flat_map(|stream| stream.events.iter().map(|event| (event.event_type.as_str(), &event.payload)))
+fn decided(streams: &[LoadedStream]) -> Vec<&Event> {
+    streams.iter().flat_map(|stream| stream.events.iter().map(|event| &event.event)).collect()
 }

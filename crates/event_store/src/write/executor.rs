@@ -12,14 +12,12 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use traces::{Span, spans};
 
-use super::append::Condition;
 use super::attempt::{AttemptError, BatchAttempt, LoadedStream};
 use super::cache::{StateCache, StreamName};
-use super::charge::{QuotaCharge, QuotaExceeded, RateRemaining};
+use super::charge::{ChargePolicy, ChargeRejection};
 use super::command_batch::CommandBatch;
 use super::command_key::{self, CommandKey, StoredKey};
 use super::load::{LoadError, Loader, with_timeout};
-use super::refusals::RejectionCache;
 use super::writer::Writer;
 use crate::{FastPool, KeyStore, LogTail};
 
@@ -39,15 +37,15 @@ pub enum ExecuteError {
     /// The idempotency key was used for another command.
     #[error("the idempotency key was used for another command")]
     KeyReused,
-    /// The password that the command relies on was changed after it was verified.
-    #[error("the password has been changed")]
-    CredentialChanged,
-    /// A quota does not cover the charge.
+    /// The charge was rejected.
     #[error("{0}")]
-    QuotaExceeded(QuotaExceeded),
-    /// A condition of a transactional write does not hold.
-    #[error("{0}")]
-    Condition(Condition),
+    ChargeRejected(ChargeRejection),
+    /// A transactional write raised an error of its own.
+    #[error("a condition of a transactional write does not hold: {code}")]
+    ConditionFailed {
+        /// SQLSTATE that the write raised; its owner knows the meaning.
+        code: String,
+    },
     /// Every attempt lost to a concurrent writer.
     #[error("too many concurrent writers")]
     Busy,
@@ -66,8 +64,8 @@ pub struct CommandOutcome {
     pub position: Option<i64>,
     /// The result stored with the idempotency key, if it was used before.
     pub replayed: Option<Value>,
-    /// What remains of the charged rates.
-    pub remaining: Vec<RateRemaining>,
+    /// What remains after the charge, in the format of the database's charging function.
+    pub remaining: Option<Value>,
 }
 
 /// Runs command batches. Cheap to clone.
@@ -80,9 +78,8 @@ pub struct Executor {
     pub(super) cache: StateCache,
     pub(super) tail: LogTail,
     pub(super) background: TaskTracker,
-    /// Whether batches consume quotas.
-    pub(super) charging: bool,
-    pub(super) rejections: RejectionCache,
+    /// Prices batches without a policy of their own.
+    pub(super) charge_policy: Option<Arc<dyn ChargePolicy>>,
 }
 
 /// How one attempt ended.
@@ -111,36 +108,15 @@ impl Executor {
             cache: StateCache::new(cache_bytes),
             tail,
             background,
-            charging: false,
-            rejections: RejectionCache::default(),
+            charge_policy: None,
         }
     }
 
-    /// Sets whether batches consume quotas. Without it, the ends of replies still settle what another process reserved.
+    /// Sets the policy that prices batches without a policy of their own.
     #[must_use]
-    pub fn charging(mut self, charging: bool) -> Self {
-        self.charging = charging;
+    pub fn with_charge_policy(mut self, policy: Arc<dyn ChargePolicy>) -> Self {
+        self.charge_policy = Some(policy);
         self
-    }
-
-    /// Consumes quotas without a command.
-    ///
-    /// # Errors
-    /// `QuotaExceeded`, `Unavailable`.
-    pub async fn charge(&self, charge: &QuotaCharge) -> Result<Vec<RateRemaining>, ExecuteError> {
-        if !self.charging {
-            return Ok(Vec::new());
-        }
-        let consumed = charge.consume(&self.pool).await;
-        consumed.map_err(|error| ExecuteError::Unavailable(error.into()))?.map_err(|exceeded| {
-            self.rejections.remember(charge.user, &exceeded);
-            ExecuteError::QuotaExceeded(exceeded)
-        })
-    }
-
-    /// Returns the cache of recent rejections.
-    pub fn rejections(&self) -> &RejectionCache {
-        &self.rejections
     }
 
     /// Runs a batch.
@@ -152,7 +128,7 @@ impl Executor {
         let span = spans::command(&batch.metadata.surface, batch.steps.iter().map(|step| step.stream().0));
         batch.metadata.traceparent = span.traceparent();
         // Each step has its own timeout; the sum is dominated by waiting for the streams' locks.
-        let run = span.around(tokio::time::timeout(COMMAND_TIMEOUT, self.run_with_retries(batch))).await;
+        let run = span.run(tokio::time::timeout(COMMAND_TIMEOUT, self.run_with_retries(batch))).await;
         let outcome = run.unwrap_or_else(|elapsed| Err(ExecuteError::Unavailable(elapsed.into())));
         record_outcome(&span, &outcome);
         outcome
@@ -160,9 +136,7 @@ impl Executor {
 
     async fn run_with_retries(&self, batch: CommandBatch) -> Result<CommandOutcome, ExecuteError> {
         #[cfg(feature = "fault-injection")]
-        if batch.key.is_some()
-            && crate::fault_injection::is_injected(crate::fault_injection::Fault::KeyInMemory)
-        {
+        if batch.key.is_some() && crate::fault_injection::is_injected(crate::fault_injection::KEY_IN_MEMORY) {
             return super::injected_faults::run_with_key_in_memory(self, batch).await;
         }
         if let Some((key, _)) = &batch.key
@@ -309,28 +283,27 @@ impl Executor {
 /// Records the outcome of a batch on its span and in the metrics.
 fn record_outcome(span: &Span, outcome: &Result<CommandOutcome, ExecuteError>) {
     let failure = match outcome {
-        Ok(CommandOutcome { replayed: Some(_), .. }) => return span.ended("replayed"),
-        Ok(CommandOutcome { position: None, .. }) => return span.ended("unchanged"),
+        Ok(CommandOutcome { replayed: Some(_), .. }) => return span.record_outcome("replayed"),
+        Ok(CommandOutcome { position: None, .. }) => return span.record_outcome("unchanged"),
         Ok(CommandOutcome { position: Some(position), .. }) => {
-            span.reached(*position);
-            return span.ended("appended");
+            span.record_position(*position);
+            return span.record_outcome("appended");
         }
-        Err(ExecuteError::Rejected(_)) => return span.ended("rejected"),
-        Err(ExecuteError::KeyReused) => return span.ended("key_reused"),
-        Err(ExecuteError::CredentialChanged) => return span.ended("credential_changed"),
-        Err(ExecuteError::QuotaExceeded(_)) => return span.ended("charge_rejected"),
-        Err(ExecuteError::Condition(_)) => return span.ended("condition_failed"),
+        Err(ExecuteError::Rejected(_)) => return span.record_outcome("rejected"),
+        Err(ExecuteError::KeyReused) => return span.record_outcome("key_reused"),
+        Err(ExecuteError::ChargeRejected(_)) => return span.record_outcome("charge_rejected"),
+        Err(ExecuteError::ConditionFailed { .. }) => return span.record_outcome("condition_failed"),
         Err(ExecuteError::Busy) => "busy",
         Err(ExecuteError::Unavailable(_)) => "unavailable",
         Err(ExecuteError::Internal(_)) => "internal",
     };
-    span.failed(failure);
+    span.record_failure(failure);
     metrics::counter!("verbatim_command_failures_total", "reason" => failure).increment(1);
 }
 
 fn replay(key: &CommandKey, stored: StoredKey) -> Result<CommandOutcome, ExecuteError> {
     if stored.matches(key) {
-        Ok(CommandOutcome { position: stored.position, replayed: Some(stored.result), remaining: Vec::new() })
+        Ok(CommandOutcome { position: stored.position, replayed: Some(stored.result), remaining: None })
     } else {
         Err(ExecuteError::KeyReused)
     }

@@ -17,7 +17,7 @@ pub mod executor;
 #[cfg(feature = "fault-injection")]
 mod injected_faults;
 mod load;
-mod refusals;
 mod snapshot;
 pub mod state_capture;
+pub mod transactional_write;
 pub mod writer;

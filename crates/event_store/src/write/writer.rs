@@ -69,9 +69,8 @@ async fn write_all(
         }
         Err(
             AppendError::Conflict
-            | AppendError::CredentialChanged
-            | AppendError::QuotaExceeded(_)
-            | AppendError::Condition(_)
+            | AppendError::ChargeRejected(_)
+            | AppendError::ConditionFailed { .. }
             | AppendError::Rejected(_),
         ) => {
             metrics::counter!("verbatim_append_batches_split_total").increment(1);

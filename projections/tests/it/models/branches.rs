@@ -1,7 +1,7 @@
 //! Branches: the displayed messages, the messages of other branches, and the counts in the list.
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{BranchEvent, EventBody, ItemEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
 use projections::conversations::query as list;
 use projections::messages::query::{before, by_id, of_owner};
@@ -11,62 +11,55 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::project_all;
-use crate::events::{ADA, TALK, begun, completed, deleted, message, minute, reply, requested, sent, started};
+use crate::events::{
+    ADA, TALK, begun, completed, deleted, event, message, minute, reply, requested, sent, started,
+};
 use crate::support::{Log, rows_of};
 
 fn begun_branch(branch: u32, parent: u32, n: u128, edited: bool, fork: i64, messages: u32, at: i64) -> Event {
-    ConversationEvent::BranchBegun {
-        conversation_id: TALK,
-        owner: ADA,
-        branch,
-        parent,
-        message_id: message(n),
-        edited,
-        fork_position: fork,
-        messages,
-        at: minute(at),
-    }
-    .into()
+    event(
+        TALK,
+        at,
+        BranchEvent::BranchBegun {
+            branch,
+            parent,
+            message_id: message(n),
+            edited,
+            fork_position: fork,
+            messages,
+        },
+    )
 }
 
 fn switched(branch: u32, at: i64) -> Event {
-    ConversationEvent::BranchSwitched { conversation_id: TALK, owner: ADA, branch, at: minute(at) }.into()
+    event(TALK, at, BranchEvent::BranchSwitched { branch })
 }
 
 fn rewound(n: u128, position: i64, at: i64) -> Event {
-    ConversationEvent::ConversationRewound {
-        conversation_id: TALK,
-        owner: ADA,
-        message_id: message(n),
-        message_position: position,
-        at: minute(at),
-    }
-    .into()
+    event(TALK, at, BranchEvent::ConversationRewound { message_id: message(n), message_position: position })
 }
 
 fn note(n: u128, at: i64) -> Event {
-    ConversationEvent::NoteAdded {
-        conversation_id: TALK,
-        owner: ADA,
-        item_id: message(100 + n),
-        note: aggregates::Personal::Known("note".to_owned()),
-        at: minute(at),
-    }
-    .into()
+    event(
+        TALK,
+        at,
+        ItemEvent::NoteAdded {
+            item_id: message(100 + n),
+            note: aggregates::Personal::Known("note".to_owned()),
+        },
+    )
 }
 
 /// Events of another reply to message `n`.
 fn answered_again(n: u128, round: u32, text: &str, at: i64) -> Vec<Event> {
     let again = |event: Event| {
         let Event::Conversation(mut event) = event else { panic!("an event of a conversation") };
-        let id = ReplyId::again(message(n), round);
-        match &mut event {
-            ConversationEvent::ReplyRequested { reply_id, .. }
-            | ConversationEvent::ReplyBegun { reply_id, .. } => *reply_id = id,
-            ConversationEvent::ReplyCompleted { reply_id, answer_id, .. } => {
-                (*reply_id, *answer_id) = (id, MessageId::answering(id));
-            }
-            other => panic!("{other:?}"),
+        let EventBody::Reply { reply_id, event: of_reply, .. } = &mut event.body else {
+            panic!("an event of a reply");
+        };
+        *reply_id = ReplyId::again(message(n), round);
+        if let ReplyEvent::ReplyCompleted { answer_id, .. } = of_reply {
+            *answer_id = MessageId::answering(*reply_id);
         }
         Event::from(event)
     };

@@ -1,7 +1,7 @@
 //! The `conversations` projection.
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{MessageEvent, SettingsEvent};
 use aggregates::ids::ConversationId;
 use projections::conversations::query::{ConversationRow, ReadMark, by_id, page, read_since};
 use sqlx::PgPool;
@@ -9,28 +9,25 @@ use uuid::Uuid;
 
 use super::{project_all, reset_projection};
 use crate::events::{
-    ADA, TALK, cancelled, completed, deleted, failed, message, minute, registered, renamed, requested, sent,
-    started,
+    ADA, TALK, cancelled, completed, deleted, event, failed, message, minute, registered, renamed, requested,
+    sent, started,
 };
 use crate::support::Log;
 
 fn pinned(conversation: ConversationId, at: i64) -> Event {
-    ConversationEvent::ConversationPinned { conversation_id: conversation, owner: ADA, at: minute(at) }.into()
+    event(conversation, at, SettingsEvent::ConversationPinned {})
 }
 
 fn unpinned(conversation: ConversationId, at: i64) -> Event {
-    ConversationEvent::ConversationUnpinned { conversation_id: conversation, owner: ADA, at: minute(at) }
-        .into()
+    event(conversation, at, SettingsEvent::ConversationUnpinned {})
 }
 
 fn archived(conversation: ConversationId, at: i64) -> Event {
-    ConversationEvent::ConversationArchived { conversation_id: conversation, owner: ADA, at: minute(at) }
-        .into()
+    event(conversation, at, SettingsEvent::ConversationArchived {})
 }
 
 fn unarchived(conversation: ConversationId, at: i64) -> Event {
-    ConversationEvent::ConversationUnarchived { conversation_id: conversation, owner: ADA, at: minute(at) }
-        .into()
+    event(conversation, at, SettingsEvent::ConversationUnarchived {})
 }
 
 async fn talk(pool: &PgPool) -> ConversationRow {
@@ -115,14 +112,7 @@ async fn read_position_is_stored_and_found_by_log_position(pool: PgPool) {
     let log = Log::new(&pool);
     let other = ConversationId::new(Uuid::from_u128(77));
     let read = |conversation, n: u128, message_position, at| -> Event {
-        ConversationEvent::ConversationRead {
-            conversation_id: conversation,
-            owner: ADA,
-            message_id: message(n),
-            message_position,
-            at: minute(at),
-        }
-        .into()
+        event(conversation, at, MessageEvent::ConversationRead { message_id: message(n), message_position })
     };
     log.append(&[started(TALK, None, 0), sent(TALK, 1, "one", 1), sent(TALK, 2, "two", 2)]).await; // 1, 2, 3
     log.append(&[started(other, None, 3), read(TALK, 1, 2, 4)]).await; // 4, 5

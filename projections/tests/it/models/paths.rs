@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{
+    BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent,
+};
 use aggregates::ids::MessageId;
 use projections::messages::query::before;
 use projections::messages::tree;
@@ -27,26 +29,30 @@ struct ReferenceModel {
 
 impl ReferenceModel {
     fn read(&mut self, position: i64, event: &ConversationEvent) {
-        use ConversationEvent as E;
-        let (fork, row) = match event {
-            E::MessageSent { message_id, .. } => (None, Some(message_id.uuid())),
-            E::ReplyCompleted { answer_id, text, items, .. } => {
+        let (fork, row) = match &event.body {
+            EventBody::Message(MessageEvent::MessageSent { message_id, .. }) => {
+                (None, Some(message_id.uuid()))
+            }
+            EventBody::Reply { event: ReplyEvent::ReplyCompleted { answer_id, text, items, .. }, .. } => {
                 let silent = text.as_ref().known().is_some_and(|text| text.as_str().is_empty());
                 (None, (!silent || items.is_empty()).then(|| answer_id.uuid()))
             }
-            E::ReplyFailed { reply_id, text: Some(_), .. }
-            | E::ReplyCancelled { reply_id, text: Some(_), .. } => {
-                (None, Some(MessageId::answering(*reply_id).uuid()))
-            }
-            E::BranchBegun { branch, parent, fork_position, .. } => {
+            EventBody::Reply {
+                reply_id,
+                event:
+                    ReplyEvent::ReplyFailed { text: Some(_), .. }
+                    | ReplyEvent::ReplyCancelled { text: Some(_), .. },
+                ..
+            } => (None, Some(MessageId::answering(*reply_id).uuid())),
+            EventBody::Branch(BranchEvent::BranchBegun { branch, parent, fork_position, .. }) => {
                 (Some((*branch, *parent, *fork_position)), None)
             }
-            E::ConversationRewound { message_id, message_position, .. } => {
+            EventBody::Branch(BranchEvent::ConversationRewound { message_id, message_position }) => {
                 let of = self.rows.iter().find(|(id, ..)| *id == message_id.uuid());
                 let next = u32::try_from(self.forks.len()).unwrap() + 1;
                 (Some((next, of.map_or(0, |(.., branch)| *branch), *message_position)), None)
             }
-            E::BranchSwitched { branch, .. } => {
+            EventBody::Branch(BranchEvent::BranchSwitched { branch }) => {
                 self.active = *branch;
                 (None, None)
             }
@@ -85,8 +91,8 @@ async fn branch_paths_match_reference_model(pool: PgPool) {
             let positions = log.append(&events).await;
             for (event, position) in events.iter().zip(&positions) {
                 let Event::Conversation(event) = event else { continue };
-                let conversation = event.conversation_id().uuid();
-                if matches!(event, ConversationEvent::ConversationDeleted { .. }) {
+                let conversation = event.conversation_id.uuid();
+                if event.body == EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) {
                     reference.remove(&conversation);
                 } else {
                     reference.entry(conversation).or_default().read(*position, event);

@@ -1,7 +1,7 @@
 //! The `usage` projection.
 
 use aggregates::Event;
-use aggregates::conversation::ConversationEvent;
+use aggregates::conversation::{ConversationEvent, EventBody, ReplyEvent};
 use projections::usage::query::{UsageRow, since};
 use serde_json::json;
 use sqlx::PgPool;
@@ -12,7 +12,9 @@ use crate::support::Log;
 
 /// Sets the price of an attempt.
 fn priced(mut event: Event, prompt: u64, completion: u64) -> Event {
-    if let Event::Conversation(ConversationEvent::ReplyBegun { plan, .. }) = &mut event {
+    if let Event::Conversation(event) = &mut event
+        && let EventBody::Reply { event: ReplyEvent::ReplyBegun { plan, .. }, .. } = &mut event.body
+    {
         plan.parameters = json!({
             "price": {"prompt": prompt, "completion": completion},
         });
@@ -36,8 +38,10 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     log.append(&[deleted(TALK, NEXT_DAY)]).await;
     project_all(&log).await;
 
-    let Event::Conversation(ConversationEvent::ReplyCompleted { usage, model, .. }) =
-        completed(1, 2, "answer", 2)
+    let Event::Conversation(ConversationEvent {
+        body: EventBody::Reply { event: ReplyEvent::ReplyCompleted { usage, model, .. }, .. },
+        ..
+    }) = completed(1, 2, "answer", 2)
     else {
         panic!("no completed reply")
     };

@@ -4,15 +4,13 @@ use chrono::{DateTime, Utc};
 use projections::users::query::UserRow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::app::Actor;
 use crate::app::accounts::administration::{ManagedUser, Role};
-use crate::app::audit::{AuditPage, AuditedEvent};
+use crate::app::audit::{AuditPage, AuditedEvent, PublicEvent};
 use crate::auth::logins::LoginRow;
 use crate::http::formats::accounts::{email_address, new_password, user_name};
-use crate::relay::envelope::CloudEvent;
 
 /// What people may do besides their own things.
 const ROLES: [&str; 3] = [Role::User.as_str(), Role::Auditor.as_str(), Role::Admin.as_str()];
@@ -216,7 +214,7 @@ impl From<AuditPage> for EventsPage {
 #[derive(Serialize, JsonSchema)]
 struct EventItem {
     #[serde(flatten)]
-    event: CloudEvent<Value>,
+    event: PublicEvent,
     /// The user who asked for it; null: the system acted on its own, or nobody was signed in.
     actor: Option<Uuid>,
     /// The door it came through, or the part of the system that acted on its own.

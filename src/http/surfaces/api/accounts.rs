@@ -17,7 +17,7 @@ use crate::http::extract::auth::{Device, SignedIn};
 use crate::http::extract::{Command, FormCommand, KeyedFormCommand, PathId};
 use crate::http::formats::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::formats::answer::{Answer, Done};
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "accounts";
 
@@ -30,7 +30,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("register")
                     .tag(TAG)
                     .summary("Make an account and sign in")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<201, Json<RegisterAnswer>>()
             }),
         )
@@ -40,7 +40,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("login")
                     .tag(TAG)
                     .summary("Sign in with an e-mail address or a user name")
-                    .with(refused(&[401]))
+                    .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )
@@ -54,7 +54,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                         "A refresh token is good once. If the answer was lost, the old one may be sent again as long as its \
                          successor is unused; any other reuse ends the login.",
                     )
-                    .with(refused(&[401]))
+                    .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )
@@ -68,7 +68,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("change_password")
                     .tag(TAG)
                     .summary("Replace the password; every other login ends")
-                    .with(refused(&[403, 429]))
+                    .with(may_fail_with(&[403, 429]))
             }),
         )
         .api_route(
@@ -90,7 +90,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("reset_password")
                     .tag(TAG)
                     .summary("Replace a forgotten password with the token of a mail; every login ends")
-                    .with(refused(&[401]))
+                    .with(may_fail_with(&[401]))
             }),
         )
         .api_route(
@@ -126,7 +126,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Go by another e-mail address")
                     .description("The old address is told by mail, and is free for others from now on.")
-                    .with(refused(&[403, 409, 429]))
+                    .with(may_fail_with(&[403, 409, 429]))
                     .response::<200, Json<User>>()
             }),
         )
@@ -137,7 +137,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Sign in under another user name")
                     .description("The old name is free for others from now on.")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<200, Json<User>>()
             }),
         )
@@ -147,7 +147,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("deactivate")
                     .tag(TAG)
                     .summary("Close the account; every login ends")
-                    .with(refused(&[403, 409, 429]))
+                    .with(may_fail_with(&[403, 409, 429]))
             }),
         )
 }
@@ -162,7 +162,7 @@ async fn register(
     let registration = Registration { email, username, password, device };
     let signed_in = state.services.sign_in.register(&context, registration).await?;
     let position = signed_in.position;
-    Ok(Answer::created(signed_in.into()).at(position))
+    Ok(Answer::created(signed_in.into()).with_position(position))
 }
 
 async fn login(
@@ -205,7 +205,7 @@ async fn forgot_password(
     command: FormCommand<ForgotRequest>,
 ) -> Result<Answer<ForgotAnswer>, ApiError> {
     state.services.accounts.forgot_password(&command.body.email).await?;
-    Ok(Answer::taken(ForgotAnswer::default()))
+    Ok(Answer::queued(ForgotAnswer::default()))
 }
 
 async fn reset_password(
@@ -251,7 +251,7 @@ async fn change_email(
     let Command { context, body } = command;
     let (user, position) =
         state.services.accounts.change_email(&context, actor, &body.email, body.password).await?;
-    Ok(Answer::ok(user.into()).at(position))
+    Ok(Answer::ok(user.into()).with_position(position))
 }
 
 async fn change_username(
@@ -261,7 +261,7 @@ async fn change_username(
 ) -> Result<Answer<User>, ApiError> {
     let Command { context, body } = command;
     let (user, position) = state.services.accounts.change_username(&context, actor, &body.username).await?;
-    Ok(Answer::ok(user.into()).at(position))
+    Ok(Answer::ok(user.into()).with_position(position))
 }
 
 async fn deactivate(

@@ -12,9 +12,9 @@ use super::account_wire::{
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::{Administrator, Auditor};
-use crate::http::extract::{Bare, Command, PathId, Query};
+use crate::http::extract::{Command, EmptyCommand, PathId, Query};
 use crate::http::formats::answer::{Answer, Done};
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "administration";
 
@@ -40,7 +40,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Settle what a user may do besides their own things")
                     .description("The last administrator stays one.")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<200, Json<UserItem>>()
             }),
         )
@@ -50,7 +50,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("admin_deactivate")
                     .tag(TAG)
                     .summary("Close somebody's account; every login ends")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
             }),
         )
         .api_route(
@@ -103,14 +103,14 @@ async fn grant_role(
     let Command { context, body } = command;
     let (row, position) =
         state.services.accounts.grant_role(&context, actor, UserId::new(id), &body.role).await?;
-    Ok(Answer::ok(row.into()).at(position))
+    Ok(Answer::ok(row.into()).with_position(position))
 }
 
 async fn deactivate(
     State(state): State<ApiState>,
     Administrator(actor): Administrator,
     PathId(id): PathId,
-    Bare { context }: Bare,
+    EmptyCommand { context }: EmptyCommand,
 ) -> Result<Done, ApiError> {
     let position = state.services.accounts.deactivate_user(&context, actor, UserId::new(id)).await?;
     Ok(Done { position })

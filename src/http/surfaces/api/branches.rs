@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use super::chat::{answered, streamed};
+use super::chat::{await_answer, stream_reply};
 use super::wire::{BranchItem, BranchesAnswer, ChatAnswer, EditRequest, RegenerateRequest};
 use crate::app::connection_limits::ConnectionKind;
 use crate::app::connections::ConnectionGuard;
@@ -20,9 +20,11 @@ use crate::app::{Actor, AppError};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
-use crate::http::extract::{Bare, Command, Lenient, PathBranch, PathId, PathMessage, Wanted};
+use crate::http::extract::{
+    Command, EmptyCommand, OptionalJson, PathBranch, PathId, PathMessage, ResponseFormat,
+};
 use crate::http::formats::answer::Answer;
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "branches";
 
@@ -32,7 +34,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
         .api_route(
             "/api/history/{id}/messages/{message_id}/regenerate",
             post_with(regenerate, |op| {
-                asking(op.id("regenerate").summary("Another reply to a message")).description(
+                reply_docs(op.id("regenerate").summary("Another reply to a message")).description(
                     "To a message, or to the one that this answer answers. The old answer, and what stands after it, stays on its \
                      branch; another one begins, unless nothing stands after the message. Replies that are owed to the message or \
                      after it are cancelled. Answered like `/api/chat`, or with `Accept: text/event-stream` like \
@@ -43,7 +45,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
         .api_route(
             "/api/history/{id}/messages/{message_id}/edit",
             post_with(edit, |op| {
-                asking(op.id("edit_message").summary("Another message in the place of one, and a reply to it")).description(
+                reply_docs(op.id("edit_message").summary("Another message in the place of one, and a reply to it")).description(
                     "On a branch that begins with it; the old message, and what stands after it, stays on its branch. Files, a quote \
                      and a chosen tool go with the new message. Answered like `/api/chat`, or with `Accept: text/event-stream` \
                      like `/api/chat/stream`.",
@@ -69,36 +71,40 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                         "409 `replies_owed` while replies are being made on the active one. Counts among the messages a minute of \
                          a user.",
                     )
-                    .with(refused(&[409, 429]))
+                    .with(may_fail_with(&[409, 429]))
                     .response::<200, Json<BranchItem>>()
             }),
         )
 }
 
-fn asking(op: TransformOperation<'_>) -> TransformOperation<'_> {
+fn reply_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
     op.tag(TAG)
-        .with(refused(&[409, 429]))
+        .with(may_fail_with(&[409, 429]))
         .response::<200, Json<ChatAnswer>>()
         .response::<202, Json<ChatAnswer>>()
 }
 
 /// How an answer is to come. Whoever wants a stream needs a place for it before anything is done.
-fn opened(state: &ApiState, actor: Actor, wanted: Wanted) -> Result<Option<ConnectionGuard>, AppError> {
-    match wanted {
-        Wanted::Document => Ok(None),
-        Wanted::Stream => state.services.connections.open(actor, ConnectionKind::Stream).map(Some),
+fn open_connection(
+    state: &ApiState,
+    actor: Actor,
+    format: ResponseFormat,
+) -> Result<Option<ConnectionGuard>, AppError> {
+    match format {
+        ResponseFormat::Document => Ok(None),
+        ResponseFormat::Stream => state.services.connections.open(actor, ConnectionKind::Stream).map(Some),
     }
 }
 
 async fn respond(
     state: &ApiState,
     actor: Actor,
-    presence: Option<ConnectionGuard>,
+    connection: Option<ConnectionGuard>,
     sent: &Sent,
 ) -> Result<Response, ApiError> {
-    match presence {
-        Some(presence) => Ok(streamed(state, actor, presence, sent)),
-        None => Ok(answered(state, actor, sent).await?.into_response()),
+    match connection {
+        Some(connection) => Ok(stream_reply(state, actor, connection, sent)),
+        None => Ok(await_answer(state, actor, sent).await?.into_response()),
     }
 }
 
@@ -106,26 +112,26 @@ async fn regenerate(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     at: PathMessage,
-    wanted: Wanted,
-    Lenient(command): Lenient<RegenerateRequest>,
+    format: ResponseFormat,
+    OptionalJson(command): OptionalJson<RegenerateRequest>,
 ) -> Result<Response, ApiError> {
-    let presence = opened(&state, actor, wanted)?;
+    let connection = open_connection(&state, actor, format)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let reply = WantedReply { model: command.body.model, interactive: false };
     let again = Again::MessageOrAnswer(message);
     let sent =
         state.services.conversations.ask_again(&command.context, actor, conversation, again, reply).await?;
-    respond(&state, actor, presence, &sent).await
+    respond(&state, actor, connection, &sent).await
 }
 
 async fn edit(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     at: PathMessage,
-    wanted: Wanted,
+    format: ResponseFormat,
     command: Command<EditRequest>,
 ) -> Result<Response, ApiError> {
-    let presence = opened(&state, actor, wanted)?;
+    let connection = open_connection(&state, actor, format)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let EditRequest { message: text, model } = command.body;
     let reply = WantedReply { model, interactive: false };
@@ -134,7 +140,7 @@ async fn edit(
         .conversations
         .edit(&command.context, actor, conversation, message, &text, reply)
         .await?;
-    respond(&state, actor, presence, &sent).await
+    respond(&state, actor, connection, &sent).await
 }
 
 async fn list(
@@ -155,10 +161,10 @@ async fn activate(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     at: PathBranch,
-    bare: Bare,
+    command: EmptyCommand,
 ) -> Result<Answer<BranchItem>, ApiError> {
     let conversation = ConversationId::new(at.conversation);
     let (row, position) =
-        state.services.conversations.switch_branch(&bare.context, actor, conversation, at.branch).await?;
-    Ok(Answer::ok(row.into()).at(position))
+        state.services.conversations.switch_branch(&command.context, actor, conversation, at.branch).await?;
+    Ok(Answer::ok(row.into()).with_position(position))
 }

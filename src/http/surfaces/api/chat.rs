@@ -8,9 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::replies::{cancelled, ended_badly};
+use super::replies::{cancelled, reply_failure};
 use super::wire::{ChatAnswer, ChatRequest};
 use crate::app::connection_limits::ConnectionKind;
 use crate::app::connections::ConnectionGuard;
@@ -21,12 +21,10 @@ use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
 use crate::http::extract::{Command, PathId};
 use crate::http::formats::answer::Answer;
-use crate::http::formats::reply::EndFrame;
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 use crate::http::transport::middleware::POSITION;
-use crate::http::transport::sse::{self, LastEventId, Wording};
+use crate::http::transport::sse::{self, LastEventId};
 use crate::live::Resume;
-use crate::live::stream::Ended;
 
 const TAG: &str = "chat";
 
@@ -41,16 +39,16 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .summary("Send a message and get its answer")
                     .description(
                         "Waits for the answer for a bounded time; then 202, with `Location` naming where to wait on. One \
-                         reply at a time is made in a conversation: a message sent meanwhile is kept and answered after.",
+                         reply at a time is made in a conversation: a message sent meanwhile is kept and await_answer after.",
                     )
-                    .with(refused(&[404, 409, 429]))
+                    .with(may_fail_with(&[404, 409, 429]))
                     .response::<200, Json<ChatAnswer>>()
                     .response::<202, Json<ChatAnswer>>()
             }),
         )
         .api_route("/api/chat/stream", post_with(stream, |op| {
             stream_docs(op.id("chat_stream").summary("Send a message and get its answer as it is written"))
-                .with(refused(&[404, 409, 429]))
+                .with(may_fail_with(&[404, 409, 429]))
         }))
         .api_route(
             "/api/chat/stream/{id}",
@@ -96,11 +94,11 @@ async fn chat(
     command: Command<ChatRequest>,
 ) -> Result<Answer<ChatAnswer>, ApiError> {
     let sent = send(&state, &command.context, actor, &command.body).await?;
-    answered(&state, actor, &sent).await
+    await_answer(&state, actor, &sent).await
 }
 
 /// The answer to a message that was taken, once it is there; or, when that takes long, where to wait for it.
-pub(super) async fn answered(
+pub(super) async fn await_answer(
     state: &ApiState,
     actor: Actor,
     sent: &Sent,
@@ -112,12 +110,12 @@ pub(super) async fn answered(
     };
     match ended {
         Some(ended) if ended.reply.state == "completed" => {
-            Ok(Answer::ok(ChatAnswer::completed(sent, &ended)).at(Some(ended.reply.position)))
+            Ok(Answer::ok(ChatAnswer::completed(sent, &ended)).with_position(Some(ended.reply.position)))
         }
-        Some(ended) => Err(ended_badly(sent, &ended)),
+        Some(ended) => Err(reply_failure(sent, &ended)),
         None => {
             let location = format!("/api/replies/{}?wait=true", sent.reply);
-            Ok(Answer::accepted(ChatAnswer::pending(sent), location).at(sent.position))
+            Ok(Answer::accepted(ChatAnswer::pending(sent), location).with_position(sent.position))
         }
     }
 }
@@ -127,19 +125,24 @@ async fn stream(
     SignedIn(actor): SignedIn,
     command: Command<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let presence = state.services.connections.open(actor, ConnectionKind::Stream)?;
+    let connection = state.services.connections.open(actor, ConnectionKind::Stream)?;
     let sent = send(&state, &command.context, actor, &command.body).await?;
-    Ok(streamed(&state, actor, presence, &sent))
+    Ok(stream_reply(&state, actor, connection, &sent))
 }
 
 /// The answer to a message that was taken, as it is written.
-pub(super) fn streamed(state: &ApiState, actor: Actor, presence: ConnectionGuard, sent: &Sent) -> Response {
+pub(super) fn stream_reply(
+    state: &ApiState,
+    actor: Actor,
+    connection: ConnectionGuard,
+    sent: &Sent,
+) -> Response {
     let follower = state.services.replies.follow(actor, sent.reply, Resume::default(), sent.position);
     let opening = json!({
         "message_id": sent.answer, "user_message_id": sent.message, "session_id": sent.conversation,
         "reply_id": sent.reply, "position": sent.position,
     });
-    let mut response = sse::respond(presence, sent.reply, follower, Words { opening: Some(opening) });
+    let mut response = sse::respond(connection, sent.reply, follower, Some(opening));
     if let Some(position) = sent.position {
         response.headers_mut().insert(POSITION, HeaderValue::from(position));
     }
@@ -155,28 +158,8 @@ async fn resume(
     let reply = ReplyId::new(id);
     let from = last.of(reply)?;
     let row = state.services.replies.reply(actor, reply).await?;
-    let presence = state.services.connections.open(actor, ConnectionKind::Stream)?;
+    let connection = state.services.connections.open(actor, ConnectionKind::Stream)?;
     // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
     let follower = state.services.replies.follow(actor, reply, from, Some(row.position));
-    Ok(sse::respond(presence, reply, follower, Words { opening: None }))
-}
-
-/// This door's words for the frames of a stream.
-struct Words {
-    opening: Option<Value>,
-}
-
-impl Wording for Words {
-    fn opening(&self) -> Option<(&'static str, Value)> {
-        self.opening.clone().map(|data| ("message", data))
-    }
-
-    fn end(&self, ended: &Ended) -> (&'static str, Value) {
-        let name = match ended.reply.state.as_str() {
-            "completed" => "reply.done",
-            "cancelled" => "reply.cancelled",
-            _ => "reply.failed",
-        };
-        (name, serde_json::to_value(EndFrame::from(ended)).unwrap_or_default())
-    }
+    Ok(sse::respond(connection, reply, follower, None))
 }

@@ -12,9 +12,9 @@ use crate::app::{AppError, Kind};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
-use crate::http::extract::{Bare, Command, PathId, Query};
+use crate::http::extract::{Command, EmptyCommand, PathId, Query};
 use crate::http::formats::answer::{Answer, Done};
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "history";
 /// The largest page.
@@ -50,7 +50,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("change_conversation")
                     .tag(TAG)
                     .summary("Rename, pin or archive a conversation")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<200, Json<SessionItem>>()
             })
             .delete_with(delete, |op| {
@@ -124,19 +124,19 @@ async fn change(
         .conversations
         .change_conversation(&command.context, actor, ConversationId::new(id), change)
         .await?;
-    Ok(Answer::ok(row.into()).at(position))
+    Ok(Answer::ok(row.into()).with_position(position))
 }
 
 async fn delete(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
-    bare: Bare,
+    command: EmptyCommand,
 ) -> Result<Done, ApiError> {
     let position = state
         .services
         .conversations
-        .delete_conversation(&bare.context, actor, ConversationId::new(id))
+        .delete_conversation(&command.context, actor, ConversationId::new(id))
         .await?;
     Ok(Done { position })
 }

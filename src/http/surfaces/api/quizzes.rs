@@ -17,7 +17,7 @@ use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
 use crate::http::extract::{Command, PathId, unprocessable};
 use crate::http::formats::answer::Answer;
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "quizzes";
 
@@ -34,7 +34,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                         "In the named conversation, or in a new one. `Location` names the quiz. An unknown topic is refused \
                          with the names of those there are.",
                     )
-                    .with(refused(&[404, 409, 429]))
+                    .with(may_fail_with(&[404, 409, 429]))
                     .response::<201, Json<QuizAnswer>>()
             }),
         )
@@ -59,7 +59,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                          counts what was right at the first try. An action that names a question that is not open, or a try \
                          that was made already, changes nothing and is answered with `stale`.",
                     )
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<200, Json<ActionAnswer>>()
             }),
         )
@@ -253,7 +253,7 @@ async fn start(
     let started =
         state.services.quizzes.start_quiz(&command.context, actor, conversation, topic.as_deref()).await?;
     let location = format!("/api/quizzes/{}", started.quiz);
-    Ok(Answer::created(started.view.into()).found_at(location).at(started.position))
+    Ok(Answer::created(started.view.into()).with_location(location).with_position(started.position))
 }
 
 async fn quiz(
@@ -273,5 +273,5 @@ async fn act(
     let action = command.body.try_into()?;
     let acted = state.services.quizzes.act_on_quiz(&command.context, actor, QuizId::new(id), action).await?;
     let answer = ActionAnswer { quiz: acted.view.into(), stale: acted.stale, changed: acted.changed };
-    Ok(Answer::ok(answer).at(acted.position))
+    Ok(Answer::ok(answer).with_position(acted.position))
 }

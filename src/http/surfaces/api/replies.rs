@@ -11,12 +11,12 @@ use serde::Deserialize;
 
 use crate::app::conversations::Sent;
 use crate::http::ApiState;
-use crate::http::errors::{ApiError, Kept};
+use crate::http::errors::{ApiError, PersistedMessage};
 use crate::http::extract::auth::SignedIn;
-use crate::http::extract::{Bare, PathId, Query};
+use crate::http::extract::{EmptyCommand, PathId, Query};
 use crate::http::formats::answer::Answer;
 use crate::http::formats::reply::ReplyAnswer;
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 use crate::live::stream::Ended;
 
 const TAG: &str = "replies";
@@ -43,7 +43,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("cancel_reply")
                     .tag(TAG)
                     .summary("Cancel a reply; what has come so far is kept")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<200, Json<ReplyAnswer>>()
             }),
         )
@@ -72,21 +72,22 @@ async fn provenance(
         row = ended.reply;
     }
     let position = row.position;
-    Ok(Answer::ok(row.into()).at(Some(position)))
+    Ok(Answer::ok(row.into()).with_position(Some(position)))
 }
 
 async fn cancel(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     PathId(id): PathId,
-    bare: Bare,
+    command: EmptyCommand,
 ) -> Result<Answer<ReplyAnswer>, ApiError> {
-    let (row, position) = state.services.replies.cancel_reply(&bare.context, actor, ReplyId::new(id)).await?;
-    Ok(Answer::ok(row.into()).at(position))
+    let (row, position) =
+        state.services.replies.cancel_reply(&command.context, actor, ReplyId::new(id)).await?;
+    Ok(Answer::ok(row.into()).with_position(position))
 }
 
 /// A reply that ended without an answer, as the answer to the request that waited for it. What was kept is named.
-pub(super) fn ended_badly(sent: &Sent, ended: &Ended) -> ApiError {
+pub(super) fn reply_failure(sent: &Sent, ended: &Ended) -> ApiError {
     let error = if ended.reply.state == "cancelled" {
         cancelled()
     } else {
@@ -97,7 +98,7 @@ pub(super) fn ended_badly(sent: &Sent, ended: &Ended) -> ApiError {
             format!("The message was kept, but the AI provider gave no answer ({reason})."),
         )
     };
-    error.with_kept(Kept {
+    error.with_kept(PersistedMessage {
         session_id: sent.conversation.uuid(),
         user_message_id: sent.message.uuid(),
         reply_id: sent.reply.uuid(),

@@ -13,7 +13,7 @@ use crate::http::extract::auth::{Device, SignedIn};
 use crate::http::extract::{FormCommand, KeyedFormCommand};
 use crate::http::formats::accounts::{LoginRequest, RegisterRequest, TokenAnswer, User};
 use crate::http::formats::answer::Answer;
-use crate::http::openapi::failures::refused;
+use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "chatkit";
 
@@ -27,7 +27,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Make an account and sign in")
                     .description("An address that is registered already is answered with 400 here.")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response::<201, Json<TokenAnswer>>()
             }),
         )
@@ -37,7 +37,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("sign_in")
                     .tag(TAG)
                     .summary("Sign in with an e-mail address or a user name")
-                    .with(refused(&[401]))
+                    .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
         )
@@ -57,13 +57,14 @@ async fn sign_up(
     let KeyedFormCommand { context, body } = command;
     let RegisterRequest { email, username, password } = body;
     let registration = Registration { email, username, password, device };
-    let signed_in = state.services.sign_in.register(&context, registration).await.map_err(worded)?;
+    let signed_in =
+        state.services.sign_in.register(&context, registration).await.map_err(email_taken_as_invalid)?;
     let position = signed_in.position;
-    Ok(Answer::created(signed_in.into()).at(position))
+    Ok(Answer::created(signed_in.into()).with_position(position))
 }
 
 /// Clients of this door know a taken address as a bad request.
-fn worded(mut error: AppError) -> AppError {
+fn email_taken_as_invalid(mut error: AppError) -> AppError {
     if error.code == "email_taken" {
         error.kind = Kind::Invalid;
     }

@@ -4,7 +4,7 @@ use aggregates::ids::{ConversationId, QuizId};
 use projections::messages::thread::{Entry, ThreadRow};
 use serde_json::Value;
 
-use super::endpoint::Asking;
+use super::endpoint::Caller;
 use super::items::{Shown, item_id, text_of};
 use super::wire::ThreadItem;
 use super::wire::request::{Action, CustomAction};
@@ -14,7 +14,7 @@ use crate::tools::quiz::quiz_card;
 use crate::widgets::{WidgetUpdate, diff};
 
 /// How much of an action the model is told, in characters.
-const TOLD: usize = 2_000;
+const MAX_ACTION_CHARS: usize = 2_000;
 
 /// What an action came to.
 pub(super) enum Outcome {
@@ -40,36 +40,36 @@ pub(super) enum Outcome {
 /// # Errors
 /// `NotFound` for the thread or the item; `Invalid` for a question or a choice that the quiz does not have; those of the log.
 pub(super) async fn act(
-    asking: &Asking,
+    caller: &Caller,
     conversation: ConversationId,
     params: CustomAction,
 ) -> Result<Outcome, AppError> {
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let Some(sender) = params.item_id.as_deref() else {
         // Nothing sent it: there must at least be such a thread.
-        services.conversations.conversation(asking.actor, conversation).await?;
+        services.conversations.conversation(caller.actor, conversation).await?;
         return Ok(Outcome::Nothing);
     };
     let sender = item_id(sender).ok_or_else(AppError::not_found)?;
-    let row = services.conversations.item(asking.actor, conversation, sender).await?;
+    let row = services.conversations.item(caller.actor, conversation, sender).await?;
     match &row.entry {
-        Entry::Quiz(_) => on_quiz(asking, &row, &params.action).await,
+        Entry::Quiz(_) => on_quiz(caller, &row, &params.action).await,
         Entry::Widget { .. } => {
             // Nobody here knows what it does. The model may: it made the widget.
-            let told: String = params.action.payload.to_string().chars().take(TOLD).collect();
+            let told: String = params.action.payload.to_string().chars().take(MAX_ACTION_CHARS).collect();
             let note = format!("The person used a widget: {} {told}", params.action.name);
-            services.conversations.note(&asking.context, asking.actor, conversation, &note).await?;
+            services.conversations.note(&caller.context, caller.actor, conversation, &note).await?;
             Ok(Outcome::Nothing)
         }
         _ => Ok(Outcome::NoWidget),
     }
 }
 
-async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Outcome, AppError> {
+async fn on_quiz(caller: &Caller, row: &ThreadRow, action: &Action) -> Result<Outcome, AppError> {
     let Some(action) = quiz_action(row, action) else { return Ok(Outcome::Nothing) };
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let acted =
-        services.quizzes.act_on_quiz(&asking.context, asking.actor, QuizId::new(row.id), action).await?;
+        services.quizzes.act_on_quiz(&caller.context, caller.actor, QuizId::new(row.id), action).await?;
     let now = ThreadRow { entry: Entry::Quiz(Some(Box::new(acted.view))), ..row.clone() };
     let (Entry::Quiz(Some(before)), Entry::Quiz(Some(after))) = (&row.entry, &now.entry) else {
         return Ok(Outcome::Nothing);
@@ -78,7 +78,7 @@ async fn on_quiz(asking: &Asking, row: &ThreadRow, action: &Action) -> Result<Ou
     // Whoever did nothing may still look at an older card.
     let updates = if acted.changed { diff(&before, &after) } else { Vec::new() };
     let updates = if updates.is_empty() { vec![WidgetUpdate::Root(after)] } else { updates };
-    let shown = Shown::of(&asking.state, &asking.base, asking.actor, &[]).await?;
+    let shown = Shown::of(&caller.state, &caller.base, caller.actor, &[]).await?;
     Ok(match shown.item(&now) {
         Some(item) => {
             Outcome::Changed { item: Box::new(item), updates, stale: acted.stale, position: acted.position }

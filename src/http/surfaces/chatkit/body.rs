@@ -15,17 +15,16 @@ use futures::StreamExt as _;
 use http_body_util::Limited;
 use schemars::json_schema;
 
+use crate::app::files::accepted_types;
 use crate::app::files::uploads::Upload;
 use crate::app::{AppError, RequestContext};
-use crate::files::IncomingError;
-use crate::files::kind::FileKind;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
-use crate::http::extract::{self, BODY_FAILURES, BODY_PATIENCE, document_key, media_type, unprocessable};
-use crate::http::openapi::failures::refuses;
+use crate::http::extract::{self, BODY_FAILURES, BODY_TIMEOUT, document_key, media_type, unprocessable};
+use crate::http::openapi::failures::add_failures;
 
 /// How much a form may have beside the file itself, in bytes.
-const FORM: u64 = 16 * 1024;
+const MAX_FORM_OVERHEAD_BYTES: u64 = 16 * 1024;
 /// The media type of a form with parts.
 const MULTIPART: &str = "multipart/form-data";
 /// The name of the part with the file.
@@ -33,14 +32,14 @@ const PART: &str = "file";
 
 /// A request whose body has not been read.
 #[derive(Debug)]
-pub(super) struct Unread {
+pub(super) struct RawUpload {
     parts: Parts,
     body: Body,
     /// Who asks, and under which key; the body is no part of the key yet.
     pub(super) context: RequestContext,
 }
 
-impl FromRequest<ApiState> for Unread {
+impl FromRequest<ApiState> for RawUpload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
@@ -50,7 +49,7 @@ impl FromRequest<ApiState> for Unread {
     }
 }
 
-impl OperationInput for Unread {
+impl OperationInput for RawUpload {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
         let form = json_schema!({
             "type": "object",
@@ -59,7 +58,7 @@ impl OperationInput for Unread {
             "additionalProperties": false
         });
         let schema = SchemaObject { json_schema: form, example: None, external_docs: None };
-        let types: Vec<&str> = FileKind::ALL.into_iter().map(FileKind::mime).collect();
+        let types: Vec<&str> = accepted_types().collect();
         let encoding = Encoding {
             content_type: Some(types.join(", ")),
             headers: Default::default(),
@@ -74,12 +73,12 @@ impl OperationInput for Unread {
         let body = RequestBody { content, required: true, ..RequestBody::default() };
         operation.request_body = Some(ReferenceOr::Item(body));
         document_key(operation);
-        refuses(operation, &BODY_FAILURES);
+        add_failures(operation, &BODY_FAILURES);
     }
 }
 
 /// A file that was brought.
-pub(super) struct Brought {
+pub(super) struct UploadedFile {
     /// Its name, when the body tells one.
     pub(super) name: Option<String>,
     /// Its type, when the body tells one.
@@ -88,7 +87,7 @@ pub(super) struct Brought {
     pub(super) upload: Upload,
 }
 
-impl Unread {
+impl RawUpload {
     /// The headers of the request.
     pub(super) fn headers(&self) -> &axum::http::HeaderMap {
         &self.parts.headers
@@ -103,12 +102,12 @@ impl Unread {
     pub(super) fn upload(&self, state: &ApiState, owner: UserId) -> Result<Upload, ApiError> {
         let length = self.parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let beside = if self.is_form() { FORM } else { 0 };
+        let beside = if self.is_form() { MAX_FORM_OVERHEAD_BYTES } else { 0 };
         Ok(state.services.files.upload(owner, length.map(|length| length.saturating_sub(beside)))?)
     }
 
     /// Takes the file out of a form, or the body as it is.
-    pub(super) async fn take(self, state: &ApiState, upload: Upload) -> Result<Brought, ApiError> {
+    pub(super) async fn take(self, state: &ApiState, upload: Upload) -> Result<UploadedFile, ApiError> {
         if self.is_form() {
             Box::pin(self.form(state, upload)).await
         } else {
@@ -117,8 +116,9 @@ impl Unread {
     }
 
     /// Takes the file out of a form; any other body is refused.
-    pub(super) async fn form(self, state: &ApiState, mut upload: Upload) -> Result<Brought, ApiError> {
-        let limit = usize::try_from(state.services.files.largest_file() + FORM).unwrap_or(usize::MAX);
+    pub(super) async fn form(self, state: &ApiState, mut upload: Upload) -> Result<UploadedFile, ApiError> {
+        let limit = usize::try_from(state.services.files.largest_file() + MAX_FORM_OVERHEAD_BYTES)
+            .unwrap_or(usize::MAX);
         let body = Body::new(Limited::new(self.body, limit));
         let request = Request::from_parts(self.parts, body);
         let mut form: Multipart = request
@@ -126,9 +126,9 @@ impl Unread {
             .await
             .map_err(|_| unprocessable("Content-Type", "must be multipart/form-data"))?;
         let only = || unprocessable(PART, "must be the one part of the form, with a file name");
-        let mut part = patient(state, form.next_field())
+        let mut part = with_timeout(state, form.next_field())
             .await?
-            .map_err(|error| broken(state, &error))?
+            .map_err(|error| form_error(state, &error))?
             .ok_or_else(only)?;
         if part.name() != Some(PART) {
             return Err(only());
@@ -139,41 +139,42 @@ impl Unread {
             upload.push(&piece).await?;
         }
         drop(part);
-        let next = patient(state, form.next_field()).await?.map_err(|error| broken(state, &error))?;
+        let next =
+            with_timeout(state, form.next_field()).await?.map_err(|error| form_error(state, &error))?;
         if next.is_some() {
             return Err(only());
         }
-        Ok(Brought { name: Some(name), declared, upload })
+        Ok(UploadedFile { name: Some(name), declared, upload })
     }
 
-    async fn plain(self, state: &ApiState, mut upload: Upload) -> Result<Brought, ApiError> {
+    async fn plain(self, state: &ApiState, mut upload: Upload) -> Result<UploadedFile, ApiError> {
         let declared = media_type(&self.parts.headers);
         let mut pieces = self.body.into_data_stream();
-        while let Some(piece) = patient(state, pieces.next()).await? {
+        while let Some(piece) = with_timeout(state, pieces.next()).await? {
             let piece = piece.map_err(|_| incomplete())?;
             upload.push(&piece).await?;
         }
-        Ok(Brought { name: None, declared, upload })
+        Ok(UploadedFile { name: None, declared, upload })
     }
 }
 
 async fn piece(state: &ApiState, part: &mut Field<'_>) -> Result<Option<axum::body::Bytes>, ApiError> {
-    patient(state, part.chunk()).await?.map_err(|error| broken(state, &error))
+    with_timeout(state, part.chunk()).await?.map_err(|error| form_error(state, &error))
 }
 
 /// Waits for more of a body, for a while, and not while the process goes down.
-async fn patient<T>(state: &ApiState, more: impl Future<Output = T>) -> Result<T, ApiError> {
+async fn with_timeout<T>(state: &ApiState, more: impl Future<Output = T>) -> Result<T, ApiError> {
     tokio::select! {
-        more = tokio::time::timeout(BODY_PATIENCE, more) => more.map_err(|_| {
+        more = tokio::time::timeout(BODY_TIMEOUT, more) => more.map_err(|_| {
             ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")
         }),
         () = state.services.stopping.cancelled() => Err(AppError::shutting_down().into()),
     }
 }
 
-fn broken(state: &ApiState, error: &MultipartError) -> ApiError {
+fn form_error(state: &ApiState, error: &MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return AppError::from(IncomingError::TooLarge { limit: state.services.files.largest_file() }).into();
+        return state.services.files.too_large().into();
     }
     ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
 }

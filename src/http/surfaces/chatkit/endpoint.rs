@@ -17,9 +17,9 @@ use super::{queries, runs};
 use crate::app::{Actor, RequestContext};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
-use crate::http::extract::auth::Admitted;
-use crate::http::extract::{BODY_FAILURES, context, document_key, read_up_to, too_large};
-use crate::http::openapi::failures::{refused, refuses};
+use crate::http::extract::auth::BearerToken;
+use crate::http::extract::{BODY_FAILURES, body_too_large, context, document_key, read_up_to};
+use crate::http::openapi::failures::{add_failures, may_fail_with};
 use crate::http::transport::middleware::wait_for_position;
 
 /// The largest body of a request that brings a recording, in bytes; every other request keeps to the usual limit.
@@ -32,7 +32,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
         post_with(chatkit, |op| {
             op.id("chatkit")
                 .tag("chatkit")
-                .with(refused(&[404, 409, 415, 429]))
+                .with(may_fail_with(&[404, 409, 415, 429]))
                 .summary("Everything that a ChatKit front end asks")
                 .description(
                     "The request's `type` says what is asked. `threads.create`, `threads.add_user_message`, \
@@ -76,7 +76,7 @@ enum Document {
 }
 
 /// Who asks, and on which way.
-pub(super) struct Asking {
+pub(super) struct Caller {
     pub(super) state: ApiState,
     pub(super) actor: Actor,
     pub(super) context: RequestContext,
@@ -100,7 +100,7 @@ impl FromRequest<ApiState> for Call {
         // Whatever the content type says: front ends differ, and there is only one kind of body.
         let request = ChatKitRequest::parse(&bytes)?;
         if bytes.len() > usual && !matches!(request, ChatKitRequest::Transcribe(_)) {
-            return Err(too_large(usual));
+            return Err(body_too_large(usual));
         }
         // A position that a query names is waited for; this protocol asks with POST.
         if is_query(&request) {
@@ -115,7 +115,7 @@ impl OperationInput for Call {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         Json::<ChatKitRequest>::operation_input(ctx, operation);
         document_key(operation);
-        refuses(operation, &BODY_FAILURES);
+        add_failures(operation, &BODY_FAILURES);
     }
 }
 
@@ -129,34 +129,34 @@ const fn is_query(request: &ChatKitRequest) -> bool {
 
 async fn chatkit(
     State(state): State<ApiState>,
-    Admitted(admission): Admitted,
+    BearerToken(authenticated): BearerToken,
     call: Call,
 ) -> Result<Response, ApiError> {
     let Call { context, base, request } = call;
-    let actor = admission.actor;
+    let actor = authenticated.actor;
     if is_query(&request) {
         state.services.rate_limits.count_read(actor)?;
     } else {
         state.services.rate_limits.count_command(actor)?;
     }
-    let asking = Asking { state, actor, context, base };
+    let caller = Caller { state, actor, context, base };
     tracing::debug!(chatkit.request = request.name(), "asked");
     match request {
-        ChatKitRequest::CreateThread(params) => runs::create(asking, params).await,
-        ChatKitRequest::AddUserMessage(params) => runs::add_message(asking, params).await,
-        ChatKitRequest::AddClientToolOutput(params) => runs::add_tool_output(asking, params).await,
-        ChatKitRequest::AddStructuredInput(params) => runs::add_structured_input(asking, params).await,
-        ChatKitRequest::RetryAfterItem(params) => runs::retry(asking, params).await,
-        ChatKitRequest::CustomAction(params) => runs::custom_action(asking, params).await,
-        ChatKitRequest::SyncCustomAction(params) => queries::sync_custom_action(asking, params).await,
-        ChatKitRequest::GetThread(params) => queries::get_thread(asking, params).await,
-        ChatKitRequest::ListThreads(params) => queries::list_threads(asking, params).await,
-        ChatKitRequest::UpdateThread(params) => queries::update_thread(asking, params).await,
-        ChatKitRequest::DeleteThread(params) => queries::delete_thread(asking, params).await,
-        ChatKitRequest::ListItems(params) => queries::list_items(asking, params).await,
-        ChatKitRequest::Feedback(params) => queries::feedback(asking, params).await,
-        ChatKitRequest::CreateAttachment(params) => queries::create_attachment(asking, params).await,
-        ChatKitRequest::DeleteAttachment(params) => queries::delete_attachment(asking, params).await,
-        ChatKitRequest::Transcribe(params) => queries::transcribe(asking, params).await,
+        ChatKitRequest::CreateThread(params) => runs::create(caller, params).await,
+        ChatKitRequest::AddUserMessage(params) => runs::add_message(caller, params).await,
+        ChatKitRequest::AddClientToolOutput(params) => runs::add_tool_output(caller, params).await,
+        ChatKitRequest::AddStructuredInput(params) => runs::add_structured_input(caller, params).await,
+        ChatKitRequest::RetryAfterItem(params) => runs::retry(caller, params).await,
+        ChatKitRequest::CustomAction(params) => runs::custom_action(caller, params).await,
+        ChatKitRequest::SyncCustomAction(params) => queries::sync_custom_action(caller, params).await,
+        ChatKitRequest::GetThread(params) => queries::get_thread(caller, params).await,
+        ChatKitRequest::ListThreads(params) => queries::list_threads(caller, params).await,
+        ChatKitRequest::UpdateThread(params) => queries::update_thread(caller, params).await,
+        ChatKitRequest::DeleteThread(params) => queries::delete_thread(caller, params).await,
+        ChatKitRequest::ListItems(params) => queries::list_items(caller, params).await,
+        ChatKitRequest::Feedback(params) => queries::feedback(caller, params).await,
+        ChatKitRequest::CreateAttachment(params) => queries::create_attachment(caller, params).await,
+        ChatKitRequest::DeleteAttachment(params) => queries::delete_attachment(caller, params).await,
+        ChatKitRequest::Transcribe(params) => queries::transcribe(caller, params).await,
     }
 }

@@ -17,16 +17,15 @@ use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 
 use super::attachment::{Base, attachment, parse_id};
-use super::body::{Brought, Unread};
+use super::body::{RawUpload, UploadedFile};
 use super::wire::{Attachment, IdKind};
 use crate::app::AppError;
 use crate::auth::links::Signature;
-use crate::files::picture::preview_mime;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
-use crate::http::extract::{Bare, Query, document_id, unprocessable};
-use crate::http::openapi::failures::refused;
+use crate::http::extract::{EmptyCommand, Query, document_id, unprocessable};
+use crate::http::openapi::failures::may_fail_with;
 use crate::http::transport::middleware::POSITION;
 
 const TAG: &str = "files";
@@ -50,7 +49,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                         "A form with one part, `file`, with its name and type. Taken are PNG, JPEG, GIF and WebP images, PDF, and \
                          text (plain, Markdown, CSV, JSON); name, type and content have to agree.",
                     )
-                    .with(refused(&[415, 429, 507]))
+                    .with(may_fail_with(&[415, 429, 507]))
                     .response::<200, Json<Attachment>>()
             }),
         )
@@ -69,7 +68,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                 op.id("delete_file")
                     .tag(TAG)
                     .summary("Delete a file that was not sent")
-                    .with(refused(&[409]))
+                    .with(may_fail_with(&[409]))
                     .response_with::<204, (), _>(|response| response.description("Deleted."))
             })),
         )
@@ -77,7 +76,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             "/files/{id}/preview",
             get_with(preview, |op| {
                 let op = op.id("file_preview").tag(TAG).summary("A small copy of an image, for whoever has its link");
-                binary(op, "image/*").with(refused(&[403]))
+                binary(op, "image/*").with(may_fail_with(&[403]))
             }),
         )
 }
@@ -95,7 +94,7 @@ fn filling(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
             "The address comes with the announcement, and is good for ten minutes. The body is the content itself, under its own type \
              or as `application/octet-stream`, or a form with one part, `file`. The same content again changes nothing.",
         )
-        .with(refused(&[403, 409, 415, 429, 507]))
+        .with(may_fail_with(&[403, 409, 415, 429, 507]))
         .response::<200, Json<Attachment>>()
 }
 
@@ -148,13 +147,13 @@ impl aide::OperationInput for PathFile {
 async fn store(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
-    request: Unread,
+    request: RawUpload,
 ) -> Result<Response, ApiError> {
     let context = request.context.clone();
     let base = Base::of(&state, request.headers());
     let upload = request.upload(&state, actor.user)?;
     state.services.files.may_store(&context, &upload).await?;
-    let Brought { name, declared, upload } = Box::pin(request.form(&state, upload)).await?;
+    let UploadedFile { name, declared, upload } = Box::pin(request.form(&state, upload)).await?;
     let name = name.ok_or_else(|| unprocessable("file", "has no name"))?;
     let stored = state.services.files.store_file(&context, actor, &name, declared.as_deref(), upload);
     let (file, position) = Box::pin(stored).await?;
@@ -165,14 +164,14 @@ async fn fill(
     State(state): State<ApiState>,
     PathFile(id): PathFile,
     Query(link): Query<LinkQuery>,
-    request: Unread,
+    request: RawUpload,
 ) -> Result<Response, ApiError> {
     let context = request.context.clone();
     let base = Base::of(&state, request.headers());
     let file = state.services.files.announced_file(id, &link.into()).await?;
     state.services.rate_limits.count_command_of(file.owner.into())?;
     let upload = request.upload(&state, file.owner.into())?;
-    let Brought { declared, upload, .. } = Box::pin(request.take(&state, upload)).await?;
+    let UploadedFile { declared, upload, .. } = Box::pin(request.take(&state, upload)).await?;
     let filled = state.services.files.fill_file(&context, &file, declared.as_deref(), upload);
     let (file, position) = Box::pin(filled).await?;
     Ok(shown(&state, &base, &file, position))
@@ -209,11 +208,10 @@ async fn preview(
     PathFile(id): PathFile,
     Query(link): Query<LinkQuery>,
 ) -> Result<Response, ApiError> {
-    let image = state.services.files.file_preview(id, &link.into()).await?;
-    let mime = preview_mime(&image);
-    let mut answer = image.into_response();
+    let preview = state.services.files.file_preview(id, &link.into()).await?;
+    let mut answer = preview.image.into_response();
     let put = answer.headers_mut();
-    put.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
+    put.insert(header::CONTENT_TYPE, HeaderValue::from_static(preview.mime_type));
     put.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
     put.insert(header::CACHE_CONTROL, PRIVATE);
     put.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
@@ -229,18 +227,18 @@ async fn delete(
     State(state): State<ApiState>,
     SignedIn(actor): SignedIn,
     PathFile(id): PathFile,
-    bare: Bare,
+    command: EmptyCommand,
 ) -> Result<Response, ApiError> {
-    let position = state.services.files.delete_file(&bare.context, actor, id).await?;
-    Ok(at(StatusCode::NO_CONTENT.into_response(), position))
+    let position = state.services.files.delete_file(&command.context, actor, id).await?;
+    Ok(with_position(StatusCode::NO_CONTENT.into_response(), position))
 }
 
 /// The file as an answer.
 fn shown(state: &ApiState, base: &Base, file: &FileRow, position: Option<i64>) -> Response {
-    at(Json(attachment(state, base, file)).into_response(), position)
+    with_position(Json(attachment(state, base, file)).into_response(), position)
 }
 
-fn at(mut response: Response, position: Option<i64>) -> Response {
+fn with_position(mut response: Response, position: Option<i64>) -> Response {
     if let Some(position) = position {
         response.headers_mut().insert(POSITION, HeaderValue::from(position));
     }

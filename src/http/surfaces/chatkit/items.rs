@@ -40,11 +40,11 @@ impl<'a> Shown<'a> {
         actor: Actor,
         rows: &[ThreadRow],
     ) -> Result<Self, AppError> {
-        let named = rows.iter().flat_map(|row| match &row.entry {
+        let has_title = rows.iter().flat_map(|row| match &row.entry {
             Entry::Message { files, .. } => files.as_slice(),
             _ => &[],
         });
-        let ids: Vec<FileId> = named.copied().map(FileId::new).collect();
+        let ids: Vec<FileId> = has_title.copied().map(FileId::new).collect();
         let found = if ids.is_empty() { Vec::new() } else { state.services.files.files(actor, &ids).await? };
         Ok(Self { state, base, files: found.into_iter().map(|file| (file.file_id, file)).collect() })
     }

@@ -10,14 +10,13 @@ use serde_json::json;
 
 use super::actions::{self, Outcome};
 use super::attachment::{attachment, parse_id};
-use super::endpoint::Asking;
+use super::endpoint::Caller;
 use super::items::{self, Shown, item_id};
 use super::wire::request::{
     CreateAttachment, CustomAction, DEFAULT_PAGE, DeleteAttachment, DeleteThread, Feedback, FeedbackKind,
     GetThread, ListItems, ListThreads, Order, Transcribe, UpdateThread,
 };
 use super::wire::{IdKind, Page, ThreadItem, Transcription, UpdatedItem};
-use crate::ai::Recording;
 use crate::app::conversations::Change;
 use crate::app::conversations::items::Verdict;
 use crate::app::{AppError, Kind};
@@ -36,54 +35,54 @@ pub(super) fn thread_id(id: &str) -> Result<ConversationId, AppError> {
     IdKind::Thread.read(id).map(ConversationId::new).ok_or_else(AppError::not_found)
 }
 
-pub(super) async fn get_thread(asking: Asking, params: GetThread) -> Result<Response, ApiError> {
+pub(super) async fn get_thread(caller: Caller, params: GetThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
-    let row = asking.state.services.conversations.conversation(asking.actor, id).await?;
+    let row = caller.state.services.conversations.conversation(caller.actor, id).await?;
     let mut thread = items::thread(&row);
-    thread.items = page(&asking, id, Order::Asc, None, DEFAULT_PAGE).await?;
+    thread.items = page(&caller, id, Order::Asc, None, DEFAULT_PAGE).await?;
     Ok(Answer::ok(thread).into_response())
 }
 
-pub(super) async fn list_threads(asking: Asking, params: ListThreads) -> Result<Response, ApiError> {
+pub(super) async fn list_threads(caller: Caller, params: ListThreads) -> Result<Response, ApiError> {
     let after = params.after.as_deref().map(thread_id).transpose()?;
     let limit = params.limit.get();
     let newest_first = params.order == Order::Desc;
-    let rows = asking
+    let rows = caller
         .state
         .services
         .conversations
-        .conversations_by_creation(asking.actor, newest_first, after, one_more(limit))
+        .conversations_by_creation(caller.actor, newest_first, after, one_more(limit))
         .await?;
     let threads = rows.iter().map(items::thread).collect();
     Ok(Answer::ok(Page::cut(threads, limit, |thread| thread.id.clone())).into_response())
 }
 
-pub(super) async fn update_thread(asking: Asking, params: UpdateThread) -> Result<Response, ApiError> {
+pub(super) async fn update_thread(caller: Caller, params: UpdateThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
     let change = Change { title: Some(params.title), may_be_empty: true, ..Change::default() };
-    let (row, position) = asking
+    let (row, position) = caller
         .state
         .services
         .conversations
-        .change_conversation(&asking.context, asking.actor, id, change)
+        .change_conversation(&caller.context, caller.actor, id, change)
         .await?;
-    Ok(Answer::ok(items::thread(&row)).at(position).into_response())
+    Ok(Answer::ok(items::thread(&row)).with_position(position).into_response())
 }
 
-pub(super) async fn delete_thread(asking: Asking, params: DeleteThread) -> Result<Response, ApiError> {
+pub(super) async fn delete_thread(caller: Caller, params: DeleteThread) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
     let position =
-        asking.state.services.conversations.delete_conversation(&asking.context, asking.actor, id).await?;
-    Ok(Answer::ok(json!({})).at(position).into_response())
+        caller.state.services.conversations.delete_conversation(&caller.context, caller.actor, id).await?;
+    Ok(Answer::ok(json!({})).with_position(position).into_response())
 }
 
-pub(super) async fn list_items(asking: Asking, params: ListItems) -> Result<Response, ApiError> {
+pub(super) async fn list_items(caller: Caller, params: ListItems) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
-    let page = page(&asking, id, params.order, params.after.as_deref(), params.limit.get()).await?;
+    let page = page(&caller, id, params.order, params.after.as_deref(), params.limit.get()).await?;
     Ok(Answer::ok(page).into_response())
 }
 
-pub(super) async fn feedback(asking: Asking, params: Feedback) -> Result<Response, ApiError> {
+pub(super) async fn feedback(caller: Caller, params: Feedback) -> Result<Response, ApiError> {
     let id = thread_id(&params.thread_id)?;
     let items = params
         .item_ids
@@ -94,34 +93,34 @@ pub(super) async fn feedback(asking: Asking, params: Feedback) -> Result<Respons
         FeedbackKind::Positive => Verdict::Positive,
         FeedbackKind::Negative => Verdict::Negative,
     };
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let position =
-        services.conversations.give_feedback(&asking.context, asking.actor, id, &items, verdict).await?;
-    Ok(Answer::ok(json!({})).at(position).into_response())
+        services.conversations.give_feedback(&caller.context, caller.actor, id, &items, verdict).await?;
+    Ok(Answer::ok(json!({})).with_position(position).into_response())
 }
 
 pub(super) async fn create_attachment(
-    asking: Asking,
+    caller: Caller,
     params: CreateAttachment,
 ) -> Result<Response, ApiError> {
     let CreateAttachment { name, size, mime_type } = params;
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let (file, position) =
-        services.files.announce_file(&asking.context, asking.actor, &name, Some(&mime_type), size).await?;
-    let attachment = attachment(&asking.state, &asking.base, &file);
-    Ok(Answer::ok(attachment).at(position).into_response())
+        services.files.announce_file(&caller.context, caller.actor, &name, Some(&mime_type), size).await?;
+    let attachment = attachment(&caller.state, &caller.base, &file);
+    Ok(Answer::ok(attachment).with_position(position).into_response())
 }
 
 pub(super) async fn delete_attachment(
-    asking: Asking,
+    caller: Caller,
     params: DeleteAttachment,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&params.attachment_id).ok_or_else(AppError::not_found)?;
-    let position = asking.state.services.files.delete_file(&asking.context, asking.actor, id).await?;
-    Ok(Answer::ok(json!({})).at(position).into_response())
+    let position = caller.state.services.files.delete_file(&caller.context, caller.actor, id).await?;
+    Ok(Answer::ok(json!({})).with_position(position).into_response())
 }
 
-pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Response, ApiError> {
+pub(super) async fn transcribe(caller: Caller, params: Transcribe) -> Result<Response, ApiError> {
     let invalid = |detail: &str| AppError::new(Kind::Invalid, "invalid_recording", detail);
     let mime_type = params.mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !RECORDINGS.contains(&mime_type.as_str()) {
@@ -136,29 +135,28 @@ pub(super) async fn transcribe(asking: Asking, params: Transcribe) -> Result<Res
     if audio.is_empty() {
         return Err(invalid("The recording is empty.").into());
     }
-    let text =
-        asking.state.services.conversations.transcribe(asking.actor, Recording { audio, mime_type }).await?;
+    let text = caller.state.services.conversations.transcribe(caller.actor, audio, mime_type).await?;
     Ok(Answer::ok(Transcription { text }).into_response())
 }
 
-pub(super) async fn sync_custom_action(asking: Asking, params: CustomAction) -> Result<Response, ApiError> {
+pub(super) async fn sync_custom_action(caller: Caller, params: CustomAction) -> Result<Response, ApiError> {
     let thread = thread_id(&params.thread_id)?;
-    let (updated_item, position) = match actions::act(&asking, thread, params).await? {
+    let (updated_item, position) = match actions::act(&caller, thread, params).await? {
         Outcome::Changed { item, position, .. } => (Some(item), position),
         Outcome::Nothing | Outcome::NoWidget => (None, None),
     };
-    Ok(Answer::ok(UpdatedItem { updated_item }).at(position).into_response())
+    Ok(Answer::ok(UpdatedItem { updated_item }).with_position(position).into_response())
 }
 
 /// A page of what stands in a conversation, hidden things left out.
 async fn page(
-    asking: &Asking,
+    caller: &Caller,
     conversation: ConversationId,
     order: Order,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Page<ThreadItem>, AppError> {
-    let Asking { state, actor, base, .. } = asking;
+    let Caller { state, actor, base, .. } = caller;
     let after = after.map(|id| item_id(id).ok_or_else(AppError::not_found)).transpose()?;
     let order = match order {
         Order::Asc => thread::Order::Ascending,

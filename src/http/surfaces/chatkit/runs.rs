@@ -6,7 +6,7 @@ use projections::messages::thread::{Entry, ThreadRow};
 
 use super::actions::{self, Outcome};
 use super::attachment::parse_id;
-use super::endpoint::Asking;
+use super::endpoint::Caller;
 use super::items::{self, Shown, composed, item_id};
 use super::queries::thread_id;
 use super::stream::{self, Run};
@@ -26,49 +26,49 @@ use crate::app::{AppError, Kind};
 use crate::http::errors::ApiError;
 
 /// What is told to somebody whose card was out of date.
-const STALE: &str = "This question was answered elsewhere meanwhile. Here is where the quiz stands now.";
+const STALE_CARD: &str = "This question was answered elsewhere meanwhile. Here is where the quiz stands now.";
 
-pub(super) async fn create(asking: Asking, params: CreateThread) -> Result<Response, ApiError> {
-    let presence = asking.state.services.connections.open(asking.actor, ConnectionKind::Stream)?;
-    let (sent, message) = send(&asking, None, params.input).await?;
-    let thread = thread(&asking, &sent).await?;
+pub(super) async fn create(caller: Caller, params: CreateThread) -> Result<Response, ApiError> {
+    let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
+    let (sent, message) = send(&caller, None, params.input).await?;
+    let thread = thread(&caller, &sent).await?;
     let untitled = Thread { title: None, ..thread };
     let mut opening = vec![StreamEvent::ThreadCreated { thread: Box::new(untitled) }];
-    opening.extend(said(&asking, &sent, message).await?);
-    Ok(stream::respond(Run::new(asking, presence, sent, false, opening)))
+    opening.extend(message_event(&caller, &sent, message).await?);
+    Ok(stream::respond(Run::new(caller, connection, sent, false, opening)))
 }
 
-pub(super) async fn add_message(asking: Asking, params: AddUserMessage) -> Result<Response, ApiError> {
-    let presence = asking.state.services.connections.open(asking.actor, ConnectionKind::Stream)?;
+pub(super) async fn add_message(caller: Caller, params: AddUserMessage) -> Result<Response, ApiError> {
+    let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
-    let named = is_named(&asking, thread).await?;
-    let (sent, message) = send(&asking, Some(thread), params.input).await?;
-    let opening = said(&asking, &sent, message).await?.into_iter().collect();
-    Ok(stream::respond(Run::new(asking, presence, sent, named, opening)))
+    let has_title = has_title(&caller, thread).await?;
+    let (sent, message) = send(&caller, Some(thread), params.input).await?;
+    let opening = message_event(&caller, &sent, message).await?.into_iter().collect();
+    Ok(stream::respond(Run::new(caller, connection, sent, has_title, opening)))
 }
 
 pub(super) async fn add_tool_output(
-    asking: Asking,
+    caller: Caller,
     params: AddClientToolOutput,
 ) -> Result<Response, ApiError> {
-    let presence = asking.state.services.connections.open(asking.actor, ConnectionKind::Stream)?;
+    let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
-    let named = is_named(&asking, thread).await?;
-    let services = &asking.state.services;
+    let has_title = has_title(&caller, thread).await?;
+    let services = &caller.state.services;
     let sent = services
         .conversations
-        .answer_client_tool(&asking.context, asking.actor, thread, params.result, interactive(None))
+        .answer_client_tool(&caller.context, caller.actor, thread, params.result, interactive(None))
         .await?;
-    Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
+    Ok(stream::respond(Run::new(caller, connection, sent, has_title, Vec::new())))
 }
 
 pub(super) async fn add_structured_input(
-    asking: Asking,
+    caller: Caller,
     params: AddStructuredInput,
 ) -> Result<Response, ApiError> {
-    let presence = asking.state.services.connections.open(asking.actor, ConnectionKind::Stream)?;
+    let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
-    let named = is_named(&asking, thread).await?;
+    let has_title = has_title(&caller, thread).await?;
     let item = item_id(&params.item_id).ok_or_else(AppError::not_found)?;
     let answers = params.input.answers.into_iter();
     let answers = Answers {
@@ -77,51 +77,51 @@ pub(super) async fn add_structured_input(
             .map(|(id, answer)| InputAnswer { id, values: answer.values, skipped: answer.skipped })
             .collect(),
     };
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let sent = services
         .conversations
-        .answer_input(&asking.context, asking.actor, thread, item, answers, interactive(None))
+        .answer_input(&caller.context, caller.actor, thread, item, answers, interactive(None))
         .await?;
     services.conversations.thread_shows(sent.position).await;
-    let answered = item_of(&asking, thread, item).await?;
+    let answered = item_of(&caller, thread, item).await?;
     // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
     let answered = answered.filter(|item| !is_pending(item));
-    let mut run = Run::new(asking, presence, sent, named, Vec::new());
+    let mut run = Run::new(caller, connection, sent, has_title, Vec::new());
     run.push(answered.map(StreamEvent::replaced));
     Ok(stream::respond(run))
 }
 
-pub(super) async fn retry(asking: Asking, params: RetryAfterItem) -> Result<Response, ApiError> {
-    let presence = asking.state.services.connections.open(asking.actor, ConnectionKind::Stream)?;
+pub(super) async fn retry(caller: Caller, params: RetryAfterItem) -> Result<Response, ApiError> {
+    let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
     let thread = thread_id(&params.thread_id)?;
-    let named = is_named(&asking, thread).await?;
+    let has_title = has_title(&caller, thread).await?;
     let item = item_id(&params.item_id).ok_or_else(AppError::not_found)?;
-    let services = &asking.state.services;
+    let services = &caller.state.services;
     let sent = services
         .conversations
-        .ask_again(&asking.context, asking.actor, thread, Again::Message(item), interactive(None))
+        .ask_again(&caller.context, caller.actor, thread, Again::Message(item), interactive(None))
         .await?;
-    Ok(stream::respond(Run::new(asking, presence, sent, named, Vec::new())))
+    Ok(stream::respond(Run::new(caller, connection, sent, has_title, Vec::new())))
 }
 
-pub(super) async fn custom_action(asking: Asking, params: CustomAction) -> Result<Response, ApiError> {
+pub(super) async fn custom_action(caller: Caller, params: CustomAction) -> Result<Response, ApiError> {
     let thread = thread_id(&params.thread_id)?;
-    Ok(match actions::act(&asking, thread, params).await? {
+    Ok(match actions::act(&caller, thread, params).await? {
         Outcome::NoWidget => {
             let error = StreamEvent::Error { code: ErrorCode::Stream, message: None, allow_retry: false };
-            stream::whole(&[error], None)
+            stream::complete_response(&[error], None)
         }
-        Outcome::Nothing => stream::whole(&[StreamEvent::options(true)], None),
+        Outcome::Nothing => stream::complete_response(&[StreamEvent::options(true)], None),
         Outcome::Changed { item, updates, stale, position } => {
             let notice = stale.then(|| StreamEvent::Notice {
                 level: NoticeLevel::Info,
-                message: STALE.to_owned(),
+                message: STALE_CARD.to_owned(),
                 title: None,
             });
             let updates = updates.into_iter().map(|update| StreamEvent::updated(item.id.as_str(), update));
             let events: Vec<StreamEvent> =
                 [StreamEvent::options(true)].into_iter().chain(notice).chain(updates).collect();
-            stream::whole(&events, position)
+            stream::complete_response(&events, position)
         }
     })
 }
@@ -132,7 +132,7 @@ fn interactive(model: Option<String>) -> WantedReply {
 
 /// Sends a message; gives it as it was sent, besides what came of it.
 async fn send(
-    asking: &Asking,
+    caller: &Caller,
     thread: Option<ConversationId>,
     input: UserMessageInput,
 ) -> Result<(Sent, Entry), AppError> {
@@ -142,7 +142,7 @@ async fn send(
         .map(|id| parse_id(id).ok_or_else(AppError::not_found))
         .collect::<Result<Vec<FileId>, _>>()?;
     if files.iter().enumerate().any(|(n, file)| files[..n].contains(file)) {
-        return Err(AppError::new(Kind::Invalid, "file_twice", "The same file is named twice."));
+        return Err(AppError::new(Kind::Invalid, "file_twice", "The same file is has_title twice."));
     }
     let (text, composed) = composed(content, quoted_text);
     let tool_choice = inference_options.tool_choice.map(|choice| choice.id);
@@ -157,7 +157,7 @@ async fn send(
     let enclosed = Enclosed { files, composed: composed.map(Into::into), tool_choice };
     let message = NewMessage { text, enclosed, reply: interactive(model) };
     let sent =
-        asking.state.services.conversations.send(&asking.context, asking.actor, thread, message).await?;
+        caller.state.services.conversations.send(&caller.context, caller.actor, thread, message).await?;
     Ok((sent, entry))
 }
 
@@ -166,30 +166,34 @@ fn is_pending(item: &ThreadItem) -> bool {
 }
 
 /// Whether the thread has a title already.
-async fn is_named(asking: &Asking, thread: ConversationId) -> Result<bool, AppError> {
-    Ok(asking.state.services.conversations.conversation(asking.actor, thread).await?.title.is_some())
+async fn has_title(caller: &Caller, thread: ConversationId) -> Result<bool, AppError> {
+    Ok(caller.state.services.conversations.conversation(caller.actor, thread).await?.title.is_some())
 }
 
 /// The thread that a message stands in. It may be so new that the models do not show it yet.
-async fn thread(asking: &Asking, sent: &Sent) -> Result<Thread, AppError> {
-    match asking.state.services.conversations.conversation(asking.actor, sent.conversation).await {
+async fn thread(caller: &Caller, sent: &Sent) -> Result<Thread, AppError> {
+    match caller.state.services.conversations.conversation(caller.actor, sent.conversation).await {
         Ok(row) => Ok(items::thread(&row)),
         Err(error) if error.kind == Kind::NotFound => {
             let id = IdKind::Thread.write(sent.conversation.uuid());
-            Ok(Thread::new(id, asking.state.services.core.clock.now().into()))
+            Ok(Thread::new(id, caller.state.services.core.clock.now().into()))
         }
         Err(error) => Err(error),
     }
 }
 
 /// What a person's message looks like once it is kept: as the models show it, or, while they hang behind, as it was sent.
-async fn said(asking: &Asking, sent: &Sent, message: Entry) -> Result<Option<StreamEvent>, AppError> {
-    let item = item_of(asking, sent.conversation, sent.message).await?;
+async fn message_event(
+    caller: &Caller,
+    sent: &Sent,
+    message: Entry,
+) -> Result<Option<StreamEvent>, AppError> {
+    let item = item_of(caller, sent.conversation, sent.message).await?;
     // What was sent long ago may have been left behind, or deleted, since.
     if item.is_some() || sent.replayed {
         return Ok(item.map(StreamEvent::done));
     }
-    let Asking { state, actor, base, .. } = asking;
+    let Caller { state, actor, base, .. } = caller;
     let row = ThreadRow {
         id: sent.message.uuid(),
         conversation_id: sent.conversation.uuid(),
@@ -205,11 +209,11 @@ async fn said(asking: &Asking, sent: &Sent, message: Entry) -> Result<Option<Str
 }
 
 async fn item_of(
-    asking: &Asking,
+    caller: &Caller,
     conversation: ConversationId,
     item: aggregates::ids::MessageId,
 ) -> Result<Option<ThreadItem>, AppError> {
-    let Asking { state, actor, base, .. } = asking;
+    let Caller { state, actor, base, .. } = caller;
     match state.services.conversations.item(*actor, conversation, item).await {
         Ok(row) => Ok(Shown::of(state, base, *actor, std::slice::from_ref(&row)).await?.item(&row)),
         Err(error) if error.kind == Kind::NotFound => Ok(None),

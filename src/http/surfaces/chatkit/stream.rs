@@ -1,6 +1,6 @@
 //! The stream of one run: what was recorded before, then the reply as it is written, then what it brought.
 //!
-//! A client cancels by hanging up. What notices that is [`HangUp`], which goes with the body of the answer. A server that
+//! A client cancels by hanging up. What notices that is [`CancelOnHangUp`], which goes with the body of the answer. A server that
 //! goes down, or a login that ends, is no hang-up: the stream ends with an `error`, and the reply goes on.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use tokio::time::Instant;
 
-use super::endpoint::Asking;
+use super::endpoint::Caller;
 use super::items::{self, Shown};
 use super::wire::{ErrorCode, IdKind, ItemUpdate, NoticeLevel, StreamEvent, TextStream, Timestamp, frame};
 use crate::app::connections::ConnectionGuard;
@@ -26,26 +26,26 @@ use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
 
 /// How long a stream is silent before the front end is told that something is still being done.
-const QUIET: Duration = Duration::from_secs(10);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the end of a stream waits for a title that is being made.
-const TITLE: Duration = Duration::from_secs(1);
+const TITLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a hang-up is tried to be recorded, and how long between.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+const MAX_ATTEMPTS: u32 = 5;
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-const STILL: &str = "Still working …";
-const AGAIN: &str = "Trying again …";
-const GOING_DOWN: &str =
+const STILL_WORKING: &str = "Still working …";
+const RETRYING: &str = "Trying again …";
+const RESTARTING: &str =
     "The server is restarting. The answer goes on being written: open the thread again to see it.";
 const SIGNED_OUT: &str = "You have been signed out.";
 const STOPPED: &str = "The answer was stopped.";
 const DELETED: &str = "The thread has been deleted.";
-const BROKEN: &str = "The stream could not be continued. Open the thread again to see the answer.";
+const INTERRUPTED: &str = "The stream could not be continued. Open the thread again to see the answer.";
 
 /// The answer whose events are known already.
-pub(super) fn whole(events: &[StreamEvent], position: Option<i64>) -> Response {
+pub(super) fn complete_response(events: &[StreamEvent], position: Option<i64>) -> Response {
     let body: Vec<u8> = events.iter().flat_map(frame).collect();
-    dressed(Body::from(body), position)
+    sse_response(Body::from(body), position)
 }
 
 /// The answer that streams a run.
@@ -55,15 +55,15 @@ pub(super) fn respond(run: Run) -> Response {
         let event = run.next().await?;
         Some((Ok::<Bytes, Infallible>(frame(&event)), run))
     });
-    dressed(Body::from_stream(frames), position)
+    sse_response(Body::from_stream(frames), position)
 }
 
-fn dressed(body: Body, position: Option<i64>) -> Response {
+fn sse_response(body: Body, position: Option<i64>) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // Proxies must not collect events.
+    // TrustedProxies must not collect events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if let Some(position) = position {
         headers.insert(POSITION, HeaderValue::from(position));
@@ -73,16 +73,16 @@ fn dressed(body: Body, position: Option<i64>) -> Response {
 
 /// A stream that is open.
 pub(super) struct Run {
-    asking: Asking,
-    presence: ConnectionGuard,
+    caller: Caller,
+    connection: ConnectionGuard,
     sent: Sent,
     follower: ReplyFollower,
     text: TextStream,
     ready: VecDeque<StreamEvent>,
-    hang_up: HangUp,
-    quiet_at: Instant,
+    hang_up: CancelOnHangUp,
+    progress_at: Instant,
     /// Whether the thread had a title before.
-    named: bool,
+    has_title: bool,
     over: bool,
 }
 
@@ -90,23 +90,23 @@ impl Run {
     /// The run of the reply that `sent` has asked for, in a thread that had a title before or not; `opening` comes before the
     /// stream's options.
     pub(super) fn new(
-        asking: Asking,
-        presence: ConnectionGuard,
+        caller: Caller,
+        connection: ConnectionGuard,
         sent: Sent,
-        named: bool,
+        has_title: bool,
         opening: Vec<StreamEvent>,
     ) -> Self {
-        let services = &asking.state.services;
-        let follower = services.replies.follow(asking.actor, sent.reply, Resume::default(), sent.position);
+        let services = &caller.state.services;
+        let follower = services.replies.follow(caller.actor, sent.reply, Resume::default(), sent.position);
         let text = TextStream::new(
             IdKind::Thread.write(sent.conversation.uuid()),
             IdKind::Message.write(sent.answer.uuid()),
             Timestamp(services.core.clock.now()),
         );
-        let hang_up = HangUp {
+        let hang_up = CancelOnHangUp {
             services: Arc::clone(services),
-            actor: asking.actor,
-            context: RequestContext { key: None, ..asking.context.clone() },
+            actor: caller.actor,
+            context: RequestContext { key: None, ..caller.context.clone() },
             sent: sent.clone(),
             read: String::new(),
             // Whoever repeats a request may be gone while the first one is read on.
@@ -114,8 +114,8 @@ impl Run {
         };
         let mut ready = VecDeque::from(opening);
         ready.push_back(StreamEvent::options(true));
-        let quiet_at = Instant::now() + QUIET;
-        Self { asking, presence, sent, follower, text, ready, hang_up, quiet_at, named, over: false }
+        let progress_at = Instant::now() + PROGRESS_INTERVAL;
+        Self { caller, connection, sent, follower, text, ready, hang_up, progress_at, has_title, over: false }
     }
 
     /// Puts one more event on the way.
@@ -128,7 +128,7 @@ impl Run {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 self.hang_up.sends(&event);
-                self.quiet_at = Instant::now() + QUIET;
+                self.progress_at = Instant::now() + PROGRESS_INTERVAL;
                 return Some(event);
             }
             if self.over {
@@ -137,9 +137,9 @@ impl Run {
             let step = tokio::select! {
                 // First: a reply that is written without a pause must not hide that the login has ended.
                 biased;
-                () = self.presence.ended() => Step::SignedOut,
+                () = self.connection.ended() => Step::SignedOut,
                 frame = self.follower.next() => Step::Frame(frame.map_err(AppError::from)),
-                () = tokio::time::sleep_until(self.quiet_at) => Step::Quiet,
+                () = tokio::time::sleep_until(self.progress_at) => Step::Silent,
             };
             self.take(step).await;
         }
@@ -147,29 +147,29 @@ impl Run {
 
     async fn take(&mut self, step: Step) {
         match step {
-            Step::Quiet => self.ready.push_back(progress(STILL)),
-            Step::SignedOut => self.leave(SIGNED_OUT),
+            Step::Silent => self.ready.push_back(progress(STILL_WORKING)),
+            Step::SignedOut => self.end_with(SIGNED_OUT),
             Step::Frame(Err(error)) => {
                 tracing::warn!(%error, "a stream could not be continued");
-                self.leave(BROKEN);
+                self.end_with(INTERRUPTED);
             }
-            Step::Frame(Ok(None)) => self.leave(BROKEN),
-            Step::Frame(Ok(Some(Frame::Closing))) => self.leave(GOING_DOWN),
+            Step::Frame(Ok(None)) => self.end_with(INTERRUPTED),
+            Step::Frame(Ok(Some(Frame::Closing))) => self.end_with(RESTARTING),
             Step::Frame(Ok(Some(Frame::Restart { .. }))) => {
                 self.ready.extend(self.text.restart());
-                self.ready.push_back(progress(AGAIN));
+                self.ready.push_back(progress(RETRYING));
             }
             Step::Frame(Ok(Some(Frame::Delta { text, .. }))) => self.ready.extend(self.text.delta(&text)),
             Step::Frame(Ok(Some(Frame::Deleted))) => {
                 self.ready.extend(self.text.give_up());
-                self.leave(DELETED);
+                self.end_with(DELETED);
             }
             Step::Frame(Ok(Some(Frame::End(ended)))) => {
                 // It has ended: there is nothing left to cancel.
                 self.hang_up.armed = false;
                 if let Err(error) = self.end(&ended).await {
                     tracing::warn!(%error, "the end of a stream could not be read");
-                    self.ready.push_back(failure(ErrorCode::Custom, Some(BROKEN.to_owned()), false));
+                    self.ready.push_back(failure(ErrorCode::Custom, Some(INTERRUPTED.to_owned()), false));
                 }
                 self.over = true;
             }
@@ -177,7 +177,7 @@ impl Run {
     }
 
     /// Ends the stream while the reply goes on, or is no more.
-    fn leave(&mut self, why: &str) {
+    fn end_with(&mut self, why: &str) {
         self.hang_up.armed = false;
         self.ready.push_back(failure(ErrorCode::Custom, Some(why.to_owned()), false));
         self.over = true;
@@ -199,11 +199,11 @@ impl Run {
                 return Ok(());
             }
             _ => {
-                let message = reply.failure.as_deref().map(worded);
+                let message = reply.failure.as_deref().map(failure_message);
                 self.ready.push_back(failure(ErrorCode::Stream, message, true));
             }
         }
-        let Asking { state, actor, base, .. } = &self.asking;
+        let Caller { state, actor, base, .. } = &self.caller;
         let conversation = self.sent.conversation;
         if !reply.items.is_empty() {
             let rows =
@@ -212,8 +212,8 @@ impl Run {
             self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
         }
         // The title is made beside the first answers; what was named before is no news.
-        if !self.named {
-            let row = state.services.conversations.titled(*actor, conversation, TITLE).await?;
+        if !self.has_title {
+            let row = state.services.conversations.titled(*actor, conversation, TITLE_TIMEOUT).await?;
             if row.title.is_some() {
                 self.ready.push_back(StreamEvent::ThreadUpdated { thread: Box::new(items::thread(&row)) });
             }
@@ -226,7 +226,7 @@ impl Run {
 enum Step {
     Frame(Result<Option<Frame>, AppError>),
     SignedOut,
-    Quiet,
+    Silent,
 }
 
 fn progress(text: &str) -> StreamEvent {
@@ -238,7 +238,7 @@ fn failure(code: ErrorCode, message: Option<String>, allow_retry: bool) -> Strea
 }
 
 /// Why a reply failed, for people.
-fn worded(reason: &str) -> String {
+fn failure_message(reason: &str) -> String {
     match reason {
         "rate_limited" => "The model is asked too often at the moment.",
         "quota_exceeded" => "The quota for answers is used up.",
@@ -253,7 +253,7 @@ fn worded(reason: &str) -> String {
 }
 
 /// Goes with the body of the answer. Dropped before the end, it records that the reader has hung up.
-struct HangUp {
+struct CancelOnHangUp {
     services: Arc<Services>,
     actor: Actor,
     context: RequestContext,
@@ -263,7 +263,7 @@ struct HangUp {
     armed: bool,
 }
 
-impl HangUp {
+impl CancelOnHangUp {
     /// Notes what goes out: what still waits to be sent has not been read by anybody.
     fn sends(&mut self, event: &StreamEvent) {
         match event {
@@ -278,7 +278,7 @@ impl HangUp {
     }
 }
 
-impl Drop for HangUp {
+impl Drop for CancelOnHangUp {
     fn drop(&mut self) {
         if !self.armed || self.services.stopping.is_cancelled() {
             return;
@@ -288,7 +288,7 @@ impl Drop for HangUp {
         // One note, however often it has to be tried.
         let note = MessageId::new(services.core.clock.id());
         self.services.tasks.spawn(async move {
-            for _ in 0..TRIES {
+            for _ in 0..MAX_ATTEMPTS {
                 match services
                     .replies
                     .hung_up(&context, actor, (sent.conversation, sent.reply), &read, note)
@@ -299,7 +299,7 @@ impl Drop for HangUp {
                         tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");
                     }
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         });
     }

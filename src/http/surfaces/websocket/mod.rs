@@ -20,9 +20,9 @@ use serde::Serialize;
 use crate::auth::tickets::LIFETIME;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
-use crate::http::extract::auth::Admitted;
+use crate::http::extract::auth::BearerToken;
 use crate::http::formats::answer::Answer;
-use upgrade::Knock;
+use upgrade::UpgradeRequest;
 
 const TAG: &str = "chat";
 
@@ -64,15 +64,15 @@ struct TicketAnswer {
     expires_in: u64,
 }
 
-async fn open(State(state): State<ApiState>, knock: Knock) -> Result<Response, ApiError> {
-    knock.open(&state, "api")
+async fn open(State(state): State<ApiState>, request: UpgradeRequest) -> Result<Response, ApiError> {
+    request.open(&state, "api")
 }
 
 async fn ticket(
     State(state): State<ApiState>,
-    Admitted(admission): Admitted,
+    BearerToken(authenticated): BearerToken,
 ) -> Result<Answer<TicketAnswer>, ApiError> {
-    state.services.rate_limits.count_command(admission.actor)?;
-    let ticket = state.services.sign_in.ticket(admission).await?;
+    state.services.rate_limits.count_command(authenticated.actor)?;
+    let ticket = state.services.sign_in.ticket(authenticated).await?;
     Ok(Answer::created(TicketAnswer { ticket, expires_in: LIFETIME.as_secs() }))
 }

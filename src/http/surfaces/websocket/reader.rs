@@ -15,36 +15,36 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Something that came in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(super) enum Incoming {
     /// A frame of text.
     Text(String),
     /// A sign of life.
-    Life,
+    Heartbeat,
     /// A breach: to be closed with this code, for this reason.
-    Breach(u16, &'static str),
+    Violation(u16, &'static str),
     /// The client has closed.
     Closed,
     /// The client is gone.
-    Gone,
+    Lost,
 }
 
 /// Counts frames.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct FrameReader {
     since: Instant,
     count: u32,
 }
 
-impl Inbox {
+impl FrameReader {
     pub(super) fn new() -> Self {
         Self { since: Instant::now(), count: 0 }
     }
 
     /// Waits for the next frame. The wait may be given up at any time.
-    pub(super) async fn next(&mut self, socket: &mut WebSocket) -> Came {
-        let came = match socket.recv().await {
-            None => return Came::Gone,
-            Some(Err(error)) => return breach(&error),
+    pub(super) async fn next(&mut self, socket: &mut WebSocket) -> Incoming {
+        let incoming = match socket.recv().await {
+            None => return Incoming::Lost,
+            Some(Err(error)) => return violation(&error),
             Some(Ok(message)) => message,
         };
         let now = Instant::now();
@@ -53,20 +53,20 @@ impl Inbox {
         }
         self.count += 1;
         if self.count > MAX_FRAMES_PER_SECOND {
-            return Came::Breach(close_code::POLICY, "too many frames");
+            return Incoming::Violation(close_code::POLICY, "too many frames");
         }
-        match came {
+        match incoming {
             Message::Text(text) if text.len() > MAX_FRAME => too_large(),
-            Message::Text(text) => Came::Text(text.as_str().to_owned()),
-            Message::Binary(_) => Came::Breach(close_code::UNSUPPORTED, "text frames only"),
-            Message::Ping(_) | Message::Pong(_) => Came::Life,
-            Message::Close(_) => Came::Closed,
+            Message::Text(text) => Incoming::Text(text.as_str().to_owned()),
+            Message::Binary(_) => Incoming::Violation(close_code::UNSUPPORTED, "text frames only"),
+            Message::Ping(_) | Message::Pong(_) => Incoming::Heartbeat,
+            Message::Close(_) => Incoming::Closed,
         }
     }
 }
 
-fn too_large() -> Came {
-    Came::Breach(close_code::SIZE, "frames of 64 KiB at most")
+fn too_large() -> Incoming {
+    Incoming::Violation(close_code::SIZE, "frames of 64 KiB at most")
 }
 
 /// What the library says is wrong.
@@ -74,12 +74,14 @@ pub(super) fn socket_error(error: &axum::Error) -> Option<&SocketError> {
     std::error::Error::source(error)?.downcast_ref()
 }
 
-fn breach(error: &axum::Error) -> Came {
+fn violation(error: &axum::Error) -> Incoming {
     match socket_error(error) {
         Some(SocketError::Capacity(CapacityError::MessageTooLong { .. })) => too_large(),
-        Some(SocketError::Utf8(_)) => Came::Breach(close_code::INVALID, "text must be UTF-8"),
-        Some(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Came::Gone,
-        Some(SocketError::Protocol(_)) => Came::Breach(close_code::PROTOCOL, "not a frame of RFC 6455"),
-        _ => Came::Gone,
+        Some(SocketError::Utf8(_)) => Incoming::Violation(close_code::INVALID, "text must be UTF-8"),
+        Some(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Incoming::Lost,
+        Some(SocketError::Protocol(_)) => {
+            Incoming::Violation(close_code::PROTOCOL, "not a frame of RFC 6455")
+        }
+        _ => Incoming::Lost,
     }
 }

@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::frames::{Cancelled, ErrorFrame, Sending, ServerFrame, VERSION};
-use super::reader::{Came, Inbox, socket_error};
+use super::frames::{CancelledFrame, ClientEnvelope, ErrorFrame, ServerFrame, VERSION};
+use super::reader::{FrameReader, Incoming, socket_error};
 use crate::app::Services;
 use crate::app::connections::ConnectionGuard;
 use crate::app::sign_in::Authenticated;
@@ -32,19 +32,19 @@ use crate::live::{Fed, Frame, ReplyFollower, Resume, UserFeed};
 use crate::telemetry::panics::broken_off;
 
 mod commands;
-use commands::Done;
+use commands::CommandOutcome;
 
 /// The close code for a token or a login that has ended.
 const SIGNED_OUT: u16 = 4401;
 /// How long the client may take to answer the close.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many questions without an answer end a socket.
-const UNANSWERED: u32 = 3;
+const MAX_UNANSWERED_PINGS: u32 = 3;
 /// How many replies a socket may follow at a time.
 const MAX_FOLLOWED: usize = 16;
 
 /// Something to be told.
-enum Told {
+enum Outgoing {
     Frame(ServerFrame),
     /// The reply has ended, with this frame.
     Ended(aggregates::ids::ReplyId, ServerFrame),
@@ -61,7 +61,7 @@ enum End {
     /// The client has closed, and is to be answered.
     Closed,
     /// There is nobody to be told.
-    Gone,
+    Lost,
 }
 
 /// One open socket.
@@ -70,18 +70,18 @@ pub(super) struct Session {
     services: Arc<Services>,
     limits: SocketsConfig,
     surface: &'static str,
-    admission: Authenticated,
-    presence: ConnectionGuard,
-    told: SelectAll<BoxStream<'static, Told>>,
+    authenticated: Authenticated,
+    connection: ConnectionGuard,
+    outgoing: SelectAll<BoxStream<'static, Outgoing>>,
     followed: HashMap<aggregates::ids::ReplyId, CancellationToken>,
     /// The command that runs, and its own name.
     command: Option<Running>,
     /// Since when the client has not taken all that is there for it.
-    behind: Option<Instant>,
+    blocked_since: Option<Instant>,
     /// Pings since the last sign of life.
-    unanswered: u32,
+    unanswered_pings: u32,
     /// When the access token ends, with the leeway that every request has.
-    token_ends: Instant,
+    token_deadline: Instant,
     hello: ServerFrame,
 }
 
@@ -90,29 +90,29 @@ impl Session {
         services: Arc<Services>,
         limits: SocketsConfig,
         surface: &'static str,
-        admission: Authenticated,
-        presence: ConnectionGuard,
+        authenticated: Authenticated,
+        connection: ConnectionGuard,
         after: Option<i64>,
     ) -> Self {
         let id = services.core.clock.id();
-        let feed = services.connections.feed(admission.actor, after);
+        let feed = services.connections.feed(authenticated.actor, after);
         let hello = ServerFrame::Hello { version: VERSION, position: feed.at() };
-        let token_ends = ends(&services, admission);
-        let mut told = SelectAll::new();
-        told.push(items(feed, id));
+        let token_deadline = token_deadline(&services, authenticated);
+        let mut outgoing = SelectAll::new();
+        outgoing.push(user_items(feed, id));
         Self {
             id,
             services,
             limits,
             surface,
-            admission,
-            presence,
-            told,
+            authenticated,
+            connection,
+            outgoing,
             followed: HashMap::new(),
             command: None,
-            behind: None,
-            unanswered: 0,
-            token_ends,
+            blocked_since: None,
+            unanswered_pings: 0,
+            token_deadline,
             hello,
         }
     }
@@ -123,14 +123,14 @@ impl Session {
 
     /// Talks with the client until either has had enough.
     pub(super) async fn run(mut self, mut socket: WebSocket) {
-        let _counted = Counted::new();
+        let _gauge = OpenSocketGauge::new();
         let hello = self.hello.clone();
-        let end = match self.say(&mut socket, &hello).await {
-            Ok(()) => self.converse(&mut socket).await,
+        let end = match self.send(&mut socket, &hello).await {
+            Ok(()) => self.run_loop(&mut socket).await,
             Err(end) => end,
         };
         let close = match end {
-            End::Gone => return,
+            End::Lost => return,
             End::Closed => None,
             End::Close(code, reason) => {
                 metrics::counter!("verbatim_sockets_closed_total", "code" => code.to_string()).increment(1);
@@ -138,7 +138,7 @@ impl Session {
                 Some(Message::Close(Some(CloseFrame { code, reason: reason.into() })))
             }
         };
-        let farewell = async {
+        let closing = async {
             if let Some(close) = close
                 && socket.send(close).await.is_err()
             {
@@ -147,59 +147,59 @@ impl Session {
             // The answer to a close is written while the rest is read.
             while let Some(Ok(_)) = socket.recv().await {}
         };
-        let _ = tokio::time::timeout(LAST_WORDS, farewell).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    async fn converse(&mut self, socket: &mut WebSocket) -> End {
-        let mut inbox = Inbox::new();
+    async fn run_loop(&mut self, socket: &mut WebSocket) -> End {
+        let mut reader = FrameReader::new();
         let mut ping = tokio::time::interval_at(Instant::now() + self.limits.ping, self.limits.ping);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopping = self.services.stopping.clone();
         loop {
-            let token_ends = self.token_ends;
+            let token_deadline = self.token_deadline;
             let frame = tokio::select! {
                 // First what ends it, last the rest when there is nothing else.
                 biased;
-                () = stopping.cancelled() => return self.leave(socket).await,
-                () = self.presence.ended() => return End::Close(SIGNED_OUT, "signed out"),
-                () = tokio::time::sleep_until(token_ends) => return End::Close(SIGNED_OUT, "the token has ended"),
+                () = stopping.cancelled() => return self.shut_down(socket).await,
+                () = self.connection.ended() => return End::Close(SIGNED_OUT, "signed out"),
+                () = tokio::time::sleep_until(token_deadline) => return End::Close(SIGNED_OUT, "the token has ended"),
                 _ = ping.tick() => {
-                    if self.unanswered >= UNANSWERED {
-                        return End::Gone;
+                    if self.unanswered_pings >= MAX_UNANSWERED_PINGS {
+                        return End::Lost;
                     }
-                    self.unanswered += 1;
+                    self.unanswered_pings += 1;
                     match self.write(socket, Message::Ping(Vec::new().into())).await {
                         Ok(()) => continue,
                         Err(end) => return end,
                     }
                 }
-                done = finished(&mut self.command) => self.done(done),
-                came = inbox.next(socket), if self.command.is_none() => {
-                    self.unanswered = 0;
-                    match came {
-                        Came::Text(text) => self.take(&text),
-                        Came::Life => None,
-                        Came::Breach(code, reason) => return End::Close(code, reason),
-                        Came::Closed => return End::Closed,
-                        Came::Gone => return End::Gone,
+                done = command_outcome(&mut self.command) => self.finish_command(done),
+                incoming = reader.next(socket), if self.command.is_none() => {
+                    self.unanswered_pings = 0;
+                    match incoming {
+                        Incoming::Text(text) => self.handle_frame(&text),
+                        Incoming::Heartbeat => None,
+                        Incoming::Violation(code, reason) => return End::Close(code, reason),
+                        Incoming::Closed => return End::Closed,
+                        Incoming::Lost => return End::Lost,
                     }
                 }
-                told = self.told.next() => match told {
-                    Some(Told::Frame(frame)) => Some(frame),
-                    Some(Told::Ended(reply, frame)) => {
+                outgoing = self.outgoing.next() => match outgoing {
+                    Some(Outgoing::Frame(frame)) => Some(frame),
+                    Some(Outgoing::Ended(reply, frame)) => {
                         self.followed.remove(&reply);
                         Some(frame)
                     }
-                    Some(Told::Closing) => return self.leave(socket).await,
-                    Some(Told::Failed) | None => return End::Close(close_code::AGAIN, "come back in a moment"),
+                    Some(Outgoing::Closing) => return self.shut_down(socket).await,
+                    Some(Outgoing::Failed) | None => return End::Close(close_code::AGAIN, "come back in a moment"),
                 },
-                () = std::future::ready(()), if self.behind.is_some() => {
-                    self.behind = None;
+                () = std::future::ready(()), if self.blocked_since.is_some() => {
+                    self.blocked_since = None;
                     None
                 }
             };
             if let Some(frame) = frame
-                && let Err(end) = self.say(socket, &frame).await
+                && let Err(end) = self.send(socket, &frame).await
             {
                 return end;
             }
@@ -207,11 +207,11 @@ impl Session {
     }
 
     /// The process goes down: the command that runs is still answered.
-    async fn leave(&mut self, socket: &mut WebSocket) -> End {
+    async fn shut_down(&mut self, socket: &mut WebSocket) -> End {
         if self.command.is_some() {
-            let done = finished(&mut self.command).await;
-            if let Some(frame) = self.done(done)
-                && let Err(end) = self.say(socket, &frame).await
+            let done = command_outcome(&mut self.command).await;
+            if let Some(frame) = self.finish_command(done)
+                && let Err(end) = self.send(socket, &frame).await
             {
                 return end;
             }
@@ -219,7 +219,7 @@ impl Session {
         End::Close(close_code::AWAY, "going down: come back")
     }
 
-    async fn say(&mut self, socket: &mut WebSocket, frame: &ServerFrame) -> Result<(), End> {
+    async fn send(&mut self, socket: &mut WebSocket, frame: &ServerFrame) -> Result<(), End> {
         match serde_json::to_string(frame) {
             Ok(text) => self.write(socket, Message::Text(text.into())).await,
             Err(error) => {
@@ -231,18 +231,18 @@ impl Session {
 
     /// Writes a frame, as long as the client is not too slow.
     async fn write(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        let behind = *self.behind.get_or_insert_with(Instant::now);
+        let blocked_since = *self.blocked_since.get_or_insert_with(Instant::now);
         let stopping = &self.services.stopping;
         tokio::select! {
             biased;
-            sent = socket.send(message) => sent.map_err(|error| unsent(&error)),
-            () = self.presence.ended() => Err(End::Close(SIGNED_OUT, "signed out")),
-            () = tokio::time::sleep_until(self.token_ends) => Err(End::Close(SIGNED_OUT, "the token has ended")),
+            sent = socket.send(message) => sent.map_err(|error| write_error(&error)),
+            () = self.connection.ended() => Err(End::Close(SIGNED_OUT, "signed out")),
+            () = tokio::time::sleep_until(self.token_deadline) => Err(End::Close(SIGNED_OUT, "the token has ended")),
             () = async {
                 stopping.cancelled().await;
-                tokio::time::sleep(LAST_WORDS).await;
-            } => Err(End::Gone),
-            () = tokio::time::sleep_until(behind + self.limits.slow) => {
+                tokio::time::sleep(CLOSE_TIMEOUT).await;
+            } => Err(End::Lost),
+            () = tokio::time::sleep_until(blocked_since + self.limits.slow) => {
                 metrics::counter!("verbatim_slow_clients_cut_total").increment(1);
                 Err(End::Close(close_code::POLICY, "too slow: come back with the last position"))
             }
@@ -255,38 +255,38 @@ impl Session {
         if let Some(before) = self.followed.insert(reply, left.clone()) {
             before.cancel();
         }
-        self.told.push(Box::pin(frames(reply, follower).take_until(left.cancelled_owned())));
+        self.outgoing.push(Box::pin(reply_frames(reply, follower).take_until(left.cancelled_owned())));
     }
 }
 
-/// When the access token of an admission ends, with the leeway that every request has.
-fn ends(services: &Services, admission: Authenticated) -> Instant {
-    let left = admission.ends_at + TimeDelta::seconds(LEEWAY) - services.core.clock.now();
+/// When the access token of an authenticated ends, with the leeway that every request has.
+fn token_deadline(services: &Services, authenticated: Authenticated) -> Instant {
+    let left = authenticated.ends_at + TimeDelta::seconds(LEEWAY) - services.core.clock.now();
     Instant::now() + left.to_std().unwrap_or_default()
 }
 
 /// What it means that a frame could not be written.
-fn unsent(error: &axum::Error) -> End {
+fn write_error(error: &axum::Error) -> End {
     match socket_error(error) {
         Some(SocketError::WriteBufferFull(_)) => {
             tracing::error!("a frame is larger than what may wait to be written");
             End::Close(close_code::ERROR, "a frame could not be written")
         }
-        _ => End::Gone,
+        _ => End::Lost,
     }
 }
 
 /// Counts an open socket for as long as it lives.
-struct Counted;
+struct OpenSocketGauge;
 
-impl Counted {
+impl OpenSocketGauge {
     fn new() -> Self {
         metrics::gauge!("verbatim_sockets_open").increment(1.0);
         Self
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenSocketGauge {
     fn drop(&mut self) {
         metrics::gauge!("verbatim_sockets_open").decrement(1.0);
     }
@@ -295,16 +295,16 @@ impl Drop for Counted {
 /// A command that runs.
 struct Running {
     reference: Option<String>,
-    task: JoinHandle<Done>,
+    task: JoinHandle<CommandOutcome>,
 }
 
 /// Waits for the command that runs; for ever when there is none.
-async fn finished(command: &mut Option<Running>) -> Done {
+async fn command_outcome(command: &mut Option<Running>) -> CommandOutcome {
     match command {
         Some(running) => {
             let done = (&mut running.task).await;
             let reference = running.reference.take();
-            let done = done.unwrap_or_else(|error| Done::panicked(reference, broken_off(&error)));
+            let done = done.unwrap_or_else(|error| CommandOutcome::panicked(reference, broken_off(&error)));
             *command = None;
             done
         }
@@ -313,7 +313,7 @@ async fn finished(command: &mut Option<Running>) -> Done {
 }
 
 /// The stored items and signs that the socket is told.
-fn items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Told> {
+fn user_items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Outgoing> {
     Box::pin(
         unfold(feed, |mut feed| async {
             let fed = feed.next().await;
@@ -321,11 +321,11 @@ fn items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Told> {
         })
         .filter_map(move |fed| {
             std::future::ready(match fed {
-                Ok(Fed::Item(item)) => ServerFrame::item(&item, socket).map(Told::Frame),
-                Ok(Fed::Reset { position }) => Some(Told::Frame(ServerFrame::Reset { position })),
+                Ok(Fed::Item(item)) => ServerFrame::item(&item, socket).map(Outgoing::Frame),
+                Ok(Fed::Reset { position }) => Some(Outgoing::Frame(ServerFrame::Reset { position })),
                 Err(error) => {
-                    tracing::warn!(%error, "a socket could not be told what it had missed");
-                    Some(Told::Failed)
+                    tracing::warn!(%error, "a socket could not be outgoing what it had missed");
+                    Some(Outgoing::Failed)
                 }
             })
         }),
@@ -333,35 +333,37 @@ fn items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Told> {
 }
 
 /// The frames of a reply.
-fn frames(
+fn reply_frames(
     reply: aggregates::ids::ReplyId,
     follower: ReplyFollower,
-) -> impl futures::Stream<Item = Told> + Send + 'static {
+) -> impl futures::Stream<Item = Outgoing> + Send + 'static {
     unfold(Some(follower), move |follower| async move {
         let mut follower = follower?;
         let frame = match follower.next().await {
             Ok(frame) => frame?,
             Err(error) => {
                 tracing::warn!(%error, "a reply could not be followed on");
-                return Some((Told::Failed, None));
+                return Some((Outgoing::Failed, None));
             }
         };
         Some(match frame {
             Frame::Restart { attempt } => (
-                Told::Frame(ServerFrame::Restart(Restart { reply_id: reply.uuid(), attempt })),
+                Outgoing::Frame(ServerFrame::Restart(Restart { reply_id: reply.uuid(), attempt })),
                 Some(follower),
             ),
             Frame::Delta { attempt, offset, text } => {
                 let id = event_id(reply, Resume { attempt, offset });
                 let delta = Delta { reply_id: reply.uuid(), attempt, offset, text };
-                (Told::Frame(ServerFrame::Delta { id, delta }), Some(follower))
+                (Outgoing::Frame(ServerFrame::Delta { id, delta }), Some(follower))
             }
-            Frame::End(ended) => (Told::Ended(reply, ServerFrame::end(&ended, reply, follower.at())), None),
+            Frame::End(ended) => {
+                (Outgoing::Ended(reply, ServerFrame::end(&ended, reply, follower.at())), None)
+            }
             Frame::Deleted => {
-                let deleted = Cancelled::Deleted(Deleted::new(reply));
-                (Told::Ended(reply, ServerFrame::Cancelled(deleted)), None)
+                let deleted = CancelledFrame::Deleted(Deleted::new(reply));
+                (Outgoing::Ended(reply, ServerFrame::Cancelled(deleted)), None)
             }
-            Frame::Closing => (Told::Closing, None),
+            Frame::Closing => (Outgoing::Closing, None),
         })
     })
 }

@@ -1,6 +1,6 @@
-//! WebSockets, for every door: who is let in ([`Knock`]), and the conversation with a client (`session`).
+//! WebSockets, for every door: who is let in ([`UpgradeRequest`]), and the conversation with a client (`session`).
 //!
-//! A door has a route that takes a [`Knock`] and hands it to [`Knock::open`]. The frames are those of [`super::frames`].
+//! A door has a route that takes a [`UpgradeRequest`] and hands it to [`UpgradeRequest::open`]. The frames are those of [`super::frames`].
 //!
 //! Limits, each with its close code: frames and messages of 64 KiB (1009), text only (1003), UTF-8 (1007), 100 frames a
 //! second (1008), a client that takes nothing of what is there for it (1008) or answers no ping. A process that goes down
@@ -26,26 +26,26 @@ use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::Query;
 use crate::http::extract::auth::{self, bearer};
-use crate::http::openapi::failures::refuses;
+use crate::http::openapi::failures::add_failures;
 use crate::http::transport::middleware::CorsRule;
-use crate::http::transport::serve::Intake;
+use crate::http::transport::serve::IngressLimiter;
 
 /// The largest frame, and the largest message of several frames, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
 /// What the library takes before it gives up reading: enough for the end of the conversation to be told in order when a
 /// frame is a little too large.
-const MAX_READ: usize = 2 * MAX_FRAME;
+const MAX_READ_BYTES: usize = 2 * MAX_FRAME;
 /// Read at a time. Each open socket holds as much.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// The largest frame of ours: a reply of control characters, each of which takes six in JSON, with all its attempts. A bound,
 /// not what is held.
-const WRITE_BUFFER: usize = 1024 * 1024;
+const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
 /// What a client may send in a second, in bytes: fragments that never become a message count too.
 const MAX_BYTES_PER_SECOND: u64 = 256 * 1024;
 
 /// How a socket is opened.
 #[derive(Debug, Default, Deserialize)]
-struct Opening {
+struct UpgradeQuery {
     /// An access token, for clients that cannot set a header and have no ticket.
     token: Option<String>,
     /// A ticket.
@@ -54,10 +54,10 @@ struct Opening {
     after: Option<i64>,
 }
 
-/// What the API's description tells of [`Opening`] as parameters; the rest it tells as ways to be let in.
+/// What the API's description tells of [`UpgradeQuery`] as parameters; the rest it tells as ways to be let in.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct Place {
+struct PositionQuery {
     /// The position of the last item that has arrived: what came after it is sent first.
     #[schemars(range(min = 0))]
     after: Option<i64>,
@@ -65,40 +65,40 @@ struct Place {
 
 /// Somebody who may open a socket.
 #[derive(Debug)]
-pub struct Knock {
-    admission: Authenticated,
+pub struct UpgradeRequest {
+    authenticated: Authenticated,
     after: Option<i64>,
     upgrade: WebSocketUpgrade,
-    intake: Option<Intake>,
+    ingress: Option<IngressLimiter>,
 }
 
-impl FromRequestParts<ApiState> for Knock {
+impl FromRequestParts<ApiState> for UpgradeRequest {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiError> {
         check_origin(&parts.headers, &state.settings.cors)?;
-        let Query(opening) = Query::<Opening>::from_request_parts(parts, state).await?;
-        let admission = if parts.headers.contains_key(header::AUTHORIZATION) {
+        let Query(query) = Query::<UpgradeQuery>::from_request_parts(parts, state).await?;
+        let authenticated = if parts.headers.contains_key(header::AUTHORIZATION) {
             state
                 .services
                 .sign_in
                 .authenticate(bearer(&parts.headers).ok_or_else(AppError::invalid_token)?)
                 .await?
-        } else if let Some(ticket) = &opening.ticket {
+        } else if let Some(ticket) = &query.ticket {
             state.services.sign_in.authenticate_by_ticket(ticket).await?
         } else {
             state
                 .services
                 .sign_in
-                .authenticate(opening.token.as_deref().ok_or_else(AppError::invalid_token)?)
+                .authenticate(query.token.as_deref().ok_or_else(AppError::invalid_token)?)
                 .await?
         };
         if state.services.stopping.is_cancelled() {
             return Err(AppError::shutting_down().into());
         }
         // Whoever opens one after the other costs as much as with commands.
-        state.services.rate_limits.count_command(admission.actor)?;
-        let after = match opening.after {
+        state.services.rate_limits.count_command(authenticated.actor)?;
+        let after = match query.after {
             Some(after) => Some(state.services.connections.known_position(after).await?),
             None => None,
         };
@@ -109,15 +109,15 @@ impl FromRequestParts<ApiState> for Knock {
                 "This is a WebSocket: the request has to ask for an upgrade, as RFC 6455 says.",
             )
         })?;
-        let intake = parts.extensions.get::<Intake>().cloned();
-        Ok(Self { admission, after, upgrade, intake })
+        let ingress = parts.extensions.get::<IngressLimiter>().cloned();
+        Ok(Self { authenticated, after, upgrade, ingress })
     }
 }
 
-impl OperationInput for Knock {
+impl OperationInput for UpgradeRequest {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        Query::<Place>::operation_input(ctx, operation);
-        refuses(operation, &[400, 403, 426, 429]);
+        Query::<PositionQuery>::operation_input(ctx, operation);
+        add_failures(operation, &[400, 403, 426, 429]);
         auth::SignedIn::operation_input(ctx, operation);
         for scheme in [auth::QUERY_TOKEN, auth::QUERY_TICKET] {
             operation.security.push([(scheme.to_owned(), Vec::new())].into_iter().collect());
@@ -125,34 +125,34 @@ impl OperationInput for Knock {
     }
 }
 
-impl Knock {
+impl UpgradeRequest {
     /// Lets the client in.
     ///
     /// # Errors
     /// 429 when the person has too many sockets open; that they open them too often was said before.
     pub fn open(self, state: &ApiState, surface: &'static str) -> Result<Response, ApiError> {
-        let Self { admission, after, upgrade, intake } = self;
-        let presence = state.services.connections.open(admission.actor, ConnectionKind::Socket)?;
+        let Self { authenticated, after, upgrade, ingress } = self;
+        let connection = state.services.connections.open(authenticated.actor, ConnectionKind::Socket)?;
         let session = Session::new(
             state.services.clone(),
             state.settings.sockets.clone(),
             surface,
-            admission,
-            presence,
+            authenticated,
+            connection,
             after,
         );
-        if let Some(intake) = intake {
-            intake.limit(MAX_BYTES_PER_SECOND);
+        if let Some(ingress) = ingress {
+            ingress.limit(MAX_BYTES_PER_SECOND);
         }
         // Shutdown waits for sockets, although the library starts their tasks.
         let tracked = state.services.tasks.token();
         let span = tracing::info_span!("socket", socket.id = %session.id());
         Ok(upgrade
-            .max_message_size(MAX_READ)
-            .max_frame_size(MAX_READ)
-            .read_buffer_size(READ_BUFFER)
+            .max_message_size(MAX_READ_BYTES)
+            .max_frame_size(MAX_READ_BYTES)
+            .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
             .on_failed_upgrade(|error| tracing::debug!(%error, "a socket was not opened in the end"))
             .on_upgrade(move |socket| {
                 async move {

@@ -1,10 +1,10 @@
-//! Files: brought, refused, given back, deleted.
+//! Tests files: uploads, rejections, downloads, deletion.
 
-mod bringing;
-mod giving;
-mod links;
+mod download;
 mod s3;
 mod store;
+mod upload;
+mod upload_links;
 
 use std::io::Cursor;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;
 
-/// A PNG of this size in one colour.
+/// Returns a PNG of this size in one colour.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let image: DynamicImage = ImageBuffer::from_pixel(width, height, Rgb([20_u8, 90, 160])).into();
     let mut bytes = Cursor::new(Vec::new());
@@ -22,27 +22,27 @@ fn png(width: u32, height: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Brings a file in one step.
-async fn bring(app: &TestApp, person: &Person, name: &str, media: Option<&str>, content: &[u8]) -> Answer {
+/// Uploads a file as a form.
+async fn upload(app: &TestApp, person: &Person, name: &str, media: Option<&str>, content: &[u8]) -> Answer {
     app.post("/files").by(person).parts(&[("file", Some(name), media, content)]).send().await
 }
 
-/// Brings a text; gives its id.
-async fn note(app: &TestApp, person: &Person, text: &str) -> String {
-    bring(app, person, "note.txt", Some("text/plain"), text.as_bytes()).await.is(200).field("id")
+/// Uploads a text file; returns its id.
+async fn upload_text(app: &TestApp, person: &Person, text: &str) -> String {
+    upload(app, person, "note.txt", Some("text/plain"), text.as_bytes()).await.is(200).field("id")
 }
 
-/// The UUID of an attachment.
+/// Returns the UUID of an attachment id.
 fn uuid(id: &str) -> Uuid {
     Uuid::parse_str(id.strip_prefix("atc_").unwrap()).unwrap()
 }
 
-/// Path and query of a link.
+/// Returns the path and query of a URL.
 fn path(url: &str) -> String {
     url.split_once("://").unwrap().1.split_once('/').map(|(_, path)| format!("/{path}")).unwrap()
 }
 
-/// How many events about files there are.
+/// Counts the events about files.
 async fn file_events(app: &TestApp) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM events WHERE aggregate_type = 'file'")
         .fetch_one(&app.db)
@@ -50,8 +50,8 @@ async fn file_events(app: &TestApp) -> i64 {
         .unwrap()
 }
 
-/// How many objects lie in the store.
-async fn objects(app: &TestApp) -> usize {
+/// Counts the objects in the store.
+async fn stored_objects(app: &TestApp) -> usize {
     use futures::TryStreamExt as _;
     app.files().list().await.unwrap().try_collect::<Vec<_>>().await.unwrap().len()
 }

@@ -1,4 +1,4 @@
-//! The same over a service that speaks S3: a small one of these tests' own.
+//! Tests files in an S3 bucket, with a small S3 server of the tests' own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{bring, note, objects, path, png};
+use super::{path, png, stored_objects, upload, upload_text};
 use crate::support::app::TestApp;
 
-/// What lies in the bucket, by path.
+/// Contents of the bucket by path.
 type Objects = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
-/// As much of S3 as the store uses: put, get, delete and list, of requests that are signed with the right key.
+/// Serves the part of S3 that the store uses: put, get, delete and list, for requests signed with the right key.
 async fn answer(
     State(objects): State<Objects>,
     method: Method,
@@ -71,7 +71,7 @@ async fn answer(
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn files_lie_in_a_bucket(db: PgPool) {
+async fn files_are_stored_in_s3_bucket(db: PgPool) {
     let kept = Objects::default();
     let service = Router::new().fallback(answer).with_state(Arc::clone(&kept));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,10 +88,10 @@ async fn files_lie_in_a_bucket(db: PgPool) {
     let app = TestApp::with(&db, &variables).await;
     let person = app.person().await;
     let image = png(40, 40);
-    let attachment = bring(&app, &person, "a.png", None, &image).await.is(200);
-    let text = note(&app, &person, "in the bucket").await;
+    let attachment = upload(&app, &person, "a.png", None, &image).await.is(200);
+    let text = upload_text(&app, &person, "in the bucket").await;
     assert!(kept.lock().unwrap().keys().all(|key| key.starts_with("/bucket/of/tests/")));
-    assert_eq!(objects(&app).await, 3);
+    assert_eq!(stored_objects(&app).await, 3);
     let given = app.get(&format!("/files/{text}")).by(&person).send().await.is(200);
     assert_eq!(given.text, "in the bucket");
     let id = attachment.field("id");
@@ -101,14 +101,14 @@ async fn files_lie_in_a_bucket(db: PgPool) {
 
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.sweep().deleted((0, Uuid::nil())).await.unwrap();
-    assert_eq!(objects(&app).await, 1);
+    assert_eq!(stored_objects(&app).await, 1);
     assert_eq!(app.sweep().whole().await.unwrap(), 0);
-    // A key that the service does not take: nothing is recorded.
+    // With a key that the server rejects nothing is recorded.
     let events = app.events().await;
     app.end().await;
     let wrong = [&variables[..3], &[("AWS_ACCESS_KEY_ID", "another"), variables[4]]].concat();
     let app = TestApp::with(&db, &wrong).await;
-    bring(&app, &person, "a.txt", None, b"text").await.assert_error(503, "unavailable");
+    upload(&app, &person, "a.txt", None, b"text").await.assert_error(503, "unavailable");
     assert_eq!(app.events().await, events);
     app.end().await;
 }

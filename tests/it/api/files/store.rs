@@ -1,4 +1,4 @@
-//! The store: when it is full or away, and what is swept out of it.
+//! Tests the file store when it is full or unreachable, and the sweeper.
 
 use std::fmt;
 use std::io;
@@ -19,23 +19,23 @@ use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{FileStore, Key};
 
-use super::{bring, file_events, note, objects, png, uuid};
+use super::{file_events, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::TestApp;
 
-/// A store with room for so many bytes; fewer than none: it does not answer at all.
+/// A store with limited capacity in bytes; if negative, the store is unreachable.
 #[derive(Debug)]
-struct Narrow {
+struct LimitedStore {
     inner: InMemory,
     room: Arc<AtomicI64>,
 }
 
-impl fmt::Display for Narrow {
+impl fmt::Display for LimitedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Narrow")
+        f.write_str("LimitedStore")
     }
 }
 
-impl Narrow {
+impl LimitedStore {
     fn spend(&self, bytes: usize) -> Result<()> {
         let bytes = i64::try_from(bytes).unwrap();
         let room = self.room.load(Ordering::Relaxed);
@@ -47,12 +47,12 @@ impl Narrow {
                 return Ok(());
             }
         };
-        Err(object_store::Error::Generic { store: "narrow", source: Box::new(io::Error::from(kind)) })
+        Err(object_store::Error::Generic { store: "limited", source: Box::new(io::Error::from(kind)) })
     }
 }
 
 #[async_trait]
-impl ObjectStore for Narrow {
+impl ObjectStore for LimitedStore {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.spend(payload.content_length())?;
         self.inner.put_opts(at, payload, options).await
@@ -83,23 +83,23 @@ impl ObjectStore for Narrow {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_store_that_is_full_or_away_takes_nothing_and_recovers(db: PgPool) {
+async fn full_or_unreachable_store_rejects_uploads_and_recovers(db: PgPool) {
     let room = Arc::new(AtomicI64::new(1000));
-    let narrow = Narrow { inner: InMemory::new(), room: Arc::clone(&room) };
-    let app = TestApp::with_files(&db, &[], FileStore::over(Arc::new(narrow), "narrow")).await;
+    let limited = LimitedStore { inner: InMemory::new(), room: Arc::clone(&room) };
+    let app = TestApp::with_files(&db, &[], FileStore::over(Arc::new(limited), "limited")).await;
     let person = app.person().await;
-    let id = note(&app, &person, &"x".repeat(800)).await;
+    let id = upload_text(&app, &person, &"x".repeat(800)).await;
     let text = "y".repeat(300);
-    bring(&app, &person, "a.txt", None, text.as_bytes()).await.assert_error(507, "storage_full");
-    assert_eq!((file_events(&app).await, objects(&app).await), (1, 1), "no half file, no event");
-    // Room for the preview and not for the image: the sweep takes the preview away later, nobody sees it before.
+    upload(&app, &person, "a.txt", None, text.as_bytes()).await.assert_error(507, "storage_full");
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 1), "no half file, no event");
+    // Room for the preview but not for the image: the sweeper removes the preview later, and no response shows it.
     room.store(800, Ordering::Relaxed);
-    let image = noise();
-    bring(&app, &person, "a.png", None, &image).await.assert_error(507, "storage_full");
+    let image = padded_png();
+    upload(&app, &person, "a.png", None, &image).await.assert_error(507, "storage_full");
     assert_eq!(file_events(&app).await, 1);
 
     room.store(-1, Ordering::Relaxed);
-    let away = bring(&app, &person, "a.txt", None, text.as_bytes()).await;
+    let away = upload(&app, &person, "a.txt", None, text.as_bytes()).await;
     away.assert_error(503, "unavailable");
     assert!(!away.header("retry-after").is_empty());
     app.get(&format!("/files/{id}")).by(&person).send().await.assert_error(503, "unavailable");
@@ -107,41 +107,41 @@ async fn a_store_that_is_full_or_away_takes_nothing_and_recovers(db: PgPool) {
 
     room.store(1_000_000, Ordering::Relaxed);
     app.get(&format!("/files/{id}")).by(&person).send().await.is(200);
-    bring(&app, &person, "a.txt", None, text.as_bytes()).await.is(200);
-    bring(&app, &person, "a.png", None, &image).await.is(200);
+    upload(&app, &person, "a.txt", None, text.as_bytes()).await.is(200);
+    upload(&app, &person, "a.png", None, &image).await.is(200);
     app.end().await;
 }
 
-/// A PNG that is larger than its preview.
-fn noise() -> Vec<u8> {
+/// Returns a PNG that is larger than its preview.
+fn padded_png() -> Vec<u8> {
     let mut image = png(16, 16);
-    // What stands behind the end of a PNG is no part of the picture.
+    // Bytes after the end of a PNG are not part of the image.
     image.extend(vec![b'.'; 2000]);
     image
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_sweep_takes_what_no_file_has_and_nothing_else(db: PgPool) {
+async fn sweep_removes_only_orphaned_objects(db: PgPool) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
     let app = TestApp::with(&db, &[("FILES_URL", &url)]).await;
     let person = app.person().await;
-    let kept = note(&app, &person, "kept").await;
-    bring(&app, &person, "a.png", None, &png(30, 30)).await.is(200);
-    let gone = note(&app, &person, "gone").await;
+    let kept = upload_text(&app, &person, "kept").await;
+    upload(&app, &person, "a.png", None, &png(30, 30)).await.is(200);
+    let gone = upload_text(&app, &person, "gone").await;
     app.delete(&format!("/files/{gone}")).by(&person).send().await.is(204);
-    // As crashes leave them: of no file, and other bytes of a file that has its own.
+    // Orphans that a crash leaves: objects without a file, and a second object of a file.
     let sha256 = "0f".repeat(32);
-    let lost =
+    let orphans =
         [Key::bytes(Uuid::from_u128(1).into(), &sha256), Key::preview(Uuid::from_u128(1).into(), &sha256)];
     let other = Key::bytes(uuid(&kept).into(), &sha256);
-    for key in lost.iter().chain([&other]) {
-        app.files().put(key, "lost".into()).await.unwrap();
+    for key in orphans.iter().chain([&other]) {
+        app.files().put(key, "orphan".into()).await.unwrap();
     }
     let fresh = Key::bytes(Uuid::from_u128(2).into(), &sha256);
     app.files().put(&fresh, "an upload is about to record it".into()).await.unwrap();
     std::fs::write(folder.path().join("README"), "not ours").unwrap();
-    assert_eq!(objects(&app).await, 8);
+    assert_eq!(stored_objects(&app).await, 8);
     let hours_ago = SystemTime::UNIX_EPOCH
         + Duration::from_secs(u64::try_from(app.services().core.clock.now().timestamp()).unwrap() - 2 * 3600);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -151,19 +151,19 @@ async fn the_sweep_takes_what_no_file_has_and_nothing_else(db: PgPool) {
             file.set_modified(hours_ago).unwrap();
         }
     }
-    // A read model that is behind costs nobody a file: the log is asked.
+    // A lagging read model must not cause a deletion: the sweeper consults the log.
     app.wait_for_projections().await;
     sqlx::query("DELETE FROM files WHERE file_id = $1").bind(uuid(&kept)).execute(&db).await.unwrap();
     assert_eq!(app.sweep().whole().await.unwrap(), 4);
     assert_eq!(app.sweep().whole().await.unwrap(), 0);
-    assert_eq!(objects(&app).await, 4);
+    assert_eq!(stored_objects(&app).await, 4);
     assert!(folder.path().join("README").exists());
     app.files().get(&fresh).await.unwrap();
     app.stop(Duration::from_secs(10)).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_was_announced_and_never_came_is_deleted(db: PgPool) {
+async fn announced_file_never_uploaded_is_deleted(db: PgPool) {
     use aggregates::ids::{LoginId, UserId};
     use verbatim::app::{Actor, RequestContext};
     let app = TestApp::start(&db).await;
@@ -171,7 +171,7 @@ async fn what_was_announced_and_never_came_is_deleted(db: PgPool) {
     let request = RequestContext { request_id: "test".to_owned(), surface: "test", key: None };
     let actor = Actor { user: UserId::new(person.id), login: LoginId::new(Uuid::nil()) };
     app.services().files.announce_file(&request, actor, "a.txt", None, 5).await.unwrap();
-    assert_eq!(app.sweep().announced().await.unwrap(), 0, "it may still come");
+    assert_eq!(app.sweep().announced().await.unwrap(), 0, "the upload may still arrive");
     let late = verbatim::clock::Clock::fixed(app.services().core.clock.now() + chrono::TimeDelta::hours(2));
     let sweep = verbatim::files::FileSweep { clock: late, ..app.sweep().clone() };
     assert_eq!(sweep.announced().await.unwrap(), 1);

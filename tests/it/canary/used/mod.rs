@@ -1,13 +1,13 @@
-//! The whole API, used with a canary wherever a client may put something: accounts and every operation of the description
-//! here, what is said in `talk`.
+//! Uses the whole API with a canary in every input: accounts and every operation of the OpenAPI description here, chat and
+//! everything else with user text in `talk`.
 
 mod talk;
 
 use std::sync::Mutex;
 
-use event_store::fault_injection::PANIC_SUFFIX;
 use reqwest::Method;
 use serde_json::{Value, json};
+use verbatim::fault_injection::PANIC_SUFFIX;
 
 use super::MARK;
 use crate::accounts::mail_server::MailServer;
@@ -16,19 +16,19 @@ use crate::kill::process::{STEP_TIMEOUT, within};
 use crate::support::client::{Answer, Call};
 use crate::support::openai_server::OpenAiServer;
 
-/// The key that every account here has.
+/// Password of every account here.
 const PASSWORD: &str = "cnry7-password-1";
 
-/// Somebody who uses everything.
+/// A client that uses the whole API, and what it must keep secret.
 pub(super) struct Usage<'a> {
     http: reqwest::Client,
     base: String,
     provider: &'a OpenAiServer,
     mail: &'a MailServer,
     token: Mutex<String>,
-    /// Tokens, tickets and signatures that were given out.
+    /// Tokens, tickets and signatures that the program has issued.
     secrets: Mutex<Vec<String>>,
-    refusals: Mutex<Vec<String>>,
+    error_responses: Mutex<Vec<String>>,
 }
 
 impl<'a> Usage<'a> {
@@ -40,7 +40,7 @@ impl<'a> Usage<'a> {
             mail,
             token: Mutex::default(),
             secrets: Mutex::default(),
-            refusals: Mutex::default(),
+            error_responses: Mutex::default(),
         };
         let account = json!({
             "email": format!("{MARK}-mail@mail.example"), "username": format!("{MARK}-name"), "password": PASSWORD,
@@ -50,26 +50,26 @@ impl<'a> Usage<'a> {
         usage
     }
 
-    /// Goes on with the tokens of this answer, and keeps them as secrets.
+    /// Continues with the tokens of this response, and records them as secrets.
     fn sign_in(&self, answer: &Answer) {
         let mut secrets = self.secrets.lock().unwrap();
         for name in ["access_token", "refresh_token"] {
             let token = answer.field(name);
-            // Its parts as well: each of them would do.
+            // Each part of a token is secret as well.
             secrets.extend(token.split('.').filter(|part| part.len() > 20).map(str::to_owned));
             secrets.push(token);
         }
         *self.token.lock().unwrap() = answer.field("access_token");
     }
 
-    /// What was given out and must be known to nobody else.
+    /// Returns the issued secrets.
     pub(super) fn secrets(&self) -> Vec<String> {
         self.secrets.lock().unwrap().clone()
     }
 
-    /// What was answered to what was wrong: headers and bodies.
-    pub(super) fn refusals(&self) -> Vec<String> {
-        self.refusals.lock().unwrap().clone()
+    /// Returns headers and bodies of all error responses.
+    pub(super) fn error_responses(&self) -> Vec<String> {
+        self.error_responses.lock().unwrap().clone()
     }
 
     fn call(&self, method: Method, path: &str) -> Call {
@@ -81,7 +81,7 @@ impl<'a> Usage<'a> {
     async fn sent(&self, call: Call) -> Answer {
         let answer = call.send().await;
         if answer.status >= 400 {
-            self.refusals.lock().unwrap().push(format!("{:?}\n{}", answer.headers, answer.text));
+            self.error_responses.lock().unwrap().push(format!("{:?}\n{}", answer.headers, answer.text));
         }
         answer
     }
@@ -94,8 +94,8 @@ impl<'a> Usage<'a> {
         self.sent(self.call(Method::GET, path)).await
     }
 
-    /// Everything that the API has, well and badly.
-    pub(super) async fn everything(&self) {
+    /// Uses every operation, with valid and invalid requests.
+    pub(super) async fn use_everything(&self) {
         self.chat().await;
         self.accounts().await;
         self.socket().await;
@@ -154,12 +154,12 @@ impl<'a> Usage<'a> {
         self.profile().await;
     }
 
-    /// A new password by mail, for the second account.
+    /// Resets the second account's password by mail.
     async fn recovery(&self) {
         for email in [format!("{MARK}-second@mail.example"), format!("{MARK}-nobody@mail.example")] {
             self.post("/api/auth/password/forgot", &json!({"email": email})).await.is(202);
         }
-        assert!(within(STEP_TIMEOUT, async || !self.mail.mails().is_empty()).await, "no mail came");
+        assert!(within(STEP_TIMEOUT, async || !self.mail.mails().is_empty()).await, "no mail was sent");
         let token = self.mail.mails()[0].token();
         self.secrets.lock().unwrap().push(token.clone());
         for (token, password) in [(MARK, PASSWORD), (token.as_str(), MARK)] {
@@ -171,7 +171,7 @@ impl<'a> Usage<'a> {
         self.post("/api/auth/password/reset", &body).await;
     }
 
-    /// Another address and another name.
+    /// Changes email and username.
     async fn profile(&self) {
         for (path, body) in [
             (
@@ -192,14 +192,14 @@ impl<'a> Usage<'a> {
             self.sent(self.call(Method::PUT, path).json(&body)).await;
         }
         assert!(self.get("/api/auth/me").await.is(200).text.contains(&format!("{MARK}-third")));
-        // Whoever had the old address is told.
-        let told =
+        // The old address gets a notice.
+        let notified =
             async || self.mail.mails().iter().any(|mail| mail.to() == format!("{MARK}-mail@mail.example"));
-        assert!(within(STEP_TIMEOUT, told).await, "the old address was not told");
+        assert!(within(STEP_TIMEOUT, notified).await, "the old address got no notice");
     }
 
-    /// Every operation that the description lists, with canaries in its query, its headers and its body. What ends the
-    /// account comes last of all and does not find the right password.
+    /// Calls every operation of the description with canaries in query, headers and body. Operations that would close the account
+    /// come last and get a wrong password.
     async fn sweep(&self) {
         let api = self.get("/openapi.json").await.is(200).value();
         let mut operations = 0;
@@ -239,25 +239,25 @@ impl<'a> Usage<'a> {
             }
         }
         assert!(operations > 30, "only {operations} operations");
-        // A method that there is not, and control characters where they may stand.
+        // An unknown method, and control characters in path and header.
         let strange = Method::from_bytes(format!("{}Q", MARK.to_uppercase()).as_bytes()).unwrap();
         assert_eq!(self.sent(self.call(strange, "/api/chat")).await.status, 405);
         self.get("/no/such/place%0d%0a%1b%5b31mred").await.is(404);
         self.sent(self.call(Method::GET, "/health").header("x-request-id", &format!("{MARK} {MARK}"))).await;
     }
 
-    /// Has a handler panic over a message; gives what is answered.
+    /// Makes a handler panic on a message; returns the response body.
     pub(super) async fn panic(&self) -> Value {
         let message = json!({"message": format!("{MARK}-text, {PANIC_SUFFIX}")});
         let answer = self.post("/api/chat", &message).await.is(500);
         answer.value()
     }
 
-    /// Sends a message that the read model refuses.
+    /// Sends a message that the read model's constraint rejects.
     pub(super) async fn poison(&self) {
-        let asked = self.provider.requests().len();
-        assert!(asked >= 6, "the provider was asked {asked} times");
-        // Its answer is not waited for: without the model there is none.
+        let calls = self.provider.requests().len();
+        assert!(calls >= 6, "the provider was called {calls} times");
+        // Do not wait for the reply: without the read model there is none.
         let call =
             self.call(Method::POST, "/api/chat/stream").json(&json!({"message": format!("{MARK}-poison")}));
         assert_eq!(call.open().await.status(), 200);

@@ -1,18 +1,18 @@
-//! What is said, over every door, with a canary for each of its words: messages, sockets, files, ChatKit, quizzes.
+//! Uses chat, sockets, files, ChatKit and quizzes with a canary in every text.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Usage;
-use crate::canary::{MARK, asks};
+use crate::canary::{MARK, tool_calls};
 use crate::sockets::client;
 use crate::support::client::{Answer, Call};
 use crate::support::openai_server::Act;
 
 impl Usage<'_> {
     pub(super) async fn chat(&self) {
-        // The provider answers, refuses, fails twice, answers with a page, with rubbish; then it answers.
+        // The provider answers, rejects, fails, returns an HTML page, then garbage; then it answers.
         let message = json!({"message": format!("Good morning, {MARK}-text")});
         let call = self.call(Method::POST, "/api/chat").key(&format!("{MARK}-key"));
         let first = self.sent(call.json(&message)).await.is(200);
@@ -35,7 +35,7 @@ impl Usage<'_> {
         self.sent(self.call(Method::PATCH, &path).json(&title)).await.is(200);
         assert!(self.get(&path).await.is(200).text.contains(MARK));
         self.get(&format!("/api/history?after={MARK}&limit={MARK}")).await;
-        // The same key with something else.
+        // The same key with another body.
         let call = self.call(Method::POST, "/api/chat").key(&format!("{MARK}-key"));
         self.sent(call.json(&json!({"message": format!("{MARK}-other")})))
             .await
@@ -65,8 +65,8 @@ impl Usage<'_> {
         for query in
             [format!("?ticket={MARK}"), format!("?token={MARK}"), format!("?token={token}&after={MARK}")]
         {
-            let (status, body) = client::open(address, &query, &[]).await.err().expect("a refusal");
-            self.refusals.lock().unwrap().push(format!("{status} {body}"));
+            let (status, body) = client::open(address, &query, &[]).await.err().expect("a rejected upgrade");
+            self.error_responses.lock().unwrap().push(format!("{status} {body}"));
         }
         drop(client::open(address, &format!("?token={token}"), &[]).await.unwrap());
         let mut socket = client::open(address, &format!("?ticket={ticket}"), &[]).await.unwrap();
@@ -101,7 +101,7 @@ impl Usage<'_> {
                 let answer = socket.next().await.expect("the socket stays open");
                 if answer["ref"] == reference {
                     assert_eq!(answer["type"], "error", "{answer}");
-                    self.refusals.lock().unwrap().push(answer.to_string());
+                    self.error_responses.lock().unwrap().push(answer.to_string());
                     break;
                 }
             }
@@ -112,8 +112,8 @@ impl Usage<'_> {
         let content = format!("{MARK}-content of a file\n");
         let name = format!("{MARK}-file.txt");
         let parts = [("file", Some(name.as_str()), Some("text/plain"), content.as_bytes())];
-        let brought = self.sent(self.call(Method::POST, "/files").parts(&parts)).await.is(200);
-        let id = brought.field("id");
+        let uploaded = self.sent(self.call(Method::POST, "/files").parts(&parts)).await.is(200);
+        let id = uploaded.field("id");
         let file = Uuid::parse_str(id.strip_prefix("atc_").unwrap()).unwrap();
         assert!(self.get(&format!("/files/{file}")).await.is(200).text.contains(MARK));
         for (name, kind, content) in [
@@ -132,7 +132,7 @@ impl Usage<'_> {
             )
             .await;
         if let Some(url) = announced.value()["upload_descriptor"]["url"].as_str() {
-            // Whoever has the link may bring the content: its signature is as good as a token.
+            // The link alone permits the upload, so its signature is as secret as a token.
             let (_, query) = url.split_once('?').unwrap();
             let signature = query.rsplit('=').next().unwrap();
             assert!(signature.len() > 20, "{url}");
@@ -160,9 +160,9 @@ impl Usage<'_> {
                 "attachments": [], "quoted_text": format!("{MARK}-quote"), "inference_options": {},
             })
         };
-        // A first answer is asked for a title as well, which takes no notice of calls. Of two threads one is deleted.
+        // The first reply of a thread also requests a title, which ignores tool calls. Of two threads one is deleted.
         let last = Act::reply(&[&format!("Another answer, {MARK}-answer.")]);
-        self.provider.set_script([asks(), asks(), asks(), asks(), last]);
+        self.provider.set_script([tool_calls(), tool_calls(), tool_calls(), tool_calls(), last]);
         self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
         let created =
             self.kit("threads.create", json!({"input": input(format!("{MARK}-thread"))})).await.is(200);
@@ -191,7 +191,7 @@ impl Usage<'_> {
         }
         self.kit("threads.add_client_tool_output", json!({"thread_id": thread, "result": {MARK: MARK}}))
             .await;
-        // Every request of the protocol with a canary for each of its words.
+        // Every request of the protocol with a canary in each text.
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/chatkit/golden/request");
         let mut kinds = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -199,7 +199,7 @@ impl Usage<'_> {
             let mut request: Value = serde_json::from_str(&golden).unwrap();
             kinds += 1;
             for id in [None, Some(thread)] {
-                fill(&mut request["params"], id);
+                insert_canaries(&mut request["params"], id);
                 self.post("/chatkit", &request).await;
             }
         }
@@ -221,19 +221,19 @@ impl Usage<'_> {
     }
 }
 
-/// Puts a canary in the place of every word; ids become this one.
-fn fill(value: &mut Value, id: Option<&str>) {
+/// Replaces every text by a canary, and thread ids by `id` if given.
+fn insert_canaries(value: &mut Value, id: Option<&str>) {
     match value {
         Value::Object(object) => {
             for (name, inner) in object {
                 match (name.as_str(), id) {
                     ("thread_id", Some(id)) => *inner = json!(id),
                     ("type" | "kind" | "order" | "status", _) => {}
-                    _ => fill(inner, id),
+                    _ => insert_canaries(inner, id),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, id)),
+        Value::Array(items) => items.iter_mut().for_each(|item| insert_canaries(item, id)),
         Value::String(text) => *text = format!("{MARK}-{text}"),
         _ => {}
     }

@@ -1,7 +1,7 @@
-"""Holds values against the types of the `openai-chatkit` package.
+"""Checks values against the types of the `openai-chatkit` package.
 
-Reads lines of JSON, {"kind": ..., "name": ..., "value": ...}, from standard input. For each value that the package does not
-take, or of which it does not know some field, prints one line; ends with status 1 when there was one.
+Reads lines of JSON, {"kind": ..., "name": ..., "value": ...}, from standard input. Prints one line for each value that the package
+rejects or of which it does not know a field, and exits with status 1 if there was one.
 """
 
 import json
@@ -33,7 +33,7 @@ KINDS = {
     }.items()
 }
 
-# Items that the package stores and clients are never sent.
+# Items that the package stores but never sends to clients.
 HIDDEN = ("hidden_context_item", "sdk_hidden_context")
 
 # The package takes any component with any property, so each is held against the class of its own name as well.
@@ -43,7 +43,7 @@ COMPONENTS = {
 }
 
 
-def moment(text):
+def parse_time(text):
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -51,7 +51,7 @@ def moment(text):
 
 
 def lost(value, known, path="."):
-    """Fields of `value` that `known`, the same as the package understood it, does not have or has otherwise."""
+    """Yields the fields of `value` that are missing or different in `known`, the package's reading of the same value."""
     if isinstance(value, dict) and isinstance(known, dict):
         for name, inner in value.items():
             if name not in known:
@@ -62,17 +62,17 @@ def lost(value, known, path="."):
         for index, (inner, other) in enumerate(zip(value, known)):
             yield from lost(inner, other, f"{path}[{index}]")
     elif value != known:
-        at = moment(value) if isinstance(value, str) and isinstance(known, str) else None
-        if at is None or at != moment(known):
+        at = parse_time(value) if isinstance(value, str) and isinstance(known, str) else None
+        if at is None or at != parse_time(known):
             yield f"{path} is understood as {known!r}"
 
 
 def nodes(value):
-    """Every component in a value, outermost first."""
+    """Yields every component in a value, outermost first."""
     if isinstance(value, dict):
         if value.get("type") in COMPONENTS:
             yield value
-        # What stands in actions and tags is nobody's component.
+        # Contents of actions and tags are not components.
         inner = [value[name] for name in ("children", "widget", "item", "updated_item", "update", "component", "items", "data") if name in value]
     else:
         inner = value if isinstance(value, list) else []
@@ -81,7 +81,7 @@ def nodes(value):
 
 
 def hidden(value):
-    """Whether each item in a value is one that clients are never sent."""
+    """Yields for each item in a value whether it must never be sent to clients."""
     if isinstance(value, list):
         for item in value:
             yield from hidden(item)
@@ -92,7 +92,7 @@ def hidden(value):
 
 
 def nulls(value, path="."):
-    """Nulls, but for those in free-form maps."""
+    """Yields the nulls outside free-form maps."""
     if value is None:
         yield f"{path} is null"
     elif isinstance(value, list):
@@ -106,7 +106,7 @@ def nulls(value, path="."):
 
 def faults(kind, value):
     if kind not in KINDS:
-        yield f"{kind} is no kind"
+        yield f"{kind} is not a known kind"
         return
     adapter = KINDS[kind]
     try:

@@ -1,6 +1,6 @@
-"""A client of the chat API as its documentation describes it: register, sign in, chat, stream, talk over a WebSocket, history.
+"""A client of the chat API, written to its documentation: register, sign in, chat, stream, WebSocket, history.
 
-Knows nothing of this implementation. Prints what it saw as one JSON object.
+Knows nothing about this implementation. Prints what it received as one JSON object.
 """
 
 import json
@@ -28,7 +28,7 @@ def login():
 
 
 def login_as_typed():
-    """The form as it stands in the documentation's command, with nothing encoded."""
+    """Sends the form as in the documentation's command, without encoding."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     body = f"username={EMAIL}&password={PASSWORD}"
     return checked(requests.post(f"{BASE}/api/auth/login", data=body, headers=form))
@@ -48,7 +48,7 @@ def chat(token, message, session_id=None):
 
 
 def stream(token, message, session_id=None):
-    """Events of a streamed reply, as they arrive: name and data."""
+    """Returns the events of a streamed reply in order: name and data."""
     headers = {**bearer(token), "Accept": "text/event-stream"}
     body = {"message": message, "session_id": session_id}
     events, name = [], "message"
@@ -65,7 +65,7 @@ def stream(token, message, session_id=None):
 
 
 def talk(message, address, headers=None):
-    """Frames of a reply over a WebSocket, up to the one that completes it."""
+    """Returns the frames of a reply over a WebSocket, up to the last one."""
     frames = []
     url = BASE.replace("http", "ws", 1) + address
     with connect(url, additional_headers=headers) as socket:

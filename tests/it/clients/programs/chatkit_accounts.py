@@ -1,4 +1,4 @@
-"""What a ChatKit page does besides speaking its protocol: sign up, sign in, ask who it is, bring a file, send a message."""
+"""A ChatKit page: sign up, sign in, fetch the current user, upload a file, send a message."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A client that registers with a user name, signs in with it, and keeps its login alive with refresh tokens."""
+"""A client that registers with a username, signs in with it, and renews its login with refresh tokens."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-"""What schemathesis has to be told about this API.
+"""Hooks that teach schemathesis about this API.
 
-Its requests are made out of the description alone. So that they reach something, ids of things that are there take the place of
-made-up ones where a request is meant to be good; accounts that a request would close are made for it. What was answered is
-written down, so that the test can tell whether each operation succeeded at least once.
+Schemathesis generates requests from the description alone. So that valid requests succeed, the hooks replace generated ids by ids
+of existing resources, and create accounts for requests that would close one. Response statuses are recorded, so that the test can
+check that each operation succeeded at least once.
 """
 
 import itertools
@@ -17,15 +17,15 @@ import schemathesis
 from hypothesis import strategies as st
 
 API = os.environ["SCHEMATHESIS_API"]
-# Whose things are put into requests: an administrator.
+# Token of the owner of the resources in requests: an administrator.
 OWNER = os.environ["SCHEMATHESIS_OWNER"]
-# Those who carry the run: nothing may be done to their accounts.
-CARRIERS = os.environ["SCHEMATHESIS_CARRIERS"].split(",")
-# Tokens that replace passwords, each of another account.
+# Ids of the users whose tokens the run depends on: requests must not change their accounts.
+PROTECTED = os.environ["SCHEMATHESIS_PROTECTED"].split(",")
+# Password-reset tokens, each of another account.
 RESETS = os.environ["SCHEMATHESIS_RESETS"].split(",")
 # Whether requests carry the owner's token.
 SIGNED_IN = os.environ["SCHEMATHESIS_SIGNED_IN"] == "yes"
-# Where it is written down what was answered.
+# File that records the response statuses.
 ANSWERED = os.environ["SCHEMATHESIS_ANSWERED"]
 PASSWORD = "correct horse 1"
 
@@ -33,22 +33,22 @@ numbers = itertools.count(1)
 session = requests.Session()
 
 
-def ask(method, path, token=OWNER, **more):
+def send(method, path, token=OWNER, **more):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     answer = session.request(method, API + path, headers=headers, timeout=20, **more)
     answer.raise_for_status()
     return answer
 
 
-# Formats of this API. A schema cannot tell which letters a name may have.
+# Formats of this API: a schema cannot express which letters a name may have.
 
 LETTERS = st.characters(categories=["Lu", "Ll", "Lo", "Nd"], codec="utf-8") | st.sampled_from("._-")
 
 
 def is_name(text):
-    """A name is compared in its unified form, which has to keep to the rule as well."""
-    unified = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
-    return 3 <= len(unified) <= 32 and all(c.isalnum() or c in "._-" for c in unified)
+    """Returns whether the name is valid after normalisation, in which names are compared."""
+    normalized = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return 3 <= len(normalized) <= 32 and all(c.isalnum() or c in "._-" for c in normalized)
 
 
 NAMES = st.text(LETTERS, min_size=3, max_size=32).filter(is_name)
@@ -65,23 +65,23 @@ schemathesis.openapi.format("login-name", NAMES | st.emails().filter(lambda addr
 schemathesis.openapi.format("password", PASSWORDS)
 
 
-# Things that are there.
+# Existing resources.
 
 
 def person():
-    """A new account, signed in."""
+    """Creates an account; returns the response with its tokens."""
     body = {"email": f"made-{next(numbers)}-{os.getpid()}@mail.example", "password": PASSWORD}
-    return ask("POST", "/api/auth/register", token=None, json=body).json()
+    return send("POST", "/api/auth/register", token=None, json=body).json()
 
 
 def say(text="hello"):
-    return ask("POST", "/api/chat", json={"message": text}).json()
+    return send("POST", "/api/chat", json={"message": text}).json()
 
 
 def slow_reply():
-    """A reply that is being written."""
+    """Returns the id of a reply in progress."""
     body = {"message": "a " * 200}
-    stream = ask("POST", "/api/chat/stream", json=body, stream=True)
+    stream = send("POST", "/api/chat/stream", json=body, stream=True)
     for line in stream.iter_lines():
         if line.startswith(b"id: "):
             stream.close()
@@ -90,12 +90,12 @@ def slow_reply():
 
 
 def chatkit(kind, params, token=OWNER):
-    return ask("POST", "/chatkit", token=token, json={"type": kind, "params": params})
+    return send("POST", "/chatkit", token=token, json={"type": kind, "params": params})
 
 
-def note():
+def text_file():
     parts = {"file": ("note.txt", NOTE, "text/plain")}
-    return ask("POST", "/files", files=parts).json()["id"]
+    return send("POST", "/files", files=parts).json()["id"]
 
 
 def image():
@@ -104,11 +104,11 @@ def image():
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
     pixel = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
-    return ask("POST", "/files", files={"file": ("dot.png", pixel, "image/png")}).json()
+    return send("POST", "/files", files={"file": ("dot.png", pixel, "image/png")}).json()
 
 
 def announced(size):
-    """Where the content of a new file of this size is to be brought: id, query."""
+    """Announces a file of this size; returns its id and the query of its upload link."""
     params = {"name": "note.txt", "size": size, "mime_type": "text/plain"}
     link = chatkit("attachments.create", params).json()["upload_descriptor"]["url"]
     path, query = link.split("?")
@@ -116,16 +116,16 @@ def announced(size):
 
 
 class World:
-    """What is made once."""
+    """Resources that are created once, on first use."""
 
     def __getattr__(self, name):
         value = {
             "chat": say,
-            "quiz": lambda: ask("POST", "/api/quizzes", json={"topic": "rust"}).json(),
-            "note": note,
+            "quiz": lambda: send("POST", "/api/quizzes", json={"topic": "rust"}).json(),
+            "note": text_file,
             "image": image,
             "account": person,
-            "model": lambda: ask("GET", "/api/models").json()["models"][0]["name"],
+            "model": lambda: send("GET", "/api/models").json()["models"][0]["name"],
         }[name]()
         setattr(self, name, value)
         return value
@@ -134,7 +134,7 @@ class World:
 world = World()
 
 
-# What is put into good requests, by the operation's id.
+# Functions that make a generated request valid, by operation id.
 
 
 def into_path(name):
@@ -160,11 +160,11 @@ def with_a_model(case):
 
 
 def into_message(case):
-    """Each message is edited or asked again once: after that it may stand on another branch."""
+    """Each message is edited or regenerated only once, since it may be on an inactive branch afterwards."""
     said = say()
     case.path_parameters.update(id=said["session_id"], message_id=said["user_message_id"])
     with_a_model(case)
-    # Only a message with files may have no text.
+    # Only a message with files may have an empty text.
     if isinstance(case.body, dict) and not case.body.get("message", "text").strip():
         case.body["message"] = "hello"
 
@@ -192,7 +192,7 @@ def into_refresh(case):
         case.body["refresh_token"] = person()["refresh_token"]
 
 
-def by_somebody_new(case):
+def as_new_user(case):
     if SIGNED_IN:
         case.headers["Authorization"] = f"Bearer {person()['access_token']}"
 
@@ -208,10 +208,10 @@ def into_reset(case):
         case.body["token"] = RESETS.pop()
 
 
-def into_login_of_ones_own(case):
+def into_own_login(case):
     if SIGNED_IN:
         token = case.headers["Authorization"].split(" ")[1]
-        case.path_parameters["id"] = ask("GET", "/api/auth/logins", token=token).json()["items"][0]["id"]
+        case.path_parameters["id"] = send("GET", "/api/auth/logins", token=token).json()["items"][0]["id"]
 
 
 def into_new_address(case):
@@ -275,7 +275,7 @@ FEEDS = {
     "reset_password": into_reset,
     "change_email": into_new_address,
     "change_username": into_new_name,
-    "end_login": into_login_of_ones_own,
+    "end_login": into_own_login,
     "admin_user": into_path(lambda: world.account["id"]),
     "grant_role": into_path(lambda: person()["id"]),
     "admin_deactivate": into_path(lambda: person()["id"]),
@@ -302,11 +302,11 @@ FEEDS = {
     "put_file": into_announced,
     "file": into_path(lambda: world.note),
     "file_preview": into_preview,
-    "delete_file": into_path(note),
+    "delete_file": into_path(text_file),
 }
 
 
-# The sixteen requests of the one operation.
+# The sixteen request types of the ChatKit operation.
 
 
 def message(text="hello"):
@@ -320,18 +320,18 @@ def events(answer):
 
 
 def thread(text="hello"):
-    """A thread with this message: its id, and what was sent of it."""
+    """Creates a thread with this message; returns its id and the events of the stream."""
     told = events(chatkit("threads.create", {"input": message(text)}))
     return told[0]["thread"]["id"], told
 
 
 def item(told, kind):
-    """The id of the first item of a kind."""
+    """Returns the id of the first item of a kind."""
     items = (event["item"] for event in told if "item" in event)
     return next(item["id"] for item in items if item["type"] == kind)
 
 
-def asked():
+def asked_questions():
     form = '{"questions":[{"question":"Sail or steam?","options":["sail","steam"]}]}'
     there, told = thread(f"call ask_user {form}")
     return there, item(told, "structured_input")
@@ -371,7 +371,7 @@ def add_message(params):
 
 
 def answer_questions(params):
-    params["thread_id"], params["item_id"] = asked()
+    params["thread_id"], params["item_id"] = asked_questions()
     params["input"] = {"answers": {"question-1": {"values": ["sail"]}}}
 
 
@@ -404,7 +404,7 @@ CHATKIT = {
     "items.list": in_thread,
     "items.feedback": give_feedback,
     "attachments.create": announce,
-    "attachments.delete": lambda params: params.update(attachment_id=note()),
+    "attachments.delete": lambda params: params.update(attachment_id=text_file()),
     "input.transcribe": lambda params: None,
 }
 
@@ -417,7 +417,7 @@ def into_chatkit(case):
 
 FEEDS["chatkit"] = into_chatkit
 
-# These name nothing that an earlier step of a walk has made.
+# Operations that use no resource of an earlier step of a sequence.
 ALWAYS = (
     "login",
     "sign_in",
@@ -430,10 +430,10 @@ ALWAYS = (
     "store_file",
     "start_quiz",
 )
-# Whoever these are called by is signed in no longer, or cannot prove who it is for a while.
-LAST_WORDS = ("logout", "change_password", "change_email", "deactivate", "end_login", "end_other_logins")
-# These do something to whom they name.
-TO_SOMEBODY = ("grant_role", "admin_deactivate", "admin_end_logins")
+# Operations after which the caller is signed out, or may be locked out for a while.
+SIGNS_CALLER_OUT = ("logout", "change_password", "change_email", "deactivate", "end_login", "end_other_logins")
+# Operations that change the account in the path.
+CHANGES_NAMED_ACCOUNT = ("grant_role", "admin_deactivate", "admin_end_logins")
 
 
 def in_stateful(case):
@@ -441,7 +441,7 @@ def in_stateful(case):
 
 
 def whole(value):
-    """JSON Schema takes 5.0 for an integer; this API does not, as no client writes one so."""
+    """Converts whole floats: 5.0 is an integer in JSON Schema, but not in this API, and clients do not write it."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -454,22 +454,22 @@ def whole(value):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     operation = case.operation.definition.raw.get("operationId")
-    if operation in LAST_WORDS and OWNER in str((case.headers or {}).get("Authorization")):
-        by_somebody_new(case)
-    if operation in TO_SOMEBODY and (case.path_parameters or {}).get("id") in CARRIERS:
+    if operation in SIGNS_CALLER_OUT and OWNER in str((case.headers or {}).get("Authorization")):
+        as_new_user(case)
+    if operation in CHANGES_NAMED_ACCOUNT and (case.path_parameters or {}).get("id") in PROTECTED:
         case.path_parameters["id"] = person()["id"]
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if isinstance(case.body, dict):
         case.body = whole(case.body)
-    # A key that was used with another body is refused, as it should be: each good request has one of its own.
+    # A key used with another body is rejected, so each valid request gets its own.
     if "Idempotency-Key" in (case.headers or {}):
         key = case.headers["Idempotency-Key"]
         case.headers["Idempotency-Key"] = f"{next(numbers):012}{key}"[: max(12, len(key))]
-    # To wait for a position that is still to come takes its time: enough that some do.
+    # Waiting for a future position is slow, so only some requests do.
     if "Verbatim-Position" in (case.headers or {}) and next(numbers) % 8:
         case.headers["Verbatim-Position"] = "1"
-    # In walks, links and earlier answers give the ids.
+    # In sequences, links and earlier responses provide the ids.
     if operation in FEEDS and (operation in ALWAYS or not in_stateful(case)):
         FEEDS[operation](case)
 

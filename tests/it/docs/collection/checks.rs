@@ -1,15 +1,15 @@
-//! What the collection checks of an answer, as lines of a script.
+//! Generates the scripts with which the collection checks responses and saves values.
 
 use serde_json::Value;
 
 use crate::docs::calls::Call;
 
-/// How deep shapes are looked at.
-const DEPTH: usize = 3;
-/// What is looked at from outside only: it differs from time to time.
-const INSIDE: [&str; 5] = ["widget", "plan", "timings", "parameters", "data"];
+/// Depth to which the shape of a body is checked.
+const MAX_SHAPE_DEPTH: usize = 3;
+/// Fields whose contents vary and are not checked.
+const OPAQUE_FIELDS: [&str; 5] = ["widget", "plan", "timings", "parameters", "data"];
 
-/// Status, type and shape of a recorded answer.
+/// Returns checks of status, type and shape of a recorded response.
 pub(super) fn of(call: &Call) -> Vec<String> {
     let mut lines = status(call.status);
     if call.media == "text/event-stream" {
@@ -18,7 +18,7 @@ pub(super) fn of(call: &Call) -> Vec<String> {
             let event = call.events().into_iter().next()?;
             Some(format!("data: {{\"type\":{}", event["type"]))
         });
-        lines.extend(test("it is a stream of events", [
+        lines.extend(test("the response is an event stream", [
             "pm.expect(pm.response.headers.get('Content-Type')).to.match(/^text\\/event-stream/);".to_owned(),
             format!("pm.expect(pm.response.text()).to.include({});", quoted(&first.unwrap())),
             "pm.response.text().split('\\n').filter(line => line.startsWith('data: ')).forEach(line => JSON.parse(line.slice(6)));"
@@ -29,14 +29,14 @@ pub(super) fn of(call: &Call) -> Vec<String> {
     match serde_json::from_str::<Value>(&call.answer) {
         Ok(body) if call.media == "application/json" => {
             let mut shape = vec!["const body = pm.response.json();".to_owned()];
-            shape_of("body", &body, DEPTH, &mut shape);
+            shape_of("body", &body, MAX_SHAPE_DEPTH, &mut shape);
             if call.status >= 400 {
                 shape.push(format!("pm.expect(body.code).to.eql({});", body["code"]));
             }
-            lines.extend(test("the answer has its shape", shape));
+            lines.extend(test("the body has the expected shape", shape));
         }
         _ if !call.media.is_empty() => lines.extend(test(
-            "the answer has its type",
+            "the response has the expected type",
             [format!(
                 "pm.expect(pm.response.headers.get('Content-Type')).to.include({});",
                 quoted(&call.media)
@@ -47,17 +47,17 @@ pub(super) fn of(call: &Call) -> Vec<String> {
     lines
 }
 
-/// What is checked where a request for an upgrade asks for none.
+/// Returns the checks of a request that needs an upgrade and does not ask for one.
 pub(super) fn no_upgrade() -> Vec<String> {
     let mut lines = status(426);
     lines.extend(test(
-        "the answer has its shape",
+        "the body has the expected shape",
         ["pm.expect(pm.response.json().code).to.eql(\"upgrade_required\");".to_owned()],
     ));
     lines
 }
 
-/// Lines that save what stands at a place of the answer.
+/// Returns lines that save the value at a place in the response.
 pub(super) fn saving(name: &str, place: &str) -> Vec<String> {
     if place.is_empty() {
         return Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn saving(name: &str, place: &str) -> Vec<String> {
     test(&format!("save {name}"), lines)
 }
 
-/// Lines that save a value: where an environment is chosen, its variable hides the collection's.
+/// Returns lines that save a value in both scopes, since an environment's variable hides the collection's.
 pub(super) fn save(name: &str, value: &str) -> Vec<String> {
     ["environment", "collectionVariables"].map(|scope| format!("pm.{scope}.set('{name}', {value});")).into()
 }
@@ -104,7 +104,7 @@ fn shape_of(place: &str, value: &Value, depth: usize, lines: &mut Vec<String>) {
         Value::Null => {}
         Value::Array(items) => {
             lines.push(is("an('array')"));
-            // Of what stands in a list only the names: what is null in one may be a text in the next.
+            // Only the field names of list items: a field may be null in one item and a string in the next.
             if let Some(Value::Object(first)) = items.first() {
                 lines.push(keys(&format!("{place}[0]"), first.keys()));
             }
@@ -114,7 +114,8 @@ fn shape_of(place: &str, value: &Value, depth: usize, lines: &mut Vec<String>) {
                 lines.push(keys(place, fields.keys()));
             }
             if depth > 0 {
-                for (name, inner) in fields.iter().filter(|(name, _)| !INSIDE.contains(&name.as_str())) {
+                for (name, inner) in fields.iter().filter(|(name, _)| !OPAQUE_FIELDS.contains(&name.as_str()))
+                {
                     shape_of(&format!("{place}.{name}"), inner, depth - 1, lines);
                 }
             }

@@ -1,29 +1,29 @@
-//! Which values of a request came out of an earlier answer, and the variables that carry them.
+//! Finds values of requests that come from earlier responses, and the variables that carry them.
 //!
-//! A value is the same wherever it stands: an id in a path, a token in a header. Names are those of the fields that the values came
-//! in, and are used again once nothing needs what they stand for: so the newest token is always `access_token`.
+//! A value is the same wherever it occurs: an id in a path, a token in a header. A variable is named after the field of the value. A
+//! name is reused once its value is no longer needed, so the newest token is always `access_token`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::docs::calls::{Call, Done};
+use crate::docs::calls::{Call, Recorded};
 
-/// The shortest value that is taken for the same wherever it stands. Shorter ones count as ids in fields for ids.
-const TELLING: usize = 16;
-/// Where the people of the examples have their addresses.
+/// Minimum length of a value that is recognised anywhere. Shorter values are recognised only as ids, in fields for ids.
+const MIN_UNIQUE_LEN: usize = 16;
+/// Email domain of the users in the examples.
 const DOMAIN: &str = "@example.org";
 
-/// Something that an answer gives to later requests.
+/// A value in a response that later requests use.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Saved {
-    /// The variable.
+    /// Name of the variable.
     pub(super) name: String,
-    /// Where the answer has it, for a script; empty: in what a command prints.
+    /// Expression for the value in the response; empty for the output of a command.
     pub(super) place: String,
 }
 
-/// One value in an answer.
+/// One scalar value in a response.
 struct Leaf {
     key: String,
     name: String,
@@ -31,35 +31,35 @@ struct Leaf {
     value: String,
 }
 
-/// The values of all requests.
+/// The values that requests and responses share.
 pub(super) struct Values {
-    /// The variable of each value that is used.
+    /// Variable of each value.
     names: BTreeMap<String, String>,
     saved: Vec<Vec<Saved>>,
-    /// User names, in lower case.
+    /// Usernames in lower case.
     people: BTreeSet<String>,
     first: usize,
 }
 
 impl Values {
-    pub(super) fn of(done: &[Done], names: &[String]) -> Self {
+    pub(super) fn of(done: &[Recorded], names: &[String]) -> Self {
         let people = done.iter().filter_map(|one| match one {
-            Done::Call(call) => Some(call.json()?["username"].as_str()?.to_lowercase()),
-            Done::Command { .. } => None,
+            Recorded::Call(call) => Some(call.json()?["username"].as_str()?.to_lowercase()),
+            Recorded::Command { .. } => None,
         });
         let mut values = Self {
             names: BTreeMap::new(),
             saved: done.iter().map(|_| Vec::new()).collect(),
             people: people.collect(),
-            first: done.iter().position(|one| matches!(one, Done::Call(_))).unwrap(),
+            first: done.iter().position(|one| matches!(one, Recorded::Call(_))).unwrap(),
         };
-        // Where each value came from first, and where it is used last.
+        // Where each value first appears, and where it is last used.
         let mut known: BTreeMap<String, (usize, Leaf)> = BTreeMap::new();
         let mut used: BTreeMap<String, usize> = BTreeMap::new();
         for (at, one) in done.iter().enumerate() {
-            if let Done::Call(call) = one {
+            if let Recorded::Call(call) = one {
                 used.extend(
-                    wanted(call)
+                    candidates(call)
                         .into_iter()
                         .filter(|value| known.contains_key(value))
                         .map(|value| (value, at)),
@@ -73,7 +73,7 @@ impl Values {
         values
     }
 
-    /// Gives names, in the order in which the values come up.
+    /// Names the values in the order in which they appear.
     fn name(&mut self, known: &BTreeMap<String, (usize, Leaf)>, used: &BTreeMap<String, usize>) {
         let mut order: Vec<(&String, &(usize, Leaf))> = known.iter().collect();
         order.sort_by_key(|(_, (at, leaf))| (*at, leaf.place.clone()));
@@ -81,7 +81,7 @@ impl Values {
         for (value, (at, leaf)) in order {
             let until = match used.get(value) {
                 Some(until) => *until,
-                // Whoever has signed in is signed in, also where the examples go on otherwise.
+                // The token of a sign-in is saved even if the examples do not use it.
                 None if leaf.place == "body.access_token"
                     && busy.get("access_token").is_none_or(|until| until < at) =>
                 {
@@ -98,17 +98,17 @@ impl Values {
         }
     }
 
-    /// What later requests need of this answer.
+    /// Returns the values of this response that later requests need.
     pub(super) fn saved(&self, at: usize) -> impl Iterator<Item = &Saved> {
         self.saved[at].iter()
     }
 
-    /// Whether it is the first request of all.
+    /// Returns whether this is the first request.
     pub(super) fn is_first(&self, at: usize) -> bool {
         at == self.first
     }
 
-    /// A text with variables in the place of values, and people who are new in every run.
+    /// Returns a text with values replaced by variables, and with email addresses that are new in every run.
     pub(super) fn filled(&self, text: &str, _at: usize) -> String {
         let mut filled = String::new();
         let mut rest = text;
@@ -116,7 +116,7 @@ impl Values {
             let length = rest[begin..].find(|c| !is_part(c)).unwrap_or(rest.len() - begin);
             let run = &rest[begin..begin + length];
             filled.push_str(&rest[..begin]);
-            match self.names.get(run).filter(|_| run.len() >= TELLING) {
+            match self.names.get(run).filter(|_| run.len() >= MIN_UNIQUE_LEN) {
                 Some(name) => filled.push_str(&format!("{{{{{name}}}}}")),
                 None => filled.push_str(run),
             }
@@ -126,7 +126,7 @@ impl Values {
         filled.replace(DOMAIN, &format!("-{{{{run}}}}{DOMAIN}"))
     }
 
-    /// The text of a JSON body.
+    /// Returns a JSON body with values replaced by variables.
     pub(super) fn filled_json(&self, text: &str, json: &Value, at: usize) -> String {
         let mut filled = self.filled(text, at);
         for (key, value) in short_ids(json) {
@@ -141,7 +141,7 @@ impl Values {
         filled
     }
 
-    /// The value of a field of a form.
+    /// Returns the value of a form field, replaced by a variable if known.
     pub(super) fn filled_field(&self, name: &str, value: &str, at: usize) -> String {
         if name == "username" { self.person(value) } else { self.filled(value, at) }
     }
@@ -154,7 +154,7 @@ impl Values {
         }
     }
 
-    /// The value of a parameter of an address: also numbers, where the answer calls them so.
+    /// Returns the value of a query parameter; a number is recognised by the name of its field.
     pub(super) fn parameter(&self, name: &str, value: &str, at: usize) -> String {
         match self.names.get(&numbered(name, value)) {
             Some(name) => format!("{{{{{name}}}}}"),
@@ -162,7 +162,7 @@ impl Values {
         }
     }
 
-    /// The variable that is a whole address, when an answer gave it.
+    /// Returns the variable of a whole URL that a response contained.
     pub(super) fn whole_address(&self, target: &str, _at: usize) -> Option<String> {
         let address =
             self.names.iter().find(|(value, _)| value.starts_with("http") && value.ends_with(target))?;
@@ -170,7 +170,7 @@ impl Values {
     }
 }
 
-/// A number under the name of its field: numbers alone are the same too often.
+/// Returns a number with the name of its field, since equal numbers often are unrelated.
 fn numbered(key: &str, value: &str) -> String {
     format!("{key} = {value}")
 }
@@ -179,13 +179,13 @@ fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-.".contains(c)
 }
 
-/// Short ids in the fields of a JSON body that are for ids.
+/// Returns short values in the id fields of a JSON body.
 fn short_ids(json: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(json, "", &mut |key, _, value| {
         if let Value::String(text) = value
             && key.to_lowercase().ends_with("id")
-            && text.len() < TELLING
+            && text.len() < MIN_UNIQUE_LEN
         {
             found.push((key.to_owned(), text.clone()));
         }
@@ -193,30 +193,30 @@ fn short_ids(json: &Value) -> Vec<(String, String)> {
     found
 }
 
-/// Everything in a request that may have come from an answer.
-fn wanted(call: &Call) -> Vec<String> {
+/// Returns everything in a request that may come from an earlier response.
+fn candidates(call: &Call) -> Vec<String> {
     let texts = call
         .headers
         .iter()
         .filter(|(name, _)| ["authorization", "last-event-id"].contains(&name.to_lowercase().as_str()))
         .map(|(_, value)| value.as_str())
         .chain([call.target.as_str(), call.body.as_str()]);
-    let mut wanted: Vec<String> = texts
+    let mut found: Vec<String> = texts
         .flat_map(|text| text.split(|c| !is_part(c)))
-        .filter(|run| run.len() >= TELLING)
+        .filter(|run| run.len() >= MIN_UNIQUE_LEN)
         .map(str::to_owned)
         .collect();
-    wanted.extend(call.json().iter().flat_map(short_ids).map(|(_, value)| value));
+    found.extend(call.json().iter().flat_map(short_ids).map(|(_, value)| value));
     let query = call.target.split_once('?').map_or("", |(_, query)| query);
-    wanted.extend(
+    found.extend(
         query.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| numbered(key, value)),
     );
     let address = call.header("host").map(|host| format!("http://{host}{}", call.target));
-    wanted.extend(address);
-    wanted
+    found.extend(address);
+    found
 }
 
-/// Calls `with` for each value in a JSON document: its key, its place, and itself.
+/// Calls `with` for each scalar in a JSON document, with key, place and value.
 fn walk(json: &Value, place: &str, with: &mut impl FnMut(&str, &str, &Value)) {
     fn step(key: &str, place: &str, value: &Value, with: &mut impl FnMut(&str, &str, &Value)) {
         match value {
@@ -238,18 +238,18 @@ fn walk(json: &Value, place: &str, with: &mut impl FnMut(&str, &str, &Value)) {
     step("", place, json, with);
 }
 
-/// What an answer gives.
-fn leaves(one: &Done, name: &str) -> Vec<Leaf> {
+/// Returns the values of a response that later requests may use.
+fn leaves(one: &Recorded, name: &str) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     let call = match one {
-        Done::Command { words, said } => {
+        Recorded::Command { words, said } => {
             let key = format!("{}_token", words.get(1).map_or("", String::as_str));
-            if said.len() >= TELLING && said.chars().all(is_part) {
+            if said.len() >= MIN_UNIQUE_LEN && said.chars().all(is_part) {
                 leaves.push(Leaf { name: key.clone(), key, place: String::new(), value: said.clone() });
             }
             return leaves;
         }
-        Done::Call(call) => call,
+        Recorded::Call(call) => call,
     };
     let mut take = |json: &Value, root: &str, owner: &str| {
         walk(json, root, &mut |key, place, value| {
@@ -284,13 +284,13 @@ fn leaves(one: &Done, name: &str) -> Vec<Leaf> {
     leaves
 }
 
-/// Long values, ids, and numbers that lead on.
+/// Returns whether a later request may use the value: long values, ids, and numbers.
 fn is_needed(leaf: &Leaf) -> bool {
     let is_id = leaf.key.to_lowercase().ends_with("id");
-    leaf.value.len() >= TELLING || is_id || leaf.value.contains(" = ")
+    leaf.value.len() >= MIN_UNIQUE_LEN || is_id || leaf.value.contains(" = ")
 }
 
-/// How a script finds an event again, of which there may be more or fewer before it: by what it is.
+/// Returns the expression that finds an event by its type, since the number of events before it varies.
 fn finder(events: &[Value], index: usize) -> Option<String> {
     if index == 0 {
         return Some("events[0]".to_owned());
@@ -308,7 +308,7 @@ fn finder(events: &[Value], index: usize) -> Option<String> {
     Some(format!("event(e => e.type === '{kind}'{item})"))
 }
 
-/// The variable for a field: its own name, where that says enough.
+/// Returns the variable for a field: its own name if that is clear enough.
 fn variable(key: &str, place: &str, owner: &str) -> String {
     let parents =
         place.split(['.', '[']).filter(|part| part.chars().all(|c| c.is_ascii_lowercase() || c == '_'));

@@ -73,7 +73,7 @@ fn replies(events: &[Logged], findings: &mut Findings) {
             "reply_attempt_failed" => {
                 findings.expect(attempt == reply.attempt, Guarantee::OneFinalEvent, || {
                     format!("attempt {} is the last one, but {event:?}", reply.attempt)
-                })
+                });
             }
             _ => {
                 reply.ended += 1;

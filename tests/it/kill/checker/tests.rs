@@ -50,7 +50,7 @@ fn answer_with(status: u16, position: Option<i64>, status_text: &str) -> Answer 
 impl Case {
     fn good() -> Self {
         let tries = [
-            ("op1-1", Answer::none(Outcome::Unknown, "violated off")),
+            ("op1-1", Answer::none(Outcome::Unknown, "broken off")),
             ("op1-2", answer_with(202, Some(3), "pending")),
             ("op1-3", answer_with(200, Some(5), "completed")),
         ];
@@ -256,7 +256,7 @@ fn leftovers_are_detected() {
         |case| case.evidence.clean_exit = false,
         |case| case.evidence.log_lines.push("thread 'x' panicked at src/y.rs".to_owned()),
         |case| {
-            case.evidence.log_lines.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned())
+            case.evidence.log_lines.push("{\"level\":\"WARN\",\"message\":\"3 frames dropped\"}".to_owned());
         },
     ];
     for change in changes {

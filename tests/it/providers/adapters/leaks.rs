@@ -1,9 +1,10 @@
 //! Logs and errors contain no conversation text, no provider text and no key.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use verbatim::ai::{Limits, Role, Turn};
 
 use super::{APIS, call, prompt, provider_at, raw};
@@ -15,7 +16,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -59,7 +60,7 @@ async fn logs_contain_no_conversation_provider_text_or_key() {
         provider.stream(prompt).for_each(|_| async {}).await;
         assert_eq!(server.requests().len(), 1);
     }
-    let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = lines.0.lock();
     let lines = String::from_utf8_lossy(&lines);
     assert!(lines.contains("lines are captured"));
     assert!(!lines.contains("canary"), "{lines}");

@@ -1,15 +1,15 @@
-//! Every parameter and every text of a body that the description has.
+//! Injection into every parameter and body text in the OpenAPI description.
 
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{ask, ask_all, coded, payloads};
+use super::{payloads, percent_encoded, send_payload, send_payloads};
 use crate::accounts::grant;
 use crate::support::app::{PASSWORD, Person, TestApp};
 
-/// Ids of things that there are, by the beginnings of the paths that name them.
+/// Ids of existing resources, by the path prefixes that name them.
 type Ids = Vec<(&'static str, String)>;
 
 async fn ids(app: &TestApp, person: &Person) -> Ids {
@@ -33,7 +33,7 @@ async fn ids(app: &TestApp, person: &Person) -> Ids {
     ]
 }
 
-/// The address of an operation with ids that there are, but for the parameter `name`, which is `text`.
+/// Returns an operation's path with existing ids, and with `text` for the parameter `name`.
 fn address(path: &str, ids: &Ids, name: &str, text: &str) -> String {
     let mut address = path.to_owned();
     while let Some((before, rest)) = address.split_once('{') {
@@ -42,9 +42,9 @@ fn address(path: &str, ids: &Ids, name: &str, text: &str) -> String {
             (true, _) => text.to_owned(),
             (false, "branch") => "0".to_owned(),
             (false, parameter) => {
-                let begins = &path[..path.find(&format!("{{{parameter}}}")).unwrap() + parameter.len() + 2];
-                let named = ids.iter().find(|(of, _)| *of == begins);
-                named.unwrap_or_else(|| panic!("nothing is known that {begins} names")).1.clone()
+                let prefix = &path[..path.find(&format!("{{{parameter}}}")).unwrap() + parameter.len() + 2];
+                let named = ids.iter().find(|(of, _)| *of == prefix);
+                named.unwrap_or_else(|| panic!("no id is known for {prefix}")).1.clone()
             }
         };
         address = format!("{before}{value}{after}");
@@ -52,9 +52,9 @@ fn address(path: &str, ids: &Ids, name: &str, text: &str) -> String {
     address
 }
 
-/// What a text of a body or a query holds where it is not the one that is tried. A new one has to have its value here.
-fn usual(name: &str, person: &Person, ids: &Ids) -> Value {
-    let id = |begins: &str| json!(ids.iter().find(|(of, _)| *of == begins).unwrap().1);
+/// Returns a valid value for a text that is not the one under test. Every new field needs a value here.
+fn valid_value(name: &str, person: &Person, ids: &Ids) -> Value {
+    let id = |prefix: &str| json!(ids.iter().find(|(of, _)| *of == prefix).unwrap().1);
     match name {
         "email" => json!(person.email),
         "username" => json!(person.username),
@@ -69,16 +69,16 @@ fn usual(name: &str, person: &Person, ids: &Ids) -> Value {
         "type" => json!("mcq.select"),
         "answer" => json!("a"),
         "topic" | "model" => Value::Null,
-        other => panic!("no value is known for {other}"),
+        other => panic!("no value is defined for {other}"),
     }
 }
 
-/// A payload as an address: what has no blanks and one at-sign is one.
-fn as_address(payload: &str) -> String {
+/// Turns a payload into a syntactically valid email address: no spaces and one at sign.
+fn as_email(payload: &str) -> String {
     format!("{}@mail.example", payload.split_whitespace().collect::<Vec<_>>().join("/**/"))
 }
 
-/// What a reference stands for.
+/// Follows references to the schema itself.
 fn resolved<'a>(api: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         Some(reference) => resolved(api, api.pointer(&reference[1..]).unwrap()),
@@ -86,7 +86,7 @@ fn resolved<'a>(api: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// Whether a text may stand there.
+/// Returns whether the schema accepts a string.
 fn takes_text(api: &Value, schema: &Value) -> bool {
     let schema = resolved(api, schema);
     let kinds = &schema["type"];
@@ -96,17 +96,17 @@ fn takes_text(api: &Value, schema: &Value) -> bool {
         || choices.flatten().any(|choice| takes_text(api, choice))
 }
 
-/// S26: whatever is described is tried, so that nothing new is left out.
+/// Everything in the description is tried, so that no new input is left out.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_hundred_payloads_in_everything_that_is_described_do_nothing(db: PgPool) {
+async fn sql_payloads_in_described_inputs_have_no_effect(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, payloads) = (app.person().await, payloads());
     grant(&app, &person, "admin").await;
     let ids = ids(&app, &person).await;
     app.wait_for_projections().await;
-    // What is hashed or answered by a provider takes its time by intent: some of the payloads.
+    // Passwords and messages are slow by design: only some payloads are sent there.
     let some: Vec<String> = payloads.iter().step_by(9).cloned().collect();
-    let addresses: Vec<String> = some.iter().map(|payload| as_address(payload)).collect();
+    let addresses: Vec<String> = some.iter().map(|payload| as_email(payload)).collect();
     let api = app.get("/openapi.json").send().await.is(200).value();
     let mut places = 0;
     for (path, methods) in api["paths"].as_object().unwrap() {
@@ -121,14 +121,14 @@ async fn a_hundred_payloads_in_everything_that_is_described_do_nothing(db: PgPoo
                 texts.filter(|(_, text)| takes_text(&api, text)).map(|(name, _)| name.as_str()).collect();
             let required =
                 |name: &str| schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
-            // The body with this text in this place. Of the two names of a person one is enough, and two are too many.
+            // The body with this text in this field. Sign-in takes either an email or a username, not both.
             let body = |person: &Person, name: &str, text: &str| {
                 let other = if name == "username" { "email" } else { "username" };
                 let kept = texts
                     .iter()
                     .filter(|text| **text != other || required(text) || !texts.contains(&"email"));
                 let mut body: Map<String, Value> =
-                    kept.map(|name| ((*name).to_owned(), usual(name, person, &ids))).collect();
+                    kept.map(|name| ((*name).to_owned(), valid_value(name, person, &ids))).collect();
                 body.extend((!name.is_empty()).then(|| (name.to_owned(), json!(text))));
                 Value::from(body)
             };
@@ -139,24 +139,27 @@ async fn a_hundred_payloads_in_everything_that_is_described_do_nothing(db: PgPoo
                     let text = |name: &str| parameter[name].as_str().unwrap();
                     (text("in"), text("name"), parameter["required"] == true)
                 })
-                // Headers are the same everywhere, and tried by themselves.
+                // Headers are common to all operations and tested separately.
                 .filter(|(place, ..)| *place != "header")
                 .collect();
             for &(_, tried, _) in &parameters {
-                ask_all(&format!("{what} {tried}"), &payloads, |payload| {
+                send_payloads(&format!("{what} {tried}"), &payloads, |payload| {
                     let mut query = Vec::new();
                     for &(_, name, required) in parameters.iter().filter(|(place, ..)| *place == "query") {
                         if name == tried {
-                            query.push(format!("{name}={}", coded(payload)));
+                            query.push(format!("{name}={}", percent_encoded(payload)));
                         } else if required {
                             query.push(format!(
                                 "{name}={}",
-                                usual(name, &person, &ids).to_string().trim_matches('"')
+                                valid_value(name, &person, &ids).to_string().trim_matches('"')
                             ));
                         }
                     }
-                    let address =
-                        format!("{}?{}", address(path, &ids, tried, &coded(payload)), query.join("&"));
+                    let address = format!(
+                        "{}?{}",
+                        address(path, &ids, tried, &percent_encoded(payload)),
+                        query.join("&")
+                    );
                     let call = app.call(method.clone(), &address).by(&person);
                     if texts.is_empty() { call } else { call.json(&body(&person, "", "")) }
                 })
@@ -171,24 +174,24 @@ async fn a_hundred_payloads_in_everything_that_is_described_do_nothing(db: PgPoo
                 let what = format!("{what} {name}");
                 if name.ends_with("password") {
                     for payload in &some {
-                        // Whose password is guessed at is locked out after a while.
+                        // A new account each time, since wrong passwords cause a lockout.
                         let owner = app.person().await;
-                        ask(call(&owner, payload), &format!("{what}: {payload}")).await;
+                        send_payload(call(&owner, payload), &format!("{what}: {payload}")).await;
                     }
                 } else if *name == "message" {
                     for payload in &some {
-                        ask(call(&person, payload), &format!("{what}: {payload}")).await;
+                        send_payload(call(&person, payload), &format!("{what}: {payload}")).await;
                     }
                 } else {
-                    ask_all(&what, &payloads, |payload| call(&person, payload)).await;
+                    send_payloads(&what, &payloads, |payload| call(&person, payload)).await;
                 }
                 if ["email", "username"].contains(name) {
-                    ask_all(&what, &addresses, |payload| call(&person, payload)).await;
+                    send_payloads(&what, &addresses, |payload| call(&person, payload)).await;
                 }
                 places += 1;
             }
         }
     }
-    assert!(places > 60, "{places}");
+    assert!(places > 60, "only {places} places");
     app.end().await;
 }

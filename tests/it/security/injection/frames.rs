@@ -1,4 +1,4 @@
-//! Every text of every frame, and what a socket is opened with.
+//! Injection into every text of every WebSocket frame, and into the parameters of the upgrade.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -8,12 +8,12 @@ use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::websocket::frames::ClientFrame;
 
-use super::{SOON, coded, payloads};
+use super::{MAX_RESPONSE_TIME, payloads, percent_encoded};
 use crate::sockets::client::Socket;
 use crate::support::app::TestApp;
 
-/// The places of a frame that take text, as the vocabulary describes them.
-fn described() -> BTreeSet<(String, String)> {
+/// Returns the text fields of each frame type, from the schema.
+fn text_fields() -> BTreeSet<(String, String)> {
     let schema = schemars::schema_for!(ClientFrame);
     let mut places = BTreeSet::new();
     for kind in schema.as_value()["oneOf"].as_array().unwrap() {
@@ -30,25 +30,24 @@ fn described() -> BTreeSet<(String, String)> {
     places
 }
 
-/// What a frame with this `ref` is told.
-async fn told(socket: &mut Socket, frame: Value, what: &str) -> Value {
-    let asked = Instant::now();
+/// Sends a frame and returns the server's response to its `ref`.
+async fn send_frame(socket: &mut Socket, frame: Value, what: &str) -> Value {
+    let started = Instant::now();
     let reference = frame["ref"].clone();
     socket.send(frame).await;
     loop {
-        let told = socket.next().await.unwrap_or_else(|code| panic!("{what}: closed with {code}"));
-        if told["ref"] == reference {
-            assert!(asked.elapsed() < SOON, "{what} took {:?}", asked.elapsed());
-            assert!(told["status"].as_u64().is_none_or(|status| status < 500), "{what}: {told}");
-            return told;
+        let answer = socket.next().await.unwrap_or_else(|code| panic!("{what}: closed with {code}"));
+        if answer["ref"] == reference {
+            assert!(started.elapsed() < MAX_RESPONSE_TIME, "{what} took {:?}", started.elapsed());
+            assert!(answer["status"].as_u64().is_none_or(|status| status < 500), "{what}: {answer}");
+            return answer;
         }
     }
 }
 
-/// S26.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_hundred_payloads_in_every_frame_do_nothing(db: PgPool) {
-    // A socket for each: one of them takes so many frames a second.
+async fn sql_payloads_in_frames_have_no_effect(db: PgPool) {
+    // One socket for each payload, since the frame rate of a socket is limited.
     let app = TestApp::with(&db, &[("MAX_SOCKETS_PER_USER", "200")]).await;
     let person = app.person().await;
     let said = app.say(&person, None, "Hello").await;
@@ -73,18 +72,18 @@ async fn a_hundred_payloads_in_every_frame_do_nothing(db: PgPool) {
         .collect();
     let named =
         places.iter().map(|(frame, name)| (frame["type"].as_str().unwrap().to_owned(), (*name).clone()));
-    assert_eq!(named.collect::<BTreeSet<_>>(), described());
+    assert_eq!(named.collect::<BTreeSet<_>>(), text_fields());
     for (number, payload) in payloads().iter().enumerate() {
         let opened = Instant::now();
         if let Err((status, refused)) =
-            Socket::try_since(&app, &person, &format!("?after={}", coded(payload))).await
+            Socket::try_since(&app, &person, &format!("?after={}", percent_encoded(payload))).await
         {
             assert!(status < 500, "{payload}: {refused}");
         }
-        assert!(opened.elapsed() < SOON, "after {payload}: {:?}", opened.elapsed());
+        assert!(opened.elapsed() < MAX_RESPONSE_TIME, "after {payload}: {:?}", opened.elapsed());
         let mut socket = Socket::of(&app, &person).await;
         for (frame, name) in &places {
-            // What begins a reply takes its time: each takes another one.
+            // Frames that start a reply are slow: only some payloads are sent.
             if *name == "message" && number % 7 != 0 {
                 continue;
             }
@@ -92,19 +91,19 @@ async fn a_hundred_payloads_in_every_frame_do_nothing(db: PgPool) {
             frame[*name] = json!(payload);
             frame["ref"] = json!(format!("{name} {number}"));
             let what = format!("{} {name}: {payload}", frame["type"]);
-            told(&mut socket, frame, &what).await;
+            send_frame(&mut socket, frame, &what).await;
         }
-        let answer = told(&mut socket, json!({"type": "ping", "ref": payload}), payload).await;
+        let answer = send_frame(&mut socket, json!({"type": "ping", "ref": payload}), payload).await;
         assert_eq!(answer, json!({"type": "pong", "ref": payload}));
-        told(&mut socket, json!({"type": payload, "ref": "t"}), payload).await;
+        send_frame(&mut socket, json!({"type": payload, "ref": "t"}), payload).await;
         let read = json!({"type": "read", "session_id": session, "message_id": answered, "key": payload, "ref": "k"});
-        told(&mut socket, read, payload).await;
+        send_frame(&mut socket, read, payload).await;
     }
-    // What is a message is kept to the letter.
+    // A message is stored literally.
     let message = payloads().join("\n");
     let mut socket = Socket::of(&app, &person).await;
     let frame = json!({"message": message, "ref": "all"});
-    let accepted = told(&mut socket, frame, "all").await;
+    let accepted = send_frame(&mut socket, frame, "all").await;
     app.wait_for_projections().await;
     let path = format!("/api/history/{}", accepted["session_id"].as_str().unwrap());
     let page = app.get(&path).by(&person).send().await.is(200).value();

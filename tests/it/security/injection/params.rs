@@ -1,20 +1,20 @@
-//! Every text of every request of ChatKit, and the names of files.
+//! Injection into every text of every ChatKit request, and into file names.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{ask, ask_all, coded, payloads};
+use super::{payloads, percent_encoded, send_payload, send_payloads};
 use crate::support::app::TestApp;
 
-/// Every request, as its golden file shows it; another test sees to it that there is one of each.
+/// Returns the golden request of each type; another test checks that none is missing.
 fn requests() -> Vec<Value> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/chatkit/golden/request");
     let files = std::fs::read_dir(folder).unwrap();
     files.map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()).collect()
 }
 
-/// The places that hold a text, or may.
+/// Collects the JSON pointers of all strings and nulls.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::String(_) | Value::Null => found.push(at.to_owned()),
@@ -28,9 +28,8 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// S26.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
+async fn sql_payloads_in_chatkit_requests_have_no_effect(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, payloads) = (app.person().await, payloads());
     let said = app.say(&person, None, "Hello").await;
@@ -39,16 +38,16 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
     let note = [("file", Some("note.txt"), Some("text/plain"), b"a note".as_slice())];
     let file = app.post("/files").by(&person).parts(&note).send().await.is(200).field("id");
     app.wait_for_projections().await;
-    // Something to be answered.
+    // A quiz card, for the actions.
     let body = json!({"session_id": said["session_id"]});
     let quiz = app.post("/api/quizzes").by(&person).json(&body).send().await.is(201).value();
     app.wait_for_projections().await;
     let list = json!({"type": "items.list", "params": {"thread_id": thread}});
     let items = app.post("/chatkit").by(&person).json(&list).send().await.is(200).value();
     let widget = items["data"].as_array().unwrap().iter().find(|item| item["type"] == "widget").unwrap();
-    // What begins a reply takes its time: some in one.
+    // Requests that start a reply are slow: several payloads share one.
     let together: Vec<String> = payloads.chunks(5).map(|some| some.join("\n")).collect();
-    let mut asked = 0;
+    let mut tried = 0;
     for golden in requests() {
         let own = golden.to_string().replace("thr_1", &thread).replace("atc_1", &file);
         let own = own
@@ -61,7 +60,7 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
         places(&own, "", &mut found);
         for place in found {
             let mut request = own.clone();
-            // No model and no tool has the name that is shown, and a file is sent once: only what is tried is named.
+            // The golden tool, model and file would be rejected, so they are kept only where they are the tried input.
             for name in ["tool_choice", "model"].iter().filter(|name| !place.contains(*name)) {
                 if let Some(options) = request.pointer_mut("/params/input/inference_options") {
                     options.as_object_mut().unwrap().remove(*name);
@@ -82,21 +81,21 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
             };
             let what = format!("{} {place}", own["type"]);
             if ["/content/", "quoted_text", "/metadata/"].iter().any(|part| place.contains(part)) {
-                // One after the other, as replies in a thread are.
+                // One after another, like the replies in a thread.
                 for some in &together {
-                    ask(call(some), &format!("{what}: {some}")).await;
+                    send_payload(call(some), &format!("{what}: {some}")).await;
                 }
             } else {
-                ask_all(&what, &payloads, call).await;
+                send_payloads(&what, &payloads, call).await;
             }
-            asked += 1;
+            tried += 1;
         }
     }
-    assert!(asked > 60, "{asked}");
-    // A title is kept to the letter.
+    assert!(tried > 60, "only {tried} places");
+    // A title is stored literally.
     for payload in &payloads {
         let body = json!({"type": "threads.update", "params": {"thread_id": thread, "title": payload}});
-        let answer = ask(app.post("/chatkit").by(&person).json(&body), payload).await;
+        let answer = send_payload(app.post("/chatkit").by(&person).json(&body), payload).await;
         if answer.status == 200 {
             assert_eq!(answer.value()["title"], payload.as_str());
         } else {
@@ -106,9 +105,9 @@ async fn a_hundred_payloads_in_every_request_of_chatkit_do_nothing(db: PgPool) {
     app.end().await;
 }
 
-/// S26: as browsers write a name, and as others do.
+/// File names as browsers write them, and as other clients do.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_hundred_payloads_as_names_of_files_do_nothing(db: PgPool) {
+async fn sql_payloads_in_file_names_have_no_effect(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let upload = |disposition: &str| {
@@ -127,17 +126,20 @@ async fn a_hundred_payloads_as_names_of_files_do_nothing(db: PgPool) {
                 format!("filename=\"{}.txt\"", one_line.replace('\\', "\\\\").replace('"', "\\\"")),
                 one_line.clone(),
             ),
-            (format!("filename=\"x.txt\"; filename*=UTF-8''{}.txt", coded(payload)), payload.clone()),
+            (
+                format!("filename=\"x.txt\"; filename*=UTF-8''{}.txt", percent_encoded(payload)),
+                payload.clone(),
+            ),
         ] {
-            let answer = ask(upload(&disposition), &disposition).await;
+            let answer = send_payload(upload(&disposition), &disposition).await;
             if answer.status == 200 {
                 let name = answer.field("name");
                 kept += usize::from(name == format!("{sent}.txt"));
                 let file = app.get(&format!("/files/{}", answer.field("id"))).by(&person);
-                ask(file, &disposition).await.is(200);
+                send_payload(file, &disposition).await.is(200);
             }
         }
     }
-    assert!(kept > 100, "{kept}");
+    assert!(kept > 100, "only {kept} names were stored literally");
     app.end().await;
 }

@@ -7,7 +7,7 @@ mod responses;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -106,7 +107,7 @@ impl OpenAiServer {
 
     /// Replaces the script of [`KEY`].
     pub(crate) fn set_script(&self, acts: impl IntoIterator<Item = Act>) {
-        let mut next = self.script.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.script.next.lock();
         next.insert(KEY, acts.into_iter().collect());
     }
 
@@ -142,7 +143,7 @@ impl OpenAiServer {
 impl Script {
     /// Returns the act for the next request with this key, or `None` for an unknown key.
     fn next(&self, key: &str) -> Option<Act> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.next.lock();
         let acts = next.get_mut(key)?;
         let act = acts.pop_front().expect("the script has an act");
         if acts.is_empty() {

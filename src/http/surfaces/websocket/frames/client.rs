@@ -12,7 +12,7 @@ const MAX_REF: usize = 128;
 
 /// A frame with what stands around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Sending {
+pub struct ClientEnvelope {
     /// The client's own name for this frame, 1 to 128 characters; `accepted` and `error` repeat it.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
@@ -26,7 +26,7 @@ pub struct Sending {
 
 /// A text that is no frame.
 #[derive(Debug)]
-pub struct Unreadable {
+pub struct MalformedFrame {
     /// Its `ref`, when that much could be read.
     pub reference: Option<String>,
     /// What is wrong with it.
@@ -131,33 +131,33 @@ impl ClientFrame {
     }
 }
 
-impl Sending {
+impl ClientEnvelope {
     /// Reads a frame.
     ///
     /// # Errors
     /// 400 and 422, as for the body of a request.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let unreadable = |reference, error| Unreadable { reference, error: Box::new(error) };
-        let mut value: Value = parse_json(text.as_bytes()).map_err(|error| unreadable(None, error))?;
+    pub fn parse(text: &str) -> Result<Self, MalformedFrame> {
+        let malformed = |reference, error| MalformedFrame { reference, error: Box::new(error) };
+        let mut value: Value = parse_json(text.as_bytes()).map_err(|error| malformed(None, error))?;
         let reference =
             value.get("ref").and_then(Value::as_str).map(|text| text.chars().take(MAX_REF).collect());
-        let refused = |error| unreadable(reference.clone(), error);
+        let rejected = |error| malformed(reference.clone(), error);
         let Some(object) = value.as_object_mut() else {
-            return Err(refused(unprocessable(".", "must be an object")));
+            return Err(rejected(unprocessable(".", "must be an object")));
         };
         object.entry("type").or_insert_with(|| Value::from("message"));
-        let sending: Self =
-            serde_json::from_value(value).map_err(|error| refused(unprocessable(".", &error.to_string())))?;
-        match &sending.reference {
+        let envelope: Self = serde_json::from_value(value)
+            .map_err(|error| rejected(unprocessable(".", &error.to_string())))?;
+        match &envelope.reference {
             Some(text) if text.is_empty() || text.chars().count() > MAX_REF => {
-                Err(refused(unprocessable("ref", "must have 1 to 128 characters")))
+                Err(rejected(unprocessable("ref", "must have 1 to 128 characters")))
             }
-            _ => Ok(sending),
+            _ => Ok(envelope),
         }
     }
 
     /// What the idempotency key stands for: the frame itself, without its names.
-    pub fn fingerprinted(&self) -> Vec<u8> {
+    pub fn fingerprint_input(&self) -> Vec<u8> {
         let mut bytes = b"frame\n".to_vec();
         bytes.extend(serde_json::to_vec(&self.frame).unwrap_or_default());
         bytes
@@ -170,17 +170,17 @@ mod tests {
 
     #[test]
     fn a_frame_without_a_type_is_a_message() {
-        let sending = Sending::parse(r#"{"message": "hi", "session_id": "s", "other": 1}"#).unwrap();
+        let envelope = ClientEnvelope::parse(r#"{"message": "hi", "session_id": "s", "other": 1}"#).unwrap();
         let (message, session_id) = ("hi".to_owned(), Some("s".to_owned()));
         let frame = ClientFrame::Message { message, session_id, model: None };
-        assert_eq!(sending, Sending { reference: None, key: None, frame });
+        assert_eq!(envelope, ClientEnvelope { reference: None, key: None, frame });
     }
 
     #[test]
     fn what_is_no_frame_is_refused_with_its_ref() {
-        let refused = |text: &str| Sending::parse(text).unwrap_err().reference;
+        let rejected = |text: &str| ClientEnvelope::parse(text).unwrap_err().reference;
         for text in ["", "{", "[]", "1", "null", r#""hi""#, r#"{"message": "a\u0000b"}"#] {
-            assert_eq!(refused(text), None, "{text}");
+            assert_eq!(rejected(text), None, "{text}");
         }
         for text in [
             r#"{"ref": "r", "type": "dance"}"#,
@@ -189,15 +189,17 @@ mod tests {
             r#"{"ref": "r", "message": 5}"#,
             r#"{"ref": "r", "type": "follow"}"#,
         ] {
-            assert_eq!(refused(text).as_deref(), Some("r"), "{text}");
+            assert_eq!(rejected(text).as_deref(), Some("r"), "{text}");
         }
-        assert!(Sending::parse(r#"{"ref": "", "type": "ping"}"#).is_err());
-        assert!(Sending::parse(&format!(r#"{{"ref": "{}", "type": "ping"}}"#, "x".repeat(129))).is_err());
+        assert!(ClientEnvelope::parse(r#"{"ref": "", "type": "ping"}"#).is_err());
+        assert!(
+            ClientEnvelope::parse(&format!(r#"{{"ref": "{}", "type": "ping"}}"#, "x".repeat(129))).is_err()
+        );
     }
 
     #[test]
     fn a_key_stands_for_the_frame_and_not_for_its_names() {
-        let bytes = |text: &str| Sending::parse(text).unwrap().fingerprinted();
+        let bytes = |text: &str| ClientEnvelope::parse(text).unwrap().fingerprint_input();
         let one = bytes(r#"{"ref": "a", "key": "k", "message": "hi"}"#);
         assert_eq!(one, bytes(r#"{"type": "message", "message": "hi", "ref": "b"}"#));
         assert_ne!(one, bytes(r#"{"message": "ho"}"#));

@@ -7,8 +7,8 @@
 mod client;
 mod server;
 
-pub use client::{ClientFrame, Sending, Unreadable};
-pub use server::{Cancelled, ErrorFrame, ServerFrame, StoredMessage};
+pub use client::{ClientEnvelope, ClientFrame, MalformedFrame};
+pub use server::{CancelledFrame, ErrorFrame, ServerFrame, StoredMessage};
 
 /// Version of the vocabulary.
 pub const VERSION: u32 = 1;

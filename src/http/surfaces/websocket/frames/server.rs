@@ -91,7 +91,7 @@ impl ErrorFrame {
 /// How a reply was cancelled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Cancelled {
+pub enum CancelledFrame {
     /// By its asker; what had come is kept.
     Kept {
         /// What `after` names.
@@ -173,7 +173,7 @@ pub enum ServerFrame {
     },
     /// The reply was cancelled.
     #[serde(rename = "reply.cancelled")]
-    Cancelled(Cancelled),
+    Cancelled(CancelledFrame),
     /// The person has read a conversation so far.
     #[serde(rename = "read")]
     Read {
@@ -247,7 +247,7 @@ impl ServerFrame {
         let (id, end) = (event_id(reply, at), EndFrame::from(ended));
         match ended.reply.state.as_str() {
             "completed" => Self::Done { id, end },
-            "cancelled" => Self::Cancelled(Cancelled::Kept { id, end: Box::new(end) }),
+            "cancelled" => Self::Cancelled(CancelledFrame::Kept { id, end: Box::new(end) }),
             _ => Self::Failed { id, end },
         }
     }

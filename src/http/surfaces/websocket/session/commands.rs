@@ -5,25 +5,26 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    ApiError, ErrorFrame, MAX_FOLLOWED, Resume, Running, Sending, ServerFrame, Session, ends, request_id,
+    ApiError, ClientEnvelope, ErrorFrame, MAX_FOLLOWED, Resume, Running, ServerFrame, Session, request_id,
+    token_deadline,
 };
 use crate::app::conversations::branches::Again;
 use crate::app::conversations::items::WantedReply;
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::sign_in::Authenticated;
 use crate::app::{Actor, AppError, Kind, RequestContext, Services};
-use crate::http::extract::{invalid_key, is_key};
+use crate::http::extract::{invalid_key, is_valid_key};
 use crate::http::formats::reply::parse_event_id;
 use crate::http::surfaces::websocket::frames::ClientFrame;
 use traces::spans;
 
 /// What came of a frame.
-pub(super) struct Done {
+pub(super) struct CommandOutcome {
     answer: Option<ServerFrame>,
     /// A reply to be followed from now on.
     follow: Option<Follow>,
     /// The socket goes on with this token.
-    admitted: Option<Authenticated>,
+    reauthenticated: Option<Authenticated>,
 }
 
 struct Follow {
@@ -32,9 +33,9 @@ struct Follow {
     asked: Option<i64>,
 }
 
-impl Done {
+impl CommandOutcome {
     fn with(answer: ServerFrame) -> Self {
-        Self { answer: Some(answer), follow: None, admitted: None }
+        Self { answer: Some(answer), follow: None, reauthenticated: None }
     }
 
     /// A message was taken, or an old one again: its reply is followed.
@@ -49,7 +50,7 @@ impl Done {
                 reply_id: Some(sent.reply.uuid()),
             }),
             follow: Some(Follow { reply: sent.reply, from: Resume::default(), asked: sent.position }),
-            admitted: None,
+            reauthenticated: None,
         }
     }
 
@@ -63,51 +64,53 @@ impl Done {
 
 impl Session {
     /// Takes a frame: answers it at once, or begins what it asks for.
-    pub(super) fn take(&mut self, text: &str) -> Option<ServerFrame> {
+    pub(super) fn handle_frame(&mut self, text: &str) -> Option<ServerFrame> {
         let request = self.services.core.clock.id().to_string();
-        let sending = match Sending::parse(text) {
-            Ok(sending) => sending,
-            Err(unreadable) => {
-                let error = ErrorFrame::new(unreadable.reference, &unreadable.error, request);
+        let envelope = match ClientEnvelope::parse(text) {
+            Ok(envelope) => envelope,
+            Err(malformed) => {
+                let error = ErrorFrame::new(malformed.reference, &malformed.error, request);
                 return Some(ServerFrame::Error(error));
             }
         };
-        if matches!(sending.frame, ClientFrame::Ping {}) {
-            return Some(ServerFrame::Pong { reference: sending.reference });
+        if matches!(envelope.frame, ClientFrame::Ping {}) {
+            return Some(ServerFrame::Pong { reference: envelope.reference });
         }
-        let refused = self.refused(&sending);
-        if let Some(error) = refused {
-            return Some(ServerFrame::Error(ErrorFrame::new(sending.reference, &error, request)));
+        let rejection = self.check(&envelope);
+        if let Some(error) = rejection {
+            return Some(ServerFrame::Error(ErrorFrame::new(envelope.reference, &error, request)));
         }
-        let (services, actor, socket) = (self.services.clone(), self.admission.actor, self.id);
-        let (surface, reference) = (self.surface, sending.reference.clone());
+        let (services, actor, socket) = (self.services.clone(), self.authenticated.actor, self.id);
+        let (surface, reference) = (self.surface, envelope.reference.clone());
         let span = tracing::info_span!("frame", request.id = %request);
-        let traced = spans::frame(sending.frame.kind(), &request);
+        let traced = spans::frame(envelope.frame.kind(), &request);
         let work = async move {
-            let reference = sending.reference.clone();
-            let key =
-                sending.key.clone().map(|key| (key, services.core.fingerprint(&sending.fingerprinted())));
+            let reference = envelope.reference.clone();
+            let key = envelope
+                .key
+                .clone()
+                .map(|key| (key, services.core.fingerprint(&envelope.fingerprint_input())));
             let context = RequestContext { request_id: request.clone(), surface, key };
-            match act(&services, &context, actor, socket, sending).await {
+            match execute(&services, &context, actor, socket, envelope).await {
                 Ok(done) => done,
                 Err(error) => {
                     error.report();
-                    Done::with(ServerFrame::Error(ErrorFrame::new(reference, &error, request)))
+                    CommandOutcome::with(ServerFrame::Error(ErrorFrame::new(reference, &error, request)))
                 }
             }
         };
-        let work = async move { traced.around(work.instrument(span)).await };
+        let work = async move { traced.run(work.instrument(span)).await };
         let task = self.services.tasks.spawn(work);
         self.command = Some(Running { reference, task });
         None
     }
 
-    fn refused(&self, sending: &Sending) -> Option<ApiError> {
-        if sending.key.as_deref().is_some_and(|key| !is_key(key)) {
+    fn check(&self, envelope: &ClientEnvelope) -> Option<ApiError> {
+        if envelope.key.as_deref().is_some_and(|key| !is_valid_key(key)) {
             return Some(invalid_key());
         }
-        let actor = self.admission.actor;
-        let counted = match &sending.frame {
+        let actor = self.authenticated.actor;
+        let counted = match &envelope.frame {
             ClientFrame::Follow { .. } => self.services.rate_limits.count_read(actor),
             // Kept nowhere, and bounded by the frames that a socket may send.
             ClientFrame::Typing { .. } | ClientFrame::Ping {} => Ok(()),
@@ -116,7 +119,7 @@ impl Session {
         if let Err(error) = counted {
             return Some(error.into());
         }
-        let follows = match &sending.frame {
+        let follows = match &envelope.frame {
             ClientFrame::Message { .. } | ClientFrame::Regenerate { .. } | ClientFrame::Edit { .. } => true,
             // One that is followed already takes no other place.
             ClientFrame::Follow { reply_id, .. } => {
@@ -131,42 +134,42 @@ impl Session {
     }
 
     /// Takes in what came of a frame.
-    pub(super) fn done(&mut self, done: Done) -> Option<ServerFrame> {
+    pub(super) fn finish_command(&mut self, done: CommandOutcome) -> Option<ServerFrame> {
         if let Some(Follow { reply, from, asked }) = done.follow {
-            let follower = self.services.replies.follow(self.admission.actor, reply, from, asked);
+            let follower = self.services.replies.follow(self.authenticated.actor, reply, from, asked);
             self.follow(reply, follower);
         }
-        if let Some(admission) = done.admitted {
-            self.presence.change_login(&self.services.connections, admission.actor);
-            self.admission = admission;
-            self.token_ends = ends(&self.services, admission);
+        if let Some(authenticated) = done.reauthenticated {
+            self.connection.change_login(&self.services.connections, authenticated.actor);
+            self.authenticated = authenticated;
+            self.token_deadline = token_deadline(&self.services, authenticated);
         }
         done.answer
     }
 }
 
-async fn act(
+async fn execute(
     services: &Services,
     context: &RequestContext,
     actor: Actor,
     socket: Uuid,
-    sending: Sending,
-) -> Result<Done, ApiError> {
-    let reference = sending.reference;
-    Ok(match sending.frame {
+    envelope: ClientEnvelope,
+) -> Result<CommandOutcome, ApiError> {
+    let reference = envelope.reference;
+    Ok(match envelope.frame {
         // Answered before.
-        ClientFrame::Ping {} => Done::with(ServerFrame::Pong { reference }),
+        ClientFrame::Ping {} => CommandOutcome::with(ServerFrame::Pong { reference }),
         ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
             let message = NewMessage::text(message).asking(model);
             let sent = services.conversations.send(context, actor, conversation, message).await?;
-            Done::sent(reference, &sent)
+            CommandOutcome::sent(reference, &sent)
         }
         ClientFrame::Regenerate { session_id, message_id, model } => {
             let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
             let (session, message) = (ConversationId::new(session), Again::MessageOrAnswer(message));
             let wanted = WantedReply { model, interactive: false };
-            Done::sent(
+            CommandOutcome::sent(
                 reference,
                 &services.conversations.ask_again(context, actor, session, message, wanted).await?,
             )
@@ -174,7 +177,7 @@ async fn act(
         ClientFrame::Edit { session_id, message_id, message, model } => {
             let (session, edited) = (ConversationId::new(id(&session_id)?), MessageId::new(id(&message_id)?));
             let wanted = WantedReply { model, interactive: false };
-            Done::sent(
+            CommandOutcome::sent(
                 reference,
                 &services.conversations.edit(context, actor, session, edited, &message, wanted).await?,
             )
@@ -185,7 +188,7 @@ async fn act(
                 .conversations
                 .switch_branch(context, actor, ConversationId::new(session), branch)
                 .await?;
-            Done::with(ServerFrame::Accepted {
+            CommandOutcome::with(ServerFrame::Accepted {
                 reference,
                 position,
                 session_id: Some(session),
@@ -204,7 +207,7 @@ async fn act(
                     .ok_or_else(invalid_after)?,
             };
             let row = services.replies.reply(actor, reply).await?;
-            Done {
+            CommandOutcome {
                 answer: Some(ServerFrame::Accepted {
                     reference,
                     position: None,
@@ -215,13 +218,13 @@ async fn act(
                 }),
                 // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
                 follow: Some(Follow { reply, from, asked: Some(row.position) }),
-                admitted: None,
+                reauthenticated: None,
             }
         }
         ClientFrame::Cancel { reply_id } => {
             let (row, position) =
                 services.replies.cancel_reply(context, actor, ReplyId::new(id(&reply_id)?)).await?;
-            Done::with(ServerFrame::Accepted {
+            CommandOutcome::with(ServerFrame::Accepted {
                 reference,
                 position,
                 session_id: Some(row.conversation_id),
@@ -236,7 +239,7 @@ async fn act(
                 .conversations
                 .mark_read(context, actor, ConversationId::new(session), MessageId::new(message))
                 .await?;
-            Done::with(ServerFrame::Accepted {
+            CommandOutcome::with(ServerFrame::Accepted {
                 reference,
                 position,
                 session_id: Some(session),
@@ -250,11 +253,11 @@ async fn act(
                 .conversations
                 .typing(actor, ConversationId::new(id(&session_id)?), typing, socket)
                 .await?;
-            Done { answer: None, follow: None, admitted: None }
+            CommandOutcome { answer: None, follow: None, reauthenticated: None }
         }
         ClientFrame::Auth { token } => {
-            let admission = services.sign_in.authenticate(&token).await?;
-            if admission.actor.user != actor.user {
+            let authenticated = services.sign_in.authenticate(&token).await?;
+            if authenticated.actor.user != actor.user {
                 return Err(AppError::invalid_token().into());
             }
             let answer = ServerFrame::Accepted {
@@ -265,7 +268,7 @@ async fn act(
                 message_id: None,
                 reply_id: None,
             };
-            Done { answer: Some(answer), follow: None, admitted: Some(admission) }
+            CommandOutcome { answer: Some(answer), follow: None, reauthenticated: Some(authenticated) }
         }
     })
 }

@@ -1,9 +1,9 @@
-//! Appends that come at the same moment share a transaction, and each still has its own outcome.
+//! Tests group commit: concurrent appends share a transaction, and each has its own outcome.
 
 use std::sync::Arc;
 
 use event_store::{
-    AppendError, AppendOutcome, AppendRequest, CommandKey, ExpectedVersion, NewEvent, QuotaEntries, Writer,
+    AppendCharge, AppendError, AppendOutcome, AppendRequest, CommandKey, ExpectedVersion, NewEvent, Writer,
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::quotas::{QuotaExceeded, parse_remaining};
 
 fn writer(db: &PgPool) -> Writer {
     Writer::new(db.clone().into(), TaskTracker::new())
 }
 
-/// One event after `stands`.
-fn pin(stream: usize, stands: i64, key: Option<&str>) -> AppendRequest {
+/// Builds an append of one event after version `current`.
+fn pin(stream: usize, current: i64, key: Option<&str>) -> AppendRequest {
     let id = format!("stream-{stream}");
     AppendRequest {
         key: key.map(|key| {
@@ -28,12 +29,12 @@ fn pin(stream: usize, stands: i64, key: Option<&str>) -> AppendRequest {
         expected_versions: vec![ExpectedVersion {
             aggregate_type: "conversation",
             aggregate_id: id.clone(),
-            sequence: stands,
+            sequence: current,
         }],
         events: vec![NewEvent {
             aggregate_type: "conversation",
             aggregate_id: id,
-            sequence: stands + 1,
+            sequence: current + 1,
             event_type: "conversation_pinned".to_owned(),
             event_version: "1".to_owned(),
             payload: format!(r#"{{"stream":{stream}}}"#),
@@ -53,7 +54,7 @@ async fn transactions(db: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(db: PgPool) {
+async fn concurrent_appends_share_transactions_with_own_positions(db: PgPool) {
     let writer = writer(&db);
     let outcomes = write_all(&writer, (0..40).map(|stream| pin(stream, 0, None)).collect()).await;
     for (stream, outcome) in outcomes.into_iter().enumerate() {
@@ -75,7 +76,7 @@ async fn those_of_one_moment_share_a_transaction_and_each_has_its_own_position(d
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_that_is_refused_takes_no_other_with_it(db: PgPool) {
+async fn rejected_append_does_not_affect_its_group(db: PgPool) {
     let writer = writer(&db);
     let requests = (0..20).map(|stream| pin(stream, if stream == 11 { 5 } else { 0 }, None)).collect();
     let outcomes = write_all(&writer, requests).await;
@@ -91,7 +92,7 @@ async fn one_that_is_refused_takes_no_other_with_it(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db: PgPool) {
+async fn concurrent_appends_with_one_key_record_once(db: PgPool) {
     let writer = writer(&db);
     let requests =
         (0..30).map(|stream| pin(stream, 0, Some(if stream % 2 == 0 { "even" } else { "odd" }))).collect();
@@ -119,14 +120,14 @@ async fn one_key_is_carried_out_once_however_many_come_with_it_at_one_moment(db:
     assert_eq!(written, 2);
 }
 
-/// What an allowance refuses is left out of its group, and the others are not parted.
+/// An append over its quota is left out of its group; the others still share a transaction.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
+async fn quota_rejection_does_not_split_its_group(db: PgPool) {
     let writer = writer(&db);
     let user = Uuid::from_u128(7);
     let charged = |stream: usize, key: Option<&str>| {
         let entries = json!({"rates": [["user", 3]]});
-        AppendRequest { charge: Some(QuotaEntries { user, entries }), ..pin(stream, 0, key) }
+        AppendRequest { charge: Some(AppendCharge { user, entries }), ..pin(stream, 0, key) }
     };
     let requests =
         (0..10).map(|stream| if stream < 5 { charged(stream, None) } else { pin(stream, 0, None) });
@@ -134,26 +135,31 @@ async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
     for (stream, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Ok(AppendOutcome::Appended { positions, remaining }) => {
-                assert_eq!((positions.len(), remaining.len()), (1, usize::from(stream < 5)), "{stream}");
+                assert_eq!(
+                    (positions.len(), remaining.as_ref().map_or(0, |rates| parse_remaining(rates).len())),
+                    (1, usize::from(stream < 5)),
+                    "{stream}"
+                );
             }
-            Err(AppendError::QuotaExceeded(exceeded)) => {
+            Err(AppendError::ChargeRejected(rejection)) => {
+                let exceeded = QuotaExceeded::parse(&rejection.0).unwrap();
                 assert_eq!((exceeded.policy.as_str(), stream < 5), ("user", true));
             }
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 8);
-    // The first one finds nobody under way and goes alone.
+    // The first append finds no flush in flight and commits alone.
     assert!(transactions(&db).await <= 2, "{}", transactions(&db).await);
     let head: i64 =
         sqlx::query_scalar("SELECT last_value FROM events_position_seq").fetch_one(&db).await.unwrap();
-    assert_eq!(head, 8, "nothing was drawn for those refused");
+    assert_eq!(head, 8, "rejected appends drew no position");
 
-    // A key that was used goes before a refusal, in a group and alone, and is charged nothing.
+    // A used key is replayed before the quota is checked, in a group and alone, and costs nothing.
     let other = Uuid::from_u128(8);
     let keyed = |key: &str| {
         let entries = json!({"rates": [["user", 1]]});
-        AppendRequest { charge: Some(QuotaEntries { user: other, entries }), ..pin(20, 0, Some(key)) }
+        AppendRequest { charge: Some(AppendCharge { user: other, entries }), ..pin(20, 0, Some(key)) }
     };
     let kept = writer.write(Arc::new(keyed("a"))).await;
     assert!(matches!(kept, Ok(AppendOutcome::Appended { .. })), "{kept:?}");
@@ -164,7 +170,7 @@ async fn one_that_its_allowance_refuses_leaves_the_others_together(db: PgPool) {
         let replayed =
             outcomes.iter().filter(|outcome| matches!(outcome, Ok(AppendOutcome::Replayed(_)))).count();
         let refused =
-            outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::QuotaExceeded(_)))).count();
+            outcomes.iter().filter(|outcome| matches!(outcome, Err(AppendError::ChargeRejected(_)))).count();
         assert_eq!((replayed, refused), (1, usize::from(outcomes.len() > 1)), "{outcomes:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the log tells those who watch for attacks, and what it never tells anybody, at its most talkative.
+//! Tests the security events in the program's log, and that even at level `trace` the log contains no name, password or token.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ const PASSWORD: &str = "canary horse 7";
 const NEW_PASSWORD: &str = "canary staple 8";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
+async fn security_log_names_every_event_and_leaks_no_secret() {
     let server = MailServer::with(json!({"user": "canary-user", "password": "canary-smtp"})).await;
     let mut place = Installation::new(PostgresKind::Server, None).await;
     place.set("LOG_LEVEL", "trace".to_owned());
@@ -43,7 +43,7 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     let second = json!({"refresh_token": first["refresh_token"]});
     assert_eq!(call("POST", "/api/auth/refresh", None, second).await.0, 200);
     assert_eq!(call("POST", "/api/auth/refresh", None, json!({"refresh_token": refresh})).await.0, 401);
-    // Wrong passwords, up to the lock, for somebody and for nobody.
+    // Wrong passwords up to the lockout, for an existing and for an unknown account.
     for email in ["canary-ada@mail.example", "canary-nobody@mail.example"] {
         let body = json!({"username": email, "password": "canary wrong 1"});
         for _ in 0..3 {
@@ -61,7 +61,7 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
     let body = json!({"username": "canary-ada", "password": NEW_PASSWORD});
     let ada = call("POST", "/api/auth/login", None, body).await.1;
     let ada_token = text(&ada, "access_token");
-    // Changes, proven and not.
+    // Changes with a correct and with a wrong password.
     let body = json!({"email": "canary-new@mail.example", "password": "canary wrong 1"});
     assert_eq!(call("PUT", "/api/users/me/email", Some(&ada_token), body).await.0, 403);
     let body = json!({"email": "canary-new@mail.example", "password": NEW_PASSWORD});
@@ -96,9 +96,9 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
         "somebody asked for a new password",
     ];
     for line in &said {
-        let told = line.to_lowercase();
+        let lower_case = line.to_lowercase();
         for secret in secrets {
-            assert!(!told.contains(&secret.to_lowercase()), "{line}");
+            assert!(!lower_case.contains(&secret.to_lowercase()), "{line}");
         }
     }
     let lines: Vec<Value> = said
@@ -123,7 +123,7 @@ async fn every_line_has_its_event_and_none_a_name_a_password_or_a_token() {
         "sign_ins_locked",
     ];
     assert_eq!(events, expected.into());
-    // Two lines about one account are seen to be about one account; somebody and nobody look the same.
+    // Lines about one account carry the same pseudonym; existing and unknown accounts look the same.
     let accounts: Vec<&str> = lines
         .iter()
         .filter(|line| line["event"] == "sign_in_refused")

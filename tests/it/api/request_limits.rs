@@ -1,6 +1,6 @@
-//! Attempts of those who are not signed in, counted by address; reads and commands, counted by person at each process.
+//! Tests the limits of unauthenticated requests, counted by client address, and of reads and commands, counted by user in each process.
 //!
-//! Limits are so small that the next one is free only half a minute after the first: a slow run is refused all the same.
+//! The limits are so small that the next request is allowed only half a minute after the first, so a slow run is rejected too.
 
 use futures::future::join_all;
 use reqwest::Method;
@@ -9,14 +9,14 @@ use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::limits::{end_both, send, taken};
-use crate::security::smuggling::answered;
+use super::message_limits::{accepted, end_both, send};
+use crate::security::smuggling::send_raw;
 use crate::sockets::client::Socket;
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};
 
-/// S36: a client's attempts are counted under its address at all doors, on all nodes. S35: what it says of itself is ignored.
+/// Attempts count under the client's address on every surface and node; addresses claimed in headers are ignored.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn attempts_are_counted_by_address(db: PgPool) {
+async fn auth_attempts_are_limited_by_client_address(db: PgPool) {
     let limits = [
         ("RATE_LIMITS", "on"),
         ("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", "6"),
@@ -47,7 +47,7 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     for status in [401, 401, 401, 429] {
         assert_eq!(one.post("/api/auth/refresh").json(&rubbish).send().await.status, status);
     }
-    // Whoever is signed in goes on.
+    // Signed-in users are not affected.
     send(&one, &person, None).await.is(200);
     let addresses: Vec<String> =
         sqlx::query_scalar("SELECT bucket FROM rate_limit_buckets").fetch_all(&db).await.unwrap();
@@ -56,7 +56,7 @@ async fn attempts_are_counted_by_address(db: PgPool) {
     one.end().await;
 }
 
-/// Spellings that others might take for this route.
+/// Returns spellings that another server might treat as this route.
 fn spellings(route: &str) -> Vec<String> {
     let (folder, last) = route.rsplit_once('/').unwrap();
     let (first, rest) = last.split_at(1);
@@ -82,13 +82,13 @@ fn spellings(route: &str) -> Vec<String> {
     ]
 }
 
-/// S36: however a route is written, it is another one, of which there is none, or it is counted as that route.
+/// Every spelling of a route either does not exist or counts as that route.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_spelling_of_a_route_opens_no_other_count(db: PgPool) {
+async fn route_spelling_does_not_evade_rate_limit(db: PgPool) {
     let limits = [
         ("RATE_LIMITS", "on"),
         ("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", "2"),
-        // One of them is the person's.
+        // One of them is used up by the test's own user.
         ("REGISTER_LIMIT_ADDRESS_PER_HOUR", "3"),
         ("REFRESH_LIMIT_ADDRESS_PER_MINUTE", "2"),
         ("RESET_LIMIT_ADDRESS_PER_HOUR", "2"),
@@ -97,15 +97,15 @@ async fn another_spelling_of_a_route_opens_no_other_count(db: PgPool) {
     let app = TestApp::with(&db, &limits).await;
     let person = app.person().await;
     let sign_in = json!({"username": person.email, "password": PASSWORD});
-    let of_the_page = json!({"email": person.email, "password": PASSWORD});
+    let page_sign_in = json!({"email": person.email, "password": PASSWORD});
     let refresh = json!({"refresh_token": "rubbish"});
     let reset = json!({"token": "rubbish", "password": PASSWORD});
     let new = |n: u32| json!({"email": format!("new{n}@mail.example"), "password": PASSWORD});
     let message = json!({"message": "Hello"});
-    // A route, what is sent there and comes of it; and another door that shares its count.
-    type Same<'a> = &'a dyn Fn(u32) -> Value;
-    let rows: [(&str, Same<'_>, &str, &str, Value); 5] = [
-        ("/api/auth/login", &|_| sign_in.clone(), "200", "/auth/signin", of_the_page),
+    // A route, its body and its status; and a route of another surface that shares the count, with its body.
+    type BodyOf<'a> = &'a dyn Fn(u32) -> Value;
+    let rows: [(&str, BodyOf<'_>, &str, &str, Value); 5] = [
+        ("/api/auth/login", &|_| sign_in.clone(), "200", "/auth/signin", page_sign_in),
         ("/api/auth/register", &new, "201", "/auth/signup", new(90)),
         ("/api/auth/refresh", &|_| refresh.clone(), "401", "/api/auth/refresh", refresh.clone()),
         (
@@ -125,25 +125,25 @@ async fn another_spelling_of_a_route_opens_no_other_count(db: PgPool) {
                 "Host: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
             );
             let (statuses, answer) =
-                answered(&app, &format!("POST {start}\r\n{headers}Connection: close\r\n\r\n{body}")).await;
+                send_raw(&app, &format!("POST {start}\r\n{headers}Connection: close\r\n\r\n{body}")).await;
             assert_eq!(statuses.len(), 1, "{start}: {answer}");
             statuses.into_iter().next().unwrap()
         };
-        let nowhere = async || {
-            let noted = async || {
+        let spellings_have_no_effect = async || {
+            let recorded = async || {
                 let logins: i64 =
                     sqlx::query_scalar("SELECT count(*) FROM logins").fetch_one(&db).await.unwrap();
                 (app.events().await, logins)
             };
-            let before = noted().await;
+            let before = recorded().await;
             for (n, spelling) in (0..).zip(spellings(route)) {
                 let status = post(&format!("{spelling} HTTP/1.1"), body(n + 100)).await;
                 assert!(["404", "405"].contains(&status.as_str()), "{spelling}: {status}");
             }
-            assert_eq!(noted().await, before, "{route}: something came of another spelling");
+            assert_eq!(recorded().await, before, "{route}: another spelling had an effect");
         };
-        nowhere().await;
-        // All of the count is left, and these take it: they are the route.
+        spellings_have_no_effect().await;
+        // The limit is unused so far; these forms are the route itself and use it up.
         let same = [
             format!("{route} HTTP/1.0"),
             format!("http://elsewhere.example{route} HTTP/1.1"),
@@ -158,13 +158,13 @@ async fn another_spelling_of_a_route_opens_no_other_count(db: PgPool) {
             assert_eq!(post(start, body(n)).await, "429", "{start}");
         }
         assert_eq!(post(&format!("{other} HTTP/1.1"), others_body).await, "429", "{other}");
-        nowhere().await;
+        spellings_have_no_effect().await;
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn behind_a_trusted_proxy_clients_are_told_apart(db: PgPool) {
+async fn clients_behind_trusted_proxy_are_limited_separately(db: PgPool) {
     let limits = [
         ("RATE_LIMITS", "on"),
         ("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", "2"),
@@ -179,7 +179,7 @@ async fn behind_a_trusted_proxy_clients_are_told_apart(db: PgPool) {
     assert_eq!(
         from("7.7.7.7, 198.51.100.1").await,
         429,
-        "what stands before the client's own address is the client's word"
+        "entries before the client's own address are claims of the client"
     );
     assert_eq!(from("198.51.100.2").await, 401);
     assert_eq!(
@@ -190,7 +190,7 @@ async fn behind_a_trusted_proxy_clients_are_told_apart(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn reads_have_a_limit_of_their_own(db: PgPool) {
+async fn reads_have_separate_rate_limit(db: PgPool) {
     let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("READ_LIMIT_USER_PER_MINUTE", "2")]).await;
     let (person, other) = (app.person().await, app.person().await);
     for _ in 0..2 {
@@ -205,7 +205,7 @@ async fn reads_have_a_limit_of_their_own(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn reads_through_chatkit_are_reads(db: PgPool) {
+async fn chatkit_queries_count_as_reads(db: PgPool) {
     let limits =
         [("RATE_LIMITS", "on"), ("READ_LIMIT_USER_PER_MINUTE", "1"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")];
     let app = TestApp::with(&db, &limits).await;
@@ -222,7 +222,7 @@ async fn reads_through_chatkit_are_reads(db: PgPool) {
         assert_eq!(ask(&person, kind, params).await.status, status, "{kind}");
         app.get("/api/history").by(&person).send().await.assert_error(429, "rate_limited");
         ask(&person, "threads.list", &json!({})).await.assert_error(429, "rate_limited");
-        // What changes something has its own count.
+        // Commands are counted separately.
         for status in [404, 404, 429] {
             let answer = ask(&person, "threads.update", &nowhere).await;
             assert_eq!(answer.status, status, "{answer:?}");
@@ -232,19 +232,19 @@ async fn reads_through_chatkit_are_reads(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
+async fn commands_share_one_rate_limit_on_every_surface(db: PgPool) {
     let limits =
         [("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2"), ("REPLY_WAIT_SECONDS", "20")];
-    // Without a limit: what takes its time is done here, before anything is counted.
+    // A node without a limit does the slow steps before anything is counted.
     let without = TestApp::with(&db, &[limits[0], ("COMMAND_LIMIT_USER_PER_MINUTE", "0"), limits[2]]).await;
     let (person, other) = (without.person().await, without.person().await);
-    let session = taken(&send(&without, &person, None).await)["session_id"].as_str().unwrap().to_owned();
+    let session = accepted(&send(&without, &person, None).await)["session_id"].as_str().unwrap().to_owned();
     let path = format!("/api/history/{session}");
     let rename = async |app: &TestApp, title: &str| {
         app.call(Method::PATCH, &path).by(&person).json(&json!({"title": title})).send().await
     };
     let app = TestApp::with(&db, &limits).await;
-    // Opening it is the first of the two.
+    // Opening the socket is the first of the two commands.
     let mut socket = Socket::of(&app, &person).await;
     rename(&app, "one").await.is(200);
     let events = app.events().await;
@@ -256,7 +256,7 @@ async fn commands_have_a_limit_of_their_own_at_every_door(db: PgPool) {
     let error = socket.next_of("error", &["event"]).await;
     assert_eq!((&error["status"], &error["code"]), (&json!(429), &json!("rate_limited")), "{error}");
     assert_eq!(app.events().await, events);
-    // Queries and other people are let through.
+    // Queries and other users are not limited.
     app.get(&path).by(&person).send().await.is(200);
     send(&app, &other, None).await.is(200);
     for number in 0..20 {

@@ -1,4 +1,4 @@
-//! Personal text stands in the log sealed, and secrets stand nowhere.
+//! Tests that personal text is encrypted in the log and that secrets are stored nowhere.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -6,12 +6,12 @@ use verbatim::bootstrap::database::MIGRATOR;
 
 use crate::support::app::TestApp;
 
-/// Tables that show personal text in plain, by intent: they are made anew when it is erased.
+/// Tables that hold personal text in plain by design; they are rebuilt after an erasure.
 const READ_MODELS: [&str; 6] =
     ["users", "conversations", "messages", "pending_replies", "replies", "widget_state"];
 
-/// How many rows of a table hold this text, in plain or as the hexadecimal digits of its bytes.
-async fn found(db: &PgPool, table: &str, text: &str) -> i64 {
+/// Counts the rows of a table that contain this text, in plain or hex-encoded.
+async fn rows_containing(db: &PgPool, table: &str, text: &str) -> i64 {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     sqlx::query_scalar(&format!(
         "SELECT count(*) FROM {table} t
@@ -25,7 +25,7 @@ async fn found(db: &PgPool, table: &str, text: &str) -> i64 {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn nothing_that_was_said_or_is_secret_can_be_read_in_the_log(db: PgPool) {
+async fn personal_text_and_secrets_are_never_stored_in_plain(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "cut:1"), ("SCRIPTED_WORDS_PER_SECOND", "100")]).await;
     let account =
         json!({"email": "Canary@Mail.Example", "username": "canary-name", "password": "canary pass 1"});
@@ -65,7 +65,7 @@ async fn nothing_that_was_said_or_is_secret_can_be_read_in_the_log(db: PgPool) {
     let mut secrets = vec!["canary pass".to_owned()];
     for answer in [&registered, &signed_in, &refreshed] {
         secrets.push(answer.field("access_token"));
-        // The signature alone would do.
+        // The signature alone is secret as well.
         secrets.push(answer.field("access_token").rsplit('.').next().unwrap().to_owned());
         secrets.push(answer.field("refresh_token").trim_start_matches("vrt_").to_owned());
     }
@@ -76,23 +76,23 @@ async fn nothing_that_was_said_or_is_secret_can_be_read_in_the_log(db: PgPool) {
         "grüße",
         "canary title",
         "canary, cancelled",
-        // The answer repeats what was said.
+        // The scripted reply repeats the message.
         "built-in scripted",
         "turns seen",
     ];
     for table in &tables {
         for secret in &secrets {
-            assert_eq!(found(&db, table, secret).await, 0, "{secret} in {table}");
+            assert_eq!(rows_containing(&db, table, secret).await, 0, "{secret} in {table}");
         }
         if !READ_MODELS.contains(&table.as_str()) {
             for text in personal {
-                assert_eq!(found(&db, table, text).await, 0, "{text} in {table}");
+                assert_eq!(rows_containing(&db, table, text).await, 0, "{text} in {table}");
             }
         }
     }
-    // The search finds what there is to find.
-    assert!(found(&db, "messages", "canary message").await >= 1);
-    assert_eq!(found(&db, "users", "canary-name").await, 1);
-    assert!(found(&db, "events", &session).await > 5);
+    // The search itself works: it finds text that is stored.
+    assert!(rows_containing(&db, "messages", "canary message").await >= 1);
+    assert_eq!(rows_containing(&db, "users", "canary-name").await, 1);
+    assert!(rows_containing(&db, "events", &session).await > 5);
     app.end().await;
 }

@@ -1,9 +1,9 @@
-//! Allowances and attempts as the database counts them, without a node: locks, windows, clocks.
+//! Tests the SQL that counts quotas and throttled requests, without a server: row locks, windows, clock changes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{AppendError, AppendOutcome, AppendRequest, CommandKey, QuotaEntries, append_all};
+use event_store::{AppendCharge, AppendError, AppendOutcome, AppendRequest, CommandKey, append_all};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -15,13 +15,13 @@ const FIRST: Uuid = Uuid::from_u128(1);
 const SECOND: Uuid = Uuid::from_u128(2);
 const NOW: &str = "extract(epoch FROM clock_timestamp())";
 
-/// An append with nothing but a key and a charge.
+/// Builds an append that has nothing but an idempotency key and a quota charge.
 fn request(key: Option<&str>, user: Option<Uuid>) -> Arc<AppendRequest> {
     let key = key.map(|key| {
         let key = CommandKey { owner: FIRST.to_string(), key: key.to_owned(), fingerprint: [7; 32] };
         (key, json!({}))
     });
-    let charge = user.map(|user| QuotaEntries { user, entries: json!({"rates": [["user", 1_000_000]]}) });
+    let charge = user.map(|user| AppendCharge { user, entries: json!({"rates": [["user", 1_000_000]]}) });
     Arc::new(AppendRequest { key, charge, metadata: "{}".to_owned(), ..AppendRequest::default() })
 }
 
@@ -29,42 +29,42 @@ async fn connection(db: &PgPool) -> PgConnection {
     PgConnection::connect_with(&db.connect_options()).await.unwrap()
 }
 
-/// One statement's group, on a connection of its own.
-async fn group(
+/// Appends a group in one statement, on a connection of its own.
+async fn append_group(
     db: &PgPool,
     requests: Vec<Arc<AppendRequest>>,
 ) -> Result<Vec<Result<AppendOutcome, AppendError>>, AppendError> {
     append_all(&mut connection(db).await, &requests).await
 }
 
-/// Waits until so many sessions of this database wait for a lock.
-async fn waiting(db: &PgPool, sessions: i64) {
+/// Waits until this many sessions of this database are blocked on a lock.
+async fn wait_for_blocked_sessions(db: &PgPool, sessions: i64) {
     let reached = async {
         loop {
-            let waiting: i64 = sqlx::query_scalar(
+            let blocked: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
             )
             .fetch_one(db)
             .await
             .unwrap();
-            if waiting >= sessions {
+            if blocked >= sessions {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("nobody waits");
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("no session is blocked on a lock");
 }
 
-async fn make_rows(db: &PgPool) {
+async fn create_quota_rows(db: &PgPool) {
     for user in [FIRST, SECOND] {
-        group(db, vec![request(None, Some(user))]).await.unwrap();
+        append_group(db, vec![request(None, Some(user))]).await.unwrap();
     }
 }
 
-/// A group waits for its rows with nothing else in its hands.
+/// While a group waits for its first quota row it holds no other lock.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
-    make_rows(&db).await;
+async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
+    create_quota_rows(&db).await;
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
     sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE")
@@ -72,22 +72,22 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
         .execute(&mut *held)
         .await
         .unwrap();
-    // Its first append has a key and is charged nothing, its second one is charged to somebody else, its third waits.
+    // The first append has a key and no charge, the second is charged to another user, the third blocks.
     let requests =
         vec![request(Some("a"), None), request(Some("b"), Some(SECOND)), request(Some("c"), Some(FIRST))];
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
-        async move { group(&db, requests).await }
+        async move { append_group(&db, requests).await }
     });
-    waiting(&db, 1).await;
+    wait_for_blocked_sessions(&db, 1).await;
     let mut other = connection(&db).await;
     sqlx::query("SET lock_timeout = '2s'").execute(&mut other).await.unwrap();
     sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE NOWAIT")
         .bind(SECOND)
         .execute(&mut other)
         .await
-        .expect("the later row is free");
-    let kept = append_all(&mut other, &[request(Some("a"), None)]).await.expect("the key is free");
+        .expect("the later row is unlocked");
+    let kept = append_all(&mut other, &[request(Some("a"), None)]).await.expect("the key is unlocked");
     assert!(matches!(kept[..], [Ok(AppendOutcome::Appended { .. })]), "{kept:?}");
     held.commit().await.unwrap();
     let outcomes = waits.await.unwrap().unwrap();
@@ -98,10 +98,10 @@ async fn a_group_locks_all_rows_in_one_order_before_any_key(db: PgPool) {
     );
 }
 
-/// Two groups with the same keys and people, in turns: each is written or told that its key was used, and none is given up.
+/// Groups that use the same keys and users in opposite order: every append is recorded or replayed, and no transaction is aborted.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn groups_never_wait_for_each_other_in_a_circle(db: PgPool) {
-    make_rows(&db).await;
+async fn concurrent_append_groups_never_deadlock(db: PgPool) {
+    create_quota_rows(&db).await;
     let run = async |forward: bool| {
         let mut connection = connection(&db).await;
         for round in 0..100 {
@@ -119,7 +119,7 @@ async fn groups_never_wait_for_each_other_in_a_circle(db: PgPool) {
                     request(Some(&second), Some(FIRST)),
                 ]
             };
-            let outcomes = append_all(&mut connection, &group).await.expect("no circle");
+            let outcomes = append_all(&mut connection, &group).await.expect("no deadlock");
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
         }
     };
@@ -132,7 +132,7 @@ async fn groups_never_wait_for_each_other_in_a_circle(db: PgPool) {
     assert_eq!(deadlocks, 0);
 }
 
-/// Whether an attempt is let through.
+/// Returns whether an attempt is allowed.
 async fn attempt(db: &PgPool, quota: f64) -> bool {
     let wait: f64 =
         sqlx::query_scalar("SELECT rate_limit_consume(ARRAY['here'], ARRAY[$1], ARRAY[60.0::float8])")
@@ -144,14 +144,14 @@ async fn attempt(db: &PgPool, quota: f64) -> bool {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn attempts_of_many_connections_are_counted_exactly(db: PgPool) {
+async fn concurrent_attempts_are_counted_exactly(db: PgPool) {
     let passed = join_all((0..60).map(|_| attempt(&db, 17.0))).await;
     assert_eq!(passed.iter().filter(|passed| **passed).count(), 17);
 }
 
-/// Who came before a window moved, and waited for whoever moved it, is counted in the new one.
+/// An attempt that starts before the window moves, and blocks on the transaction that moves it, counts in the new window.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
+async fn blocked_attempt_counts_in_current_window(db: PgPool) {
     assert!(attempt(&db, 5.0).await);
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
@@ -160,7 +160,7 @@ async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
         let db = db.clone();
         async move { attempt(&db, 5.0).await }
     });
-    waiting(&db, 1).await;
+    wait_for_blocked_sessions(&db, 1).await;
     sqlx::query(&format!("UPDATE rate_limit_buckets SET window_start = {NOW}, current_count = 5"))
         .execute(&mut *held)
         .await
@@ -172,9 +172,9 @@ async fn an_attempt_that_waited_is_no_older_than_the_window(db: PgPool) {
     assert!((taken - 5.0).abs() < f64::EPSILON, "{taken}");
 }
 
-/// A clock that is put back a little gives nobody a fresh window; one that was wrong by more begins anew.
+/// A clock set back by less than a window grants no fresh window; after a larger correction counting starts again.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_clock_that_is_put_back_gives_nothing_away(db: PgPool) {
+async fn clock_set_back_grants_no_fresh_window(db: PgPool) {
     let rate = async || -> Option<Value> {
         sqlx::query_scalar("SELECT rejection FROM quota_consume($1, '{\"rates\": [[\"user\", 3]]}')")
             .bind(FIRST)

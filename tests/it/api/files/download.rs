@@ -1,4 +1,4 @@
-//! Files are given back to those whose they are, and go when they are to.
+//! Tests downloads by the owner, previews by link, and deletion.
 
 use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
 use event_store::{CommandBatch, ExecuteError, Metadata};
@@ -8,10 +8,10 @@ use verbatim::app::files::attaching;
 use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{Budget, Content, bytes, contents};
 
-use super::{bring, file_events, note, objects, path, png, uuid};
+use super::{file_events, path, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::{Person, TestApp};
 
-/// Sends the files with a message of a conversation, as sending one does.
+/// Attaches the files to a message, as sending the message does.
 async fn attach(
     app: &TestApp,
     person: &Person,
@@ -29,11 +29,11 @@ async fn attach(
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
+async fn file_is_served_only_to_owner(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let image = png(900, 30);
-    let id = bring(&app, &person, "Größe.png", None, &image).await.is(200).field("id");
+    let id = upload(&app, &person, "Größe.png", None, &image).await.is(200).field("id");
     let plain = uuid(&id).to_string();
     for id in [&id, &plain] {
         let (answer, bytes) = app.get(&format!("/files/{id}")).by(&person).download().await;
@@ -54,7 +54,7 @@ async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
         assert_eq!((known.text.as_str(), known.header("etag")), ("", tag.as_str()));
         assert_eq!(known.header("cache-control"), "private, no-store");
     }
-    // To anybody else it is as if it were not there.
+    // For another user the file does not exist.
     let unknown = app.get(&format!("/files/{}", Uuid::from_u128(7))).by(&other).send().await.is(404);
     for id in [id.as_str(), plain.as_str(), "atc_x", "x", "..%2f..%2fetc%2fpasswd"] {
         let get = app.get(&format!("/files/{id}")).by(&other).send().await.is(404);
@@ -68,10 +68,10 @@ async fn a_file_is_given_back_to_its_owner_only(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn an_image_is_shown_small_to_whoever_has_the_link(db: PgPool) {
+async fn preview_link_serves_thumbnail_without_sign_in(db: PgPool) {
     let app = TestApp::with(&db, &[("PUBLIC_URL", "https://chat.example/")]).await;
     let person = app.person().await;
-    let url = bring(&app, &person, "a.png", None, &png(2000, 1000)).await.is(200).field("preview_url");
+    let url = upload(&app, &person, "a.png", None, &png(2000, 1000)).await.is(200).field("preview_url");
     assert!(url.starts_with("https://chat.example/files/"), "{url}");
     let (answer, bytes) = app.get(&path(&url)).download().await;
     assert_eq!(answer.status, 200);
@@ -86,32 +86,32 @@ async fn an_image_is_shown_small_to_whoever_has_the_link(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_deleted_is_gone_from_answers_at_once_and_from_the_store_soon(db: PgPool) {
+async fn deleted_file_is_hidden_at_once_and_swept_later(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let image = bring(&app, &person, "a.png", None, &png(20, 20)).await.is(200);
-    let (kept, id) = (note(&app, &person, "kept").await, image.field("id"));
+    let image = upload(&app, &person, "a.png", None, &png(20, 20)).await.is(200);
+    let (kept, id) = (upload_text(&app, &person, "kept").await, image.field("id"));
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     app.get(&path(&image.field("preview_url"))).send().await.assert_error(404, "not_found");
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
     app.sweep().deleted((0, Uuid::nil())).await.unwrap();
-    assert_eq!(objects(&app).await, 1);
+    assert_eq!(stored_objects(&app).await, 1);
     app.get(&format!("/files/{kept}")).by(&person).send().await.is(200);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn files_that_were_sent_stay_with_their_conversation_and_go_with_it(db: PgPool) {
+async fn attached_files_live_as_long_as_their_conversation(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let (session, elsewhere) = (app.session(&person).await, app.session(&person).await);
-    let (one, two) = (note(&app, &person, "one").await, note(&app, &person, "two").await);
+    let (one, two) = (upload_text(&app, &person, "one").await, upload_text(&app, &person, "two").await);
     attach(&app, &person, &[&one, &two], &session, 1).await.unwrap();
     attach(&app, &person, &[&one], &session, 1).await.unwrap();
     attach(&app, &person, &[&one], &session, 2).await.unwrap();
-    // All of it or nothing: the second one is somewhere else already.
-    let three = note(&app, &person, "three").await;
+    // All or nothing: the second file is attached elsewhere already.
+    let three = upload_text(&app, &person, "three").await;
     let events = file_events(&app).await;
     for (by, files) in [(&person, [&three, &two]), (&other, [&three, &three])] {
         let refused = attach(&app, by, &[files[0], files[1]], &elsewhere, 3).await;
@@ -128,22 +128,22 @@ async fn files_that_were_sent_stay_with_their_conversation_and_go_with_it(db: Pg
         app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     }
     app.sweep().deleted((0, Uuid::nil())).await.unwrap();
-    assert_eq!(objects(&app).await, 1);
+    assert_eq!(stored_objects(&app).await, 1);
     app.get(&format!("/files/{three}")).by(&person).send().await.is(200);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
+async fn prompt_contains_file_contents(db: PgPool) {
     let app = TestApp::start(&db).await;
     let (person, other) = (app.person().await, app.person().await);
     let image = png(5, 5);
-    let picture = bring(&app, &person, "a.png", None, &image).await.is(200).field("id");
-    let text = note(&app, &person, "Grüße aus dem Hafen").await;
-    let pdf = bring(&app, &person, "a.pdf", None, b"%PDF-1.7\n").await.is(200).field("id");
-    let gone = note(&app, &person, "gone").await;
+    let picture = upload(&app, &person, "a.png", None, &image).await.is(200).field("id");
+    let text = upload_text(&app, &person, "Grüße aus dem Hafen").await;
+    let pdf = upload(&app, &person, "a.pdf", None, b"%PDF-1.7\n").await.is(200).field("id");
+    let gone = upload_text(&app, &person, "gone").await;
     app.delete(&format!("/files/{gone}")).by(&person).send().await.is(204);
-    let theirs = note(&app, &other, "theirs").await;
+    let theirs = upload_text(&app, &other, "theirs").await;
     let ids = [&text, &gone, &theirs, &picture, &pdf].map(|id| FileId::new(uuid(id)));
     let owner = UserId::new(person.id);
     let (pool, store) = (app.sweep().pool.clone(), app.files());
@@ -155,8 +155,8 @@ async fn a_prompt_gets_what_is_in_the_files(db: PgPool) {
     assert_eq!(bytes(store, &files[1]).await.unwrap().unwrap(), image);
     assert_eq!(bytes(store, &files[2]).await.unwrap().unwrap(), b"%PDF-1.7\n".as_slice());
 
-    // So much of all texts, and then nothing.
-    let more = note(&app, &person, "more").await;
+    // Texts share a total budget; nothing is added beyond it.
+    let more = upload_text(&app, &person, "more").await;
     let ids = [&text, &more, &text].map(|id| FileId::new(uuid(id)));
     let files = contents(&pool, store, owner, &ids, Budget { each: 5, all: 8 }).await.unwrap();
     let inside: Vec<&Content> = files.iter().map(|file| &file.content).collect();

@@ -1,4 +1,4 @@
-//! Many streams at a time on one node: each has all of its own answer, once and in order, and nothing of another's.
+//! Tests many concurrent streams on one node: each contains its whole reply, once and in order, and no text of another.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use verbatim::bootstrap::database::MIGRATOR;
 use super::support::{Kit, answer_of, deltas_of, done, id_of, kinds, text, thread_of};
 use crate::support::app::{Person, TestApp};
 
-const PEOPLE: usize = 20;
-const STREAMS: usize = 10;
+const USERS: usize = 20;
+const STREAMS_PER_USER: usize = 10;
 
-/// What came of one stream.
+/// The outcome of one stream.
 struct Streamed {
     person: usize,
     thread: String,
@@ -23,12 +23,12 @@ struct Streamed {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn two_hundred_streams_at_a_time_lose_nothing(db: PgPool) {
+async fn two_hundred_concurrent_streams_lose_no_event(db: PgPool) {
     let variables =
         [("CHAT_TITLES", "off"), ("SCRIPTED_WORDS_PER_SECOND", "60"), ("REPLY_CONCURRENCY", "200")];
     let app = TestApp::with(&db, &variables).await;
     let mut people: Vec<Person> = Vec::new();
-    for _ in 0..PEOPLE {
+    for _ in 0..USERS {
         people.push(app.person().await);
     }
     let one = async |person: usize, stream: usize| {
@@ -45,9 +45,9 @@ async fn two_hundred_streams_at_a_time_lose_nothing(db: PgPool) {
         let id = id_of(done(&events, "assistant_message")[0]);
         Streamed { person, thread: thread_of(&events), id, answer, pieces }
     };
-    let all = (0..PEOPLE).flat_map(|person| (0..STREAMS).map(move |stream| (person, stream)));
+    let all = (0..USERS).flat_map(|person| (0..STREAMS_PER_USER).map(move |stream| (person, stream)));
     let streams = join_all(all.map(|(person, stream)| one(person, stream))).await;
-    assert_eq!(streams.len(), PEOPLE * STREAMS);
+    assert_eq!(streams.len(), USERS * STREAMS_PER_USER);
     app.wait_for_projections().await;
     for Streamed { person, thread, id, answer, .. } in &streams {
         let items = Kit::new(&app, &people[*person]).items(thread).await;
@@ -55,9 +55,9 @@ async fn two_hundred_streams_at_a_time_lose_nothing(db: PgPool) {
         assert_eq!(id_of(&items[1]), *id);
         assert_eq!(items[1]["content"][0]["text"].as_str(), Some(answer.as_str()));
     }
-    // How many pieces a text comes in depends on how busy the machine is.
-    assert!(streams.iter().any(|stream| stream.pieces > 1), "nothing came as it was written");
+    // The number of pieces depends on the load of the machine.
+    assert!(streams.iter().any(|stream| stream.pieces > 1), "no text arrived in several pieces");
     let ids: BTreeSet<&String> = streams.iter().map(|stream| &stream.id).collect();
-    assert_eq!(ids.len(), streams.len(), "no id twice");
+    assert_eq!(ids.len(), streams.len(), "every id is unique");
     app.end().await;
 }

@@ -1,4 +1,4 @@
-//! What is taken and what is not, and that nothing is left of what was not.
+//! Tests uploads: what is accepted, and that a rejected upload leaves nothing behind.
 
 use serde_json::json;
 use sqlx::PgPool;
@@ -6,16 +6,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{bring, file_events, note, objects, png, uuid};
+use super::{file_events, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::TestApp;
 use crate::support::client::form;
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_file_is_brought_in_one_step(db: PgPool) {
+async fn form_upload_stores_file(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let image = png(640, 480);
-    let answer = bring(&app, &person, "tide table.png", Some("image/png"), &image).await.is(200);
+    let answer = upload(&app, &person, "tide table.png", Some("image/png"), &image).await.is(200);
     let attachment = answer.value();
     let id = attachment["id"].as_str().unwrap();
     assert!(id.starts_with("atc_") && id.len() == 36, "{id}");
@@ -30,11 +30,11 @@ async fn a_file_is_brought_in_one_step(db: PgPool) {
     assert!(answer.position() > 0);
 
     let text =
-        bring(&app, &person, "note.md", Some("text/markdown"), "# Grüße".as_bytes()).await.is(200).value();
+        upload(&app, &person, "note.md", Some("text/markdown"), "# Grüße".as_bytes()).await.is(200).value();
     let expected = json!({"type": "file", "id": text["id"], "name": "note.md", "mime_type": "text/markdown"});
     assert_eq!(text, expected);
     // Image, preview and text.
-    assert_eq!((file_events(&app).await, objects(&app).await), (2, 3));
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (2, 3));
     let (width, height): (i32, i32) = sqlx::query_as("SELECT width, height FROM files WHERE file_id = $1")
         .bind(file)
         .fetch_one(&db)
@@ -44,8 +44,8 @@ async fn a_file_is_brought_in_one_step(db: PgPool) {
     app.end().await;
 }
 
-/// A PNG that says of itself that it is this large.
-fn claiming(side: u32) -> Vec<u8> {
+/// Returns a PNG whose header claims this size.
+fn png_claiming_size(side: u32) -> Vec<u8> {
     let mut png = png(1, 1);
     png[16..20].copy_from_slice(&side.to_be_bytes());
     png[20..24].copy_from_slice(&side.to_be_bytes());
@@ -60,11 +60,11 @@ fn claiming(side: u32) -> Vec<u8> {
     png
 }
 
-/// Name, declared type, content; status and code of the refusal.
+/// Name, declared type and content of a file; status and code of its rejection.
 type Case<'a> = (&'a str, Option<&'a str>, &'a [u8], u16, &'a str);
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
+async fn rejected_upload_leaves_nothing_behind(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "100000")]).await;
     let person = app.person().await;
     let image = png(8, 8);
@@ -74,7 +74,7 @@ async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
     let text = b"just text".as_slice();
     let long = "x".repeat(4096);
     let huge = vec![b'x'; 100_001];
-    let wide = claiming(30_000);
+    let wide = png_claiming_size(30_000);
     let cases: [Case<'_>; 23] = [
         ("a.jpg", Some("image/png"), &image, 415, "file_type_not_taken"),
         ("a.png", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
@@ -101,16 +101,16 @@ async fn what_is_not_taken_leaves_nothing_behind(db: PgPool) {
         (&long, Some("text/plain"), text, 400, "invalid_value"),
     ];
     for (name, media, content, status, code) in cases {
-        let answer = bring(&app, &person, name, media, content).await;
+        let answer = upload(&app, &person, name, media, content).await;
         assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{name:.20} {media:?}");
     }
-    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
-    bring(&app, &person, "a.txt", Some("text/plain"), &huge[1..]).await.is(200);
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (0, 0));
+    upload(&app, &person, "a.txt", Some("text/plain"), &huge[1..]).await.is(200);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn names_are_kept_as_what_can_be_shown(db: PgPool) {
+async fn file_names_are_sanitized(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     for (sent, kept) in [
@@ -121,7 +121,7 @@ async fn names_are_kept_as_what_can_be_shown(db: PgPool) {
         ("photo\u{202e}gnp.txt", "photognp.txt"),
         ("a;b=c.txt", "a;b=c.txt"),
     ] {
-        let answer = bring(&app, &person, sent, Some("text/plain"), b"text").await.is(200);
+        let answer = upload(&app, &person, sent, Some("text/plain"), b"text").await.is(200);
         assert_eq!(answer.field("name"), kept, "{sent}");
         let file = app.get(&format!("/files/{}", answer.field("id"))).by(&person).send().await.is(200);
         let disposition = file.header("content-disposition");
@@ -131,16 +131,16 @@ async fn names_are_kept_as_what_can_be_shown(db: PgPool) {
         let policy = "sandbox; default-src 'none'; frame-ancestors 'none'";
         assert_eq!(file.header("content-security-policy"), policy);
     }
-    // A line break or a NUL ends a header: the form is malformed.
+    // A line break or a NUL in the header makes the form malformed.
     for sent in ["a\r\nX: y.txt", "a\0.txt"] {
-        let answer = bring(&app, &person, sent, Some("text/plain"), b"text").await;
+        let answer = upload(&app, &person, sent, Some("text/plain"), b"text").await;
         assert!((400..500).contains(&answer.status) || answer.field("name") != sent, "{sent:?}");
     }
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn forms_that_are_not_what_they_should_be_are_refused(db: PgPool) {
+async fn malformed_upload_forms_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let text = b"text".as_slice();
@@ -171,12 +171,12 @@ async fn forms_that_are_not_what_they_should_be_are_refused(db: PgPool) {
         answer.assert_error(422, "malformed_request");
     }
     app.post("/files").parts(&[part]).send().await.assert_error(401, "invalid_token");
-    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (0, 0));
     app.end().await;
 }
 
-/// Sends a request as it stands and reads the status of the answer.
-async fn raw(app: &TestApp, head: &str, body: &[u8]) -> u16 {
+/// Sends raw bytes as a request and returns the response status.
+async fn send_raw(app: &TestApp, head: &str, body: &[u8]) -> u16 {
     let mut stream = TcpStream::connect(app.address()).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
@@ -186,7 +186,7 @@ async fn raw(app: &TestApp, head: &str, body: &[u8]) -> u16 {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn too_much_is_refused_before_it_is_read(db: PgPool) {
+async fn oversized_upload_is_rejected_before_reading(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "4096")]).await;
     let person = app.person().await;
     let head = |more: &str| {
@@ -195,53 +195,53 @@ async fn too_much_is_refused_before_it_is_read(db: PgPool) {
             person.access
         )
     };
-    // Not a byte of the body is sent.
-    assert_eq!(raw(&app, &head("Content-Length: 22020096\r\n"), b"").await, 413);
-    // Of unknown length, and without end: refused when there is too much of it.
+    // The body is never sent.
+    assert_eq!(send_raw(&app, &head("Content-Length: 22020096\r\n"), b"").await, 413);
+    // A chunked body of unknown length is rejected once it exceeds the limit.
     let part = b"--cut-here\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n";
     let piece = [part.as_slice(), &vec![b'x'; 8192]].concat();
     let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat();
-    assert_eq!(raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
-    // The same in the head of a part, which is gathered as well.
+    assert_eq!(send_raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
+    // The same for the header of a part, which is buffered as well.
     let piece = [b"--cut-here\r\nX: ".as_slice(), &vec![b'x'; 40_000]].concat();
     let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), &piece, b"\r\n"].concat();
-    assert_eq!(raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
-    assert_eq!((file_events(&app).await, objects(&app).await), (0, 0));
+    assert_eq!(send_raw(&app, &head("Transfer-Encoding: chunked\r\n"), &chunk).await, 413);
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (0, 0));
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_person_may_have_so_much(db: PgPool) {
+async fn storage_quota_limits_files_and_bytes(db: PgPool) {
     let limits =
         [("MAX_FILES_PER_USER", "3"), ("MAX_FILE_BYTES", "2000"), ("MAX_FILE_BYTES_PER_USER", "5000")];
     let app = TestApp::with(&db, &limits).await;
     let (person, other) = (app.person().await, app.person().await);
     let large = "x".repeat(2000);
-    let first = note(&app, &person, &large).await;
-    note(&app, &person, &large).await;
-    // By bytes, then by number.
-    let refused = bring(&app, &person, "a.txt", None, large.as_bytes()).await;
+    let first = upload_text(&app, &person, &large).await;
+    upload_text(&app, &person, &large).await;
+    // Rejected by bytes, then by number of files.
+    let refused = upload(&app, &person, "a.txt", None, large.as_bytes()).await;
     refused.assert_error(413, "file_quota");
-    note(&app, &person, "small").await;
-    bring(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
-    note(&app, &other, &large).await;
-    // What is deleted makes room.
+    upload_text(&app, &person, "small").await;
+    upload(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
+    upload_text(&app, &other, &large).await;
+    // A deletion frees quota.
     app.delete(&format!("/files/{first}")).by(&person).send().await.is(204);
-    note(&app, &person, &large).await;
-    bring(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
-    assert_eq!(objects(&app).await, 5, "what was refused is not kept");
+    upload_text(&app, &person, &large).await;
+    upload(&app, &person, "a.txt", None, b"small").await.assert_error(413, "file_quota");
+    assert_eq!(stored_objects(&app).await, 5, "rejected files are not stored");
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn files_that_come_at_the_same_moment_do_not_pass_the_limit_together(db: PgPool) {
+async fn concurrent_uploads_stay_within_quota(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILES_PER_USER", "4")]).await;
     let person = app.person().await;
-    let brought = (0..8).map(|n| {
+    let uploads = (0..8).map(|n| {
         let (app, person) = (&app, &person);
-        async move { bring(app, person, "a.txt", None, format!("text {n}").as_bytes()).await.status }
+        async move { upload(app, person, "a.txt", None, format!("text {n}").as_bytes()).await.status }
     });
-    let statuses = futures::future::join_all(brought).await;
+    let statuses = futures::future::join_all(uploads).await;
     let taken = statuses.iter().filter(|status| **status == 200).count();
     assert!((1..=4).contains(&taken), "{statuses:?}");
     assert!(statuses.iter().all(|status| [200, 413].contains(status)), "{statuses:?}");
@@ -250,7 +250,7 @@ async fn files_that_come_at_the_same_moment_do_not_pass_the_limit_together(db: P
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_same_key_brings_the_same_file_once(db: PgPool) {
+async fn keyed_upload_stores_file_once(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILES_PER_USER", "1")]).await;
     let person = app.person().await;
     let send = async |key: &str, name: &str, content: &[u8]| {
@@ -258,14 +258,14 @@ async fn the_same_key_brings_the_same_file_once(db: PgPool) {
         app.post("/files").by(&person).key(key).parts(&[part]).send().await
     };
     let first = send("a", "one.txt", b"one").await.is(200);
-    // Also when another file would be one too many.
+    // The repetition works although another file would exceed the quota.
     let again = send("a", "one.txt", b"one").await.is(200);
     assert_eq!((again.value(), again.position()), (first.value(), first.position()));
-    assert_eq!((file_events(&app).await, objects(&app).await), (1, 1));
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 1));
     send("a", "one.txt", b"two").await.assert_error(422, "idempotency_key_reused");
     send("a", "two.txt", b"one").await.assert_error(422, "idempotency_key_reused");
     send("b", "one.txt", b"one").await.assert_error(413, "file_quota");
-    assert_eq!(objects(&app).await, 1);
+    assert_eq!(stored_objects(&app).await, 1);
     let path = format!("/files/{}", first.field("id"));
     for _ in 0..2 {
         app.delete(&path).by(&person).key("c").send().await.is(204);

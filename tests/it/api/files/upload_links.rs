@@ -1,4 +1,4 @@
-//! A file that is announced first and filled through a signed link.
+//! Tests files that are announced first and uploaded through a signed link.
 
 use aggregates::ids::{FileId, LoginId, UserId};
 use chrono::TimeDelta;
@@ -9,10 +9,10 @@ use verbatim::auth::LinkKey;
 use verbatim::auth::links::Purpose;
 use verbatim::bootstrap::database::MIGRATOR;
 
-use super::{file_events, objects, path, png, uuid};
+use super::{file_events, path, png, stored_objects, uuid};
 use crate::support::app::{MASTER_KEY, Person, TestApp};
 
-/// Announces a file; the path and query where it is to be brought.
+/// Announces a file; returns its id and the path and query of its upload link.
 async fn announce(app: &TestApp, person: &Person, name: &str, media: &str, size: usize) -> (Uuid, String) {
     let request = RequestContext { request_id: "test".to_owned(), surface: "test", key: None };
     let actor = Actor { user: UserId::new(person.id), login: LoginId::new(Uuid::nil()) };
@@ -26,16 +26,16 @@ async fn announce(app: &TestApp, person: &Person, name: &str, media: &str, size:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
+async fn announced_file_is_uploaded_once_by_each_method(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let image = png(30, 20);
-    for way in 0..4 {
+    for method in 0..4 {
         let (file, content) = announce(&app, &person, "a.png", "image/png", image.len()).await;
         app.get(&format!("/files/{file}")).by(&person).send().await.is(404);
-        let call = || if way % 2 == 0 { app.post(&content) } else { app.put(&content) };
+        let call = || if method % 2 == 0 { app.post(&content) } else { app.put(&content) };
         let send = || {
-            if way < 2 {
+            if method < 2 {
                 call().body("image/png", image.clone())
             } else {
                 call().parts(&[("file", Some("b.png"), None, &image)])
@@ -46,22 +46,22 @@ async fn a_file_is_announced_and_filled_in_each_of_the_ways_once(db: PgPool) {
         assert_eq!(attachment["type"], "image");
         assert!(attachment.get("upload_descriptor").is_none() && attachment.get("thread_id").is_none());
         app.get(&path(attachment["preview_url"].as_str().unwrap())).send().await.is(200);
-        // The same again changes nothing, something else is refused.
+        // The same content again changes nothing; other content is rejected.
         let events = file_events(&app).await;
         assert_eq!(send().send().await.is(200).value(), attachment);
         app.post(&content).body("image/png", png(9, 9)).send().await.assert_error(409, "file_stored");
-        // Nothing is decoded for that.
+        // It is rejected without decoding.
         app.put(&content).body("image/png", b"text".to_vec()).send().await.assert_error(409, "file_stored");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
     }
-    assert_eq!(objects(&app).await, 8);
+    assert_eq!(stored_objects(&app).await, 8);
     app.end().await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool) {
+async fn forged_expired_or_misused_links_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let (file, content) = announce(&app, &person, "a.txt", "text/plain", 4).await;
@@ -110,7 +110,7 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
     }
     let upload = query_of(Purpose::Upload, 0);
     app.get(&format!("/files/{file}/preview?{upload}")).send().await.assert_error(403, "invalid_link");
-    assert_eq!((file_events(&app).await, objects(&app).await), (2, 0));
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (2, 0));
     app.post(&format!("/files/{file}/content?{}", query_of(Purpose::Upload, 9)))
         .body("text/plain", b"text".to_vec())
         .send()
@@ -120,7 +120,7 @@ async fn links_that_are_forged_old_or_for_something_else_are_refused(db: PgPool)
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
+async fn content_differing_from_announcement_is_rejected(db: PgPool) {
     let app = TestApp::with(&db, &[("MAX_FILE_BYTES", "5000"), ("MAX_FILE_BYTES_PER_USER", "6000")]).await;
     let person = app.person().await;
     let (file, content) = announce(&app, &person, "a.png", "image/png", 100).await;
@@ -133,10 +133,10 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
         .assert_error(415, "file_type_not_taken");
     app.put(&content).body("image/png", Vec::new()).send().await.assert_error(400, "file_empty");
     app.put(&content).body("image/png", vec![0; 5001]).send().await.assert_error(413, "file_too_large");
-    assert_eq!((file_events(&app).await, objects(&app).await), (1, 0));
+    assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 0));
     app.put(&content).body("application/octet-stream", image).send().await.is(200);
 
-    // What was announced smaller than it is counts as what it is.
+    // The actual size counts, not the announced one.
     let (_, first) = announce(&app, &person, "a.txt", "text/plain", 1).await;
     let (_, second) = announce(&app, &person, "a.txt", "text/plain", 1).await;
     let large = vec![b'x'; 4000];
@@ -147,21 +147,21 @@ async fn content_that_is_not_what_was_announced_is_refused(db: PgPool) {
     app.end().await;
 }
 
-/// A link takes no more than its owner could ask for: somebody's bytes are not hashed again and again.
+/// Uploads through a link count against the owner's command limit, so that a link cannot cause unlimited hashing.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_comes_through_a_link_counts_as_commands_of_its_owner(db: PgPool) {
+async fn link_uploads_count_as_owner_commands(db: PgPool) {
     let app = TestApp::with(&db, &[("RATE_LIMITS", "on"), ("COMMAND_LIMIT_USER_PER_MINUTE", "2")]).await;
     let (person, other) = (app.person().await, app.person().await);
     let (_, content) = announce(&app, &person, "a.txt", "text/plain", 4).await;
-    let fill = |content: &str| app.put(content).body("text/plain", b"text".to_vec()).send();
-    // A forged one counts for nobody.
+    let put_text = |content: &str| app.put(content).body("text/plain", b"text".to_vec()).send();
+    // A forged link counts against no user.
     for _ in 0..3 {
-        fill(&format!("{content}x")).await.assert_error(403, "invalid_link");
+        put_text(&format!("{content}x")).await.assert_error(403, "invalid_link");
     }
     for _ in 0..2 {
-        fill(&content).await.is(200);
+        put_text(&content).await.is(200);
     }
-    let refused = fill(&content).await;
+    let refused = put_text(&content).await;
     refused.assert_error(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     app.delete("/api/history/00000000-0000-0000-0000-000000000007")
@@ -170,6 +170,6 @@ async fn what_comes_through_a_link_counts_as_commands_of_its_owner(db: PgPool) {
         .await
         .assert_error(429, "rate_limited");
     let (_, content) = announce(&app, &other, "a.txt", "text/plain", 4).await;
-    fill(&content).await.is(200);
+    put_text(&content).await.is(200);
     app.end().await;
 }

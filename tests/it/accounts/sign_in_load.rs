@@ -1,4 +1,4 @@
-//! S16: however many sign in at once, the process stays small and answers others.
+//! Tests that hundreds of concurrent sign-ins neither exhaust memory nor block other requests.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use tokio::task::JoinSet;
 use crate::kill::client::http;
 use crate::kill::process::{Installation, PostgresKind, STEP_TIMEOUT};
 
-const MANY: usize = 500;
-/// How much memory they may take together.
-const GROWTH: u64 = 120 * 1024 * 1024;
-/// How long `/health` may take meanwhile, in 99 of 100 cases. Nothing runs beside this test (`.config/nextest.toml`).
-const HEALTH: Duration = Duration::from_millis(200);
+const CONCURRENT_SIGN_INS: usize = 500;
+/// How much resident memory the process may gain meanwhile.
+const MAX_MEMORY_GROWTH: u64 = 120 * 1024 * 1024;
+/// Limit for the 99th percentile of `/health` meanwhile. No other test runs at the same time (`.config/nextest.toml`).
+const MAX_HEALTH_P99: Duration = Duration::from_millis(200);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "shown by the test runner where it is wanted")]
-async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back() {
+async fn five_hundred_concurrent_sign_ins_are_served_or_told_to_retry() {
     let place = Installation::new(PostgresKind::Server, None).await;
     let client = http();
     let (node, base, _) = place.start(&client, STEP_TIMEOUT).await.unwrap();
@@ -26,7 +26,7 @@ async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back()
     let before = node.resident();
 
     let mut sign_ins = JoinSet::new();
-    for _ in 0..MANY {
+    for _ in 0..CONCURRENT_SIGN_INS {
         let (client, url, body) = (client.clone(), format!("{base}/api/auth/login"), account.clone());
         sign_ins.spawn(async move {
             let answer = client.post(url).json(&body).send().await.unwrap();
@@ -34,36 +34,36 @@ async fn five_hundred_sign_ins_at_once_are_served_in_turn_or_told_to_come_back()
             (answer.status().as_u16(), retry)
         });
     }
-    let (mut taken, mut busy, mut most) = (0, 0, 0);
-    let mut looks = Vec::new();
-    while taken + busy < MANY {
+    let (mut accepted, mut busy, mut peak) = (0, 0, 0);
+    let mut latencies = Vec::new();
+    while accepted + busy < CONCURRENT_SIGN_INS {
         let began = Instant::now();
         let health = client.get(format!("{base}/health")).send().await.unwrap();
         assert_eq!(health.status(), 200);
-        looks.push(began.elapsed());
-        most = most.max(node.resident().unwrap_or_default());
+        latencies.push(began.elapsed());
+        peak = peak.max(node.resident().unwrap_or_default());
         while let Some(answered) = sign_ins.try_join_next() {
             match answered.unwrap() {
-                (200, _) => taken += 1,
+                (200, _) => accepted += 1,
                 (503, true) => busy += 1,
                 other => panic!("{other:?}"),
             }
         }
     }
-    looks.sort_unstable();
-    let p99 = looks[(looks.len() * 99).div_ceil(100) - 1];
-    let grown = before.map(|before| most.saturating_sub(before));
+    latencies.sort_unstable();
+    let p99 = latencies[(latencies.len() * 99).div_ceil(100) - 1];
+    let grown = before.map(|before| peak.saturating_sub(before));
     eprintln!(
-        "{taken} taken, {busy} told to come back, {} looks, p99 {p99:?}, grown by {grown:?}",
-        looks.len()
+        "{accepted} signed in, {busy} rejected as busy, {} health checks, p99 {p99:?}, memory grew by {grown:?}",
+        latencies.len()
     );
-    // Two run, thirty-two wait.
-    assert!(taken >= 30, "{taken}");
-    assert!(p99 < HEALTH, "{p99:?}");
+    // Two are hashed at a time and 32 wait.
+    assert!(accepted >= 30, "{accepted}");
+    assert!(p99 < MAX_HEALTH_P99, "{p99:?}");
     if let Some(grown) = grown {
-        assert!(grown < GROWTH, "{grown}");
+        assert!(grown < MAX_MEMORY_GROWTH, "{grown}");
     }
-    // And then it goes on as if nothing had been.
+    // Afterwards the service works normally.
     let answer = client.post(format!("{base}/api/auth/login")).json(&account).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(node.stop().await.success());

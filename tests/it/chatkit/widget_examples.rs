@@ -1,4 +1,4 @@
-//! Examples of widgets: the card of a quiz in each of its states, and one of every component.
+//! Examples of widgets: the quiz card in each of its states, and one card with every component.
 
 use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::{AnswerStatus, Answered, Choice, QuestionView, QuizView};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use verbatim::tools::quiz::quiz_card;
 use verbatim::widgets::{self, Widget};
 
-/// A quiz of two questions, of which the first is open.
+/// Returns a quiz of two questions, of which the first is open.
 pub(super) fn quiz() -> QuizView {
     QuizView {
         quiz_id: QuizId::new(Uuid::nil()),
@@ -91,7 +91,7 @@ pub(super) fn widgets() -> Vec<(&'static str, Widget)> {
     ]
 }
 
-/// Most of the language in one card; what only newer front ends know is left out.
+/// Returns one card with most components; those that only newer front ends support are left out.
 fn everything() -> Widget {
     let action = json!({"type": "do", "payload": {"a": 1}, "handler": "client", "loadingBehavior": "container", "streaming": false});
     let widget = json!({

@@ -1,4 +1,4 @@
-//! A provider that fails: what the client is told, what the log says, and that the message is kept.
+//! Tests failing providers: the client's response, the log, and that the message is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use verbatim::config::Kept;
 
 use crate::support::app::{Person, TestApp};
 
-/// What a failed attempt leaves in the log, and how the reply ended.
+/// Returns the number of events of each type for a reply, and the reasons of its failed attempts.
 async fn log_of(app: &TestApp, reply: &str) -> (BTreeMap<String, usize>, Vec<String>) {
     let events = app.reply_events(reply).await;
     let mut counts = BTreeMap::new();
@@ -28,15 +28,21 @@ async fn log_of(app: &TestApp, reply: &str) -> (BTreeMap<String, usize>, Vec<Str
     (counts, events)
 }
 
-/// The newest conversation of a person, with its messages.
+/// Returns a user's newest conversation with its messages.
 async fn newest(app: &TestApp, person: &Person) -> Value {
     let list = app.get("/api/history").by(person).send().await.is(200).value();
     let session = list["items"][0]["session_id"].as_str().unwrap().to_owned();
     app.get(&format!("/api/history/{session}")).by(person).send().await.is(200).value()
 }
 
-/// Every attempt fails so: the request that waits is told, the log has one end, the message stays.
-async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: usize, kept: bool) {
+/// Runs one message whose attempts all fail: the waiting request gets the reason, the log has one end, the message stays.
+async fn assert_reply_fails(
+    db: &PgPool,
+    settings: &[(&str, &str)],
+    reason: &str,
+    attempts: usize,
+    kept: bool,
+) {
     let app = TestApp::with(db, settings).await;
     let person = app.person().await;
     let answer = app.post("/api/chat").by(&person).json(&json!({"message": "Hello"})).send().await;
@@ -47,7 +53,7 @@ async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: u
     let items = page["items"].as_array().unwrap();
     assert_eq!((&items[0]["role"], &items[0]["text"]), (&json!("user"), &json!("Hello")));
     let named = json!({"session_id": page["session_id"], "user_message_id": items[0]["message_id"], "reply_id": items[0]["reply_id"]});
-    assert_eq!(answer.value()["kept"], named, "whoever waited can go on from there");
+    assert_eq!(answer.value()["kept"], named, "the client can continue with these ids");
     assert_eq!(answer.header("location"), format!("/api/replies/{}", items[0]["reply_id"].as_str().unwrap()));
     assert!(answer.position() > 0);
     assert_eq!(items.len(), if kept { 2 } else { 1 }, "{page}");
@@ -64,7 +70,7 @@ async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: u
     assert_eq!((counts["reply_begun"], counts["reply_failed"]), (attempts, 1));
     assert_eq!(counts.get("reply_attempt_failed").copied().unwrap_or_default(), attempts - 1);
 
-    // Its stream tells the same, and tells it again.
+    // The reply's stream ends with the same failure, every time it is opened.
     let events = app.get(&format!("/api/chat/stream/{reply}")).by(&person).stream().await.rest().await;
     let last = events.last().unwrap();
     assert_eq!((last.name.as_str(), &last.data["failure"]), ("reply.failed", &json!(reason)));
@@ -72,8 +78,8 @@ async fn fails(db: &PgPool, settings: &[(&str, &str)], reason: &str, attempts: u
     app.end().await;
 }
 
-/// Attempts fail so at first: the answer comes, and tells of them.
-async fn recovers(db: &PgPool, fault: &str, reason: &str, failed: usize) {
+/// Runs one message whose first attempts fail: the reply completes, and its provenance lists the failures.
+async fn assert_reply_recovers(db: &PgPool, fault: &str, reason: &str, failed: usize) {
     let app = TestApp::with(db, &[("SCRIPTED_FAULT", fault)]).await;
     let person = app.person().await;
     let answer = app.say(&person, None, "Hello").await;
@@ -97,39 +103,66 @@ async fn recovers(db: &PgPool, fault: &str, reason: &str, failed: usize) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_provider_that_limits_us_for_ever_fails_the_reply(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "429"), ("REPLY_MAX_ATTEMPTS", "2")], "rate_limited", 2, false).await;
+async fn permanent_rate_limit_fails_reply(db: PgPool) {
+    assert_reply_fails(
+        &db,
+        &[("SCRIPTED_FAULT", "429"), ("REPLY_MAX_ATTEMPTS", "2")],
+        "rate_limited",
+        2,
+        false,
+    )
+    .await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_provider_that_is_down_for_ever_fails_the_reply(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "500"), ("REPLY_MAX_ATTEMPTS", "2")], "provider_unavailable", 2, false)
+async fn permanent_outage_fails_reply(db: PgPool) {
+    assert_reply_fails(
+        &db,
+        &[("SCRIPTED_FAULT", "500"), ("REPLY_MAX_ATTEMPTS", "2")],
+        "provider_unavailable",
+        2,
+        false,
+    )
+    .await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn always_truncated_reply_fails_and_keeps_partial_text(db: PgPool) {
+    assert_reply_fails(
+        &db,
+        &[("SCRIPTED_FAULT", "cut"), ("REPLY_MAX_ATTEMPTS", "2")],
+        "provider_unavailable",
+        2,
+        true,
+    )
+    .await;
+}
+
+#[sqlx::test(migrator = "MIGRATOR")]
+async fn always_empty_reply_fails(db: PgPool) {
+    assert_reply_fails(&db, &[("SCRIPTED_FAULT", "empty"), ("REPLY_MAX_ATTEMPTS", "2")], "empty", 2, false)
         .await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_that_is_always_cut_fails_and_its_last_words_are_kept(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "cut"), ("REPLY_MAX_ATTEMPTS", "2")], "provider_unavailable", 2, true)
-        .await;
+async fn endless_reply_is_cut_at_limit_and_not_retried(db: PgPool) {
+    assert_reply_fails(&db, &[("SCRIPTED_FAULT", "over-long")], "too_long", 1, true).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_that_is_always_empty_fails(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "empty"), ("REPLY_MAX_ATTEMPTS", "2")], "empty", 2, false).await;
+async fn hanging_provider_times_out_and_is_not_retried(db: PgPool) {
+    assert_reply_fails(
+        &db,
+        &[("SCRIPTED_FAULT", "hang"), ("PROVIDER_TOTAL_SECONDS", "1")],
+        "timeout",
+        1,
+        false,
+    )
+    .await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_reply_without_an_end_is_cut_at_its_limit_and_not_asked_for_again(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "over-long")], "too_long", 1, true).await;
-}
-
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn a_provider_that_hangs_uses_its_time_up_and_is_not_asked_again(db: PgPool) {
-    fails(&db, &[("SCRIPTED_FAULT", "hang"), ("PROVIDER_TOTAL_SECONDS", "1")], "timeout", 1, false).await;
-}
-
-#[sqlx::test(migrator = "MIGRATOR")]
-async fn a_deadline_of_seconds_still_leaves_time_for_the_provider(db: PgPool) {
+async fn short_deadline_leaves_time_for_provider(db: PgPool) {
     let settings = [
         ("REPLY_DEADLINE_SECONDS", "3"),
         ("PROVIDER_TOTAL_SECONDS", "2"),
@@ -139,33 +172,33 @@ async fn a_deadline_of_seconds_still_leaves_time_for_the_provider(db: PgPool) {
     let person = app.person().await;
     app.say(&person, None, "Hello").await;
     app.end().await;
-    // And a hanging one is over before the deadline.
+    // A hanging provider times out before the deadline.
     let hanging = [settings[0], settings[1], ("SCRIPTED_FAULT", "hang")];
-    fails(&db, &hanging, "timeout", 1, false).await;
+    assert_reply_fails(&db, &hanging, "timeout", 1, false).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn two_rate_limits_are_waited_out(db: PgPool) {
-    recovers(&db, "429:2", "rate_limited", 2).await;
+async fn reply_recovers_after_two_rate_limits(db: PgPool) {
+    assert_reply_recovers(&db, "429:2", "rate_limited", 2).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_server_error_is_tried_again(db: PgPool) {
-    recovers(&db, "500:1", "provider_unavailable", 1).await;
+async fn reply_recovers_after_one_server_error(db: PgPool) {
+    assert_reply_recovers(&db, "500:1", "provider_unavailable", 1).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_empty_reply_is_asked_for_again(db: PgPool) {
-    recovers(&db, "empty:1", "empty", 1).await;
+async fn reply_recovers_after_one_empty_attempt(db: PgPool) {
+    assert_reply_recovers(&db, "empty:1", "empty", 1).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn one_cut_reply_is_asked_for_again(db: PgPool) {
-    recovers(&db, "cut:1", "provider_unavailable", 1).await;
+async fn reply_recovers_after_one_truncated_attempt(db: PgPool) {
+    assert_reply_recovers(&db, "cut:1", "provider_unavailable", 1).await;
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_failed_reply_makes_room_for_the_next_message(db: PgPool) {
+async fn failed_reply_unblocks_next_message(db: PgPool) {
     let app = TestApp::with(&db, &[("SCRIPTED_FAULT", "cut"), ("REPLY_MAX_ATTEMPTS", "1")]).await;
     let person = app.person().await;
     app.post("/api/chat")
@@ -177,15 +210,15 @@ async fn a_failed_reply_makes_room_for_the_next_message(db: PgPool) {
     let session = newest(&app, &person).await["session_id"].clone();
     app.end().await;
     let healthy = TestApp::start(&db).await;
-    // What was kept of the failed answer goes along.
+    // The failed reply's partial text is part of the context.
     let answer = healthy.say(&person, session.as_str(), "Two").await;
     assert!(answer["reply"].as_str().unwrap().contains("(2 from you, 1 from me)"), "{answer}");
     healthy.end().await;
 }
 
-/// A reply that no worker may take up any more, because its time is over before it is seen.
+/// A reply whose deadline passes before any worker sees it.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
+async fn sweeper_fails_expired_reply_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
     let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
@@ -218,7 +251,8 @@ async fn the_sweeper_ends_what_has_run_out_of_time_once(db: PgPool) {
     // Two nodes sweep; the reply ends once.
     let other = TestApp::start(&db).await;
     let path = format!("/api/replies/{reply}");
-    app.wait_until("the sweeper has come", async || app.reply_events(&reply).await.len() > 1).await;
+    app.wait_until("the sweeper has ended the reply", async || app.reply_events(&reply).await.len() > 1)
+        .await;
     app.wait_for_projections().await;
     let provenance = app.get(&path).by(&person).send().await.is(200).value();
     assert_eq!((&provenance["status"], &provenance["failure"]), (&json!("failed"), &json!("deadline")));
