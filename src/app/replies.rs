@@ -7,7 +7,7 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::ReplyText;
 use projections::replies::query::ReplyRow;
-use projections::{models, replies};
+use projections::{registry, replies};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -121,7 +121,7 @@ impl ReplyService {
             .command::<Conversation>(conversation, command)
             .with_key(key, json!({"reply_id": reply}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(registry::CONVERSATION_MODELS, outcome.position).await;
         match self.reply(actor, reply).await {
             Ok(row) => Ok((row, outcome.position)),
             Err(error) => Err(self.core.unseen(error, outcome.position)),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use event_store::{Executor, FastPool, KeyStore, KeyStoreError, LogReader, LogTail, MasterKey};
-use projections::progress::Progress;
-use projections::{models, runner, watcher};
+use projections::progress::ProjectionProgress;
+use projections::{checkpoint_poller, registry, runner};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ impl Foundation {
         let key_store = open_key_store(&warm, master).await?;
         let reader = reader(warm.clone(), &key_store);
         let tail = LogTail::new(reader.clone());
-        let progress = Progress::new(models::all().iter().map(|projection| projection.name()));
+        let progress = ProjectionProgress::new(registry::all().iter().map(|projection| projection.name()));
         let limits = limits(config);
         let rejections = RejectionCache::default();
         let executor =
@@ -134,10 +134,14 @@ impl Foundation {
     fn start_projections(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
         let Core { pool, progress, .. } = &self.core;
         if !config.roles.has(Role::Project) {
-            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.stop_services.clone()));
+            lifecycle.service(checkpoint_poller::run(
+                pool.clone(),
+                progress.clone(),
+                lifecycle.stop_services.clone(),
+            ));
             return;
         }
-        for projection in models::all() {
+        for projection in registry::all() {
             lifecycle.service(runner::run(
                 projection,
                 self.tail.clone(),

@@ -31,7 +31,7 @@ use crate::mail::{Outbox, SmtpMailer};
 use crate::relay::RelayState;
 use crate::tools::Tools;
 use crate::tools::quiz::Quizzes;
-use projections::conversations::query::Single;
+use projections::conversations::query::ConversationLoader;
 
 /// Tables of accounts outside the log, which services and workers share.
 pub(super) struct AccountStores {
@@ -206,7 +206,7 @@ fn conversations(
 ) -> ConversationService {
     let core = foundation.core.clone();
     ConversationService {
-        loader: Single::new(core.pool.clone(), lifecycle.work.clone()),
+        loader: ConversationLoader::new(core.pool.clone(), lifecycle.work.clone()),
         core,
         quotas: Arc::clone(quotas),
         models,

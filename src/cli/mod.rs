@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use event_store::{KeyStore, LogReader};
 use indicatif::{ProgressBar, ProgressStyle};
 use projections::runner::Projection;
-use projections::{models, rebuild};
+use projections::{rebuild, registry};
 
 use crate::bootstrap::database::{self, Opened};
 use crate::bootstrap::secrets::Secrets;
@@ -66,7 +66,7 @@ pub async fn rebuild(config: &Config, names: &[String], out: &mut impl Write) ->
 }
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<Arc<dyn Projection>>> {
-    let all = models::all();
+    let all = registry::all();
     for name in names {
         if all.iter().all(|projection| projection.name() != name) {
             let known: Vec<&str> = all.iter().map(|projection| projection.name()).collect();

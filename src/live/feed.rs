@@ -160,10 +160,10 @@ async fn page(read_models: ReadModels, user: Uuid, after: i64, missed: Missed) -
             return Ok(Page::TooMuch);
         }
     }
-    let Since { stands, rows } =
+    let Since { min_position, rows } =
         messages::query::since(&pool, user, (after, until), (MAX_PAGE_ROWS, MAX_PAGE_BYTES)).await?;
     // The progress in memory may be stale for a moment after a database crash; this one was read together with the rows.
-    if stands < until {
+    if min_position < until {
         // The models may be blocked by one event; skipping ahead would lose items for good.
         return Err(sqlx::Error::Protocol("read models are lagging".to_owned()));
     }

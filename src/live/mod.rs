@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::{FastPool, RecordedEvent, Subscription};
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,8 +34,8 @@ use tokio_util::task::TaskTracker;
 pub struct ReadModels {
     /// Pool for the read models.
     pub pool: FastPool,
-    /// Progress of the read models.
-    pub progress: Progress,
+    /// ProjectionProgress of the read models.
+    pub progress: ProjectionProgress,
     /// Runs queries to completion, so that a client slow to take the result holds no database connection.
     pub tasks: TaskTracker,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aggregates::ids::ReplyId;
 use projections::messages::query::MessageRow;
 use projections::replies::query::ReplyRow;
-use projections::{messages, models, query, replies};
+use projections::{messages, query, registry, replies};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -138,7 +138,10 @@ impl ReplyFollower {
                 return Ok(None);
             }
             if let Some(position) = self.query_at {
-                self.read_models.progress.wait(models::CONVERSATION_MODELS, position, CATCH_UP_TIMEOUT).await;
+                self.read_models
+                    .progress
+                    .wait(registry::CONVERSATION_MODELS, position, CATCH_UP_TIMEOUT)
+                    .await;
                 match self.finish().await {
                     Ok(true) => continue,
                     Ok(false) => self.retry_budget.reset(),
@@ -246,10 +249,10 @@ async fn query_status(
 ) -> Result<ReplyStatus, sqlx::Error> {
     let ReadModels { pool, progress, .. } = read_models;
     // The progress in memory may be ahead for a moment after a database crash.
-    let stands = query::stands(&pool, models::CONVERSATION_MODELS).await?;
+    let min_position = query::min_position(&pool, registry::CONVERSATION_MODELS).await?;
     let Some(reply) = replies::query::by_id(&pool, owner, reply.uuid()).await? else {
         // The models have passed the request, so the conversation was deleted and the reply cancelled with it.
-        return Ok(if stands >= requested_at { ReplyStatus::Deleted } else { ReplyStatus::Running });
+        return Ok(if min_position >= requested_at { ReplyStatus::Deleted } else { ReplyStatus::Running });
     };
     // Answers are in another model, which may lag behind the one that shows the end.
     if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP_TIMEOUT).await {

@@ -1,5 +1,5 @@
-//! Tests the embedded Postgres server from outside: the binary is started, killed and started again. The tests run as root and as an
-//! ordinary user; as root they use an account without privileges for the cases of an ordinary user.
+//! Tests the embedded Postgres server from outside: the binary is started, killed and started again. The tests run as
+//! root and as an ordinary user; as root they use an account without privileges for the cases of an ordinary user.
 
 mod sandbox;
 

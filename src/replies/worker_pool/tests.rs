@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use event_store::{Executor, KeyStore, LogReader, LogTail, MasterKey};
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
-use projections::models;
 use projections::pending_replies::query;
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
+use projections::registry;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 
@@ -67,7 +67,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
     let handler = ReplyHandler::new(WorkerParts {
         pool: pool.clone(),
         executor: Executor::new(pool.clone(), key_store, tail, 1 << 20, tasks.clone()),
-        progress: Progress::new(models::all().iter().map(|projection| projection.name())),
+        progress: ProjectionProgress::new(registry::all().iter().map(|projection| projection.name())),
         live_replies: LiveReplies::new(),
         chain: Arc::new(chain),
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },

@@ -1,5 +1,5 @@
-//! Tests snapshots of long conversations: written outside the write path, used when an aggregate is not cached, ignored if another
-//! code version wrote them.
+//! Tests snapshots of long conversations: written outside the write path, used when an aggregate is not cached,
+//! ignored if another code version wrote them.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use event_store::{KeyStore, LogReader, MasterKey};
-use projections::{models, rebuild};
+use projections::{rebuild, registry};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -216,7 +216,7 @@ impl TestApp {
                 "SELECT count(*) = $1 AND min(position) >= (SELECT coalesce(max(position), 0) FROM events)
                  FROM checkpoints",
             )
-            .bind(i64::try_from(models::all().len()).unwrap())
+            .bind(i64::try_from(registry::all().len()).unwrap())
             .fetch_one(&self.db)
             .await
             .unwrap_or(false)
@@ -279,7 +279,7 @@ impl TestApp {
         let reader = LogReader::new(self.db.clone(), Arc::new(key_store));
         let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
         let mut equal = Vec::new();
-        for projection in models::all() {
+        for projection in registry::all() {
             let report = rebuild::rebuild(&options, &reader, projection.as_ref(), |_, _| {}).await.unwrap();
             equal.push((projection.name(), report.equal));
         }

@@ -1,4 +1,4 @@
-//! The list of read models: adding one means its folder, its migration and a line here.
+//! The list of projections. A new read model needs its folder, its migration and a line here.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::usage::Usage;
 use crate::users::Users;
 use crate::widget_state::WidgetState;
 
-/// Every projection.
+/// Returns every projection.
 pub fn all() -> Vec<Arc<dyn Projection>> {
     vec![
         Arc::new(Users),
@@ -26,17 +26,17 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
     ]
 }
 
-/// The models that the conversation doors read: what an answer of theirs waits for.
+/// Models behind the conversation endpoints; their responses wait for these.
 pub const CONVERSATION_MODELS: &[&str] = &["conversations", "messages", "pending_replies", "replies"];
 
-/// The models that show what stands in a conversation, item by item.
+/// Models behind the item-by-item view of a conversation.
 pub const THREAD_MODELS: &[&str] = &["conversations", "messages", "replies", "widget_state"];
 
-/// The models that the account doors read.
+/// Models behind the account endpoints.
 pub const ACCOUNT_MODELS: &[&str] = &["users"];
 
-/// The models that show a quiz and the conversation that was begun for it.
+/// Models behind a quiz and its conversation.
 pub const QUIZ_MODELS: &[&str] = &["conversations", "widget_state"];
 
-/// The models that the doors for files read.
+/// Models behind the file endpoints.
 pub const FILE_MODELS: &[&str] = &["files"];

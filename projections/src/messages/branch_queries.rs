@@ -5,47 +5,47 @@ use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
 use super::branches::number;
-use super::marks::on_path;
 use super::query::MessageRow;
+use super::visibility::on_path;
 
-/// How much of a message a list shows, in characters.
+/// Length of the excerpt of a message, in characters.
 const EXCERPT: i32 = 200;
 
 /// A branch of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct BranchRow {
-    /// Its number; the first is 0.
+    /// Number of the branch; the first is 0.
     pub branch: i32,
-    /// The branch that it forks from.
+    /// Branch that it forks from.
     pub parent: Option<i32>,
-    /// The last thing that it shares with that; none when it shares nothing.
+    /// Last message or item that it shares with its parent, if any.
     pub forked_after: Option<Uuid>,
-    /// The message at which it forks.
+    /// Message at which it forks.
     pub message_id: Option<Uuid>,
-    /// Whether another message takes that one's place.
+    /// Whether another message replaces that message.
     pub edited: bool,
-    /// The first message or answer that is its own.
+    /// First message or answer of its own.
     pub first_id: Option<Uuid>,
-    /// Whose that is: `user` or `assistant`.
+    /// Role of that message: `user` or `assistant`.
     pub first_role: Option<String>,
-    /// The reply that that message asked for, or is.
+    /// Reply that the message asked for, or that it answers.
     pub first_reply_id: Option<Uuid>,
-    /// The beginning of the newest message or answer on its path.
+    /// Excerpt of the newest message or answer on its path.
     pub last_message: Option<String>,
-    /// How many messages and answers are on its path.
+    /// Number of messages and answers on its path.
     pub message_count: i64,
-    /// When it began; none for the first.
+    /// Time it began; `None` for the first.
     pub created_at: Option<DateTime<Utc>>,
-    /// Whether the conversation goes on with it.
+    /// Whether it is the active branch.
     pub active: bool,
 }
 
-/// The branches of a conversation, the oldest first; at least one. The caller knows whose the conversation is.
+/// Returns the branches of a conversation, oldest first; at least one. The caller has checked the owner.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<Vec<BranchRow>, sqlx::Error> {
-    // By both indexes each time: there is none of all rows of a conversation. A row's own reply is the one on the active path.
+    // Two partial indexes cover a conversation's rows, so each query uses both. A row's own reply is the one on the active path.
     sqlx::query_as(
         "WITH own AS (
              SELECT branch, count(*), min(position) AS first, max(position) AS last FROM (
@@ -86,11 +86,11 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
     .await
 }
 
-/// At most `limit` messages on the path of a branch before `position`, newest first, if the conversation is the owner's. None
-/// when it is not, and none when it has no such branch.
+/// Returns at most `limit` messages on the path of a branch before `position`, newest first. Empty if the conversation is not
+/// the owner's or has no such branch.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn page(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -124,10 +124,10 @@ pub async fn page(
     rows.iter().map(MessageRow::from_row).collect()
 }
 
-/// Whether a branch is the active one; branch 0 is when there is no other.
+/// Whether a branch is active. Branch 0 is if there is no other.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn is_active(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -142,10 +142,10 @@ pub async fn is_active(
     .await
 }
 
-/// Whether a conversation has a branch; the first one it has in any case.
+/// Whether a conversation has a branch. It always has branch 0.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn is_known(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -160,11 +160,11 @@ pub async fn is_known(
     .await
 }
 
-/// Where a message that is shown stands: its position, and how many messages and answers stand before it. None when it is not
-/// shown.
+/// Returns the position of a message on the active path and the number of messages and answers before it; `None` if it is not
+/// on that path.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn place(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -181,11 +181,11 @@ pub async fn place(
     .await
 }
 
-/// Whether something stands on a branch of a conversation that is not active, and is not a note.
+/// Whether a message, or an item that is not a note, is on an inactive branch of the conversation.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn stands_elsewhere(
+/// Fails if the database does.
+pub async fn is_on_inactive_branch(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
     id: Uuid,

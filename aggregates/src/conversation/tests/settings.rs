@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_conversation_is_started_with_or_without_a_title() {
+fn conversation_starts_with_or_without_title() {
     given(vec![]).when(start(ada())).then_expect_events(vec![started()]);
     given(vec![])
         .when(Command::Start { id: talk(), by: ada(), title: Some(title("Garden")), at: at(0) })
@@ -14,17 +14,17 @@ fn a_conversation_is_started_with_or_without_a_title() {
 }
 
 #[test]
-fn starting_it_again_adds_nothing() {
+fn repeated_start_adds_nothing() {
     given(vec![started()]).when(start(ada())).then_expect_events(vec![]);
 }
 
 #[test]
-fn somebody_elses_conversation_cannot_be_started_again() {
+fn other_users_conversation_cannot_be_restarted() {
     given(vec![started()]).when(start(eve())).then_expect_error(Error::NotOwner);
 }
 
 #[test]
-fn a_stream_cannot_be_started_under_a_second_id() {
+fn stream_cannot_be_started_under_a_second_id() {
     let id = ConversationId::new(Uuid::from_u128(99));
     given(vec![started()])
         .when(Command::Start { id, by: ada(), title: None, at: at(0) })
@@ -32,33 +32,33 @@ fn a_stream_cannot_be_started_under_a_second_id() {
 }
 
 #[test]
-fn a_deleted_conversation_cannot_be_started_again() {
+fn deleted_conversation_cannot_be_restarted() {
     given(vec![started(), deleted()]).when(start(ada())).then_expect_error(Error::Deleted);
 }
 
 #[test]
-fn nothing_else_can_be_done_before_the_start() {
+fn commands_before_the_start_are_rejected() {
     for command in all_but_start(ada()) {
         given(vec![]).when(command).then_expect_error(Error::NotStarted);
     }
 }
 
 #[test]
-fn nobody_but_the_owner_may_do_anything() {
+fn other_users_commands_are_rejected() {
     for command in owners(eve()) {
         given(asked([])).when(command).then_expect_error(Error::NotOwner);
     }
 }
 
 #[test]
-fn somebody_else_learns_nothing_about_a_deleted_conversation() {
+fn other_user_learns_nothing_about_a_deleted_conversation() {
     for command in owners(eve()).into_iter().chain([start(eve())]) {
         given(asked([cancelled(1, 0), deleted()])).when(command).then_expect_error(Error::NotOwner);
     }
 }
 
 #[test]
-fn nothing_can_be_done_after_the_deletion() {
+fn deleted_conversation_rejects_commands() {
     // The reply ended as failed, so that no command below is the repetition of its end.
     let repeats = [delete(ada()), fail(1, None)];
     for command in all_but_start(ada()).into_iter().filter(|command| !repeats.contains(command)) {
@@ -69,14 +69,14 @@ fn nothing_can_be_done_after_the_deletion() {
 }
 
 #[test]
-fn it_is_renamed_each_time_it_is_asked_for() {
+fn conversation_is_renamed_on_every_request() {
     let renamed = event(7, SettingsEvent::ConversationRenamed { title: title("Garden") });
     given(vec![started()]).when(rename(ada())).then_expect_events(vec![renamed.clone()]);
     given(vec![started(), renamed.clone()]).when(rename(ada())).then_expect_events(vec![renamed]);
 }
 
 #[test]
-fn it_is_pinned_and_unpinned_once() {
+fn conversation_is_pinned_and_unpinned_once() {
     let pinned = event(8, SettingsEvent::ConversationPinned {});
     let unpinned = event(8, SettingsEvent::ConversationUnpinned {});
     given(vec![started()]).when(pin(ada(), true)).then_expect_events(vec![pinned.clone()]);
@@ -87,7 +87,7 @@ fn it_is_pinned_and_unpinned_once() {
 }
 
 #[test]
-fn it_is_archived_and_unarchived_once() {
+fn conversation_is_archived_and_unarchived_once() {
     let archived = event(9, SettingsEvent::ConversationArchived {});
     let unarchived = event(9, SettingsEvent::ConversationUnarchived {});
     given(vec![started()]).when(archive(ada(), true)).then_expect_events(vec![archived.clone()]);
@@ -100,13 +100,13 @@ fn it_is_archived_and_unarchived_once() {
 }
 
 #[test]
-fn an_archived_conversation_still_takes_messages() {
+fn archived_conversation_accepts_messages() {
     let archived = event(9, SettingsEvent::ConversationArchived {});
     given(vec![started(), archived]).when(send_only(1)).then_expect_events(vec![sent(1)]);
 }
 
 #[test]
-fn marks_of_what_was_read_only_go_forward() {
+fn read_position_only_moves_forward() {
     let read = |n, position| {
         event(10, MessageEvent::ConversationRead { message_id: message(n), message_position: position })
     };
@@ -117,13 +117,13 @@ fn marks_of_what_was_read_only_go_forward() {
 }
 
 #[test]
-fn it_is_deleted_once() {
+fn conversation_is_deleted_once() {
     given(vec![started()]).when(delete(ada())).then_expect_events(vec![deleted()]);
     given(vec![started(), deleted()]).when(delete(ada())).then_expect_events(vec![]);
 }
 
 #[test]
-fn deleting_first_ends_every_reply_still_owed_in_their_order() {
+fn deletion_first_cancels_pending_replies_in_order() {
     let cancelled = |n, attempt| reply_event(n, 90, ReplyEvent::ReplyCancelled { attempt, text: None });
     given(asked([
         begun(1, 1, "w"),

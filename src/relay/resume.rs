@@ -1,61 +1,61 @@
-//! Where the relay stands: read from the stream, because only the stream knows what it has.
+//! Resume point of the relay, read from the stream, the only source that knows what was published.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{RawMessageErrorKind, State, Stream};
 
 use super::RelayError;
 use super::envelope::POSITION;
-use super::row::Remembered;
+use super::lease::LastPublished;
 
-/// How many messages at the end of the stream are looked at for one of ours.
-const LOOK_BACK: u64 = 1_000;
+/// Maximum number of messages searched, from the end of the stream, for one of ours.
+const MAX_LOOK_BACK: u64 = 1_000;
 
-/// Where to go on.
+/// Where to resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Number of the last message in the stream, whosever it is: what the next one has to follow.
+pub(super) struct ResumePoint {
+    /// Sequence of the last message in the stream, ours or not; the next one has to follow it.
     pub(super) last_sequence: u64,
-    /// Position of the last event that the stream has, or had.
+    /// Position of the last published event.
     pub(super) position: i64,
-    /// Whether the stream was emptied, and is to be filled again.
+    /// Whether the stream was emptied and has to be filled again.
     pub(super) emptied: bool,
 }
 
-/// Reads where `stream` stands. `created` is when it was made.
+/// Reads the resume point from `stream`. `created` is its creation time.
 ///
 /// # Errors
-/// NATS does not answer.
-pub(super) async fn standing(
+/// Fails if NATS does not answer.
+pub(super) async fn resume_point(
     stream: &Stream,
     state: &State,
     created: &str,
-    remembered: &Remembered,
+    remembered: &LastPublished,
     max_age_seconds: f64,
-) -> Result<Standing, RelayError> {
+) -> Result<ResumePoint, RelayError> {
     let last_sequence = state.last_sequence;
     let known = remembered.stream_created.as_deref() == Some(created);
     if state.messages > 0 {
-        let lowest = state.first_sequence.max(last_sequence.saturating_sub(LOOK_BACK));
+        let lowest = state.first_sequence.max(last_sequence.saturating_sub(MAX_LOOK_BACK));
         for sequence in (lowest..=last_sequence).rev() {
             if let Some(position) = position_at(stream, sequence).await? {
-                return Ok(Standing { last_sequence, position, emptied: false });
+                return Ok(ResumePoint { last_sequence, position, emptied: false });
             }
         }
     }
-    let at = |position, emptied| Standing { last_sequence, position, emptied };
+    let at = |position, emptied| ResumePoint { last_sequence, position, emptied };
     if last_sequence == 0 || !known {
-        // New, or made anew: whatever the row says was about another one.
+        // New or recreated: the stored row describes another stream.
         return Ok(at(0, remembered.position > 0));
     }
     let aged = max_age_seconds > 0.0 && remembered.idle_seconds.is_some_and(|idle| idle >= max_age_seconds);
     if aged || state.messages > 0 {
-        // Its messages have run out, as configured, or strangers' stand at its end.
+        // Its messages have expired as configured, or foreign messages are at its end.
         return Ok(at(remembered.position, false));
     }
     Ok(at(0, true))
 }
 
-/// The position that a message of ours tells. None: it is gone, or a stranger's.
+/// Returns the position in a message's header; `None` if the message is gone or not ours.
 async fn position_at(stream: &Stream, sequence: u64) -> Result<Option<i64>, RelayError> {
     match stream.get_raw_message(sequence).await {
         Ok(message) => Ok(message

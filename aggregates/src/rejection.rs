@@ -1,4 +1,4 @@
-//! Any aggregate's refusal as one type, for the use cases that deal with all of them.
+//! The rejections of all aggregates as one type, for the use cases.
 
 use thiserror::Error;
 
@@ -8,22 +8,22 @@ use crate::file::FileError;
 use crate::quiz::QuizError;
 use crate::user::UserError;
 
-/// A command that the domain refused; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// By a user.
+pub enum Rejection {
+    /// Rejected by a user.
     #[error(transparent)]
     User(#[from] UserError),
-    /// By a claim.
+    /// Rejected by a claim.
     #[error(transparent)]
     Claim(#[from] ClaimError),
-    /// By a conversation.
+    /// Rejected by a conversation.
     #[error(transparent)]
     Conversation(#[from] ConversationError),
-    /// By a quiz.
+    /// Rejected by a quiz.
     #[error(transparent)]
     Quiz(#[from] QuizError),
-    /// By a file.
+    /// Rejected by a file.
     #[error(transparent)]
     File(#[from] FileError),
 }

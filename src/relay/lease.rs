@@ -1,39 +1,39 @@
-//! The relay's row: whose turn it is, and what is remembered of the stream.
+//! The relay's row: the lease, and what was last published to the stream.
 
 use std::time::Duration;
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// How long a turn lasts without being renewed.
-pub const TERM: Duration = Duration::from_secs(6);
-/// How often it is renewed.
-pub const RENEW: Duration = Duration::from_secs(2);
+/// Lease duration without renewal.
+pub const LEASE_TTL: Duration = Duration::from_secs(6);
+/// Interval between renewals.
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is remembered of the stream.
+/// Stored state of the stream.
 #[derive(Debug, Clone, Default, PartialEq, sqlx::FromRow)]
-pub struct Remembered {
-    /// When it was made, by the words of NATS; none before the first message.
+pub struct LastPublished {
+    /// Creation time as reported by NATS; `None` before the first message.
     pub stream_created: Option<String>,
-    /// Number of the last message in the stream.
+    /// Sequence of the last message in the stream.
     pub last_sequence: i64,
     /// Position of that message's event.
     pub position: i64,
-    /// How often the stream was filled again.
+    /// Number of times the stream was filled again.
     pub refills: i32,
     /// Seconds since the last message was published, by the database's clock.
     pub idle_seconds: Option<f64>,
 }
 
-/// Takes or renews the turn; none while another process has it.
+/// Acquires or renews the lease; returns `None` while another process holds it.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn take(
+/// Fails if the database does.
+pub async fn acquire(
     pool: impl PgExecutor<'_>,
     name: &str,
     holder: Uuid,
-) -> Result<Option<Remembered>, sqlx::Error> {
+) -> Result<Option<LastPublished>, sqlx::Error> {
     sqlx::query_as(
         "INSERT INTO relays AS r (name, holder, held_until) VALUES ($1, $2, clock_timestamp() + $3)
          ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
@@ -43,16 +43,16 @@ pub async fn take(
     )
     .bind(name)
     .bind(holder)
-    .bind(TERM)
+    .bind(LEASE_TTL)
     .fetch_optional(pool)
     .await
 }
 
-/// Remembers what was published, and renews the turn. False: the turn is another's by now.
+/// Records what was published and renews the lease. Returns false if another process has taken the lease.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn remember(
+/// Fails if the database does.
+pub async fn record_published(
     pool: impl PgExecutor<'_>,
     name: &str,
     holder: Uuid,
@@ -66,27 +66,27 @@ pub async fn remember(
         .bind(stream_created)
         .bind(last_sequence)
         .bind(position)
-        .bind(TERM)
+        .bind(LEASE_TTL)
         .fetch_one(pool)
         .await
 }
 
-/// Counts that an emptied stream is filled again; returns how often that was.
+/// Counts a refill of an emptied stream; returns the number of refills.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn refill(pool: impl PgExecutor<'_>, name: &str) -> Result<i32, sqlx::Error> {
+/// Fails if the database does.
+pub async fn count_refill(pool: impl PgExecutor<'_>, name: &str) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar("UPDATE relays SET refills = refills + 1 WHERE name = $1 RETURNING refills")
         .bind(name)
         .fetch_one(pool)
         .await
 }
 
-/// Gives the turn to whoever comes next.
+/// Releases the lease.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn give_back(pool: impl PgExecutor<'_>, name: &str, holder: Uuid) -> Result<(), sqlx::Error> {
+/// Fails if the database does.
+pub async fn release(pool: impl PgExecutor<'_>, name: &str, holder: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE relays SET held_until = clock_timestamp() WHERE name = $1 AND holder = $2")
         .bind(name)
         .bind(holder)

@@ -1,12 +1,12 @@
-//! Which rows are shown, and which reply a message names: what follows from the branches of a conversation and from which of
-//! them is active.
+//! Visibility of rows, and the reply that a message refers to. Both follow from the branches of a conversation and from which
+//! of them is active.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// The path of branch $2 of conversation $1: branches, and after and up to which position each belongs to it. A branch's rows come
-/// after its beginning, and those that it shares before: the ranges of a path are apart from each other. Each branch is
-/// looked up by itself: a join might read all branches for each one of a path.
+/// Path of branch $2 of conversation $1: branches, and the range of positions of each. A branch's own rows come
+/// after its start and shared rows before, so the ranges of a path are disjoint. Each branch is
+/// looked up separately: a join might read all branches for each one of a path.
 macro_rules! on_path {
     ($statement:literal) => {
         concat!(
@@ -25,8 +25,8 @@ macro_rules! on_path {
 }
 pub(super) use on_path;
 
-/// Has the path of a branch shown, and nothing else of the conversation. Rows that are as they should be are not touched.
-pub(super) async fn show(
+/// Makes exactly the path of a branch visible. Rows that are correct already are not touched.
+pub(super) async fn activate_path(
     connection: &mut PgConnection,
     conversation: Uuid,
     branch: i32,
@@ -55,12 +55,12 @@ pub(super) async fn show(
     ] {
         sqlx::query(statement).bind(conversation).bind(branch).execute(&mut *connection).await?;
     }
-    name_replies(connection, conversation, Some(branch)).await
+    update_active_replies(connection, conversation, Some(branch)).await
 }
 
-/// Has every message that was asked again name the reply that it was asked for last: on the path of the active branch, and where
-/// it is not on that, on its own branch.
-pub(super) async fn name_replies(
+/// Points every message with regenerated replies to the latest one on the path of the active branch; a message off that
+/// path, to the latest on its own branch.
+pub(super) async fn update_active_replies(
     connection: &mut PgConnection,
     conversation: Uuid,
     active: Option<i32>,
@@ -76,7 +76,7 @@ pub(super) async fn name_replies(
             found.unwrap_or(0)
         }
     };
-    // As long as a conversation has one branch there is no row of it.
+    // A conversation with a single branch has no branch rows.
     sqlx::query(on_path!(
         "UPDATE messages AS m SET reply_id = a.reply_id, wished_model = a.model
          FROM (SELECT DISTINCT ON (a.message_id) a.message_id, a.reply_id, a.model
