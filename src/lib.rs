@@ -28,6 +28,7 @@ pub mod nats;
 pub mod quotas;
 pub mod relay;
 pub mod replies;
+pub mod schema;
 pub mod telemetry;
 pub mod tools;
 pub mod widgets;

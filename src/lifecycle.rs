@@ -1,7 +1,8 @@
-//! The life of the process: tracked tasks, signals, and an end in order.
+//! The life of the process: tracked tasks, signals and an orderly shutdown.
 //!
-//! *Soft*: nothing new is taken; what has been begun goes on. *Hard*: what still runs is broken off, in such a way that
-//! somebody else can take it up. A second signal, or the end of the grace time, forces the exit.
+//! Shutdown has three steps: *stop accepting* new work while running work continues; *abort* running work, so that another
+//! process can resume it; *stop services* that running work depends on. A second signal, or the end of the grace period,
+//! forces the exit.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,48 +11,48 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Tokens and trackers of the process. Cheap to clone.
+/// Cancellation tokens and task trackers of the process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
-    /// Nothing new is taken.
-    pub soft: CancellationToken,
-    /// What runs is broken off.
-    pub hard: CancellationToken,
-    /// Services that everything else needs (readers of the log, projections) end last.
-    pub last: CancellationToken,
-    /// Connections, commands, replies: what shutdown waits for.
+    /// No new work is accepted.
+    pub stop_accepting: CancellationToken,
+    /// Running work is aborted.
+    pub abort: CancellationToken,
+    /// Services that running work needs (log readers, projections) stop, last of all.
+    pub stop_services: CancellationToken,
+    /// Connections, commands and replies: shutdown waits for them.
     pub work: TaskTracker,
-    /// Services.
+    /// Background services: shutdown waits for them after `stop_services`.
     pub services: TaskTracker,
 }
 
 impl Lifecycle {
-    /// A process that has just begun.
+    /// The state of a running process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs a service until the end of the process; its future has to end when `last` is cancelled.
+    /// Spawns a service, whose future must end when `stop_services` is cancelled, or earlier.
     pub fn service(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.services.spawn(future);
     }
 
-    /// Ends the process in order, within `grace`. Returns whether everything ended by itself.
+    /// Shuts the process down within `grace`. Returns whether all tasks ended in time.
     pub async fn shut_down(&self, grace: Duration) -> bool {
         let started = tokio::time::Instant::now();
-        self.soft.cancel();
+        self.stop_accepting.cancel();
         self.work.close();
         self.services.close();
-        // Replies may finish for a while; then they are left to whoever comes next.
-        let patience = grace / 2;
-        if tokio::time::timeout(patience, self.work.wait()).await.is_err() {
-            tracing::info!(tasks = self.work.len(), "breaking off what still runs");
-            self.hard.cancel();
+        // Running replies get half of the grace period; then another process resumes them.
+        let drain_timeout = grace / 2;
+        if tokio::time::timeout(drain_timeout, self.work.wait()).await.is_err() {
+            tracing::info!(tasks = self.work.len(), "aborting running tasks");
+            self.abort.cancel();
         }
         let left = grace.saturating_sub(started.elapsed()).saturating_sub(grace / 5);
         let worked = tokio::time::timeout(left, self.work.wait()).await.is_ok();
-        self.hard.cancel();
-        self.last.cancel();
+        self.abort.cancel();
+        self.stop_services.cancel();
         let served = tokio::time::timeout(grace / 10, self.services.wait()).await.is_ok();
         if !worked || !served {
             tracing::warn!(
@@ -64,7 +65,7 @@ impl Lifecycle {
     }
 }
 
-/// The signals that end the process.
+/// The signals that shut the process down.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -72,15 +73,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The operating system's.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,5 +1,4 @@
-//! Reading the log: what happened, in its public form, which holds ids, times and figures, and not a word that anybody
-//! wrote.
+//! Reads the log in its public form: ids, times and numbers, no text written by users.
 
 use event_store::{LogError, LogReader, RecordedEvent};
 use serde_json::Value;
@@ -20,26 +19,26 @@ pub struct AuditedEvent {
     pub event: PublicEvent,
     /// The user who asked for it, when one did.
     pub actor: Option<Uuid>,
-    /// The door it came through, or the part of the system that acted on its own.
+    /// The surface of the request, or the part of the system that acted on its own.
     pub surface: String,
 }
 
 impl AuditedEvent {
-    /// None: the event has no public form.
+    /// Returns `None` for an event without a public form.
     fn of(recorded: &RecordedEvent) -> Option<Self> {
         let (_, event) = envelope::public(recorded)?;
         Some(Self { event, actor: recorded.metadata.actor, surface: recorded.metadata.surface.clone() })
     }
 }
 
-/// A part of the log.
+/// A page of the log.
 #[derive(Debug, Clone)]
 pub struct AuditPage {
-    /// The events that have a public form, in the log's order.
+    /// Events with a public form, in log order.
     pub events: Vec<AuditedEvent>,
-    /// Position of the last event that was looked at: where the next part begins behind.
+    /// Position of the last event read: the next page starts after it.
     pub after: i64,
-    /// Whether the log may go on behind it.
+    /// Whether there may be more events.
     pub has_more: bool,
 }
 
@@ -50,7 +49,7 @@ pub struct AuditService {
 }
 
 impl AuditService {
-    /// The next events behind a position: at most `limit` of the log's, of which some may have no public form.
+    /// Returns the events after a position. Reads at most `limit` events, of which some may have no public form.
     ///
     /// # Errors
     /// `Invalid` limit or position; those of the log.
@@ -60,7 +59,7 @@ impl AuditService {
         let (mut at, mut left) = (after, i32::try_from(limit).unwrap_or_default());
         let mut events = Vec::new();
         while left > 0 {
-            // A part may end early, at a position that is not settled or has no event.
+            // A read may end early, at a position that is not settled or has no event.
             let read = self.reader.read_after(at, left).await.map_err(read_error)?;
             let Some(last) = read.last() else { break };
             at = last.position;
@@ -75,7 +74,7 @@ impl AuditService {
 fn read_error(error: LogError) -> AppError {
     match error {
         LogError::Database(_) => AppError::unavailable(error),
-        // A newer version is at work beside this one, or something was tampered with; the cause says which and where.
+        // A newer version runs beside this one, or the log was tampered with; the cause has the details.
         LogError::Undecodable { .. } => AppError::unavailable(error),
         LogError::Undecryptable { .. } => AppError::internal(error),
     }

@@ -1,4 +1,4 @@
-//! How many streams and sockets a person may have open at a time, in this process.
+//! Limits the open streams and sockets per user, in this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::error::{AppError, Kind};
 
-/// What is open.
+/// Kind of an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectionKind {
     /// A WebSocket.
@@ -18,7 +18,7 @@ pub enum ConnectionKind {
     Stream,
 }
 
-/// The seats of everybody. Cheap to clone.
+/// Counts the open connections of each user. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
     open: Arc<Mutex<HashMap<(Uuid, ConnectionKind), usize>>>,
@@ -26,7 +26,7 @@ pub struct ConnectionLimits {
     streams: usize,
 }
 
-/// A seat, for as long as it lives.
+/// Permit for one open connection; dropping it releases the permit.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     limits: ConnectionLimits,
@@ -34,32 +34,32 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionLimits {
-    /// So many of each for each person.
+    /// Allows so many of each kind per user.
     #[must_use]
     pub fn new(sockets: usize, streams: usize) -> Self {
         Self { open: Arc::default(), sockets, streams }
     }
 
-    /// Takes a seat.
+    /// Acquires a permit.
     ///
     /// # Errors
-    /// `Throttled` when the person has as many open already.
-    pub fn acquire(&self, user: Uuid, what: ConnectionKind) -> Result<ConnectionPermit, AppError> {
-        let (most, name) = match what {
+    /// `Throttled` if the user already has the maximum open.
+    pub fn acquire(&self, user: Uuid, kind: ConnectionKind) -> Result<ConnectionPermit, AppError> {
+        let (max, name) = match kind {
             ConnectionKind::Socket => (self.sockets, "sockets"),
             ConnectionKind::Stream => (self.streams, "streams"),
         };
-        let key = (user, what);
+        let key = (user, kind);
         let mut open = self.open.lock();
         let count = open.entry(key).or_default();
-        if *count >= most {
-            let detail = format!("At most {most} {name} can be open at a time.");
+        if *count >= max {
+            let detail = format!("At most {max} {name} can be open at once.");
             return Err(
                 AppError::new(Kind::Throttled, "too_many_streams", detail).after(Duration::from_secs(5))
             );
         }
         *count += 1;
-        if what == ConnectionKind::Stream {
+        if kind == ConnectionKind::Stream {
             metrics::gauge!("verbatim_streams_open").increment(1.0);
         }
         Ok(ConnectionPermit { limits: self.clone(), key })
@@ -86,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seats_are_counted_by_person_and_kind_and_given_back() {
+    fn permits_are_counted_per_user_and_kind_and_released() {
         let limits = ConnectionLimits::new(2, 1);
         let (ada, eve) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = limits.acquire(ada, ConnectionKind::Socket).unwrap();
         let _second = limits.acquire(ada, ConnectionKind::Socket).unwrap();
-        let refused = limits.acquire(ada, ConnectionKind::Socket).unwrap_err();
-        assert_eq!((refused.kind, refused.code), (Kind::Throttled, "too_many_streams"));
+        let rejected = limits.acquire(ada, ConnectionKind::Socket).unwrap_err();
+        assert_eq!((rejected.kind, rejected.code), (Kind::Throttled, "too_many_streams"));
         let _stream = limits.acquire(ada, ConnectionKind::Stream).unwrap();
         let _others = limits.acquire(eve, ConnectionKind::Socket).unwrap();
         drop(first);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_remembered_without_a_seat() {
+    fn user_without_permits_is_not_stored() {
         let limits = ConnectionLimits::new(0, 1);
         assert!(limits.acquire(Uuid::from_u128(1), ConnectionKind::Socket).is_err());
         drop(limits.acquire(Uuid::from_u128(1), ConnectionKind::Stream).unwrap());

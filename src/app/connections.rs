@@ -2,25 +2,25 @@
 
 use super::connection_limits::{ConnectionKind, ConnectionLimits, ConnectionPermit};
 use super::{Actor, AppError, Core, Kind};
-use crate::auth::{OpenLogin, OpenLogins};
+use crate::auth::{LoginMonitor, WatchedLogin};
 use crate::live::{People, UserFeed};
 
 /// Guards one open stream or socket: holds its permit and watches its login.
 #[derive(Debug)]
 pub struct ConnectionGuard {
-    login: OpenLogin,
+    login: WatchedLogin,
     _permit: ConnectionPermit,
 }
 
 impl ConnectionGuard {
-    /// Becomes ready when the login has ended, on whatever node.
+    /// Completes when the login has ended, on any node.
     pub async fn ended(&self) {
         self.login.ended().await;
     }
 
-    /// The same person goes on with another login.
+    /// Continues with another login of the same user.
     pub fn change_login(&mut self, connections: &ConnectionService, actor: Actor) {
-        self.login = connections.open_logins.enter(actor.login);
+        self.login = connections.login_monitor.watch(actor.login);
     }
 }
 
@@ -31,25 +31,25 @@ pub struct ConnectionService {
     /// Number of streams and sockets per user.
     pub limits: ConnectionLimits,
     /// Logins behind open streams and sockets.
-    pub open_logins: OpenLogins,
+    pub login_monitor: LoginMonitor,
     /// Feeds of users' sockets.
     pub people: People,
 }
 
 impl ConnectionService {
-    /// Notes that something of the actor's is open.
+    /// Registers an open connection of the actor.
     ///
     /// # Errors
-    /// `Throttled` when too much is.
-    pub fn open(&self, actor: Actor, what: ConnectionKind) -> Result<ConnectionGuard, AppError> {
-        let permit = self.limits.acquire(actor.user.uuid(), what)?;
-        Ok(ConnectionGuard { login: self.open_logins.enter(actor.login), _permit: permit })
+    /// `Throttled` if too many are open.
+    pub fn open(&self, actor: Actor, kind: ConnectionKind) -> Result<ConnectionGuard, AppError> {
+        let permit = self.limits.acquire(actor.user.uuid(), kind)?;
+        Ok(ConnectionGuard { login: self.login_monitor.watch(actor.login), _permit: permit })
     }
 
-    /// A position that a client names, when an answer or an item can have told it.
+    /// Validates a position that a client sends: a response or an item must have contained it.
     ///
     /// # Errors
-    /// `Invalid` when nothing stands there yet; those of the log.
+    /// `Invalid` for a position beyond the log; those of the log.
     pub async fn known_position(&self, position: i64) -> Result<i64, AppError> {
         let known = position >= 0
             && (position <= self.people.position()
@@ -57,10 +57,14 @@ impl ConnectionService {
         if known {
             return Ok(position);
         }
-        Err(AppError::new(Kind::Invalid, "invalid_position", "Nothing has been told from this position."))
+        Err(AppError::new(
+            Kind::Invalid,
+            "invalid_position",
+            "`after` is not a position this server has sent.",
+        ))
     }
 
-    /// What a person's sockets are told from now on, or since a position.
+    /// Returns the feed of a user's sockets, from now on or since a position.
     pub fn feed(&self, actor: Actor, after: Option<i64>) -> UserFeed {
         self.people.follow(actor.user.uuid(), after)
     }

@@ -1,32 +1,32 @@
-//! Who asks, on which way, and with which idempotency key.
+//! The authenticated user and the context of a request.
 
 use aggregates::ids::{LoginId, UserId};
 use event_store::{CommandKey, Metadata};
 
 use crate::clock::Clock;
 
-/// A signed-in person.
+/// A signed-in user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Actor {
-    /// The person.
+    /// The user.
     pub user: UserId,
-    /// The login the request came with.
+    /// The login behind the request's access token.
     pub login: LoginId,
 }
 
-/// What is known of a request, whatever door it came through.
+/// Context of a request, independent of the surface.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
-    /// The request's id, as in the answer.
+    /// Id of the request, as in the response.
     pub request_id: String,
-    /// The door's name.
+    /// Name of the surface.
     pub surface: &'static str,
-    /// The client's key for this command, with the keyed hash of operation and body.
+    /// The client's idempotency key, with the keyed hash of operation and body.
     pub key: Option<(String, [u8; 32])>,
 }
 
 impl RequestContext {
-    /// Metadata of the events that this request causes.
+    /// Returns the metadata of events that this request causes.
     pub fn metadata(&self, actor: Option<UserId>, clock: &Clock) -> Metadata {
         Metadata {
             actor: actor.map(UserId::uuid),
@@ -40,7 +40,7 @@ impl RequestContext {
         }
     }
 
-    /// The command's key in the name of `owner`.
+    /// Returns the idempotency key, scoped to `owner`.
     pub fn key_of(&self, owner: impl ToString) -> Option<CommandKey> {
         if event_store::fault_injection::is_injected(crate::fault_injection::NO_COMMAND_KEY) {
             return None;

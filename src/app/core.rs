@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{AppError, Kind, RequestContext};
-use crate::auth::NameKeys;
+use crate::auth::KeyedHasher;
 use crate::clock::Clock;
 
 /// Longest wait of a query or a command's answer for the read models.
@@ -29,7 +29,7 @@ pub struct Core {
     /// Time and ids.
     pub clock: Clock,
     /// Keyed hashes of names and request bodies.
-    pub names: NameKeys,
+    pub hasher: KeyedHasher,
 }
 
 impl Core {
@@ -46,7 +46,7 @@ impl Core {
         self.progress.wait(&names, position, CATCH_UP_TIMEOUT).await;
     }
 
-    /// Begins an batch that `user` requested.
+    /// Begins a batch that `user` requested.
     pub(super) fn batch(&self, request: &RequestContext, user: UserId) -> CommandBatch {
         CommandBatch::new(user.uuid(), request.metadata(Some(user), &self.clock))
     }
@@ -64,7 +64,7 @@ impl Core {
 
     /// Returns the keyed hash of an operation and its body, for idempotency keys.
     pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
-        self.names.fingerprint(bytes)
+        self.hasher.fingerprint(bytes)
     }
 
     /// Returns the error for a command that was committed at `position` but whose subject cannot be read.
@@ -74,10 +74,10 @@ impl Core {
         }
         if position.is_some_and(|position| !self.progress.behind(position).is_empty()) {
             // The read models may not have it yet. A repetition with the same key finds it.
-            return AppError::new(Kind::Busy, "busy", "This cannot be shown yet; please try again.")
+            return AppError::new(Kind::Busy, "busy", "The result is not available yet; please retry.")
                 .after(Duration::from_secs(1));
         }
-        AppError::deleted_since()
+        AppError::conversation_deleted()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every way in which a use case can fail, free of any transport.
+//! Failures of use cases, independent of the transport.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use aggregates::user::UserError;
 use aggregates::values::ValueError;
 
 use crate::auth::passwords::{PasswordError, PasswordRule};
-use crate::auth::{administrators, credentials, resets};
+use crate::auth::{administrators, credentials, password_resets};
 use crate::files::picture::PictureError;
 use crate::files::{IncomingError, KindError, StoreError};
 use event_store::ExecuteError;
 
-/// What kind of failure it is; doors turn it into their own status.
+/// Kind of a failure; surfaces map it to their own status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A rule is broken by a well-formed request.
+    /// A well-formed request breaks a rule.
     Invalid,
-    /// The request cannot be read: malformed, a field missing or of the wrong type.
+    /// The request is malformed, or a field is missing or of the wrong type.
     Unprocessable,
-    /// Nobody is signed in, or the credentials are wrong.
+    /// Not signed in, or wrong credentials.
     Unauthenticated,
     /// Signed in, but not permitted.
     Forbidden,
-    /// Not there, or not to be known.
+    /// Missing, or not visible to the caller.
     NotFound,
-    /// It contradicts what is there.
+    /// Conflicts with the current state.
     Conflict,
-    /// More than is allowed.
+    /// Larger than allowed.
     TooLarge,
-    /// Of a type that is not taken.
+    /// Of an unsupported type.
     UnsupportedType,
-    /// There is no room for it.
+    /// No storage space left.
     StorageFull,
-    /// Too often.
+    /// Over a rate limit or quota.
     Throttled,
-    /// Other work is in the way; later it will go.
+    /// Temporarily blocked by other work.
     Busy,
-    /// A part that is needed does not answer.
+    /// A required part does not respond.
     Unavailable,
-    /// A defect of ours.
+    /// A defect of the server.
     Internal,
 }
 
@@ -51,26 +51,26 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct AppError {
-    /// What kind of failure it is.
+    /// Kind of the failure.
     pub kind: Kind,
-    /// Stable name for programs.
+    /// Stable code for programs.
     pub code: &'static str,
-    /// Sentence for people; safe to show.
+    /// Sentence for users; safe to show.
     pub detail: String,
-    /// When it is worth trying again.
+    /// Time after which a retry can succeed.
     pub retry_after: Option<Duration>,
-    /// What caused it; for logs only.
+    /// The cause, for logs only.
     #[source]
     pub source: Option<anyhow::Error>,
 }
 
 impl AppError {
-    /// A failure of this kind.
+    /// Makes a failure.
     pub fn new(kind: Kind, code: &'static str, detail: impl Into<String>) -> Self {
         Self { kind, code, detail: detail.into(), retry_after: None, source: None }
     }
 
-    /// The same, worth trying again after `time`.
+    /// Adds the time after which a retry can succeed.
     #[must_use]
     pub fn after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);
@@ -82,62 +82,66 @@ impl AppError {
         self
     }
 
-    /// Something that the caller may not know of, or that does not exist: one wording for both.
+    /// The resource is missing or not visible to the caller: the same response for both.
     pub fn not_found() -> Self {
         Self::new(Kind::NotFound, "not_found", "Not found.")
     }
 
-    /// The command was carried out, but what it concerns has been deleted since. Not "not found": that would tell that
+    /// The command was executed, but its conversation has been deleted since. Not `not_found`, which would mean that
     /// nothing was done.
-    pub fn deleted_since() -> Self {
-        Self::new(Kind::Conflict, "deleted_since", "The conversation has been deleted since.")
+    pub fn conversation_deleted() -> Self {
+        Self::new(
+            Kind::Conflict,
+            "conversation_deleted",
+            "The conversation has been deleted in the meantime.",
+        )
     }
 
-    /// Something of a branch is meant that is not the active one.
+    /// The message is on an inactive branch.
     pub fn other_branch() -> Self {
         Self::new(
             Kind::Conflict,
             "branch_not_active",
-            "This stands on another branch of the conversation; go to that branch first.",
+            "This is on an inactive branch of the conversation; switch to that branch first.",
         )
     }
 
-    /// Something was answered that waits for no answer, or does not any more.
+    /// The item does not await a response (any more).
     pub fn not_pending() -> Self {
-        Self::new(Kind::Conflict, "not_pending", "This does not wait for an answer.")
+        Self::new(Kind::Conflict, "not_pending", "This item is not awaiting a response.")
     }
 
-    /// Not the password of the person who is signed in.
+    /// Wrong password of a signed-in user.
     pub fn wrong_password() -> Self {
         Self::new(Kind::Forbidden, "wrong_password", "The password is not correct.")
     }
 
-    /// The address is somebody's.
+    /// Another account has the e-mail address.
     pub fn email_taken() -> Self {
-        Self::new(Kind::Conflict, "email_taken", "This e-mail address is registered already.")
+        Self::new(Kind::Conflict, "email_taken", "This e-mail address is already registered.")
     }
 
-    /// The user name is somebody's.
+    /// Another account has the user name.
     pub fn username_taken() -> Self {
-        Self::new(Kind::Conflict, "username_taken", "This user name is taken already.")
+        Self::new(Kind::Conflict, "username_taken", "This user name is already taken.")
     }
 
-    /// Too many wrong passwords: none is looked at for a while.
+    /// Too many wrong passwords: none is checked for a while.
     pub fn locked(wait: Duration) -> Self {
         Self::new(
             Kind::Throttled,
             "too_many_failures",
-            "Too many wrong passwords; please try again later, or reset the password.",
+            "Too many wrong passwords; try again later or reset your password.",
         )
         .after(wait)
     }
 
-    /// The actor's role does not allow it.
+    /// The actor's role does not allow this.
     pub fn forbidden() -> Self {
-        Self::new(Kind::Forbidden, "forbidden", "This account is not allowed to do that.")
+        Self::new(Kind::Forbidden, "forbidden", "Your role does not allow this.")
     }
 
-    /// Wrong credentials, whichever part of them.
+    /// Wrong credentials; does not reveal which part.
     pub fn wrong_credentials() -> Self {
         Self::new(
             Kind::Unauthenticated,
@@ -146,30 +150,30 @@ impl AppError {
         )
     }
 
-    /// A token that is missing, forged, run out or revoked: one wording for all.
+    /// The token is missing, forged, expired or revoked: the same response for all.
     pub fn invalid_token() -> Self {
         Self::new(Kind::Unauthenticated, "invalid_token", "The token is missing, invalid or has expired.")
     }
 
-    /// The process goes down and takes nothing new.
+    /// The process is shutting down and accepts no new work.
     pub fn shutting_down() -> Self {
-        Self::new(Kind::Unavailable, "shutting_down", "The service is going down.")
+        Self::new(Kind::Unavailable, "shutting_down", "The server is shutting down; please retry.")
             .after(Duration::from_secs(1))
     }
 
-    /// A file's bytes are there already, and they are others.
-    pub fn file_stored() -> Self {
-        Self::new(Kind::Conflict, "file_stored", "The file has its content already.")
+    /// The file already has other bytes.
+    pub fn file_already_uploaded() -> Self {
+        Self::new(Kind::Conflict, "file_already_uploaded", "The file has already been uploaded.")
     }
 
-    /// The event log cannot be reached.
+    /// The event log or the database does not respond.
     pub fn unavailable(source: impl Into<anyhow::Error>) -> Self {
-        Self::new(Kind::Unavailable, "unavailable", "The service is not available at the moment.")
+        Self::new(Kind::Unavailable, "unavailable", "The service is temporarily unavailable; please retry.")
             .after(Duration::from_secs(1))
             .caused(source)
     }
 
-    /// A defect of ours.
+    /// A defect of the server.
     pub fn internal(source: impl Into<anyhow::Error>) -> Self {
         Self::new(Kind::Internal, "internal", "An unexpected error occurred.").caused(source)
     }
@@ -196,9 +200,12 @@ impl From<StoreError> for AppError {
         };
         metrics::counter!("verbatim_file_store_failures_total", "reason" => reason).increment(1);
         match error {
-            StoreError::Full(_) => {
-                Self::new(Kind::StorageFull, "storage_full", "There is no room for the file.").caused(error)
-            }
+            StoreError::Full(_) => Self::new(
+                Kind::StorageFull,
+                "storage_full",
+                "The server has no storage space left for the file.",
+            )
+            .caused(error),
             StoreError::Failed(_) => Self::unavailable(error),
             StoreError::Missing => Self::internal(error),
         }
@@ -216,7 +223,7 @@ impl From<IncomingError> for AppError {
 
 impl From<KindError> for AppError {
     fn from(error: KindError) -> Self {
-        Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error))
+        Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error))
     }
 }
 
@@ -224,7 +231,9 @@ impl From<PictureError> for AppError {
     fn from(error: PictureError) -> Self {
         match error {
             PictureError::TooLarge => Self::new(Kind::TooLarge, "image_too_large", sentence(&error)),
-            PictureError::Broken => Self::new(Kind::UnsupportedType, "file_type_not_taken", sentence(&error)),
+            PictureError::Broken => {
+                Self::new(Kind::UnsupportedType, "unsupported_file_type", sentence(&error))
+            }
         }
     }
 }
@@ -239,7 +248,8 @@ impl From<PasswordError> for AppError {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many sign-ins at once.").after(Duration::from_secs(2))
+                Self::new(Kind::Busy, "busy", "Too many concurrent sign-ins; please retry.")
+                    .after(Duration::from_secs(2))
             }
             PasswordError::StoredHash | PasswordError::Failed => Self::internal(error),
         }
@@ -257,7 +267,7 @@ impl AppError {
                 "last_administrator",
                 "This is the last administrator: make another user an administrator first.",
             ),
-            resets::TOKEN_INVALID => Self::invalid_token(),
+            password_resets::TOKEN_INVALID => Self::invalid_token(),
             _ => Self::internal(anyhow::anyhow!("a transactional write failed with {code}")),
         }
     }
@@ -270,14 +280,12 @@ impl From<ExecuteError> for AppError {
             ExecuteError::KeyReused => Self::new(
                 Kind::Unprocessable,
                 "idempotency_key_reused",
-                "This Idempotency-Key was used for another request.",
+                "This Idempotency-Key has already been used for a different request.",
             ),
             ExecuteError::ChargeRejected(rejection) => (&rejection).into(),
             ExecuteError::ConditionFailed { code } => Self::condition_failed(&code),
-            ExecuteError::Busy => {
-                Self::new(Kind::Busy, "busy", "Too many changes at once; please try again.")
-                    .after(Duration::from_secs(1))
-            }
+            ExecuteError::Busy => Self::new(Kind::Busy, "busy", "Too many concurrent changes; please retry.")
+                .after(Duration::from_secs(1)),
             ExecuteError::Unavailable(source) => Self::unavailable(source),
             ExecuteError::Internal(source) => Self::internal(source),
         }
@@ -290,23 +298,23 @@ impl From<Refusal> for AppError {
             Refusal::User(error) => match error {
                 UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
                 UserError::AlreadyRegistered => {
-                    Self::new(Kind::Conflict, "already_registered", "This account exists already.")
+                    Self::new(Kind::Conflict, "already_registered", "This account already exists.")
                 }
                 UserError::ChangedMeanwhile => {
                     Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
                 }
             },
             Refusal::Claim(ClaimError::Taken) => {
-                Self::new(Kind::Conflict, "taken", "This name is taken already.")
+                Self::new(Kind::Conflict, "name_taken", "This name is already taken.")
             }
             Refusal::Conversation(error) => error.into(),
             Refusal::Quiz(error) => error.into(),
             Refusal::File(error) => match error {
-                // Somebody else's file must look like one that does not exist.
+                // Another user's file must look like a missing one.
                 FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
-                FileError::AlreadyStored => Self::file_stored(),
+                FileError::AlreadyStored => Self::file_already_uploaded(),
                 FileError::NotStored => {
-                    Self::new(Kind::Conflict, "file_not_stored", "The file's content has not come yet.")
+                    Self::new(Kind::Conflict, "file_not_uploaded", "The file has not been uploaded yet.")
                 }
                 FileError::Attached | FileError::AttachedElsewhere => {
                     Self::new(Kind::Conflict, "file_attached", sentence(&error))
@@ -322,7 +330,7 @@ impl From<Refusal> for AppError {
 impl From<ConversationError> for AppError {
     fn from(error: ConversationError) -> Self {
         match error {
-            // Somebody else's conversation must look like one that does not exist.
+            // Another user's conversation must look like a missing one.
             ConversationError::NotStarted
             | ConversationError::Deleted
             | ConversationError::NotOwner
@@ -330,12 +338,12 @@ impl From<ConversationError> for AppError {
             | ConversationError::UnknownItem => Self::not_found(),
             ConversationError::NotPending => Self::not_pending(),
             ConversationError::OtherBranch => Self::other_branch(),
-            // As a conversation that does not exist.
+            // Like a missing conversation.
             ConversationError::UnknownBranch => Self::not_found(),
             ConversationError::RepliesOwed => Self::new(
                 Kind::Conflict,
-                "replies_owed",
-                "Replies are being made on this branch; wait for them or cancel them first.",
+                "replies_pending",
+                "Replies are in progress on this branch; wait for them or cancel them first.",
             ),
             ConversationError::TooManyBranches { limit } => Self::new(
                 Kind::Conflict,
@@ -344,12 +352,12 @@ impl From<ConversationError> for AppError {
             ),
             ConversationError::TooManyWaiting { limit } => Self::new(
                 Kind::Conflict,
-                "too_many_waiting",
-                format!("At most {limit} replies can be waited for in one conversation."),
+                "too_many_pending_replies",
+                format!("This conversation already has {limit} replies pending."),
             )
             .after(Duration::from_secs(5)),
             ConversationError::ReplyEnded => {
-                Self::new(Kind::Conflict, "reply_ended", "The reply has ended already.")
+                Self::new(Kind::Conflict, "reply_ended", "The reply has already ended.")
             }
             ConversationError::AlreadyStarted
             | ConversationError::MessageIdTaken
@@ -374,13 +382,13 @@ impl From<QuizError> for AppError {
             QuizError::AlreadyStarted => {
                 Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
             }
-            // Questions come from the bank, which was checked when it was loaded.
+            // Questions come from the question bank, which was checked when it was loaded.
             QuizError::Questions(_) => Self::internal(error),
         }
     }
 }
 
-/// A library's lower-case message as a sentence.
+/// Turns an error's lower-case text into a sentence.
 fn sentence(message: &impl std::fmt::Display) -> String {
     let text = message.to_string();
     let mut chars = text.chars();

@@ -1,4 +1,4 @@
-//! How the system stands: what health and readiness tell.
+//! Health and readiness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,46 +10,46 @@ use crate::ai::{Chain, ProviderStanding};
 use crate::nats::Nats;
 use crate::relay::RelayState;
 
-/// How long a look at the database may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of the database check.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How far one read model is.
+/// Health of one read model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelHealth {
-    /// Its name.
+    /// Name of the read model.
     pub name: &'static str,
-    /// Position of the last event in it.
+    /// Position of the last applied event.
     pub position: i64,
-    /// Whether it met an event that it cannot apply.
+    /// Whether it stopped at an event that it cannot apply.
     pub stopped: bool,
 }
 
-/// How the system stands.
+/// Health of the system, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// Position of the last settled event; none when the database does not answer.
+    /// Position of the last settled event; `None` if the database does not respond.
     pub settled: Option<i64>,
-    /// The read models.
+    /// Health of each read model.
     pub models: Vec<ModelHealth>,
-    /// Whether the connection to NATS stands; none without NATS.
+    /// Whether NATS is connected; `None` without NATS.
     pub nats: Option<bool>,
-    /// The relay of this process; none when it has none.
+    /// The relay of this process, when it has one.
     pub relay: Option<RelayHealth>,
-    /// The AI providers as this process sees them. They are never a reason to be unhealthy: commands go on without them.
+    /// The AI providers. They never make the system unhealthy: commands work without them.
     pub providers: Vec<ProviderStanding>,
 }
 
-/// How far this process' relay is.
+/// Health of this process's relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayHealth {
-    /// Position up to which it has published; 0 as long as another process' relay works.
+    /// Position up to which it has published; 0 while another process's relay is active.
     pub position: i64,
-    /// Whether it waits for help.
+    /// Whether it stopped and needs the operator.
     pub stopped: bool,
 }
 
 impl Health {
-    /// Whether everything that this process works with answers, and nothing is stopped.
+    /// Returns whether all required parts respond and nothing has stopped.
     pub fn is_healthy(&self) -> bool {
         self.settled.is_some()
             && self.models.iter().all(|model| !model.stopped)
@@ -73,12 +73,12 @@ pub struct HealthService {
 }
 
 impl HealthService {
-    /// How the system stands now.
+    /// Checks the system.
     pub async fn check(&self) -> Health {
-        let settled = match tokio::time::timeout(PATIENCE, self.reader.last_position()).await {
+        let settled = match tokio::time::timeout(DATABASE_TIMEOUT, self.reader.last_position()).await {
             Ok(Ok(settled)) => Some(settled),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the database does not answer");
+                tracing::warn!(%error, "database health check failed");
                 None
             }
             Err(_) => None,
@@ -97,7 +97,7 @@ impl HealthService {
         Health { settled, models, nats, relay, providers: self.chain.standing() }
     }
 
-    /// The read models that have not reached `position` yet, or have stepped back.
+    /// Returns the read models behind `position`.
     pub fn behind(&self, position: i64) -> Vec<&'static str> {
         self.progress.behind(position)
     }

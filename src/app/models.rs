@@ -1,4 +1,4 @@
-//! Models: which may be asked for.
+//! Models and tools that a message may request, and the length of a message.
 
 use std::sync::Arc;
 
@@ -20,50 +20,50 @@ pub struct ModelCatalogue {
 }
 
 impl ModelCatalogue {
-    /// The models that may be asked for; the default comes first.
+    /// Returns the models that may be requested; the default comes first.
     pub(super) fn offered(&self) -> Vec<Offered> {
         self.chain.models()
     }
 
-    /// The model that a message was sent with, if it may still be asked for; otherwise the default is asked.
+    /// Returns the model of an earlier message if it is still available; `None` means the default.
     pub(super) fn still_offered(&self, model: Option<String>) -> Option<String> {
         model.filter(|model| self.chain.offers(model))
     }
 
-    /// Whether a message has room in a prompt, as far as that can be said before it is known who is asked: by the vocabulary that
-    /// needs the fewest tokens.
-    pub(super) async fn check_room(&self, text: &str) -> Result<(), AppError> {
-        let most = self.context_tokens;
-        // A token has a byte at least.
-        if text.len() <= most {
+    /// Rejects a message that is too long for any prompt. The provider is not known yet, so it counts with the tokenizer
+    /// that needs the fewest tokens.
+    pub(super) async fn check_length(&self, text: &str) -> Result<(), AppError> {
+        let limit = self.context_tokens;
+        // A token has at least one byte.
+        if text.len() <= limit {
             return Ok(());
         }
         let counter = Counter::load(tokens::FEWEST).await;
         let text = text.to_owned();
         let count =
             tokio::task::spawn_blocking(move || counter.count(&text)).await.map_err(AppError::internal)?;
-        if count <= most {
+        if count <= limit {
             return Ok(());
         }
-        let detail = format!("The message comes to {count} tokens; a model is sent {most} at most.");
+        let detail = format!("The message is {count} tokens long; the limit is {limit}.");
         Err(AppError::new(Kind::Invalid, "too_many_tokens", detail))
     }
 
-    /// Whether a model may be asked for.
+    /// Rejects an unknown or unavailable model.
     pub(super) fn check_model(&self, model: Option<&str>) -> Result<(), AppError> {
         match model {
             Some(model) if !self.chain.offers(model) => {
-                Err(AppError::new(Kind::Invalid, "unknown_model", "This model cannot be asked for here."))
+                Err(AppError::new(Kind::Invalid, "unknown_model", "Unknown or unavailable model."))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether a tool may be chosen. What stands in the log is one of these names, never a person's words.
+    /// Rejects an unknown tool, so that the log never contains free text of a user as the name of a tool.
     pub(super) fn check_tool(&self, tool: Option<&str>) -> Result<(), AppError> {
         match tool {
             Some(tool) if self.tools.iter().all(|known| known != tool) => {
-                Err(AppError::new(Kind::Invalid, "unknown_tool", "This tool cannot be chosen here."))
+                Err(AppError::new(Kind::Invalid, "unknown_tool", "Unknown tool."))
             }
             _ => Ok(()),
         }
@@ -72,13 +72,11 @@ impl ModelCatalogue {
     /// Transcribes a recording.
     pub(super) async fn transcribe(&self, recording: Recording) -> Result<String, AppError> {
         self.chain.transcribe(recording).await.map_err(|error| match error {
-            ProviderError::Unsupported => AppError::new(
-                Kind::Invalid,
-                "transcription_unsupported",
-                "Speech cannot be written down here.",
-            ),
+            ProviderError::Unsupported => {
+                AppError::new(Kind::Invalid, "transcription_unsupported", "Transcription is not available.")
+            }
             ProviderError::BadRequest => {
-                AppError::new(Kind::Invalid, "recording_refused", "This recording cannot be read.")
+                AppError::new(Kind::Invalid, "unreadable_recording", "The recording could not be read.")
             }
             error => AppError::unavailable(error),
         })

@@ -1,7 +1,7 @@
-//! Quizzes: begun, looked at, and taken question by question.
+//! Quizzes: starting, showing and taking them, question by question.
 //!
-//! What is answered comes from the aggregate, as the command has left it. After an action the read models are waited for all
-//! the same, for a bounded time: whoever loads the thread next has to find the card as it was answered.
+//! Responses come from the aggregate's state after the command. They still wait for the read models, for a bounded time, so
+//! that the next load of the thread shows the card in the same state.
 
 use std::sync::Arc;
 
@@ -20,63 +20,63 @@ use event_store::{CommandBatch, StateCapture};
 
 pub use aggregates::quiz::{AnswerStatus, QuizView};
 
-/// A quiz that was begun.
+/// A started quiz.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// The quiz.
     pub quiz: QuizId,
-    /// The conversation it stands in.
+    /// Conversation of the quiz.
     pub conversation: ConversationId,
-    /// What is shown of it.
+    /// Visible state of the quiz.
     pub view: QuizView,
     /// Position of the command's last event.
     pub position: Option<i64>,
 }
 
-/// What somebody does to a quiz. All name the question that their card shows.
+/// An action of a user on a quiz. Each names the question that the user's card shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QuizAction {
-    /// Mark a choice.
+    /// Select a choice.
     Select {
-        /// Of which question.
+        /// The question.
         question_id: String,
         /// The value of the choice.
         choice: String,
     },
     /// Submit a choice.
     Submit {
-        /// To which question.
+        /// The question.
         question_id: String,
         /// The value of the choice.
         choice: String,
-        /// Which try the card means, from 1; none: the next one.
+        /// Number of the attempt, from 1; `None`: the next one.
         attempt: Option<u32>,
     },
-    /// Take the mark away.
+    /// Clear the selection.
     Clear {
-        /// Of which question.
+        /// The question.
         question_id: String,
     },
-    /// Open the next question; behind the last one, finish.
+    /// Go to the next question; after the last one, finish.
     Next {
-        /// The question to be left.
+        /// The current question.
         question_id: String,
     },
-    /// Finish, behind the last question.
+    /// Finish, after the last question.
     Finish {
         /// The last question.
         question_id: String,
     },
 }
 
-/// What came of an action.
+/// Result of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acted {
-    /// The quiz as it is now.
+    /// State after the action.
     pub view: QuizView,
-    /// Whether it came from a card that showed something older; nothing was done then.
+    /// Whether the card was out of date; the action then had no effect.
     pub stale: bool,
-    /// Whether something was done.
+    /// Whether the action had an effect.
     pub changed: bool,
     /// Position of the command's last event.
     pub position: Option<i64>,
@@ -93,15 +93,15 @@ pub struct QuizService {
 }
 
 impl QuizService {
-    /// What there are questions about.
+    /// Returns the topics.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.quizzes.bank().topics().map(|topic| topic.name.as_str())
     }
 
-    /// Begins a quiz, in a new conversation when none is named.
+    /// Starts a quiz, in a new conversation if none is given.
     ///
     /// # Errors
-    /// `Invalid` topic, `NotFound` conversation, `Throttled`, `Conflict` when a repeated key's conversation was deleted
+    /// `Invalid` topic, `NotFound` conversation, `Throttled`, `Conflict` if the conversation of a repeated key was deleted
     /// since, and those of the log.
     pub async fn start_quiz(
         &self,
@@ -116,14 +116,14 @@ impl QuizService {
         let new = NewQuiz { quiz, conversation: target, by: actor.user, topic, at };
         let command = self.quizzes.start(&new)?;
         let key = request.key_of(actor.user);
-        // A repetition must not be refused what the first one was given.
+        // A repetition must return the first outcome, even if the conversation was deleted since.
         if conversation.is_some() && self.core.repeated(key.as_ref()).await?.is_none() {
-            self.alive(actor, target).await?;
+            self.require_conversation(actor, target).await?;
         }
 
         let capture = StateCapture::default();
         let batch = self.core.batch(request, actor.user);
-        let batch = begun_or_alive(batch, actor, target, at)
+        let batch = start_or_require(batch, actor, target, at)
             .command_capturing::<Quiz>(quiz, command, &capture)
             .with_key(key, json!({"conversation_id": target, "quiz_id": quiz}));
         let outcome = self.quotas.run_as_message(request, actor, target.uuid(), batch).await?;
@@ -132,28 +132,28 @@ impl QuizService {
         if let Some(stored) = &outcome.replayed {
             let quiz = QuizId::new(stored_id(stored, "quiz_id")?);
             let conversation = ConversationId::new(stored_id(stored, "conversation_id")?);
-            let view = self.quiz(actor, quiz).await.map_err(deleted_since)?;
+            let view = self.quiz(actor, quiz).await.map_err(conversation_deleted)?;
             return Ok(Started { quiz, conversation, view, position });
         }
-        let view = capture.take().and_then(|change| change.after.view()).ok_or_else(unseen)?;
+        let view = capture.take().and_then(|change| change.after.view()).ok_or_else(not_captured)?;
         Ok(Started { quiz, conversation: target, view, position })
     }
 
-    /// One quiz of the actor's, as it is now.
+    /// Returns the current state of a quiz.
     ///
     /// # Errors
-    /// `NotFound`, also when its conversation was deleted; those of the log.
+    /// `NotFound`, also if its conversation was deleted; those of the log.
     pub async fn quiz(&self, actor: Actor, quiz: QuizId) -> Result<QuizView, AppError> {
         let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;
-        self.shown(actor, &state).await
+        self.visible(actor, &state).await
     }
 
-    /// Does something to a quiz, in one append. An action that is stale, too early or a repetition adds nothing and is
-    /// answered with the quiz as it is.
+    /// Applies an action to a quiz, in one append. A stale, early or repeated action adds no event and returns the current
+    /// state.
     ///
     /// # Errors
-    /// `Invalid` question or choice, `NotFound` (also when its conversation was deleted), `Conflict` when a repeated key's
-    /// conversation was deleted since, and those of the log.
+    /// `Invalid` question or choice, `NotFound` (also if its conversation was deleted), `Conflict` if the conversation of a
+    /// repeated key was deleted since, and those of the log.
     pub async fn act_on_quiz(
         &self,
         request: &RequestContext,
@@ -162,7 +162,7 @@ impl QuizService {
         action: QuizAction,
     ) -> Result<Acted, AppError> {
         let at = self.core.clock.now();
-        // Whose it is and where it stands never changes.
+        // Owner and conversation of a quiz never change.
         let known = self.core.executor.recent_state::<Quiz>(&quiz.to_string()).await?;
         let conversation = known
             .conversation_id()
@@ -171,7 +171,7 @@ impl QuizService {
         let command = action.command(actor, at);
         let capture = StateCapture::default();
         let batch = self.core.batch(request, actor.user);
-        let batch = begun_or_alive(batch, actor, conversation, at)
+        let batch = start_or_require(batch, actor, conversation, at)
             .command_capturing::<Quiz>(quiz, command.clone(), &capture)
             .with_key(request.key_of(actor.user), json!({"quiz_id": quiz}));
         let outcome = self.core.executor.run(batch).await?;
@@ -179,24 +179,24 @@ impl QuizService {
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
             let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;
-            let view = self.shown(actor, &state).await.map_err(deleted_since)?;
+            let view = self.visible(actor, &state).await.map_err(conversation_deleted)?;
             return Ok(Acted { view, stale: !changed && state.is_stale(&command), changed, position });
         }
-        let change = capture.take().ok_or_else(unseen)?;
-        let view = change.after.view().ok_or_else(unseen)?;
+        let change = capture.take().ok_or_else(not_captured)?;
+        let view = change.after.view().ok_or_else(not_captured)?;
         Ok(Acted { view, stale: change.before.is_stale(&command), changed, position })
     }
 
-    /// What the actor may see of a quiz.
-    async fn shown(&self, actor: Actor, quiz: &Quiz) -> Result<QuizView, AppError> {
+    /// Returns what the actor may see of a quiz.
+    async fn visible(&self, actor: Actor, quiz: &Quiz) -> Result<QuizView, AppError> {
         let view =
             quiz.view().filter(|_| quiz.owner() == Some(actor.user)).ok_or_else(AppError::not_found)?;
-        self.alive(actor, view.conversation_id).await?;
+        self.require_conversation(actor, view.conversation_id).await?;
         Ok(view)
     }
 
-    /// Whether the actor has such a conversation, by the log.
-    async fn alive(&self, actor: Actor, conversation: ConversationId) -> Result<(), AppError> {
+    /// Requires, by the log, that the conversation is the actor's and not deleted.
+    async fn require_conversation(&self, actor: Actor, conversation: ConversationId) -> Result<(), AppError> {
         let state = self.core.executor.state::<Conversation>(&conversation.to_string()).await?;
         if state.owner() == Some(actor.user) && !state.is_deleted() {
             Ok(())
@@ -206,9 +206,14 @@ impl QuizService {
     }
 }
 
-/// Begins a conversation, or, when it is there, makes sure within the same append that it still is, and is the actor's:
-/// beginning it again adds nothing, and is refused otherwise.
-fn begun_or_alive(batch: CommandBatch, actor: Actor, id: ConversationId, at: DateTime<Utc>) -> CommandBatch {
+/// Starts a conversation, or checks in the same append that it exists and is the actor's: starting it again adds no event,
+/// and is rejected for a deleted or foreign conversation.
+fn start_or_require(
+    batch: CommandBatch,
+    actor: Actor,
+    id: ConversationId,
+    at: DateTime<Utc>,
+) -> CommandBatch {
     batch.command::<Conversation>(id, ConversationCommand::Start { id, by: actor.user, title: None, at })
 }
 
@@ -230,20 +235,16 @@ impl QuizAction {
 impl From<UnknownTopic> for AppError {
     fn from(error: UnknownTopic) -> Self {
         let topics = error.topics.join(", ");
-        Self::new(
-            Kind::Invalid,
-            "unknown_topic",
-            format!("There is no quiz about that. The topics are: {topics}."),
-        )
+        Self::new(Kind::Invalid, "unknown_topic", format!("Unknown quiz topic. Available topics: {topics}."))
     }
 }
 
-/// What a repeated key was given is gone.
-fn deleted_since(error: AppError) -> AppError {
-    if error.kind == Kind::NotFound { AppError::deleted_since() } else { error }
+/// The conversation of a repeated key has been deleted.
+fn conversation_deleted(error: AppError) -> AppError {
+    if error.kind == Kind::NotFound { AppError::conversation_deleted() } else { error }
 }
 
-/// A command that was carried out without having been decided.
-fn unseen() -> AppError {
-    AppError::internal(anyhow::anyhow!("a quiz's command was not witnessed"))
+/// A command was committed without its state having been captured.
+fn not_captured() -> AppError {
+    AppError::internal(anyhow::anyhow!("the state after a quiz command was not captured"))
 }

@@ -16,18 +16,18 @@ use crate::quotas::{
 };
 use event_store::{ChargeRejection, CommandBatch, CommandOutcome, ExecuteError};
 
-/// Messages a minute.
+/// Messages per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Of one person.
+    /// Of one user.
     pub user: u32,
-    /// Of one person in one conversation.
+    /// Of one user in one conversation.
     pub session: u32,
-    /// Of one person through one channel.
+    /// Of one user through one surface.
     pub channel: u32,
 }
 
-/// The limits on messages.
+/// Rates and quotas of messages.
 #[derive(Debug)]
 pub struct MessageLimits {
     rates: Option<Rates>,
@@ -35,7 +35,7 @@ pub struct MessageLimits {
 }
 
 impl MessageLimits {
-    /// These limits.
+    /// Sets rates and quotas.
     pub fn new(rates: Option<Rates>, quotas: Quotas) -> Self {
         Self { rates, quotas }
     }
@@ -46,12 +46,12 @@ impl MessageLimits {
         self.rates.is_some() || messages_per_day > 0 || tokens_per_day > 0 || at_once > 0
     }
 
-    /// The quotas.
+    /// Returns the quotas.
     pub fn quotas(&self) -> Quotas {
         self.quotas
     }
 
-    /// What a message of `user` costs.
+    /// Returns the charge for a message of `user`.
     fn message(&self, user: UserId, session: Uuid, channel: &str) -> QuotaCharge {
         let rate = |name: String, per_minute| Rate { name, per_minute };
         let rates = self.rates.map_or_else(Vec::new, |rates| {
@@ -64,7 +64,7 @@ impl MessageLimits {
         QuotaCharge { user: user.uuid(), rates, quotas: self.quotas }
     }
 
-    /// What costs as much as a message of its user and stands in no conversation.
+    /// Returns the charge for work that counts like a message, but in no conversation and no surface.
     fn work(&self, user: UserId) -> QuotaCharge {
         let rate = |rates: Rates| Rate { name: "user".to_owned(), per_minute: rates.user };
         QuotaCharge {
@@ -75,28 +75,29 @@ impl MessageLimits {
     }
 }
 
-/// The failure to tell.
-fn refuse(charge: &QuotaCharge, exceeded: &QuotaExceeded) -> AppError {
+/// Records the rejection for the headers and returns the error.
+fn reject(charge: &QuotaCharge, exceeded: &QuotaExceeded) -> AppError {
     record_rejection(charge, exceeded);
     throttled(exceeded)
 }
 
-/// A refusal as the use cases tell it.
+/// Maps an exceeded rate or quota to an error.
 fn throttled(exceeded: &QuotaExceeded) -> AppError {
     let bound = exceeded.bound;
     let (policy, error) = match exceeded.policy.as_str() {
         MESSAGES_PER_DAY => {
-            let detail = format!("Your {bound} messages of today are used up.");
+            let detail = format!("Daily limit of {bound} messages reached.");
             ("messages", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         TOKENS_PER_DAY => {
-            let detail =
-                format!("Your {bound} tokens of today are used up or set aside for replies under way.");
+            let detail = format!(
+                "Daily limit of {bound} tokens reached, including tokens reserved for replies in progress."
+            );
             ("tokens", AppError::new(Kind::Throttled, "quota_exceeded", detail))
         }
         REPLIES_AT_ONCE => {
             let detail =
-                format!("Answers are awaited in {bound} of your conversations; please wait for one.");
+                format!("You have replies in progress in {bound} conversations; wait for one to finish.");
             ("at_once", AppError::new(Kind::Throttled, "too_many_replies", detail))
         }
         _ => {
@@ -108,20 +109,20 @@ fn throttled(exceeded: &QuotaExceeded) -> AppError {
     error.after(exceeded.wait.max(Duration::from_secs(1)))
 }
 
-/// The window of each rate of messages.
-const MINUTE: Duration = Duration::from_secs(60);
+/// Window of the rates.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
 
-/// The policies' names, in the order in which a message is charged for them.
-const POLICIES: [&str; 3] = ["user", "session", "channel"];
+/// Names of the rates in response headers, in the order of a message's charge.
+const RATE_NAMES: [&str; 3] = ["user", "session", "channel"];
 
 fn record_remaining(charge: &QuotaCharge, remaining: &[RateRemaining]) {
     let policy = |left: &RateRemaining| {
         let rate = charge.rates.get(left.rate)?;
-        let name = POLICIES.get(left.rate)?;
+        let name = RATE_NAMES.get(left.rate)?;
         Some(RateLimitStatus {
             name,
             quota: rate.per_minute,
-            window: MINUTE,
+            window: RATE_WINDOW,
             remaining: left.remaining,
             reset: left.reset,
         })
@@ -130,18 +131,17 @@ fn record_remaining(charge: &QuotaCharge, remaining: &[RateRemaining]) {
 }
 
 fn record_rejection(charge: &QuotaCharge, exceeded: &QuotaExceeded) {
-    let refused = charge.rates.iter().zip(POLICIES).find(|(rate, _)| rate.name == exceeded.policy);
+    let rate = charge.rates.iter().zip(RATE_NAMES).find(|(rate, _)| rate.name == exceeded.policy);
     record(
-        refused
-            .map(|(rate, name)| RateLimitStatus {
-                name,
-                quota: rate.per_minute,
-                window: MINUTE,
-                remaining: 0,
-                reset: exceeded.wait,
-            })
-            .into_iter()
-            .collect(),
+        rate.map(|(rate, name)| RateLimitStatus {
+            name,
+            quota: rate.per_minute,
+            window: RATE_WINDOW,
+            remaining: 0,
+            reset: exceeded.wait,
+        })
+        .into_iter()
+        .collect(),
     );
 }
 
@@ -156,7 +156,7 @@ pub struct QuotaService {
 }
 
 impl QuotaService {
-    /// Carries out what counts as a message of `actor` in `session`.
+    /// Runs a command that counts as a message of `actor` in the conversation `session`.
     ///
     /// # Errors
     /// `Throttled`; those of the log.
@@ -171,8 +171,8 @@ impl QuotaService {
         self.run_charged(request, actor, charge, batch).await
     }
 
-    /// Carries out what costs `actor` as much work as a message and asks for no reply. It counts for no conversation and no
-    /// channel, so that whoever does much of it can still say something.
+    /// Runs a command that costs as much work as a message but requests no reply. It counts for no conversation and no
+    /// surface, so that the user can still send messages.
     ///
     /// # Errors
     /// `Throttled`; those of the log.
@@ -198,7 +198,7 @@ impl QuotaService {
             let key = request.key_of(actor.user);
             return match self.core.repeated(key.as_ref()).await? {
                 Some(outcome) => Ok(outcome),
-                None => Err(refuse(&charge, &exceeded)),
+                None => Err(reject(&charge, &exceeded)),
             };
         }
         let batch = if self.limits.is_charging() {
@@ -213,19 +213,19 @@ impl QuotaService {
                 Ok(outcome)
             }
             Err(ExecuteError::ChargeRejected(rejection)) => match QuotaExceeded::parse(&rejection.0) {
-                Some(exceeded) => Err(refuse(&charge, &exceeded)),
+                Some(exceeded) => Err(reject(&charge, &exceeded)),
                 None => Err(malformed(&rejection)),
             },
             Err(error) => Err(error.into()),
         }
     }
 
-    /// How many messages a minute may be sent; none: as many as one likes.
+    /// Returns the rates of messages; `None`: unlimited.
     pub fn rates(&self) -> Option<Rates> {
         self.limits.rates
     }
 
-    /// Counts what costs as much as a message of `actor` and is none: a file that is about to be sent, a recording.
+    /// Charges work that counts like a message of `actor` without being one: an upload or a transcription.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -236,14 +236,14 @@ impl QuotaService {
             return Ok(());
         }
         if let Some(exceeded) = self.rejections.of_rates(&charge) {
-            return Err(refuse(&charge, &exceeded));
+            return Err(reject(&charge, &exceeded));
         }
         match consume(&charge, &self.rejections, &self.core.pool).await {
             Ok(Ok(remaining)) => {
                 record_remaining(&charge, &remaining);
                 Ok(())
             }
-            Ok(Err(exceeded)) => Err(refuse(&charge, &exceeded)),
+            Ok(Err(exceeded)) => Err(reject(&charge, &exceeded)),
             Err(error) => Err(AppError::unavailable(error)),
         }
     }

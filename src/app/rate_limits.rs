@@ -1,8 +1,8 @@
-//! How often those may try who are not signed in, by the address they come from; and how often a person may ask for something.
+//! Rate limits of sign-in attempts by client address, and of reads and commands by user.
 //!
-//! Attempts are counted in the database, one count for all nodes. What is counted under is a keyed hash of the address, or of
-//! the person: the table holds no addresses. Reads and commands are many and cheap, so each node counts them for itself; what costs a
-//! provider's money is counted with the message, see [`super::limits`].
+//! The database counts sign-in attempts, so that all nodes share one count; its table holds keyed hashes, no addresses. Reads
+//! and commands are frequent and cheap, so each node counts them for itself. Messages, which cost provider tokens, are
+//! charged separately: see [`super::quotas`].
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ use super::rate_limit_headers::{RateLimitStatus, record};
 use super::{Actor, Core};
 use crate::config::AttemptLimits;
 
-/// People whose requests are counted at a time; of more, those that have asked least are counted anew.
+/// Most users whose requests are counted; beyond that, the counts of the least active start anew.
 const MAX_COUNTED_USERS: u64 = 100_000;
-/// Most refusals remembered; of more, the database is asked each time.
+/// Most rejected buckets kept in memory; for others the database is queried each time.
 const MAX_REJECTED: u64 = 100_000;
 const MINUTE: u32 = 60;
 const HOUR: u32 = 3600;
 
-/// What is tried.
+/// An action with a limited rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThrottledAction {
-    /// To sign in.
+    /// Sign-in.
     SignIn,
-    /// To make an account.
+    /// Registration.
     Register,
-    /// To exchange a refresh token.
+    /// Exchange of a refresh token, by client address.
     Refresh,
-    /// To exchange a refresh token of this person's, from wherever.
+    /// Exchange of a refresh token, by user.
     RefreshOfAccount,
-    /// To reset a password, or to have that begun.
+    /// Request or completion of a password reset.
     Reset,
-    /// To take another name or address: the answer tells whether somebody has it.
+    /// Change of user name or address, whose response reveals whether it is taken.
     Claim,
 }
 
@@ -55,7 +55,7 @@ impl ThrottledAction {
         }
     }
 
-    /// What it is counted by, as answers name it.
+    /// Returns the name of the limit in response headers.
     const fn policy(self) -> &'static str {
         match self {
             Self::SignIn | Self::Register | Self::Refresh | Self::Reset => "address",
@@ -65,7 +65,7 @@ impl ThrottledAction {
     }
 }
 
-/// The limits on attempts, reads and commands.
+/// Limits of sign-in attempts, reads and commands.
 pub struct RateLimits {
     core: Core,
     limits: Option<AttemptLimits>,
@@ -75,18 +75,18 @@ pub struct RateLimits {
     commands: PerUser,
 }
 
-/// How often each person may do something in a minute, as this process counts it.
+/// A per-minute limit for each user, counted by this process.
 struct PerUser {
-    /// None: as often as one likes.
+    /// `None`: unlimited.
     quota: Option<Quota>,
     counts: Cache<UserId, Arc<DefaultDirectRateLimiter>>,
     policy: &'static str,
 }
 
 impl PerUser {
-    /// So often; 0: as often as one likes.
+    /// Allows so many per minute; 0: unlimited.
     fn new(policy: &'static str, per_minute: u32) -> Self {
-        // Whoever has asked for nothing in a minute has all of it again: nothing is forgotten by forgetting the count.
+        // After an idle minute the full quota is available again, so dropping the count loses nothing.
         let window = Duration::from_secs(MINUTE.into());
         let counts = Cache::builder().max_capacity(MAX_COUNTED_USERS).time_to_idle(window).build();
         Self { quota: NonZeroU32::new(per_minute).map(Quota::per_minute), counts, policy }
@@ -95,8 +95,8 @@ impl PerUser {
     fn count(&self, user: UserId) -> Result<(), AppError> {
         let Some(quota) = self.quota else { return Ok(()) };
         let limiter = self.counts.get_with(user, || Arc::new(RateLimiter::direct(quota)));
-        limiter.check().map_err(|refused| {
-            let wait = refused.wait_time_from(DefaultClock::default().now());
+        limiter.check().map_err(|rejected| {
+            let wait = rejected.wait_time_from(DefaultClock::default().now());
             metrics::counter!("verbatim_throttled_total", "policy" => self.policy).increment(1);
             AppError::new(Kind::Throttled, "rate_limited", "Too many requests; please wait a moment.")
                 .after(wait.max(Duration::from_secs(1)))
@@ -116,7 +116,7 @@ impl RateLimits {
         }
     }
 
-    /// How many in how many seconds.
+    /// Returns the limit and its window in seconds.
     fn bound(limits: AttemptLimits, action: ThrottledAction) -> (u32, u32) {
         match action {
             ThrottledAction::SignIn => (limits.sign_ins, MINUTE),
@@ -124,13 +124,13 @@ impl RateLimits {
             ThrottledAction::Refresh => (limits.refreshes, MINUTE),
             ThrottledAction::RefreshOfAccount => (limits.account_refreshes, MINUTE),
             ThrottledAction::Reset => (limits.resets, HOUR),
-            // It tells as much as a registration does.
+            // Reveals as much as a registration does.
             ThrottledAction::Claim => (limits.registrations, HOUR),
         }
     }
 
-    /// What an attempt that was refused is told of the limit: how many in which time, and when it is worth trying again.
-    pub fn attempt_policy(&self, action: ThrottledAction, refused: &AppError) -> Option<RateLimitStatus> {
+    /// Describes the limit that rejected an attempt, for the response headers.
+    pub fn attempt_status(&self, action: ThrottledAction, rejection: &AppError) -> Option<RateLimitStatus> {
         let (quota, seconds) = Self::bound(self.limits?, action);
         let window = Duration::from_secs(seconds.into());
         Some(RateLimitStatus {
@@ -138,11 +138,11 @@ impl RateLimits {
             quota,
             window,
             remaining: 0,
-            reset: refused.retry_after?,
+            reset: rejection.retry_after?,
         })
     }
 
-    /// Counts an attempt by `client` (an address or network, or a user id).
+    /// Counts an attempt by a client address (grouped by network) or by a user id.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -152,8 +152,8 @@ impl RateLimits {
         let hash: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let bucket = format!("{} {hash}", action.name());
         let now = Instant::now();
-        let known = self.rejected.get(&bucket).and_then(|until| until.checked_duration_since(now));
-        let wait = match known {
+        let until_retry = self.rejected.get(&bucket).and_then(|until| until.checked_duration_since(now));
+        let wait = match until_retry {
             Some(wait) => wait,
             None => {
                 let (count, seconds) = Self::bound(limits, action);
@@ -176,7 +176,7 @@ impl RateLimits {
             .after(wait.max(Duration::from_secs(1))))
     }
 
-    /// Counts an attempt of a person who is known, wherever it comes from, before it is carried out.
+    /// Counts an attempt of a known user, from any address, before it is executed.
     ///
     /// # Errors
     /// `Throttled`; those of the database.
@@ -186,13 +186,13 @@ impl RateLimits {
         user: UserId,
     ) -> Result<(), AppError> {
         let counted = self.count_attempt(action, &user.to_string()).await;
-        if let Err(refused) = &counted {
-            record(self.attempt_policy(action, refused).into_iter().collect());
+        if let Err(rejection) = &counted {
+            record(self.attempt_status(action, rejection).into_iter().collect());
         }
         counted
     }
 
-    /// Counts a query of the actor's.
+    /// Counts a query of the actor.
     ///
     /// # Errors
     /// `Throttled`.
@@ -200,7 +200,7 @@ impl RateLimits {
         self.reads.count(actor.user)
     }
 
-    /// Counts whatever else the actor asks for, before it is looked at.
+    /// Counts a command of the actor, before it is parsed.
     ///
     /// # Errors
     /// `Throttled`.
@@ -208,7 +208,7 @@ impl RateLimits {
         self.count_command_of(actor.user)
     }
 
-    /// The same for what somebody asks for through a link of this person's.
+    /// Counts a command through a signed link of this user.
     ///
     /// # Errors
     /// `Throttled`.
@@ -217,7 +217,7 @@ impl RateLimits {
     }
 }
 
-/// Forgets attempts of long ago; gives how many.
+/// Deletes expired attempt counts; returns how many.
 ///
 /// # Errors
 /// Those of the database.

@@ -1,4 +1,4 @@
-//! Replies: following one, awaiting its end, cancelling it, and its provenance.
+//! Replies: provenance, following, awaiting the end, cancelling.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::live::stream::Ended;
 use crate::live::{Frame, Hub, ReplyFollower, Resume, Stored};
 
-/// What the model is told when a person has stopped an answer, so that it does not go on with it.
-const STOPPED: &str =
+/// Note for the model after a user has stopped an answer.
+const STOPPED_NOTE: &str =
     "The person stopped the answer before it was complete. Do not go on with it unless asked to.";
 
 /// Following, awaiting and cancelling replies.
@@ -32,7 +32,7 @@ pub struct ReplyService {
 }
 
 impl ReplyService {
-    /// A reply of the actor's, with its provenance.
+    /// Returns a reply of the actor, with its provenance.
     ///
     /// # Errors
     /// `NotFound`, or the database's.
@@ -42,15 +42,15 @@ impl ReplyService {
             .ok_or_else(AppError::not_found)
     }
 
-    /// Follows a reply of the actor's. `asked` is the position at which it was asked for, when that was just now.
+    /// Follows a reply of the actor. `asked` is the position of its request, if it was requested just now.
     pub fn follow(&self, actor: Actor, reply: ReplyId, from: Resume, asked: Option<i64>) -> ReplyFollower {
         ReplyFollower::new(&self.hub, self.stored.clone(), actor.user.uuid(), reply, from, asked)
     }
 
-    /// Waits for the end of a reply, at most as long as requests may wait; none when it takes longer.
+    /// Waits for the end of a reply, at most [`Self::reply_wait`]; `None` if it takes longer.
     ///
     /// # Errors
-    /// `NotFound` when its conversation is deleted; the database's.
+    /// `NotFound` if its conversation is deleted; the database's.
     pub async fn await_reply(
         &self,
         actor: Actor,
@@ -75,11 +75,11 @@ impl ReplyService {
         }
     }
 
-    /// Cancels a reply, keeping what has come so far. Cancelling it again changes nothing.
+    /// Cancels a reply, keeping its partial text. Cancelling it again changes nothing.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it has ended otherwise, or was cancelled and its conversation deleted since; those of
-    /// the log.
+    /// `NotFound`; `Conflict` if it has ended otherwise, or was cancelled and its conversation deleted since; those of the
+    /// log.
     pub async fn cancel_reply(
         &self,
         request: &RequestContext,
@@ -89,7 +89,7 @@ impl ReplyService {
         let key = request.key_of(actor.user);
         let conversation: Uuid = match (self.reply(actor, reply).await, &key) {
             (Ok(row), _) => row.conversation_id,
-            // A repetition is answered for what the first one did, although there is nothing left to look at.
+            // A repetition returns the first outcome, although the reply is no longer visible.
             (Err(error), Some(key)) if error.kind == Kind::NotFound => {
                 return Err(match self.core.executor.repeated(key).await? {
                     Some(outcome) => self.core.unseen(error, outcome.position),
@@ -98,8 +98,9 @@ impl ReplyService {
             }
             (Err(error), _) => return Err(error),
         };
-        let so_far = self.hub.text(reply).await;
-        let text = if so_far.is_empty() { None } else { ReplyText::parse(&so_far).ok().map(Personal::Known) };
+        let partial = self.hub.text(reply).await;
+        let text =
+            if partial.is_empty() { None } else { ReplyText::parse(&partial).ok().map(Personal::Known) };
         let command = ConversationCommand::CancelReply {
             reply_id: reply,
             by: actor.user,
@@ -120,12 +121,12 @@ impl ReplyService {
         }
     }
 
-    /// Cancels a reply whose reader has hung up, keeping the text that it was sent, with a note for the model under the id
-    /// `note`. One that has ended meanwhile stays as it is; to do it again changes nothing.
+    /// Cancels a reply whose client has disconnected, keeping the text that was sent, with a note for the model under the id
+    /// `note`. Does nothing if the reply has ended.
     ///
     /// # Errors
     /// Those of the log.
-    pub async fn hung_up(
+    pub async fn cancel_on_disconnect(
         &self,
         request: &RequestContext,
         actor: Actor,
@@ -135,7 +136,7 @@ impl ReplyService {
     ) -> Result<(), AppError> {
         let (by, at) = (actor.user, self.core.clock.now());
         let text = ReplyText::parse(read).ok().filter(|_| !read.trim().is_empty()).map(Personal::Known);
-        let note = Some((note, Personal::Known(STOPPED.to_owned())));
+        let note = Some((note, Personal::Known(STOPPED_NOTE.to_owned())));
         let command = ConversationCommand::CancelReply { reply_id: reply, by, text, note, at };
         let batch = self.core.batch(request, actor.user).command::<Conversation>(conversation, command);
         match self.core.executor.run(batch).await.map_err(AppError::from) {

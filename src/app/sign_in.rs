@@ -16,57 +16,57 @@ use serde_json::json;
 use super::rate_limits::{RateLimits, ThrottledAction};
 use super::{Actor, AppError, Core, RequestContext, accounts};
 use crate::audit_log;
-use crate::auth::lockout::Settled;
+use crate::auth::lockout::LockoutOutcome;
 use crate::auth::logins::{self, EndReason, LoginRow};
-use crate::auth::passwords::{PasswordError, Verdict};
-use crate::auth::tickets::Redeemed;
+use crate::auth::passwords::{PasswordError, Verification};
+use crate::auth::tickets::TicketGrant;
 use crate::auth::{
     Credentials, Lockout, Logins, Password, Passwords, RefreshToken, Rotation, Ticket, Tickets, TokenKeys,
     credentials,
 };
 use event_store::ExecuteError;
 
-/// What a new account is made of.
+/// A new account.
 #[derive(Clone)]
 pub struct Registration {
-    /// Address, as typed.
+    /// E-mail address, as typed.
     pub email: String,
-    /// Name to sign in with, where one is wished for.
+    /// User name, if requested.
     pub username: Option<String>,
-    /// The password.
+    /// Password, in clear text.
     pub password: String,
-    /// The kind of program it comes from, see [`crate::auth::device`].
+    /// The kind of program it comes from; see [`crate::auth::device`].
     pub device: Option<String>,
 }
 
 /// Tokens of one login.
 #[derive(Clone)]
 pub struct Tokens {
-    /// Short-lived, for every request.
+    /// Access token: short-lived, for every request.
     pub access: String,
-    /// For new tokens; good once.
+    /// Refresh token: valid once.
     pub refresh: String,
-    /// Seconds until the access token ends.
+    /// Lifetime of the access token, in seconds.
     pub expires_in: u64,
 }
 
-/// Who was let in, and until when.
+/// The user and login of a request, and the expiry of its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authenticated {
-    /// Who.
+    /// The user and login.
     pub actor: Actor,
-    /// When the access token ends.
+    /// Expiry of the access token.
     pub ends_at: DateTime<Utc>,
 }
 
-/// A user who has just signed in or registered.
+/// Result of a sign-in or registration.
 #[derive(Clone)]
 pub struct SignedIn {
     /// The user.
     pub user: UserRow,
     /// Tokens of the new login.
     pub tokens: Tokens,
-    /// Position of the command's last event, where there was a command.
+    /// Position of the command's last event, if there was a command.
     pub position: Option<i64>,
 }
 
@@ -93,10 +93,10 @@ pub struct SignInService {
 }
 
 impl SignInService {
-    /// Makes an account and signs in.
+    /// Registers an account and signs in.
     ///
     /// # Errors
-    /// `Invalid` address, name or password; `Conflict` when address or name is taken, in whatever spelling.
+    /// `Invalid` address, name or password; `Conflict` if address or name is taken, in any spelling.
     pub async fn register(
         &self,
         request: &RequestContext,
@@ -112,9 +112,9 @@ impl SignInService {
         let user = UserId::new(self.core.clock.id());
         let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
-        let email_claim = self.core.names.email_claim(&email.normalised());
+        let email_claim = self.core.hasher.email_claim(&email.normalised());
         let username_claim =
-            username.as_ref().map(|username| self.core.names.username_claim(&username.normalised()));
+            username.as_ref().map(|username| self.core.hasher.username_claim(&username.normalised()));
         let policy = self.logins.policy();
 
         let mut batch = self
@@ -148,7 +148,7 @@ impl SignInService {
         };
         self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         if outcome.replayed.is_some() {
-            // The first answer's tokens are not kept anywhere, so: new ones, if the password still signs in.
+            // The tokens of the first response are not stored: issue new ones, if the password is still valid.
             let signed_in =
                 self.login(&registration.email, registration.password, registration.device).await?;
             return Ok(SignedIn { position: outcome.position, ..signed_in });
@@ -166,14 +166,12 @@ impl SignInService {
         Ok(SignedIn { user: row, tokens, position: outcome.position })
     }
 
-    /// Signs in with an address or a user name, from that kind of program.
+    /// Signs in with an address or a user name.
     ///
-    /// Whether there is such an account, whether it is open and whether the password is right is all the same to whoever
-    /// asks: one answer, after the same work.
+    /// The response and its timing do not reveal whether the account exists, is active, or the password was correct.
     ///
     /// # Errors
-    /// `Invalid` when the identifier is neither; `Throttled` while the account is locked; `Unauthenticated` for everything
-    /// that is wrong about the rest.
+    /// `Invalid` identifier; `Throttled` while the account is locked; `Unauthenticated` for everything else.
     pub async fn login(
         &self,
         identifier: &str,
@@ -181,11 +179,11 @@ impl SignInService {
         device: Option<String>,
     ) -> Result<SignedIn, AppError> {
         let claim = if identifier.contains('@') {
-            self.core.names.email_claim(&EmailAddress::parse(identifier)?.normalised())
+            self.core.hasher.email_claim(&EmailAddress::parse(identifier)?.normalised())
         } else {
-            self.core.names.username_claim(&Username::parse(identifier)?.normalised())
+            self.core.hasher.username_claim(&Username::parse(identifier)?.normalised())
         };
-        if let Some(wait) = self.lockout.refused_for(&claim).await? {
+        if let Some(wait) = self.lockout.locked_for(&claim).await? {
             return Err(locked(wait));
         }
         let owner = self.core.executor.state::<Claim>(&claim).await?.owner();
@@ -198,26 +196,26 @@ impl SignInService {
         let verdict = match (self.passwords.verify(stored, password.clone()).await, owner) {
             (Err(PasswordError::StoredHash), Some(owner)) => {
                 audit_log::stored_hash_unusable(owner);
-                Verdict::Wrong
+                Verification::Wrong
             }
             (verdict, _) => verdict?,
         };
         let found = match (owner, credential, verdict) {
-            (Some(user), Some(credential), Verdict::Right { needs_rehash })
+            (Some(user), Some(credential), Verification::Correct { needs_rehash })
                 if self.core.executor.state::<User>(&user.to_string()).await?.is_active() =>
             {
                 Some((user, credential, needs_rehash))
             }
             _ => None,
         };
-        match self.lockout.settle(&claim, found.is_some()).await? {
-            Settled::Counted => {}
-            Settled::Locks(lasts) => audit_log::sign_ins_locked(&claim, lasts),
-            Settled::Refused(wait) => return Err(locked(wait)),
+        match self.lockout.record_attempt(&claim, found.is_some()).await? {
+            LockoutOutcome::Counted => {}
+            LockoutOutcome::Locked(duration) => audit_log::sign_ins_locked(&claim, duration),
+            LockoutOutcome::Rejected(wait) => return Err(locked(wait)),
         }
         let Some((user, credential, needs_rehash)) = found else {
-            metrics::counter!("verbatim_sign_ins_total", "outcome" => "refused").increment(1);
-            audit_log::sign_in_refused(&claim);
+            metrics::counter!("verbatim_sign_ins_total", "outcome" => "rejected").increment(1);
+            audit_log::sign_in_failed(&claim);
             return Err(AppError::wrong_credentials());
         };
         if needs_rehash {
@@ -232,16 +230,16 @@ impl SignInService {
     /// Exchanges a refresh token for new tokens.
     ///
     /// # Errors
-    /// `Unauthenticated` for every token that is not the login's current one; `Throttled`; the database's.
+    /// `Unauthenticated` for a token that is not the current one of its login; `Throttled`; the database's.
     pub async fn refresh(&self, presented: &str) -> Result<SignedIn, AppError> {
         let presented = RefreshToken::parse(presented).ok_or_else(AppError::invalid_token)?;
         let fresh = RefreshToken::generate().map_err(AppError::internal)?;
-        // Only what would be exchanged: a copy is noticed, and ends its login, however often the account was refreshed.
-        if let Some(user) = self.logins.holder(&presented).await? {
+        // Count only valid tokens: reuse must be detected even when the account has used up its refreshes.
+        if let Some(user) = self.logins.token_owner(&presented).await? {
             self.rate_limits.count_attempt_of(ThrottledAction::RefreshOfAccount, user).await?;
         }
         match self.logins.rotate(&presented, &fresh).await? {
-            Rotation::Rotated { login, user, again: _ } => {
+            Rotation::Rotated { login, user, reissued: _ } => {
                 let tokens = self.tokens(user, login, &fresh, self.core.clock.now())?;
                 Ok(SignedIn { user: accounts::user(&self.core, user).await?, tokens, position: None })
             }
@@ -251,7 +249,7 @@ impl SignInService {
         }
     }
 
-    /// Ends the login that the request came with.
+    /// Ends the login of the request.
     ///
     /// # Errors
     /// The database's.
@@ -260,7 +258,7 @@ impl SignInService {
         Ok(())
     }
 
-    /// The live logins of the actor, the newest first.
+    /// Returns the live logins of the actor, newest first.
     ///
     /// # Errors
     /// The database's.
@@ -268,10 +266,10 @@ impl SignInService {
         Ok(self.logins.list(actor.user).await?)
     }
 
-    /// Ends one login of the actor: its tokens are worthless from now on, and what it has open is closed.
+    /// Ends one login of the actor: its tokens become invalid and its connections are closed.
     ///
     /// # Errors
-    /// `NotFound` for one that is somebody else's or not live; the database's.
+    /// `NotFound` for another user's login or one that is not live; the database's.
     pub async fn end_login(&self, actor: Actor, login: LoginId) -> Result<(), AppError> {
         if self.logins.end_own(actor.user, login, EndReason::SignedOut).await? {
             return Ok(());
@@ -279,7 +277,7 @@ impl SignInService {
         Err(AppError::not_found())
     }
 
-    /// Ends every login of the actor but the one that the request came with.
+    /// Ends every login of the actor except that of the request.
     ///
     /// # Errors
     /// The database's.
@@ -288,13 +286,13 @@ impl SignInService {
         Ok(())
     }
 
-    /// Who an access token speaks for, and until when, if its login is still live.
+    /// Authenticates an access token, if its login is live.
     ///
     /// # Errors
-    /// `Unauthenticated`, one wording for every reason; the database's.
+    /// `Unauthenticated`, the same for every reason; the database's.
     pub async fn authenticate(&self, token: &str) -> Result<Authenticated, AppError> {
         let access = self.access_tokens.verify(token, self.core.clock.now()).map_err(|error| {
-            tracing::debug!(?error, "access token refused");
+            tracing::debug!(?error, "access token rejected");
             AppError::invalid_token()
         })?;
         let actor = Actor { user: access.user, login: access.login };
@@ -302,25 +300,25 @@ impl SignInService {
         if event_store::fault_injection::is_injected(crate::fault_injection::NO_LOGIN_CHECK) {
             return Ok(Authenticated { actor, ends_at });
         }
-        self.live(Authenticated { actor, ends_at }).await
+        self.require_live(Authenticated { actor, ends_at }).await
     }
 
-    /// Gives a ticket for one socket to somebody who was let in.
+    /// Issues a ticket for one socket.
     ///
     /// # Errors
     /// The database's.
     pub async fn ticket(&self, authenticated: Authenticated) -> Result<String, AppError> {
         let ticket = Ticket::generate().map_err(AppError::internal)?;
         let Authenticated { actor, ends_at } = authenticated;
-        let stands_for = Redeemed { user: actor.user, login: actor.login, token_ends_at: ends_at };
-        self.tickets.keep(&ticket, stands_for).await?;
+        let grant = TicketGrant { user: actor.user, login: actor.login, token_ends_at: ends_at };
+        self.tickets.store(&ticket, grant).await?;
         Ok(ticket.expose())
     }
 
-    /// Who a ticket speaks for. It is used up, whatever comes of it.
+    /// Authenticates a ticket, and uses it up in any case.
     ///
     /// # Errors
-    /// `Unauthenticated`, one wording for every reason; the database's.
+    /// `Unauthenticated`, the same for every reason; the database's.
     pub async fn authenticate_by_ticket(&self, ticket: &str) -> Result<Authenticated, AppError> {
         let ticket = Ticket::parse(ticket).ok_or_else(AppError::invalid_token)?;
         let redeemed = self.tickets.redeem(&ticket).await?.ok_or_else(AppError::invalid_token)?;
@@ -329,10 +327,10 @@ impl SignInService {
         if authenticated.ends_at <= self.core.clock.now() {
             return Err(AppError::invalid_token());
         }
-        self.live(authenticated).await
+        self.require_live(authenticated).await
     }
 
-    async fn live(&self, authenticated: Authenticated) -> Result<Authenticated, AppError> {
+    async fn require_live(&self, authenticated: Authenticated) -> Result<Authenticated, AppError> {
         match self.logins.is_live(authenticated.actor.login).await? {
             Some(user) if user == authenticated.actor.user => Ok(authenticated),
             _ => Err(AppError::invalid_token()),
@@ -343,7 +341,7 @@ impl SignInService {
         let login = LoginId::new(self.core.clock.id());
         let refresh = RefreshToken::generate().map_err(AppError::internal)?;
         if !self.logins.start(login, user, &refresh, epoch, device).await? {
-            // The password was changed while we looked at the old one.
+            // The password was changed after it was verified.
             return Err(AppError::wrong_credentials());
         }
         self.tokens(user, login, &refresh, self.core.clock.now())
@@ -365,7 +363,7 @@ impl SignInService {
     }
 }
 
-/// The account takes no sign-ins for a while.
+/// Counts and returns the rejection by a lock.
 fn locked(wait: Duration) -> AppError {
     metrics::counter!("verbatim_sign_ins_total", "outcome" => "locked").increment(1);
     AppError::locked(wait)

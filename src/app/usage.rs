@@ -1,4 +1,4 @@
-//! What a person has used, and what is left of today.
+//! Usage of a user, and what is left of today's quotas.
 
 use std::collections::BTreeSet;
 
@@ -11,32 +11,32 @@ use super::quotas::QuotaService;
 use super::{Actor, AppError};
 use crate::quotas::Quotas;
 
-/// What a person has used.
+/// Usage of a user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Usage {
-    /// Today, in UTC.
+    /// Current day (UTC).
     pub day: NaiveDate,
-    /// When today ends.
+    /// End of the day.
     pub resets_at: DateTime<Utc>,
     /// Messages charged today.
     pub messages: u64,
     /// Tokens charged today.
     pub tokens: u64,
-    /// Tokens set aside for replies that are owed.
+    /// Tokens reserved for pending replies.
     pub reserved: u64,
-    /// Conversations in which replies are owed.
+    /// Conversations with pending replies.
     pub open: u64,
-    /// What these are held against.
+    /// The quotas.
     pub quotas: Quotas,
-    /// What was used on each day and with which model, the newest day first.
+    /// Usage per day and model, newest day first.
     pub days: Vec<UsageRow>,
 }
 
-/// What an allowance holds: the day, messages and tokens used on it, the replies that are owed.
+/// A quota row: the day, messages and tokens used on it, pending replies.
 type Row = (NaiveDate, i64, i64, Json<serde_json::Map<String, Value>>);
 
 impl QuotaService {
-    /// What the actor has used today and on the `days` days up to today.
+    /// Returns the actor's usage of the last `days` days, including today.
     ///
     /// # Errors
     /// The database's.
@@ -58,13 +58,13 @@ impl QuotaService {
             Some((_, _, _, Json(open))) => (None, open),
             None => (None, serde_json::Map::new()),
         };
-        // Without limits nothing is charged, and the report of today is what was used.
+        // Without limits nothing is charged: report the usage from the read model.
         let (messages, tokens) = charged.unwrap_or_else(|| {
             let today = || rows.iter().filter(|row| row.day == day);
             let tokens = today().map(|row| row.prompt_tokens + row.completion_tokens).sum();
             (today().map(|row| whole(row.messages)).max().unwrap_or(0), whole(tokens))
         });
-        let owed =
+        let pending =
             || open.values().filter(|reply| reply[2].as_i64().is_some_and(|until| until > now.timestamp()));
         let resets_at = day.checked_add_days(Days::new(1)).unwrap_or(day).and_time(NaiveTime::MIN).and_utc();
         Ok(Usage {
@@ -72,8 +72,8 @@ impl QuotaService {
             resets_at,
             messages,
             tokens,
-            reserved: owed().filter_map(|reply| reply[1].as_u64()).sum(),
-            open: owed().filter_map(|reply| reply[0].as_str()).collect::<BTreeSet<_>>().len() as u64,
+            reserved: pending().filter_map(|reply| reply[1].as_u64()).sum(),
+            open: pending().filter_map(|reply| reply[0].as_str()).collect::<BTreeSet<_>>().len() as u64,
             quotas: self.limits.quotas(),
             days: rows,
         })

@@ -1,11 +1,10 @@
-//! Very common passwords that satisfy the rule of length, letter and digit, in lower case: those among the 3,000 that turn up
-//! most often in published collections of leaked ones, and some patterns of keyboards besides.
+//! Common passwords that satisfy the rule of length, letter and digit, in lower case: those among the 3,000 most frequent in
+//! published leaks, and some keyboard patterns.
 //!
-//! Published examples of the API sign up with `password123`, so that one stays allowed: whoever types the documented
-//! command must not be refused.
+//! `password123` stays allowed, because published examples of the API register with it.
 
 use std::sync::LazyLock;
 
-/// The list, sorted.
+/// The common passwords, sorted.
 pub(super) static COMMON: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());

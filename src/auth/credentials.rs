@@ -1,22 +1,22 @@
-//! Where a person's password hash is kept: one row beside the log, which can be changed and forgotten.
+//! The table of password hashes: one row per user, outside the log, so that it can be changed and erased.
 //!
-//! Sign-in reads it; the first hash and every change are written by the append, together with the events, through the
-//! SQL function `credential_set`.
+//! Sign-in reads it. The append writes the first hash and every change in the transaction of the events, through the SQL
+//! function `credential_set`.
 
 use aggregates::ids::UserId;
 use chrono::{DateTime, Utc};
 use event_store::{FastPool, TransactionalWrite};
 use serde_json::json;
 
-/// A person's stored password hash.
+/// The stored password hash of a user.
 #[derive(Clone)]
 pub struct Credential {
-    /// A PHC string.
+    /// The hash, as a PHC string.
     pub hash: String,
-    /// When the password was set.
+    /// Time at which the password was set.
     pub changed_at: DateTime<Utc>,
-    /// Where the credential stands: what [`super::logins::Logins::start`] wants back, so that a sign-in that checked
-    /// an older password starts nothing.
+    /// Version of the credential. [`super::logins::Logins::start`] compares it, so that a sign-in that checked an older
+    /// password starts no login.
     pub epoch: i64,
 }
 
@@ -37,16 +37,16 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Over the primary database.
+    /// Opens the table in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 
-    /// The credential of a person; `None` for somebody unknown.
+    /// Returns the credential of a user; `None` for an unknown user.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn get(&self, user: UserId) -> Result<Option<Credential>, sqlx::Error> {
         let row: Option<(String, DateTime<Utc>, i64)> =
             sqlx::query_as("SELECT password_hash, changed_at, epoch FROM credentials WHERE user_id = $1")
@@ -56,11 +56,11 @@ impl Credentials {
         Ok(row.map(|(hash, changed_at, epoch)| Credential { hash, changed_at, epoch }))
     }
 
-    /// Replaces a hash by one of the same password at today's cost. Ends no login. `false`: the password has been
-    /// changed since `old` was read, and nothing was done.
+    /// Replaces a hash by one of the same password at the current cost. Ends no login. Returns `false`, and changes
+    /// nothing, if the password has changed since `old` was read.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn upgrade(&self, user: UserId, old: &str, new: &str) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT credential_upgrade($1, $2, $3)")
             .bind(user.uuid())

@@ -1,9 +1,9 @@
-//! The kind of program that somebody signs in with, for telling their logins apart: "Firefox on Linux".
+//! The kind of program that a user signs in with, so that they can tell their logins apart: "Firefox on Linux".
 //!
-//! Only names from the lists below are kept, never what the client says of itself: that would be a fingerprint of a
-//! person, and a place for others' text in our pages.
+//! Only names from the lists below are stored, never the `User-Agent` itself: it would fingerprint the user and bring
+//! foreign text into our pages.
 
-/// Programs, by what stands in their `User-Agent`. Those that also claim to be another stand before it.
+/// Programs, by a part of their `User-Agent`. A program that also claims to be another comes before it.
 const PROGRAMS: [(&str, &str); 24] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -31,7 +31,7 @@ const PROGRAMS: [(&str, &str); 24] = [
     ("Go-http-client/", "Go"),
 ];
 
-/// Systems, in the same way.
+/// Operating systems, by a part of the `User-Agent`.
 const SYSTEMS: [(&str, &str); 8] = [
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -43,7 +43,7 @@ const SYSTEMS: [(&str, &str); 8] = [
     ("Linux", "Linux"),
 ];
 
-/// The kind of program and system, by name; none when neither is known.
+/// Describes program and system; `None` if neither is known.
 #[must_use]
 pub fn named(user_agent: &str) -> Option<String> {
     let of = |list: &[(&str, &'static str)]| {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn common_programs_have_names() {
+    fn common_programs_are_described() {
         for (user_agent, name) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
             (
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_client_makes_up_is_kept() {
+    fn unknown_user_agent_text_is_never_stored() {
         for user_agent in ["", "<script>alert(1)</script>", "Ada's telephone", "../../etc/passwd"] {
             assert_eq!(named(user_agent), None, "{user_agent}");
         }

@@ -1,9 +1,8 @@
-//! Failed sign-ins of an account: after some of them nobody signs in to it for a while, whatever the password.
+//! Temporary lockout: after several failed sign-ins an account accepts no sign-in for a while, whatever the password.
 //!
-//! They are counted for the name or address that was typed, by its claim stream's name, whether anybody has it or not: so
-//! that the count tells nothing about who is registered. Nodes share the count, and it survives restarts. Logins that are
-//! live already are not concerned, and a password reset clears it: a stranger who keeps an account locked keeps its owner
-//! from nothing that matters.
+//! Failures are counted per typed name or address, by the name of its claim stream, whether it is registered or not: the
+//! count reveals nothing about who is registered. All nodes share the count, and it survives restarts. Existing logins
+//! keep working and a password reset clears the lock, so it cannot be used to shut the owner out.
 
 use std::time::Duration;
 
@@ -11,42 +10,42 @@ use aggregates::ids::UserId;
 use event_store::{FastPool, TransactionalWrite};
 use serde_json::json;
 
-/// More counts than these are not kept: the ones that end first are dropped.
-const MAX_KEPT: i64 = 200_000;
+/// Most accounts with counted failures; beyond that, those that expire first are dropped.
+const MAX_COUNTED_ACCOUNTS: i64 = 200_000;
 
 /// When an account is locked, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockoutPolicy {
-    /// So many failures lock it.
+    /// Number of failures that lock the account.
     pub failures: u32,
-    /// Within this time; it is also the time after which all is forgotten.
+    /// Time in which they count; without a failure for so long, the count is dropped.
     pub window: Duration,
-    /// The first lock; each one after it is twice as long.
+    /// Duration of the first lock; it doubles with each further lock.
     pub lock: Duration,
-    /// But never longer than this.
+    /// Longest lock.
     pub longest: Duration,
 }
 
 impl Default for LockoutPolicy {
-    /// 10 failures in 15 minutes lock for a minute, and 15 minutes at most.
+    /// 10 failures in 15 minutes lock the account for one minute, at most for 15.
     fn default() -> Self {
         const MINUTE: Duration = Duration::from_secs(60);
         Self { failures: 10, window: 15 * MINUTE, lock: MINUTE, longest: 15 * MINUTE }
     }
 }
 
-/// What a try came to, once it is known whether the password was right.
+/// Result of recording a checked password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// It counts: a right password is taken, a wrong one noted.
+pub enum LockoutOutcome {
+    /// Recorded: a correct password is accepted, a wrong one counted.
     Counted,
-    /// The same, and this failure has locked the account for so long.
-    Locks(Duration),
-    /// The account is locked for so long: right or wrong, nothing is told.
-    Refused(Duration),
+    /// Recorded, and this failure has locked the account for so long.
+    Locked(Duration),
+    /// The account is locked for so long: reject without revealing whether the password is correct.
+    Rejected(Duration),
 }
 
-/// The failures of all accounts. Cheap to clone.
+/// Failed sign-ins of all accounts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lockout {
     pool: FastPool,
@@ -54,24 +53,24 @@ pub struct Lockout {
 }
 
 impl Lockout {
-    /// Over the primary database.
+    /// Opens the table in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>, policy: LockoutPolicy) -> Self {
         Self { pool: pool.into(), policy }
     }
 
-    /// Under which name the passwords count that somebody who is signed in is asked for again. Apart from sign-ins: no
-    /// stranger can keep a person from changing their password.
+    /// Returns the key under which failed re-authentications of a signed-in user count. Separate from sign-ins, so that a
+    /// stranger cannot keep the user from changing the password.
     #[must_use]
-    pub fn proofs_of(user: UserId) -> String {
+    pub fn reauth_key(user: UserId) -> String {
         format!("proof:{user}")
     }
 
-    /// For how long the account is locked, if it is: then nothing need be computed.
+    /// Returns for how long the account is locked, if it is: then no hash need be computed.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn refused_for(&self, account: &str) -> Result<Option<Duration>, sqlx::Error> {
+    /// Database errors.
+    pub async fn locked_for(&self, account: &str) -> Result<Option<Duration>, sqlx::Error> {
         let seconds: Option<f64> = sqlx::query_scalar(
             "SELECT extract(epoch FROM locked_until - clock_timestamp())::double precision FROM sign_in_failures
                 WHERE account = $1 AND locked_until > clock_timestamp()",
@@ -82,37 +81,37 @@ impl Lockout {
         Ok(seconds.map(whole))
     }
 
-    /// Counts a try whose password was found right or wrong. A right one clears what was counted.
+    /// Records a checked password. A correct one clears the count.
     ///
     /// # Errors
-    /// When the database cannot answer; then it must not be taken for right.
-    pub async fn settle(&self, account: &str, right: bool) -> Result<Settled, sqlx::Error> {
+    /// Database errors; the password must then not be accepted.
+    pub async fn record_attempt(&self, account: &str, correct: bool) -> Result<LockoutOutcome, sqlx::Error> {
         let policy = &self.policy;
-        let (refused, locked): (Option<f64>, Option<f64>) = sqlx::query_as(
+        let (rejected, locked): (Option<f64>, Option<f64>) = sqlx::query_as(
             "SELECT refused_for, locked_for FROM sign_in_settle($1, $2, $3, make_interval(secs => $4),
                 make_interval(secs => $5), make_interval(secs => $6))",
         )
         .bind(account)
-        .bind(right)
+        .bind(correct)
         .bind(i32::try_from(policy.failures).unwrap_or(i32::MAX))
         .bind(policy.window.as_secs_f64())
         .bind(policy.lock.as_secs_f64())
         .bind(policy.longest.as_secs_f64())
         .fetch_one(&self.pool)
         .await?;
-        Ok(match (refused, locked) {
-            (Some(seconds), _) => Settled::Refused(whole(seconds)),
-            (None, Some(seconds)) => Settled::Locks(whole(seconds)),
-            (None, None) => Settled::Counted,
+        Ok(match (rejected, locked) {
+            (Some(seconds), _) => LockoutOutcome::Rejected(whole(seconds)),
+            (None, Some(seconds)) => LockoutOutcome::Locked(whole(seconds)),
+            (None, None) => LockoutOutcome::Counted,
         })
     }
 
-    /// Deletes what does not count any more, and what is too much. Gives the number.
+    /// Deletes expired counts, and those beyond the limit; returns how many.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn purge(&self) -> Result<u64, sqlx::Error> {
-        self.purge_beyond(MAX_KEPT).await
+        self.purge_beyond(MAX_COUNTED_ACCOUNTS).await
     }
 
     pub(super) async fn purge_beyond(&self, most: i64) -> Result<u64, sqlx::Error> {
@@ -137,3 +136,6 @@ fn whole(seconds: f64) -> Duration {
 pub fn reset_failures(account: &str) -> TransactionalWrite {
     TransactionalWrite::new("sign_in_failures_reset", [("account", json!(account))])
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Logins: families of refresh tokens, one family per sign-in.
 //!
-//! The rules live in SQL functions (one statement each, so no lock is held while a client is slow); this is their
-//! typed face, with a short cache in front of the question that every request asks: is this login still live?
+//! SQL functions hold the rules (one statement each, so no lock is held while a client is slow). This module calls them, with
+//! a short-lived cache in front of [`Logins::is_live`], which every request needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,52 +17,52 @@ use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::opaque::RefreshToken;
+use super::opaque_token::RefreshToken;
 use crate::audit_log;
 
-/// How long this node trusts that a login is live. A login ended on another node is refused here after this time.
-const CACHE_TTL: Duration = Duration::from_secs(2);
-/// Most logins remembered; more are asked for each time.
-const CACHE_ENTRIES: u64 = 100_000;
-/// How long an end is remembered: well over the life of any answer that was read before it.
-const ENDS_TTL: Duration = Duration::from_secs(60);
-/// Families deleted per statement by a purge: each brings some thousand tokens with it.
+/// How long this node trusts that a login is live: the longest time until an end at another node takes effect here.
+const LIVE_TTL: Duration = Duration::from_secs(2);
+/// Most cached logins; others are queried each time.
+const MAX_CACHED_LOGINS: u64 = 100_000;
+/// How long an invalidation is kept: well over the age of any query that began before it.
+const INVALIDATION_TTL: Duration = Duration::from_secs(60);
+/// Families deleted per statement by a purge: each may have thousands of tokens.
 const PURGE_BATCH: i64 = 100;
 
 /// How long a login lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginPolicy {
-    /// Ends when its refresh token is not used for this long.
+    /// The login ends when its refresh token is not used for this long.
     pub idle: Duration,
-    /// Ends this long after the sign-in, however much it is used.
+    /// The login ends this long after the sign-in, even if it is used.
     pub total: Duration,
 }
 
 impl Default for LoginPolicy {
-    /// 7 days idle, 30 days in all.
+    /// 7 days without use, 30 days in total.
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self { idle: 7 * DAY, total: 30 * DAY }
     }
 }
 
-/// Why a login ends; stored with it.
+/// Why a login ended; stored with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     /// Its owner signed out, or ended it from another login.
     SignedOut,
     /// The password was changed.
     PasswordChanged,
-    /// The password was replaced by somebody who had forgotten it.
+    /// The password was reset with a token.
     PasswordReset,
     /// The account was closed.
     AccountClosed,
-    /// An administrator has ended it.
+    /// An administrator ended it.
     ByAdministrator,
 }
 
 impl EndReason {
-    /// As it is stored.
+    /// Returns the stored name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,51 +75,50 @@ impl EndReason {
     }
 }
 
-/// What became of a presented refresh token.
+/// Result of presenting a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// The fresh token is now the good one.
+    /// The new token is now the current one.
     Rotated {
         /// The login it belongs to.
         login: LoginId,
-        /// Whose login.
+        /// The login's user.
         user: UserId,
-        /// The presented token had been exchanged before, but the answer seems to have been lost: what was given out
-        /// then was never used and is dead now.
-        again: bool,
+        /// Whether the presented token had been exchanged before and its successor was never used: the response was
+        /// probably lost, and the unused successor is revoked.
+        reissued: bool,
     },
-    /// Refused, and the whole login is ended: the token had been replaced and its successor used, so somebody has a
-    /// copy.
+    /// Rejected, and the login is ended: the token's successor has been used, so a second party has a copy of the token.
     Reuse {
         /// The ended login.
         login: LoginId,
-        /// Whose login.
+        /// The login's user.
         user: UserId,
     },
-    /// Refused: the login has ended or run out.
+    /// Rejected: the login has ended or expired.
     Expired {
         /// The login.
         login: LoginId,
-        /// Whose login.
+        /// The login's user.
         user: UserId,
     },
-    /// Refused: no such token was ever issued, or its login is long gone.
+    /// Rejected: the token was never issued, or its login has been purged.
     Unknown,
 }
 
 /// A live login, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct LoginRow {
-    /// Its id.
+    /// Id of the login.
     #[sqlx(try_from = "Uuid")]
     pub login_id: LoginId,
-    /// The sign-in.
+    /// Time of the sign-in.
     pub created_at: DateTime<Utc>,
-    /// The last sign-in or refresh.
+    /// Time of the last refresh, or of the sign-in.
     pub last_used_at: DateTime<Utc>,
-    /// When it runs out if it is not used again.
+    /// Expiry if it is not used again.
     pub runs_out_at: DateTime<Utc>,
-    /// The kind of program that signed in, where it is known; see [`super::device`].
+    /// The kind of program that signed in, if known; see [`super::device`].
     pub device: Option<String>,
 }
 
@@ -134,23 +133,23 @@ enum Outcome {
     Unknown,
 }
 
-/// A login known to be live, and the turn (see [`Logins::forget`]) at which that was asked.
+/// A login that was live, and the generation (see [`Logins::invalidate`]) in which that was queried.
 #[derive(Clone, Copy)]
 struct Live {
     user: UserId,
     as_of: u64,
 }
 
-/// The logins of everybody. Clones share one cache.
+/// The table of logins. Clones share one cache.
 #[derive(Clone)]
 pub struct Logins {
     pool: FastPool,
     policy: LoginPolicy,
     live: Cache<LoginId, Live>,
-    /// The turn from which on answers about a user's logins may be believed.
-    ends: Cache<UserId, u64>,
-    turn: Arc<AtomicU64>,
-    forgot: Arc<Notify>,
+    /// The generation since which query results about a user's logins are valid.
+    invalidations: Cache<UserId, u64>,
+    generation: Arc<AtomicU64>,
+    invalidated: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Logins {
@@ -160,32 +159,32 @@ impl std::fmt::Debug for Logins {
 }
 
 impl Logins {
-    /// Over the primary database.
+    /// Opens the tables in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>, policy: LoginPolicy) -> Self {
         Self {
             pool: pool.into(),
             policy,
-            live: Cache::builder().max_capacity(CACHE_ENTRIES).time_to_live(CACHE_TTL).build(),
-            // Not bounded by number: a forgotten end would let a dead login in. Bounded by the rate of ends.
-            ends: Cache::builder().time_to_live(ENDS_TTL).build(),
-            turn: Arc::new(AtomicU64::new(0)),
-            forgot: Arc::default(),
+            live: Cache::builder().max_capacity(MAX_CACHED_LOGINS).time_to_live(LIVE_TTL).build(),
+            // Not bounded by number: a dropped invalidation would accept an ended login. The rate of ends bounds it.
+            invalidations: Cache::builder().time_to_live(INVALIDATION_TTL).build(),
+            generation: Arc::new(AtomicU64::new(0)),
+            invalidated: Arc::default(),
         }
     }
 
-    /// How long logins last here.
+    /// Returns the configured lifetimes.
     #[must_use]
     pub const fn policy(&self) -> LoginPolicy {
         self.policy
     }
 
-    /// Starts a login after a password was found right. `epoch` is where the credential stood when it was read
-    /// ([`super::credentials::Credential::epoch`]). `false`: the password was changed or all logins were ended
-    /// meanwhile, nothing was started, and the sign-in must be refused.
+    /// Starts a login after a password was verified. `epoch` is the credential's version when it was read
+    /// ([`super::credentials::Credential::epoch`]). Returns `false`, and starts nothing, if the password was changed or all
+    /// logins were ended meanwhile: the sign-in must then be rejected.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn start(
         &self,
         login: LoginId,
@@ -208,11 +207,11 @@ impl Logins {
         .await
     }
 
-    /// Whose login this is the good token of, or the one before it.
+    /// Returns the user of a live login whose current or previous token this is.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn holder(&self, presented: &RefreshToken) -> Result<Option<UserId>, sqlx::Error> {
+    /// Database errors.
+    pub async fn token_owner(&self, presented: &RefreshToken) -> Result<Option<UserId>, sqlx::Error> {
         let user: Option<Uuid> = sqlx::query_scalar(
             "SELECT l.user_id FROM refresh_tokens AS t JOIN logins AS l USING (login_id)
              WHERE t.token_hash = $1 AND $1 IN (l.current_hash, l.previous_hash) AND l.ended_at IS NULL",
@@ -223,11 +222,10 @@ impl Logins {
         Ok(user.map(UserId::new))
     }
 
-    /// Exchanges the presented refresh token for `fresh`. See [`Rotation`] for what may come of it.
+    /// Exchanges the presented refresh token for `fresh`; see [`Rotation`].
     ///
     /// # Errors
-    /// When the database cannot answer; whether the exchange took place is then unknown, and the client may present
-    /// the same token again.
+    /// Database errors: the outcome is then unknown, and the client may present the same token again.
     pub async fn rotate(
         &self,
         presented: &RefreshToken,
@@ -245,10 +243,10 @@ impl Logins {
             return Ok(Rotation::Unknown);
         };
         Ok(match outcome {
-            Outcome::Rotated => Rotation::Rotated { login, user, again: false },
-            Outcome::Reissued => Rotation::Rotated { login, user, again: true },
+            Outcome::Rotated => Rotation::Rotated { login, user, reissued: false },
+            Outcome::Reissued => Rotation::Rotated { login, user, reissued: true },
             Outcome::Reuse => {
-                self.forget(user);
+                self.invalidate(user);
                 audit_log::refresh_token_reused(login, user);
                 Rotation::Reuse { login, user }
             }
@@ -257,10 +255,10 @@ impl Logins {
         })
     }
 
-    /// Ends one login. `None`: there was no such login, or it had ended before.
+    /// Ends one login and returns its user; `None` if it is unknown or had ended.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn end(&self, login: LoginId, reason: EndReason) -> Result<Option<UserId>, sqlx::Error> {
         let user: Option<Uuid> = sqlx::query_scalar("SELECT login_end($1, $2)")
             .bind(login.uuid())
@@ -269,15 +267,15 @@ impl Logins {
             .await?;
         let user = user.map(UserId::new);
         if let Some(user) = user {
-            self.forget(user);
+            self.invalidate(user);
         }
         Ok(user)
     }
 
-    /// Ends one login of this person. `false`: there is no such login of theirs that is live.
+    /// Ends one login of this user. Returns `false` if the user has no such live login.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn end_own(
         &self,
         user: UserId,
@@ -297,15 +295,15 @@ impl Logins {
         .rows_affected()
             > 0;
         if ended {
-            self.forget(user);
+            self.invalidate(user);
         }
         Ok(ended)
     }
 
-    /// Ends all logins of a person but `except`, and stops sign-ins that are under way. Gives the ended ones.
+    /// Ends all logins of a user but `except`, and stops sign-ins in progress. Returns the ended logins.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn end_all(
         &self,
         user: UserId,
@@ -318,22 +316,22 @@ impl Logins {
             .bind(except.map(LoginId::uuid))
             .fetch_all(&self.pool)
             .await?;
-        self.forget(user);
+        self.invalidate(user);
         Ok(ended.into_iter().map(LoginId::new).collect())
     }
 
-    /// Whose login this is, if it is live. True to within two seconds for what other nodes end, at once for what this
-    /// one ends.
+    /// Returns the user of a login, if it is live. An end at this node takes effect at once, one at another node within
+    /// two seconds.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn is_live(&self, login: LoginId) -> Result<Option<UserId>, sqlx::Error> {
         if let Some(known) = self.live.get(&login)
-            && self.ends.get(&known.user).is_none_or(|turn| known.as_of >= turn)
+            && self.invalidations.get(&known.user).is_none_or(|generation| known.as_of >= generation)
         {
             return Ok(Some(known.user));
         }
-        let as_of = self.turn.load(Ordering::SeqCst);
+        let as_of = self.generation.load(Ordering::SeqCst);
         let asked = Instant::now();
         let user: Option<Uuid> = sqlx::query_scalar(
             "SELECT user_id FROM logins WHERE login_id = $1 AND ended_at IS NULL
@@ -343,38 +341,37 @@ impl Logins {
         .fetch_optional(&self.pool)
         .await?;
         let user = user.map(UserId::new);
-        // Only live logins are remembered: a login that has just begun must be let in at once. A late answer is not
-        // remembered either, so that its age stays bounded.
+        // Only live logins are cached: a new login must be accepted at once. A slow query's result is not cached either,
+        // to bound its age.
         if let Some(user) = user
-            && asked.elapsed() < CACHE_TTL
+            && asked.elapsed() < LIVE_TTL
         {
             self.live.insert(login, Live { user, as_of });
         }
         Ok(user)
     }
 
-    /// Forgets what this node believes about a person's logins. To be called after a transaction other than this
-    /// module's own has ended some of them.
+    /// Invalidates this node's cache of a user's logins. Call it after another module's transaction has ended some.
     ///
-    /// An answer that was asked for before this moment may still be on its way into the cache. It carries the turn at
-    /// which it was asked, and is not believed afterwards.
-    pub fn forget(&self, user: UserId) {
-        let turn = self.turn.fetch_add(1, Ordering::SeqCst) + 1;
-        self.ends
+    /// A query that began before may still insert its result: the result carries the generation in which the query began,
+    /// and is not trusted afterwards.
+    pub fn invalidate(&self, user: UserId) {
+        let generation = self.generation.fetch_add(1, Ordering::SeqCst) + 1;
+        self.invalidations
             .entry(user)
-            .and_upsert_with(|known| known.map_or(turn, |entry| turn.max(entry.into_value())));
-        self.forgot.notify_one();
+            .and_upsert_with(|known| known.map_or(generation, |entry| generation.max(entry.into_value())));
+        self.invalidated.notify_one();
     }
 
-    /// Waits until something was forgotten since the last call. For one caller.
-    pub async fn forgot(&self) {
-        self.forgot.notified().await;
+    /// Waits for an invalidation since the last call. For a single caller.
+    pub async fn invalidated(&self) {
+        self.invalidated.notified().await;
     }
 
-    /// Those of `logins` that are not live any more.
+    /// Returns those of `logins` that are no longer live.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn ended_among(&self, logins: &[LoginId]) -> Result<Vec<LoginId>, sqlx::Error> {
         let logins: Vec<Uuid> = logins.iter().map(|login| login.uuid()).collect();
         let ended: Vec<Uuid> = sqlx::query_scalar(
@@ -388,10 +385,10 @@ impl Logins {
         Ok(ended.into_iter().map(LoginId::new).collect())
     }
 
-    /// The live logins of a person, the newest first.
+    /// Returns the live logins of a user, newest first.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn list(&self, user: UserId) -> Result<Vec<LoginRow>, sqlx::Error> {
         sqlx::query_as(
             "SELECT login_id, created_at, last_used_at, least(idle_until, ends_at) AS runs_out_at, device FROM logins
@@ -404,10 +401,10 @@ impl Logins {
         .await
     }
 
-    /// Deletes the families that ended or ran out longer than `older_than` ago, with their tokens. Gives their number.
+    /// Deletes families that ended or expired more than `older_than` ago, with their tokens; returns how many.
     ///
     /// # Errors
-    /// When the database cannot answer; what was deleted until then stays deleted.
+    /// Database errors; earlier batches stay deleted.
     pub async fn purge_ended(&self, older_than: Duration) -> Result<u64, sqlx::Error> {
         let mut purged = 0;
         loop {
@@ -465,3 +462,6 @@ pub fn end_logins(user: UserId, reason: EndReason, except: Option<LoginId>) -> T
         [("user_id", json!(user)), ("reason", json!(reason.as_str())), ("except", json!(except))],
     )
 }
+
+#[cfg(test)]
+mod tests;

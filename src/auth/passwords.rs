@@ -1,8 +1,11 @@
-//! Passwords: the rule for new ones, and argon2id under a cap.
+//! The password rule, and argon2id hashing under a cap.
 //!
-//! Hashing costs 19 MiB and some 30 ms of a core by intent, so it runs in the blocking pool, two at a time. The permit
-//! is held by the blocking work itself: a client that hangs up drops its request, but not the work already begun,
-//! and must not make room for more of it.
+//! **To change the rule** change this file only: [`Password::check`] enforces it, [`rule`] and [`PATTERN`] describe it to users
+//! and in the API description.
+//!
+//! Hashing deliberately costs 19 MiB and about 30 ms of a core, so it runs in the blocking pool, two at a time. The
+//! blocking task itself holds the permit: a client that hangs up cannot stop a running hash, and must not free room for
+//! another one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,45 +18,54 @@ use tokio::sync::Semaphore;
 
 use super::common_passwords::COMMON;
 
-/// Fewest and most characters (Unicode scalar values) of a new password.
+/// Fewest characters (Unicode scalar values) of a new password.
 pub const MIN_CHARS: usize = 8;
-/// See [`MIN_CHARS`].
+/// Most characters of a new password.
 pub const MAX_CHARS: usize = 128;
+/// The rule as a regular expression, as far as one can express it.
+pub const PATTERN: &str = "[A-Za-z][^\\u0000]*[0-9]|[0-9][^\\u0000]*[A-Za-z]";
 
-/// Cost of a hash: memory in KiB, passes, lanes.
+/// Describes the rule to users.
+#[must_use]
+pub fn rule() -> String {
+    format!(
+        "{MIN_CHARS} to {MAX_CHARS} characters, with a letter (a-z) and a digit; not a common password, not the e-mail address"
+    )
+}
+
+/// Cost of a new hash: memory in KiB, passes, lanes.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const HASH_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
-/// A stored hash that would cost more than this is not computed: whoever can write one could stop the server.
+/// Highest cost of a stored hash that is computed: a manipulated row must not stop the server.
 const MAX_MEMORY_KIB: u32 = 64 * 1024;
 const MAX_PASSES: u32 = 10;
-/// What a hash of another system may cost: not much more than ours, or whoever guesses at its account makes everybody's
-/// sign-ins wait behind it.
+/// Highest cost of an imported hash: not much more than ours, because guesses at its account delay all sign-ins.
 const IMPORT_MEMORY_KIB: u32 = MAX_MEMORY_KIB;
 const IMPORT_PASSES: u32 = 4;
 const IMPORT_LANES: u32 = 4;
-/// And how short its salt and its output may be, in bytes.
+/// Shortest salt and output of an imported hash, in bytes.
 const IMPORT_SALT_BYTES: usize = 8;
 const IMPORT_HASH_BYTES: usize = 16;
 
-/// A password in clear. Shows nothing of itself.
+/// A password in clear text; `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
 impl Password {
-    /// Takes what was typed, exactly as it was typed.
+    /// Takes the password exactly as typed.
     #[must_use]
     pub const fn new(typed: String) -> Self {
         Self(typed)
     }
 
-    /// Whether this may become the password of the person with this e-mail address. Nothing is trimmed or cut.
-    /// To be asked for new passwords only: an old one that breaks the rule still signs in.
+    /// Checks the rule for a new password of the user with this e-mail address, without trimming or cutting it. An existing
+    /// password that breaks the rule still signs in.
     ///
     /// # Errors
-    /// The first part of the rule that it breaks.
+    /// The first broken part of the rule.
     pub fn check(&self, email: Option<&str>) -> Result<(), PasswordRule> {
         let chars = self.0.chars().count();
         if chars < MIN_CHARS {
@@ -85,7 +97,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Which part of the rule a new password breaks.
+/// The part of the rule that a new password breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordRule {
     /// Fewer than [`MIN_CHARS`] characters.
@@ -100,68 +112,68 @@ pub enum PasswordRule {
     /// No digit 0–9.
     #[error("the password must contain a digit")]
     NoDigit,
-    /// The person's own address.
+    /// The user's own e-mail address.
     #[error("the password must not be your e-mail address")]
     OwnEmail,
-    /// On the list of the most common ones.
-    #[error("the password is one of the most common ones")]
+    /// On the list of common passwords.
+    #[error("this password is too common; choose another one")]
     Common,
 }
 
-/// Why a password could not be hashed or checked.
+/// Why a password could not be hashed or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many are waiting, or the wait was too long. Try again later.
-    #[error("too many sign-ins at once")]
+    /// Too many requests are waiting, or the wait was too long.
+    #[error("too many concurrent sign-ins")]
     Busy,
-    /// The stored hash is unreadable or would cost absurdly much. To be answered like a wrong password (the time was
-    /// spent as for one) and looked into.
+    /// The stored hash is unreadable or too costly. Answer as for a wrong password (it took the same time) and alert the
+    /// operator.
     #[error("the stored password hash is unusable")]
     StoredHash,
-    /// Memory or random bytes ran out, or the work was ended by a shutdown.
+    /// Out of memory or random bytes, or ended by the shutdown.
     #[error("the password could not be hashed")]
     Failed,
 }
 
-/// What came of checking a password.
+/// Result of verifying a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The right one.
-    Right {
-        /// The stored hash is weaker than today's: hash the password anew and store that.
+pub enum Verification {
+    /// The password is correct.
+    Correct {
+        /// Whether the stored hash is weaker than a new one: hash the password again and store that.
         needs_rehash: bool,
     },
-    /// Not the right one, or there is no such person.
+    /// The password is wrong, or the user is unknown.
     Wrong,
 }
 
-/// How much hashing may go on.
+/// Limits on concurrent hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordLimits {
-    /// At a time.
+    /// Hashes that run at once.
     pub running: usize,
-    /// Waiting besides.
+    /// Hashes that wait for a permit.
     pub waiting: usize,
-    /// Longest wait.
-    pub patience: Duration,
+    /// Longest wait for a permit.
+    pub max_wait: Duration,
 }
 
 impl Default for PasswordLimits {
-    /// 2 at a time, 32 waiting, 2 s at most.
+    /// 2 at once, 32 waiting, for at most 2 s.
     fn default() -> Self {
-        Self { running: 2, waiting: 32, patience: Duration::from_secs(2) }
+        Self { running: 2, waiting: 32, max_wait: Duration::from_secs(2) }
     }
 }
 
-/// Hashes and checks passwords. Clones share the cap; there must be one per process.
+/// Hashes and verifies passwords. Clones share the limits; a process must have only one.
 #[derive(Clone)]
 pub struct Passwords {
     limits: PasswordLimits,
-    /// A place for each one that runs or waits.
-    places: Arc<Semaphore>,
-    /// A permit for each one that runs.
+    /// One slot for each hash that runs or waits.
+    slots: Arc<Semaphore>,
+    /// One permit for each hash that runs.
     permits: Arc<Semaphore>,
-    /// What is computed when there is nothing to compare with. No password matches it.
+    /// Computed when there is no stored hash. No password matches it.
     dummy: Arc<PasswordHash>,
 }
 
@@ -172,14 +184,14 @@ impl fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// Sets up the cap. Costs no hash.
+    /// Sets the limits; computes no hash.
     ///
     /// # Errors
     /// [`PasswordError::Failed`] without random bytes.
     pub fn new(limits: PasswordLimits) -> Result<Self, PasswordError> {
         Ok(Self {
             limits,
-            places: Arc::new(Semaphore::new(limits.running.saturating_add(limits.waiting))),
+            slots: Arc::new(Semaphore::new(limits.running.saturating_add(limits.waiting))),
             permits: Arc::new(Semaphore::new(limits.running)),
             dummy: Arc::new(dummy()?),
         })
@@ -198,39 +210,47 @@ impl Passwords {
         .await?
     }
 
-    /// Checks a password against a stored PHC string; `None` where there is no such person, which takes the same time.
+    /// Verifies a password against a stored PHC string; `None` for an unknown user, which takes the same time.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] over the cap; [`PasswordError::StoredHash`] for an unusable stored hash.
-    pub async fn verify(&self, stored: Option<String>, password: Password) -> Result<Verdict, PasswordError> {
+    pub async fn verify(
+        &self,
+        stored: Option<String>,
+        password: Password,
+    ) -> Result<Verification, PasswordError> {
         let dummy = Arc::clone(&self.dummy);
         self.run(move || {
-            let task = Task::plan(stored.as_deref(), &dummy);
-            let right = hasher()?.verify_password(password.0.as_bytes(), task.target());
-            match (task, right) {
-                (Task::Stored(hash), Ok(())) => Ok(Verdict::Right { needs_rehash: is_weak(&hash) }),
-                (Task::Nobody(_), _)
-                | (Task::Stored(_), Err(argon2::password_hash::Error::PasswordInvalid)) => Ok(Verdict::Wrong),
-                (Task::Stored(_), Err(_)) => Err(PasswordError::Failed),
-                (Task::Unusable(_), _) => Err(PasswordError::StoredHash),
+            let comparison = Comparison::plan(stored.as_deref(), &dummy);
+            let right = hasher()?.verify_password(password.0.as_bytes(), comparison.target());
+            match (comparison, right) {
+                (Comparison::Stored(hash), Ok(())) => {
+                    Ok(Verification::Correct { needs_rehash: is_weak(&hash) })
+                }
+                (Comparison::UnknownUser(_), _)
+                | (Comparison::Stored(_), Err(argon2::password_hash::Error::PasswordInvalid)) => {
+                    Ok(Verification::Wrong)
+                }
+                (Comparison::Stored(_), Err(_)) => Err(PasswordError::Failed),
+                (Comparison::Unusable(_), _) => Err(PasswordError::StoredHash),
             }
         })
         .await?
     }
 
-    /// Runs blocking work under the cap. The place and the permit go into the work and come back when it ends, not
-    /// when the caller stops waiting for it.
+    /// Runs blocking work under the limits. Slot and permit are released when the work ends, not when the caller stops
+    /// waiting for it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let permit = tokio::time::timeout(self.limits.patience, Arc::clone(&self.permits).acquire_owned())
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let permit = tokio::time::timeout(self.limits.max_wait, Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(|_| PasswordError::Busy)?
             .map_err(|_| PasswordError::Failed)?;
         tokio::task::spawn_blocking(move || {
-            let _held = (place, permit);
+            let _held = (slot, permit);
             work()
         })
         .await
@@ -238,40 +258,39 @@ impl Passwords {
     }
 }
 
-/// Whether a stored hash is weaker than what would be made today, or unreadable.
+/// Returns whether a stored hash is unreadable or weaker than a new one.
 #[must_use]
 pub fn needs_rehash(stored: &str) -> bool {
     PasswordHash::new(stored).map_or(true, |hash| is_weak(&hash))
 }
 
-/// Why a password hash of another system is not taken.
+/// Why a password hash of another system is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotImportable {
-    /// bcrypt.
-    #[error("bcrypt hashes are not taken, only argon2id ones")]
+    /// A bcrypt hash.
+    #[error("bcrypt hashes are not supported, only argon2id")]
     Bcrypt,
-    /// PBKDF2, in whatever spelling.
-    #[error("PBKDF2 hashes are not taken, only argon2id ones")]
+    /// A PBKDF2 hash, in any spelling.
+    #[error("PBKDF2 hashes are not supported, only argon2id")]
     Pbkdf2,
-    /// Something else.
-    #[error("the password hash is not one of argon2id in its PHC form ($argon2id$…)")]
+    /// Another format.
+    #[error("the password hash is not an argon2id hash in PHC format ($argon2id$…)")]
     Unknown,
-    /// Computing it would take too much.
+    /// Too costly to compute.
     #[error(
-        "the argon2id hash costs too much (at most m={IMPORT_MEMORY_KIB}, t={IMPORT_PASSES}, p={IMPORT_LANES})"
+        "the argon2id hash is too costly (at most m={IMPORT_MEMORY_KIB}, t={IMPORT_PASSES}, p={IMPORT_LANES})"
     )]
     TooCostly,
-    /// Its salt or its output is too short.
+    /// Salt or output is too short.
     #[error("the salt or the output of the argon2id hash is too short")]
     TooShort,
 }
 
-/// Whether a stored hash of another system can become that of an account here. A weak one may: it is replaced when its
-/// owner signs in.
+/// Checks that a password hash of another system can be imported. A weak one can: it is replaced at the next sign-in.
 ///
 /// # Errors
-/// Why not.
-pub fn importable(stored: &str) -> Result<(), NotImportable> {
+/// The reason for the rejection.
+pub fn check_importable(stored: &str) -> Result<(), NotImportable> {
     if ["$2a$", "$2b$", "$2x$", "$2y$", "$bcrypt"].iter().any(|begin| stored.starts_with(begin)) {
         return Err(NotImportable::Bcrypt);
     }
@@ -297,36 +316,36 @@ pub fn importable(stored: &str) -> Result<(), NotImportable> {
     if is_usable(&hash) { Ok(()) } else { Err(NotImportable::Unknown) }
 }
 
-/// What a check computes. Every case computes one hash; the last two with today's cost.
-pub(super) enum Task<'a> {
+/// The hash that a verification computes: one in every case, the last two at the cost of a new hash.
+pub(super) enum Comparison<'a> {
     /// The stored hash.
     Stored(Box<PasswordHash>),
-    /// There is nobody: the dummy.
-    Nobody(&'a PasswordHash),
-    /// The stored hash must not be computed: the dummy, so that the answer takes as long as any.
+    /// The user is unknown: the dummy.
+    UnknownUser(&'a PasswordHash),
+    /// The stored hash must not be computed: the dummy, so that the response takes as long.
     Unusable(&'a PasswordHash),
 }
 
-impl<'a> Task<'a> {
-    /// Decides which hash to compute.
+impl<'a> Comparison<'a> {
+    /// Chooses the hash to compute.
     pub(super) fn plan(stored: Option<&str>, dummy: &'a PasswordHash) -> Self {
-        let Some(stored) = stored else { return Self::Nobody(dummy) };
+        let Some(stored) = stored else { return Self::UnknownUser(dummy) };
         match PasswordHash::new(stored) {
             Ok(hash) if is_usable(&hash) => Self::Stored(Box::new(hash)),
             Ok(_) | Err(_) => Self::Unusable(dummy),
         }
     }
 
-    /// The hash to compute and compare with.
+    /// Returns the hash to compute and compare with.
     pub(super) fn target(&self) -> &PasswordHash {
         match self {
             Self::Stored(hash) => hash,
-            Self::Nobody(dummy) | Self::Unusable(dummy) => dummy,
+            Self::UnknownUser(dummy) | Self::Unusable(dummy) => dummy,
         }
     }
 }
 
-/// Whether the library knows the stored form and computing it is bearable.
+/// Returns whether the library supports the stored hash and its cost is acceptable.
 fn is_usable(hash: &PasswordHash) -> bool {
     Algorithm::try_from(hash.algorithm.as_str()).is_ok()
         && hash.version.is_none_or(|version| Version::try_from(version).is_ok())
@@ -359,7 +378,7 @@ fn random<const N: usize>() -> Result<[u8; N], PasswordError> {
     Ok(bytes)
 }
 
-/// A hash of today's cost made of random bytes: computing it takes as long as any other, and nothing matches it.
+/// Returns a hash of random bytes at the cost of a new hash: it takes as long as any other, and no password matches it.
 pub(super) fn dummy() -> Result<PasswordHash, PasswordError> {
     Ok(PasswordHash {
         algorithm: ARGON2ID_IDENT,
@@ -369,3 +388,6 @@ pub(super) fn dummy() -> Result<PasswordHash, PasswordError> {
         hash: Some(Output::new(&random::<HASH_BYTES>()?).map_err(|_| PasswordError::Failed)?),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! Tickets: a browser cannot put a header on a WebSocket, and an address with a token in it is written into too many logs.
-//! So it asks for a ticket with its token, and names that: good once, for a short time, on any node.
+//! Tickets for WebSockets. A browser cannot send an `Authorization` header with a WebSocket, and a token in the URL would
+//! end up in logs. So it exchanges its token for a ticket, which is valid once, for a short time, on any node.
 
 use std::time::Duration;
 
@@ -8,61 +8,61 @@ use chrono::{DateTime, Utc};
 use event_store::FastPool;
 use uuid::Uuid;
 
-use super::opaque::Ticket;
+use super::opaque_token::Ticket;
 
-/// How long a ticket is good.
-pub const LIFETIME: Duration = Duration::from_secs(30);
-/// How many tickets one statement drops: after a busy time all at once would take longer than a statement may.
-const DROPPED_AT_ONCE: i64 = 5_000;
+/// Lifetime of a ticket.
+pub const TICKET_TTL: Duration = Duration::from_secs(30);
+/// Tickets deleted per statement, to stay within the statement timeout.
+const PURGE_BATCH: i64 = 5_000;
 
-/// What a ticket stood for.
+/// What a ticket grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Redeemed {
-    /// Whose it was.
+pub struct TicketGrant {
+    /// The user.
     pub user: UserId,
-    /// The login that asked for it.
+    /// The login that requested it.
     pub login: LoginId,
-    /// When the access token ends that it was asked for with.
+    /// Expiry of the access token that requested it.
     pub token_ends_at: DateTime<Utc>,
 }
 
-/// Everybody's tickets. Cheap to clone.
+/// The table of tickets. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tickets {
     pool: FastPool,
 }
 
 impl Tickets {
-    /// Over the primary database.
+    /// Opens the table in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 
-    /// Keeps a fresh ticket.
+    /// Stores a new ticket.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn keep(&self, ticket: &Ticket, stands_for: Redeemed) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn store(&self, ticket: &Ticket, grant: TicketGrant) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO tickets (ticket_hash, user_id, login_id, token_ends_at, ends_at)
              VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))",
         )
         .bind(ticket.hash().as_bytes().as_slice())
-        .bind(stands_for.user.uuid())
-        .bind(stands_for.login.uuid())
-        .bind(stands_for.token_ends_at)
-        .bind(LIFETIME.as_secs_f64())
+        .bind(grant.user.uuid())
+        .bind(grant.login.uuid())
+        .bind(grant.token_ends_at)
+        .bind(TICKET_TTL.as_secs_f64())
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// Takes a ticket in: of two that present it at once, one is let in. `None`: unknown, used or run out.
+    /// Redeems a ticket; of two concurrent attempts one succeeds. `None` if it is unknown, used or expired.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn redeem(&self, ticket: &Ticket) -> Result<Option<Redeemed>, sqlx::Error> {
+    /// Database errors.
+    pub async fn redeem(&self, ticket: &Ticket) -> Result<Option<TicketGrant>, sqlx::Error> {
         let row: Option<(Uuid, Uuid, DateTime<Utc>, bool)> = sqlx::query_as(
             "DELETE FROM tickets WHERE ticket_hash = $1
              RETURNING user_id, login_id, token_ends_at, ends_at > clock_timestamp()",
@@ -70,32 +70,32 @@ impl Tickets {
         .bind(ticket.hash().as_bytes().as_slice())
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.filter(|(.., good)| *good).map(|(user, login, token_ends_at, _)| Redeemed {
+        Ok(row.filter(|(.., good)| *good).map(|(user, login, token_ends_at, _)| TicketGrant {
             user: UserId::new(user),
             login: LoginId::new(login),
             token_ends_at,
         }))
     }
 
-    /// Deletes those that nobody has used in time. Gives their number.
+    /// Deletes expired tickets; returns how many.
     ///
     /// # Errors
-    /// When the database cannot answer; what was deleted until then stays deleted.
+    /// Database errors; earlier batches stay deleted.
     pub async fn purge(&self) -> Result<u64, sqlx::Error> {
-        let mut dropped = 0;
+        let mut purged = 0;
         loop {
             let done = sqlx::query(
                 "DELETE FROM tickets WHERE ticket_hash IN (
                     SELECT ticket_hash FROM tickets WHERE ends_at < clock_timestamp()
                         LIMIT $1 FOR UPDATE SKIP LOCKED)",
             )
-            .bind(DROPPED_AT_ONCE)
+            .bind(PURGE_BATCH)
             .execute(&self.pool)
             .await?
             .rows_affected();
-            dropped += done;
-            if done < DROPPED_AT_ONCE.unsigned_abs() {
-                return Ok(dropped);
+            purged += done;
+            if done < PURGE_BATCH.unsigned_abs() {
+                return Ok(purged);
             }
         }
     }
@@ -107,8 +107,8 @@ mod tests {
 
     use super::*;
 
-    fn stands_for() -> Redeemed {
-        Redeemed {
+    fn grant() -> TicketGrant {
+        TicketGrant {
             user: UserId::new(Uuid::from_u128(1)),
             login: LoginId::new(Uuid::from_u128(2)),
             token_ends_at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
@@ -116,22 +116,22 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_ticket_is_good_once_and_others_are_not(pool: PgPool) {
+    async fn ticket_is_redeemed_once_and_only_itself(pool: PgPool) {
         let tickets = Tickets::new(pool);
         let (ticket, other) = (Ticket::from_random([1; 32]), Ticket::from_random([2; 32]));
-        tickets.keep(&ticket, stands_for()).await.unwrap();
+        tickets.store(&ticket, grant()).await.unwrap();
         assert_eq!(tickets.redeem(&other).await.unwrap(), None);
         let (one, two) = tokio::join!(tickets.redeem(&ticket), tickets.redeem(&ticket));
         let redeemed: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
-        assert_eq!(redeemed, [stands_for()]);
+        assert_eq!(redeemed, [grant()]);
         assert_eq!(tickets.redeem(&ticket).await.unwrap(), None);
     }
 
     #[sqlx::test]
-    async fn a_ticket_runs_out_and_is_cleared(pool: PgPool) {
+    async fn expired_ticket_is_rejected_and_purged(pool: PgPool) {
         let tickets = Tickets::new(pool.clone());
         for n in [1, 2] {
-            tickets.keep(&Ticket::from_random([n; 32]), stands_for()).await.unwrap();
+            tickets.store(&Ticket::from_random([n; 32]), grant()).await.unwrap();
         }
         assert_eq!(tickets.purge().await.unwrap(), 0);
         sqlx::query("UPDATE tickets SET ends_at = clock_timestamp() - interval '1 second'")
@@ -143,30 +143,30 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn no_statement_clears_more_than_it_has_the_time_for(pool: PgPool) {
+    async fn purge_deletes_in_batches(pool: PgPool) {
         sqlx::raw_sql(
             "INSERT INTO tickets (ticket_hash, user_id, login_id, token_ends_at, ends_at)
                 SELECT sha256(n::text::bytea), gen_random_uuid(), gen_random_uuid(), clock_timestamp(),
                         clock_timestamp() - interval '1 second'
                     FROM generate_series(1, 11000) n;
-             CREATE TABLE cleared (tickets bigint);
-             CREATE FUNCTION note_cleared() RETURNS trigger LANGUAGE plpgsql AS $$
-                 BEGIN INSERT INTO cleared SELECT count(*) FROM gone; RETURN NULL; END $$;
-             CREATE TRIGGER note_cleared AFTER DELETE ON tickets REFERENCING OLD TABLE AS gone
-                 FOR EACH STATEMENT EXECUTE FUNCTION note_cleared();",
+             CREATE TABLE purged (tickets bigint);
+             CREATE FUNCTION note_purged() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN INSERT INTO purged SELECT count(*) FROM gone; RETURN NULL; END $$;
+             CREATE TRIGGER note_purged AFTER DELETE ON tickets REFERENCING OLD TABLE AS gone
+                 FOR EACH STATEMENT EXECUTE FUNCTION note_purged();",
         )
         .execute(&pool)
         .await
         .unwrap();
         let tickets = Tickets::new(pool.clone());
         let good = Ticket::from_random([1; 32]);
-        tickets.keep(&good, stands_for()).await.unwrap();
+        tickets.store(&good, grant()).await.unwrap();
         assert_eq!(tickets.purge().await.unwrap(), 11_000);
-        let each: Vec<i64> = sqlx::query_scalar("SELECT tickets FROM cleared ORDER BY tickets DESC")
+        let each: Vec<i64> = sqlx::query_scalar("SELECT tickets FROM purged ORDER BY tickets DESC")
             .fetch_all(&pool)
             .await
             .unwrap();
         assert_eq!(each, [5_000, 5_000, 1_000]);
-        assert_eq!(tickets.redeem(&good).await.unwrap(), Some(stands_for()));
+        assert_eq!(tickets.redeem(&good).await.unwrap(), Some(grant()));
     }
 }

@@ -1,8 +1,7 @@
 //! Access tokens: short-lived, signed with HMAC-SHA256, checked without a database.
 //!
-//! Issued at sign-in and refresh, verified by the one place that lets requests in. What a token may be is fixed here,
-//! never by the token: algorithm, keys, issuer, audience and kind. Time is an input, so the library's own checks
-//! against the system clock are off and ours stand here.
+//! Issued at sign-in and refresh, verified with every request. This module fixes algorithm, keys, issuer, audience and kind;
+//! the token never chooses them. Time is an input, so this module checks it and the library's own checks are off.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,22 +13,21 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Who issues the tokens.
+/// Issuer of the tokens.
 pub const ISSUER: &str = "verbatim";
-/// Who they are for.
+/// Audience of the tokens.
 pub const AUDIENCE: &str = "verbatim-api";
-/// The kind of token; a token of another kind with the same key is not taken for this one.
+/// The `typ` claim: a token of another kind signed with the same key is rejected.
 pub const KIND: &str = "access";
-/// Seconds by which the clocks of nodes may differ.
+/// Tolerated difference between the clocks of nodes, in seconds.
 pub const LEEWAY: i64 = 5;
-/// Bytes of the longest text that is looked at. Ours have some 450.
+/// Longest token that is parsed, in bytes. Ours have about 450.
 pub const MAX_BYTES: usize = 4096;
 
-/// Bytes of the shortest secret: HMAC-SHA256 asks for as many as it gives. Whether a secret looks guessable is the
-/// configuration's question.
+/// Shortest secret, in bytes: the output length of HMAC-SHA256. The configuration checks whether it looks guessable.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Why no keys could be made.
+/// Why the keys are unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenKeysError {
     /// A secret is shorter than the hash it is used with.
@@ -43,48 +41,48 @@ pub enum TokenKeysError {
     SameKeyId,
 }
 
-/// An access token was refused, or could not be made. The text says nothing more, whatever the reason.
+/// An access token was rejected, or could not be signed. The text does not reveal the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Refused. The reason is for logs only; a client must not learn it.
+    /// Rejected. The reason is for logs only; a client must not learn it.
     #[error("the access token is not valid")]
-    Invalid(Refused),
+    Invalid(TokenRejection),
     /// The library could not sign.
     #[error("the access token could not be signed")]
     Signing,
 }
 
-/// What was wrong with a refused token.
+/// Why a token was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// Over [`MAX_BYTES`].
+pub enum TokenRejection {
+    /// Longer than [`MAX_BYTES`].
     TooLong,
     /// Not three parts of base64url with JSON in the first two, or the header is not one of a signed token.
     Malformed,
-    /// Another algorithm than ours.
+    /// An algorithm other than HS256.
     Algorithm,
-    /// No key id, or none of ours.
+    /// No key id, or an unknown one.
     UnknownKey,
-    /// The header demands extensions; we have none.
+    /// The header requires extensions, and none are supported.
     Critical,
-    /// The signature is another key's, or the token was changed.
+    /// Signed with another key, or changed.
     Signature,
     /// A claim is missing or has the wrong type.
     Claims,
-    /// Another issuer.
+    /// Wrong issuer.
     Issuer,
-    /// Another audience.
+    /// Wrong audience.
     Audience,
-    /// A token, but not an access token.
+    /// Not an access token.
     Kind,
-    /// Run out.
+    /// Expired.
     Expired,
     /// Not valid yet, or issued in the future.
     NotYet,
 }
 
-impl Refused {
-    /// A fixed label, for logs and metrics.
+impl TokenRejection {
+    /// Returns the label for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -104,22 +102,22 @@ impl Refused {
     }
 }
 
-/// What a verified token says.
+/// Claims of a verified token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Who it speaks for.
+    /// The user.
     pub user: UserId,
-    /// The login it came from; whether that is still live is another question.
+    /// The login it belongs to; [`super::logins::Logins::is_live`] tells whether that is live.
     pub login: LoginId,
-    /// The token's own id.
+    /// Id of the token.
     pub token_id: Uuid,
-    /// When it was issued, in seconds since 1970.
+    /// Time of issue, in seconds since the epoch.
     pub issued_at: i64,
-    /// When it runs out, in seconds since 1970.
+    /// Expiry, in seconds since the epoch.
     pub expires_at: i64,
 }
 
-/// The claims on the wire. Types are strict: a number with a fraction or a text is no time.
+/// The claims on the wire. Types are strict: a time must be an integer.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     sub: UserId,
@@ -134,7 +132,7 @@ struct Claims {
     jti: Uuid,
 }
 
-/// The keys that sign and verify: the current one, and those before it while their tokens are still about.
+/// The current key, which signs and verifies, and earlier keys, which only verify until their last token has expired.
 pub struct TokenKeys {
     current: String,
     signing: EncodingKey,
@@ -142,7 +140,7 @@ pub struct TokenKeys {
     validation: Validation,
 }
 
-/// Shows key ids only.
+/// Hides the keys.
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenKeys").field("current", &self.current).finish_non_exhaustive()
@@ -150,10 +148,10 @@ impl std::fmt::Debug for TokenKeys {
 }
 
 impl TokenKeys {
-    /// Takes the current key id and secret, and those of earlier keys until their last token has run out.
+    /// Takes the current key and earlier ones, each with its id.
     ///
     /// # Errors
-    /// When a secret is too short or the ids are unusable.
+    /// A secret is too short, or an id is unusable.
     pub fn new<'a>(
         kid: &'a str,
         secret: &'a [u8],
@@ -175,16 +173,16 @@ impl TokenKeys {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // The library reads the system clock; `times` below takes the time it is given.
+        // The library reads the system clock; `check_times` takes the time as input.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Ok(Self { current: kid.to_owned(), signing: EncodingKey::from_secret(secret), verifying, validation })
     }
 
-    /// Signs a token for a login. It runs out `lifetime` (whole seconds) after `now`.
+    /// Signs a token for a login that expires `lifetime` (whole seconds) after `now`.
     ///
     /// # Errors
-    /// [`TokenError::Signing`] when the library cannot sign.
+    /// [`TokenError::Signing`].
     pub fn issue(
         &self,
         user: UserId,
@@ -210,42 +208,46 @@ impl TokenKeys {
         jsonwebtoken::encode(&header, &claims, &self.signing).map_err(|_| TokenError::Signing)
     }
 
-    /// Checks a token against the keys and the time.
+    /// Verifies a token's signature, claims and time.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`] whatever is wrong with it; the reason inside is for logs.
+    /// [`TokenError::Invalid`]; the reason inside is for logs only.
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Access, TokenError> {
-        self.checked(token, now.timestamp()).map_err(TokenError::Invalid)
+        self.check(token, now.timestamp()).map_err(TokenError::Invalid)
     }
 
-    fn checked(&self, token: &str, now: i64) -> Result<Access, Refused> {
+    fn check(&self, token: &str, now: i64) -> Result<Access, TokenRejection> {
         if token.len() > MAX_BYTES {
-            return Err(Refused::TooLong);
+            return Err(TokenRejection::TooLong);
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Refused::Malformed)?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenRejection::Malformed)?;
         if header.alg != Algorithm::HS256 {
-            return Err(Refused::Algorithm);
+            return Err(TokenRejection::Algorithm);
         }
         if header.crit.is_some() {
-            return Err(Refused::Critical);
+            return Err(TokenRejection::Critical);
         }
         if header.enc.is_some() || header.zip.is_some() {
-            return Err(Refused::Malformed);
+            return Err(TokenRejection::Malformed);
         }
-        let key = header.kid.as_deref().and_then(|kid| self.verifying.get(kid)).ok_or(Refused::UnknownKey)?;
+        let key = header
+            .kid
+            .as_deref()
+            .and_then(|kid| self.verifying.get(kid))
+            .ok_or(TokenRejection::UnknownKey)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
             .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => Refused::Signature,
-                ErrorKind::InvalidIssuer => Refused::Issuer,
-                ErrorKind::InvalidAudience => Refused::Audience,
-                ErrorKind::MissingRequiredClaim(_) | ErrorKind::Json(_) => Refused::Claims,
-                _ => Refused::Malformed,
+                ErrorKind::InvalidSignature => TokenRejection::Signature,
+                ErrorKind::InvalidIssuer => TokenRejection::Issuer,
+                ErrorKind::InvalidAudience => TokenRejection::Audience,
+                ErrorKind::MissingRequiredClaim(_) | ErrorKind::Json(_) => TokenRejection::Claims,
+                _ => TokenRejection::Malformed,
             })?
             .claims;
         if claims.typ != KIND {
-            return Err(Refused::Kind);
+            return Err(TokenRejection::Kind);
         }
-        times(&claims, now)?;
+        check_times(&claims, now)?;
         Ok(Access {
             user: claims.sub,
             login: claims.sid,
@@ -256,14 +258,17 @@ impl TokenKeys {
     }
 }
 
-/// Whether the token is good at `now` (seconds since 1970), give or take the leeway.
-fn times(claims: &Claims, now: i64) -> Result<(), Refused> {
+/// Checks the times of a token at `now` (seconds since the epoch), within the leeway.
+fn check_times(claims: &Claims, now: i64) -> Result<(), TokenRejection> {
     if claims.exp < now.saturating_sub(LEEWAY) {
-        return Err(Refused::Expired);
+        return Err(TokenRejection::Expired);
     }
     let latest = now.saturating_add(LEEWAY);
     if claims.iat > latest || claims.nbf.is_some_and(|not_before| not_before > latest) {
-        return Err(Refused::NotYet);
+        return Err(TokenRejection::NotYet);
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,8 +67,8 @@ pub async fn build_over(
     lifecycle: &Lifecycle,
     files: FileStore,
 ) -> anyhow::Result<Built> {
-    let Secrets { master, names, live, links, tokens } = secrets;
-    let foundation = Foundation::open(config, database, (master, names, live), lifecycle).await?;
+    let Secrets { master, hasher, live, links, tokens } = secrets;
+    let foundation = Foundation::open(config, database, (master, hasher, live), lifecycle).await?;
     foundation.start(config, database, lifecycle);
     let accounts = AccountStores::new(&foundation, config, lifecycle)?;
     let chain = Arc::new(chain(config)?);

@@ -4,15 +4,13 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use sqlx::migrate::{Migrate as _, Migrator};
+use sqlx::migrate::Migrate as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::config::{Config, Database};
 use crate::embedded::{Embedded, EmbeddedError, EmbeddedSettings, Running};
-
-/// The migrations, as they were when this was built.
-pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+use crate::schema::MIGRATOR;
 
 /// The oldest server that is supported, as `server_version_num` has it.
 const OLDEST: i32 = 140_000;

@@ -13,7 +13,7 @@ use super::database::Opened;
 use super::lag;
 use crate::app::Core;
 use crate::app::quotas::Rates;
-use crate::auth::NameKeys;
+use crate::auth::KeyedHasher;
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
 use crate::lifecycle::Lifecycle;
@@ -62,7 +62,7 @@ impl Foundation {
     pub(super) async fn open(
         config: &Config,
         database: &Opened,
-        (master, names, live): (MasterKey, NameKeys, LiveKey),
+        (master, hasher, live): (MasterKey, KeyedHasher, LiveKey),
         lifecycle: &Lifecycle,
     ) -> anyhow::Result<Self> {
         let nats = match &config.nats {
@@ -81,15 +81,15 @@ impl Foundation {
             Executor::new(warm.clone(), key_store, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
                 .with_charge_policy(Arc::new(QuotaPolicy::settling(rejections.clone())));
         let ready_from = reader.last_position().await.context("The event log cannot be read")?;
-        let between = nats
-            .as_ref()
-            .map(|nats| Between::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.last.clone()));
+        let between = nats.as_ref().map(|nats| {
+            Between::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.stop_services.clone())
+        });
         let hub = between.clone().map_or_else(Hub::new, Hub::shared);
         let stored = Stored { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
         let people = People::new(stored.clone(), ready_from, between.clone());
         let clock = Clock::system();
         let holder = clock.id();
-        let core = Core { pool: warm, executor, reader, progress, clock, names };
+        let core = Core { pool: warm, executor, reader, progress, clock, hasher };
         Ok(Self {
             core,
             pool,
@@ -108,7 +108,7 @@ impl Foundation {
 
     /// Starts the readers of the log: projections, the live feed, metrics.
     pub(super) fn start(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
-        let stop = || lifecycle.last.clone();
+        let stop = || lifecycle.stop_services.clone();
         lifecycle.service(self.tail.clone().run(stop()));
         self.start_projections(config, database, lifecycle);
         lifecycle.service(self.hub.clone().run(self.tail.clone(), self.ready_from, stop()));
@@ -131,7 +131,7 @@ impl Foundation {
     fn start_projections(&self, config: &Config, database: &Opened, lifecycle: &Lifecycle) {
         let Core { pool, progress, .. } = &self.core;
         if !config.roles.has(Role::Project) {
-            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.last.clone()));
+            lifecycle.service(watcher::run(pool.clone(), progress.clone(), lifecycle.stop_services.clone()));
             return;
         }
         for projection in models::all() {
@@ -140,7 +140,7 @@ impl Foundation {
                 self.tail.clone(),
                 database.projector.clone(),
                 progress.clone(),
-                lifecycle.last.clone(),
+                lifecycle.stop_services.clone(),
             ));
         }
     }

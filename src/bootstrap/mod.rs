@@ -54,7 +54,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         listener,
         router,
         config.sockets.serving(),
-        lifecycle.soft.clone(),
+        lifecycle.stop_accepting.clone(),
         lifecycle.work.clone(),
     ));
     if let (Some(handle), Some(address)) = (metrics, config.web.metrics) {

@@ -6,7 +6,7 @@ use event_store::{FastPool, purge_command_keys};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::rate_limits;
-use crate::auth::{Lockout, Logins, Resets, Tickets};
+use crate::auth::{Lockout, Logins, PasswordResets, Tickets};
 use crate::mail::Outbox;
 use crate::replies::lease;
 
@@ -28,7 +28,7 @@ pub(super) struct PurgeJob {
     /// Failed sign-ins that no longer count.
     pub(super) lockout: Lockout,
     /// Spent and expired reset tokens.
-    pub(super) resets: Resets,
+    pub(super) resets: PasswordResets,
     /// Mails that could not be sent.
     pub(super) outbox: Outbox,
 }

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use event_store::MasterKey;
 
-use crate::auth::{LinkKey, NameKeys, TokenKeys};
+use crate::auth::{KeyedHasher, TokenKeys, UrlSigningKey};
 use crate::config::{Config, Kept, key_id};
 use crate::embedded::{DataDir, Embedded, JWT_SECRET, MASTER_KEY};
 use crate::live::sealed::LiveKey;
@@ -13,11 +13,11 @@ pub struct Secrets {
     /// Wraps every user's key.
     pub master: MasterKey,
     /// Keyed hashes.
-    pub names: NameKeys,
+    pub hasher: KeyedHasher,
     /// Text of running replies between processes.
     pub live: LiveKey,
     /// Signed links to files.
-    pub links: LinkKey,
+    pub links: UrlSigningKey,
     /// Access tokens.
     pub tokens: TokenKeys,
 }
@@ -56,9 +56,9 @@ impl Secrets {
             .map(|previous| (previous.kid.as_str(), previous.secret.expose().as_bytes()));
         Ok(Self {
             tokens: TokenKeys::new(&kid, &signing, previous)?,
-            names: NameKeys::new(&master)?,
+            hasher: KeyedHasher::new(&master)?,
             live: LiveKey::new(&master)?,
-            links: LinkKey::new(&master)?,
+            links: UrlSigningKey::new(&master)?,
             master: MasterKey::new(&master)?,
         })
     }

@@ -21,12 +21,13 @@ use crate::app::sign_in::SignInService;
 use crate::app::{Core, Services};
 use crate::auth::passwords::PasswordLimits;
 use crate::auth::{
-    Credentials, LinkKey, Lockout, LoginPolicy, Logins, OpenLogins, Passwords, Resets, Tickets, TokenKeys,
+    Credentials, Lockout, LoginMonitor, LoginPolicy, Logins, PasswordResets, Passwords, Tickets, TokenKeys,
+    UrlSigningKey,
 };
 use crate::config::Config;
 use crate::files::FileStore;
 use crate::lifecycle::Lifecycle;
-use crate::mail::{Outbox, Post};
+use crate::mail::{Outbox, SmtpMailer};
 use crate::relay::RelayState;
 use crate::tools::Tools;
 use crate::tools::quiz::Quizzes;
@@ -37,17 +38,17 @@ pub(super) struct AccountStores {
     /// Refresh-token families.
     pub(super) logins: Logins,
     /// Logins behind open streams and sockets.
-    pub(super) open_logins: OpenLogins,
+    pub(super) login_monitor: LoginMonitor,
     /// Tickets for sockets.
     pub(super) tickets: Tickets,
     /// Failed sign-ins.
     pub(super) lockout: Lockout,
     /// Password-reset tokens.
-    pub(super) resets: Resets,
+    pub(super) resets: PasswordResets,
     /// Mails to be sent.
     pub(super) outbox: Outbox,
     /// The mail server, when one is configured.
-    pub(super) post: Option<Post>,
+    pub(super) smtp: Option<SmtpMailer>,
 }
 
 impl AccountStores {
@@ -63,25 +64,25 @@ impl AccountStores {
         let pool = &foundation.pool;
         let policy = LoginPolicy { idle: config.auth.refresh_lifetime, total: config.auth.login_max };
         let logins = Logins::new(pool.clone(), policy);
-        let open_logins = OpenLogins::default();
-        lifecycle.service(open_logins.clone().run(logins.clone(), lifecycle.last.clone()));
+        let login_monitor = LoginMonitor::default();
+        lifecycle.service(login_monitor.clone().run(logins.clone(), lifecycle.stop_services.clone()));
         Ok(Self {
             logins,
-            open_logins,
+            login_monitor,
             tickets: Tickets::new(pool.clone()),
             lockout: Lockout::new(pool.clone(), config.auth.lockout),
-            resets: Resets::new(pool.clone()),
+            resets: PasswordResets::new(pool.clone()),
             outbox: Outbox::new(pool.clone()),
-            post: config.mail.as_ref().map(Post::open).transpose()?,
+            smtp: config.mail.as_ref().map(SmtpMailer::open).transpose()?,
         })
     }
 
     /// Describes the mail server in one line.
     pub(super) fn describe_mail(&self) -> String {
-        match &self.post {
-            Some(post) => format!("mail: through {}", post.describe()),
-            None => "mail: no server is set (SMTP_URL), so nobody is sent a password reset; `verbatim accounts reset` makes \
-                     one by hand"
+        match &self.smtp {
+            Some(smtp) => format!("mail: through {}", smtp.describe()),
+            None => "mail: SMTP_URL is not set, so password-reset mails are not sent; `verbatim accounts reset` issues a \
+                     token instead"
                 .to_owned(),
         }
     }
@@ -98,7 +99,7 @@ pub(super) struct Shared {
     /// Stores the bytes of files.
     pub(super) files: FileStore,
     /// Signs links to files.
-    pub(super) links: LinkKey,
+    pub(super) links: UrlSigningKey,
     /// Signs and verifies access tokens.
     pub(super) tokens: TokenKeys,
     /// State of this process's relay.
@@ -149,7 +150,7 @@ pub(super) fn services(
         connections: ConnectionService {
             core: core.clone(),
             limits: ConnectionLimits::new(config.sockets.per_user, config.sockets.streams_per_user),
-            open_logins: stores.open_logins,
+            login_monitor: stores.login_monitor,
             people: foundation.people.clone(),
         },
         quotas,
@@ -157,7 +158,7 @@ pub(super) fn services(
         audit: AuditService { reader: core.reader.clone() },
         health: health(core, &foundation, shared.chain, shared.relay),
         tasks: lifecycle.work.clone(),
-        stopping: lifecycle.soft.clone(),
+        stopping: lifecycle.stop_accepting.clone(),
         core: core.clone(),
     })
 }
@@ -179,7 +180,7 @@ fn account_services(
         lockout: stores.lockout.clone(),
         logins: stores.logins.clone(),
         resets: stores.resets.clone(),
-        outbox: stores.post.is_some().then(|| stores.outbox.clone()),
+        outbox: stores.smtp.is_some().then(|| stores.outbox.clone()),
         rate_limits: Arc::clone(rate_limits),
     };
     let sign_in = SignInService {

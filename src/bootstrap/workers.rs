@@ -9,7 +9,7 @@ use crate::ai::Chain;
 use crate::config::Config;
 use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
-use crate::mail::Mailer;
+use crate::mail::MailWorker;
 use crate::relay::{Relay, RelayState};
 use crate::replies::queue::ReplyQueue;
 use crate::replies::sweeper::Sweeper;
@@ -49,7 +49,8 @@ pub(super) fn start_replies(
         files: parts.files.clone(),
         tasks: lifecycle.work.clone(),
     });
-    let signals = ShutdownSignals { stop_accepting: lifecycle.soft.clone(), abort: lifecycle.hard.clone() };
+    let signals =
+        ShutdownSignals { stop_accepting: lifecycle.stop_accepting.clone(), abort: lifecycle.abort.clone() };
     let workers =
         ReplyWorkerPool::new(core.pool.clone(), handler, foundation.holder, lifecycle.work.clone(), signals);
     let keeper = workers.clone();
@@ -78,10 +79,10 @@ pub(super) fn start_cleaners(
     lifecycle: &Lifecycle,
 ) {
     let core = &foundation.core;
-    lifecycle.service(files.clone().run(lifecycle.soft.clone()));
+    lifecycle.service(files.clone().run(lifecycle.stop_accepting.clone()));
     let sweeper =
         Sweeper { pool: core.pool.clone(), executor: core.executor.clone(), clock: core.clock.clone() };
-    lifecycle.service(sweeper.run(lifecycle.soft.clone()));
+    lifecycle.service(sweeper.run(lifecycle.stop_accepting.clone()));
     let purge = PurgeJob {
         pool: core.pool.clone(),
         logins: stores.logins.clone(),
@@ -90,7 +91,7 @@ pub(super) fn start_cleaners(
         resets: stores.resets.clone(),
         outbox: stores.outbox.clone(),
     };
-    lifecycle.service(purge.run(lifecycle.soft.clone()));
+    lifecycle.service(purge.run(lifecycle.stop_accepting.clone()));
 }
 
 /// Starts the mailer, when a mail server is configured.
@@ -100,16 +101,16 @@ pub(super) fn start_mailer(
     config: &Config,
     lifecycle: &Lifecycle,
 ) {
-    let Some(post) = stores.post.clone() else { return };
-    let mailer = Mailer {
+    let Some(smtp) = stores.smtp.clone() else { return };
+    let mailer = MailWorker {
         outbox: stores.outbox.clone(),
-        post,
+        smtp,
         resets: stores.resets.clone(),
         executor: foundation.core.executor.clone(),
         public_url: config.files.public_url.clone(),
         clock: foundation.core.clock.clone(),
     };
-    lifecycle.service(mailer.run(lifecycle.soft.clone()));
+    lifecycle.service(mailer.run(lifecycle.stop_accepting.clone()));
 }
 
 /// Starts the relay, when there is NATS.
@@ -124,7 +125,7 @@ pub(super) fn start_relay(foundation: &Foundation, lifecycle: &Lifecycle) -> Opt
         holder: foundation.holder,
         state: state.clone(),
     };
-    lifecycle.service(relay.run(lifecycle.last.clone()));
+    lifecycle.service(relay.run(lifecycle.stop_services.clone()));
     Some(state)
 }
 

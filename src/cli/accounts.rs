@@ -19,14 +19,14 @@ use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
 use crate::app::accounts::administration::{Administration, Import, Imported};
-use crate::auth::Resets;
-use crate::auth::passwords::importable;
-use crate::auth::resets::LIFETIME;
+use crate::auth::PasswordResets;
+use crate::auth::password_resets::RESET_TOKEN_TTL;
+use crate::auth::passwords::check_importable;
 use crate::bootstrap::database::Opened;
 use crate::bootstrap::secrets::Secrets;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::mail::letters::reset_link;
+use crate::mail::templates::reset_link;
 
 /// How many bytes of aggregates one command keeps in memory.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
@@ -106,7 +106,7 @@ pub async fn accounts(
             writeln!(
                 out,
                 "It replaces the password of {user}, once, for {} minutes.",
-                LIFETIME.as_secs() / 60
+                RESET_TOKEN_TTL.as_secs() / 60
             )?;
             desk.close().await
         }
@@ -144,8 +144,8 @@ impl Desk {
         let background = TaskTracker::new();
         let administration = Administration {
             executor: Executor::new(pool.clone(), key_store, tail, CACHE_BYTES, background.clone()),
-            names: secrets.names,
-            resets: Resets::new(pool.clone()),
+            hasher: secrets.hasher,
+            resets: PasswordResets::new(pool.clone()),
             clock: Clock::system(),
         };
         Ok(Self { administration, pool, background, opened })
@@ -238,11 +238,11 @@ pub async fn import(
                     .map_err(told)
                     .with_context(|| format!("line {number}: the account was not made"))?;
                 match imported {
-                    Import::Made(_) if without => {
+                    Import::Created(_) if without => {
                         counted.without += 1;
                         Ok("made without its password, which has to be reset")
                     }
-                    Import::Made(_) => {
+                    Import::Created(_) => {
                         counted.made += 1;
                         Ok("made")
                     }
@@ -281,7 +281,7 @@ fn read_line(line: &[u8], without_password: bool) -> Result<Imported, String> {
     let email = EmailAddress::parse(&line.email).map_err(|error| error.to_string())?;
     let username =
         line.username.as_deref().map(Username::parse).transpose().map_err(|error| error.to_string())?;
-    let hash = match line.password_hash.as_deref().map(importable) {
+    let hash = match line.password_hash.as_deref().map(check_importable) {
         Some(Ok(())) => line.password_hash,
         Some(Err(_)) | None if without_password => None,
         Some(Err(why)) => return Err(format!("{why}; --without-password makes the account all the same")),

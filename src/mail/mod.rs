@@ -1,32 +1,32 @@
-//! Mail to people: what is to be sent waits in an [`outbox`] beside the log, and a [`Mailer`] sends it.
+//! Mail to users: an [`outbox`] outside the log holds mails to be sent, and a [`MailWorker`] sends them.
 //!
-//! What waits is the kind of a mail and whom it concerns, nothing more. Its text ([`letters`]), the address and a token, if
-//! it carries one, are made when it is sent, from the state that the log has then. So nothing that waits can be read by
-//! anybody, and a person who is erased meanwhile gets nothing.
+//! The outbox stores mail intents, not rendered mails: the kind of a mail and its user. Text ([`templates`]), address and
+//! token are made when the mail is sent, from the current state of the log. So the outbox holds no personal text, and an
+//! erased user gets no mail.
 //!
-//! A mail is sent at least once: one whose sender dies is sent by another after [`outbox::LEASE`]. Each has a message id
-//! of its own, by which mail programs know the second copy for one.
+//! Delivery is at-least-once: if a worker dies, another one sends the mail after [`outbox::LEASE_TTL`]. Every attempt has
+//! the same message id, by which mail programs recognise a duplicate.
 //!
-//! **Another kind of mail** is a variant of [`MailKind`] and its arm in `Mailer::write`; rows come from
-//! [`outbox::enqueue`], in the append that is the mail's reason.
+//! **To add a kind of mail** add a variant of [`MailKind`] and its arm in `MailWorker::render`; [`outbox::enqueue`] adds rows
+//! in the append that causes the mail.
 
-pub mod letters;
 pub mod outbox;
-mod post;
+mod smtp;
+pub mod templates;
 mod worker;
 
 pub use outbox::Outbox;
-pub use post::{Post, PostError};
-pub use worker::Mailer;
+pub use smtp::{SendError, SmtpMailer};
+pub use worker::MailWorker;
 
-/// What a mail is.
+/// Kind of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailKind {
-    /// A token to replace a forgotten password with.
+    /// Carries a token that replaces a forgotten password.
     PasswordReset,
-    /// Word that the password was replaced.
+    /// Tells the user that the password was changed.
     PasswordChanged,
-    /// Word, at the old address, that the account goes by another.
+    /// Tells the user, at the old address, that the address was changed.
     EmailChanged,
 }
 
@@ -34,7 +34,7 @@ impl MailKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::PasswordReset, Self::PasswordChanged, Self::EmailChanged];
 
-    /// As it is stored.
+    /// Returns the stored name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl MailKind {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the kind with this stored name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)

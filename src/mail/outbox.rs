@@ -1,5 +1,5 @@
-//! Mails that are to be sent: rows beside the log. Each is taken by one sender at a time, for a while; one that dies lets
-//! go of it by that.
+//! The outbox: a table outside the log with mails to be sent. A worker leases each mail for a limited time; if it dies, the
+//! lease expires.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use uuid::Uuid;
 
 use super::MailKind;
 
-/// For how long nobody else is given a mail that was taken: more than one attempt may take.
-pub const LEASE: Duration = Duration::from_secs(60);
-/// Mails that nobody could send for so long are dropped.
+/// Lifetime of a lease: longer than one attempt to send.
+pub const LEASE_TTL: Duration = Duration::from_secs(60);
+/// Unsent mails older than this are dropped.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A mail that is to be sent.
+/// A mail to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct MailRow {
-    /// Its id.
+    /// Id of the mail, and of its message.
     pub mail_id: Uuid,
-    /// Its kind, as stored.
+    /// Stored name of its [`MailKind`].
     pub kind: String,
-    /// The user it concerns.
+    /// The user it is for.
     pub user_id: Option<Uuid>,
-    /// Or the claim of an address that somebody typed.
+    /// Otherwise the claim of a typed address, which may be registered or not.
     pub claim: Option<String>,
-    /// The place in the user's stream whose address it goes to; none: the present one.
+    /// Sequence in the user's stream at which to read the address; `None`: the current one.
     pub sequence: Option<i64>,
-    /// Since when it waits.
+    /// Time at which it was added.
     pub created_at: DateTime<Utc>,
-    /// How often it was taken, this time included.
+    /// Number of attempts, including this one.
     pub attempts: i32,
 }
 
-/// The mails that are to be sent. Cheap to clone.
+/// The table of mails to be sent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     pool: FastPool,
@@ -45,18 +45,18 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Over the primary database.
+    /// Opens the table in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into(), added: Arc::default() }
     }
 
-    /// Puts a password reset in for whoever holds this address, if anybody does: one row, the same work, for anybody.
-    /// Nothing more while one for the same address waits.
+    /// Adds a password reset for the owner of an address, registered or not, with the same work for every address. Does
+    /// nothing while one for the same address is waiting.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn ask_for_reset(&self, mail: Uuid, claim: &str) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn add_reset(&self, mail: Uuid, claim: &str) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO mails (mail_id, kind, claim) VALUES ($1, $2, $3)
              ON CONFLICT (kind, claim) WHERE claim IS NOT NULL DO NOTHING",
@@ -66,49 +66,49 @@ impl Outbox {
         .bind(claim)
         .execute(&self.pool)
         .await?;
-        self.added();
+        self.notify();
         Ok(())
     }
 
-    /// Tells this process' sender that something was put in.
-    pub fn added(&self) {
+    /// Wakes this process's worker.
+    pub fn notify(&self) {
         self.added.notify_one();
     }
 
-    /// Waits until something was put in. For one caller.
-    pub async fn wait(&self) {
+    /// Waits for [`Self::notify`]. For a single caller.
+    pub async fn notified(&self) {
         self.added.notified().await;
     }
 
-    /// Takes mails that are due, `limit` at most.
+    /// Leases up to `limit` due mails.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn take(&self, limit: i32) -> Result<Vec<MailRow>, sqlx::Error> {
+    /// Database errors.
+    pub async fn lease(&self, limit: i32) -> Result<Vec<MailRow>, sqlx::Error> {
         sqlx::query_as(
             "SELECT mail_id, kind, user_id, claim, sequence, created_at, attempts
              FROM mails_take($1, make_interval(secs => $2))",
         )
         .bind(limit)
-        .bind(LEASE.as_secs_f64())
+        .bind(LEASE_TTL.as_secs_f64())
         .fetch_all(&self.pool)
         .await
     }
 
-    /// The mail needs no sender any more.
+    /// Removes a mail.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn done(&self, mail: Uuid) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn remove(&self, mail: Uuid) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM mails WHERE mail_id = $1").bind(mail).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// The mail is to be tried again after a while.
+    /// Defers the next attempt.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn put_off(&self, mail: Uuid, by: Duration) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn defer(&self, mail: Uuid, by: Duration) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE mails SET not_before = clock_timestamp() + make_interval(secs => $2) WHERE mail_id = $1",
         )
@@ -119,11 +119,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// The same, and that it was taken counts for nothing.
+    /// Defers the next attempt without counting this one.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn put_back(&self, mail: Uuid, by: Duration) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn defer_unattempted(&self, mail: Uuid, by: Duration) -> Result<(), sqlx::Error> {
         sqlx::query(
             "UPDATE mails SET attempts = greatest(attempts - 1, 0),
                 not_before = clock_timestamp() + make_interval(secs => $2) WHERE mail_id = $1",
@@ -135,18 +135,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// How many wait.
+    /// Counts the waiting mails.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn waiting(&self) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar("SELECT count(*) FROM mails").fetch_one(&self.pool).await
     }
 
-    /// Drops what nobody could send for a day. Gives the number.
+    /// Deletes mails that could not be sent for a day; returns how many.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn purge(&self) -> Result<u64, sqlx::Error> {
         let deleted =
             sqlx::query("DELETE FROM mails WHERE created_at < clock_timestamp() - make_interval(secs => $1)")
@@ -157,22 +157,22 @@ impl Outbox {
     }
 }
 
-/// Whom a mail concerns.
+/// Recipient of a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Concerns {
+pub enum Recipient {
     /// This user.
     User(UserId),
-    /// Whoever holds the address with this claim.
+    /// The owner of the address with this claim, if any.
     Claim(String),
 }
 
 impl MailRow {
-    /// Whom it concerns.
+    /// Returns the recipient.
     #[must_use]
-    pub fn concerns(&self) -> Option<Concerns> {
+    pub fn recipient(&self) -> Option<Recipient> {
         match (self.user_id, &self.claim) {
-            (Some(user), _) => Some(Concerns::User(UserId::new(user))),
-            (None, Some(claim)) => Some(Concerns::Claim(claim.clone())),
+            (Some(user), _) => Some(Recipient::User(UserId::new(user))),
+            (None, Some(claim)) => Some(Recipient::Claim(claim.clone())),
             (None, None) => None,
         }
     }
@@ -198,71 +198,71 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::bootstrap::database::MIGRATOR;
+    use crate::schema::MIGRATOR;
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128(n)
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn a_mail_is_taken_by_one_sender_and_by_another_when_that_one_dies(pool: PgPool) {
+    async fn mail_is_leased_once_until_the_lease_expires(pool: PgPool) {
         let outbox = Outbox::new(pool.clone());
-        outbox.ask_for_reset(id(1), "email:a").await.unwrap();
-        outbox.ask_for_reset(id(2), "email:b").await.unwrap();
-        let (one, two) = tokio::join!(outbox.take(1), outbox.take(1));
-        let mut taken: Vec<_> = [one.unwrap(), two.unwrap()]
+        outbox.add_reset(id(1), "email:a").await.unwrap();
+        outbox.add_reset(id(2), "email:b").await.unwrap();
+        let (one, two) = tokio::join!(outbox.lease(1), outbox.lease(1));
+        let mut leased: Vec<_> = [one.unwrap(), two.unwrap()]
             .into_iter()
             .flatten()
             .map(|row| (row.mail_id, row.attempts))
             .collect();
-        taken.sort();
-        assert_eq!(taken, [(id(1), 1), (id(2), 1)]);
-        assert!(outbox.take(10).await.unwrap().is_empty());
-        outbox.done(id(1)).await.unwrap();
-        // The other sender has died: a minute later.
+        leased.sort();
+        assert_eq!(leased, [(id(1), 1), (id(2), 1)]);
+        assert!(outbox.lease(10).await.unwrap().is_empty());
+        outbox.remove(id(1)).await.unwrap();
+        // The other worker has died: let the lease expire.
         sqlx::query("UPDATE mails SET not_before = not_before - interval '61 seconds'")
             .execute(&pool)
             .await
             .unwrap();
-        let again = outbox.take(10).await.unwrap();
+        let again = outbox.lease(10).await.unwrap();
         assert_eq!(again.iter().map(|row| (row.mail_id, row.attempts)).collect::<Vec<_>>(), [(id(2), 2)]);
-        assert_eq!(again[0].concerns(), Some(Concerns::Claim("email:b".to_owned())));
-        outbox.put_off(id(2), Duration::from_secs(5)).await.unwrap();
-        assert!(outbox.take(10).await.unwrap().is_empty());
+        assert_eq!(again[0].recipient(), Some(Recipient::Claim("email:b".to_owned())));
+        outbox.defer(id(2), Duration::from_secs(5)).await.unwrap();
+        assert!(outbox.lease(10).await.unwrap().is_empty());
         assert_eq!(outbox.waiting().await.unwrap(), 1);
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn a_mail_that_is_put_back_was_not_tried(pool: PgPool) {
+    async fn unattempted_deferral_does_not_count(pool: PgPool) {
         let outbox = Outbox::new(pool);
-        outbox.ask_for_reset(id(1), "email:a").await.unwrap();
+        outbox.add_reset(id(1), "email:a").await.unwrap();
         for _ in 0..3 {
-            assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 1);
-            outbox.put_back(id(1), Duration::ZERO).await.unwrap();
+            assert_eq!(outbox.lease(1).await.unwrap()[0].attempts, 1);
+            outbox.defer_unattempted(id(1), Duration::ZERO).await.unwrap();
         }
-        assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 1);
-        outbox.put_off(id(1), Duration::ZERO).await.unwrap();
-        assert_eq!(outbox.take(1).await.unwrap()[0].attempts, 2);
-        outbox.put_back(id(1), Duration::from_secs(5)).await.unwrap();
-        assert!(outbox.take(1).await.unwrap().is_empty());
+        assert_eq!(outbox.lease(1).await.unwrap()[0].attempts, 1);
+        outbox.defer(id(1), Duration::ZERO).await.unwrap();
+        assert_eq!(outbox.lease(1).await.unwrap()[0].attempts, 2);
+        outbox.defer_unattempted(id(1), Duration::from_secs(5)).await.unwrap();
+        assert!(outbox.lease(1).await.unwrap().is_empty());
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn asking_again_while_one_waits_adds_nothing(pool: PgPool) {
+    async fn waiting_reset_is_not_added_twice(pool: PgPool) {
         let outbox = Outbox::new(pool);
         for n in 1..=3 {
-            outbox.ask_for_reset(id(n), "email:a").await.unwrap();
+            outbox.add_reset(id(n), "email:a").await.unwrap();
         }
         assert_eq!(outbox.waiting().await.unwrap(), 1);
-        outbox.done(id(1)).await.unwrap();
-        outbox.ask_for_reset(id(4), "email:a").await.unwrap();
+        outbox.remove(id(1)).await.unwrap();
+        outbox.add_reset(id(4), "email:a").await.unwrap();
         assert_eq!(outbox.waiting().await.unwrap(), 1);
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn what_nobody_could_send_for_a_day_is_dropped(pool: PgPool) {
+    async fn unsent_mail_is_purged_after_a_day(pool: PgPool) {
         let outbox = Outbox::new(pool.clone());
-        outbox.ask_for_reset(id(1), "email:a").await.unwrap();
+        outbox.add_reset(id(1), "email:a").await.unwrap();
         assert_eq!(outbox.purge().await.unwrap(), 0);
         sqlx::query("UPDATE mails SET created_at = created_at - interval '25 hours'")
             .execute(&pool)

@@ -33,7 +33,7 @@ const LABELLED: [(&str, &str, &[&str]); 6] = [
     ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
     ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
     ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
-    ("verbatim_sign_ins_total", "outcome", &["accepted", "refused", "locked"]),
+    ("verbatim_sign_ins_total", "outcome", &["accepted", "rejected", "locked"]),
     ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),
     (
         "verbatim_throttled_total",

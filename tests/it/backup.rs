@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{JWT_SECRET, MASTER_KEY, TestApp};
 use crate::support::env_var;

@@ -1,7 +1,6 @@
-//! What is done to accounts by others than their owners: by administrators over the API, and by whoever runs the service,
-//! by command.
+//! Administration of accounts, by administrators through the API and by operators at the command line.
 //!
-//! [`Administration`] is the part that needs no server: commands use it with nothing but the database.
+//! [`Administration`] needs only the database, so the command line uses it without a server.
 
 use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::ids::UserId;
@@ -18,62 +17,62 @@ use crate::app::core::check_range;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 use crate::audit_log;
 use crate::auth::logins::{self, EndReason};
-use crate::auth::{NameKeys, ResetToken, Resets, administrators, credentials, resets};
+use crate::auth::{KeyedHasher, PasswordResets, ResetToken, administrators, credentials, password_resets};
 use crate::clock::Clock;
 
 pub use aggregates::user::Role;
 
-/// What needs no server. Cheap to clone.
+/// The part that needs no server. Cheap to clone.
 #[derive(Clone)]
 pub struct Administration {
-    /// Writes.
+    /// Runs commands.
     pub executor: Executor,
     /// Keyed hashes.
-    pub names: NameKeys,
+    pub hasher: KeyedHasher,
     /// Tokens that replace a forgotten password.
-    pub resets: Resets,
+    pub resets: PasswordResets,
     /// Time and ids.
     pub clock: Clock,
 }
 
-/// An account that another system had.
+/// An account to import from another system.
 pub struct Imported {
-    /// Its address.
+    /// E-mail address.
     pub email: EmailAddress,
-    /// Its name to sign in with.
+    /// User name, if it has one.
     pub username: Option<Username>,
-    /// A password hash that was found usable; none: the password has to be reset.
+    /// A usable password hash; `None`: the user must reset the password.
     pub hash: Option<String>,
 }
 
-/// What became of an account that was to be imported.
+/// Result of importing an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Import {
-    /// It was made.
-    Made(UserId),
-    /// Its address is registered already.
+    /// The account was created.
+    Created(UserId),
+    /// The address is already registered.
     EmailTaken,
-    /// Its name is somebody else's.
+    /// The user name is taken.
     UsernameTaken,
 }
 
 impl Administration {
-    /// Who has this address, if anybody does.
+    /// Returns the active user with this address.
     ///
     /// # Errors
-    /// `Invalid` for what is no address; those of the log.
+    /// `Invalid` address; those of the log.
     pub async fn find(&self, email: &str) -> Result<Option<UserId>, AppError> {
-        let claim = self.names.email_claim(&EmailAddress::parse(email)?.normalised());
+        let claim = self.hasher.email_claim(&EmailAddress::parse(email)?.normalised());
         let owner = self.executor.state::<Claim>(&claim).await?.owner();
         let Some(owner) = owner else { return Ok(None) };
         let open = self.executor.state::<User>(&owner.to_string()).await?.is_active();
         Ok(open.then_some(owner))
     }
 
-    /// Settles what a user may do. `by`: the administrator who decides it; none: by command.
+    /// Grants a role; `by` is the administrator, or `None` at the command line.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when no administrator would be left; those of the log.
+    /// `NotFound`; `Conflict` for the last administrator; those of the log.
     pub async fn grant(
         &self,
         user: UserId,
@@ -93,26 +92,26 @@ impl Administration {
         Ok(outcome)
     }
 
-    /// Makes a token that replaces the user's password, to be handed over by whoever asked for it.
+    /// Issues a password-reset token, which the operator passes on to the user.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn issue_reset(&self, user: UserId) -> Result<ResetToken, AppError> {
         let token = ResetToken::generate().map_err(AppError::internal)?;
-        self.resets.keep(&token, user, None).await?;
+        self.resets.store(&token, user, None).await?;
         audit_log::reset_issued(user, false);
         Ok(token)
     }
 
-    /// Makes an account that another system had.
+    /// Imports an account.
     ///
     /// # Errors
     /// Those of the log.
     pub async fn import(&self, account: Imported) -> Result<Import, AppError> {
         let (user, at) = (UserId::new(self.clock.id()), self.clock.now());
-        let email_claim = self.names.email_claim(&account.email.normalised());
+        let email_claim = self.hasher.email_claim(&account.email.normalised());
         let username_claim =
-            account.username.as_ref().map(|name| self.names.username_claim(&name.normalised()));
+            account.username.as_ref().map(|name| self.hasher.username_claim(&name.normalised()));
         let claims = std::iter::once(&email_claim).chain(&username_claim);
         let mut batch = claims.fold(CommandBatch::new(user.uuid(), self.by_command()), |batch, claim| {
             batch.command::<Claim>(claim, ClaimCommand::Take { owner: user, at })
@@ -130,7 +129,7 @@ impl Administration {
             batch = batch.with_write(credentials::set_hash(user, &hash));
         }
         match self.executor.run(batch).await {
-            Ok(_) => Ok(Import::Made(user)),
+            Ok(_) => Ok(Import::Created(user)),
             Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
                 let by_email = self.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 Ok(if by_email { Import::EmailTaken } else { Import::UsernameTaken })
@@ -139,7 +138,7 @@ impl Administration {
         }
     }
 
-    /// Metadata of events that a command at the server causes.
+    /// Returns the metadata of events that the command line causes.
     #[must_use]
     pub fn by_command(&self) -> Metadata {
         Metadata {
@@ -151,12 +150,12 @@ impl Administration {
     }
 }
 
-/// A user as administrators see one.
+/// A user, as administrators see it.
 #[derive(Debug, Clone)]
 pub struct ManagedUser {
     /// The user.
     pub row: UserRow,
-    /// How many logins of theirs are live.
+    /// Number of live logins.
     pub live_logins: usize,
 }
 
@@ -164,14 +163,14 @@ impl AccountService {
     fn administration(&self) -> Administration {
         Administration {
             executor: self.core.executor.clone(),
-            names: self.core.names.clone(),
+            hasher: self.core.hasher.clone(),
             resets: self.resets.clone(),
             clock: self.core.clock.clone(),
         }
     }
 
-    /// Makes sure that the actor has this role, or one above it: as the log has it now, on every request. What a token says
-    /// does not matter, and a role that was taken a moment ago on another node does not count here any more.
+    /// Requires that the actor has this role or a higher one. Reads it from the log with every request, so that a revoked
+    /// role has no effect any more, on any node.
     ///
     /// # Errors
     /// `Forbidden`; those of the log.
@@ -184,7 +183,7 @@ impl AccountService {
         Err(AppError::forbidden())
     }
 
-    /// Users behind `after`, and whether there are more.
+    /// Returns a page of users after `after`, and whether there are more.
     ///
     /// # Errors
     /// `Invalid` limit; the database's.
@@ -202,7 +201,7 @@ impl AccountService {
         Ok((rows, more))
     }
 
-    /// One user, with what concerns administrators.
+    /// Returns a user, as administrators see it.
     ///
     /// # Errors
     /// `NotFound`; the database's.
@@ -212,10 +211,10 @@ impl AccountService {
         Ok(ManagedUser { row, live_logins })
     }
 
-    /// Settles what a user may do.
+    /// Grants a role to a user.
     ///
     /// # Errors
-    /// `NotFound`; `Invalid` role; `Conflict` when no administrator would be left; those of the log.
+    /// `NotFound`; `Invalid` role; `Conflict` for the last administrator; those of the log.
     pub async fn grant_role(
         &self,
         request: &RequestContext,
@@ -231,12 +230,12 @@ impl AccountService {
         let outcome = self.administration().grant(user, role, Some(actor.user), metadata, key).await?;
         self.core.catch_up(projections::models::ACCOUNT_MODELS, outcome.position).await;
         let row = self.user(user).await?;
-        // What a repetition finds may have been changed again since.
+        // After a repetition the role may have been changed again.
         let role = if outcome.replayed.is_some() { row.role.clone() } else { role.as_str().to_owned() };
         Ok((UserRow { role, ..row }, outcome.position))
     }
 
-    /// Closes somebody's account and ends every login.
+    /// Closes a user's account and ends every login.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` for the last administrator; those of the log.
@@ -251,11 +250,11 @@ impl AccountService {
             .batch(request, actor.user)
             .command::<User>(user, UserCommand::Deactivate { at: self.core.clock.now() })
             .with_write(administrators::set(user, false))
-            .with_write(resets::revoke_all(user))
+            .with_write(password_resets::revoke_all(user))
             .with_write(logins::end_logins(user, EndReason::ByAdministrator, None))
             .with_key(request.key_of(actor.user), json!({"user_id": user}));
         let outcome = self.change_account(batch).await?;
-        self.logins.forget(user);
+        self.logins.invalidate(user);
         audit_log::account_closed(user, actor.user);
         Ok(outcome.position)
     }

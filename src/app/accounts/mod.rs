@@ -13,7 +13,7 @@ use projections::{models, users};
 
 use super::rate_limits::RateLimits;
 use super::{AppError, Core};
-use crate::auth::{Credentials, Lockout, Logins, Passwords, Resets};
+use crate::auth::{Credentials, Lockout, Logins, PasswordResets, Passwords};
 use crate::mail::Outbox;
 
 /// Profile, password recovery, administration.
@@ -29,7 +29,7 @@ pub struct AccountService {
     /// Refresh-token families.
     pub logins: Logins,
     /// Tokens that replace a forgotten password.
-    pub resets: Resets,
+    pub resets: PasswordResets,
     /// Mails to be sent; none without a mail server.
     pub outbox: Option<Outbox>,
     /// Limits changes of address and name.

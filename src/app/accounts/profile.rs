@@ -1,4 +1,4 @@
-//! What people change about their accounts: password, address, name, and the end.
+//! Changes of a user's own account: password, e-mail address, user name, closing it.
 
 use aggregates::Personal;
 use aggregates::Refusal;
@@ -13,10 +13,10 @@ use super::AccountService;
 use crate::app::rate_limits::ThrottledAction;
 use crate::app::{Actor, AppError, RequestContext};
 use crate::audit_log;
-use crate::auth::lockout::{self, Settled};
+use crate::auth::lockout::{self, LockoutOutcome};
 use crate::auth::logins::{self, EndReason};
-use crate::auth::passwords::{PasswordError, Verdict};
-use crate::auth::{Lockout, Password, administrators, credentials, resets};
+use crate::auth::passwords::{PasswordError, Verification};
+use crate::auth::{Lockout, Password, administrators, credentials, password_resets};
 use crate::mail::{MailKind, outbox};
 use event_store::{CommandBatch, CommandOutcome, ExecuteError};
 
@@ -24,7 +24,7 @@ impl AccountService {
     /// Replaces the password and ends every other login.
     ///
     /// # Errors
-    /// `Forbidden` when the old one is wrong, `Invalid` when the new one breaks the rule.
+    /// `Forbidden` if the old password is wrong, `Invalid` if the new one breaks the rule.
     pub async fn change_password(
         &self,
         request: &RequestContext,
@@ -33,13 +33,13 @@ impl AccountService {
         new: String,
     ) -> Result<Option<i64>, AppError> {
         let key = request.key_of(actor.user);
-        // A repetition cannot prove the old password any more: the first one has replaced it.
+        // A repetition cannot present the old password: the first command has replaced it.
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
             return Ok(outcome.position);
         }
-        let epoch = self.prove(actor, old).await?;
+        let epoch = self.reauthenticate(actor, old).await?;
         let new = Password::new(new);
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         new.check(known_email(&user).map(EmailAddress::as_str))?;
@@ -50,22 +50,21 @@ impl AccountService {
             .command::<User>(actor.user, UserCommand::ChangePassword { at: self.core.clock.now() })
             .with_write(credentials::require_unchanged(actor.user, epoch))
             .with_write(credentials::set_hash(actor.user, &hash))
-            .with_write(resets::revoke_all(actor.user))
+            .with_write(password_resets::revoke_all(actor.user))
             .with_write(logins::end_logins(actor.user, EndReason::PasswordChanged, Some(actor.login)))
             .with_key(key, json!({"user_id": actor.user}));
-        let batch = self.cleared(batch, &user);
+        let batch = self.clear_lockout(batch, &user);
         let batch = self.with_mail(batch, actor.user, MailKind::PasswordChanged, false);
         let outcome = self.change_account(batch).await?;
-        self.logins.forget(actor.user);
+        self.logins.invalidate(actor.user);
         audit_log::password_changed(actor.user);
         Ok(outcome.position)
     }
 
-    /// Has the account go by another address. The old one is free for others from now on, and is told.
+    /// Changes the e-mail address. Releases the old one and sends a notice to it.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong, `Invalid` for what is no address, `Conflict` when somebody has it,
-    /// `Throttled` after too many.
+    /// `Forbidden` if the password is wrong, `Invalid` address, `Conflict` if it is taken, `Throttled` after too many.
     pub async fn change_email(
         &self,
         request: &RequestContext,
@@ -80,39 +79,39 @@ impl AccountService {
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = EmailAddress::parse(email)?;
-        let epoch = self.prove(actor, password).await?;
+        let epoch = self.reauthenticate(actor, password).await?;
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = known_email(&user).cloned().ok_or_else(AppError::not_found)?;
         if from == to {
             return Ok((self.user(actor.user).await?, None));
         }
         let at = self.core.clock.now();
-        let claims = [&from, &to].map(|email| self.core.names.email_claim(&email.normalised()));
+        let claims = [&from, &to].map(|email| self.core.hasher.email_claim(&email.normalised()));
         if claims[0] != claims[1] {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
         let batch = self.core.batch(request, actor.user);
-        let batch = exchanged(batch, actor, Some(&claims[0]), &claims[1], at)
+        let batch = exchange_claims(batch, actor, Some(&claims[0]), &claims[1], at)
             .command::<User>(
                 actor.user,
                 UserCommand::ChangeEmail { from: Personal::Known(from), to: Personal::Known(to.clone()), at },
             )
             .with_write(credentials::require_unchanged(actor.user, epoch))
             // Tokens that went to the old address.
-            .with_write(resets::revoke_all(actor.user))
+            .with_write(password_resets::revoke_all(actor.user))
             .with_key(key, json!({"user_id": actor.user}));
         let batch = self.with_mail(batch, actor.user, MailKind::EmailChanged, true);
         let outcome =
-            self.change_account(batch).await.map_err(|error| taken(error, AppError::email_taken))?;
+            self.change_account(batch).await.map_err(|error| map_taken(error, AppError::email_taken))?;
         audit_log::email_changed(actor.user);
         let row = UserRow { email: Some(to.into_string()), ..self.user(actor.user).await? };
         Ok((row, outcome.position))
     }
 
-    /// Has the actor sign in under another name. The old one is free for others from now on.
+    /// Changes the user name. Releases the old one.
     ///
     /// # Errors
-    /// `Invalid` for what is no name, `Conflict` when somebody has it, `Throttled` after too many.
+    /// `Invalid` name, `Conflict` if it is taken, `Throttled` after too many.
     pub async fn change_username(
         &self,
         request: &RequestContext,
@@ -120,7 +119,7 @@ impl AccountService {
         username: &str,
     ) -> Result<(UserRow, Option<i64>), AppError> {
         let key = request.key_of(actor.user);
-        // What is repeated tells nothing new, and is not counted again.
+        // A repetition reveals nothing new, so it is not counted again.
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
@@ -131,23 +130,23 @@ impl AccountService {
         let user = self.core.executor.state::<User>(&actor.user.to_string()).await?;
         let from = user.username().cloned();
         let old = from.as_ref().and_then(|name| name.as_ref().known());
-        let old = old.map(|name| self.core.names.username_claim(&name.normalised()));
-        let new = self.core.names.username_claim(&to.normalised());
+        let old = old.map(|name| self.core.hasher.username_claim(&name.normalised()));
+        let new = self.core.hasher.username_claim(&to.normalised());
         if old.as_deref() != Some(new.as_str()) {
             self.rate_limits.count_attempt_of(ThrottledAction::Claim, actor.user).await?;
         }
         let at = self.core.clock.now();
         let batch = self.core.batch(request, actor.user);
-        let batch = exchanged(batch, actor, old.as_deref(), &new, at)
+        let batch = exchange_claims(batch, actor, old.as_deref(), &new, at)
             .command::<User>(
                 actor.user,
                 UserCommand::ChangeUsername { from, to: Personal::Known(to.clone()), at },
             )
             .with_key(key, json!({"user_id": actor.user}));
         let outcome =
-            self.change_account(batch).await.map_err(|error| taken(error, AppError::username_taken))?;
+            self.change_account(batch).await.map_err(|error| map_taken(error, AppError::username_taken))?;
         let row = self.user(actor.user).await?;
-        // What a repetition finds may have been changed again since.
+        // After a repetition the name may have been changed again.
         let username = if outcome.replayed.is_some() { row.username.clone() } else { Some(to.into_string()) };
         Ok((UserRow { username, ..row }, outcome.position))
     }
@@ -155,55 +154,55 @@ impl AccountService {
     /// Closes the account and ends every login.
     ///
     /// # Errors
-    /// `Forbidden` when the password is wrong, `Conflict` for the last administrator.
+    /// `Forbidden` if the password is wrong, `Conflict` for the last administrator.
     pub async fn deactivate(
         &self,
         request: &RequestContext,
         actor: Actor,
         password: String,
     ) -> Result<Option<i64>, AppError> {
-        let epoch = self.prove(actor, password).await?;
+        let epoch = self.reauthenticate(actor, password).await?;
         let batch = self
             .core
             .batch(request, actor.user)
             .command::<User>(actor.user, UserCommand::Deactivate { at: self.core.clock.now() })
             .with_write(credentials::require_unchanged(actor.user, epoch))
             .with_write(administrators::set(actor.user, false))
-            .with_write(resets::revoke_all(actor.user))
+            .with_write(password_resets::revoke_all(actor.user))
             .with_write(logins::end_logins(actor.user, EndReason::AccountClosed, None))
             .with_key(request.key_of(actor.user), json!({"user_id": actor.user}));
         let outcome = self.change_account(batch).await?;
-        self.logins.forget(actor.user);
+        self.logins.invalidate(actor.user);
         audit_log::account_closed(actor.user, actor.user);
         Ok(outcome.position)
     }
 
-    /// Checks that it is really the account's owner who asks for something grave, and returns which password it was: what
-    /// rests on it holds only while it is not changed. Failures are counted apart from those of sign-ins.
-    async fn prove(&self, actor: Actor, password: String) -> Result<i64, AppError> {
-        let account = Lockout::proofs_of(actor.user);
-        if let Some(wait) = self.lockout.refused_for(&account).await? {
+    /// Verifies the password before a sensitive change and returns the credential's version, which the append compares.
+    /// Failures are counted separately from sign-ins.
+    async fn reauthenticate(&self, actor: Actor, password: String) -> Result<i64, AppError> {
+        let account = Lockout::reauth_key(actor.user);
+        if let Some(wait) = self.lockout.locked_for(&account).await? {
             return Err(AppError::locked(wait));
         }
         let credential = self.credentials.get(actor.user).await?;
         let epoch = credential.as_ref().map_or(0, |credential| credential.epoch);
         let stored = credential.map(|credential| credential.hash);
-        let right = match self.passwords.verify(stored, Password::new(password)).await {
+        let correct = match self.passwords.verify(stored, Password::new(password)).await {
             Err(PasswordError::StoredHash) => {
                 audit_log::stored_hash_unusable(actor.user);
                 false
             }
-            verdict => matches!(verdict?, Verdict::Right { .. }),
+            verdict => matches!(verdict?, Verification::Correct { .. }),
         };
-        match self.lockout.settle(&account, right).await? {
-            Settled::Counted => {}
-            Settled::Locks(lasts) => audit_log::sign_ins_locked(&account, lasts),
-            Settled::Refused(wait) => return Err(AppError::locked(wait)),
+        match self.lockout.record_attempt(&account, correct).await? {
+            LockoutOutcome::Counted => {}
+            LockoutOutcome::Locked(duration) => audit_log::sign_ins_locked(&account, duration),
+            LockoutOutcome::Rejected(wait) => return Err(AppError::locked(wait)),
         }
-        if right {
+        if correct {
             return Ok(epoch);
         }
-        audit_log::proof_refused(actor.user);
+        audit_log::reauthentication_failed(actor.user);
         Err(AppError::wrong_password())
     }
 
@@ -211,13 +210,13 @@ impl AccountService {
     pub(super) async fn change_account(&self, batch: CommandBatch) -> Result<CommandOutcome, ExecuteError> {
         let outcome = self.core.executor.run(batch).await?;
         if let Some(outbox) = &self.outbox {
-            outbox.added();
+            outbox.notify();
         }
         self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
         Ok(outcome)
     }
 
-    /// The same batch, with a mail about it where mail is sent.
+    /// Adds a mail to a batch, if a mail server is configured.
     pub(super) fn with_mail(
         &self,
         batch: CommandBatch,
@@ -232,24 +231,24 @@ impl AccountService {
         batch.with_write(outbox::enqueue(mail_id, kind, user, to_old_address))
     }
 
-    /// The same batch, after which failed sign-ins of the user do not count any more.
-    pub(super) fn cleared(&self, batch: CommandBatch, user: &User) -> CommandBatch {
-        let names = &self.core.names;
-        let email = known_email(user).map(|email| names.email_claim(&email.normalised()));
+    /// Adds the removal of the user's failed sign-ins to a batch.
+    pub(super) fn clear_lockout(&self, batch: CommandBatch, user: &User) -> CommandBatch {
+        let hasher = &self.core.hasher;
+        let email = known_email(user).map(|email| hasher.email_claim(&email.normalised()));
         let username = user.username().and_then(|name| name.as_ref().known());
-        let username = username.map(|name| names.username_claim(&name.normalised()));
+        let username = username.map(|name| hasher.username_claim(&name.normalised()));
         let accounts = email.into_iter().chain(username);
         accounts.fold(batch, |batch, account| batch.with_write(lockout::reset_failures(&account)))
     }
 }
 
-/// The user's address, unless it was erased.
+/// Returns the user's address, unless it was erased.
 pub(super) fn known_email(user: &User) -> Option<&EmailAddress> {
     user.email().and_then(|email| email.as_ref().known())
 }
 
-/// Takes the new claim and lets the old one go; nothing when they are the same.
-fn exchanged(
+/// Adds taking the new claim and releasing the old one; nothing if they are equal.
+fn exchange_claims(
     batch: CommandBatch,
     actor: Actor,
     old: Option<&str>,
@@ -266,10 +265,10 @@ fn exchanged(
     }
 }
 
-/// The refusal of a claim in the words of what is claimed.
-fn taken(error: ExecuteError, worded: fn() -> AppError) -> AppError {
+/// Maps a taken claim to the error of what is claimed.
+fn map_taken(error: ExecuteError, taken: fn() -> AppError) -> AppError {
     match error {
-        ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken)) => worded(),
+        ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken)) => taken(),
         error => error.into(),
     }
 }

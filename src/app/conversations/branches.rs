@@ -1,4 +1,4 @@
-//! Branches of a conversation: another reply, an edited message, going from one branch to another, and what stands on each.
+//! Branches of a conversation: regenerating a reply, editing a message, switching, and the messages of each branch.
 
 use aggregates::Personal;
 use aggregates::conversation::{Conversation, ConversationCommand, Place, SoFar};
@@ -10,48 +10,48 @@ use projections::messages::tree::{self, BranchRow};
 use projections::models;
 use serde_json::json;
 
-use super::interactions::Asking;
+use super::interactions::ReplyCommand;
 use super::items::{Composed, Enclosed, Part, WantedReply};
 use super::{ConversationService, Sent};
-use crate::app::files::attaching;
+use crate::app::files::with_attachments;
 use crate::app::{Actor, AppError, Kind, RequestContext};
 
-/// A branch of a conversation, as it is shown.
+/// A branch of a conversation.
 pub type Branch = BranchRow;
 
-/// Which message is to be asked again.
+/// The message whose reply is regenerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// This message of the actor's. For doors that know of no branches: what stands on another one is not found.
+pub enum RegenerateTarget {
+    /// This message of the actor. For surfaces without branches: a message on an inactive branch is not found.
     Message(MessageId),
-    /// This one, or the one that this answer answers.
+    /// This message, or the one that this answer replies to.
     MessageOrAnswer(MessageId),
 }
 
 impl ConversationService {
-    /// Asks for another reply to a message of the actor's. What stands after it stays on its branch; where nothing does, no
-    /// branch begins.
+    /// Requests another reply to a message of the actor. Later messages stay on their branch; without later messages no
+    /// branch starts.
     ///
     /// # Errors
-    /// `NotFound`; `Invalid` when it is no message of a person's, or for the model; `Conflict` when it stands on another branch,
-    /// or there are too many; `Throttled`; those of the log.
-    pub async fn ask_again(
+    /// `NotFound`; `Invalid` if it is not a message of the user, or for the model; `Conflict` if it is on an inactive branch or
+    /// there are too many branches; `Throttled`; those of the log.
+    pub async fn regenerate(
         &self,
         request: &RequestContext,
         actor: Actor,
         conversation: ConversationId,
-        message: Again,
+        message: RegenerateTarget,
         reply: WantedReply,
     ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+        if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
         }
         self.models.check_model(reply.model.as_deref())?;
         let mut row = match message {
-            Again::Message(named) => self.item(actor, conversation, named).await?,
-            Again::MessageOrAnswer(named) => self.on_path(actor, conversation, named).await?,
+            RegenerateTarget::Message(named) => self.item(actor, conversation, named).await?,
+            RegenerateTarget::MessageOrAnswer(named) => self.on_path(actor, conversation, named).await?,
         };
-        if let (Again::MessageOrAnswer(_), Entry::Answer { in_reply_to: Some(asker), .. }) =
+        if let (RegenerateTarget::MessageOrAnswer(_), Entry::Answer { in_reply_to: Some(asker), .. }) =
             (message, &row.entry)
         {
             row = self.on_path(actor, conversation, MessageId::new(*asker)).await?;
@@ -60,23 +60,23 @@ impl ConversationService {
             return Err(AppError::new(
                 Kind::Invalid,
                 "not_a_message",
-                "Only one's own message can be asked again.",
+                "You can only regenerate replies to your own messages.",
             ));
         };
         let (at, deadline) = self.now_and_deadline();
         let place = self.place(&row).await?;
         let reply =
             WantedReply { model: reply.model.or_else(|| self.models.still_offered(model.clone())), ..reply };
-        let so_far = self.so_far(conversation).await?;
+        let so_far = self.partial_texts(conversation).await?;
         let command = ConversationCommand::AskAgain { by: actor.user, place, so_far, reply, at, deadline };
-        self.ask(request, actor, conversation, place.message_id, Asking::of(command)).await
+        self.ask(request, actor, conversation, place.message_id, ReplyCommand::of(command)).await
     }
 
-    /// Puts another text in the place of a message of the actor's, on a branch that begins with it, and asks for a reply. What was
-    /// sent with the old one, files, a quote, the tool that was chosen, goes with the new one.
+    /// Edits a message of the actor on a new branch and requests a reply. Files, quote and chosen tool of the old message go
+    /// with the new one.
     ///
     /// # Errors
-    /// As for [`ConversationService::ask_again`], and `Invalid` text.
+    /// As for [`ConversationService::regenerate`], and `Invalid` text.
     pub async fn edit(
         &self,
         request: &RequestContext,
@@ -86,7 +86,7 @@ impl ConversationService {
         text: &str,
         reply: WantedReply,
     ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+        if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
         }
         self.models.check_model(reply.model.as_deref())?;
@@ -96,14 +96,14 @@ impl ConversationService {
             return Err(AppError::new(
                 Kind::Invalid,
                 "not_a_message",
-                "Only one's own message can be edited.",
+                "You can only edit your own messages.",
             ));
         };
         let parsed = match text {
             "" if !files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
-        self.models.check_room(parsed.as_str()).await?;
+        self.models.check_length(parsed.as_str()).await?;
         let composed = composed.and_then(|composed| composed.quoted).map(|quoted| {
             let parts = vec![Part::Text { text: text.to_owned() }];
             Personal::Known(Composed { parts, quoted: Some(quoted) })
@@ -118,20 +118,20 @@ impl ConversationService {
             message_id: new,
             text: Personal::Known(parsed),
             enclosed: Enclosed { files, composed, tool_choice },
-            so_far: self.so_far(conversation).await?,
+            so_far: self.partial_texts(conversation).await?,
             reply: WantedReply { model: reply.model.or_else(|| self.models.still_offered(model)), ..reply },
             at,
             deadline,
         };
-        let beside = move |batch| attaching(batch, &attached, actor.user, conversation, new, at);
-        self.ask(request, actor, conversation, new, Asking::with(command, beside)).await
+        let beside = move |batch| with_attachments(batch, &attached, actor.user, conversation, new, at);
+        self.ask(request, actor, conversation, new, ReplyCommand::with(command, beside)).await
     }
 
-    /// Goes on with another branch. Counts like a message among the person's, because all that is shown changes; it asks for no
-    /// reply, so no quota counts it.
+    /// Switches to another branch. Counts towards the user's rate, because everything shown changes; it requests no reply, so
+    /// it counts towards no quota.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while replies are owed; `Throttled`; those of the log.
+    /// `NotFound`; `Conflict` while replies are pending; `Throttled`; those of the log.
     pub async fn switch_branch(
         &self,
         request: &RequestContext,
@@ -154,7 +154,7 @@ impl ConversationService {
         Ok((row, outcome.position))
     }
 
-    /// The branches of a conversation of the actor's, the oldest first; at least one.
+    /// Returns the branches of a conversation, oldest first; there is at least one.
     ///
     /// # Errors
     /// `NotFound`; the database's.
@@ -171,7 +171,7 @@ impl ConversationService {
         Ok(branches)
     }
 
-    /// Messages on the path of a branch before a position, newest first; one more than `limit` when there are more.
+    /// Returns messages of a branch before a position, newest first; one more than `limit` if there are more.
     ///
     /// # Errors
     /// `NotFound` for the conversation or the branch; the database's.
@@ -190,14 +190,14 @@ impl ConversationService {
         let pool = &self.core.pool;
         if tree::is_active(pool, id, branch).await? {
             let page = self.messages(actor, conversation, Some(before), limit).await?;
-            // Somebody may have switched to another one meanwhile, and the page be of that.
+            // A concurrent switch may have made the page one of another branch.
             if tree::is_active(pool, id, branch).await? {
                 return Ok(page);
             }
         }
         let page = tree::page(pool, owner, (id, branch), before, limit + 1).await?;
         if page.is_empty() {
-            // Nothing there, or nothing that this person may know of.
+            // Empty, or not visible to this user.
             self.conversation(actor, conversation).await?;
             if !tree::is_known(pool, id, branch).await? {
                 return Err(AppError::not_found());
@@ -206,12 +206,12 @@ impl ConversationService {
         Ok(page)
     }
 
-    /// What has been written of the replies that a conversation owes: whoever asks for something else has read it.
-    async fn so_far(&self, conversation: ConversationId) -> Result<Vec<SoFar>, AppError> {
+    /// Returns the partial texts of the conversation's pending replies, which the user has seen.
+    async fn partial_texts(&self, conversation: ConversationId) -> Result<Vec<SoFar>, AppError> {
         let state: Conversation = self.core.executor.state(&conversation.to_string()).await?;
         let begun: Vec<_> = state.owed().filter(|open| open.attempt > 0).map(|open| open.reply_id).collect();
         let mut so_far = Vec::new();
-        // One is written at a time; the others wait.
+        // Only one is running; the others are queued.
         for reply_id in begun {
             let text = self.hub.text(reply_id).await;
             if let Ok(text) = ReplyText::parse(&text)
@@ -223,7 +223,7 @@ impl ConversationService {
         Ok(so_far)
     }
 
-    /// Something that stands on the path of the active branch.
+    /// Returns a visible item on the active branch.
     async fn on_path(
         &self,
         actor: Actor,
@@ -243,7 +243,7 @@ impl ConversationService {
         })
     }
 
-    /// Where a message stands.
+    /// Returns the place of a message on the active branch.
     async fn place(&self, row: &ThreadRow) -> Result<Place, AppError> {
         let found = tree::place(&self.core.pool, row.conversation_id, row.id).await?;
         let (position, before) = found.ok_or_else(AppError::other_branch)?;

@@ -1,5 +1,4 @@
-//! What a person does with what stands in a conversation: answering what an answer asked, feedback, and stopping by hanging
-//! up.
+//! Interactions with items of a conversation: responses to tool calls and questions, feedback, notes.
 
 use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
@@ -16,20 +15,20 @@ use crate::app::core::stored_id;
 use crate::app::{Actor, AppError, RequestContext};
 use event_store::{CommandBatch, CommandOutcome, StateCapture};
 
-/// What a person answered to the questions of an item.
+/// A user's answers to the questions of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
-    /// Whether all of it is skipped.
+    /// Whether all questions are skipped.
     pub skipped: bool,
-    /// By question; what is not among the item's questions is passed over.
+    /// Answers by question; unknown questions are ignored.
     pub answers: Vec<InputAnswer>,
 }
 
 impl ConversationService {
-    /// Tells what the page's tool came to: the newest thing in the conversation must be a call that waits.
+    /// Records the output of a client tool. The newest item of the conversation must be a pending call.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when no call waits there; `Throttled`; those of the log.
+    /// `NotFound`; `Conflict` if no call is pending; `Throttled`; those of the log.
     pub async fn answer_client_tool(
         &self,
         request: &RequestContext,
@@ -38,13 +37,13 @@ impl ConversationService {
         output: Value,
         reply: WantedReply,
     ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+        if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
         }
         let newest = self.thread(actor, conversation, Order::Descending, None, 1).await?;
-        let waiting =
+        let pending =
             newest.first().filter(|row| matches!(row.entry, Entry::ClientToolCall { output: None, .. }));
-        let item = MessageId::new(waiting.ok_or_else(AppError::not_pending)?.id);
+        let item = MessageId::new(pending.ok_or_else(AppError::not_pending)?.id);
         let (at, deadline) = self.now_and_deadline();
         let output = Personal::Known(output);
         let command = ConversationCommand::AnswerClientTool {
@@ -55,14 +54,14 @@ impl ConversationService {
             at,
             deadline,
         };
-        self.ask(request, actor, conversation, item, Asking::of(command)).await
+        self.ask(request, actor, conversation, item, ReplyCommand::of(command)).await
     }
 
-    /// Answers the questions of an item that waits, or skips them. Questions without an answer count as skipped; of several
-    /// answers to a question that takes one, the first counts.
+    /// Answers or skips the questions of a pending item. Questions without an answer count as skipped; of several answers to
+    /// a single-choice question the first counts.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when it does not wait; `Throttled`; those of the log.
+    /// `NotFound`; `Conflict` if it is not pending; `Throttled`; those of the log.
     pub async fn answer_input(
         &self,
         request: &RequestContext,
@@ -72,7 +71,7 @@ impl ConversationService {
         answers: Answers,
         reply: WantedReply,
     ) -> Result<Sent, AppError> {
-        if let Some(sent) = self.asked_before(request, actor, conversation).await? {
+        if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
         }
         let row = self.item(actor, conversation, item).await?;
@@ -94,13 +93,13 @@ impl ConversationService {
             at,
             deadline,
         };
-        self.ask(request, actor, conversation, item, Asking::of(command)).await
+        self.ask(request, actor, conversation, item, ReplyCommand::of(command)).await
     }
 
-    /// Records what a person thinks of items of a conversation.
+    /// Records feedback on items of a conversation.
     ///
     /// # Errors
-    /// `NotFound` for the conversation or any of them; those of the log.
+    /// `NotFound` for the conversation or an item; those of the log.
     pub async fn give_feedback(
         &self,
         request: &RequestContext,
@@ -130,7 +129,7 @@ impl ConversationService {
         Ok(outcome.position)
     }
 
-    /// Adds a note for the model that nobody is shown. Counts like a message.
+    /// Adds a hidden note for the model. Counts like a message.
     ///
     /// # Errors
     /// `NotFound`, `Throttled`, and those of the log.
@@ -154,21 +153,21 @@ impl ConversationService {
         Ok(())
     }
 
-    /// Carries out a command that asks for a reply to `asker`.
+    /// Runs a command that requests a reply to the item `asker`.
     pub(super) async fn ask(
         &self,
         request: &RequestContext,
         actor: Actor,
         conversation: ConversationId,
         asker: MessageId,
-        asking: Asking,
+        reply_command: ReplyCommand,
     ) -> Result<Sent, AppError> {
         let key = request.key_of(actor.user);
         let batch = self.core.batch(request, actor.user);
         let capture = StateCapture::default();
-        // The request for the reply has to be the last event of all.
-        let batch = (asking.beside)(batch)
-            .command_capturing::<Conversation>(conversation, asking.command, &capture)
+        // The request for the reply must be the last event of the command.
+        let batch = (reply_command.beside)(batch)
+            .command_capturing::<Conversation>(conversation, reply_command.command, &capture)
             .with_key(key, json!({"conversation_id": conversation, "message_id": asker}))
             .key_result_with("reply_id", &capture, move |change| json!(change.after.latest_reply(asker)));
         let outcome = self.quotas.run_as_message(request, actor, conversation.uuid(), batch).await?;
@@ -176,8 +175,8 @@ impl ConversationService {
         self.sent(conversation, asker, reply, outcome).await
     }
 
-    /// What the same request with its key came to before.
-    pub(super) async fn asked_before(
+    /// Returns the outcome of an earlier request with the same idempotency key.
+    pub(super) async fn repeated_request(
         &self,
         request: &RequestContext,
         actor: Actor,
@@ -201,11 +200,11 @@ impl ConversationService {
         let replayed = outcome.replayed.is_some();
         let reply = match (&outcome.replayed, outcome.position) {
             (None, _) => decided,
-            // A key's answer is what was decided then, which may have added nothing.
+            // A stored result tells what was decided then, even if it added no event.
             (Some(stored), _) if stored.get("reply_id").is_some() => {
                 Some(ReplyId::new(stored_id(stored, "reply_id")?))
             }
-            // Keys of the version before do not tell it. The request for the reply is the last event of its command.
+            // Results stored by earlier versions lack it: the request for the reply is the last event of its command.
             (Some(_), Some(position)) => self.requested_at(position).await?,
             (Some(_), None) => {
                 let state: Conversation = self.core.executor.state(&conversation.to_string()).await?;
@@ -223,7 +222,7 @@ impl ConversationService {
         })
     }
 
-    /// The reply that the event at this position asked for.
+    /// Returns the reply that the event at this position requested.
     async fn requested_at(&self, position: i64) -> Result<Option<ReplyId>, AppError> {
         let recorded = self.core.reader.at(position).await.map_err(AppError::unavailable)?;
         Ok(recorded.and_then(|recorded| match &recorded.event {
@@ -232,25 +231,26 @@ impl ConversationService {
         }))
     }
 
+    /// Returns the current time and the deadline of a reply requested now.
     pub(super) fn now_and_deadline(&self) -> (DateTime<Utc>, DateTime<Utc>) {
         let now = self.core.clock.now();
         (now, now + self.reply_deadline)
     }
 }
 
-/// A command that asks for a reply, and what is written with it.
-pub(super) struct Asking {
+/// A command that requests a reply, and what is written with it.
+pub(super) struct ReplyCommand {
     command: ConversationCommand,
     beside: Box<dyn FnOnce(CommandBatch) -> CommandBatch + Send>,
 }
 
-impl Asking {
-    /// A command alone.
+impl ReplyCommand {
+    /// Makes a request of one command.
     pub(super) fn of(command: ConversationCommand) -> Self {
         Self::with(command, |batch| batch)
     }
 
-    /// A command, and what is added to the batch before it.
+    /// Makes a request of a command and what is added to the batch before it.
     pub(super) fn with(
         command: ConversationCommand,
         beside: impl FnOnce(CommandBatch) -> CommandBatch + Send + 'static,
@@ -259,7 +259,7 @@ impl Asking {
     }
 }
 
-/// The answer to one question, in the form in which it is kept.
+/// Returns the answer to one question in its stored form.
 fn answer(question: &InputQuestion, answers: &Answers) -> InputAnswer {
     let given = answers.answers.iter().find(|answer| answer.id == question.id);
     let mut values = match given {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_kept_in_one_form_whatever_was_sent() {
+    fn answers_are_normalised_before_storing() {
         let answers = Answers {
             skipped: false,
             answers: vec![

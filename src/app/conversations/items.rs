@@ -1,5 +1,4 @@
-//! What is read of a conversation item by item: pages, single items, what an answer brought, its title; and what may be wished
-//! for an answer.
+//! Items of a conversation: pages, single items, items of a reply; titles; transcription.
 
 use std::time::Duration;
 
@@ -18,13 +17,13 @@ pub use aggregates::conversation::{
     Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
 };
 
-/// How often a title that is being made is looked for.
-const LOOK: Duration = Duration::from_millis(50);
-/// How long what an answer brought, or what was answered, may take to be shown.
-const SHOWN: Duration = Duration::from_secs(2);
+/// Interval of polling for items and titles.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait for items to appear in the read model.
+const ITEMS_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ConversationService {
-    /// What stands in a conversation of the actor's, from one of its items on, in that order: at most `limit`.
+    /// Returns at most `limit` items of a conversation in the given order, after the item `after`.
     ///
     /// # Errors
     /// `NotFound` for the conversation or for `after`; the database's.
@@ -48,7 +47,7 @@ impl ConversationService {
         Ok(thread::page(pool, conversation.uuid(), order, from, limit).await?)
     }
 
-    /// One thing that stands in a conversation of the actor's and is shown.
+    /// Returns a visible item of a conversation.
     ///
     /// # Errors
     /// `NotFound`; the database's.
@@ -63,44 +62,44 @@ impl ConversationService {
         rows.into_iter().find(|row| !row.is_hidden()).ok_or_else(AppError::not_found)
     }
 
-    /// What an answer brought besides its text, in order. Waits, for a bounded time, until all of it is shown.
+    /// Returns the items of a reply besides its text, in order. Waits up to [`ITEMS_TIMEOUT`] for all of them.
     ///
     /// # Errors
     /// The database's.
-    pub async fn brought(
+    pub async fn reply_items(
         &self,
         conversation: ConversationId,
         items: &[Uuid],
         position: i64,
     ) -> Result<Vec<ThreadRow>, AppError> {
-        let whole = async {
+        let all_items = async {
             let mut after = position;
             loop {
                 let rows = thread::by_ids(&self.core.pool, conversation.uuid(), items).await?;
-                let whole = rows.len() == items.len()
+                let complete = rows.len() == items.len()
                     && rows.iter().all(|row| !matches!(row.entry, Entry::Quiz(None)));
-                if whole {
+                if complete {
                     return Ok::<_, AppError>(rows);
                 }
-                // They stand right behind the answer in the log.
+                // They follow the reply's message in the log.
                 after += 1;
-                self.core.progress.wait(models::THREAD_MODELS, after, LOOK).await;
+                self.core.progress.wait(models::THREAD_MODELS, after, POLL_INTERVAL).await;
             }
         };
-        match tokio::time::timeout(SHOWN, whole).await {
+        match tokio::time::timeout(ITEMS_TIMEOUT, all_items).await {
             Ok(rows) => rows,
             Err(_) => Ok(thread::by_ids(&self.core.pool, conversation.uuid(), items).await?),
         }
     }
 
-    /// Waits, longer than answers do, until threads are shown as they are at `position`.
-    pub async fn thread_shows(&self, position: Option<i64>) {
+    /// Waits up to [`ITEMS_TIMEOUT`] until the read models of items have reached `position`.
+    pub async fn wait_for_items(&self, position: Option<i64>) {
         if let Some(position) = position {
-            self.core.progress.wait(models::THREAD_MODELS, position, SHOWN).await;
+            self.core.progress.wait(models::THREAD_MODELS, position, ITEMS_TIMEOUT).await;
         }
     }
 
-    /// The actor's conversations in the order in which they were begun, from one of them on.
+    /// Returns the actor's conversations in order of creation, after `after`.
     ///
     /// # Errors
     /// `NotFound` for `after`; the database's.
@@ -122,23 +121,23 @@ impl ConversationService {
         Ok(conversations::query::by_creation(pool, owner, newest_first, after, limit).await?)
     }
 
-    /// The conversation once it has a title, or as it is after `patience`.
+    /// Returns the conversation when it has a title, or as it is after `max_wait`.
     ///
     /// # Errors
     /// `NotFound`; the database's.
-    pub async fn titled(
+    pub async fn wait_for_title(
         &self,
         actor: Actor,
         conversation: ConversationId,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<ConversationRow, AppError> {
-        let until = tokio::time::Instant::now() + patience;
+        let until = tokio::time::Instant::now() + max_wait;
         loop {
             let row = self.conversation(actor, conversation).await?;
             if row.title.is_some() || !self.titles || tokio::time::Instant::now() >= until {
                 return Ok(row);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -147,7 +146,7 @@ impl ConversationService {
         self.models.offered()
     }
 
-    /// Writes down what was said. Counts like a message.
+    /// Transcribes a recording. Counts like a message.
     ///
     /// # Errors
     /// `Throttled`; `Invalid` when the provider cannot do that or not this; `Unavailable` when it does not answer.

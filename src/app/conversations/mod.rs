@@ -1,4 +1,4 @@
-//! Conversations: messages, titles, marks and history.
+//! Conversations: messages, titles, marks, history, read marks, typing.
 
 pub mod branches;
 pub mod interactions;
@@ -18,65 +18,65 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::core::stored_id;
-use super::files::attaching;
+use super::files::with_attachments;
 use super::models::ModelCatalogue;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, RequestContext};
 use crate::live::sealed::Typing;
 use crate::live::{Hub, People};
 
-/// A message that was taken, with the ids of what it asked for.
+/// An accepted message, with the ids of the reply it requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The conversation it stands in.
+    /// Conversation of the message.
     pub conversation: ConversationId,
     /// The message.
     pub message: MessageId,
-    /// The reply it asked for.
+    /// The requested reply.
     pub reply: ReplyId,
-    /// The id that the answer will have.
+    /// Id of the reply's message.
     pub answer: MessageId,
     /// Position of the command's last event.
     pub position: Option<i64>,
-    /// Whether this was a repetition, answered for what the first one did.
+    /// Whether this was a repetition, which returns the first outcome.
     pub replayed: bool,
 }
 
-/// A message on its way, and the reply it asks for.
+/// A message to be sent, and options of the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewMessage {
-    /// Its text; may be empty when there are files.
+    /// Text; may be empty if there are files.
     pub text: String,
-    /// What is sent with it.
+    /// Attachments, quote and chosen tool.
     pub enclosed: Enclosed,
-    /// The reply wished for.
+    /// Options of the reply.
     pub reply: WantedReply,
 }
 
 impl NewMessage {
-    /// Plain text.
+    /// Makes a message of plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 
-    /// Wishes for a model.
+    /// Requests a model.
     #[must_use]
-    pub fn asking(mut self, model: Option<String>) -> Self {
+    pub fn with_model(mut self, model: Option<String>) -> Self {
         self.reply.model = model;
         self
     }
 }
 
-/// A change of a conversation's title or marks; what is none stays.
+/// A change of a conversation's title or marks; `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     /// New title.
     pub title: Option<String>,
-    /// Whether the title may be empty: some doors take it for none.
+    /// Whether an empty title is allowed, to remove it.
     pub may_be_empty: bool,
-    /// Whether it stands on top of the list.
+    /// Whether it is pinned to the top of the list.
     pub pinned: Option<bool>,
-    /// Whether it is in the archive.
+    /// Whether it is archived.
     pub archived: Option<bool>,
 }
 
@@ -101,7 +101,7 @@ pub struct ConversationService {
 }
 
 impl ConversationService {
-    /// Sends a message, in a new conversation when none is named, and asks for a reply.
+    /// Sends a message, in a new conversation if none is given, and requests a reply.
     ///
     /// # Errors
     /// `Invalid` text, model or tool, `NotFound` conversation or file, `Conflict` for a file of another conversation,
@@ -115,12 +115,12 @@ impl ConversationService {
     ) -> Result<Sent, AppError> {
         let NewMessage { text, enclosed, reply } = message;
         crate::fault_injection::panic_over(&text);
-        // Files may say everything.
+        // A message may consist of attachments only.
         let text = match text.as_str() {
             "" if !enclosed.files.is_empty() => MessageText::none(),
             text => MessageText::parse(text)?,
         };
-        self.models.check_room(text.as_str()).await?;
+        self.models.check_length(text.as_str()).await?;
         self.models.check_model(reply.model.as_deref())?;
         self.models.check_tool(enclosed.tool_choice.as_deref())?;
         let now = self.core.clock.now();
@@ -135,7 +135,7 @@ impl ConversationService {
                 ConversationCommand::Start { id: target, by: actor.user, title: None, at: now },
             );
         }
-        batch = attaching(batch, &enclosed.files, actor.user, target, message, now);
+        batch = with_attachments(batch, &enclosed.files, actor.user, target, message, now);
         let batch = batch
             .command::<Conversation>(
                 target,
@@ -170,10 +170,10 @@ impl ConversationService {
         })
     }
 
-    /// Changes a conversation's title or marks, all of it or nothing.
+    /// Changes a conversation's title and marks, all or nothing.
     ///
     /// # Errors
-    /// `Invalid` title, `NotFound`, `Conflict` when it was changed and deleted since, and those of the log.
+    /// `Invalid` title, `NotFound`, `Conflict` if it was changed and then deleted, and those of the log.
     pub async fn change_conversation(
         &self,
         request: &RequestContext,
@@ -209,7 +209,7 @@ impl ConversationService {
         }
     }
 
-    /// Deletes a conversation; replies that are owed in it are cancelled.
+    /// Deletes a conversation and cancels its pending replies.
     ///
     /// # Errors
     /// `NotFound`, and those of the log.
@@ -230,7 +230,7 @@ impl ConversationService {
         Ok(outcome.position)
     }
 
-    /// One conversation of the actor's.
+    /// Returns a conversation of the actor.
     ///
     /// # Errors
     /// `NotFound`, or the database's.
@@ -246,7 +246,7 @@ impl ConversationService {
         single.by_id(actor.user.uuid(), conversation.uuid()).await?.ok_or_else(AppError::not_found)
     }
 
-    /// A page of the actor's conversations, and how many there are.
+    /// Returns a page of the actor's conversations, and their total number.
     ///
     /// # Errors
     /// The database's.
@@ -260,7 +260,7 @@ impl ConversationService {
         Ok(conversations::query::page(&self.core.pool, actor.user.uuid(), archived, limit, offset).await?)
     }
 
-    /// Messages of a conversation before a position, newest first; one more than `limit` when there are more.
+    /// Returns messages of a conversation before a position, newest first; one more than `limit` if there are more.
     ///
     /// # Errors
     /// `NotFound`, or the database's.
@@ -278,14 +278,13 @@ impl ConversationService {
         let page =
             messages::query::page(&self.core.pool, owner, conversation.uuid(), before, limit + 1).await?;
         if page.is_empty() {
-            // Nothing there, or nothing that this person may know of.
+            // Empty, or not visible to this user.
             self.conversation(actor, conversation).await?;
         }
         Ok(page)
     }
 
-    /// Notes that the actor has read a conversation up to a message. A mark that is not further than the last one changes
-    /// nothing.
+    /// Marks a conversation as read up to a message. An older mark changes nothing.
     ///
     /// # Errors
     /// `NotFound`, and those of the log.
@@ -316,7 +315,7 @@ impl ConversationService {
         Ok(outcome.position)
     }
 
-    /// Tells the actor's other sockets that they type in a conversation, or have stopped.
+    /// Tells the actor's other sockets that the actor is typing in a conversation, or has stopped.
     ///
     /// # Errors
     /// `NotFound`, and the database's.

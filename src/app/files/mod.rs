@@ -1,6 +1,6 @@
-//! Files: announced, brought, looked at, deleted, and sent with messages.
+//! Files: announcing, uploading, downloading, deleting, with_attachments.
 //!
-//! Bytes first, then the event. A file comes in one step ([`FileService::store_file`]), or is announced first and filled through
+//! The bytes are stored before the event. A file is uploaded in one step ([`FileService::store_file`]), or is announced first and filled through
 //! a signed link ([`FileService::announce_file`], [`FileService::fill_file`]).
 
 pub mod uploads;
@@ -22,16 +22,15 @@ use self::uploads::{InspectedFile, Upload, Uploads};
 use super::core::stored_id;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, Kind, RequestContext};
-use crate::auth::LinkKey;
-use crate::auth::links::{Purpose, Signature};
+use crate::auth::UrlSigningKey;
+use crate::auth::signed_urls::{Purpose, Signature};
 use crate::files::picture::preview_mime;
 use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
 use event_store::{CommandBatch, CommandKey};
 
-/// Adds to an batch that these files are sent with a message: each has to be this person's, stored, and not sent in
-/// another conversation.
+/// Attaches files to a message: each must be this user's, stored, and not attached in another conversation.
 #[must_use]
-pub fn attaching(
+pub fn with_attachments(
     batch: CommandBatch,
     files: &[FileId],
     by: UserId,
@@ -68,17 +67,16 @@ pub struct FileService {
     /// Stores the bytes.
     pub store: FileStore,
     /// Signs links to files.
-    pub links: LinkKey,
+    pub links: UrlSigningKey,
     /// Uploads that are in progress.
     pub uploads: Uploads,
 }
 
 impl FileService {
-    /// Announces a file; its bytes are to come through a link for uploads.
+    /// Announces a file, whose bytes follow through a signed upload link.
     ///
     /// # Errors
-    /// `Invalid` name or size, `UnsupportedType`, `TooLarge` (also when it does not fit into what the person may have),
-    /// and those of the log.
+    /// `Invalid` name or size, `UnsupportedType`, `TooLarge` (also over the user's storage limit), and those of the log.
     pub async fn announce_file(
         &self,
         request: &RequestContext,
@@ -99,10 +97,10 @@ impl FileService {
         let key = request.key_of(actor.user);
         let mut slot = self.uploads.reserve(actor.user)?;
         slot.set_size(size);
-        // A repetition must not be refused for what the first one brought.
+        // A repetition must not be rejected because of the first upload.
         if self.core.repeated(key.as_ref()).await?.is_none() {
             self.quotas.count_work(actor).await?;
-            slot.fits(&self.core.pool, None).await?;
+            slot.check_limit(&self.core.pool, None).await?;
         }
         let (id, at) = (FileId::new(self.core.clock.id()), self.core.clock.now());
         let command = FileCommand::Announce {
@@ -113,10 +111,10 @@ impl FileService {
             size,
             at,
         };
-        self.carry_out(request, actor.user, id, command, key).await
+        self.run_file_command(request, actor.user, id, command, key).await
     }
 
-    /// Keeps a file that has come in one step.
+    /// Stores a file that was uploaded in one step.
     ///
     /// # Errors
     /// `Invalid` name or no content, `UnsupportedType`, `TooLarge`, `StorageFull`, and those of the log and the store.
@@ -130,43 +128,42 @@ impl FileService {
     ) -> Result<(FileRow, Option<i64>), AppError> {
         let name = FileName::of(name)?;
         let kind = FileKind::promised(name.as_str(), declared)?;
-        let looked = self.look(self.whole(upload).await?, kind).await?;
-        let key = self.key_of_file(request, actor.user, &name, &looked);
+        let inspected = self.inspect(self.receive(upload).await?, kind).await?;
+        let key = self.key_of_file(request, actor.user, &name, &inspected);
         let id = FileId::new(self.core.clock.id());
         if self.core.repeated(key.as_ref()).await?.is_none() {
             self.quotas.count_work(actor).await?;
-            looked.slot.fits(&self.core.pool, None).await?;
-            self.keep(id, &looked).await?;
+            inspected.slot.check_limit(&self.core.pool, None).await?;
+            self.store_bytes(id, &inspected).await?;
         }
-        let command = self.storing(id, actor.user, Personal::Known(name), &looked);
-        let stored = self.carry_out(request, actor.user, id, command, key).await?;
+        let command = self.store_command(id, actor.user, Personal::Known(name), &inspected);
+        let stored = self.run_file_command(request, actor.user, id, command, key).await?;
         metrics::counter!("verbatim_files_stored_total").increment(1);
         Ok(stored)
     }
 
-    /// Whether this person may bring a file at all, before anything of it is read. A request with a key is let through:
-    /// it may be a repetition.
+    /// Checks the user's storage limit before the body is read. A request with a key passes: it may be a repetition.
     ///
     /// # Errors
     /// `TooLarge` with the code `file_quota`, or the database's.
     pub async fn may_store(&self, request: &RequestContext, upload: &Upload) -> Result<(), AppError> {
-        if request.key.is_some() { Ok(()) } else { self.has_room(upload, None).await }
+        if request.key.is_some() { Ok(()) } else { self.check_storage_limit(upload, None).await }
     }
 
-    /// The file that a link for uploads is for.
+    /// Returns the file of an upload link.
     ///
     /// # Errors
-    /// `Forbidden` when the link is not good, `NotFound` when the file is gone.
+    /// `Forbidden` for an invalid link, `NotFound` for a deleted file.
     pub async fn announced_file(&self, file: FileId, link: &Signature) -> Result<FileRow, AppError> {
         self.check_link(file, Purpose::Upload, link)?;
         let row = query::by_id(&self.core.pool, file.uuid()).await?;
         row.filter(|row| !row.is_deleted()).ok_or_else(AppError::not_found)
     }
 
-    /// Keeps the bytes of a file that was announced. The same bytes again change nothing.
+    /// Stores the bytes of an announced file. The same bytes again change nothing.
     ///
     /// # Errors
-    /// As [`FileService::store_file`]; `Conflict` when it has other bytes already.
+    /// As [`FileService::store_file`]; `Conflict` if it already has other bytes.
     pub async fn fill_file(
         &self,
         request: &RequestContext,
@@ -178,33 +175,33 @@ impl FileService {
         let kind = FileKind::of_mime(&file.mime_type)
             .ok_or_else(|| AppError::internal(anyhow::anyhow!("a file of an unknown type was announced")))?;
         let name = file.name.as_deref().map(FileName::of).transpose()?;
-        // What says nothing contradicts nothing.
+        // An unknown media type contradicts nothing.
         let said = declared
             .map(|declared| FileKind::promised(name.as_ref().map_or("", FileName::as_str), Some(declared)));
         if said.is_some_and(|said| !matches!(said, Err(KindError::Unknown)) && said != Ok(kind)) {
             return Err(KindError::Disagree.into());
         }
-        let whole = self.whole(upload).await?;
+        let received = self.receive(upload).await?;
         let state: File = self.core.executor.state(&id.to_string()).await?;
-        // Asked before anything is decoded: whoever has the link can bring a file again and again.
-        let looked = match state.sha256() {
-            Some(stored) if stored == whole.arrived.sha256 => whole.known(kind),
-            Some(_) => return Err(AppError::file_stored()),
+        // Check before decoding: a link can be used for repeated uploads.
+        let inspected = match state.sha256() {
+            Some(stored) if stored == received.arrived.sha256 => received.inspected_before(kind),
+            Some(_) => return Err(AppError::file_already_uploaded()),
             None => {
-                let looked = self.look(whole, kind).await?;
-                looked.slot.fits(&self.core.pool, Some(id)).await?;
-                self.keep(id, &looked).await?;
-                looked
+                let inspected = self.inspect(received, kind).await?;
+                inspected.slot.check_limit(&self.core.pool, Some(id)).await?;
+                self.store_bytes(id, &inspected).await?;
+                inspected
             }
         };
         let name = name.map_or(Personal::Erased, Personal::Known);
-        let command = self.storing(id, owner, name, &looked);
-        let stored = self.carry_out(request, owner, id, command, None).await?;
+        let command = self.store_command(id, owner, name, &inspected);
+        let stored = self.run_file_command(request, owner, id, command, None).await?;
         metrics::counter!("verbatim_files_stored_total").increment(1);
         Ok(stored)
     }
 
-    /// One file of the actor's.
+    /// Returns a file of the actor.
     ///
     /// # Errors
     /// `NotFound`, or the database's.
@@ -212,7 +209,7 @@ impl FileService {
         self.files(actor, &[file]).await?.pop().ok_or_else(AppError::not_found)
     }
 
-    /// Those of the files that are the actor's, in the order asked for.
+    /// Returns those of the files that are the actor's, in the given order.
     ///
     /// # Errors
     /// The database's.
@@ -221,10 +218,10 @@ impl FileService {
         Ok(query::owned(&self.core.pool, actor.user.uuid(), &ids).await?)
     }
 
-    /// The bytes of a stored file, piece by piece.
+    /// Streams the bytes of a stored file.
     ///
     /// # Errors
-    /// `NotFound` while they have not come, `Unavailable`.
+    /// `NotFound` before the upload, `Unavailable`.
     pub async fn file_bytes(
         &self,
         file: &FileRow,
@@ -233,7 +230,7 @@ impl FileService {
         Ok(self.store.stream(&Key::bytes(FileId::new(file.file_id), sha256)).await?)
     }
 
-    /// The preview of an image, for whoever has a link to it.
+    /// Returns the preview of an image, for a signed link.
     ///
     /// # Errors
     /// `Forbidden` when the link is not good, `NotFound` when there is no such image (any more).
@@ -247,15 +244,15 @@ impl FileService {
         Ok(Preview { mime_type: preview_mime(&image), image })
     }
 
-    /// Signs a link to a file that is made now.
+    /// Signs a link to a file.
     pub fn file_link(&self, file: FileId, purpose: Purpose) -> Signature {
         self.links.sign(file, purpose, self.core.clock.now())
     }
 
-    /// Deletes a file that was not sent.
+    /// Deletes a file that is not attached to a message.
     ///
     /// # Errors
-    /// `NotFound`, `Conflict` when it was sent, and those of the log.
+    /// `NotFound`, `Conflict` if it is attached, and those of the log.
     pub async fn delete_file(
         &self,
         request: &RequestContext,
@@ -274,29 +271,24 @@ impl FileService {
         Ok(outcome.position)
     }
 
-    /// Where the bytes of files lie.
-    pub fn file_store(&self) -> &FileStore {
-        &self.store
-    }
-
     fn check_link(&self, file: FileId, purpose: Purpose, link: &Signature) -> Result<(), AppError> {
-        if self.links.is_good(file, purpose, link, self.core.clock.now()) {
+        if self.links.is_valid(file, purpose, link, self.core.clock.now()) {
             return Ok(());
         }
-        Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is not valid, or has run out."))
+        Err(AppError::new(Kind::Forbidden, "invalid_link", "The link is invalid or has expired."))
     }
 
-    /// The command's key. What the door knew of the request is not all of it: the file belongs to it.
+    /// Returns the idempotency key, whose fingerprint covers the uploaded file as well as the request.
     fn key_of_file(
         &self,
         request: &RequestContext,
         owner: UserId,
         name: &FileName,
-        looked: &InspectedFile,
+        inspected: &InspectedFile,
     ) -> Option<CommandKey> {
         let mut key = request.key_of(owner)?;
         let mut message = key.fingerprint.to_vec();
-        for part in [looked.arrived.sha256.as_str(), looked.kind.mime(), name.as_str()] {
+        for part in [inspected.arrived.sha256.as_str(), inspected.kind.mime(), name.as_str()] {
             message.extend_from_slice(part.as_bytes());
             message.push(0);
         }
@@ -304,27 +296,27 @@ impl FileService {
         Some(key)
     }
 
-    fn storing(
+    fn store_command(
         &self,
         id: FileId,
         by: UserId,
         name: Personal<FileName>,
-        looked: &InspectedFile,
+        inspected: &InspectedFile,
     ) -> FileCommand {
         FileCommand::Store {
             id,
             by,
             name,
-            mime_type: looked.kind.mime().to_owned(),
-            size: looked.size(),
-            sha256: looked.arrived.sha256.clone(),
-            image: looked.image,
+            mime_type: inspected.kind.mime().to_owned(),
+            size: inspected.size(),
+            sha256: inspected.arrived.sha256.clone(),
+            image: inspected.image,
             at: self.core.clock.now(),
         }
     }
 
-    /// Records a command about the file `id`, or finds the file that the same key made before.
-    async fn carry_out(
+    /// Runs a command about the file `id`; a repeated key returns the file of the first command.
+    async fn run_file_command(
         &self,
         request: &RequestContext,
         owner: UserId,

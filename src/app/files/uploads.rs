@@ -1,4 +1,4 @@
-//! A file on its way in: how much one person may bring, and what is looked at before it is kept.
+//! Uploads: limits per user, and inspection before a file is stored.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,32 +20,32 @@ use crate::config::FilesConfig;
 use crate::files::{Arrived, FileKind, Incoming, Key, StoreError, picture};
 use crate::telemetry::panics::broken_off;
 
-/// How many files one person may bring at the same moment.
+/// Most concurrent uploads of one user.
 const MAX_CONCURRENT_UPLOADS: u64 = 20;
-/// How many files are held in memory at once, to be looked at and kept.
+/// Most files held in memory at once, for inspection and storing.
 const MAX_FILES_IN_MEMORY: usize = 8;
-/// How many images are decoded at once.
+/// Most images decoded at once.
 const MAX_DECODERS: usize = 2;
 
-/// How much may be brought.
+/// Limits of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLimits {
-    /// Bytes of one file.
+    /// Largest file, in bytes.
     pub file_bytes: u64,
-    /// Files of one person.
+    /// Most files of one user.
     pub files: u64,
-    /// Bytes of all files of one person.
+    /// Most bytes of all files of one user.
     pub bytes: u64,
 }
 
 impl FileLimits {
-    /// As configured.
+    /// Takes the configured limits.
     pub fn of(config: &FilesConfig) -> Self {
         Self { file_bytes: config.max_file_bytes, files: config.max_files, bytes: config.max_bytes }
     }
 }
 
-/// What a person brings right now, at this process: not in the read model yet, and to be counted all the same.
+/// Uploads of one user in progress at this process: not in the read model yet, but they count.
 #[derive(Debug, Clone, Copy, Default)]
 struct InProgress {
     files: u64,
@@ -55,7 +55,7 @@ struct InProgress {
 /// Uploads that are in progress at this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Uploads {
-    /// How much may be uploaded.
+    /// Limits of files.
     pub limits: FileLimits,
     in_progress: Arc<Mutex<HashMap<Uuid, InProgress>>>,
     memory: Arc<Semaphore>,
@@ -63,7 +63,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// No uploads yet, under these limits.
+    /// Starts without uploads.
     pub fn new(limits: FileLimits) -> Self {
         Self {
             limits,
@@ -83,7 +83,7 @@ impl Uploads {
         changed
     }
 
-    /// Takes a slot for one more file.
+    /// Reserves a slot for one more upload.
     pub(super) fn reserve(&self, owner: UserId) -> Result<UploadSlot, AppError> {
         let owner = owner.uuid();
         let taken = self.with_in_progress(owner, |one| {
@@ -97,13 +97,13 @@ impl Uploads {
         Err(AppError::new(
             Kind::Throttled,
             "too_many_uploads",
-            "Too many files at once; please wait a moment.",
+            "Too many concurrent uploads; please wait a moment.",
         )
         .after(Duration::from_secs(1)))
     }
 }
 
-/// One of a person's files that is being brought; counts until it is dropped.
+/// One upload in progress; counts until it is dropped.
 pub(super) struct UploadSlot {
     uploads: Uploads,
     owner: Uuid,
@@ -111,14 +111,18 @@ pub(super) struct UploadSlot {
 }
 
 impl UploadSlot {
-    /// How many bytes it has, or will have.
+    /// Sets the size in bytes, expected or actual.
     pub(super) fn set_size(&mut self, bytes: u64) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         self.uploads.with_in_progress(self.owner, |one| one.bytes = one.bytes - before + bytes);
     }
 
-    /// Checks that it still fits into what its owner may have. `announced` was counted already.
-    pub(super) async fn fits(&self, pool: &FastPool, announced: Option<FileId>) -> Result<(), AppError> {
+    /// Checks the owner's storage limit, including this upload. `announced` is a file that the read model already counts.
+    pub(super) async fn check_limit(
+        &self,
+        pool: &FastPool,
+        announced: Option<FileId>,
+    ) -> Result<(), AppError> {
         let used = query::usage(pool, self.owner, announced.map(FileId::uuid)).await?;
         let in_progress = self.uploads.with_in_progress(self.owner, |one| *one);
         let sum = |stored: i64, more: u64| u64::try_from(stored).unwrap_or_default().saturating_add(more);
@@ -129,7 +133,7 @@ impl UploadSlot {
             return Err(AppError::new(
                 Kind::TooLarge,
                 "file_quota",
-                format!("One person may have {} files with {} bytes in all.", limits.files, limits.bytes),
+                format!("Storage limit reached ({} files, {} bytes).", limits.files, limits.bytes),
             ));
         }
         Ok(())
@@ -143,7 +147,7 @@ impl Drop for UploadSlot {
     }
 }
 
-/// A file that is on its way.
+/// An upload whose body is being received.
 pub struct Upload {
     incoming: Incoming,
     staging: Option<PathBuf>,
@@ -151,7 +155,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Takes one more piece of it.
+    /// Appends a piece of the body.
     ///
     /// # Errors
     /// `TooLarge`, `StorageFull`, `Unavailable`.
@@ -161,7 +165,7 @@ impl Upload {
     }
 }
 
-/// A file that has come whole, and was not looked at yet.
+/// A completely received file, not inspected yet.
 pub(super) struct ReceivedFile {
     pub(super) arrived: Arrived,
     slot: UploadSlot,
@@ -169,14 +173,14 @@ pub(super) struct ReceivedFile {
 }
 
 impl ReceivedFile {
-    /// Whose bytes are stored and were looked at then: there is nothing more to be seen.
-    pub(super) fn known(self, kind: FileKind) -> InspectedFile {
+    /// Skips the inspection of bytes that are stored, and were inspected then.
+    pub(super) fn inspected_before(self, kind: FileKind) -> InspectedFile {
         let Self { arrived, slot, memory } = self;
         InspectedFile { kind, arrived, image: None, preview: None, slot, _memory: memory }
     }
 }
 
-/// A file that has come whole and was looked at.
+/// A received and inspected file.
 pub(super) struct InspectedFile {
     pub(super) kind: FileKind,
     pub(super) arrived: Arrived,
@@ -197,10 +201,10 @@ fn closed(_: AcquireError) -> AppError {
 }
 
 impl FileService {
-    /// Begins to take a file of this person's, whose length is known when its sender has told it.
+    /// Begins an upload; `length` is the declared length of the body, if any.
     ///
     /// # Errors
-    /// `TooLarge` already by its length, and `Throttled`.
+    /// `TooLarge` by the declared length, and `Throttled`.
     pub fn upload(&self, owner: UserId, length: Option<u64>) -> Result<Upload, AppError> {
         let limit = self.uploads.limits.file_bytes;
         let slot = self.uploads.reserve(owner)?;
@@ -211,26 +215,30 @@ impl FileService {
         Ok(Upload { incoming: Incoming::new(limit), staging, slot })
     }
 
-    /// The largest file that is taken, in bytes.
-    pub fn largest_file(&self) -> u64 {
+    /// Returns the largest allowed file, in bytes.
+    pub fn max_file_bytes(&self) -> u64 {
         self.uploads.limits.file_bytes
     }
 
     /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
     pub fn too_large(&self) -> AppError {
-        crate::files::IncomingError::TooLarge { limit: self.largest_file() }.into()
+        crate::files::IncomingError::TooLarge { limit: self.max_file_bytes() }.into()
     }
 
     /// Whether this person may bring one more file, before anything of it is read.
     ///
     /// # Errors
     /// `TooLarge` with the code `file_quota`, or the database's.
-    pub(super) async fn has_room(&self, upload: &Upload, announced: Option<FileId>) -> Result<(), AppError> {
-        upload.slot.fits(&self.core.pool, announced).await
+    pub(super) async fn check_storage_limit(
+        &self,
+        upload: &Upload,
+        announced: Option<FileId>,
+    ) -> Result<(), AppError> {
+        upload.slot.check_limit(&self.core.pool, announced).await
     }
 
-    /// Takes all of a file that has come into memory: there has to be something.
-    pub(super) async fn whole(&self, upload: Upload) -> Result<ReceivedFile, AppError> {
+    /// Takes the received file into memory; it must not be empty.
+    pub(super) async fn receive(&self, upload: Upload) -> Result<ReceivedFile, AppError> {
         if upload.incoming.size() == 0 {
             return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
         }
@@ -241,10 +249,14 @@ impl FileService {
         Ok(ReceivedFile { arrived, slot, memory })
     }
 
-    /// Looks at a file that has come: that it is what it should be.
-    pub(super) async fn look(&self, whole: ReceivedFile, kind: FileKind) -> Result<InspectedFile, AppError> {
-        let ReceivedFile { arrived, slot, memory } = whole;
-        let _turn = self.uploads.decoders.acquire().await.map_err(closed)?;
+    /// Checks that the content matches its type, and makes the preview of an image.
+    pub(super) async fn inspect(
+        &self,
+        received: ReceivedFile,
+        kind: FileKind,
+    ) -> Result<InspectedFile, AppError> {
+        let ReceivedFile { arrived, slot, memory } = received;
+        let _permit = self.uploads.decoders.acquire().await.map_err(closed)?;
         let bytes = arrived.bytes.clone();
         let seen = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
             kind.check(&bytes)?;
@@ -258,12 +270,16 @@ impl FileService {
         Ok(InspectedFile { kind, arrived, image, preview, slot, _memory: memory })
     }
 
-    /// Keeps the bytes of a file. From here to its event nothing but the sweep knows of them.
-    pub(super) async fn keep(&self, file: FileId, looked: &InspectedFile) -> Result<(), StoreError> {
+    /// Stores the bytes of a file. Until its event is appended, only the sweep knows them.
+    pub(super) async fn store_bytes(
+        &self,
+        file: FileId,
+        file_content: &InspectedFile,
+    ) -> Result<(), StoreError> {
         let store = &self.store;
-        let Arrived { bytes, sha256 } = &looked.arrived;
-        // The preview first: an image whose bytes are there has one.
-        if let Some(preview) = &looked.preview {
+        let Arrived { bytes, sha256 } = &file_content.arrived;
+        // The preview first: an image whose bytes are stored must have one.
+        if let Some(preview) = &file_content.preview {
             store.put(&Key::preview(file, sha256), preview.clone()).await?;
         }
         store.put(&Key::bytes(file, sha256), bytes.clone()).await?;
@@ -281,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_progress_counts_until_it_is_dropped() {
+    fn upload_counts_until_dropped() {
         let uploads = uploads();
         let ada = UserId::new(Uuid::from_u128(1));
         let in_progress = || uploads.with_in_progress(ada.uuid(), |one| (one.files, one.bytes));
@@ -298,15 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn one_person_brings_so_many_at_once_and_another_is_not_kept_from_it() {
+    fn concurrent_uploads_are_limited_per_user() {
         let uploads = uploads();
         let (ada, eve) = (UserId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
-        let mut places: Vec<UploadSlot> =
+        let mut slots: Vec<UploadSlot> =
             (0..MAX_CONCURRENT_UPLOADS).map(|_| uploads.reserve(ada).unwrap()).collect();
-        let refused = uploads.reserve(ada).err().unwrap();
-        assert_eq!((refused.kind, refused.code), (Kind::Throttled, "too_many_uploads"));
+        let rejected = uploads.reserve(ada).err().unwrap();
+        assert_eq!((rejected.kind, rejected.code), (Kind::Throttled, "too_many_uploads"));
         uploads.reserve(eve).unwrap();
-        places.pop();
+        slots.pop();
         uploads.reserve(ada).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::sign_in::SignedIn;
-use crate::auth::passwords::{MAX_CHARS, MIN_CHARS};
+use crate::auth::passwords;
 
 /// A sign-in, as JSON or as a form.
 #[derive(Deserialize, JsonSchema)]
@@ -64,9 +64,10 @@ pub(in crate::http) fn user_name(schema: &mut Schema) {
 /// Adds the rule for new passwords, as far as a schema can express it.
 pub(in crate::http) fn new_password(schema: &mut Schema) {
     schema.insert("format".to_owned(), json!("password"));
-    schema.insert("minLength".to_owned(), json!(MIN_CHARS));
-    schema.insert("maxLength".to_owned(), json!(MAX_CHARS));
-    schema.insert("pattern".to_owned(), json!("[A-Za-z][^\\u0000]*[0-9]|[0-9][^\\u0000]*[A-Za-z]"));
+    schema.insert("minLength".to_owned(), json!(passwords::MIN_CHARS));
+    schema.insert("maxLength".to_owned(), json!(passwords::MAX_CHARS));
+    schema.insert("pattern".to_owned(), json!(passwords::PATTERN));
+    schema.insert("description".to_owned(), json!(format!("New password: {}.", passwords::rule())));
 }
 
 /// A user.

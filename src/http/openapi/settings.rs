@@ -9,7 +9,7 @@ use crate::http::ApiState;
 pub(super) fn fill_in(components: &mut Components, state: &ApiState) {
     let topics: Vec<&str> = state.services.quizzes.topics().collect();
     set(components, "StartRequest", "topic", "examples", json!(topics));
-    set(components, "CreateAttachment", "size", "maximum", json!(state.services.files.largest_file()));
+    set(components, "CreateAttachment", "size", "maximum", json!(state.services.files.max_file_bytes()));
 }
 
 /// Sets a keyword of a schema's field, if the schema exists.

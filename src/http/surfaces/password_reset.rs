@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::auth::ResetToken;
-use crate::auth::passwords::{MAX_CHARS, MIN_CHARS};
+use crate::auth::passwords::{self, MAX_CHARS, MIN_CHARS};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::{KeyedFormCommand, Query};
@@ -68,11 +68,11 @@ async fn reset(State(state): State<ApiState>, command: KeyedFormCommand<Form>) -
 /// Renders the form. `token` needs no escaping: a parsed token has only letters, digits, `-` and `_`.
 fn form(token: &ResetToken, wrong: Option<&str>) -> String {
     let wrong = wrong.map(paragraph).unwrap_or_default();
-    let token = token.expose();
+    let (token, rule) = (token.expose(), passwords::rule());
     format!(
         "{wrong}<form method=\"post\" action=\"/password-reset\">\
          <input type=\"hidden\" name=\"token\" value=\"{token}\">\
-         <p><label>New password, at least {MIN_CHARS} characters with a letter and a digit:<br>\
+         <p><label>New password ({rule}):<br>\
          <input type=\"password\" name=\"password\" autocomplete=\"new-password\" required minlength=\"{MIN_CHARS}\" \
          maxlength=\"{MAX_CHARS}\"></label></p><p><button>Change the password</button></p></form>"
     )

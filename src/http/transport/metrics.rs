@@ -30,8 +30,14 @@ pub async fn serve_metrics(
     let local = listener.local_addr()?;
     let rendering = handle.clone();
     let router = Router::new().route("/metrics", get(move || std::future::ready(rendering.render())));
-    lifecycle.service(serve(listener, router, LIMITS, lifecycle.soft.clone(), lifecycle.work.clone()));
-    let stop = lifecycle.last.clone();
+    lifecycle.service(serve(
+        listener,
+        router,
+        LIMITS,
+        lifecycle.stop_accepting.clone(),
+        lifecycle.work.clone(),
+    ));
+    let stop = lifecycle.stop_services.clone();
     lifecycle.service(async move {
         loop {
             tokio::select! {

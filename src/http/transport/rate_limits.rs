@@ -48,7 +48,7 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
         }
         let client = proxies.client(peer.ip(), request.headers());
         if let Err(error) = state.services.rate_limits.count_attempt(action, &rate_limit_key(client)).await {
-            let policy = state.services.rate_limits.attempt_policy(action, &error);
+            let policy = state.services.rate_limits.attempt_status(action, &error);
             let mut response = ApiError::from(error).into_response();
             set_headers(response.headers_mut(), policy.as_slice());
             return response;

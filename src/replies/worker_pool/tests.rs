@@ -14,11 +14,11 @@ use sqlx::PgPool;
 use super::*;
 use crate::ai::chain::ChainEntry;
 use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Prompt, Provider, StreamEvents};
-use crate::bootstrap::database::MIGRATOR;
 use crate::clock::Clock;
 use crate::files::FileStore;
 use crate::live::Hub;
 use crate::replies::{ReplySettings, WorkerParts};
+use crate::schema::MIGRATOR;
 use crate::tools::Tools;
 use crate::tools::quiz::{QuestionBank, Quizzes};
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{grant, login, me, program_on_database_of, user_events};
 use crate::sockets::client::Socket;

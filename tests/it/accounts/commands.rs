@@ -69,7 +69,7 @@ async fn admin_grant_works_with_and_without_running_server() {
     assert_eq!(eve["user"]["role"], "auditor");
     let lines = place.log_lines();
     assert!(
-        lines.iter().any(|line| line.contains("nobody is sent a password reset")),
+        lines.iter().any(|line| line.contains("password-reset mails are not sent")),
         "the log says that mail is not configured"
     );
     for line in lines {

@@ -5,7 +5,7 @@ use std::process::Output;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::mail::{request_reset, wait_for_empty_outbox, with_mail};
 use super::mail_server::MailServer;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{login, me};
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};

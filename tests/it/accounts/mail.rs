@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::mail_server::MailServer;
 use crate::support::app::{PASSWORD, TestApp, WAIT_TIMEOUT};
@@ -51,7 +51,7 @@ async fn mail_has_complete_headers(db: PgPool) {
     assert_eq!(mail.header("to"), person.email);
     assert_eq!(mail.field("envelope_from"), "chat@verbatim.example");
     assert_eq!(mail.header("from"), "Verbatim <chat@verbatim.example>");
-    assert_eq!(mail.header("subject"), "A new password");
+    assert_eq!(mail.header("subject"), "Reset your password");
     assert_eq!(mail.header("auto-submitted"), "auto-generated");
     assert!(mail.header("message-id").ends_with("@verbatim.example>"));
     chrono::DateTime::parse_from_rfc2822(mail.header("date")).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{login, me, user_event_types, user_events};
 use crate::support::app::{PASSWORD, Person, TestApp, WAIT_TIMEOUT};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::mail::{request_reset, wait_for_empty_outbox, with_mail};
 use super::mail_server::MailServer;

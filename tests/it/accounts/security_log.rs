@@ -93,7 +93,7 @@ async fn security_log_names_every_event_and_leaks_no_secret() {
         refresh.as_str(),
         token.as_str(),
         ada_token.as_str(),
-        "somebody asked for a new password",
+        "we received a request to reset",
     ];
     for line in &said {
         let lower_case = line.to_lowercase();
@@ -115,18 +115,18 @@ async fn security_log_names_every_event_and_leaks_no_secret() {
         "logins_ended",
         "password_changed",
         "password_reset",
-        "proof_refused",
+        "reauthentication_failed",
         "refresh_token_reused",
         "reset_issued",
         "role_granted",
-        "sign_in_refused",
+        "sign_in_failed",
         "sign_ins_locked",
     ];
     assert_eq!(events, expected.into());
     // Lines about one account carry the same pseudonym; existing and unknown accounts look the same.
     let accounts: Vec<&str> = lines
         .iter()
-        .filter(|line| line["event"] == "sign_in_refused")
+        .filter(|line| line["event"] == "sign_in_failed")
         .map(|line| line["account"].as_str().unwrap())
         .collect();
     assert_eq!(accounts.len(), 6);

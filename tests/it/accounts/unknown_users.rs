@@ -4,7 +4,7 @@
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{PASSWORD, TestApp};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::branches::{Talk, text};
 use crate::support::app::TestApp;
@@ -28,14 +28,14 @@ async fn pending_reply_blocks_branch_switch_and_regenerate_cancels_it(db: PgPool
     cancel(&first).await;
     let again = send(&format!("/api/history/{session}/messages/{message}/regenerate"), json!({})).await;
     let activate = format!("/api/history/{session}/branches/0/activate");
-    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_pending");
     // Regenerate and edit do not wait for pending replies.
     let edited =
         send(&format!("/api/history/{session}/messages/{message}/edit"), json!({"message": "eins"})).await;
     let ended =
         app.get(&format!("/api/replies/{}", text(&again, "reply_id"))).by(&person).send().await.is(200);
     assert_eq!(ended.value()["status"], "cancelled");
-    app.post(&activate).by(&person).send().await.assert_error(409, "replies_owed");
+    app.post(&activate).by(&person).send().await.assert_error(409, "replies_pending");
     cancel(&edited).await;
     app.post(&activate).by(&person).send().await.is(200);
     app.end().await;

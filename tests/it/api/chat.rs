@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::TestApp;
 
@@ -277,7 +277,7 @@ async fn ninth_pending_message_is_rejected(db: PgPool) {
     .await;
     let events = app.events().await;
     let refused = send(&sent[0]["session_id"]).await;
-    refused.assert_error(409, "too_many_waiting");
+    refused.assert_error(409, "too_many_pending_replies");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     assert_eq!(app.events().await, events);
     // Another conversation is not affected, and a cancelled reply frees one place.
@@ -309,7 +309,7 @@ async fn concurrent_senders_lose_no_message(db: PgPool) {
     let answers = futures::future::join_all(sends).await;
     let answered = answers.iter().filter(|answer| answer.status == 200).count();
     for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.assert_error(409, "too_many_waiting");
+        answer.assert_error(409, "too_many_pending_replies");
     }
     assert!(answered >= 8, "only {answered} were answered");
     let page = app.get(&format!("/api/history/{session}?limit=100")).by(&person).send().await.is(200).value();

@@ -11,8 +11,8 @@ use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::quotas::{QuotaExceeded, parse_remaining};
+use verbatim::schema::MIGRATOR;
 
 fn writer(db: &PgPool) -> Writer {
     Writer::new(db.clone().into(), TaskTracker::new())

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};
 use crate::support::client::Answer;

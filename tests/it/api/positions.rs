@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::Instant;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::TestApp;
 

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::clock::Clock;
 use verbatim::config::Kept;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use projections::widget_state;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 use verbatim::tools::quiz::QuestionBank;
 
 use crate::support::app::{Person, TestApp};
@@ -317,8 +317,8 @@ async fn repeated_key_returns_current_quiz_unchanged(db: PgPool) {
 
     let session = quiz["session_id"].as_str().unwrap();
     app.delete(&format!("/api/history/{session}")).by(&person).send().await.is(204);
-    begin().await.assert_error(409, "deleted_since");
-    submit(wrong_choice(&quiz)).await.assert_error(409, "deleted_since");
+    begin().await.assert_error(409, "conversation_deleted");
+    submit(wrong_choice(&quiz)).await.assert_error(409, "conversation_deleted");
     app.end().await;
 }
 

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::message_limits::{NO_REPLY_WAIT, accepted, end_both, is_accepted, quota_row, send};
 use crate::support::app::{TestApp, WAIT_TIMEOUT};

@@ -11,9 +11,9 @@ use event_store::{CommandBatch, Executor, KeyStore, LogReader, LogTail, MasterKe
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::clock::Clock;
 use verbatim::config::Kept;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::TestApp;
 

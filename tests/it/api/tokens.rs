@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::auth::{ResetToken, Resets};
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::auth::{PasswordResets, ResetToken};
+use verbatim::schema::MIGRATOR;
 
 use crate::sockets::client::open;
 use crate::support::app::{JWT_KID, JWT_SECRET, TestApp};
@@ -106,7 +106,7 @@ async fn token_kinds_are_not_interchangeable(db: PgPool) {
     let person = app.person().await;
     let ticket = app.post("/api/chat/ws/ticket").by(&person).send().await.is(201).field("ticket");
     let token = ResetToken::generate().unwrap();
-    Resets::new(db.clone()).keep(&token, UserId::new(person.id), None).await.unwrap();
+    PasswordResets::new(db.clone()).store(&token, UserId::new(person.id), None).await.unwrap();
     let reset = token.expose();
     let tokens = [
         ("access", person.access.clone()),

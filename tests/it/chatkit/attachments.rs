@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{FileStore, Key};
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, answer_of, done, id_of, thread_of, with_files};
 use crate::support::app::{Person, TestApp};
@@ -126,7 +126,7 @@ async fn announced_files_are_uploaded_through_link(db: PgPool) {
     // A file without content cannot be sent, and no stream begins.
     let events = app.events().await;
     let early = json!({"input": with_files("See", &[&text])});
-    kit.ask("threads.create", early).await.assert_error(409, "file_not_stored");
+    kit.ask("threads.create", early).await.assert_error(409, "file_not_uploaded");
     assert_eq!(app.events().await, events);
 
     // A form by POST and raw content by PUT; the intact link is sufficient.

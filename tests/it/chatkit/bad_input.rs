@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::sequences::{ASK, WIDGET, app_with_bank_and_tools, question_of};
 use super::support::{Kit, acting, done, id_of, kinds, text, thread_of, with_files};
@@ -213,7 +213,7 @@ async fn invalid_field_values_are_rejected(db: PgPool) {
             "attachments.create",
             json!({"name": "a.exe", "size": 5, "mime_type": "application/x-dosexec"}),
             415,
-            "file_type_not_taken",
+            "unsupported_file_type",
         ),
         (
             "attachments.create",

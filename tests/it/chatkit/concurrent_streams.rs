@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, answer_of, deltas_of, done, id_of, kinds, text, thread_of};
 use crate::support::app::{Person, TestApp};

@@ -10,11 +10,11 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::ai::{Content, Turn};
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::replies::ReplySettings;
 use verbatim::replies::context::tokens::Counter;
 use verbatim::replies::context::{Context, ContextError, Policy};
 use verbatim::replies::context_loader::ContextLoader;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, text, thread_of, with_files};
 use crate::support::app::{Person, TestApp};

@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, acting, answer_of, done, id_of, kinds, text, thread_of};
 use crate::support::app::TestApp;

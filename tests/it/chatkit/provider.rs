@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, answer_of, done, thread_of};
 use crate::support::app::TestApp;
@@ -48,7 +48,7 @@ async fn provider_transcribes_speech(db: PgPool) {
     {
         assert!(sent.contains(part), "{part} in {sent}");
     }
-    kit.ask("input.transcribe", spoken.clone()).await.assert_error(400, "recording_refused");
+    kit.ask("input.transcribe", spoken.clone()).await.assert_error(400, "unreadable_recording");
     for _ in 0..2 {
         kit.ask("input.transcribe", spoken.clone()).await.assert_error(503, "unavailable");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::sequences::{ASK, app_with_bank_and_tools, count_events, question_of};
 use super::support::{Kit, acting, answer_of, assert_well_formed, done, id_of, kind, parse, text, thread_of};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::chatkit::wire::{ChatKitRequest, IdKind};
+use verbatim::schema::MIGRATOR;
 
 use super::examples::golden_values;
 use super::sequences::{ASK, app_with_bank_and_tools, question_of};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::support::{Kit, answer_of, done, id_of, kind, kinds, session_of, text, thread_of};
 use super::transcript::Transcript;

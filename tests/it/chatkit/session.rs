@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::chatkit::wire::request::ChatKitRequest;
+use verbatim::schema::MIGRATOR;
 
 use super::examples::golden_values;
 use super::python::parse;

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{in_this_folder, printed, python, run};
 use crate::support::app::{TestApp, WAIT_TIMEOUT};

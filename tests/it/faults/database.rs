@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::{POOL_SIZE, Proxied};
 use super::proxy::{CutPoint, Direction};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
 use crate::support::client::Answer;

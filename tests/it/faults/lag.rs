@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::{Proxied, events_of};
 use super::proxy::CutPoint;

@@ -9,7 +9,7 @@ use async_nats::jetstream::{Context, stream::Stream};
 use futures::future::join_all;
 use rand::seq::SliceRandom;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::events;
 use super::proxy::{CutPoint, Proxy};

@@ -7,7 +7,7 @@ use event_store::purge_command_keys;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::{events, events_of};
 use crate::support::app::{PASSWORD, Person, TestApp};
@@ -165,7 +165,7 @@ async fn concurrent_commands_to_one_conversation_lose_nothing(db: PgPool) {
     let outcomes = outcomes(&join_all(sends).await);
     let sent = usize::try_from(events(&db, "message_sent").await - before).unwrap();
     let done = outcomes.get(&(202, String::new())).copied().unwrap_or_default();
-    let full = outcomes.get(&(409, "too_many_waiting".to_owned())).copied().unwrap_or_default();
+    let full = outcomes.get(&(409, "too_many_pending_replies".to_owned())).copied().unwrap_or_default();
     let busy = outcomes.get(&(503, "busy".to_owned())).copied().unwrap_or_default();
     assert_eq!((done + full + busy, sent), (64, done), "{outcomes:?}");
     assert!(done >= 8, "{outcomes:?}");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::Proxied;
 use super::proxy::CutPoint;

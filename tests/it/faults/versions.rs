@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{Executor as _, PgPool};
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::proxied::events_of;
 use crate::support::app::{Person, TestApp, WAIT_TIMEOUT};

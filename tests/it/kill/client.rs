@@ -96,7 +96,7 @@ pub(crate) fn classify(kind: Kind, status: u16, position: Option<i64>, body: &Va
     };
     let (outcome, position) = match (status, code.as_deref()) {
         // The command was executed; the answer tells the later fate of the reply or conversation.
-        (409, Some("reply_cancelled" | "deleted_since")) | (500, Some("reply_failed")) => {
+        (409, Some("reply_cancelled" | "conversation_deleted")) | (500, Some("reply_failed")) => {
             (Outcome::Ok, Position::NotGiven)
         }
         (200, _) if matches!(kind, Kind::Create | Kind::Send) && body["status"] == "completed" => {

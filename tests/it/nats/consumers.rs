@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::process::Command;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
 use crate::support::app::{MASTER_KEY, TestApp, WAIT_TIMEOUT};

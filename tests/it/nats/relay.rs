@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Config as StreamConfig;
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::{Message, NatsServer};
 use crate::support::app::{Person, TestApp};

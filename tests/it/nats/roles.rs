@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
 use crate::support::app::{TestApp, WAIT_TIMEOUT};

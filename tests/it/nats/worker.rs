@@ -3,7 +3,7 @@
 use async_nats::jetstream::consumer::{Info, PullConsumer};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::server::NatsServer;
 use crate::support::app::TestApp;

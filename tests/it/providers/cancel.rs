@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{Info, PullConsumer};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{EndedReply, app_with_provider, ask, text};
 use crate::nats::server::NatsServer;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::future::{join, join_all};
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{EndedReply, app_with_provider};
 use crate::support::app::TestApp;

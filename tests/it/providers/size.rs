@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{EndedReply, app_with_provider, ask, text};
 use crate::support::openai_server::{Act, OpenAiServer};

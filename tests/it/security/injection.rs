@@ -10,7 +10,7 @@ use futures::future::join_all;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{PASSWORD, TestApp};
 use crate::support::client::{Answer, Call};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::websocket::frames::{ClientEnvelope, ClientFrame};
+use verbatim::schema::MIGRATOR;
 
 use super::client::{Socket, kind, text};
 use crate::support::app::TestApp;

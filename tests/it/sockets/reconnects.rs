@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::client::{Socket, kind};
 use crate::support::app::{Person, TestApp};

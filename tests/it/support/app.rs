@@ -123,7 +123,7 @@ impl TestApp {
             listener,
             router,
             config.sockets.serving(),
-            lifecycle.soft.clone(),
+            lifecycle.stop_accepting.clone(),
             lifecycle.work.clone(),
         ));
         let client = reqwest::Client::builder()
@@ -336,7 +336,7 @@ impl TestApp {
     /// Begins the shutdown without waiting for its end.
     pub(crate) fn begin_shutdown(&self) {
         self.built.hub.close();
-        self.lifecycle.soft.cancel();
+        self.lifecycle.stop_accepting.cancel();
     }
 }
 

@@ -14,7 +14,7 @@ use super::wire::{BranchItem, BranchesAnswer, ChatAnswer, EditRequest, Regenerat
 use crate::app::connection_limits::ConnectionKind;
 use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::Sent;
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::items::WantedReply;
 use crate::app::{Actor, AppError};
 use crate::http::ApiState;
@@ -66,7 +66,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Switch to another branch")
                     .description(
-                        "409 `replies_owed` while replies are in progress on the active branch. Counts against the user's messages per minute.",
+                        "409 `replies_pending` while replies are in progress on the active branch. Counts against the user's \
+                         messages per minute.",
                     )
                     .with(may_fail_with(&[409, 429]))
                     .response::<200, Json<BranchItem>>()
@@ -115,9 +116,9 @@ async fn regenerate(
     let connection = open_connection(&state, actor, format)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let reply = WantedReply { model: command.body.model, interactive: false };
-    let again = Again::MessageOrAnswer(message);
+    let again = RegenerateTarget::MessageOrAnswer(message);
     let sent =
-        state.services.conversations.ask_again(&command.context, actor, conversation, again, reply).await?;
+        state.services.conversations.regenerate(&command.context, actor, conversation, again, reply).await?;
     respond(&state, actor, connection, &sent).await
 }
 

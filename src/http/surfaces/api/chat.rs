@@ -84,7 +84,7 @@ async fn send(
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };
-    let message = NewMessage::text(body.message.as_str()).asking(body.model.clone());
+    let message = NewMessage::text(body.message.as_str()).with_model(body.model.clone());
     state.services.conversations.send(context, actor, conversation, message).await
 }
 

@@ -8,7 +8,7 @@ use axum::http::header::HOST;
 use projections::files::query::FileRow;
 
 use super::wire::{Attachment, AttachmentKind, IdKind, UploadDescriptor, UploadMethod};
-use crate::auth::links::Purpose;
+use crate::auth::signed_urls::Purpose;
 use crate::http::ApiState;
 
 /// Shown instead of a file name that was erased.

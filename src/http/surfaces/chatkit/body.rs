@@ -117,7 +117,7 @@ impl RawUpload {
 
     /// Reads the file from a form; rejects any other body.
     pub(super) async fn form(self, state: &ApiState, mut upload: Upload) -> Result<UploadedFile, ApiError> {
-        let limit = usize::try_from(state.services.files.largest_file() + MAX_FORM_OVERHEAD_BYTES)
+        let limit = usize::try_from(state.services.files.max_file_bytes() + MAX_FORM_OVERHEAD_BYTES)
             .unwrap_or(usize::MAX);
         let body = Body::new(Limited::new(self.body, limit));
         let request = Request::from_parts(self.parts, body);

@@ -20,7 +20,7 @@ use super::attachment::{Base, attachment, parse_id};
 use super::body::{RawUpload, UploadedFile};
 use super::wire::{Attachment, IdKind};
 use crate::app::AppError;
-use crate::auth::links::Signature;
+use crate::auth::signed_urls::Signature;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;

@@ -18,7 +18,7 @@ use super::wire::{
     ErrorCode, IdKind, ItemKind, NoticeLevel, StreamEvent, StructuredStatus, Thread, ThreadItem,
 };
 use crate::app::connection_limits::ConnectionKind;
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::interactions::Answers;
 use crate::app::conversations::items::{Enclosed, InputAnswer, WantedReply};
 use crate::app::conversations::{NewMessage, Sent};
@@ -83,7 +83,7 @@ pub(super) async fn add_structured_input(
         .conversations
         .answer_input(&caller.context, caller.actor, thread, item, answers, interactive(None))
         .await?;
-    services.conversations.thread_shows(sent.position).await;
+    services.conversations.wait_for_items(sent.position).await;
     let answered = item_of(&caller, thread, item).await?;
     // While the read models lag, the item looks unchanged: nothing to send.
     let answered = answered.filter(|item| !is_pending(item));
@@ -100,7 +100,7 @@ pub(super) async fn retry(caller: Caller, params: RetryAfterItem) -> Result<Resp
     let services = &caller.state.services;
     let sent = services
         .conversations
-        .ask_again(&caller.context, caller.actor, thread, Again::Message(item), interactive(None))
+        .regenerate(&caller.context, caller.actor, thread, RegenerateTarget::Message(item), interactive(None))
         .await?;
     Ok(stream::respond(Run::new(caller, connection, sent, has_title, Vec::new())))
 }

@@ -205,13 +205,14 @@ impl Run {
         let conversation = self.sent.conversation;
         if !reply.items.is_empty() {
             let rows =
-                state.services.conversations.brought(conversation, &reply.items, reply.position).await?;
+                state.services.conversations.reply_items(conversation, &reply.items, reply.position).await?;
             let shown = Shown::of(state, base, *actor, &rows).await?;
             self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
         }
         // The title is generated along with the first answers; an existing title is not sent again.
         if !self.has_title {
-            let row = state.services.conversations.titled(*actor, conversation, TITLE_TIMEOUT).await?;
+            let row =
+                state.services.conversations.wait_for_title(*actor, conversation, TITLE_TIMEOUT).await?;
             if row.title.is_some() {
                 self.ready.push_back(StreamEvent::ThreadUpdated { thread: Box::new(items::thread(&row)) });
             }
@@ -289,7 +290,7 @@ impl Drop for CancelOnHangUp {
             for _ in 0..MAX_ATTEMPTS {
                 match services
                     .replies
-                    .hung_up(&context, actor, (sent.conversation, sent.reply), &read, note)
+                    .cancel_on_disconnect(&context, actor, (sent.conversation, sent.reply), &read, note)
                     .await
                 {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),

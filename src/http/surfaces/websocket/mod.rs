@@ -17,7 +17,7 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::auth::tickets::LIFETIME;
+use crate::auth::tickets::TICKET_TTL;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::BearerToken;
@@ -74,5 +74,5 @@ async fn ticket(
 ) -> Result<Answer<TicketAnswer>, ApiError> {
     state.services.rate_limits.count_command(authenticated.actor)?;
     let ticket = state.services.sign_in.ticket(authenticated).await?;
-    Ok(Answer::created(TicketAnswer { ticket, expires_in: LIFETIME.as_secs() }))
+    Ok(Answer::created(TicketAnswer { ticket, expires_in: TICKET_TTL.as_secs() }))
 }

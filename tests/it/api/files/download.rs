@@ -4,9 +4,9 @@ use aggregates::ids::{ConversationId, FileId, MessageId, UserId};
 use event_store::{CommandBatch, ExecuteError, Metadata};
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::app::files::attaching;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::app::files::with_attachments;
 use verbatim::files::{Budget, Content, bytes, contents};
+use verbatim::schema::MIGRATOR;
 
 use super::{file_events, path, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::{Person, TestApp};
@@ -24,7 +24,7 @@ async fn attach(
     let conversation = ConversationId::new(session.parse().unwrap());
     let message = MessageId::new(Uuid::from_u128(n));
     let batch = CommandBatch::new(person.id, Metadata::default());
-    let batch = attaching(batch, &files, by, conversation, message, app.services().core.clock.now());
+    let batch = with_attachments(batch, &files, by, conversation, message, app.services().core.clock.now());
     app.sweep().executor.run(batch).await.map(drop)
 }
 

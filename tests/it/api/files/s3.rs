@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{path, png, stored_objects, upload, upload_text};
 use crate::support::app::TestApp;

@@ -16,8 +16,8 @@ use object_store::{
 };
 use sqlx::PgPool;
 use uuid::Uuid;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::files::{FileStore, Key};
+use verbatim::schema::MIGRATOR;
 
 use super::{file_events, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::TestApp;

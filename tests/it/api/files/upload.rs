@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::schema::MIGRATOR;
 
 use super::{file_events, png, stored_objects, upload, upload_text, uuid};
 use crate::support::app::TestApp;
@@ -76,24 +76,24 @@ async fn rejected_upload_leaves_nothing_behind(db: PgPool) {
     let huge = vec![b'x'; 100_001];
     let wide = png_claiming_size(30_000);
     let cases: [Case<'_>; 23] = [
-        ("a.jpg", Some("image/png"), &image, 415, "file_type_not_taken"),
-        ("a.png", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
-        ("a.jpg", Some("image/jpeg"), &image, 415, "file_type_not_taken"),
-        ("a.png", Some("image/png"), text, 415, "file_type_not_taken"),
-        ("a.txt", Some("text/plain"), &image, 415, "file_type_not_taken"),
-        ("a.png", Some("image/png"), &image[..40], 415, "file_type_not_taken"),
-        ("a.html", Some("text/html"), html, 415, "file_type_not_taken"),
-        ("a.txt", Some("text/plain"), html, 415, "file_type_not_taken"),
-        ("a.svg", Some("image/svg+xml"), svg, 415, "file_type_not_taken"),
-        ("a.png", Some("image/png"), svg, 415, "file_type_not_taken"),
-        ("a.txt", Some("text/plain"), svg, 415, "file_type_not_taken"),
-        ("a.txt", Some("text/plain"), b"#!/bin/sh\necho", 415, "file_type_not_taken"),
-        ("a.js", Some("text/javascript"), text, 415, "file_type_not_taken"),
-        ("a.zip", Some("application/zip"), &zip, 415, "file_type_not_taken"),
-        ("a.pdf", Some("application/pdf"), &zip, 415, "file_type_not_taken"),
-        ("a.exe", None, b"MZ\x90\0", 415, "file_type_not_taken"),
-        ("a", None, text, 415, "file_type_not_taken"),
-        ("a.json", Some("application/json"), b"{", 415, "file_type_not_taken"),
+        ("a.jpg", Some("image/png"), &image, 415, "unsupported_file_type"),
+        ("a.png", Some("image/jpeg"), &image, 415, "unsupported_file_type"),
+        ("a.jpg", Some("image/jpeg"), &image, 415, "unsupported_file_type"),
+        ("a.png", Some("image/png"), text, 415, "unsupported_file_type"),
+        ("a.txt", Some("text/plain"), &image, 415, "unsupported_file_type"),
+        ("a.png", Some("image/png"), &image[..40], 415, "unsupported_file_type"),
+        ("a.html", Some("text/html"), html, 415, "unsupported_file_type"),
+        ("a.txt", Some("text/plain"), html, 415, "unsupported_file_type"),
+        ("a.svg", Some("image/svg+xml"), svg, 415, "unsupported_file_type"),
+        ("a.png", Some("image/png"), svg, 415, "unsupported_file_type"),
+        ("a.txt", Some("text/plain"), svg, 415, "unsupported_file_type"),
+        ("a.txt", Some("text/plain"), b"#!/bin/sh\necho", 415, "unsupported_file_type"),
+        ("a.js", Some("text/javascript"), text, 415, "unsupported_file_type"),
+        ("a.zip", Some("application/zip"), &zip, 415, "unsupported_file_type"),
+        ("a.pdf", Some("application/pdf"), &zip, 415, "unsupported_file_type"),
+        ("a.exe", None, b"MZ\x90\0", 415, "unsupported_file_type"),
+        ("a", None, text, 415, "unsupported_file_type"),
+        ("a.json", Some("application/json"), b"{", 415, "unsupported_file_type"),
         ("a.png", Some("image/png"), &wide, 413, "image_too_large"),
         ("a.txt", Some("text/plain"), b"", 400, "file_empty"),
         ("a.txt", Some("text/plain"), &huge, 413, "file_too_large"),

@@ -5,9 +5,9 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use uuid::Uuid;
 use verbatim::app::{Actor, RequestContext};
-use verbatim::auth::LinkKey;
-use verbatim::auth::links::Purpose;
-use verbatim::bootstrap::database::MIGRATOR;
+use verbatim::auth::UrlSigningKey;
+use verbatim::auth::signed_urls::Purpose;
+use verbatim::schema::MIGRATOR;
 
 use super::{file_events, path, png, stored_objects, uuid};
 use crate::support::app::{MASTER_KEY, Person, TestApp};
@@ -49,9 +49,17 @@ async fn announced_file_is_uploaded_once_by_each_method(db: PgPool) {
         // The same content again changes nothing; other content is rejected.
         let events = file_events(&app).await;
         assert_eq!(send().send().await.is(200).value(), attachment);
-        app.post(&content).body("image/png", png(9, 9)).send().await.assert_error(409, "file_stored");
+        app.post(&content)
+            .body("image/png", png(9, 9))
+            .send()
+            .await
+            .assert_error(409, "file_already_uploaded");
         // It is rejected without decoding.
-        app.put(&content).body("image/png", b"text".to_vec()).send().await.assert_error(409, "file_stored");
+        app.put(&content)
+            .body("image/png", b"text".to_vec())
+            .send()
+            .await
+            .assert_error(409, "file_already_uploaded");
         assert_eq!(file_events(&app).await, events);
         let (_, bytes) = app.get(&format!("/files/{file}")).by(&person).download().await;
         assert!(bytes == image);
@@ -71,7 +79,7 @@ async fn forged_expired_or_misused_links_are_rejected(db: PgPool) {
     for (byte, digits) in master.iter_mut().zip(MASTER_KEY.as_bytes().chunks(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
     }
-    let key = LinkKey::new(&master).unwrap();
+    let key = UrlSigningKey::new(&master).unwrap();
     let query_of = |purpose, minutes| {
         let made = app.services().core.clock.now() - TimeDelta::minutes(minutes);
         let link = key.sign(FileId::new(file), purpose, made);
@@ -125,12 +133,16 @@ async fn content_differing_from_announcement_is_rejected(db: PgPool) {
     let person = app.person().await;
     let (file, content) = announce(&app, &person, "a.png", "image/png", 100).await;
     let image = png(6, 6);
-    app.put(&content).body("text/plain", image.clone()).send().await.assert_error(415, "file_type_not_taken");
+    app.put(&content)
+        .body("text/plain", image.clone())
+        .send()
+        .await
+        .assert_error(415, "unsupported_file_type");
     app.put(&content)
         .body("image/png", b"text".to_vec())
         .send()
         .await
-        .assert_error(415, "file_type_not_taken");
+        .assert_error(415, "unsupported_file_type");
     app.put(&content).body("image/png", Vec::new()).send().await.assert_error(400, "file_empty");
     app.put(&content).body("image/png", vec![0; 5001]).send().await.assert_error(413, "file_too_large");
     assert_eq!((file_events(&app).await, stored_objects(&app).await), (1, 0));

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use verbatim::bootstrap::database::MIGRATOR;
 use verbatim::http::surfaces::websocket::frames::ClientFrame;
+use verbatim::schema::MIGRATOR;
 
 use super::{MAX_RESPONSE_TIME, payloads, percent_encoded};
 use crate::sockets::client::Socket;

@@ -8,7 +8,7 @@ use super::{
     ApiError, ClientEnvelope, ErrorFrame, MAX_FOLLOWED, Resume, Running, ServerFrame, Session, request_id,
     token_deadline,
 };
-use crate::app::conversations::branches::Again;
+use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::items::WantedReply;
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::sign_in::Authenticated;
@@ -161,17 +161,18 @@ async fn execute(
         ClientFrame::Ping {} => CommandOutcome::with(ServerFrame::Pong { reference }),
         ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
-            let message = NewMessage::text(message).asking(model);
+            let message = NewMessage::text(message).with_model(model);
             let sent = services.conversations.send(context, actor, conversation, message).await?;
             CommandOutcome::sent(reference, &sent)
         }
         ClientFrame::Regenerate { session_id, message_id, model } => {
             let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
-            let (session, message) = (ConversationId::new(session), Again::MessageOrAnswer(message));
+            let (session, message) =
+                (ConversationId::new(session), RegenerateTarget::MessageOrAnswer(message));
             let wanted = WantedReply { model, interactive: false };
             CommandOutcome::sent(
                 reference,
-                &services.conversations.ask_again(context, actor, session, message, wanted).await?,
+                &services.conversations.regenerate(context, actor, session, message, wanted).await?,
             )
         }
         ClientFrame::Edit { session_id, message_id, message, model } => {

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::opaque::RefreshToken;
-use super::tokens::*;
+use super::*;
+use crate::auth::opaque_token::RefreshToken;
 
 const SECRET: &[u8] = b"kY7pQ2xV9mZ4tR8wL3nB6cH1dF5gJ0sA";
 const OTHER: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015";
@@ -43,7 +43,7 @@ fn claims() -> Value {
     })
 }
 
-/// `base` with the fields of `changes`; null takes a field away.
+/// Applies `changes` to `base`; null removes a field.
 fn with(mut base: Value, changes: Value) -> Value {
     let fields = base.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
@@ -56,7 +56,7 @@ fn with(mut base: Value, changes: Value) -> Value {
     base
 }
 
-/// Signs by hand, so that nothing is taken from the code under test.
+/// Signs by hand, independently of the code under test.
 fn signed_with(algorithm: hmac::Algorithm, secret: &[u8], header: &str, claims: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let tag = hmac::sign(&hmac::Key::new(algorithm, secret), message.as_bytes());
@@ -67,7 +67,7 @@ fn signed(header: &Value, claims: &Value) -> String {
     signed_with(hmac::HMAC_SHA256, SECRET, &header.to_string(), &claims.to_string())
 }
 
-fn refused(token: &str) -> Option<Refused> {
+fn rejection(token: &str) -> Option<TokenRejection> {
     match keys().verify(token, at(NOW)) {
         Err(TokenError::Invalid(reason)) => Some(reason),
         Err(TokenError::Signing) | Ok(_) => None,
@@ -75,7 +75,7 @@ fn refused(token: &str) -> Option<Refused> {
 }
 
 #[test]
-fn a_token_says_what_was_put_in() {
+fn verified_token_returns_its_claims() {
     let access = keys().verify(&issued(&keys()), at(NOW)).unwrap();
     assert_eq!((access.user, access.login, access.token_id), (USER, LOGIN, Uuid::from_u128(3)));
     assert_eq!((access.issued_at, access.expires_at), (NOW, NOW + 1500));
@@ -84,7 +84,7 @@ fn a_token_says_what_was_put_in() {
 }
 
 #[test]
-fn the_issued_form_is_as_documented() {
+fn issued_token_has_the_documented_form() {
     let token = issued(&keys());
     let part = |n: usize| -> Value {
         let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(n).unwrap()).unwrap();
@@ -94,48 +94,48 @@ fn the_issued_form_is_as_documented() {
 }
 
 #[test]
-fn attacks_through_the_header() {
+fn forged_headers_are_rejected() {
     for (changes, reason) in [
-        (json!({"alg": "none"}), Refused::Malformed),
-        (json!({"alg": "None"}), Refused::Malformed),
-        (json!({"alg": "NONE"}), Refused::Malformed),
-        (json!({"alg": "nOnE"}), Refused::Malformed),
-        (json!({"alg": "hs256"}), Refused::Malformed),
-        (json!({"alg": null}), Refused::Malformed),
-        (json!({"alg": "HS384"}), Refused::Algorithm),
-        (json!({"alg": "HS512"}), Refused::Algorithm),
-        (json!({"alg": "RS256"}), Refused::Algorithm),
-        (json!({"alg": "ES256"}), Refused::Algorithm),
-        (json!({"alg": "EdDSA"}), Refused::Algorithm),
-        (json!({"kid": null}), Refused::UnknownKey),
-        (json!({"kid": ""}), Refused::UnknownKey),
-        (json!({"kid": "k2"}), Refused::UnknownKey),
-        (json!({"kid": "../../etc/passwd"}), Refused::UnknownKey),
-        (json!({"kid": "k1' OR '1'='1"}), Refused::UnknownKey),
-        (json!({"kid": "k".repeat(2000)}), Refused::UnknownKey),
-        (json!({"kid": "k".repeat(10 * 1024)}), Refused::TooLong),
-        (json!({"kid": ["k1"]}), Refused::Malformed),
-        (json!({"kid": 1}), Refused::Malformed),
-        (json!({"crit": ["exp"]}), Refused::Critical),
-        (json!({"crit": ["b64"], "b64": false}), Refused::Critical),
-        (json!({"crit": []}), Refused::Critical),
-        (json!({"crit": "exp"}), Refused::Malformed),
-        (json!({"enc": "A256GCM"}), Refused::Malformed),
-        (json!({"zip": "DEF"}), Refused::Malformed),
+        (json!({"alg": "none"}), TokenRejection::Malformed),
+        (json!({"alg": "None"}), TokenRejection::Malformed),
+        (json!({"alg": "NONE"}), TokenRejection::Malformed),
+        (json!({"alg": "nOnE"}), TokenRejection::Malformed),
+        (json!({"alg": "hs256"}), TokenRejection::Malformed),
+        (json!({"alg": null}), TokenRejection::Malformed),
+        (json!({"alg": "HS384"}), TokenRejection::Algorithm),
+        (json!({"alg": "HS512"}), TokenRejection::Algorithm),
+        (json!({"alg": "RS256"}), TokenRejection::Algorithm),
+        (json!({"alg": "ES256"}), TokenRejection::Algorithm),
+        (json!({"alg": "EdDSA"}), TokenRejection::Algorithm),
+        (json!({"kid": null}), TokenRejection::UnknownKey),
+        (json!({"kid": ""}), TokenRejection::UnknownKey),
+        (json!({"kid": "k2"}), TokenRejection::UnknownKey),
+        (json!({"kid": "../../etc/passwd"}), TokenRejection::UnknownKey),
+        (json!({"kid": "k1' OR '1'='1"}), TokenRejection::UnknownKey),
+        (json!({"kid": "k".repeat(2000)}), TokenRejection::UnknownKey),
+        (json!({"kid": "k".repeat(10 * 1024)}), TokenRejection::TooLong),
+        (json!({"kid": ["k1"]}), TokenRejection::Malformed),
+        (json!({"kid": 1}), TokenRejection::Malformed),
+        (json!({"crit": ["exp"]}), TokenRejection::Critical),
+        (json!({"crit": ["b64"], "b64": false}), TokenRejection::Critical),
+        (json!({"crit": []}), TokenRejection::Critical),
+        (json!({"crit": "exp"}), TokenRejection::Malformed),
+        (json!({"enc": "A256GCM"}), TokenRejection::Malformed),
+        (json!({"zip": "DEF"}), TokenRejection::Malformed),
     ] {
         let token = signed(&with(header(), changes.clone()), &claims());
-        assert_eq!(refused(&token), Some(reason), "{changes}");
+        assert_eq!(rejection(&token), Some(reason), "{changes}");
     }
     // The signature that the named algorithm would have.
     for (name, algorithm) in [("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {
         let header = with(header(), json!({"alg": name})).to_string();
         let token = signed_with(algorithm, SECRET, &header, &claims().to_string());
-        assert_eq!(refused(&token), Some(Refused::Algorithm), "{name}");
+        assert_eq!(rejection(&token), Some(TokenRejection::Algorithm), "{name}");
     }
 }
 
 #[test]
-fn keys_that_a_token_brings_along_are_ignored() {
+fn embedded_keys_are_ignored() {
     let own = json!({"kty": "oct", "k": URL_SAFE_NO_PAD.encode(OTHER)});
     for changes in [
         json!({"jwk": own}),
@@ -144,67 +144,74 @@ fn keys_that_a_token_brings_along_are_ignored() {
     ] {
         let header = with(header(), changes.clone());
         let forged = signed_with(hmac::HMAC_SHA256, OTHER, &header.to_string(), &claims().to_string());
-        let reason = refused(&forged);
-        assert!(matches!(reason, Some(Refused::Signature | Refused::Malformed)), "{changes}: {reason:?}");
+        let reason = rejection(&forged);
+        assert!(
+            matches!(reason, Some(TokenRejection::Signature | TokenRejection::Malformed)),
+            "{changes}: {reason:?}"
+        );
     }
 }
 
 #[test]
-fn attacks_through_the_claims() {
+fn forged_claims_are_rejected() {
     for (changes, reason) in [
-        (json!({"exp": NOW - 6}), Refused::Expired),
-        (json!({"exp": -1}), Refused::Claims),
-        (json!({"exp": 0}), Refused::Expired),
-        (json!({"exp": null}), Refused::Claims),
-        (json!({"exp": (NOW + 1500).to_string()}), Refused::Claims),
-        (json!({"exp": 1e300}), Refused::Claims),
-        (json!({"exp": 1_795_001_500.5}), Refused::Claims),
-        (json!({"exp": 1_795_001_500.0}), Refused::Claims),
-        (json!({"exp": u64::MAX}), Refused::Claims),
-        (json!({"exp": true}), Refused::Claims),
-        (json!({"exp": [NOW + 1500]}), Refused::Claims),
-        (json!({"nbf": NOW + 6}), Refused::NotYet),
-        (json!({"nbf": "soon"}), Refused::Claims),
-        (json!({"iat": NOW + 6}), Refused::NotYet),
-        (json!({"iat": null}), Refused::Claims),
-        (json!({"iss": "someone"}), Refused::Issuer),
-        (json!({"iss": null}), Refused::Claims),
-        (json!({"iss": ["verbatim"]}), Refused::Claims),
-        (json!({"aud": "verbatim-mail"}), Refused::Audience),
-        (json!({"aud": null}), Refused::Claims),
-        (json!({"aud": ["verbatim-api"]}), Refused::Claims),
-        (json!({"sub": null}), Refused::Claims),
-        (json!({"sub": ""}), Refused::Claims),
-        (json!({"sub": "admin"}), Refused::Claims),
-        (json!({"sid": null}), Refused::Claims),
-        (json!({"jti": null}), Refused::Claims),
-        (json!({"typ": null}), Refused::Claims),
-        (json!({"typ": "refresh"}), Refused::Kind),
-        (json!({"typ": "reset"}), Refused::Kind),
-        (json!({"typ": "ticket"}), Refused::Kind),
-        (json!({"typ": "Access"}), Refused::Kind),
+        (json!({"exp": NOW - 6}), TokenRejection::Expired),
+        (json!({"exp": -1}), TokenRejection::Claims),
+        (json!({"exp": 0}), TokenRejection::Expired),
+        (json!({"exp": null}), TokenRejection::Claims),
+        (json!({"exp": (NOW + 1500).to_string()}), TokenRejection::Claims),
+        (json!({"exp": 1e300}), TokenRejection::Claims),
+        (json!({"exp": 1_795_001_500.5}), TokenRejection::Claims),
+        (json!({"exp": 1_795_001_500.0}), TokenRejection::Claims),
+        (json!({"exp": u64::MAX}), TokenRejection::Claims),
+        (json!({"exp": true}), TokenRejection::Claims),
+        (json!({"exp": [NOW + 1500]}), TokenRejection::Claims),
+        (json!({"nbf": NOW + 6}), TokenRejection::NotYet),
+        (json!({"nbf": "soon"}), TokenRejection::Claims),
+        (json!({"iat": NOW + 6}), TokenRejection::NotYet),
+        (json!({"iat": null}), TokenRejection::Claims),
+        (json!({"iss": "someone"}), TokenRejection::Issuer),
+        (json!({"iss": null}), TokenRejection::Claims),
+        (json!({"iss": ["verbatim"]}), TokenRejection::Claims),
+        (json!({"aud": "verbatim-mail"}), TokenRejection::Audience),
+        (json!({"aud": null}), TokenRejection::Claims),
+        (json!({"aud": ["verbatim-api"]}), TokenRejection::Claims),
+        (json!({"sub": null}), TokenRejection::Claims),
+        (json!({"sub": ""}), TokenRejection::Claims),
+        (json!({"sub": "admin"}), TokenRejection::Claims),
+        (json!({"sid": null}), TokenRejection::Claims),
+        (json!({"jti": null}), TokenRejection::Claims),
+        (json!({"typ": null}), TokenRejection::Claims),
+        (json!({"typ": "refresh"}), TokenRejection::Kind),
+        (json!({"typ": "reset"}), TokenRejection::Kind),
+        (json!({"typ": "ticket"}), TokenRejection::Kind),
+        (json!({"typ": "Access"}), TokenRejection::Kind),
     ] {
-        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), Some(reason), "{changes}");
+        assert_eq!(
+            rejection(&signed(&header(), &with(claims(), changes.clone()))),
+            Some(reason),
+            "{changes}"
+        );
     }
     let twice = claims().to_string().replacen('{', &format!("{{\"exp\":{},", NOW + 9000), 1);
     let token = signed_with(hmac::HMAC_SHA256, SECRET, &header().to_string(), &twice);
-    assert_eq!(refused(&token), Some(Refused::Claims));
+    assert_eq!(rejection(&token), Some(TokenRejection::Claims));
 }
 
 #[test]
-fn the_leeway_is_five_seconds() {
+fn leeway_is_five_seconds() {
     for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 5}), json!({"iat": NOW + 5})] {
-        assert_eq!(refused(&signed(&header(), &with(claims(), changes.clone()))), None, "{changes}");
+        assert_eq!(rejection(&signed(&header(), &with(claims(), changes.clone()))), None, "{changes}");
     }
     let token = issued(&keys());
     assert!(keys().verify(&token, at(NOW + 1505)).is_ok());
-    assert_eq!(keys().verify(&token, at(NOW + 1506)), Err(TokenError::Invalid(Refused::Expired)));
+    assert_eq!(keys().verify(&token, at(NOW + 1506)), Err(TokenError::Invalid(TokenRejection::Expired)));
     assert!(keys().verify(&token, at(NOW - 5)).is_ok());
-    assert_eq!(keys().verify(&token, at(NOW - 6)), Err(TokenError::Invalid(Refused::NotYet)));
+    assert_eq!(keys().verify(&token, at(NOW - 6)), Err(TokenError::Invalid(TokenRejection::NotYet)));
 }
 
 #[test]
-fn attacks_on_the_form() {
+fn malformed_tokens_are_rejected() {
     let good = issued(&keys());
     let parts: Vec<&str> = good.split('.').collect();
     let refresh = RefreshToken::from_random([7; 32]).expose();
@@ -230,18 +237,21 @@ fn attacks_on_the_form() {
         &refresh,
         "🦀.🦀.🦀",
     ] {
-        assert!(refused(token).is_some(), "{token:?}");
+        assert!(rejection(token).is_some(), "{token:?}");
     }
-    assert_eq!(refused(&"a".repeat(8 * 1024)), Some(Refused::TooLong));
+    assert_eq!(rejection(&"a".repeat(8 * 1024)), Some(TokenRejection::TooLong));
     let padded = |length: usize| format!("{good}{}", "A".repeat(length - good.len()));
-    assert!(matches!(refused(&padded(MAX_BYTES)), Some(Refused::Signature | Refused::Malformed)));
-    assert_eq!(refused(&padded(MAX_BYTES + 1)), Some(Refused::TooLong));
+    assert!(matches!(
+        rejection(&padded(MAX_BYTES)),
+        Some(TokenRejection::Signature | TokenRejection::Malformed)
+    ));
+    assert_eq!(rejection(&padded(MAX_BYTES + 1)), Some(TokenRejection::TooLong));
     // And an access token is no refresh token.
     assert_eq!(RefreshToken::parse(&good), None);
 }
 
-/// A JWE in its compact form, as RFC 7516 has it: our claims, or our own token, under the secret itself or a key that came in the
-/// second part.
+/// A JWE in compact form (RFC 7516): our claims, or our own token, encrypted under the secret itself or a key in the second
+/// part.
 fn encrypted(header: &Value, wrapped: &[u8], content: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(header.to_string());
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, SECRET).unwrap());
@@ -272,16 +282,16 @@ fn encryptions() -> Vec<String> {
 }
 
 #[test]
-fn an_encrypted_token_is_none_of_ours() {
+fn encrypted_tokens_are_rejected() {
     for token in encryptions() {
         assert_eq!(token.split('.').count(), 5);
-        assert_eq!(refused(&token), Some(Refused::Malformed), "{token}");
+        assert_eq!(rejection(&token), Some(TokenRejection::Malformed), "{token}");
     }
 }
 
-/// S2: whoever forges tokens makes us do next to nothing. The middle one of many, as a machine does other things too.
+/// S2: a forged token costs almost no work. Takes the median, because the machine does other things too.
 #[test]
-fn a_forgery_is_refused_within_a_millisecond() {
+fn forgery_is_rejected_within_a_millisecond() {
     let keys = keys();
     let good = issued(&keys);
     let mut bent = good.clone().into_bytes();
@@ -324,26 +334,26 @@ fn a_forgery_is_refused_within_a_millisecond() {
 }
 
 #[test]
-fn every_single_changed_bit_is_noticed() {
+fn any_changed_bit_invalidates_the_token() {
     let good = issued(&keys());
     for byte in 0..good.len() {
         for bit in 0..7 {
             let mut bytes = good.clone().into_bytes();
             bytes[byte] ^= 1 << bit;
             let forged = String::from_utf8(bytes).unwrap();
-            assert!(refused(&forged).is_some(), "byte {byte}, bit {bit}");
+            assert!(rejection(&forged).is_some(), "byte {byte}, bit {bit}");
         }
     }
 }
 
 #[test]
-fn another_key_signs_nothing_for_us() {
+fn token_of_another_key_is_rejected() {
     let stranger = TokenKeys::new("k1", OTHER, []).unwrap();
-    assert_eq!(refused(&issued(&stranger)), Some(Refused::Signature));
+    assert_eq!(rejection(&issued(&stranger)), Some(TokenRejection::Signature));
 }
 
 #[test]
-fn a_replaced_key_verifies_until_it_is_withdrawn() {
+fn previous_key_verifies_until_withdrawn() {
     let old = issued(&TokenKeys::new("k1", SECRET, []).unwrap());
     let both = TokenKeys::new("k2", OTHER, [("k1", SECRET)]).unwrap();
     assert!(both.verify(&old, at(NOW)).is_ok());
@@ -351,14 +361,14 @@ fn a_replaced_key_verifies_until_it_is_withdrawn() {
     assert!(both.verify(&new, at(NOW)).is_ok());
     let withdrawn = TokenKeys::new("k2", OTHER, []).unwrap();
     assert!(withdrawn.verify(&new, at(NOW)).is_ok());
-    assert_eq!(withdrawn.verify(&old, at(NOW)), Err(TokenError::Invalid(Refused::UnknownKey)));
+    assert_eq!(withdrawn.verify(&old, at(NOW)), Err(TokenError::Invalid(TokenRejection::UnknownKey)));
     // The new key under the old id.
     let crossed = TokenKeys::new("k1", OTHER, []).unwrap();
-    assert_eq!(both.verify(&issued(&crossed), at(NOW)), Err(TokenError::Invalid(Refused::Signature)));
+    assert_eq!(both.verify(&issued(&crossed), at(NOW)), Err(TokenError::Invalid(TokenRejection::Signature)));
 }
 
 #[test]
-fn unusable_keys_are_refused() {
+fn unusable_keys_are_rejected() {
     let (long, short) = ("k".repeat(65), &SECRET[..31]);
     for (kid, secret, previous, error) in [
         ("", SECRET, ("k0", OTHER), TokenKeysError::KeyId),
@@ -373,9 +383,9 @@ fn unusable_keys_are_refused() {
 }
 
 #[test]
-fn a_refusal_and_the_keys_show_nothing() {
+fn errors_and_debug_reveal_nothing() {
     let texts: std::collections::HashSet<String> =
-        [Refused::Expired, Refused::Signature, Refused::UnknownKey]
+        [TokenRejection::Expired, TokenRejection::Signature, TokenRejection::UnknownKey]
             .map(|reason| TokenError::Invalid(reason).to_string())
             .into();
     assert_eq!(texts.len(), 1);

@@ -1,6 +1,6 @@
-//! Opaque tokens: 256 random bits that a client keeps. We keep their SHA-256 only, so that a copy of the database signs
-//! nobody in. Refresh tokens are made by the use cases that sign in and refresh, and stored by [`super::logins`]; tickets
-//! open one socket, and are stored by [`super::tickets`]; reset tokens replace a password, and are stored by [`super::resets`].
+//! Opaque tokens: 256 random bits that the client keeps. The database has only their SHA-256, so a copy of it cannot be
+//! used to sign in. [`super::logins`] stores refresh tokens, [`super::tickets`] the tickets that open one socket, and
+//! [`super::password_resets`] the tokens that replace a password.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,79 +9,79 @@ use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// What tells one kind of opaque token from another.
+/// A kind of opaque token.
 pub trait Kind {
-    /// How every token of the kind begins, so that scanners of leaked texts can recognise one.
+    /// Prefix of every token of the kind, by which secret scanners recognise it.
     const PREFIX: &'static str;
-    /// Its name, for logs.
+    /// Name of the kind, for logs.
     const NAME: &'static str;
 }
 
 /// Refresh tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Refreshing;
+pub struct RefreshKind;
 
-impl Kind for Refreshing {
+impl Kind for RefreshKind {
     const PREFIX: &'static str = "vrt_";
     const NAME: &'static str = "RefreshToken";
 }
 
 /// Tickets for one socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Opening;
+pub struct TicketKind;
 
-impl Kind for Opening {
+impl Kind for TicketKind {
     const PREFIX: &'static str = "vst_";
     const NAME: &'static str = "Ticket";
 }
 
-/// Tokens with which a forgotten password is replaced.
+/// Tokens that replace a forgotten password.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Resetting;
+pub struct ResetKind;
 
-impl Kind for Resetting {
+impl Kind for ResetKind {
     const PREFIX: &'static str = "vpr_";
     const NAME: &'static str = "ResetToken";
 }
 
 /// A token that is exchanged for new tokens.
-pub type RefreshToken = OpaqueToken<Refreshing>;
+pub type RefreshToken = OpaqueToken<RefreshKind>;
 /// A token that opens one socket.
-pub type Ticket = OpaqueToken<Opening>;
+pub type Ticket = OpaqueToken<TicketKind>;
 /// A token that replaces a password.
-pub type ResetToken = OpaqueToken<Resetting>;
+pub type ResetToken = OpaqueToken<ResetKind>;
 
 /// Characters after the prefix: 32 bytes in base64url without padding.
 const ENCODED_CHARS: usize = 43;
 
-/// The operating system gave no random bytes.
+/// The operating system returned no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system's random source failed")]
 pub struct RandomError;
 
-/// A token in clear: only ever in an answer or a request.
+/// A token in clear text: exists only in requests and responses.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpaqueToken<K>([u8; 32], PhantomData<K>);
 
 impl<K: Kind> OpaqueToken<K> {
-    /// Makes the token of 32 random bytes.
+    /// Makes a token from 32 random bytes.
     #[must_use]
     pub const fn from_random(bytes: [u8; 32]) -> Self {
         Self(bytes, PhantomData)
     }
 
-    /// Makes a fresh token out of the system's random source.
+    /// Generates a token from the system's random source.
     ///
     /// # Errors
-    /// When the source fails.
+    /// The source fails.
     pub fn generate() -> Result<Self, RandomError> {
         let mut bytes = [0; 32];
         rand::fill(&mut bytes).map_err(|_| RandomError)?;
         Ok(Self::from_random(bytes))
     }
 
-    /// Reads what a client sent. `None`: it cannot be a token of ours. Only the one spelling that
-    /// [`expose`](Self::expose) gives is taken.
+    /// Parses a client's text; `None` if it cannot be one of our tokens. Accepts only the spelling that
+    /// [`expose`](Self::expose) returns.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let encoded = text.strip_prefix(K::PREFIX)?;
@@ -92,13 +92,13 @@ impl<K: Kind> OpaqueToken<K> {
         Some(Self::from_random(bytes.try_into().ok()?))
     }
 
-    /// The text for the client. The one way to the clear token; it must not reach a log or a table.
+    /// Returns the text for the client, in clear: it must not reach a log or a table.
     #[must_use]
     pub fn expose(&self) -> String {
         format!("{}{}", K::PREFIX, URL_SAFE_NO_PAD.encode(self.0))
     }
 
-    /// What is stored: SHA-256 of the 32 bytes. No salt is needed, since nobody can guess 256 random bits.
+    /// Returns the stored form: SHA-256 of the 32 bytes. 256 random bits cannot be guessed, so no salt is needed.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         let mut hash = [0; 32];
@@ -118,7 +118,7 @@ impl<K: Kind> fmt::Debug for OpaqueToken<K> {
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The 32 bytes, for a column.
+    /// Returns the 32 bytes, for a column.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_and_nothing_else_is() {
+    fn parse_accepts_only_the_exposed_spelling() {
         let token = RefreshToken::from_random([7; 32]);
         let text = token.expose();
         assert_eq!(text, "vrt_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc");
@@ -161,7 +161,7 @@ mod tests {
 
     /// S5.
     #[test]
-    fn no_kind_of_token_is_taken_for_another() {
+    fn token_kinds_are_not_interchangeable() {
         let refresh = RefreshToken::from_random([7; 32]).expose();
         let ticket = Ticket::from_random([7; 32]).expose();
         let reset = ResetToken::from_random([7; 32]).expose();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_sha_256_of_the_random_bits() {
+    fn stored_hash_is_sha_256_of_the_random_bits() {
         let hash = RefreshToken::from_random([0; 32]).hash();
         let expected = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
         let hex: String = hash.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_differ_and_neither_shows_itself() {
+    fn tokens_differ_and_debug_hides_them() {
         let (one, two) = (RefreshToken::generate().unwrap(), RefreshToken::generate().unwrap());
         assert_ne!(one, two);
         assert_ne!(one.hash(), two.hash());

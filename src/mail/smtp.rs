@@ -1,4 +1,4 @@
-//! The mail server: a message is given to it, or is not.
+//! Sends mails to the SMTP server.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,87 +12,90 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use uuid::Uuid;
 
-use super::letters::Letter;
+use super::templates::MailBody;
 use crate::config::{MailConfig, MailTls};
 
-/// How long each step of the conversation with the server may take, and all of it. Less than a mail is taken for.
-const STEP: Duration = Duration::from_secs(15);
-const WHOLE: Duration = Duration::from_secs(40);
+/// Timeout of each step of the SMTP dialogue.
+const STEP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout of sending one mail: less than the lease of a mail.
+const SEND_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How a certificate in a file begins.
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// First line of a certificate in PEM format.
+const PEM_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Why a mail was not sent. Says nothing that the server said: it likes to repeat addresses.
+/// Why a mail was not sent. Does not contain the server's text, which may repeat addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PostError {
-    /// It will not go, however often it is tried.
-    #[error("the mail server refuses it ({0})")]
-    Refused(u16),
-    /// The address is none that mail can be sent to.
-    #[error("mail cannot be sent to this address")]
-    Address,
-    /// The server does not take it now.
-    #[error("the mail server puts it off ({0})")]
-    PutOff(u16),
-    /// TLS did not come about.
-    #[error("the mail server's TLS cannot be used")]
+pub enum SendError {
+    /// The server rejects the mail permanently.
+    #[error("the mail server rejected the mail ({0})")]
+    Rejected(u16),
+    /// Mail cannot be sent to this address.
+    #[error("the address cannot receive mail")]
+    InvalidAddress,
+    /// The server rejects the mail temporarily.
+    #[error("the mail server deferred the mail ({0})")]
+    Deferred(u16),
+    /// The TLS handshake failed.
+    #[error("TLS with the mail server failed")]
     Tls,
-    /// It does not offer what it would take, which is no fault of the mail's: when it does, the mail goes.
-    #[error("the mail server lacks what is needed (STARTTLS, a way to sign in, an extension)")]
-    Lacking,
-    /// The server does not answer, or not in time, or not as a mail server does.
-    #[error("the mail server does not answer")]
+    /// The server lacks a required capability: transient, because the mail can be sent when the server offers it.
+    #[error(
+        "the mail server lacks a required capability (STARTTLS, an authentication method or an extension)"
+    )]
+    MissingCapability,
+    /// The server does not respond in time, or not with SMTP.
+    #[error("the mail server does not respond")]
     Unreachable,
 }
 
-impl PostError {
-    /// Whether it is worth trying again.
+impl SendError {
+    /// Returns whether another attempt can succeed.
     #[must_use]
-    pub const fn may_pass(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         match self {
-            Self::Refused(_) | Self::Address => false,
-            Self::PutOff(_) | Self::Tls | Self::Lacking | Self::Unreachable => true,
+            Self::Rejected(_) | Self::InvalidAddress => false,
+            Self::Deferred(_) | Self::Tls | Self::MissingCapability | Self::Unreachable => true,
         }
     }
 }
 
-impl From<SmtpError> for PostError {
+impl From<SmtpError> for SendError {
     fn from(error: SmtpError) -> Self {
         let code = error.status().map_or(0, u16::from);
         if error.is_permanent() {
-            // A wrong password says nothing about the mail: when it has been put right, the mail goes.
-            if matches!(code, 530 | 534 | 535 | 538) { Self::PutOff(code) } else { Self::Refused(code) }
+            // Rejected credentials: the mail can be sent when the operator has corrected them.
+            if matches!(code, 530 | 534 | 535 | 538) { Self::Deferred(code) } else { Self::Rejected(code) }
         } else if error.is_transient() {
-            Self::PutOff(code)
+            Self::Deferred(code)
         } else if error.is_tls() {
             Self::Tls
         } else if error.is_client() {
-            Self::Lacking
+            Self::MissingCapability
         } else {
             Self::Unreachable
         }
     }
 }
 
-/// A mail server. Cheap to clone.
+/// Sends mails through one SMTP server. Cheap to clone.
 #[derive(Clone)]
-pub struct Post {
+pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
-    shown: String,
+    address: String,
 }
 
-impl std::fmt::Debug for Post {
+impl std::fmt::Debug for SmtpMailer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Post").field("server", &self.shown).finish_non_exhaustive()
+        f.debug_struct("SmtpMailer").field("server", &self.address).finish_non_exhaustive()
     }
 }
 
-impl Post {
-    /// The configured server. It is not asked whether it is there: mail can wait.
+impl SmtpMailer {
+    /// Sets up the configured server, without connecting to it.
     ///
     /// # Errors
-    /// One plain sentence, when a file or the server's name cannot be used.
+    /// One plain sentence, if a file or the server's name is unusable.
     pub fn open(config: &MailConfig) -> anyhow::Result<Self> {
         let tls = || -> anyhow::Result<TlsParameters> {
             let mut parameters = TlsParameters::builder(config.host.clone());
@@ -100,7 +103,7 @@ impl Post {
                 let pem = std::fs::read(path)
                     .with_context(|| format!("The file {} (SMTP_CA_FILE) cannot be read", path.display()))?;
                 let none = || format!("The file {} (SMTP_CA_FILE) holds no certificate", path.display());
-                anyhow::ensure!(pem.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE), none());
+                anyhow::ensure!(pem.windows(PEM_HEADER.len()).any(|part| part == PEM_HEADER), none());
                 let roots = Certificate::from_pem(&pem).map_err(|_| anyhow::anyhow!(none()))?;
                 parameters = parameters.add_root_certificate(roots);
             }
@@ -118,47 +121,47 @@ impl Post {
             .port(config.port)
             .tls(tls)
             .hello_name(ClientId::Domain(config.from.email.domain().to_owned()))
-            .timeout(Some(STEP));
+            .timeout(Some(STEP_TIMEOUT));
         if let Some((user, password)) = &config.credentials {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
-        let shown = format!("{}:{}", config.host, config.port);
-        Ok(Self { transport: builder.build(), from: config.from.clone(), shown })
+        let address = format!("{}:{}", config.host, config.port);
+        Ok(Self { transport: builder.build(), from: config.from.clone(), address })
     }
 
-    /// Where it is.
+    /// Returns the server's host and port.
     #[must_use]
     pub fn describe(&self) -> &str {
-        &self.shown
+        &self.address
     }
 
-    /// Sends a letter to an address; returns when the server has taken it over.
+    /// Sends a mail to an address; returns when the server has accepted it.
     ///
     /// # Errors
-    /// See [`PostError`].
-    pub async fn send(&self, mail: Uuid, to: &str, letter: Letter, now: SystemTime) -> Result<(), PostError> {
-        let message = self.message(mail, to, letter, now)?;
-        match tokio::time::timeout(WHOLE, self.transport.send(message)).await {
+    /// See [`SendError`].
+    pub async fn send(&self, mail: Uuid, to: &str, body: MailBody, now: SystemTime) -> Result<(), SendError> {
+        let message = self.message(mail, to, body, now)?;
+        match tokio::time::timeout(SEND_TIMEOUT, self.transport.send(message)).await {
             Ok(sent) => Ok(sent.map(drop)?),
-            Err(_) => Err(PostError::Unreachable),
+            Err(_) => Err(SendError::Unreachable),
         }
     }
 
-    fn message(&self, mail: Uuid, to: &str, letter: Letter, now: SystemTime) -> Result<Message, PostError> {
-        let to: Address = to.parse().map_err(|_| PostError::Address)?;
+    fn message(&self, mail: Uuid, to: &str, body: MailBody, now: SystemTime) -> Result<Message, SendError> {
+        let to: Address = to.parse().map_err(|_| SendError::InvalidAddress)?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .date(now)
-            // The same for every attempt: a second copy is known for one.
+            // The same for every attempt, so that mail programs recognise a duplicate.
             .message_id(Some(format!("<{mail}@{}>", self.from.email.domain())))
-            // No mail robot answers this.
+            // Keeps auto-responders silent.
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
-            .subject(letter.subject)
+            .subject(body.subject)
             .header(ContentType::TEXT_PLAIN)
-            .body(letter.text)
-            .map_err(|_| PostError::Address)
+            .body(body.text)
+            .map_err(|_| SendError::InvalidAddress)
     }
 }
 
@@ -169,10 +172,10 @@ mod tests {
 
     use super::*;
     use crate::config::Secret;
-    use crate::mail::letters;
+    use crate::mail::templates;
 
     #[test]
-    fn a_message_is_what_mail_programs_expect_and_nobody_else_gets_into_its_head() {
+    fn message_has_expected_headers_and_no_injected_ones() {
         let config = MailConfig {
             host: "localhost".to_owned(),
             port: 25,
@@ -181,9 +184,10 @@ mod tests {
             ca_file: None,
             from: "Chat <chat@example.org>".parse().unwrap(),
         };
-        let post = Post::open(&config).unwrap();
+        let mailer = SmtpMailer::open(&config).unwrap();
         let write = |to: &str| {
-            post.message(Uuid::nil(), to, letters::password_changed(), SystemTime::UNIX_EPOCH)
+            mailer
+                .message(Uuid::nil(), to, templates::password_changed(), SystemTime::UNIX_EPOCH)
                 .map(|message| String::from_utf8(message.formatted()).unwrap())
         };
         let text = write("ada@mail.example").unwrap();
@@ -199,13 +203,13 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         for to in ["ada@mail.example\r\nBcc: eve@mail.example", "ada@mail.example, eve@mail.example", "ada"] {
-            assert_eq!(write(to), Err(PostError::Address), "{to}");
+            assert_eq!(write(to), Err(SendError::InvalidAddress), "{to}");
         }
     }
 
-    /// What a server does not offer is not the mail's fault.
+    /// A missing capability is not the mail's fault.
     #[tokio::test]
-    async fn a_server_that_offers_too_little_is_asked_again() {
+    async fn missing_capability_is_transient() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let serve = async || {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -213,7 +217,7 @@ mod tests {
             let mut lines = BufReader::new(stream).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let answer: &[u8] = if line.starts_with("EHLO") { b"250 tests\r\n" } else { b"221 bye\r\n" };
-                // The client may be gone.
+                // The client may have disconnected.
                 let _ = lines.get_mut().get_mut().write_all(answer).await;
             }
         };
@@ -227,17 +231,17 @@ mod tests {
                 ca_file: None,
                 from: "chat@example.org".parse().unwrap(),
             };
-            let post = Post::open(&config).unwrap();
-            let letter = letters::password_changed();
-            let send = post.send(Uuid::nil(), "ada@mail.example", letter, SystemTime::UNIX_EPOCH);
+            let mailer = SmtpMailer::open(&config).unwrap();
+            let body = templates::password_changed();
+            let send = mailer.send(Uuid::nil(), "ada@mail.example", body, SystemTime::UNIX_EPOCH);
             let ((), sent) = tokio::join!(serve(), send);
-            assert_eq!(sent, Err(PostError::Lacking), "{tls:?}");
-            assert!(PostError::Lacking.may_pass());
+            assert_eq!(sent, Err(SendError::MissingCapability), "{tls:?}");
+            assert!(SendError::MissingCapability.is_transient());
         }
     }
 
     #[test]
-    fn a_file_of_roots_that_is_none_is_named() {
+    fn unusable_ca_file_is_named_in_the_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roots.pem");
         let config = MailConfig {
@@ -248,9 +252,9 @@ mod tests {
             ca_file: Some(path.clone()),
             from: "chat@example.org".parse().unwrap(),
         };
-        let refused = |config: &MailConfig| format!("{:#}", Post::open(config).unwrap_err());
-        assert!(refused(&config).contains("SMTP_CA_FILE"));
+        let error = |config: &MailConfig| format!("{:#}", SmtpMailer::open(config).unwrap_err());
+        assert!(error(&config).contains("SMTP_CA_FILE"));
         std::fs::write(&path, "nothing").unwrap();
-        assert!(refused(&config).contains("SMTP_CA_FILE"));
+        assert!(error(&config).contains("SMTP_CA_FILE"));
     }
 }

@@ -9,8 +9,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use futures::future::join_all;
 
-use super::common_passwords::COMMON;
-use super::passwords::*;
+use super::*;
+use crate::auth::common_passwords::COMMON;
 
 fn password(text: &str) -> Password {
     Password::new(text.to_owned())
@@ -20,7 +20,7 @@ fn passwords() -> Passwords {
     Passwords::new(PasswordLimits::default()).unwrap()
 }
 
-/// A stored hash of other parameters than today's.
+/// A stored hash with other parameters than the current ones.
 fn stored(algorithm: Algorithm, version: Version, memory: u32, passes: u32, text: &str) -> String {
     let params = Params::new(memory, passes, 1, Some(32)).unwrap();
     Argon2::new(algorithm, version, params)
@@ -31,7 +31,7 @@ fn stored(algorithm: Algorithm, version: Version, memory: u32, passes: u32, text
 
 /// S15.
 #[test]
-fn the_rule() {
+fn rule_rejects_each_kind_of_weak_password() {
     let (wide_8, wide_128) = (format!("{}a1", "🦀".repeat(6)), format!("{}a1", "🦀".repeat(126)));
     for (text, outcome) in [
         ("abc1234", Err(PasswordRule::TooShort)),
@@ -62,7 +62,7 @@ fn the_rule() {
 }
 
 #[test]
-fn the_list_is_sorted_and_every_entry_would_pass_the_rest_of_the_rule() {
+fn common_passwords_are_sorted_and_pass_the_rest_of_the_rule() {
     assert!(COMMON.is_sorted());
     assert!(COMMON.len() > 500);
     for entry in COMMON.iter() {
@@ -73,24 +73,24 @@ fn the_list_is_sorted_and_every_entry_would_pass_the_rest_of_the_rule() {
 }
 
 #[tokio::test]
-async fn right_and_wrong_and_nobody() {
+async fn verify_tells_correct_wrong_and_unknown_user() {
     let passwords = passwords();
     let hash = passwords.hash(password(" xkcd9361")).await.unwrap();
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     assert_ne!(hash, passwords.hash(password(" xkcd9361")).await.unwrap());
     let right = passwords.verify(Some(hash.clone()), password(" xkcd9361")).await;
-    assert_eq!(right, Ok(Verdict::Right { needs_rehash: false }));
+    assert_eq!(right, Ok(Verification::Correct { needs_rehash: false }));
     for wrong in ["xkcd9361", " xkcd9361 ", " Xkcd9361", ""] {
         assert_eq!(
             passwords.verify(Some(hash.clone()), password(wrong)).await,
-            Ok(Verdict::Wrong),
+            Ok(Verification::Wrong),
             "{wrong:?}"
         );
     }
-    assert_eq!(passwords.verify(None, password(" xkcd9361")).await, Ok(Verdict::Wrong));
+    assert_eq!(passwords.verify(None, password(" xkcd9361")).await, Ok(Verification::Wrong));
 }
 
-/// S15: nothing is cut.
+/// S15: long passwords are not truncated.
 #[tokio::test]
 async fn the_last_of_128_characters_matters() {
     let passwords = passwords();
@@ -99,20 +99,23 @@ async fn the_last_of_128_characters_matters() {
     let other = format!("{}a2", "🦀".repeat(126));
     assert_eq!(
         passwords.verify(Some(hash.clone()), password(&text)).await,
-        Ok(Verdict::Right { needs_rehash: false })
+        Ok(Verification::Correct { needs_rehash: false })
     );
-    assert_eq!(passwords.verify(Some(hash), password(&other)).await, Ok(Verdict::Wrong));
+    assert_eq!(passwords.verify(Some(hash), password(&other)).await, Ok(Verification::Wrong));
 }
 
-/// S13, without a clock: what is computed for somebody unknown costs exactly what is computed for a stored hash.
+/// S13, without a clock: the hash computed for an unknown user costs exactly as much as a stored one.
 #[tokio::test]
-async fn nobody_costs_what_somebody_costs() {
+async fn unknown_user_costs_as_much_as_known() {
     let real = PasswordHash::new(&passwords().hash(password("xkcd9361")).await.unwrap()).unwrap();
     let dummy = dummy().unwrap();
     let text = real.to_string();
-    let tasks =
-        [Task::plan(Some(&text), &dummy), Task::plan(None, &dummy), Task::plan(Some("rubbish"), &dummy)];
-    assert!(matches!(tasks, [Task::Stored(_), Task::Nobody(_), Task::Unusable(_)]));
+    let tasks = [
+        Comparison::plan(Some(&text), &dummy),
+        Comparison::plan(None, &dummy),
+        Comparison::plan(Some("rubbish"), &dummy),
+    ];
+    assert!(matches!(tasks, [Comparison::Stored(_), Comparison::UnknownUser(_), Comparison::Unusable(_)]));
     for task in &tasks {
         let target = task.target();
         assert_eq!(target.algorithm, real.algorithm);
@@ -125,7 +128,7 @@ async fn nobody_costs_what_somebody_costs() {
 
 /// S16.
 #[tokio::test]
-async fn weaker_stored_hashes_still_verify_and_ask_to_be_renewed() {
+async fn weak_stored_hash_verifies_and_needs_rehash() {
     let passwords = passwords();
     for (hash, renew) in [
         (stored(Algorithm::Argon2id, Version::V0x13, 19_456, 2, "xkcd9361"), false),
@@ -137,14 +140,14 @@ async fn weaker_stored_hashes_still_verify_and_ask_to_be_renewed() {
     ] {
         assert_eq!(needs_rehash(&hash), renew, "{hash}");
         let verdict = passwords.verify(Some(hash.clone()), password("xkcd9361")).await;
-        assert_eq!(verdict, Ok(Verdict::Right { needs_rehash: renew }), "{hash}");
-        assert_eq!(passwords.verify(Some(hash), password("xkcd9362")).await, Ok(Verdict::Wrong));
+        assert_eq!(verdict, Ok(Verification::Correct { needs_rehash: renew }), "{hash}");
+        assert_eq!(passwords.verify(Some(hash), password("xkcd9362")).await, Ok(Verification::Wrong));
     }
 }
 
 /// S16.
 #[tokio::test]
-async fn absurd_and_foreign_stored_hashes_are_refused_uncomputed() {
+async fn costly_and_unsupported_hashes_are_not_computed() {
     let (salt, hash) = ("MDEyMzQ1Njc4OWFiY2RlZg", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let dummy = dummy().unwrap();
     for text in [
@@ -157,14 +160,14 @@ async fn absurd_and_foreign_stored_hashes_are_refused_uncomputed() {
         "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW".to_owned(),
         String::new(),
     ] {
-        let task = Task::plan(Some(&text), &dummy);
-        assert!(matches!(task, Task::Unusable(_)), "{text}");
+        let task = Comparison::plan(Some(&text), &dummy);
+        assert!(matches!(task, Comparison::Unusable(_)), "{text}");
         assert_eq!(task.target(), &dummy);
         let verdict = passwords().verify(Some(text.clone()), password("xkcd9361")).await;
         assert_eq!(verdict, Err(PasswordError::StoredHash), "{text}");
     }
     let bearable = format!("$argon2id$v=19$m=65536,t=10,p=1${salt}${hash}");
-    assert!(matches!(Task::plan(Some(&bearable), &dummy), Task::Stored(_)));
+    assert!(matches!(Comparison::plan(Some(&bearable), &dummy), Comparison::Stored(_)));
 }
 
 #[test]
@@ -194,18 +197,21 @@ fn of_other_systems_hashes_only_bearable_argon2id_is_taken() {
         ("password123".to_owned(), Err(NotImportable::Unknown)),
         (String::new(), Err(NotImportable::Unknown)),
     ] {
-        assert_eq!(importable(&stored), outcome, "{stored}");
+        assert_eq!(check_importable(&stored), outcome, "{stored}");
         if outcome.is_ok() {
-            assert!(matches!(Task::plan(Some(&stored), &dummy().unwrap()), Task::Stored(_)), "{stored}");
+            assert!(
+                matches!(Comparison::plan(Some(&stored), &dummy().unwrap()), Comparison::Stored(_)),
+                "{stored}"
+            );
         }
     }
 }
 
 /// S16.
 #[tokio::test]
-async fn never_more_than_two_hashes_run_at_once() {
+async fn at_most_two_hashes_run_at_once() {
     let passwords =
-        Passwords::new(PasswordLimits { patience: Duration::from_secs(60), ..Default::default() });
+        Passwords::new(PasswordLimits { max_wait: Duration::from_secs(60), ..Default::default() });
     let passwords = passwords.unwrap();
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (dummy, outcomes) = (Arc::new(dummy().unwrap()), 20);
@@ -224,8 +230,8 @@ async fn never_more_than_two_hashes_run_at_once() {
 
 /// S16.
 #[tokio::test]
-async fn a_cancelled_request_keeps_its_permit_until_its_work_is_done() {
-    let limits = PasswordLimits { patience: Duration::from_millis(50), ..Default::default() };
+async fn cancelled_request_holds_its_permit_until_the_hash_ends() {
+    let limits = PasswordLimits { max_wait: Duration::from_millis(50), ..Default::default() };
     let passwords = Passwords::new(limits).unwrap();
     let (began, beginnings) = mpsc::channel();
     let mut releases = Vec::new();
@@ -252,8 +258,8 @@ async fn a_cancelled_request_keeps_its_permit_until_its_work_is_done() {
 }
 
 #[tokio::test]
-async fn the_thirty_fifth_is_turned_away_at_once_and_cancelled_waiters_leave_the_queue() {
-    let limits = PasswordLimits { patience: Duration::from_secs(60), ..Default::default() };
+async fn surplus_request_fails_at_once_and_cancelled_ones_free_slots() {
+    let limits = PasswordLimits { max_wait: Duration::from_secs(60), ..Default::default() };
     let passwords = Passwords::new(limits).unwrap();
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(std::sync::Mutex::new(released));
@@ -280,6 +286,6 @@ async fn the_thirty_fifth_is_turned_away_at_once_and_cancelled_waiters_leave_the
 }
 
 #[test]
-fn a_password_does_not_show_itself() {
+fn debug_hides_the_password() {
     assert_eq!(format!("{:?}", password("xkcd9361")), "Password(..)");
 }

@@ -1,5 +1,5 @@
-//! Tokens with which somebody who has forgotten the password sets a new one: good once, for half an hour, on any node.
-//! Made when the mail is made that carries them; only their hash is kept.
+//! Tokens that replace a forgotten password: valid once, for half an hour, on any node. The mail worker makes them when it
+//! writes the mail; only their hash is stored.
 
 use std::time::Duration;
 
@@ -10,34 +10,34 @@ use event_store::{FastPool, TransactionalWrite};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::opaque::ResetToken;
+use super::opaque_token::ResetToken;
 
-/// How long a token is good.
-pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// How many mails whose tokens are good one person is sent. Others do not count: whoever is sent no further mail has one that
-/// is of use, or a stranger who asks in their name could leave them without.
-pub const MAX_MAILS: i64 = 5;
-/// How long spent tokens are known.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Lifetime of a token.
+pub const RESET_TOKEN_TTL: Duration = Duration::from_secs(30 * 60);
+/// Most mails with valid tokens per user. Mails whose tokens are spent or expired do not count: a user who gets no further
+/// mail always has a valid token, so requests by a stranger cannot lock the user out.
+pub const MAX_VALID_MAILS: i64 = 5;
+/// How long tokens are stored.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Everybody's tokens. Cheap to clone.
+/// The table of reset tokens. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Resets {
+pub struct PasswordResets {
     pool: FastPool,
 }
 
-impl Resets {
-    /// Over the primary database.
+impl PasswordResets {
+    /// Opens the table in the primary database.
     #[must_use]
     pub fn new(pool: impl Into<FastPool>) -> Self {
         Self { pool: pool.into() }
     }
 
-    /// Keeps a fresh token of a user's. `mail`: the mail it goes out with.
+    /// Stores a new token of a user; `mail` is the mail that carries it.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn keep(
+    /// Database errors.
+    pub async fn store(
         &self,
         token: &ResetToken,
         user: UserId,
@@ -50,16 +50,16 @@ impl Resets {
         .bind(token.hash().as_bytes().as_slice())
         .bind(user.uuid())
         .bind(mail)
-        .bind(LIFETIME.as_secs_f64())
+        .bind(RESET_TOKEN_TTL.as_secs_f64())
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// Whose token this is, and whether it is still good. What rests on that is checked again by the append.
+    /// Returns the token's user and whether it is valid. The append checks validity again.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn find(&self, token: &ResetToken) -> Result<Option<(UserId, bool)>, sqlx::Error> {
         let row: Option<(Uuid, bool)> = sqlx::query_as(
             "SELECT user_id, spent_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
@@ -68,42 +68,42 @@ impl Resets {
         .bind(token.hash().as_bytes().as_slice())
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|(user, good)| (UserId::new(user), good)))
+        Ok(row.map(|(user, valid)| (UserId::new(user), valid)))
     }
 
-    /// Makes every token of a user worthless.
+    /// Revokes every token of a user.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn void(&self, user: UserId) -> Result<(), sqlx::Error> {
+    /// Database errors.
+    pub async fn revoke_all(&self, user: UserId) -> Result<(), sqlx::Error> {
         sqlx::query("SELECT resets_void($1)").bind(user.uuid()).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// In how many mails besides this one a user was sent a token that is still good.
+    /// Counts the mails other than `except` that carry a valid token of the user.
     ///
     /// # Errors
-    /// When the database cannot answer.
-    pub async fn mailed_lately(&self, user: UserId, besides: Uuid) -> Result<i64, sqlx::Error> {
+    /// Database errors.
+    pub async fn valid_mails(&self, user: UserId, except: Uuid) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(
             "SELECT count(DISTINCT mail_id) FROM password_resets
                 WHERE user_id = $1 AND mail_id <> $2 AND spent_at IS NULL AND ends_at > clock_timestamp()",
         )
         .bind(user.uuid())
-        .bind(besides)
+        .bind(except)
         .fetch_one(&self.pool)
         .await
     }
 
-    /// Deletes those that nobody needs to know any more. Gives their number.
+    /// Deletes tokens older than [`RETENTION`]; returns how many.
     ///
     /// # Errors
-    /// When the database cannot answer.
+    /// Database errors.
     pub async fn purge(&self) -> Result<u64, sqlx::Error> {
         let deleted = sqlx::query(
             "DELETE FROM password_resets WHERE created_at < clock_timestamp() - make_interval(secs => $1)",
         )
-        .bind(KEPT.as_secs_f64())
+        .bind(RETENTION.as_secs_f64())
         .execute(&self.pool)
         .await?;
         Ok(deleted.rows_affected())
@@ -132,7 +132,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::bootstrap::database::MIGRATOR;
+    use crate::schema::MIGRATOR;
 
     const ADA: UserId = UserId::new(Uuid::from_u128(1));
     const EVE: UserId = UserId::new(Uuid::from_u128(2));
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn a_token_is_good_once_for_its_user_and_takes_the_others_with_it(pool: PgPool) {
-        let resets = Resets::new(pool.clone());
+    async fn token_is_spent_once_by_its_user_and_revokes_the_others(pool: PgPool) {
+        let resets = PasswordResets::new(pool.clone());
         for n in [1, 2] {
-            resets.keep(&token(n), ADA, None).await.unwrap();
+            resets.store(&token(n), ADA, None).await.unwrap();
         }
-        resets.keep(&token(3), EVE, None).await.unwrap();
+        resets.store(&token(3), EVE, None).await.unwrap();
         assert_eq!(resets.find(&token(1)).await.unwrap(), Some((ADA, true)));
         assert_eq!(resets.find(&token(9)).await.unwrap(), None);
         assert!(!spend(&pool, &token(1), EVE).await);
@@ -169,14 +169,14 @@ mod tests {
             assert_eq!(resets.find(&token(n)).await.unwrap(), Some((ADA, false)));
         }
         assert_eq!(resets.find(&token(3)).await.unwrap(), Some((EVE, true)));
-        resets.void(EVE).await.unwrap();
+        resets.revoke_all(EVE).await.unwrap();
         assert!(!spend(&pool, &token(3), EVE).await);
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn a_token_runs_out_after_half_an_hour_and_is_forgotten_after_a_day(pool: PgPool) {
-        let resets = Resets::new(pool.clone());
-        resets.keep(&token(1), ADA, None).await.unwrap();
+    async fn token_expires_after_half_an_hour_and_is_purged_after_a_day(pool: PgPool) {
+        let resets = PasswordResets::new(pool.clone());
+        resets.store(&token(1), ADA, None).await.unwrap();
         let lasts: f64 = sqlx::query_scalar(
             "SELECT extract(epoch FROM ends_at - created_at)::double precision FROM password_resets",
         )
@@ -203,21 +203,21 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn mails_are_counted_once_each(pool: PgPool) {
-        let resets = Resets::new(pool.clone());
+    async fn each_mail_counts_once(pool: PgPool) {
+        let resets = PasswordResets::new(pool.clone());
         let mail = |n: u128| Some(Uuid::from_u128(n));
         for (n, mail) in [(1, mail(1)), (2, mail(1)), (3, mail(2)), (4, None)] {
-            resets.keep(&token(n), ADA, mail).await.unwrap();
+            resets.store(&token(n), ADA, mail).await.unwrap();
         }
-        assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(9)).await.unwrap(), 2);
-        assert_eq!(resets.mailed_lately(ADA, Uuid::from_u128(2)).await.unwrap(), 1);
-        assert_eq!(resets.mailed_lately(EVE, Uuid::from_u128(9)).await.unwrap(), 0);
+        assert_eq!(resets.valid_mails(ADA, Uuid::from_u128(9)).await.unwrap(), 2);
+        assert_eq!(resets.valid_mails(ADA, Uuid::from_u128(2)).await.unwrap(), 1);
+        assert_eq!(resets.valid_mails(EVE, Uuid::from_u128(9)).await.unwrap(), 0);
     }
 
-    /// A stranger who has used up the mails of somebody has not kept them from a token.
+    /// A stranger who uses up a user's mails has not kept the user from a token.
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn whoever_is_sent_no_further_mail_has_a_good_token(pool: PgPool) {
-        let resets = Resets::new(pool.clone());
+    async fn user_without_further_mail_has_a_valid_token(pool: PgPool) {
+        let resets = PasswordResets::new(pool.clone());
         let age = async |seconds: i32| {
             sqlx::query(
                 "UPDATE password_resets SET created_at = created_at - make_interval(secs => $1),
@@ -229,45 +229,45 @@ mod tests {
             .unwrap();
         };
         for n in 1..=5 {
-            resets.keep(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
+            resets.store(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
             age(60).await;
         }
-        let mut held_back = 0;
+        let mut without_mail = 0;
         for _ in 0..70 {
             let good = async |n: u8| resets.find(&token(n)).await.unwrap() == Some((ADA, true));
-            if resets.mailed_lately(ADA, Uuid::from_u128(9)).await.unwrap() >= MAX_MAILS {
-                held_back += 1;
-                assert!(good(1).await && good(5).await, "after {held_back} steps");
+            if resets.valid_mails(ADA, Uuid::from_u128(9)).await.unwrap() >= MAX_VALID_MAILS {
+                without_mail += 1;
+                assert!(good(1).await && good(5).await, "after {without_mail} steps");
             }
             age(30).await;
         }
-        assert!(held_back > 40, "{held_back}");
+        assert!(without_mail > 40, "{without_mail}");
     }
 
-    /// Five mails, then somebody changes the password or the address: the owner, whose tokens are void, is sent another.
+    /// After five mails the password or the address changes: the owner, whose tokens are revoked, gets another mail.
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn mails_whose_tokens_are_void_do_not_count(pool: PgPool) {
-        let resets = Resets::new(pool.clone());
+    async fn mails_with_revoked_tokens_do_not_count(pool: PgPool) {
+        let resets = PasswordResets::new(pool.clone());
         let sixth = Uuid::from_u128(9);
         for spent in [false, true] {
             for n in 1..=5 {
                 let n = n + if spent { 10 } else { 0 };
-                resets.keep(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
+                resets.store(&token(n), ADA, Some(Uuid::from_u128(n.into()))).await.unwrap();
             }
-            assert_eq!(resets.mailed_lately(ADA, sixth).await.unwrap(), MAX_MAILS);
+            assert_eq!(resets.valid_mails(ADA, sixth).await.unwrap(), MAX_VALID_MAILS);
             if spent {
                 assert!(spend(&pool, &token(15), ADA).await);
             } else {
-                resets.void(ADA).await.unwrap();
+                resets.revoke_all(ADA).await.unwrap();
             }
-            assert_eq!(resets.mailed_lately(ADA, sixth).await.unwrap(), 0, "spent: {spent}");
+            assert_eq!(resets.valid_mails(ADA, sixth).await.unwrap(), 0, "spent: {spent}");
         }
     }
 
-    /// S11, S17: a copy of the database signs nobody in.
+    /// S11, S17: a copy of the database cannot be used to sign in.
     #[sqlx::test(migrator = "MIGRATOR")]
-    async fn only_the_hash_is_stored(pool: PgPool) {
-        Resets::new(pool.clone()).keep(&token(7), ADA, None).await.unwrap();
+    async fn only_the_token_hash_is_stored(pool: PgPool) {
+        PasswordResets::new(pool.clone()).store(&token(7), ADA, None).await.unwrap();
         let row: String = sqlx::query_scalar("SELECT to_json(r)::text FROM password_resets r")
             .fetch_one(&pool)
             .await

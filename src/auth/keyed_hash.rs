@@ -1,56 +1,55 @@
-//! Keyed hashes of things that can be guessed: addresses and user names, which name claim streams in the log for ever,
-//! and bodies of requests, which may hold a password. A plain hash of either could be tried out by whoever sees it.
+//! Keyed hashes of guessable values: addresses and user names, which name claim streams in the log for ever, and request
+//! bodies, which may hold a password. A plain hash of either could be found by guessing.
 //!
-//! Called by the use cases that register people (claims) and by the command executor (fingerprints).
+//! Used by registration (claims) and for idempotency keys (fingerprints).
 
 use aws_lc_rs::{hkdf, hmac};
 
-/// What the master key is extracted with; together with the labels below it is part of every stored name.
-/// Never change them: claims already in the log would no longer be found.
+/// Salt and labels of the key derivation. Never change them: existing claims in the log would no longer be found.
 const SALT: &[u8] = b"verbatim/v1";
 const CLAIMS: &[u8] = b"claim names";
 const FINGERPRINTS: &[u8] = b"request fingerprints";
 
-/// The cryptographic library refused to derive the keys.
+/// The cryptographic library could not derive the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the keys for names and fingerprints could not be derived")]
-pub struct NameKeysError;
+#[error("the keys for claims and fingerprints could not be derived")]
+pub struct KeyedHasherError;
 
-/// The keys that claim streams are named with and bodies are fingerprinted with.
+/// Hashes names of claim streams and request bodies with keys derived from the master key.
 ///
-/// Both come from the master key. It cannot be exchanged without renaming every claim stream.
+/// The master key cannot be replaced without renaming every claim stream.
 #[derive(Debug, Clone)]
-pub struct NameKeys {
+pub struct KeyedHasher {
     claims: hmac::Key,
     fingerprints: hmac::Key,
 }
 
-impl NameKeys {
+impl KeyedHasher {
     /// Derives the keys from the configured master key.
     ///
     /// # Errors
-    /// When the library cannot derive them.
-    pub fn new(master: &[u8; 32]) -> Result<Self, NameKeysError> {
+    /// The library cannot derive them.
+    pub fn new(master: &[u8; 32]) -> Result<Self, KeyedHasherError> {
         let key = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(master);
         let derive = |label: &[u8]| {
-            key.expand(&[label], hmac::HMAC_SHA256).map(hmac::Key::from).map_err(|_| NameKeysError)
+            key.expand(&[label], hmac::HMAC_SHA256).map(hmac::Key::from).map_err(|_| KeyedHasherError)
         };
         Ok(Self { claims: derive(CLAIMS)?, fingerprints: derive(FINGERPRINTS)? })
     }
 
-    /// The claim stream of an e-mail address, `email:<64 hexadecimal digits>`. The address must be normalised.
+    /// Returns the claim stream of a normalised e-mail address, `email:<64 hexadecimal digits>`.
     #[must_use]
     pub fn email_claim(&self, normalised: &str) -> String {
         self.claim("email", normalised)
     }
 
-    /// The claim stream of a user name, `username:<64 hexadecimal digits>`. The name must be normalised.
+    /// Returns the claim stream of a normalised user name, `username:<64 hexadecimal digits>`.
     #[must_use]
     pub fn username_claim(&self, normalised: &str) -> String {
         self.claim("username", normalised)
     }
 
-    /// A fingerprint of a request, by which a repeated one is recognised.
+    /// Returns the fingerprint of a request, which identifies a repetition.
     #[must_use]
     pub fn fingerprint(&self, bytes: &[u8]) -> [u8; 32] {
         let mut fingerprint = [0; 32];
@@ -58,7 +57,7 @@ impl NameKeys {
         fingerprint
     }
 
-    /// The kind is hashed too: an address and a name of the same spelling must not be seen to be the same.
+    /// Hashes the kind too, so that an address and a name of the same spelling cannot be linked.
     fn claim(&self, kind: &str, normalised: &str) -> String {
         let mut context = hmac::Context::with_key(&self.claims);
         context.update(kind.as_bytes());
@@ -81,8 +80,8 @@ mod tests {
     const OTHER: &[u8; 32] = b"9f86d081884c7d659a2feaa0c55ad015";
 
     #[test]
-    fn names_of_claims_never_change() {
-        let keys = NameKeys::new(MASTER).unwrap();
+    fn claim_names_never_change() {
+        let keys = KeyedHasher::new(MASTER).unwrap();
         assert_eq!(
             keys.email_claim("ada@example.org"),
             "email:7b3e78218ed8b0a80d6f76e9ef351fdab452136aac18103f4b103961b7a0497f"
@@ -94,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn kind_value_and_secret_all_matter() {
-        let keys = NameKeys::new(MASTER).unwrap();
-        let other = NameKeys::new(OTHER).unwrap();
+    fn claim_depends_on_kind_value_and_secret() {
+        let keys = KeyedHasher::new(MASTER).unwrap();
+        let other = KeyedHasher::new(OTHER).unwrap();
         let digits = |id: String| id.split_once(':').unwrap().1.to_owned();
         assert_eq!(keys.email_claim("ada"), keys.email_claim("ada"));
         assert_eq!(digits(keys.email_claim("ada")).len(), 64);
@@ -106,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_keyed_and_apart_from_claims() {
-        let keys = NameKeys::new(MASTER).unwrap();
-        let other = NameKeys::new(OTHER).unwrap();
+    fn fingerprint_is_keyed_and_separate_from_claims() {
+        let keys = KeyedHasher::new(MASTER).unwrap();
+        let other = KeyedHasher::new(OTHER).unwrap();
         let body = br#"{"password":"correct horse 1"}"#;
         assert_eq!(keys.fingerprint(body), keys.fingerprint(body));
         assert_ne!(keys.fingerprint(body), keys.fingerprint(b""));

@@ -8,10 +8,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 
-use super::credentials::Credentials;
-use super::logins::*;
-use super::opaque::RefreshToken;
-use crate::bootstrap::database::MIGRATOR;
+use super::*;
+use crate::auth::credentials::Credentials;
+use crate::auth::opaque_token::RefreshToken;
+use crate::schema::MIGRATOR;
 
 const ADA: UserId = UserId::new(Uuid::from_u128(0xADA));
 const BOB: UserId = UserId::new(Uuid::from_u128(0xB0B));
@@ -44,15 +44,15 @@ async fn ended_reason(pool: &PgPool, id: LoginId) -> Option<String> {
         .unwrap()
 }
 
-fn rotated(again: bool) -> Rotation {
-    Rotation::Rotated { login: login(1), user: ADA, again }
+fn rotated(reissued: bool) -> Rotation {
+    Rotation::Rotated { login: login(1), user: ADA, reissued }
 }
 
 const REUSE: Rotation = Rotation::Reuse { login: LoginId::new(Uuid::from_u128(1)), user: ADA };
 const EXPIRED: Rotation = Rotation::Expired { login: LoginId::new(Uuid::from_u128(1)), user: ADA };
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn each_use_gives_the_next_token(pool: PgPool) {
+async fn rotation_returns_the_next_token(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
     for n in 0..5 {
@@ -63,7 +63,7 @@ async fn each_use_gives_the_next_token(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_lost_answer_may_be_asked_for_again_and_kills_the_unused_token(pool: PgPool) {
+async fn repeated_rotation_reissues_and_revokes_the_unused_token(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
     assert_eq!(logins.rotate(&token(0), &token(1)).await.unwrap(), rotated(false));
@@ -77,7 +77,7 @@ async fn a_lost_answer_may_be_asked_for_again_and_kills_the_unused_token(pool: P
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_copy_ends_the_whole_family_at_once(pool: PgPool) {
+async fn token_reuse_ends_the_family_at_once(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
     started(&logins, login(2), ADA, &token(100)).await;
@@ -96,7 +96,7 @@ async fn a_copy_ends_the_whole_family_at_once(pool: PgPool) {
     assert_eq!(logins.is_live(login(2)).await.unwrap(), Some(ADA));
 }
 
-/// Until `count` sessions of this database wait for a lock in a statement with this text.
+/// Waits until `count` sessions of this database wait for a lock in a statement with this text.
 async fn waiting(pool: &PgPool, statement: &str, count: i64) {
     loop {
         let waits: i64 = sqlx::query_scalar(
@@ -113,9 +113,9 @@ async fn waiting(pool: &PgPool, statement: &str, count: i64) {
     }
 }
 
-/// All twenty are held at the door until the last one is there, so that they really meet.
+/// A lock holds all twenty until the last one has arrived, so that they really run at once.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn twenty_parallel_uses_leave_one_good_token(pool: PgPool) {
+async fn parallel_rotations_leave_one_valid_token(pool: PgPool) {
     logins(&pool).await;
     let connect = PgConnectOptions::clone(&pool.connect_options());
     let sessions = PgPoolOptions::new().max_connections(20).connect_with(connect).await.unwrap();
@@ -147,7 +147,7 @@ async fn twenty_parallel_uses_leave_one_good_token(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn idle_and_total_time_end_a_login(pool: PgPool) {
+async fn login_expires_after_idle_and_total_time(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
     let (idle, total): (f64, f64) = sqlx::query_as(
@@ -183,7 +183,7 @@ async fn idle_and_total_time_end_a_login(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn signing_out_ends_one_login_and_a_password_change_all_but_one(pool: PgPool) {
+async fn sign_out_ends_one_login_and_password_change_the_others(pool: PgPool) {
     let logins = logins(&pool).await;
     for n in 1..=4 {
         started(&logins, login(n), ADA, &token(n.try_into().unwrap())).await;
@@ -212,7 +212,7 @@ async fn signing_out_ends_one_login_and_a_password_change_all_but_one(pool: PgPo
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sign_in_with_an_old_password_starts_nothing(pool: PgPool) {
+async fn sign_in_with_old_password_starts_no_login(pool: PgPool) {
     let logins = logins(&pool).await;
     let credentials = Credentials::new(pool.clone());
     let seen = credentials.get(ADA).await.unwrap().unwrap();
@@ -247,9 +247,9 @@ async fn a_sign_in_with_an_old_password_starts_nothing(pool: PgPool) {
     assert_eq!(count, 2);
 }
 
-/// The share lock: a change that is under way decides whether a sign-in begun before it may start a login.
+/// The share lock: a concurrent change decides whether an earlier sign-in may start a login.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_sign_in_waits_for_a_change_under_way(pool: PgPool) {
+async fn sign_in_waits_for_concurrent_password_change(pool: PgPool) {
     let logins = logins(&pool).await;
     let mut change = pool.begin().await.unwrap();
     sqlx::query("SELECT credential_set($1, 'new')").bind(ADA.uuid()).execute(&mut *change).await.unwrap();
@@ -264,7 +264,7 @@ async fn a_sign_in_waits_for_a_change_under_way(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn another_node_notices_an_end_within_two_seconds(pool: PgPool) {
+async fn other_node_sees_an_end_within_two_seconds(pool: PgPool) {
     let here = logins(&pool).await;
     let there = Logins::new(pool.clone(), LoginPolicy::default());
     started(&here, login(1), ADA, &token(0)).await;
@@ -289,9 +289,9 @@ async fn another_node_notices_an_end_within_two_seconds(pool: PgPool) {
     }
 }
 
-/// An end by another transaction (the append), announced by `forget`, counts at once.
+/// An end by another transaction (the append), announced by `invalidate`, takes effect at once.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn forgetting_a_person_asks_again(pool: PgPool) {
+async fn invalidation_forces_a_query(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(0)).await;
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
@@ -299,12 +299,12 @@ async fn forgetting_a_person_asks_again(pool: PgPool) {
         .await
         .unwrap();
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
-    logins.forget(ADA);
+    logins.invalidate(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn only_long_ended_families_are_purged(pool: PgPool) {
+async fn purge_keeps_recently_ended_families(pool: PgPool) {
     let logins = logins(&pool).await;
     for n in 1..=5 {
         started(&logins, login(n), ADA, &token(n.try_into().unwrap())).await;
@@ -330,9 +330,9 @@ async fn only_long_ended_families_are_purged(pool: PgPool) {
     assert_eq!(logins.purge_ended(Duration::ZERO).await.unwrap(), 1);
 }
 
-/// More families than one statement deletes.
+/// Uses more families than one statement deletes.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn a_large_purge_goes_on_to_the_end(pool: PgPool) {
+async fn large_purge_deletes_all_batches(pool: PgPool) {
     let logins = logins(&pool).await;
     pool.execute(
         "SELECT login_start(gen_random_uuid(), gen_random_uuid(), sha256(n::text::bytea), '0 s', '0 s')
@@ -345,7 +345,7 @@ async fn a_large_purge_goes_on_to_the_end(pool: PgPool) {
 
 /// No clear token and no reversible form of it is stored.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn only_hashes_are_stored(pool: PgPool) {
+async fn only_token_hashes_are_stored(pool: PgPool) {
     let logins = logins(&pool).await;
     started(&logins, login(1), ADA, &token(7)).await;
     logins.rotate(&token(7), &token(8)).await.unwrap();
@@ -361,7 +361,7 @@ async fn only_hashes_are_stored(pool: PgPool) {
 
 /// The append writes credentials and logins in its own transaction, and its failure leaves none of them.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_append_calls_these_functions(pool: PgPool) {
+async fn append_runs_the_login_functions(pool: PgPool) {
     let append = |beside: serde_json::Value| {
         sqlx::query(
             "SELECT * FROM append(NULL, NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', $1)",
@@ -394,13 +394,13 @@ async fn the_append_calls_these_functions(pool: PgPool) {
     ]))
     .await
     .unwrap();
-    logins.forget(ADA);
+    logins.invalidate(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }
 
-/// The application's role may do all of this; the projector's and the auditor's may not even look.
+/// The application's role has all of these rights; the projector's and the auditor's have none.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_roles_have_what_they_need_and_no_more(pool: PgPool) {
+async fn database_roles_have_only_the_needed_rights(pool: PgPool) {
     for (role, table, granted) in ["credentials", "logins", "refresh_tokens"].into_iter().flat_map(|table| {
         [
             ("verbatim_app", table, true),

@@ -1,7 +1,7 @@
-//! Signed links: whoever has one may do one thing with one file for a while, without a token. For uploads that were
-//! announced, and for images that a page shows.
+//! Signed links: each allows one action on one file for a limited time, without a token. Used for announced uploads and
+//! for image previews.
 //!
-//! The signature covers the purpose: a link to look at an image uploads nothing.
+//! The signature covers the purpose: a preview link cannot upload.
 
 use aggregates::ids::FileId;
 use aws_lc_rs::{hkdf, hmac};
@@ -12,12 +12,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 const SALT: &[u8] = b"verbatim/v1";
 const LABEL: &[u8] = b"file links";
 
-/// What a link is for.
+/// The action that a link allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To bring the bytes of a file that was announced.
+    /// Upload the bytes of an announced file.
     Upload,
-    /// To look at the preview of an image.
+    /// Download the preview of an image.
     Preview,
 }
 
@@ -29,9 +29,8 @@ impl Purpose {
         }
     }
 
-    /// When a link that is made now runs out. Those for previews end at a full hour, so that the link is the same for a
-    /// while and a browser need not fetch the image each time: they last 23 to 24 hours. Those for uploads last ten
-    /// minutes.
+    /// Returns the expiry of a link made now, in seconds since the epoch. Preview links expire at a full hour, 23 to 24
+    /// hours from now: the link stays the same for an hour, so browsers can cache the image. Upload links last ten minutes.
     pub fn end(self, now: DateTime<Utc>) -> i64 {
         match self {
             Self::Upload => (now + TimeDelta::minutes(10)).timestamp(),
@@ -43,51 +42,51 @@ impl Purpose {
     }
 }
 
-/// What of a link shows that we made it.
+/// The part of a link that proves that we made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Until when it is good, in seconds since the epoch.
+    /// Expiry, in seconds since the epoch.
     pub expires: i64,
-    /// The signature, in base64url.
+    /// HMAC of file, purpose and expiry, in base64url.
     pub signature: String,
 }
 
-/// The cryptographic library refused to derive the key.
+/// The cryptographic library could not derive the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the key of signed links could not be derived")]
-pub struct LinkKeyError;
+pub struct UrlSigningKeyError;
 
-/// The key that links are signed with: every process with the same master key has it.
+/// The key that signs links, derived from the master key: the same in every process.
 #[derive(Debug, Clone)]
-pub struct LinkKey(hmac::Key);
+pub struct UrlSigningKey(hmac::Key);
 
-impl LinkKey {
+impl UrlSigningKey {
     /// Derives the key from the configured master key.
     ///
     /// # Errors
-    /// When the library cannot derive it.
-    pub fn new(master: &[u8; 32]) -> Result<Self, LinkKeyError> {
+    /// The library cannot derive it.
+    pub fn new(master: &[u8; 32]) -> Result<Self, UrlSigningKeyError> {
         let key = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(master);
-        let derived = key.expand(&[LABEL], hmac::HMAC_SHA256).map_err(|_| LinkKeyError)?;
+        let derived = key.expand(&[LABEL], hmac::HMAC_SHA256).map_err(|_| UrlSigningKeyError)?;
         Ok(Self(hmac::Key::from(derived)))
     }
 
-    /// Signs a link that is made now.
+    /// Signs a link made now.
     pub fn sign(&self, file: FileId, purpose: Purpose, now: DateTime<Utc>) -> Signature {
         let expires = purpose.end(now);
         let tag = hmac::sign(&self.0, &message(file, purpose, expires));
         Signature { expires, signature: URL_SAFE_NO_PAD.encode(tag.as_ref()) }
     }
 
-    /// Whether a link is ours, for this purpose, and still good. Takes the same time whatever the signature is.
-    pub fn is_good(&self, file: FileId, purpose: Purpose, link: &Signature, now: DateTime<Utc>) -> bool {
+    /// Returns whether a link is ours, for this purpose, and not expired. Compares signatures in constant time.
+    pub fn is_valid(&self, file: FileId, purpose: Purpose, link: &Signature, now: DateTime<Utc>) -> bool {
         let tag = URL_SAFE_NO_PAD.decode(&link.signature).unwrap_or_default();
         let ours = hmac::verify(&self.0, &message(file, purpose, link.expires), &tag).is_ok();
         ours && now.timestamp() < link.expires
     }
 }
 
-/// What is signed: every part has its own length, so that no two messages look the same.
+/// The signed message. Every part but the last has a fixed length, so that no two messages are equal.
 fn message(file: FileId, purpose: Purpose, expires: i64) -> Vec<u8> {
     let mut message = file.uuid().as_bytes().to_vec();
     message.extend(expires.to_be_bytes());
@@ -113,28 +112,28 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_good_for_its_file_its_purpose_and_its_time() {
-        let key = LinkKey::new(MASTER).unwrap();
+    fn link_is_valid_for_its_file_purpose_and_time_only() {
+        let key = UrlSigningKey::new(MASTER).unwrap();
         let link = key.sign(file(1), Purpose::Upload, at(0));
-        assert!(key.is_good(file(1), Purpose::Upload, &link, at(0)));
-        assert!(key.is_good(file(1), Purpose::Upload, &link, at(599)));
-        assert!(!key.is_good(file(1), Purpose::Upload, &link, at(600)));
-        assert!(!key.is_good(file(2), Purpose::Upload, &link, at(0)));
-        assert!(!key.is_good(file(1), Purpose::Preview, &link, at(0)));
-        assert!(!LinkKey::new(OTHER).unwrap().is_good(file(1), Purpose::Upload, &link, at(0)));
+        assert!(key.is_valid(file(1), Purpose::Upload, &link, at(0)));
+        assert!(key.is_valid(file(1), Purpose::Upload, &link, at(599)));
+        assert!(!key.is_valid(file(1), Purpose::Upload, &link, at(600)));
+        assert!(!key.is_valid(file(2), Purpose::Upload, &link, at(0)));
+        assert!(!key.is_valid(file(1), Purpose::Preview, &link, at(0)));
+        assert!(!UrlSigningKey::new(OTHER).unwrap().is_valid(file(1), Purpose::Upload, &link, at(0)));
         let preview = key.sign(file(1), Purpose::Preview, at(0));
-        assert!(key.is_good(file(1), Purpose::Preview, &preview, at(23 * 3600)));
-        assert!(!key.is_good(file(1), Purpose::Preview, &preview, at(24 * 3600)));
-        assert!(!key.is_good(file(1), Purpose::Upload, &preview, at(0)));
+        assert!(key.is_valid(file(1), Purpose::Preview, &preview, at(23 * 3600)));
+        assert!(!key.is_valid(file(1), Purpose::Preview, &preview, at(24 * 3600)));
+        assert!(!key.is_valid(file(1), Purpose::Upload, &preview, at(0)));
         assert_eq!(preview.expires % 3600, 0);
     }
 
     #[test]
-    fn a_link_that_was_changed_is_not_good() {
-        let key = LinkKey::new(MASTER).unwrap();
+    fn changed_link_is_invalid() {
+        let key = UrlSigningKey::new(MASTER).unwrap();
         let link = key.sign(file(1), Purpose::Upload, at(0));
         let later = Signature { expires: link.expires + 1, ..link.clone() };
-        assert!(!key.is_good(file(1), Purpose::Upload, &later, at(0)));
+        assert!(!key.is_valid(file(1), Purpose::Upload, &later, at(0)));
         for signature in [
             String::new(),
             "AAAA".to_owned(),
@@ -145,7 +144,7 @@ mod tests {
         ] {
             let forged = Signature { signature: signature.clone(), ..link.clone() };
             if forged != link {
-                assert!(!key.is_good(file(1), Purpose::Upload, &forged, at(0)), "{signature}");
+                assert!(!key.is_valid(file(1), Purpose::Upload, &forged, at(0)), "{signature}");
             }
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::lockout::*;
-use crate::bootstrap::database::MIGRATOR;
+use super::*;
+use crate::schema::MIGRATOR;
 
 const ADA: &str = "email:ada";
 const EVE: &str = "email:eve";
@@ -14,7 +14,7 @@ fn lockout(pool: &PgPool) -> Lockout {
     Lockout::new(pool.clone(), LockoutPolicy::default())
 }
 
-/// Lets the time of everything that is kept pass by.
+/// Moves every stored time into the past.
 async fn later(pool: &PgPool, seconds: u32) {
     sqlx::query(
         "UPDATE sign_in_failures SET since = since - make_interval(secs => $1),
@@ -27,44 +27,44 @@ async fn later(pool: &PgPool, seconds: u32) {
     .unwrap();
 }
 
-async fn fail(lockout: &Lockout, account: &str, times: u32) -> Settled {
-    let mut last = Settled::Counted;
+async fn fail(lockout: &Lockout, account: &str, times: u32) -> LockoutOutcome {
+    let mut last = LockoutOutcome::Counted;
     for _ in 0..times {
-        last = lockout.settle(account, false).await.unwrap();
+        last = lockout.record_attempt(account, false).await.unwrap();
     }
     last
 }
 
-fn minutes(count: u64) -> Settled {
-    Settled::Locks(Duration::from_secs(60 * count))
+fn minutes(count: u64) -> LockoutOutcome {
+    LockoutOutcome::Locked(Duration::from_secs(60 * count))
 }
 
 /// S14.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn the_tenth_failure_locks_for_a_minute_and_the_right_password_is_told_nothing(pool: PgPool) {
+async fn tenth_failure_locks_and_correct_password_reveals_nothing(pool: PgPool) {
     let lockout = lockout(&pool);
-    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
-    assert_eq!(lockout.refused_for(ADA).await.unwrap(), None);
+    assert_eq!(fail(&lockout, ADA, 9).await, LockoutOutcome::Counted);
+    assert_eq!(lockout.locked_for(ADA).await.unwrap(), None);
     assert_eq!(fail(&lockout, ADA, 1).await, minutes(1));
-    let refused = lockout.refused_for(ADA).await.unwrap().unwrap();
+    let refused = lockout.locked_for(ADA).await.unwrap().unwrap();
     assert!((55..=60).contains(&refused.as_secs()), "{refused:?}");
     for right in [true, false] {
-        assert!(matches!(lockout.settle(ADA, right).await.unwrap(), Settled::Refused(_)));
+        assert!(matches!(lockout.record_attempt(ADA, right).await.unwrap(), LockoutOutcome::Rejected(_)));
     }
     // Another account is not concerned, and another node counts the same.
-    assert_eq!(lockout.refused_for(EVE).await.unwrap(), None);
+    assert_eq!(lockout.locked_for(EVE).await.unwrap(), None);
     let there = Lockout::new(pool.clone(), LockoutPolicy::default());
-    assert!(there.refused_for(ADA).await.unwrap().is_some());
+    assert!(there.locked_for(ADA).await.unwrap().is_some());
 
     later(&pool, 61).await;
-    assert_eq!(lockout.refused_for(ADA).await.unwrap(), None);
-    assert_eq!(lockout.settle(ADA, true).await.unwrap(), Settled::Counted);
+    assert_eq!(lockout.locked_for(ADA).await.unwrap(), None);
+    assert_eq!(lockout.record_attempt(ADA, true).await.unwrap(), LockoutOutcome::Counted);
     // A right password clears it.
-    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+    assert_eq!(fail(&lockout, ADA, 9).await, LockoutOutcome::Counted);
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn each_lock_is_twice_as_long_up_to_a_quarter_of_an_hour(pool: PgPool) {
+async fn lock_doubles_up_to_fifteen_minutes(pool: PgPool) {
     let lockout = lockout(&pool);
     assert_eq!(fail(&lockout, ADA, 10).await, minutes(1));
     for (passed, next) in [(61, 2), (121, 4), (241, 8), (481, 15), (901, 15), (901, 15)] {
@@ -73,31 +73,32 @@ async fn each_lock_is_twice_as_long_up_to_a_quarter_of_an_hour(pool: PgPool) {
     }
     // After a quiet quarter of an hour it begins anew.
     later(&pool, 901 + 900).await;
-    assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+    assert_eq!(fail(&lockout, ADA, 9).await, LockoutOutcome::Counted);
     assert_eq!(fail(&lockout, ADA, 1).await, minutes(1));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn failures_of_more_than_a_quarter_of_an_hour_ago_do_not_count(pool: PgPool) {
+async fn failures_older_than_the_window_do_not_count(pool: PgPool) {
     let lockout = lockout(&pool);
     for _ in 0..4 {
-        assert_eq!(fail(&lockout, ADA, 9).await, Settled::Counted);
+        assert_eq!(fail(&lockout, ADA, 9).await, LockoutOutcome::Counted);
         later(&pool, 901).await;
     }
 }
 
-/// However many are tried at once: ten answers tell whether the password was right, the others do not.
+/// However many attempts run at once, ten results reveal whether the password was correct; the others do not.
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn of_many_at_once_exactly_ten_are_told_apart(pool: PgPool) {
+async fn concurrent_attempts_reveal_at_most_ten_results(pool: PgPool) {
     let lockout = lockout(&pool);
-    let settled = futures::future::join_all((0..200).map(|_| lockout.settle(ADA, false))).await;
-    let told = settled.iter().filter(|settled| !matches!(settled, Ok(Settled::Refused(_)))).count();
+    let outcomes = futures::future::join_all((0..200).map(|_| lockout.record_attempt(ADA, false))).await;
+    let told =
+        outcomes.iter().filter(|outcomes| !matches!(outcomes, Ok(LockoutOutcome::Rejected(_)))).count();
     assert_eq!(told, 10);
-    assert!(matches!(lockout.settle(ADA, true).await.unwrap(), Settled::Refused(_)));
+    assert!(matches!(lockout.record_attempt(ADA, true).await.unwrap(), LockoutOutcome::Rejected(_)));
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
-async fn what_does_not_count_any_more_is_dropped_and_so_is_what_is_too_much(pool: PgPool) {
+async fn purge_drops_expired_and_surplus_counts(pool: PgPool) {
     let lockout = lockout(&pool);
     fail(&lockout, ADA, 10).await;
     fail(&lockout, EVE, 1).await;
@@ -115,5 +116,5 @@ async fn what_does_not_count_any_more_is_dropped_and_so_is_what_is_too_much(pool
     fail(&lockout, ADA, 10).await;
     assert_eq!(lockout.purge_beyond(5).await.unwrap(), 16);
     // Those that end last stay.
-    assert!(lockout.refused_for(ADA).await.unwrap().is_some());
+    assert!(lockout.locked_for(ADA).await.unwrap().is_some());
 }

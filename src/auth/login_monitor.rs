@@ -1,6 +1,5 @@
-//! The logins of open streams and sockets. One question to the database every other second asks after all of them, so that
-//! whoever signs out, changes the password or closes the account on any node is put out on every node within
-//! two seconds and the time of that question.
+//! Watches the logins behind open streams and sockets. One query every two seconds checks all of them: when a login ends on
+//! any node (sign-out, new password, closed account), every node closes its connections within about two seconds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::logins::Logins;
 
-/// How often the database is asked.
-const EVERY: Duration = Duration::from_secs(2);
-/// How many logins one statement asks after.
+/// Time between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Logins per query.
 const BATCH: usize = 5_000;
 
-/// The logins that have something open here. Cheap to clone.
+/// Logins with open connections at this process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct OpenLogins {
+pub struct LoginMonitor {
     open: Arc<Mutex<HashMap<LoginId, Open>>>,
 }
 
@@ -29,22 +28,22 @@ struct Open {
     ended: CancellationToken,
 }
 
-/// That a login has something open, for as long as this lives.
+/// Watches one login while a connection is open.
 #[derive(Debug)]
-pub struct OpenLogin {
+pub struct WatchedLogin {
     login: LoginId,
     ended: CancellationToken,
-    all: OpenLogins,
+    all: LoginMonitor,
 }
 
-impl OpenLogin {
-    /// Becomes ready when the login has ended, on whatever node.
+impl WatchedLogin {
+    /// Completes when the login has ended, on any node.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 }
 
-impl Drop for OpenLogin {
+impl Drop for WatchedLogin {
     fn drop(&mut self) {
         let mut open = self.all.open.lock();
         if let Some(known) = open.get_mut(&self.login) {
@@ -56,36 +55,36 @@ impl Drop for OpenLogin {
     }
 }
 
-impl OpenLogins {
-    /// Something of this login is open from now on. That it is live was seen a moment ago, or is seen at the next look.
+impl LoginMonitor {
+    /// Watches a login until the returned guard is dropped. The next check finds a login that has already ended.
     #[must_use]
-    pub fn enter(&self, login: LoginId) -> OpenLogin {
+    pub fn watch(&self, login: LoginId) -> WatchedLogin {
         let mut open = self.open.lock();
         let known = open.entry(login).or_insert_with(|| Open { count: 0, ended: CancellationToken::new() });
         known.count += 1;
-        OpenLogin { login, ended: known.ended.clone(), all: self.clone() }
+        WatchedLogin { login, ended: known.ended.clone(), all: self.clone() }
     }
 
-    /// Looks after them until `stop`. A database that does not answer puts nobody out.
+    /// Checks the watched logins until `stop`. A failed query closes no connection.
     pub async fn run(self, logins: Logins, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                // What was ended through this node is seen at once.
-                () = logins.forgot() => {}
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
+                // Logins that ended at this node are checked at once.
+                () = logins.invalidated() => {}
                 () = stop.cancelled() => return,
             }
             let open: Vec<LoginId> = self.open.lock().keys().copied().collect();
             for batch in open.chunks(BATCH) {
                 match logins.ended_among(batch).await {
-                    Ok(ended) => self.put_out(&ended),
-                    Err(error) => tracing::warn!(%error, "the logins of open streams cannot be looked after"),
+                    Ok(ended) => self.cancel_ended(&ended),
+                    Err(error) => tracing::warn!(%error, "failed to check logins of open connections"),
                 }
             }
         }
     }
 
-    fn put_out(&self, ended: &[LoginId]) {
+    fn cancel_ended(&self, ended: &[LoginId]) {
         let open = self.open.lock();
         for login in ended {
             if let Some(open) = open.get(login) {
