@@ -1,4 +1,4 @@
-//! Any aggregate's event as one type, for those who read the whole log.
+//! The events of all aggregates as one type, for readers of the whole log.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
@@ -13,29 +13,29 @@ use crate::file::{File, FileEvent};
 use crate::quiz::{Quiz, QuizEvent};
 use crate::user::{User, UserEvent};
 
-/// An event of any aggregate. Written, it looks like the aggregate's own event.
+/// An event of any aggregate. Serialized like the aggregate's own event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// Of a user.
+    /// Event of a user.
     User(UserEvent),
-    /// Of a claim.
+    /// Event of a claim.
     Claim(ClaimEvent),
-    /// Of a conversation.
+    /// Event of a conversation.
     Conversation(ConversationEvent),
-    /// Of a quiz.
+    /// Event of a quiz.
     Quiz(QuizEvent),
-    /// Of a file.
+    /// Event of a file.
     File(FileEvent),
 }
 
-/// Why a stored event cannot be read. Says where, never what: the payload may hold personal text.
+/// Reason why a stored event cannot be decoded. Never quotes the payload, which may hold personal text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// This code has no such aggregate.
+    /// The aggregate type is unknown.
     #[error("the aggregate type `{0}` is not known")]
     UnknownAggregate(String),
-    /// The aggregate has no such event.
+    /// The aggregate has no such event type.
     #[error("the event type `{event_type}` is not known for the aggregate type `{aggregate_type}`")]
     UnknownEvent {
         /// The aggregate's type as stored.
@@ -43,19 +43,19 @@ pub enum DecodeError {
         /// The event's type as stored.
         event_type: String,
     },
-    /// The payload is not of the shape that the event has.
+    /// The payload does not match the event's fields.
     #[error("the payload of `{event_type}` has another shape than this version reads")]
     Malformed {
-        /// The event's type as stored; empty when the payload names none.
+        /// The event's type as stored; empty if the payload has none.
         event_type: String,
     },
 }
 
 impl Event {
-    /// Reads a payload of the newest version (older ones go through [`crate::upcasters`] first).
+    /// Decodes a payload of the newest version. Older versions go through [`crate::upcasters`] first.
     ///
     /// # Errors
-    /// When the aggregate or event type is not known, or the payload has missing, wrong or additional fields.
+    /// Fails if the aggregate or event type is unknown, or the payload has missing, wrong or additional fields.
     pub fn decode(aggregate_type: &str, payload: Value) -> Result<Self, DecodeError> {
         match aggregate_type {
             User::TYPE => read(aggregate_type, UserEvent::TYPES, payload).map(Self::User),
@@ -69,7 +69,7 @@ impl Event {
         }
     }
 
-    /// The type of the aggregate it happened to.
+    /// Type of the aggregate that the event belongs to.
     #[must_use]
     pub const fn aggregate_type(&self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Event {
         }
     }
 
-    /// The event's name in the log.
+    /// Name of the event in the log.
     #[must_use]
     pub const fn event_type(&self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Event {
         }
     }
 
-    /// The version of its shape that this code writes.
+    /// Version of the event that this code writes.
     #[must_use]
     pub fn event_version(&self) -> String {
         match self {
@@ -105,7 +105,7 @@ impl Event {
         }
     }
 
-    /// When it happened.
+    /// Time of the event (UTC).
     #[must_use]
     pub const fn at(&self) -> DateTime<Utc> {
         match self {
@@ -159,6 +159,6 @@ fn read<E: DeserializeOwned>(
     if !types.iter().any(|(name, _)| *name == event_type) {
         return Err(DecodeError::UnknownEvent { aggregate_type: aggregate_type.to_owned(), event_type });
     }
-    // The decoder's own message may quote the payload, so it goes no further.
+    // The decoder's own message may quote the payload, so it is dropped.
     serde_json::from_value(payload).map_err(|_| DecodeError::Malformed { event_type })
 }

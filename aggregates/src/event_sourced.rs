@@ -7,7 +7,7 @@ use crate::conversation::Conversation;
 use crate::file::File;
 use crate::quiz::Quiz;
 use crate::user::User;
-use crate::{Event, Refusal};
+use crate::{Event, Rejection};
 
 /// An aggregate whose commands an event store can run.
 pub trait EventSourced:
@@ -15,7 +15,7 @@ pub trait EventSourced:
         Services = (),
         Command: Clone + Send + Sync + 'static,
         Event: Clone + Into<Event>,
-        Error: Into<Refusal>,
+        Error: Into<Rejection>,
     > + Clone
     + 'static
 {

@@ -1,8 +1,8 @@
-//! Identifiers of the domain: one newtype over a UUID for each thing, so that the compiler notices a swapped pair.
+//! Identifiers of the domain: one UUID newtype per kind, so that the compiler notices swapped ids.
 //!
-//! Fresh ids are minted by the use cases (time and randomness are inputs of the domain). Two kinds are *derived*
-//! instead: the reply that a message asks for, and the message that a reply answers with. A redelivered job or a
-//! second node therefore arrives at the same ids, and nothing has to be stored to find one from the other.
+//! The use cases create new ids (time and randomness are inputs of the domain). Two kinds are *derived*
+//! instead: the reply that a message asks for, and the message that holds its answer. A redelivered job or a
+//! second node therefore computes the same ids, and no mapping has to be stored.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,13 +23,13 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Takes a UUID as this kind of id.
+            /// Wraps a UUID.
             #[must_use]
             pub const fn new(id: Uuid) -> Self {
                 Self(id)
             }
 
-            /// The UUID itself, for columns and wire formats.
+            /// Returns the UUID, for columns and wire formats.
             #[must_use]
             pub const fn uuid(self) -> Uuid {
                 self.0
@@ -71,19 +71,19 @@ macro_rules! id {
 }
 
 id! {
-    /// A registered person.
+    /// A registered user.
     UserId
 }
 id! {
-    /// A stream of messages; every door has its own name for it.
+    /// A conversation. Some API surfaces call it thread or session.
     ConversationId
 }
 id! {
-    /// One message, typed by a person or answered by a model.
+    /// A message by a user or a model.
     MessageId
 }
 id! {
-    /// The answer that one message asks for, from the request to its one end.
+    /// The reply to a message, from the request to its one end.
     ReplyId
 }
 id! {
@@ -91,22 +91,22 @@ id! {
     QuizId
 }
 id! {
-    /// A file that a person brought.
+    /// A file uploaded by a user.
     FileId
 }
 id! {
-    /// A login: the family of refresh tokens that one sign-in began.
+    /// A login: the refresh-token family of one sign-in.
     LoginId
 }
 
 impl ReplyId {
-    /// The reply that `message` asks for: always the same one for the same message.
+    /// Derives the id of the reply that `message` asks for.
     #[must_use]
     pub fn of(message: MessageId) -> Self {
         Self(Uuid::new_v5(&REPLY_OF_MESSAGE, message.0.as_bytes()))
     }
 
-    /// The reply that `message` asks for when it is asked again for the `round`th time; the first reply is round 0.
+    /// Derives the id of the `round`th regenerated reply to `message`; the first reply is round 0.
     #[must_use]
     pub fn again(message: MessageId, round: u32) -> Self {
         if round == 0 {
@@ -120,14 +120,14 @@ impl ReplyId {
 }
 
 impl MessageId {
-    /// The message in which `reply` is answered: always the same one for the same reply.
+    /// Derives the id of the message that holds the answer of `reply`.
     #[must_use]
     pub fn answering(reply: ReplyId) -> Self {
         Self(Uuid::new_v5(&ANSWER_OF_REPLY, reply.0.as_bytes()))
     }
 
-    /// Whether the id has the form of a derived one (UUID version 5). People's messages may not have it, so that
-    /// nobody can occupy the id of an answer before the answer is there.
+    /// Whether the id has the form of a derived one (UUID version 5). Users' messages may not have such ids, so that
+    /// no user can occupy the id of a future answer.
     #[must_use]
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 5
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn derived_ids_are_told_from_minted_ones() {
+    fn derived_ids_differ_from_generated_ones() {
         let minted = MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
         assert!(!minted.is_derived());
         assert!(MessageId::answering(ReplyId::of(minted)).is_derived());
     }
 
     #[test]
-    fn an_id_is_written_as_a_plain_hyphenated_uuid() {
+    fn id_serializes_as_hyphenated_uuid() {
         let user = UserId::new(Uuid::from_u128(0xAB));
         assert_eq!(serde_json::to_string(&user).unwrap(), "\"00000000-0000-0000-0000-0000000000ab\"");
         assert_eq!(user.to_string().parse::<UserId>().unwrap(), user);

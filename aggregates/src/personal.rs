@@ -1,27 +1,27 @@
-//! Personal text: known while its owner's key exists, gone afterwards.
+//! Personal text: readable while its owner's key exists, erased afterwards.
 //!
-//! Commands, events and aggregate states hold [`Personal<T>`] wherever a person's own words or names stand. The log
-//! seals the known form at its boundary and gives back [`Personal::Erased`] once the key has been destroyed; the
-//! domain only has to cope with both.
+//! Commands, events and aggregate states hold [`Personal<T>`] wherever they hold a user's text or names. The event store
+//! encrypts the known form and returns [`Personal::Erased`] once the key has been destroyed; the
+//! domain handles both.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Text about or by a person, or the fact that it has been erased.
+/// Text about or by a user, or the fact that it was erased.
 ///
-/// Written as `{"$personal": <T>}` or `{"$erased": true}`, the two marks that the log's codec looks for. Formatting
-/// it for debugging never shows the content.
+/// Serialized as `{"$personal": <T>}` or `{"$erased": true}`, the markers that the event store's codec looks for. `Debug`
+/// never shows the content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Personal<T> {
-    /// The text is there.
+    /// The text is readable.
     Known(T),
-    /// The text was erased and cannot be had again.
+    /// The text was erased and cannot be recovered.
     Erased,
 }
 
 impl<T> Personal<T> {
-    /// The content, unless it was erased.
+    /// Returns the content unless it was erased.
     #[must_use]
     pub fn known(self) -> Option<T> {
         match self {
@@ -30,7 +30,7 @@ impl<T> Personal<T> {
         }
     }
 
-    /// The same by reference.
+    /// Borrows the content.
     #[must_use]
     pub const fn as_ref(&self) -> Personal<&T> {
         match self {
@@ -39,7 +39,7 @@ impl<T> Personal<T> {
         }
     }
 
-    /// Changes the content, if there is any.
+    /// Maps the content, if there is any.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Personal<U> {
         match self {
             Self::Known(content) => Personal::Known(change(content)),
@@ -47,7 +47,7 @@ impl<T> Personal<T> {
         }
     }
 
-    /// Whether the content is gone.
+    /// Whether the content was erased.
     #[must_use]
     pub const fn is_erased(&self) -> bool {
         matches!(self, Self::Erased)
@@ -69,7 +69,7 @@ impl<T> fmt::Debug for Personal<T> {
     }
 }
 
-/// The written form.
+/// Serialized form.
 #[derive(Serialize, Deserialize)]
 enum Written<T> {
     #[serde(rename = "$personal")]
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_written_as_the_codec_expects_and_read_back() {
+    fn both_forms_round_trip_as_the_codec_expects() {
         for (value, written) in [
             (Personal::Known("Ada".to_owned()), json!({ "$personal": "Ada" })),
             (Personal::Erased, json!({ "$erased": true })),
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn other_forms_are_rejected() {
         for written in [json!({ "$erased": false }), json!("Ada"), json!({}), json!({ "$sealed": "x" })] {
             assert!(serde_json::from_value::<Personal<String>>(written).is_err());
         }
     }
 
     #[test]
-    fn the_content_is_not_shown_by_debug_formatting() {
+    fn debug_does_not_show_content() {
         assert_eq!(
             format!("{:?} {:#?}", Personal::Known("Ada"), Personal::Known("Ada")),
             "Known(..) Known(..)"
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_helpers_keep_what_is_known_and_what_is_erased() {
+    fn helpers_preserve_known_and_erased() {
         let known = Personal::from("Ada".to_owned());
         assert_eq!(known.as_ref().map(String::len), Personal::Known(3));
         assert!(!known.is_erased());

@@ -1,7 +1,7 @@
-//! Values that are checked once, when they enter, and trusted afterwards.
+//! Values that are validated once, on entry, and trusted afterwards.
 //!
-//! The use cases call `parse` on what a client or a provider sent; everything behind works with the parsed type.
-//! Decoding a stored value checks nothing: a rule that becomes stricter must not make old events unreadable.
+//! The use cases call `parse` on input from clients and providers; all other code uses the parsed types.
+//! Decoding a stored value validates nothing: a stricter rule must not make old events unreadable.
 
 use std::fmt;
 
@@ -9,69 +9,69 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
-/// Why a value was refused. The messages say the rule and never repeat the value, so an API may answer them.
+/// Reason why a value is invalid. The messages state the rule and never repeat the value, so an API may return them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
     /// Not of the form `name@domain`.
     #[error("the e-mail address is not well-formed")]
     EmailMalformed,
-    /// Longer than mail systems carry.
+    /// Longer than mail systems accept.
     #[error("the e-mail address is longer than {limit} bytes")]
     EmailTooLong {
-        /// Bytes allowed.
+        /// Maximum number of bytes.
         limit: usize,
     },
     /// Too short or too long.
     #[error("the user name must have {min} to {max} characters")]
     UsernameLength {
-        /// Fewest characters allowed.
+        /// Minimum number of characters.
         min: usize,
-        /// Most characters allowed.
+        /// Maximum number of characters.
         max: usize,
     },
-    /// A character that user names may not have.
+    /// A character that user names must not contain.
     #[error("the user name may have letters, digits, `.`, `_` and `-` only")]
     UsernameCharacters,
-    /// Nothing, or nothing but white space.
+    /// Empty, or white space only.
     #[error("the message is empty")]
     MessageEmpty,
-    /// More text than one message may have.
+    /// Longer than a message may be.
     #[error("the message is longer than {limit} characters")]
     MessageTooLong {
-        /// Characters allowed.
+        /// Maximum number of characters.
         limit: usize,
     },
-    /// U+0000 inside.
+    /// Contains U+0000.
     #[error("the message contains the character U+0000")]
     MessageNul,
-    /// Nothing.
+    /// Empty.
     #[error("the title is empty")]
     TitleEmpty,
-    /// More text than a title may have.
+    /// Longer than a title may be.
     #[error("the title is longer than {limit} characters")]
     TitleTooLong {
-        /// Characters allowed.
+        /// Maximum number of characters.
         limit: usize,
     },
-    /// A line break or another control character inside.
+    /// Contains a line break or another control character.
     #[error("the title contains a control character")]
     TitleControl,
-    /// More text than a reply may have.
+    /// Longer than a reply may be.
     #[error("the reply is longer than {limit} bytes")]
     ReplyTooLong {
-        /// Bytes allowed.
+        /// Maximum number of bytes.
         limit: usize,
     },
-    /// Nothing.
+    /// Empty.
     #[error("the file name is empty")]
     FileNameEmpty,
     /// Longer than a file name may be.
     #[error("the file name is longer than {limit} characters")]
     FileNameTooLong {
-        /// Characters allowed.
+        /// Maximum number of characters.
         limit: usize,
     },
-    /// U+0000 inside.
+    /// Contains U+0000.
     #[error("the reply contains the character U+0000")]
     ReplyNul,
 }
@@ -84,20 +84,20 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The text as it was given.
+            /// Returns the text as entered.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The text as it was given, without a copy.
+            /// Returns the text as entered, without copying.
             #[must_use]
             pub fn into_string(self) -> String {
                 self.0
             }
         }
 
-        /// Shows the type only: a person's words do not belong in logs.
+        /// Shows the type only: personal text must not reach the logs.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!(stringify!($name), "(..)"))
@@ -107,38 +107,38 @@ macro_rules! text {
 }
 
 text! {
-    /// An e-mail address, kept exactly as it was typed.
+    /// An e-mail address, stored exactly as typed.
     EmailAddress
 }
 text! {
-    /// A name to sign in with, kept exactly as it was typed. It has no `@`, so it is never taken for an address.
+    /// A user name, stored exactly as typed. It has no `@`, so it is never mistaken for an address.
     Username
 }
 text! {
-    /// What a person wrote in one message.
+    /// Text of a user's message.
     MessageText
 }
 text! {
-    /// The title of a conversation.
+    /// Title of a conversation.
     Title
 }
 text! {
-    /// The name of a file, made safe to show and to save under: see [`FileName::of`].
+    /// Name of a file, safe to show and to save under: see [`FileName::of`].
     FileName
 }
 text! {
-    /// What a model answered, whole or as far as it came. May be empty.
+    /// Text of a model's answer, complete or partial. May be empty.
     ReplyText
 }
 
 impl EmailAddress {
-    /// Most bytes of an address, as typed and normalised.
+    /// Maximum number of bytes of an address, as typed and normalised.
     pub const MAX_BYTES: usize = 254;
 
-    /// Checks an address. Nothing is trimmed or changed.
+    /// Validates an address without changing it.
     ///
     /// # Errors
-    /// When it is longer than [`Self::MAX_BYTES`] or not of the form `name@domain.tld`, as typed or after
+    /// Fails if it is longer than [`Self::MAX_BYTES`] or not of the form `name@domain.tld`, as typed or after
     /// normalisation (a full-width `＠` must not become a second at-sign later).
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let too_long = ValueError::EmailTooLong { limit: Self::MAX_BYTES };
@@ -156,7 +156,7 @@ impl EmailAddress {
         }
     }
 
-    /// The form in which two addresses are compared: compatibility characters unified (NFKC), lower case.
+    /// Returns the form used to compare addresses: compatibility characters unified (NFKC), lower case.
     #[must_use]
     pub fn normalised(&self) -> String {
         normalised(&self.0)
@@ -164,15 +164,15 @@ impl EmailAddress {
 }
 
 impl Username {
-    /// Fewest characters.
+    /// Minimum number of characters.
     pub const MIN_CHARS: usize = 3;
-    /// Most characters.
+    /// Maximum number of characters.
     pub const MAX_CHARS: usize = 32;
 
-    /// Checks a user name. Nothing is trimmed or changed.
+    /// Validates a user name without changing it.
     ///
     /// # Errors
-    /// When its length is not allowed, or when its normalised form has anything but letters and digits (of any
+    /// Fails if its length is not allowed, or if its normalised form has anything but letters and digits (of any
     /// script), `.`, `_` and `-`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let allowed = Self::MIN_CHARS..=Self::MAX_CHARS;
@@ -190,7 +190,7 @@ impl Username {
         Ok(Self(text.to_owned()))
     }
 
-    /// The form in which two names are compared: compatibility characters unified (NFKC), lower case.
+    /// Returns the form used to compare names: compatibility characters unified (NFKC), lower case.
     #[must_use]
     pub fn normalised(&self) -> String {
         normalised(&self.0)
@@ -198,19 +198,19 @@ impl Username {
 }
 
 impl MessageText {
-    /// Most characters (Unicode scalar values).
+    /// Maximum number of characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 32_000;
 
-    /// No text at all, of a message that says everything with its files.
+    /// Returns the empty text of a message that consists of attachments only.
     #[must_use]
     pub const fn none() -> Self {
         Self(String::new())
     }
 
-    /// Checks the text of a message.
+    /// Validates the text of a message.
     ///
     /// # Errors
-    /// When it is empty or only white space, too long, or has a U+0000 (which the database cannot store).
+    /// Fails if it is empty or only white space, too long, or contains U+0000 (which the database cannot store).
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         if longer_than(text, Self::MAX_CHARS) {
             return Err(ValueError::MessageTooLong { limit: Self::MAX_CHARS });
@@ -226,19 +226,19 @@ impl MessageText {
 }
 
 impl Title {
-    /// Most characters (Unicode scalar values).
+    /// Maximum number of characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 200;
 
-    /// A title that says nothing: somebody has taken it away.
+    /// Returns the empty title, which removes a title.
     #[must_use]
     pub const fn none() -> Self {
         Self(String::new())
     }
 
-    /// Checks a title.
+    /// Validates a title.
     ///
     /// # Errors
-    /// When it is empty, too long, or has control characters.
+    /// Fails if it is empty, too long, or has control characters.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         if text.is_empty() {
             return Err(ValueError::TitleEmpty);
@@ -254,14 +254,14 @@ impl Title {
 }
 
 impl FileName {
-    /// Most characters (Unicode scalar values).
+    /// Maximum number of characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 255;
 
-    /// The name of a file that somebody sent. What would be a folder, a control character or a mark that turns the
-    /// direction of writing is taken away: what is left can be shown, and saved in one folder.
+    /// Cleans the name of an uploaded file: removes folders, control characters and marks that change the
+    /// direction of writing, so that the name is safe to show and to save under.
     ///
     /// # Errors
-    /// When it is longer than [`Self::MAX_CHARS`], or nothing is left.
+    /// Fails if it is longer than [`Self::MAX_CHARS`], or nothing is left.
     pub fn of(sent: &str) -> Result<Self, ValueError> {
         if longer_than(sent, Self::MAX_CHARS) {
             return Err(ValueError::FileNameTooLong { limit: Self::MAX_CHARS });
@@ -277,13 +277,13 @@ impl FileName {
 }
 
 impl ReplyText {
-    /// Most bytes of UTF-8.
+    /// Maximum number of bytes of UTF-8.
     pub const MAX_BYTES: usize = 65_536;
 
-    /// Checks the text of a reply.
+    /// Validates the text of a reply.
     ///
     /// # Errors
-    /// When it is too long or has a U+0000 (which the database cannot store).
+    /// Fails if it is too long or contains U+0000 (which the database cannot store).
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         if text.len() > Self::MAX_BYTES {
             return Err(ValueError::ReplyTooLong { limit: Self::MAX_BYTES });
@@ -295,8 +295,8 @@ impl ReplyText {
     }
 }
 
-/// NFKC and lower case, until nothing changes. Lower-casing goes letter by letter, without the rule for a final
-/// sigma, so that the result does not depend on where in the word a letter stands.
+/// Applies NFKC and lower case until nothing changes. Lower-casing is per letter, without the rule for a final
+/// sigma, so that the result does not depend on a letter's position in the word.
 fn normalised(text: &str) -> String {
     text.nfkc().flat_map(char::to_lowercase).nfkc().collect()
 }
@@ -332,7 +332,7 @@ fn is_foreign(c: char) -> bool {
     !c.is_ascii() && !c.is_whitespace() && !c.is_control() && !is_invisible(c)
 }
 
-/// A joiner, a direction mark, or another character that nobody sees.
+/// A joiner, a direction mark, or another invisible character.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

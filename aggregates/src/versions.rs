@@ -1,14 +1,14 @@
-//! Versions of event shapes: which one this code writes, which ones it can read, and how old ones are raised.
+//! Event versions: which one this code writes, which ones it can read, and how old ones are upcast.
 //!
 //! # Changing the shape of an event
 //! 1. Keep the golden file of the old shape (`tests/golden/<event>.v<N>.json`); add one for the new shape.
 //! 2. Raise the number beside the event's name in its enum's `TYPES`.
 //! 3. Add one [`Step`] to [`upcasters`] that turns a payload of version N into one of N + 1. Steps of one event
-//!    stand in rising order; the log applies the list from the first to the last, so a payload of version 1 walks
+//!    are listed in rising order; the log applies the list from first to last, so a payload of version 1 goes
 //!    through all of them.
 //!
 //! A change that old code could misread (a field added, dropped, renamed or meaning something else) is always a new
-//! version: code that does not know the version refuses the event instead of half-reading it.
+//! version: code that does not know the version rejects the event instead of misreading it.
 
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::{Value, json};
@@ -27,8 +27,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// The step of `event_type` from version `from` to `from + 1`. `raise` gets the payload as stored and must not
-    /// fail: what it cannot understand it gives back unchanged, and decoding refuses it afterwards.
+    /// Returns the step of `event_type` from version `from` to `from + 1`. `raise` gets the payload as stored and must not
+    /// fail: it returns a payload that it does not understand unchanged, and decoding then rejects it.
     #[must_use]
     pub const fn new(event_type: &'static str, from: u32, raise: fn(Value) -> Value) -> Self {
         Self { event_type, from, raise }
@@ -47,10 +47,10 @@ impl EventUpcaster for Step {
     }
 }
 
-/// Every upcaster there is, in the order in which they are applied. The only list: whoever reads the log uses it.
+/// Returns every upcaster, in the order in which they are applied. All readers of the log use this list.
 ///
-/// `message_sent` 2: what is sent with the text. `reply_requested` 2: whether the asker can be asked back.
-/// `reply_completed` 2: what the answer brought besides its text.
+/// `message_sent` 2: what is sent with the text. `reply_requested` 2: whether the client is interactive.
+/// `reply_completed` 2: the items of the answer.
 #[must_use]
 pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     let steps = [
@@ -63,7 +63,7 @@ pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     steps.into_iter().map(|step| Box::new(step) as Box<dyn EventUpcaster>).collect()
 }
 
-/// A payload with one more field.
+/// Adds a field to a payload.
 fn with(mut payload: Value, field: &str, value: Value) -> Value {
     if let Some(fields) = payload.as_object_mut() {
         fields.insert(field.to_owned(), value);
@@ -71,15 +71,15 @@ fn with(mut payload: Value, field: &str, value: Value) -> Value {
     payload
 }
 
-/// Every event type with the version that this code writes.
+/// Returns every event type with the version that this code writes.
 pub fn event_types() -> impl Iterator<Item = (&'static str, u32)> {
     let all =
         [UserEvent::TYPES, ClaimEvent::TYPES, ConversationEvent::TYPES, QuizEvent::TYPES, FileEvent::TYPES];
     all.into_iter().flatten().copied()
 }
 
-/// Whether this code can read that event: its type is known and its version is not newer than the one written here
-/// (older ones are raised by [`upcasters`]). A reader stops at any other event.
+/// Whether this code can read the event: its type is known and its version is not newer than the one written here
+/// ([`upcasters`] raise older ones). A reader stops at any other event.
 #[must_use]
 pub fn known_version(event_type: &str, event_version: &str) -> bool {
     let current = event_types().find(|(name, _)| *name == event_type);
@@ -115,13 +115,12 @@ pub(crate) const fn concat<const N: usize>(groups: &[&[(&'static str, u32)]]) ->
     all
 }
 
-/// The version written for the event `name` of an aggregate. Every name is in its list, a test checks that; 0 would
-/// be refused by every reader.
+/// Returns the version written for the event `name`. A test checks that every name is listed; every reader would reject 0.
 pub(crate) fn written(types: &[(&str, u32)], name: &str) -> String {
     types.iter().find(|(known, _)| *known == name).map_or(0, |(_, version)| *version).to_string()
 }
 
-/// A version as a number; only the plain form that is written, so that `01` or `+1` are not a second spelling.
+/// Parses a version; accepts only the canonical form, so that `01` and `+1` are not second spellings.
 fn number(version: &str) -> Option<u32> {
     version.parse().ok().filter(|number: &u32| number.to_string() == version)
 }

@@ -1,6 +1,6 @@
-//! Golden files: one payload for each shape of event ever written (`golden/<event>.v<version>.json`).
+//! Golden files: one payload for each event version ever written (`golden/<event>.v<version>.json`).
 //!
-//! They stand for what lies in people's logs. Never edit or delete one; a changed shape gets a new version and a new
+//! They represent events in existing logs. Never edit or delete one; a changed event gets a new version and a new
 //! file beside the old one.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -77,7 +77,7 @@ fn raised(golden: &Golden) -> SerializedEvent {
 }
 
 #[test]
-fn every_shape_of_every_event_has_its_golden_file_and_every_file_its_shape() {
+fn every_event_version_has_its_golden_file() {
     let files: BTreeSet<_> = golden().into_iter().map(|golden| (golden.event_type, golden.version)).collect();
     let shapes: BTreeSet<_> = event_types()
         .flat_map(|(name, current)| (1..=current).map(|version| (name.to_owned(), version)))
@@ -86,7 +86,7 @@ fn every_shape_of_every_event_has_its_golden_file_and_every_file_its_shape() {
 }
 
 #[test]
-fn every_golden_file_is_decoded_for_ever() {
+fn every_golden_file_is_decoded() {
     for golden in golden() {
         let name = &golden.event_type;
         assert!(known_version(name, &golden.version.to_string()), "{name}");
@@ -101,7 +101,7 @@ fn every_golden_file_is_decoded_for_ever() {
 }
 
 #[test]
-fn a_field_too_many_or_too_few_is_refused_in_every_event() {
+fn every_event_rejects_unknown_or_missing_fields() {
     for golden in golden() {
         let raised = raised(&golden);
         let malformed = Err(DecodeError::Malformed { event_type: golden.event_type.clone() });
@@ -115,7 +115,7 @@ fn a_field_too_many_or_too_few_is_refused_in_every_event() {
 }
 
 #[test]
-fn an_unknown_aggregate_or_event_or_a_payload_without_a_type_is_a_typed_error() {
+fn unknown_aggregate_event_or_missing_type_is_a_typed_error() {
     assert_eq!(
         Event::decode("teapot", json!({ "type": "message_sent" })),
         Err(DecodeError::UnknownAggregate("teapot".to_owned()))
@@ -137,7 +137,7 @@ fn an_unknown_aggregate_or_event_or_a_payload_without_a_type_is_a_typed_error() 
 }
 
 #[test]
-fn a_decoding_error_does_not_quote_the_payload() {
+fn decoding_error_does_not_quote_payload() {
     let payload = json!({ "type": "claim_taken", "owner": "ada@example.org", "at": "2025-06-15T15:06:40Z" });
     let error = Event::decode("claim", payload).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("ada@"));

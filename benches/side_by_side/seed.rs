@@ -99,7 +99,7 @@ impl Seeder {
                         message_id: MessageId::new(self.clock.id()),
                         by: self.owner,
                         text: Personal::Known(MessageText::parse(&text)?),
-                        enclosed: aggregates::conversation::Enclosed::default(),
+                        enclosed: aggregates::conversation::MessageContext::default(),
                         reply: None,
                         at: now,
                         deadline: now,

@@ -1,4 +1,4 @@
-//! How far each read model has come in this process, and waiting for it (you read what you wrote).
+//! Positions of the read models as this process knows them, and waiting for them (read-your-writes).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,49 +7,49 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-/// The standing of one projection.
+/// Progress of one projection.
 #[derive(Debug)]
-struct Standing {
+struct Status {
     position: watch::Sender<i64>,
-    /// The highest position it ever had in this process.
+    /// Highest position seen in this process.
     highest: AtomicI64,
     stopped: AtomicBool,
 }
 
-/// The standing of every projection. Cheap to clone.
+/// Progress of every projection. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Progress {
-    standings: Arc<BTreeMap<&'static str, Standing>>,
+pub struct ProjectionProgress {
+    projections: Arc<BTreeMap<&'static str, Status>>,
     waiting: Arc<Waiting>,
 }
 
-/// Who waits, for those who follow other processes' read models.
+/// Waiting requests, for the checkpoint poller.
 #[derive(Debug, Default)]
 struct Waiting {
     count: AtomicUsize,
-    /// The highest position that anybody has waited for.
-    wanted: AtomicI64,
-    begun: Notify,
+    /// Highest position that a request has waited for.
+    highest_awaited: AtomicI64,
+    started: Notify,
 }
 
-/// Counts one who waits, for as long as it lives.
-struct Waits<'a>(&'a Waiting);
+/// Counts a waiting request until it is dropped.
+struct WaitGuard<'a>(&'a Waiting);
 
-impl Drop for Waits<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Progress {
-    /// Standings for these projections, all at position 0.
+impl ProjectionProgress {
+    /// Creates the progress of these projections, all at position 0.
     pub fn new(names: impl IntoIterator<Item = &'static str>) -> Self {
-        let standings = names
+        let projections = names
             .into_iter()
             .map(|name| {
                 (
                     name,
-                    Standing {
+                    Status {
                         position: watch::Sender::new(0),
                         highest: AtomicI64::new(0),
                         stopped: AtomicBool::new(false),
@@ -57,43 +57,43 @@ impl Progress {
                 )
             })
             .collect();
-        Self { standings: Arc::new(standings), waiting: Arc::default() }
+        Self { projections: Arc::new(projections), waiting: Arc::default() }
     }
 
-    /// Records that a projection stands at `position`. It may step back: after a crash of the database it does. One
-    /// that moves on is not stopped any more, whoever moved it.
+    /// Records the position of a projection. It may step back after a crash of the database. A projection
+    /// that advances is no longer stopped, whichever process moved it.
     pub fn set(&self, projection: &str, position: i64) {
-        if let Some(standing) = self.standings.get(projection) {
-            standing.highest.fetch_max(position, Ordering::Relaxed);
-            if standing.position.send_replace(position) < position {
-                standing.stopped.store(false, Ordering::Relaxed);
+        if let Some(status) = self.projections.get(projection) {
+            status.highest.fetch_max(position, Ordering::Relaxed);
+            if status.position.send_replace(position) < position {
+                status.stopped.store(false, Ordering::Relaxed);
             }
         }
     }
 
-    /// Records that a projection cannot go on (or can again). Nobody waits for a stopped one.
+    /// Records whether a projection is stopped. Requests do not wait for a stopped projection.
     pub fn set_stopped(&self, projection: &str, stopped: bool) {
-        if let Some(standing) = self.standings.get(projection) {
-            standing.stopped.store(stopped, Ordering::Relaxed);
-            // Wakes those who wait, so that they see it.
-            standing.position.send_modify(|_| {});
+        if let Some(status) = self.projections.get(projection) {
+            status.stopped.store(stopped, Ordering::Relaxed);
+            // Wakes the waiting requests.
+            status.position.send_modify(|_| {});
         }
     }
 
-    /// Waits until every named projection that is not stopped has reached `position`, or until `bound` is over.
+    /// WaitGuard until every named projection that is not stopped has reached `position`, or until `bound` has passed.
     /// Returns whether they have.
-    pub async fn wait(&self, projections: &[&str], position: i64, bound: Duration) -> bool {
-        self.waiting.wanted.fetch_max(position, Ordering::Relaxed);
+    pub async fn wait(&self, names: &[&str], position: i64, bound: Duration) -> bool {
+        self.waiting.highest_awaited.fetch_max(position, Ordering::Relaxed);
         self.waiting.count.fetch_add(1, Ordering::Relaxed);
-        let _waits = Waits(&self.waiting);
-        self.waiting.begun.notify_one();
+        let _guard = WaitGuard(&self.waiting);
+        self.waiting.started.notify_one();
         let all = async {
-            for name in projections {
-                if let Some(standing) = self.standings.get(name) {
-                    let mut receiver = standing.position.subscribe();
-                    // An error means that the sender is gone, which it cannot be while `self` lives.
+            for name in names {
+                if let Some(status) = self.projections.get(name) {
+                    let mut receiver = status.position.subscribe();
+                    // The sender lives as long as `self`, so this cannot fail.
                     let _ = receiver
-                        .wait_for(|at| *at >= position || standing.stopped.load(Ordering::Relaxed))
+                        .wait_for(|at| *at >= position || status.stopped.load(Ordering::Relaxed))
                         .await;
                 }
             }
@@ -101,40 +101,38 @@ impl Progress {
         tokio::time::timeout(bound, all).await.is_ok()
     }
 
-    /// Whether anybody waits now.
+    /// Whether a request waits now.
     pub(crate) fn is_awaited(&self) -> bool {
         self.waiting.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns when somebody begins to wait. For one caller.
-    pub(crate) async fn awaited(&self) {
-        self.waiting.begun.notified().await;
+    /// Returns when a request begins to wait. For one caller.
+    pub(crate) async fn wait_started(&self) {
+        self.waiting.started.notified().await;
     }
 
-    /// The highest position that anybody has waited for.
-    pub(crate) fn wanted(&self) -> i64 {
-        self.waiting.wanted.load(Ordering::Relaxed)
+    /// Highest position that a request has waited for.
+    pub(crate) fn highest_awaited(&self) -> i64 {
+        self.waiting.highest_awaited.load(Ordering::Relaxed)
     }
 
-    /// The projections that have not reached `position`, or stand lower than they once did in this process: after a
+    /// Returns the projections that have not reached `position`, or are lower than they once were in this process: after a
     /// crash of the database they step back.
-    pub fn behind(&self, position: i64) -> Vec<&'static str> {
-        self.standings
+    pub fn lagging(&self, position: i64) -> Vec<&'static str> {
+        self.projections
             .iter()
-            .filter(|(_, standing)| {
-                *standing.position.borrow() < position.max(standing.highest.load(Ordering::Relaxed))
+            .filter(|(_, status)| {
+                *status.position.borrow() < position.max(status.highest.load(Ordering::Relaxed))
             })
             .map(|(name, _)| *name)
             .collect()
     }
 
-    /// Name, position and whether it is stopped, of every projection.
+    /// Returns name, position and stopped flag of every projection.
     pub fn all(&self) -> Vec<(&'static str, i64, bool)> {
-        self.standings
+        self.projections
             .iter()
-            .map(|(name, standing)| {
-                (*name, *standing.position.borrow(), standing.stopped.load(Ordering::Relaxed))
-            })
+            .map(|(name, status)| (*name, *status.position.borrow(), status.stopped.load(Ordering::Relaxed)))
             .collect()
     }
 }

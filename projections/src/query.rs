@@ -1,26 +1,26 @@
-//! What is asked of all read models alike.
+//! Queries on the positions of read models.
 
 use sqlx::PgExecutor;
 
-/// How far a stream of the log is, and how far read models are.
+/// Position of a stream and of read models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Standing {
-    /// Position of the stream's last event; 0 without any.
+pub struct StreamProgress {
+    /// Position of the stream's last event; 0 if it has none.
     pub stream: i64,
-    /// The position up to which all of the models are.
+    /// Lowest position of the models.
     pub models: i64,
 }
 
-/// How far a stream is and whether these read models show all of it: one question.
+/// Returns the position of a stream and the lowest position of these read models, in one statement.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn standing(
+/// Fails if the database does.
+pub async fn stream_progress(
     pool: impl PgExecutor<'_>,
     aggregate_type: &str,
     aggregate_id: &str,
     models: &[&str],
-) -> Result<Standing, sqlx::Error> {
+) -> Result<StreamProgress, sqlx::Error> {
     let models: Vec<String> = models.iter().map(|model| (*model).to_owned()).collect();
     sqlx::query_as(
         "SELECT coalesce((SELECT position FROM events WHERE aggregate_type = $1 AND aggregate_id = $2
@@ -35,11 +35,11 @@ pub async fn standing(
     .await
 }
 
-/// The position up to which all of these read models are, as the database has it.
+/// Returns the lowest checkpoint of these read models.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn stands(pool: impl PgExecutor<'_>, models: &[&str]) -> Result<i64, sqlx::Error> {
+/// Fails if the database does.
+pub async fn min_position(pool: impl PgExecutor<'_>, models: &[&str]) -> Result<i64, sqlx::Error> {
     let models: Vec<String> = models.iter().map(|model| (*model).to_owned()).collect();
     sqlx::query_scalar(
         "SELECT coalesce(min(coalesce(c.position, 0)), 0) FROM unnest($1::text[]) AS wanted(name)

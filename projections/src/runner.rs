@@ -1,6 +1,6 @@
-//! Keeps one read model in step with the log: rows and checkpoint in one transaction.
+//! Applies the log to one read model: rows and checkpoint in one transaction.
 //!
-//! Whoever holds the checkpoint's row lock owns the projection for that batch, so any number of processes may run the
+//! The holder of the checkpoint's row lock owns the projection for that batch, so any number of processes may run the
 //! same projection. The transaction commits asynchronously (`SET LOCAL` only, so that nothing leaks into an append):
 //! after a crash of the database a model steps back together with its checkpoint, and catches up.
 
@@ -13,43 +13,46 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::progress::Progress;
+use crate::progress::ProjectionProgress;
 use event_store::{LogError, LogTail, RecordedEvent, error_chain};
 
-/// How many events one transaction takes at most.
-pub const BATCH: usize = 500;
-/// How long a projection that failed waits before it tries again.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How long a projection that met an event it cannot apply waits before it tries that event again.
-const STOPPED_PAUSE: Duration = Duration::from_secs(10);
+/// Maximum number of events per transaction.
+pub const MAX_BATCH: usize = 500;
+/// Delay before a failed projection retries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Delay before a projection retries an event that it cannot apply.
+const POISON_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long nothing must have come before the checkpoint is moved over events that did not concern the projection.
-const IDLE: Duration = Duration::from_millis(250);
-/// How many positions the checkpoint may be behind because of events that did not concern the projection.
-const MAX_AHEAD: i64 = 1_000;
+/// Idle time after which the checkpoint moves past events that the projection does not handle.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum number of positions that the checkpoint may lag because of events that the projection does not handle.
+const MAX_UNSAVED_POSITIONS: i64 = 1_000;
 
-/// Every so many quiet times the checkpoint is looked at, although nothing has come.
-const LOOK_EVERY: u32 = 4;
+/// Number of idle intervals between two reads of the checkpoint.
+const IDLE_INTERVALS_PER_READ: u32 = 4;
 
-/// The future of [`Projection::apply`].
-pub type Applied<'a> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'a>>;
+/// Future of [`Projection::apply`].
+pub type ApplyFuture<'a> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'a>>;
 
-/// A read model: how events become rows. No clock, no random ids, no serials: a replay must give the same rows.
+/// Projects events to the rows of a read model. No clock, random ids or serials: a replay must yield the same rows.
 pub trait Projection: Send + Sync + 'static {
     /// Name of the projection and of its checkpoint.
     fn name(&self) -> &'static str;
-    /// Whether it writes anything for this event. Those that it does not are passed without a transaction.
-    fn concerns(&self, _event: &Event) -> bool {
+    /// Whether the projection writes rows for this event. Other events need no transaction.
+    fn handles(&self, _event: &Event) -> bool {
         true
     }
-    /// The tables it owns, which a rebuild empties.
+    /// Tables that it owns and that a rebuild empties.
     fn tables(&self) -> &'static [&'static str];
-    /// Writes the rows of these events, in their order, within the transaction that is open on `connection`.
-    fn apply<'a>(&'a self, connection: &'a mut PgConnection, events: &'a [Arc<RecordedEvent>])
-    -> Applied<'a>;
+    /// Applies these events in order, in the transaction that is open on `connection`.
+    fn apply<'a>(
+        &'a self,
+        connection: &'a mut PgConnection,
+        events: &'a [Arc<RecordedEvent>],
+    ) -> ApplyFuture<'a>;
 }
 
-/// Why a batch was not applied.
+/// Reason why a batch was not applied.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error(transparent)]
@@ -59,7 +62,7 @@ enum RunError {
 }
 
 impl RunError {
-    /// Whether the same event would fail again however often it is tried.
+    /// Whether retrying the event cannot help.
     fn is_poison(&self) -> bool {
         match self {
             Self::Log(LogError::Undecodable { .. } | LogError::Undecryptable { .. }) => true,
@@ -74,16 +77,16 @@ impl RunError {
     }
 }
 
-/// Runs `projection` until `stop`, following `tail` over a connection of its own.
+/// Runs `projection` until `stop`, following `tail` on its own connection.
 pub async fn run(
     projection: Arc<dyn Projection>,
     tail: LogTail,
     options: PgConnectOptions,
-    progress: Progress,
+    progress: ProjectionProgress,
     stop: CancellationToken,
 ) {
     let name = projection.name();
-    // There from the start, so that an alert can see the first failure rise.
+    // Registered from the start, so that an alert sees the first increase.
     metrics::counter!("verbatim_projection_failures_total", "projection" => name).increment(0);
     while !stop.is_cancelled() {
         let outcome = tokio::select! {
@@ -96,7 +99,7 @@ pub async fn run(
         metrics::gauge!("verbatim_projection_stopped", "projection" => name).set(f64::from(u8::from(poison)));
         metrics::counter!("verbatim_projection_failures_total", "projection" => name).increment(1);
         tracing::error!(projection = name, poison, error = %error, cause = error_chain(&error), "projection failed");
-        let pause = if poison { STOPPED_PAUSE } else { PAUSE };
+        let pause = if poison { POISON_RETRY_INTERVAL } else { RETRY_INTERVAL };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return,
@@ -104,11 +107,11 @@ pub async fn run(
     }
 }
 
-/// What a projection that follows the log meets next.
+/// Next step of a projection.
 enum Step {
-    /// More events, or why they cannot be read.
+    /// More events, or the reason why they cannot be read.
     Events(Result<Vec<Arc<RecordedEvent>>, LogError>),
-    /// The checkpoint stands elsewhere than this process thought.
+    /// The checkpoint is not at the position that this process expected.
     Moved(i64),
 }
 
@@ -116,7 +119,7 @@ async fn follow(
     projection: &dyn Projection,
     tail: &LogTail,
     options: &PgConnectOptions,
-    progress: &Progress,
+    progress: &ProjectionProgress,
 ) -> Result<std::convert::Infallible, RunError> {
     let name = projection.name();
     let mut connection = connect(options).await?;
@@ -124,38 +127,39 @@ async fn follow(
         .bind(name)
         .execute(&mut connection)
         .await?;
-    let stands: i64 = sqlx::query_scalar("SELECT position FROM checkpoints WHERE projection = $1")
-        .bind(name)
-        .fetch_one(&mut connection)
-        .await?;
-    progress.set(name, stands);
-    let mut subscription = tail.subscribe(stands);
-    // What the checkpoint says, and how far this process has looked: events that do not concern the projection need no
-    // transaction of their own. A crash in between means that they are looked at once more.
-    let mut written = stands;
-    let mut looked = stands;
+    let checkpoint_position: i64 =
+        sqlx::query_scalar("SELECT position FROM checkpoints WHERE projection = $1")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await?;
+    progress.set(name, checkpoint_position);
+    let mut subscription = tail.subscribe(checkpoint_position);
+    // The stored checkpoint, and the position seen by this process: events that the projection does not handle need no
+    // transaction. After a crash in between they are read once more.
+    let mut written = checkpoint_position;
+    let mut seen = checkpoint_position;
     loop {
-        // The read is never dropped for being slow: it would only begin again.
+        // A slow read is never cancelled: it would only start over.
         let step = {
-            let next = subscription.next(BATCH);
+            let next = subscription.next(MAX_BATCH);
             tokio::pin!(next);
-            let mut quiet: u32 = 0;
+            let mut idle: u32 = 0;
             loop {
                 tokio::select! {
                     events = &mut next => break Step::Events(events),
-                    () = tokio::time::sleep(IDLE) => {}
+                    () = tokio::time::sleep(IDLE_INTERVAL) => {}
                 }
-                quiet = quiet.wrapping_add(1);
-                let found = if looked > written {
-                    move_checkpoint(name, &mut connection, written, looked).await?
-                } else if quiet.is_multiple_of(LOOK_EVERY) {
-                    // A database that crashed and came back has taken the model back with the checkpoint, and a dead
-                    // connection says so only when it is used.
+                idle = idle.wrapping_add(1);
+                let found = if seen > written {
+                    move_checkpoint(name, &mut connection, written, seen).await?
+                } else if idle.is_multiple_of(IDLE_INTERVALS_PER_READ) {
+                    // A crash of the database moves the model back with the checkpoint, and a dead
+                    // connection is noticed only when it is used.
                     checkpoint(name, &mut connection).await?
                 } else {
                     continue;
                 };
-                if found != looked {
+                if found != seen {
                     break Step::Moved(found);
                 }
                 written = found;
@@ -165,16 +169,18 @@ async fn follow(
             Step::Events(events) => events,
             Step::Moved(found) => {
                 subscription.seek(found);
-                (written, looked) = (found, found);
+                (written, seen) = (found, found);
                 progress.set(name, found);
                 continue;
             }
         };
         let events = events?;
         let Some(last) = events.last().map(|event| event.position) else { continue };
-        if last - written < MAX_AHEAD && !events.iter().any(|event| projection.concerns(&event.event)) {
-            looked = last;
-            advanced(name, progress, looked);
+        if last - written < MAX_UNSAVED_POSITIONS
+            && !events.iter().any(|event| projection.handles(&event.event))
+        {
+            seen = last;
+            record_position(name, progress, seen);
             continue;
         }
         let found = match apply_batch(projection, &mut connection, written, &events).await {
@@ -184,14 +190,14 @@ async fn follow(
                 if !error.is_poison() || events.len() == 1 {
                     return Err(error);
                 }
-                // One event of many does not fit: apply the good ones before it, and stop exactly at it.
+                // One event of the batch cannot be applied: apply those before it, and stop exactly at it.
                 connection = connect(options).await?;
                 let mut at = written;
                 for event in &events {
                     at = apply_batch(projection, &mut connection, at, std::slice::from_ref(event)).await?;
                     progress.set(name, at);
                     if at != event.position {
-                        // Somebody else moved it: the next event of this batch need not be the next one for it.
+                        // Another process moved the checkpoint: the next event of this batch may not be the next one.
                         break;
                     }
                 }
@@ -199,31 +205,31 @@ async fn follow(
             }
         };
         if found != last {
-            // Somebody else has moved this projection meanwhile: go on from where it stands.
+            // Another process has moved the checkpoint: continue from there.
             subscription.seek(found);
         }
-        (written, looked) = (found, found);
-        advanced(name, progress, found);
+        (written, seen) = (found, found);
+        record_position(name, progress, found);
     }
 }
 
-/// A connection of the projection's own. Its statements are few and always alike: they are planned once.
+/// Opens the projection's connection. Its few statements never change, so they are planned once.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     connection.execute("SET plan_cache_mode = force_generic_plan").await?;
     Ok(connection)
 }
 
-/// Tells that a projection has come to `position`, and that nothing holds it up.
-fn advanced(name: &'static str, progress: &Progress, position: i64) {
+/// Records that a projection has reached `position` and is not stopped.
+fn record_position(name: &'static str, progress: &ProjectionProgress, position: i64) {
     progress.set(name, position);
     progress.set_stopped(name, false);
     metrics::gauge!("verbatim_projection_position", "projection" => name).set(position as f64);
     metrics::gauge!("verbatim_projection_stopped", "projection" => name).set(0.0);
 }
 
-/// Moves the checkpoint over events that did not concern the projection, if it still stands at `expected`; returns where
-/// it stands afterwards.
+/// Moves the checkpoint past events that the projection does not handle, if it is still at `expected`; returns the
+/// checkpoint afterwards.
 async fn move_checkpoint(
     name: &str,
     connection: &mut PgConnection,
@@ -238,18 +244,18 @@ async fn move_checkpoint(
     checkpoint(name, connection).await
 }
 
-/// Where the checkpoint stands.
+/// Reads the checkpoint.
 async fn checkpoint(name: &str, connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let found = format!("SELECT position FROM checkpoints WHERE projection = '{name}'");
     connection.fetch_one(found.as_str()).await?.try_get("position")
 }
 
-/// Begins a batch. A process that stands still in the middle of one holds the checkpoint's row: the server ends its
+/// Begins a batch. A process that hangs in the middle of one holds the checkpoint's row: the server ends its
 /// session soon, so that another process can go on.
 const BEGIN: &str =
     "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '1s'";
 
-/// Applies `events` if the projection still stands at `expected`; returns where it stands afterwards.
+/// Applies `events` if the checkpoint is still at `expected`; returns the checkpoint afterwards.
 async fn apply_batch(
     projection: &dyn Projection,
     connection: &mut PgConnection,
@@ -258,9 +264,9 @@ async fn apply_batch(
 ) -> Result<i64, sqlx::Error> {
     let name = projection.name();
     let Some(last) = events.last().map(|event| event.position) else { return Ok(expected) };
-    // Strings go over the simple protocol, several statements in one round trip.
+    // The simple protocol runs several statements in one round trip.
     connection.execute(BEGIN).await?;
-    // The checkpoint first: its row's lock says whose turn it is.
+    // The checkpoint first: its row lock makes this process the owner of the batch.
     let moved = sqlx::query("UPDATE checkpoints SET position = $2 WHERE projection = $1 AND position = $3")
         .bind(name)
         .bind(last)
@@ -284,7 +290,7 @@ async fn apply_batch(
 pub const CHECKPOINT_APART: event_store::fault_injection::Fault =
     event_store::fault_injection::Fault::new("checkpoint-apart");
 
-/// Commits the checkpoint in a transaction of its own, where that fault is injected (test builds only).
+/// Commits the checkpoint in a separate transaction if that fault is injected (test builds only).
 #[cfg(feature = "fault-injection")]
 async fn commit_checkpoint_apart(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     // Longer than the rest of a batch takes on a busy machine, so that most kills fall in between.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aggregates::ids::UserId;
 use event_store::{CommandBatch, CommandKey, CommandOutcome, Executor, FastPool, LogReader};
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub struct Core {
     /// Reads the log.
     pub reader: LogReader,
     /// Position of each read model.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// Time and ids.
     pub clock: Clock,
     /// Keyed hashes of names and request bodies.
@@ -72,7 +72,7 @@ impl Core {
         if error.kind != Kind::NotFound {
             return error;
         }
-        if position.is_some_and(|position| !self.progress.behind(position).is_empty()) {
+        if position.is_some_and(|position| !self.progress.lagging(position).is_empty()) {
             // The read models may not have it yet. A repetition with the same key finds it.
             return AppError::new(Kind::Busy, "busy", "The result is not available yet; please retry.")
                 .after(Duration::from_secs(1));

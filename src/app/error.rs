@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::claim::ClaimError;
 use aggregates::conversation::ConversationError;
 use aggregates::file::FileError;
@@ -13,7 +13,7 @@ use aggregates::values::ValueError;
 use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::auth::{administrators, credentials, password_resets};
 use crate::files::picture::PictureError;
-use crate::files::{IncomingError, KindError, StoreError};
+use crate::files::{KindError, StoreError, UploadError};
 use event_store::ExecuteError;
 
 /// Kind of a failure; surfaces map it to their own status.
@@ -212,11 +212,11 @@ impl From<StoreError> for AppError {
     }
 }
 
-impl From<IncomingError> for AppError {
-    fn from(error: IncomingError) -> Self {
+impl From<UploadError> for AppError {
+    fn from(error: UploadError) -> Self {
         match error {
-            IncomingError::TooLarge { .. } => Self::new(Kind::TooLarge, "file_too_large", sentence(&error)),
-            IncomingError::Store(error) => error.into(),
+            UploadError::TooLarge { .. } => Self::new(Kind::TooLarge, "file_too_large", sentence(&error)),
+            UploadError::Store(error) => error.into(),
         }
     }
 }
@@ -292,10 +292,10 @@ impl From<ExecuteError> for AppError {
     }
 }
 
-impl From<Refusal> for AppError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Rejection> for AppError {
+    fn from(refusal: Rejection) -> Self {
         match refusal {
-            Refusal::User(error) => match error {
+            Rejection::User(error) => match error {
                 UserError::NotRegistered | UserError::Deactivated => Self::not_found(),
                 UserError::AlreadyRegistered => {
                     Self::new(Kind::Conflict, "already_registered", "This account already exists.")
@@ -304,12 +304,12 @@ impl From<Refusal> for AppError {
                     Self::new(Kind::Conflict, "conflict", sentence(&error)).caused(error)
                 }
             },
-            Refusal::Claim(ClaimError::Taken) => {
+            Rejection::Claim(ClaimError::Taken) => {
                 Self::new(Kind::Conflict, "name_taken", "This name is already taken.")
             }
-            Refusal::Conversation(error) => error.into(),
-            Refusal::Quiz(error) => error.into(),
-            Refusal::File(error) => match error {
+            Rejection::Conversation(error) => error.into(),
+            Rejection::Quiz(error) => error.into(),
+            Rejection::File(error) => match error {
                 // Another user's file must look like a missing one.
                 FileError::Unknown | FileError::NotOwner | FileError::Deleted => Self::not_found(),
                 FileError::AlreadyStored => Self::file_already_uploaded(),
@@ -340,7 +340,7 @@ impl From<ConversationError> for AppError {
             ConversationError::OtherBranch => Self::other_branch(),
             // Like a missing conversation.
             ConversationError::UnknownBranch => Self::not_found(),
-            ConversationError::RepliesOwed => Self::new(
+            ConversationError::RepliesPending => Self::new(
                 Kind::Conflict,
                 "replies_pending",
                 "Replies are in progress on this branch; wait for them or cancel them first.",
@@ -350,7 +350,7 @@ impl From<ConversationError> for AppError {
                 "too_many_branches",
                 format!("A conversation can have at most {limit} branches."),
             ),
-            ConversationError::TooManyWaiting { limit } => Self::new(
+            ConversationError::TooManyReplies { limit } => Self::new(
                 Kind::Conflict,
                 "too_many_pending_replies",
                 format!("This conversation already has {limit} replies pending."),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::LogReader;
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 
 use crate::ai::{Chain, ProviderStanding};
 use crate::nats::Nats;
@@ -63,7 +63,7 @@ pub struct HealthService {
     /// Reads the log.
     pub reader: LogReader,
     /// Position of each read model.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// The connection to NATS, when there is one.
     pub nats: Option<Nats>,
     /// The relay of this process, when it has one.
@@ -99,6 +99,6 @@ impl HealthService {
 
     /// Returns the read models behind `position`.
     pub fn behind(&self, position: i64) -> Vec<&'static str> {
-        self.progress.behind(position)
+        self.progress.lagging(position)
     }
 }

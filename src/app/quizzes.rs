@@ -9,7 +9,7 @@ use aggregates::conversation::{Conversation, ConversationCommand};
 use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::{Quiz, QuizCommand};
 use chrono::{DateTime, Utc};
-use projections::models;
+use projections::registry;
 use serde_json::json;
 
 use super::core::stored_id;
@@ -127,7 +127,7 @@ impl QuizService {
             .command_capturing::<Quiz>(quiz, command, &capture)
             .with_key(key, json!({"conversation_id": target, "quiz_id": quiz}));
         let outcome = self.quotas.run_as_message(request, actor, target.uuid(), batch).await?;
-        self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
+        self.core.catch_up(registry::QUIZ_MODELS, outcome.position).await;
         let position = outcome.position;
         if let Some(stored) = &outcome.replayed {
             let quiz = QuizId::new(stored_id(stored, "quiz_id")?);
@@ -175,7 +175,7 @@ impl QuizService {
             .command_capturing::<Quiz>(quiz, command.clone(), &capture)
             .with_key(request.key_of(actor.user), json!({"quiz_id": quiz}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::QUIZ_MODELS, outcome.position).await;
+        self.core.catch_up(registry::QUIZ_MODELS, outcome.position).await;
         let (position, changed) = (outcome.position, outcome.position.is_some());
         if outcome.replayed.is_some() {
             let state = self.core.executor.state::<Quiz>(&quiz.to_string()).await?;

@@ -7,9 +7,9 @@ use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::ids::{LoginId, UserId};
 use aggregates::user::{Role, User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
-use aggregates::{Personal, Refusal};
+use aggregates::{Personal, Rejection};
 use chrono::{DateTime, Utc};
-use projections::models;
+use projections::registry;
 use projections::users::query::UserRow;
 use serde_json::json;
 
@@ -140,13 +140,13 @@ impl SignInService {
             // Before there is a user, the key belongs to the address: two strangers may choose the same key.
             .with_key(request.key_of(&email_claim), json!({"user_id": user}));
         let outcome = match self.core.executor.run(batch).await {
-            Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
+            Err(ExecuteError::Rejected(Rejection::Claim(ClaimError::Taken))) => {
                 let by_email = self.core.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 return Err(if by_email { AppError::email_taken() } else { AppError::username_taken() });
             }
             outcome => outcome?,
         };
-        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(registry::ACCOUNT_MODELS, outcome.position).await;
         if outcome.replayed.is_some() {
             // The tokens of the first response are not stored: issue new ones, if the password is still valid.
             let signed_in =

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use event_store::{FastPool, LogReader, PoolStats};
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use tokio_util::sync::CancellationToken;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Exports head, floor, the floor's age, each projection's lag and the connections of `pool` until `stop`.
-pub async fn export(reader: LogReader, progress: Progress, pool: FastPool, stop: CancellationToken) {
+pub async fn export(
+    reader: LogReader,
+    progress: ProjectionProgress,
+    pool: FastPool,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

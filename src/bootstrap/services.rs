@@ -31,7 +31,7 @@ use crate::mail::{Outbox, SmtpMailer};
 use crate::relay::RelayState;
 use crate::tools::Tools;
 use crate::tools::quiz::Quizzes;
-use projections::conversations::query::Single;
+use projections::conversations::query::ConversationLoader;
 
 /// Tables of accounts outside the log, which services and workers share.
 pub(super) struct AccountStores {
@@ -135,8 +135,8 @@ pub(super) fn services(
         conversations: conversations(&foundation, models, &quotas, config, lifecycle),
         replies: ReplyService {
             core: core.clone(),
-            hub: foundation.hub.clone(),
-            stored: foundation.stored.clone(),
+            live_replies: foundation.live_replies.clone(),
+            read_models: foundation.read_models.clone(),
             reply_wait: config.web.reply_wait,
         },
         files: FileService {
@@ -151,7 +151,7 @@ pub(super) fn services(
             core: core.clone(),
             limits: ConnectionLimits::new(config.sockets.per_user, config.sockets.streams_per_user),
             login_monitor: stores.login_monitor,
-            people: foundation.people.clone(),
+            user_channels: foundation.user_channels.clone(),
         },
         quotas,
         rate_limits,
@@ -206,12 +206,12 @@ fn conversations(
 ) -> ConversationService {
     let core = foundation.core.clone();
     ConversationService {
-        loader: Single::new(core.pool.clone(), lifecycle.work.clone()),
+        loader: ConversationLoader::new(core.pool.clone(), lifecycle.work.clone()),
         core,
         quotas: Arc::clone(quotas),
         models,
-        hub: foundation.hub.clone(),
-        people: foundation.people.clone(),
+        live_replies: foundation.live_replies.clone(),
+        user_channels: foundation.user_channels.clone(),
         reply_deadline: config.replies.deadline,
         titles: config.replies.titles,
     }

@@ -1,4 +1,4 @@
-//! The envelope of a public event: CloudEvents 1.0 in its JSON form, with the attributes as the specification names them.
+//! Envelope of a public event: CloudEvents 1.0 in JSON form, with the attribute names of the specification.
 
 use chrono::{DateTime, Utc};
 use event_store::RecordedEvent;
@@ -8,45 +8,45 @@ use serde_json::Value;
 
 use super::public::PublicEvent;
 
-/// The header that tells an event's position; what the relay finds its place by.
+/// Header with the position of the event, which the relay resumes from.
 pub const POSITION: &str = "Verbatim-Position";
 
-/// A message in NATS.
+/// A public event: CloudEvents 1.0 in JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CloudEvent<T> {
     /// Always `1.0`.
     pub specversion: &'static str,
-    /// `aggregate/stream/sequence`: the same event always has the same id, however often it is published.
+    /// `aggregate/stream/sequence`. An event keeps its id however often it is published.
     pub id: String,
     /// Always `/verbatim`.
     pub source: &'static str,
-    /// The kind with its version, `verbatim.reply.completed.v1` for example.
+    /// Event type with its version, for example `verbatim.reply.completed.v1`.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The stream: the id of the conversation or user.
+    /// Id of the stream: of the conversation, user, quiz or file.
     pub subject: String,
-    /// When the database wrote it.
+    /// Time when the database stored the event (UTC).
     pub time: DateTime<Utc>,
     /// Always `application/json`.
     pub datacontenttype: &'static str,
-    /// Its place in the log. A text, because CloudEvents' own integers end at 2^31.
+    /// Position in the log. A string, because integers of CloudEvents end at 2^31.
     pub position: String,
-    /// Its place in its stream, from 1, as a text.
+    /// Sequence in its stream, from 1, as a string.
     pub sequence: String,
-    /// The id that the whole chain of work shares, from the first request on.
+    /// Correlation id shared by everything that one request caused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlationid: Option<String>,
-    /// The request or event that caused it.
+    /// Request or event that caused this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causationid: Option<String>,
-    /// The trace that it is part of, as W3C Trace Context has it: CloudEvents' extension for distributed tracing.
+    /// W3C trace context, by the distributed tracing extension of CloudEvents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// What happened.
+    /// Data of the event.
     pub data: T,
 }
 
-/// The public form of a recorded event. None: it has none.
+/// Returns the public form of a recorded event; `None` if it has none.
 pub fn public(recorded: &RecordedEvent) -> Option<(&'static str, CloudEvent<Value>)> {
     let event = PublicEvent::of(&recorded.event)?;
     let envelope = CloudEvent {

@@ -1,16 +1,16 @@
-//! The relay: carries the log to NATS, in its order, each public event once.
+//! The relay: publishes the log to NATS in order, each public event once.
 //!
-//! Any number of processes may run one; the row of [`row`] says whose turn it is, and each message names the one that it
-//! follows, so that two at work at one moment do no harm. Where it stands is read from the stream (`standing`): what a
-//! killed relay had published is there, and what was not is published. A stream that was emptied or made anew is filled
-//! again from the log. It stops, and says so, when the stream holds events that the log does not: then the log is not
-//! the one that the stream was made from.
+//! Any number of processes may run one; a lease ([`lease`]) elects the active one, and each message names the one that it
+//! follows, so that two concurrent relays do no harm. The position to resume from is read from the stream (`resume`): it has what
+//! a killed relay had published, and the rest is published. An emptied or recreated stream is filled
+//! again from the log. The relay stops with an error if the stream has events that the log does not: then the stream was not
+//! published from this log.
 
 pub mod envelope;
+pub mod lease;
 pub mod public;
 mod publisher;
-pub mod row;
-mod standing;
+mod resume;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -25,19 +25,19 @@ use crate::nats::Nats;
 use crate::nats::stream::{self, StreamError};
 use crate::replies::may_make_reply_due;
 
-/// The least time between two batches, unless a worker waits for something.
-const GATHER: Duration = Duration::from_millis(20);
-/// How many events one batch takes at most.
-const BATCH: usize = 500;
-/// How long a relay that failed waits.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How long one waits that an operator has to help.
-const STOPPED_PAUSE: Duration = Duration::from_secs(5);
+/// Minimum time between two batches, unless a batch makes a reply due.
+const GATHER_INTERVAL: Duration = Duration::from_millis(20);
+/// Maximum number of events per batch.
+const MAX_BATCH: usize = 500;
+/// Delay before a failed relay retries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Delay before a relay retries that needs an operator.
+const OPERATOR_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why the relay does not go on.
+/// Reason why the relay stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// NATS did not take or tell something; where the stream stands is read anew.
+    /// A request to NATS failed; the resume point is read again.
     #[error("NATS: {0}")]
     Nats(String),
     /// The stream cannot be used.
@@ -49,7 +49,7 @@ pub enum RelayError {
     /// The database does not answer.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The stream holds an event that the log does not.
+    /// The stream has an event that is not in the log.
     #[error(
         "the stream holds the event at position {published}, and the log ends at {head}: this is not the log that the \
          stream was made from (restored from a backup?). Restore the log, or delete the stream to have it made anew"
@@ -57,14 +57,14 @@ pub enum RelayError {
     Ahead {
         /// Position of the last message.
         published: i64,
-        /// The log's end.
+        /// Last position of the log.
         head: i64,
     },
 }
 
 impl RelayError {
-    /// Whether it stays like that until somebody does something about it.
-    fn needs_help(&self) -> bool {
+    /// Whether an operator has to act.
+    fn needs_operator(&self) -> bool {
         match self {
             Self::Ahead { .. } | Self::Stream(StreamError::Different { .. }) => true,
             Self::Log(error) => !matches!(error, LogError::Database(_)),
@@ -73,7 +73,7 @@ impl RelayError {
     }
 }
 
-/// How the relay of this process does. Cheap to clone.
+/// State of this process's relay. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct RelayState {
     stopped: Arc<AtomicBool>,
@@ -82,17 +82,17 @@ pub struct RelayState {
 }
 
 impl RelayState {
-    /// Whether somebody has to help.
+    /// Whether an operator has to act.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Position up to which this process has published; 0 before it had a turn.
+    /// Position up to which this process has published; 0 before it held the lease.
     pub fn position(&self) -> i64 {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// How often it had to begin again.
+    /// Number of failures.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -112,40 +112,40 @@ impl RelayState {
 pub struct Relay {
     /// NATS.
     pub nats: Nats,
-    /// For its row.
+    /// Connection pool for the lease.
     pub pool: FastPool,
-    /// The log's bounds.
+    /// Reader for the end of the log.
     pub reader: LogReader,
-    /// The log's events.
+    /// Events of the log.
     pub tail: LogTail,
-    /// This process' name on the row.
+    /// Id of this process as lease holder.
     pub holder: Uuid,
-    /// What is told of it.
+    /// State for health checks and metrics.
     pub state: RelayState,
 }
 
 impl Relay {
-    /// Works, or waits for its turn, until `stop`.
+    /// Publishes while it holds the lease, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let name = self.nats.names().events_stream();
         loop {
             let outcome = tokio::select! {
-                outcome = self.turn(&name) => outcome,
+                outcome = self.publish_while_leased(&name) => outcome,
                 () = stop.cancelled() => break,
             };
             let pause = match outcome {
-                Ok(()) => row::RENEW,
+                Ok(()) => lease::RENEW_INTERVAL,
                 Err(error) => {
-                    let stopped = error.needs_help();
+                    let stopped = error.needs_operator();
                     self.state.set_stopped(stopped);
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
                     metrics::counter!("verbatim_relay_failures_total").increment(1);
                     if stopped {
-                        tracing::error!(%error, "the relay is stopped");
-                        STOPPED_PAUSE
+                        tracing::error!(%error, "relay stopped; operator action required");
+                        OPERATOR_RETRY_INTERVAL
                     } else {
-                        tracing::warn!(%error, "the relay begins again");
-                        PAUSE
+                        tracing::warn!(%error, "relay failed; retrying");
+                        RETRY_INTERVAL
                     }
                 }
             };
@@ -154,65 +154,67 @@ impl Relay {
                 () = stop.cancelled() => break,
             }
         }
-        if let Err(error) = row::give_back(&self.pool, &name, self.holder).await {
-            tracing::debug!(%error, "the relay's turn was not given back; it runs out by itself");
+        if let Err(error) = lease::release(&self.pool, &name, self.holder).await {
+            tracing::debug!(%error, "failed to release relay lease; it expires by itself");
         }
     }
 
     /// One turn: ends when another process has it, or with what went wrong.
-    async fn turn(&self, name: &str) -> Result<(), RelayError> {
-        let Some(remembered) = row::take(&self.pool, name, self.holder).await? else { return Ok(()) };
+    async fn publish_while_leased(&self, name: &str) -> Result<(), RelayError> {
+        let Some(remembered) = lease::acquire(&self.pool, name, self.holder).await? else { return Ok(()) };
         let stream = stream::ensure(&self.nats).await?;
         let info = stream.get_info().await.map_err(|error| RelayError::Nats(error.to_string()))?;
         let created = info.created.to_string();
         let max_age = self.nats.config().max_age.as_secs_f64();
-        let standing = standing::standing(&stream, &info.state, &created, &remembered, max_age).await?;
+        let resume_point = resume::resume_point(&stream, &info.state, &created, &remembered, max_age).await?;
         let head = self.reader.bounds().await?.head;
-        if standing.position > head {
-            return Err(RelayError::Ahead { published: standing.position, head });
+        if resume_point.position > head {
+            return Err(RelayError::Ahead { published: resume_point.position, head });
         }
         let mut refills = remembered.refills;
-        if standing.emptied {
-            refills = row::refill(&self.pool, name).await?;
+        if resume_point.emptied {
+            refills = lease::count_refill(&self.pool, name).await?;
             tracing::warn!(stream = %name, "the stream was emptied or made anew: it is filled again from the log");
         }
-        tracing::info!(stream = %name, position = standing.position, "the relay works here");
+        tracing::info!(stream = %name, position = resume_point.position, "relay active in this process");
         self.state.set_stopped(false);
-        self.state.advance(standing.position);
+        self.state.advance(resume_point.position);
 
-        let mut subscription = self.tail.subscribe(standing.position);
-        let mut last = standing.last_sequence;
+        let mut subscription = self.tail.subscribe(resume_point.position);
+        let mut last = resume_point.last_sequence;
         let mut published = Instant::now();
         loop {
             let events = {
-                let next = subscription.next(BATCH);
+                let next = subscription.next(MAX_BATCH);
                 tokio::pin!(next);
                 loop {
                     // The read is never dropped for being slow: it would only begin again.
                     tokio::select! {
                         events = &mut next => break events?,
-                        () = tokio::time::sleep(row::RENEW) => {}
+                        () = tokio::time::sleep(lease::RENEW_INTERVAL) => {}
                     }
-                    if row::take(&self.pool, name, self.holder).await?.is_none() {
+                    if lease::acquire(&self.pool, name, self.holder).await?.is_none() {
                         return Ok(());
                     }
-                    // Somebody may have deleted or emptied it although nothing happens.
+                    // The stream may have been deleted or emptied while idle.
                     let found =
                         stream.get_info().await.map_err(|error| RelayError::Nats(error.to_string()))?;
                     let emptied = found.state.messages == 0 && last > 0 && max_age == 0.0;
                     if found.created.to_string() != created || found.state.last_sequence != last || emptied {
-                        return Err(RelayError::Nats("the stream is not as this relay left it".to_owned()));
+                        return Err(RelayError::Nats("the stream was changed by another client".to_owned()));
                     }
                 }
             };
-            let events = gather(&mut subscription, events, published + GATHER).await?;
+            let events = gather(&mut subscription, events, published + GATHER_INTERVAL).await?;
             let before = last;
             last = publisher::publish(&self.nats, last, refills, events.iter().map(AsRef::as_ref)).await?;
             let Some(position) = events.last().map(|event| event.position) else { continue };
             if last > before {
                 event_store::crash_point!("acknowledged");
                 let sequence = i64::try_from(last).unwrap_or(i64::MAX);
-                if !row::remember(&self.pool, name, self.holder, &created, sequence, position).await? {
+                if !lease::record_published(&self.pool, name, self.holder, &created, sequence, position)
+                    .await?
+                {
                     return Ok(());
                 }
             }
@@ -222,15 +224,15 @@ impl Relay {
     }
 }
 
-/// Takes more with what there is, until then or until a worker waits for any of it: each batch costs commands of the same
-/// moment a little, and nobody else is in a hurry.
+/// Gathers more events until `until`, or until one makes a reply due. Each batch slows concurrent commands a little, and other
+/// consumers are not latency-sensitive.
 async fn gather(
     subscription: &mut Subscription,
     mut events: Vec<Arc<RecordedEvent>>,
     until: Instant,
 ) -> Result<Vec<Arc<RecordedEvent>>, RelayError> {
-    while events.len() < BATCH && !events.iter().any(|recorded| may_make_reply_due(&recorded.event)) {
-        match tokio::time::timeout_at(until, subscription.next(BATCH)).await {
+    while events.len() < MAX_BATCH && !events.iter().any(|recorded| may_make_reply_due(&recorded.event)) {
+        match tokio::time::timeout_at(until, subscription.next(MAX_BATCH)).await {
             Ok(more) => events.extend(more?),
             Err(_) => break,
         }

@@ -1,4 +1,4 @@
-//! Publishes a batch: all at once, in the log's order, each only directly behind the one before it.
+//! Publishes a batch at once in the log's order; each message must directly follow the one before it.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
@@ -9,16 +9,16 @@ use super::envelope::{self, POSITION};
 use crate::nats::Nats;
 use traces::spans;
 
-/// The header that tells the trace.
+/// Header with the trace context.
 const TRACEPARENT: &str = "traceparent";
 
-/// Publishes what is public of `events` behind message `last`; returns the number of the last message afterwards.
+/// Publishes the public ones of `events` after message `last`; returns the sequence of the last message.
 ///
-/// Every message names the one that it has to follow. A message that another relay has put there, one that got lost and
-/// one that came late all have the same end: the next is refused, and where the stream stands is read anew.
+/// Every message names the sequence that it has to follow. After a message of another relay, a lost message or
+/// a late one, NATS rejects the next message, and the resume point is read again.
 ///
 /// # Errors
-/// The first message that was not taken, or a message that JetStream took for another's repetition.
+/// Fails on the first message that was not stored, or that JetStream took for a duplicate.
 pub(super) async fn publish(
     nats: &Nats,
     mut last: u64,
@@ -34,7 +34,7 @@ pub(super) async fn publish(
         headers.insert("Content-Type", "application/cloudevents+json");
         let subject = nats.names().event(name);
         let span = spans::publish(name, &subject, &event.id, event.time.into(), event.traceparent.as_deref());
-        // Of this way, not of the event: whoever takes the message goes on from here.
+        // The span of the publication, not of the event: consumers continue this trace.
         if let Some(traceparent) = span.traceparent().or(event.traceparent) {
             headers.insert(TRACEPARENT, traceparent);
         }
@@ -54,7 +54,7 @@ pub(super) async fn publish(
     }
     #[cfg(feature = "fault-injection")]
     if !sent.is_empty() {
-        // On their way: the client only queues them.
+        // Flush, since the client only queues them.
         let _ = nats.client().flush().await;
         event_store::crash_points::pass("published");
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::conversation::{Conversation, ConversationCommand, ConversationError, FailureReason};
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
@@ -14,8 +14,8 @@ use cqrs_es::Aggregate as _;
 use event_store::{ExecuteError, Executor, FastPool, error_chain};
 use futures::StreamExt as _;
 use projections::pending_replies;
-use projections::progress::Progress;
-use projections::query::{self, Standing};
+use projections::progress::ProjectionProgress;
+use projections::query::{self, StreamProgress};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ use crate::ai::{
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::tools::Tools;
 use traces::spans;
 
@@ -103,9 +103,9 @@ pub struct WorkerParts {
     /// Executor that records the results.
     pub executor: Executor,
     /// Positions of the read models.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// Receives the text while it streams.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// The configured AI providers.
     pub chain: Arc<Chain>,
     /// Limits and texts.
@@ -169,19 +169,19 @@ impl ReplyHandler {
     }
 
     /// Handles a rejected command: the reply has ended, or another worker has it.
-    fn refused(&self, job: &Job, refusal: &Refusal) -> JobOutcome {
+    fn refused(&self, job: &Job, refusal: &Rejection) -> JobOutcome {
         match refusal {
-            Refusal::Conversation(
+            Rejection::Conversation(
                 ConversationError::NotYourTurn | ConversationError::StaleAttempt { .. },
             ) => {
                 tracing::debug!(reply.id = %job.reply, %refusal, "attempt refused");
                 JobOutcome::Requeue(Requeue::Rejected)
             }
-            Refusal::Conversation(_)
-            | Refusal::User(_)
-            | Refusal::Claim(_)
-            | Refusal::Quiz(_)
-            | Refusal::File(_) => {
+            Rejection::Conversation(_)
+            | Rejection::User(_)
+            | Rejection::Claim(_)
+            | Rejection::Quiz(_)
+            | Rejection::File(_) => {
                 // The reply has ended; the read model shows that in a moment.
                 tracing::debug!(reply.id = %job.reply, %refusal, "reply already ended");
                 JobOutcome::Requeue(Requeue::Rejected)
@@ -197,7 +197,7 @@ impl ReplyHandler {
     ) -> Result<JobOutcome, ExecuteError> {
         let inner = &self.inner;
         let began = traces::start_time();
-        let Standing { stream, models } = self.standing(job).await?;
+        let StreamProgress { stream, models } = self.stream_progress(job).await?;
         if models < stream && !inner.progress.wait(READ_MODELS, stream, CATCH_UP_TIMEOUT).await {
             return Ok(JobOutcome::Requeue(Requeue::ReadModelsLag));
         }
@@ -272,11 +272,11 @@ impl ReplyHandler {
         let plan = self.plan(job, &choice, &prompt, &context, admitted);
         let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), past };
         // Subscribed before the attempt begins, so that no cancellation in between is missed.
-        let mut live = inner.hub.follow(job.reply);
+        let mut live = inner.live_replies.follow(job.reply);
         let at = inner.clock.now();
         let begin = ConversationCommand::BeginReply { reply_id: job.reply, attempt: number, plan, at };
         self.run(job, begin).await?;
-        inner.hub.begin(job.reply, number);
+        inner.live_replies.begin(job.reply, number);
         if !admitted {
             return self.failed(job, &attempt, ProviderError::unavailable(None), "", stop).await;
         }
@@ -310,10 +310,15 @@ impl ReplyHandler {
 
     /// Returns the positions of the conversation and of the read models. `pending_replies` may be ahead of `messages`: this
     /// reply is due because the one before has ended, and that one's answer belongs into the context.
-    async fn standing(&self, job: &Job) -> Result<Standing, ExecuteError> {
-        query::standing(&self.inner.pool, Conversation::TYPE, &job.conversation.to_string(), READ_MODELS)
-            .await
-            .map_err(|error| ExecuteError::Unavailable(error.into()))
+    async fn stream_progress(&self, job: &Job) -> Result<StreamProgress, ExecuteError> {
+        query::stream_progress(
+            &self.inner.pool,
+            Conversation::TYPE,
+            &job.conversation.to_string(),
+            READ_MODELS,
+        )
+        .await
+        .map_err(|error| ExecuteError::Unavailable(error.into()))
     }
 
     fn loader(&self) -> ContextLoader<'_> {
@@ -375,7 +380,7 @@ impl ReplyHandler {
                 match piece {
                     Ok(StreamEvent::Text(text)) => {
                         partial.first_token.get_or_insert_with(|| started.elapsed());
-                        self.inner.hub.push(job.reply, attempt, &text);
+                        self.inner.live_replies.push(job.reply, attempt, &text);
                         event_store::crash_point!("first-delta");
                         partial.text.push_str(&text);
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use event_store::{LogTail, Subscription};
 use projections::pending_replies::query;
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 
 use super::may_make_reply_due;
 use super::worker_pool::ReplyWorkerPool;
@@ -23,7 +23,7 @@ const WAKEUP_BATCH: usize = 500;
 /// The queue of one process.
 pub struct ReplyQueue {
     workers: ReplyWorkerPool,
-    progress: Progress,
+    progress: ProjectionProgress,
     tail: LogTail,
     /// The head of the log when the process started; later events wake the queue.
     start: i64,
@@ -35,7 +35,7 @@ impl ReplyQueue {
     /// Creates a queue that offers replies to `workers`, woken by events of `tail` after `start` unless `nats` is connected.
     pub fn new(
         workers: ReplyWorkerPool,
-        progress: Progress,
+        progress: ProjectionProgress,
         tail: LogTail,
         start: i64,
         nats: Option<Nats>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aggregates::Personal;
 use aggregates::conversation::{
-    Brought, Conversation, ConversationCommand, FailureReason, FinishReason, Timings, Usage,
+    Conversation, ConversationCommand, FailureReason, FinishReason, ReplyItem, Timings, Usage,
 };
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use aggregates::values::ReplyText;
@@ -29,14 +29,14 @@ impl ReplyHandler {
         partial: PartialReply,
         stop: &CancellationToken,
     ) -> Result<JobOutcome, ExecuteError> {
-        let (brought, commands): (Vec<Brought>, Vec<_>) = self
+        let (items, commands): (Vec<ReplyItem>, Vec<_>) = self
             .call_tools(job, partial.calls)
             .into_iter()
             .map(|output| (output.item, output.commands))
             .unzip();
         let extensions: Vec<BatchExtension> = commands.into_iter().flatten().collect();
         let text = match ReplyText::parse(&partial.text) {
-            Ok(text) if !partial.text.is_empty() || !brought.is_empty() => text,
+            Ok(text) if !partial.text.is_empty() || !items.is_empty() => text,
             // The content filter would stop the same question again.
             _ if completion.finish == Finish::ContentFilter => {
                 return self.fail(job, Some(attempt.number), FailureReason::ContentFilter, "").await;
@@ -57,7 +57,7 @@ impl ReplyHandler {
             reply_id: job.reply,
             attempt: attempt.number,
             text: Personal::Known(text),
-            brought,
+            items,
             finish: match completion.finish {
                 Finish::Stop => FinishReason::Stop,
                 Finish::Length => FinishReason::Length,

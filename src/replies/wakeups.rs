@@ -13,7 +13,7 @@ use async_nats::jetstream::{AckKind, Message};
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use projections::pending_replies::query;
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use serde::Deserialize;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -79,7 +79,7 @@ pub struct ReplyWakeups {
     /// Workers of this process.
     pub workers: ReplyWorkerPool,
     /// Positions of the read models.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// Clock of this process.
     pub clock: Clock,
     /// Tasks that the shutdown waits for.

@@ -1,7 +1,7 @@
 //! `ask_user`: asks the user questions, to choose from or to answer freely.
 
 use aggregates::Personal;
-use aggregates::conversation::{Brought, InputForm, InputQuestion};
+use aggregates::conversation::{InputForm, InputQuestion, ReplyItem};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -61,7 +61,7 @@ impl ReplyTool for AskUser {
     fn call(&self, call: ToolCall, context: &CallContext) -> CallOutcome {
         let arguments: Option<Arguments> = serde_json::from_value(call.arguments).ok();
         match arguments.and_then(Arguments::questions) {
-            Some(questions) => CallOutcome::produced(Brought::InputRequest {
+            Some(questions) => CallOutcome::produced(ReplyItem::InputRequest {
                 item_id: context.item_id,
                 questions: Personal::Known(questions),
             }),

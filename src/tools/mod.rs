@@ -19,7 +19,7 @@ pub mod show_widget;
 
 use std::sync::Arc;
 
-use aggregates::conversation::Brought;
+use aggregates::conversation::ReplyItem;
 use aggregates::ids::{ConversationId, MessageId, UserId};
 use chrono::{DateTime, Utc};
 use event_store::CommandBatch;
@@ -55,7 +55,7 @@ pub struct CallContext {
 /// What a tool call produces.
 pub struct ToolOutput {
     /// Item of the conversation.
-    pub item: Brought,
+    pub item: ReplyItem,
     /// Commands to other aggregates, appended together with the answer.
     pub commands: Option<BatchExtension>,
 }
@@ -71,7 +71,7 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    fn produced(item: Brought) -> Self {
+    fn produced(item: ReplyItem) -> Self {
         Self::Produced(Box::new(ToolOutput { item, commands: None }))
     }
 }

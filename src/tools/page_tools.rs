@@ -1,7 +1,7 @@
 //! Tools of the page: the model calls them, the page runs them and sends the output.
 
 use aggregates::Personal;
-use aggregates::conversation::Brought;
+use aggregates::conversation::ReplyItem;
 
 use super::{CallContext, CallOutcome, ReplyTool};
 use crate::ai::{Tool, ToolCall};
@@ -23,7 +23,12 @@ impl ReplyTool for PageTool {
             return CallOutcome::Rejected;
         }
         let arguments = Personal::Known(arguments);
-        CallOutcome::produced(Brought::ClientToolCall { item_id: context.item_id, call_id, name, arguments })
+        CallOutcome::produced(ReplyItem::ClientToolCall {
+            item_id: context.item_id,
+            call_id,
+            name,
+            arguments,
+        })
     }
 
     /// The page runs one tool at a time.

@@ -1,7 +1,7 @@
 //! `show_widget`: shows a ChatKit widget that the model composed.
 
 use aggregates::Personal;
-use aggregates::conversation::Brought;
+use aggregates::conversation::ReplyItem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ impl ReplyTool for ShowWidget {
             return CallOutcome::Rejected;
         };
         match widgets::validate(&widget) {
-            Ok(widget) => CallOutcome::produced(Brought::Widget {
+            Ok(widget) => CallOutcome::produced(ReplyItem::Widget {
                 item_id: context.item_id,
                 widget: Personal::Known(widget.into_value()),
                 copy_text: copy_text.map(Personal::Known),

@@ -32,14 +32,14 @@ fn tool_call(name: &str, arguments: Value) -> ToolCall {
 }
 
 /// Items of an answer with these calls, and the number of rejected calls.
-fn items(calls: &[(&str, Value)]) -> (Vec<Brought>, usize) {
+fn items(calls: &[(&str, Value)]) -> (Vec<ReplyItem>, usize) {
     let calls = calls.iter().map(|(name, arguments)| tool_call(name, arguments.clone())).collect();
     let (outputs, rejected) = tools().call_all(calls, context);
     (outputs.into_iter().map(|output| output.item).collect(), rejected)
 }
 
 /// The item of a single call.
-fn item(name: &str, arguments: Value) -> Option<Brought> {
+fn item(name: &str, arguments: Value) -> Option<ReplyItem> {
     items(&[(name, arguments)]).0.pop()
 }
 
@@ -51,7 +51,7 @@ fn page_tools_cannot_replace_built_in_tools() {
 
 #[test]
 fn page_tool_call_needs_an_available_tool_and_an_object() {
-    assert!(matches!(item("open_map", json!({"at": 1})), Some(Brought::ClientToolCall { .. })));
+    assert!(matches!(item("open_map", json!({"at": 1})), Some(ReplyItem::ClientToolCall { .. })));
     assert_eq!(items(&[("open_map", json!([1]))]), (Vec::new(), 1));
     assert_eq!(items(&[("shut_map", json!({}))]), (Vec::new(), 1));
 }
@@ -72,10 +72,10 @@ fn answer_has_at_most_one_page_tool_call_and_one_quiz() {
         matches!(
             found.as_slice(),
             [
-                Brought::ClientToolCall { name, .. },
-                Brought::Quiz { .. },
-                Brought::InputRequest { .. },
-                Brought::InputRequest { .. }
+                ReplyItem::ClientToolCall { name, .. },
+                ReplyItem::Quiz { .. },
+                ReplyItem::InputRequest { .. },
+                ReplyItem::InputRequest { .. }
             ] if name == "open_map"
         ),
         "{found:?}"
@@ -95,7 +95,7 @@ fn questions_get_ids_and_forms() {
         {"id": "a", "question": "Which?", "options": ["x", "y"], "multiple": true},
         {"id": "a", "question": "Why?", "description": "In short"},
     ]});
-    let Some(Brought::InputRequest { questions: Personal::Known(questions), .. }) = item("ask_user", asked)
+    let Some(ReplyItem::InputRequest { questions: Personal::Known(questions), .. }) = item("ask_user", asked)
     else {
         panic!("no questions")
     };
@@ -109,7 +109,7 @@ fn question_ids_are_unique() {
     let ask = |ids: &[Option<&str>]| {
         let question = |id: &Option<&str>| json!({"id": id, "question": "Which?"});
         let asked = json!({"questions": ids.iter().map(question).collect::<Vec<_>>()});
-        let Some(Brought::InputRequest { questions: Personal::Known(questions), .. }) =
+        let Some(ReplyItem::InputRequest { questions: Personal::Known(questions), .. }) =
             item("ask_user", asked)
         else {
             panic!("no questions")
@@ -136,8 +136,8 @@ fn invalid_question_or_widget_produces_nothing() {
         assert_eq!(items(&[(name, arguments.clone())]), (Vec::new(), 1), "{name} {arguments}");
     }
     let card = json!({"widget": {"type": "Card", "children": [{"type": "Text", "value": "Saved"}]}});
-    assert!(matches!(item("show_widget", card), Some(Brought::Widget { .. })));
-    assert!(matches!(item("start_quiz", json!({"topic": "rust"})), Some(Brought::Quiz { .. })));
+    assert!(matches!(item("show_widget", card), Some(ReplyItem::Widget { .. })));
+    assert!(matches!(item("start_quiz", json!({"topic": "rust"})), Some(ReplyItem::Quiz { .. })));
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn event_catalogue_lists_every_event_and_field() {
 #[test]
 fn event_catalogue_lists_models_reasons_and_metadata() {
     let catalogue = read("docs/events.md");
-    for model in projections::models::all() {
+    for model in projections::registry::all() {
         assert!(catalogue.contains(&format!("`{}`", model.name())), "{}", model.name());
     }
     let reasons = rows(section(&catalogue, "## Reasons"));
@@ -229,7 +229,8 @@ fn rust_files(folders: &[&str]) -> Vec<String> {
     all
 }
 
-/// Returns the first string literal after each occurrence of `call`; before it there may be one argument that begins with `first`.
+/// Returns the first string literal after each occurrence of `call`; before it there may be one argument that begins
+/// with `first`.
 fn literals<'a>(sources: &'a str, call: &str, first: &str) -> Vec<&'a str> {
     let is_path = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
     sources

@@ -1,4 +1,4 @@
-//! The state of a claim and its decisions.
+//! State and decisions of a claim.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -7,31 +7,31 @@ use serde::{Deserialize, Serialize};
 use super::{ClaimCommand, ClaimError, ClaimEvent};
 use crate::ids::UserId;
 
-/// Who holds one value, if anybody does.
+/// Holder of one value, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     owner: Option<UserId>,
 }
 
 impl Claim {
-    /// Who holds the value now.
+    /// Returns the current holder.
     #[must_use]
     pub const fn owner(&self) -> Option<UserId> {
         self.owner
     }
 
-    /// About how much memory the state takes, for a cache bounded by bytes.
+    /// Returns the approximate size of the state in memory, for a cache bounded by bytes.
     #[must_use]
     pub const fn approximate_bytes(&self) -> usize {
         size_of::<Self>()
     }
 }
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer. A repeated command gives no
+/// Returns the events that `command` leads to in `state`. Pure: equal arguments give equal results. A repeated command adds no
 /// events.
 ///
 /// # Errors
-/// [`ClaimError::Taken`] when the value is wanted by one user and held by another.
+/// [`ClaimError::Taken`] if another user holds the value.
 pub fn decide(state: &Claim, command: ClaimCommand) -> Result<Vec<ClaimEvent>, ClaimError> {
     match command {
         ClaimCommand::Take { owner, at } => match state.owner {

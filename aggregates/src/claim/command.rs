@@ -1,24 +1,24 @@
-//! What can be done with a claim.
+//! Commands of a claim.
 
 use chrono::{DateTime, Utc};
 
 use crate::ids::UserId;
 
-/// A wish concerning one claimed value.
+/// A command for one claimed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimCommand {
-    /// Take the value for a user.
+    /// Takes the value for a user.
     Take {
-        /// For whom.
+        /// User who takes the value.
         owner: UserId,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Let the value go. Whoever does not hold it has nothing to let go of: then nothing happens.
+    /// Releases the value. No event if the user does not hold it.
     Release {
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
 }

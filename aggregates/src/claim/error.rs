@@ -1,8 +1,8 @@
-//! Why a claim is refused.
+//! Rejections of a claim's commands.
 
 use thiserror::Error;
 
-/// A refusal; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClaimError {
     /// Another user holds the value.

@@ -1,4 +1,4 @@
-//! What happened to a claim.
+//! Events of a claim.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::UserId;
 
-/// A fact about one claimed value. Fields that this version does not know are refused, never dropped.
+/// An event of one claimed value. Unknown fields are rejected, never dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClaimEvent {
-    /// A user holds the value from now on.
+    /// A user took the value.
     ClaimTaken {
-        /// Who.
+        /// The new holder.
         owner: UserId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// The value is free again.
+    /// The value was released.
     ClaimReleased {
-        /// Who held it.
+        /// The former holder.
         owner: UserId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
 }
 
 impl ClaimEvent {
-    /// Every event type of this aggregate with the version that this code writes.
+    /// Name of every event of this aggregate, with the version that this code writes.
     pub const TYPES: &[(&str, u32)] = &[("claim_taken", 1), ("claim_released", 1)];
 
-    /// The event's name in the log.
+    /// Name of the event in the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl ClaimEvent {
         }
     }
 
-    /// When it happened.
+    /// Time of the event (UTC).
     #[must_use]
     pub const fn at(&self) -> DateTime<Utc> {
         match self {

@@ -1,6 +1,6 @@
 //! A claim: the right of one user to an e-mail address or a user name.
 //!
-//! The stream's id is a keyed hash of the normalised value, made outside; who appends to it first holds the value.
+//! The stream's id is a keyed hash of the normalised value, computed by the caller; the first to append to it holds the value.
 //! So uniqueness needs no lock over all users, and the log holds no address that could be guessed back.
 
 mod aggregate;

@@ -1,4 +1,4 @@
-//! Given, when, then: every command of a claim, allowed and refused.
+//! Given, when, then: every command of a claim, allowed and rejected.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::test::{AggregateTestExecutor, TestFramework};
@@ -32,31 +32,31 @@ fn given(events: Vec<ClaimEvent>) -> AggregateTestExecutor<Claim> {
 }
 
 #[test]
-fn a_free_value_is_taken() {
+fn free_value_is_taken() {
     given(vec![]).when(ClaimCommand::Take { owner: ada(), at: at(0) }).then_expect_events(vec![taken(ada())]);
 }
 
 #[test]
-fn taking_it_again_adds_nothing_for_its_owner() {
+fn repeated_take_by_the_holder_adds_nothing() {
     given(vec![taken(ada())]).when(ClaimCommand::Take { owner: ada(), at: at(7) }).then_expect_events(vec![]);
 }
 
 #[test]
-fn a_taken_value_is_refused_to_another_user() {
+fn taken_value_is_rejected_for_another_user() {
     given(vec![taken(ada())])
         .when(ClaimCommand::Take { owner: eve(), at: at(0) })
         .then_expect_error(ClaimError::Taken);
 }
 
 #[test]
-fn its_owner_releases_it() {
+fn owner_releases_value() {
     given(vec![taken(ada())])
         .when(ClaimCommand::Release { owner: ada(), at: at(1) })
         .then_expect_events(vec![released(ada())]);
 }
 
 #[test]
-fn releasing_it_again_adds_nothing() {
+fn repeated_release_adds_nothing() {
     given(vec![taken(ada()), released(ada())])
         .when(ClaimCommand::Release { owner: ada(), at: at(2) })
         .then_expect_events(vec![]);
@@ -64,14 +64,14 @@ fn releasing_it_again_adds_nothing() {
 }
 
 #[test]
-fn who_does_not_hold_it_cannot_release_it_for_its_owner() {
+fn only_the_holder_releases_the_value() {
     given(vec![taken(ada())])
         .when(ClaimCommand::Release { owner: eve(), at: at(1) })
         .then_expect_events(vec![]);
 }
 
 #[test]
-fn a_released_value_may_be_taken_by_anybody() {
+fn released_value_may_be_taken_by_any_user() {
     for next in [ada(), eve()] {
         given(vec![taken(ada()), released(ada())])
             .when(ClaimCommand::Take { owner: next, at: at(0) })
@@ -80,7 +80,7 @@ fn a_released_value_may_be_taken_by_anybody() {
 }
 
 #[test]
-fn the_state_shows_who_holds_the_value() {
+fn state_shows_the_holder() {
     use cqrs_es::Aggregate;
 
     let mut claim = Claim::default();

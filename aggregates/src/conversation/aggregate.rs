@@ -1,7 +1,7 @@
-//! The state of a conversation: what its decisions need to know, and no text. What may be asked of it stands in `view`.
+//! State of a conversation: what the decisions depend on, and no text. `view` holds the queries.
 //!
-//! Cloning is cheap whatever the length: the index of messages and replies is a persistent map that clones share,
-//! and beside it there are at most [`super::MAX_WAITING`] replies still owed.
+//! Cloning is cheap at any length: the index of messages and replies is a persistent map that clones share,
+//! and there are at most [`super::MAX_PENDING_REPLIES`] pending replies.
 
 use std::collections::VecDeque;
 
@@ -22,42 +22,43 @@ use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 /// One conversation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
-    pub(super) started: Option<Started>,
+    pub(super) started: Option<ConversationState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Started {
+pub(super) struct ConversationState {
     pub(super) id: ConversationId,
     pub(super) owner: UserId,
     #[serde(flatten)]
     pub(super) settings: Settings,
     pub(super) deleted: bool,
-    /// Position of the last message that its owner has read; 0 when there is none.
+    /// Position of the last message that the owner has read; 0 if there is none.
     pub(super) read_to: i64,
-    /// Every message, and every item that can be answered, by the reply that it asks for or could have asked for: the one
-    /// id follows from the other, so one map finds both. Replies that were asked for again stand here too. Ordered, not hashed: a hash map would bring random seeds into the state.
+    /// Every message and answerable item, by the reply that it asks for or could ask for: the reply's id is derived from the
+    /// message's, so one map finds both. Includes regenerated replies. Ordered, not hashed: a hash map would bring random seeds
+    /// into the state.
     pub(super) replies: RedBlackTreeMapSync<ReplyId, Entry>,
-    /// The replies owed, in the order of their messages. Only the first one may be worked on.
-    pub(super) queue: VecDeque<OpenReply>,
-    /// Items that wait for an answer, on whichever branch, by their numbers.
+    /// Pending replies in the order of their messages. Only the first may be worked on.
+    pub(super) queue: VecDeque<PendingReply>,
+    /// Items of all branches that wait for an answer, by number.
     pub(super) pending: RedBlackTreeMapSync<u32, Pending>,
-    /// The number that the next message or item gets.
+    /// Number of the next message or item.
     pub(super) next: u32,
     /// The branches.
     pub(super) branches: Branches,
 }
 
-/// What is known of a reply, and of the message or item that asked for it.
+/// State of a reply and of the message or item that asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) state: ReplyState,
-    /// Number of the message or item, in the order in which they came.
+    /// Number of the message or item, in order of arrival.
     pub(super) number: u32,
-    /// The branch that it stands on of its own.
+    /// Branch that it was added to.
     pub(super) branch: u32,
-    /// Whether an item asked, not a person's message.
+    /// Whether an item asked, not a user's message.
     pub(super) item: bool,
-    /// How often it was asked again; counted at the first reply only.
+    /// Number of regenerations; counted at the first reply only.
     pub(super) rounds: u32,
 }
 
@@ -76,19 +77,19 @@ pub(super) enum PendingKind {
     Input,
 }
 
-/// How it stands with the reply to a message.
+/// State of the reply to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyState {
-    /// The message asked for none.
+    /// The message did not ask for a reply.
     NotAsked,
-    /// It is owed.
+    /// The reply is pending.
     Open,
-    /// It has ended.
+    /// The reply has ended.
     Ended {
-        /// How.
+        /// How it ended.
         ending: ReplyEnding,
-        /// The last attempt begun; 0 when there was none.
+        /// Last attempt begun; 0 if there was none.
         attempt: u32,
     },
 }
@@ -99,38 +100,38 @@ pub enum ReplyState {
 pub enum ReplyEnding {
     /// With an answer.
     Completed,
-    /// Without one.
+    /// Without an answer.
     Failed,
-    /// By its asker.
+    /// By the user.
     Cancelled,
 }
 
-/// A reply that is owed.
+/// A reply that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenReply {
-    /// The message that asked.
+pub struct PendingReply {
+    /// Message that asked for the reply.
     pub message_id: MessageId,
     /// The reply.
     pub reply_id: ReplyId,
-    /// The model wished for.
+    /// Requested model.
     pub model: Option<String>,
-    /// Whether the asker can be asked back.
+    /// Whether the client can run tools, answer questions and show widgets.
     pub interactive: bool,
-    /// Until when the reply must have ended.
+    /// Time by which the reply must have ended.
     pub deadline: DateTime<Utc>,
-    /// The last attempt begun; 0 when there was none.
+    /// Last attempt begun; 0 if there was none.
     pub attempt: u32,
-    /// Who is working on that attempt; none before the first and after a failed one.
+    /// Worker of that attempt; `None` before the first attempt and after a failed one.
     pub worker: Option<String>,
-    /// Before when the queue shall not try again, after a failed attempt.
+    /// Earliest time of the next attempt, after a failed one.
     pub not_before: Option<DateTime<Utc>>,
 }
 
-impl Started {
-    /// Takes the reply out of the queue and remembers its end, and whether anything came of it.
-    fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32, stands: bool) {
-        if stands {
-            self.branches.follow();
+impl ConversationState {
+    /// Removes the reply from the queue and records its end and whether it produced output.
+    fn end(&mut self, reply_id: ReplyId, ending: ReplyEnding, attempt: u32, produced_output: bool) {
+        if produced_output {
+            self.branches.add_other();
         }
         self.queue.retain(|open| open.reply_id != reply_id);
         self.set(reply_id, ReplyState::Ended { ending, attempt });
@@ -142,35 +143,35 @@ impl Started {
         }
     }
 
-    /// Takes in a message or item that a reply can be asked for.
-    fn enter(&mut self, asker: MessageId, item: bool) -> u32 {
+    /// Adds a message or item that a reply can be asked for.
+    fn add(&mut self, asker: MessageId, item: bool) -> u32 {
         let number = self.next;
         self.next = number.saturating_add(1);
         let branch = self.branches.active();
         let entry = Entry { state: ReplyState::NotAsked, number, branch, item, rounds: 0 };
         self.replies.insert_mut(ReplyId::of(asker), entry);
-        self.branches.enter(number);
+        self.branches.add(number);
         number
     }
 
-    fn wait_for(&mut self, item_id: MessageId, kind: PendingKind) {
-        let number = self.enter(item_id, true);
+    fn add_pending(&mut self, item_id: MessageId, kind: PendingKind) {
+        let number = self.add(item_id, true);
         self.pending.insert_mut(number, Pending { item_id, kind });
     }
 
-    /// An item waits no more.
-    fn waited(&mut self, item_id: MessageId) {
+    /// Marks an item as no longer pending.
+    fn remove_pending(&mut self, item_id: MessageId) {
         if let Some(entry) = self.entry(item_id) {
             self.pending.remove_mut(&entry.number);
         }
     }
 
-    /// What is known of a message or item.
+    /// Returns the entry of a message or item.
     pub(super) fn entry(&self, asker: MessageId) -> Option<Entry> {
         self.replies.get(&ReplyId::of(asker)).copied()
     }
 
-    /// Whether a message or item stands on the path of the active branch.
+    /// Whether a message or item is on the path of the active branch.
     pub(super) fn is_shown(&self, entry: Entry) -> bool {
         self.branches.shows(entry.branch, entry.number)
     }
@@ -186,11 +187,11 @@ impl Started {
         }
     }
 
-    /// A branch began at a message, as `fork_position` says.
+    /// Begins a branch at a message.
     fn branch(&mut self, message: MessageId, edited: bool, fork_position: i64) {
         let Some(entry) = self.entry(message) else { return };
         let from = if edited {
-            // Where the fork is that of a branch that begins with the message, its position is not before the message.
+            // If an existing branch begins with the message, the fork is that branch's, which lies before the message.
             self.branches.before(entry, fork_position.saturating_add(1))
         } else {
             Branches::behind(entry, fork_position)
@@ -198,7 +199,7 @@ impl Started {
         self.branches.begin(from);
     }
 
-    fn open_mut(&mut self, reply_id: ReplyId) -> Option<&mut OpenReply> {
+    fn pending_mut(&mut self, reply_id: ReplyId) -> Option<&mut PendingReply> {
         self.queue.iter_mut().find(|open| open.reply_id == reply_id)
     }
 
@@ -218,7 +219,7 @@ impl Started {
     fn apply_message(&mut self, event: MessageEvent) {
         match event {
             MessageEvent::MessageSent { message_id, .. } => {
-                self.enter(message_id, false);
+                self.add(message_id, false);
             }
             // No decision depends on feedback.
             MessageEvent::FeedbackGiven { .. } => {}
@@ -230,7 +231,7 @@ impl Started {
         match event {
             ReplyEvent::ReplyRequested { model, interactive, deadline } => {
                 self.requested(message_id, reply_id);
-                self.queue.push_back(OpenReply {
+                self.queue.push_back(PendingReply {
                     message_id,
                     reply_id,
                     model,
@@ -242,14 +243,14 @@ impl Started {
                 });
             }
             ReplyEvent::ReplyBegun { attempt, plan } => {
-                if let Some(open) = self.open_mut(reply_id) {
+                if let Some(open) = self.pending_mut(reply_id) {
                     open.attempt = attempt;
                     open.worker = Some(plan.worker);
                     open.not_before = None;
                 }
             }
             ReplyEvent::ReplyAttemptFailed { not_before, .. } => {
-                if let Some(open) = self.open_mut(reply_id) {
+                if let Some(open) = self.pending_mut(reply_id) {
                     open.worker = None;
                     open.not_before = Some(not_before);
                 }
@@ -274,20 +275,20 @@ impl Started {
             BranchEvent::BranchBegun { message_id, edited, fork_position, .. } => {
                 self.branch(message_id, edited, fork_position);
             }
-            BranchEvent::BranchSwitched { branch } => self.branches.go_to(branch),
+            BranchEvent::BranchSwitched { branch } => self.branches.activate(branch),
         }
     }
 
     fn apply_item(&mut self, event: ItemEvent) {
         match event {
-            ItemEvent::ClientToolCalled { item_id, .. } => self.wait_for(item_id, PendingKind::ClientTool),
-            ItemEvent::InputRequested { item_id, .. } => self.wait_for(item_id, PendingKind::Input),
+            ItemEvent::ClientToolCalled { item_id, .. } => self.add_pending(item_id, PendingKind::ClientTool),
+            ItemEvent::InputRequested { item_id, .. } => self.add_pending(item_id, PendingKind::Input),
             ItemEvent::ClientToolAnswered { item_id, .. }
             | ItemEvent::ClientToolDropped { item_id }
-            | ItemEvent::InputAnswered { item_id, .. } => self.waited(item_id),
-            ItemEvent::WidgetShown { .. } => self.branches.follow(),
+            | ItemEvent::InputAnswered { item_id, .. } => self.remove_pending(item_id),
+            ItemEvent::WidgetShown { .. } => self.branches.add_other(),
             ItemEvent::NoteAdded { item_id, .. } => {
-                self.enter(item_id, true);
+                self.add(item_id, true);
             }
         }
     }
@@ -316,7 +317,7 @@ impl Aggregate for Conversation {
         if let Some(started) = &mut self.started {
             started.apply(event.body);
         } else if let EventBody::Lifecycle(LifecycleEvent::ConversationStarted { title }) = event.body {
-            self.started = Some(Started {
+            self.started = Some(ConversationState {
                 id: event.conversation_id,
                 owner: event.owner,
                 settings: Settings { titled: title.is_some(), ..Settings::default() },

@@ -1,304 +1,304 @@
-//! What a conversation can be asked to do.
+//! Commands of a conversation.
 //!
-//! The commands with `by` come from a person and are refused to everybody but the owner; the others come from the
+//! Commands with `by` come from a user and are rejected for everyone but the owner; the others come from the
 //! workers and the sweeper.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Brought, Enclosed, FailureReason, FinishReason, InputAnswer, ReplyPlan, Timings, Usage, Verdict,
+    FailureReason, FinishReason, InputAnswer, MessageContext, ReplyItem, ReplyPlan, Timings, Usage, Verdict,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 use crate::values::{MessageText, ReplyText, Title};
 
-/// That a message asks for a reply, and how.
+/// Options of the reply that a message asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WantedReply {
-    /// The model wished for; none leaves the choice to the worker.
+pub struct ReplyOptions {
+    /// Requested model; `None` lets the worker choose.
     pub model: Option<String>,
-    /// Whether the asker can be asked back: can run tools, answer questions and see widgets.
+    /// Whether the client can run tools, answer questions and show widgets.
     pub interactive: bool,
 }
 
-/// A message and where it stands on its path. None of that ever changes, so it holds whenever it was read.
+/// A message and its place on its path. Immutable, so a value read earlier stays correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct MessageRef {
     /// The message.
     pub message_id: MessageId,
-    /// Its position in the log.
+    /// Position of the message in the log.
     pub position: i64,
-    /// How many messages and answers stand before it.
+    /// Number of messages and answers before it on its path.
     pub before: u32,
 }
 
-/// What has come of a reply that is being written.
+/// Partial text of a reply that is being generated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SoFar {
-    /// Which.
+pub struct PartialText {
+    /// The reply.
     pub reply_id: ReplyId,
-    /// What has come.
+    /// Text received so far.
     pub text: Personal<ReplyText>,
 }
 
-/// A wish concerning one conversation.
+/// A command for one conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationCommand {
-    /// Begin the conversation.
+    /// Starts the conversation.
     Start {
-        /// Its id, which is the stream's.
+        /// Id of the conversation and of its stream.
         id: ConversationId,
-        /// Who begins it and will own it.
+        /// User who starts and owns it.
         by: UserId,
-        /// Its title, where one was given.
+        /// Its title, if one was given.
         title: Option<Personal<Title>>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Give it a title.
+    /// Sets the title.
     Rename {
-        /// Who.
+        /// Acting user.
         by: UserId,
         /// The new title.
         title: Personal<Title>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Pin or unpin it.
+    /// Pins or unpins the conversation.
     SetPinned {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// Whether it is to be pinned.
+        /// Whether to pin it.
         pinned: bool,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Archive it or take it out of the archive.
+    /// Moves the conversation to the archive or out of it.
     SetArchived {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// Whether it is to be archived.
+        /// Whether to archive it.
         archived: bool,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Note that its owner has read it up to a message. A mark that is not further than the last one adds nothing.
+    /// Records that the owner has read up to a message. No event unless that is further than before.
     MarkRead {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// The last message read; the caller knows that it is one of this conversation.
+        /// Last message read. The caller has checked that it belongs to the conversation.
         message_id: MessageId,
-        /// That message's position in the log.
+        /// Position of that message in the log.
         message_position: i64,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Delete it; replies still owed are cancelled.
+    /// Deletes the conversation and cancels its pending replies.
     Delete {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Add a message.
+    /// Adds a message.
     Send {
-        /// The message's id; a repeated one adds nothing.
+        /// Id of the message. A repeated id adds no event.
         message_id: MessageId,
-        /// Who wrote it.
+        /// Author of the message.
         by: UserId,
-        /// What.
+        /// Text of the message.
         text: Personal<MessageText>,
-        /// What is sent with it.
-        enclosed: Enclosed,
-        /// The reply wished for; none keeps the message only.
-        reply: Option<WantedReply>,
-        /// When.
+        /// What is sent with the text.
+        enclosed: MessageContext,
+        /// Reply to request; `None` only stores the message.
+        reply: Option<ReplyOptions>,
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
-        /// Until when the reply must have ended; counts only where one is wished for.
+        /// Time by which the reply must have ended. Ignored if no reply is requested.
         deadline: DateTime<Utc>,
     },
-    /// Begin an attempt at the reply whose turn it is.
+    /// Begins an attempt at the first pending reply.
     BeginReply {
-        /// Which.
+        /// The reply.
         reply_id: ReplyId,
-        /// The attempt's number: one more than the last one's, the first is 1.
+        /// Number of the attempt: 1, or one more than the last.
         attempt: u32,
-        /// What the worker is about to do.
+        /// Provenance: what the worker is about to send.
         plan: ReplyPlan,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Note that the running attempt failed and that the reply is to be tried again.
+    /// Records that the running attempt failed and that the reply will be retried.
     RetryReply {
-        /// Which.
+        /// The reply.
         reply_id: ReplyId,
-        /// The attempt that failed.
+        /// The failed attempt.
         attempt: u32,
-        /// Why.
+        /// Reason of the failure.
         reason: FailureReason,
-        /// Before when the queue shall not try again.
+        /// Earliest time of the next attempt.
         not_before: DateTime<Utc>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Record what the running attempt brought: the reply is completed.
+    /// Completes the reply with the output of the running attempt.
     RecordReply {
-        /// Which.
+        /// The reply.
         reply_id: ReplyId,
-        /// The attempt that brought it.
+        /// Attempt that produced it.
         attempt: u32,
-        /// The answer. May be empty when it brings something else.
+        /// Text of the answer. May be empty if the answer has items.
         text: Personal<ReplyText>,
-        /// What it brings besides.
-        brought: Vec<Brought>,
+        /// Items of the answer.
+        items: Vec<ReplyItem>,
         /// Why the provider stopped.
         finish: FinishReason,
-        /// What it took.
+        /// Tokens used.
         usage: Usage,
-        /// How long it took.
+        /// Time taken.
         timings: Timings,
-        /// The model that really answered.
+        /// Model that answered.
         model: String,
         /// The provider's own id of the answer.
         provider_reply_id: Option<String>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// End the reply without an answer.
+    /// Ends the reply without an answer.
     FailReply {
-        /// Which.
+        /// The reply.
         reply_id: ReplyId,
-        /// Only if this is the last attempt (0: only if none was begun); none: whatever attempt, as the sweeper
-        /// does when the deadline has passed.
+        /// Ends the reply only if this is the last attempt (0: only if none was begun). `None` matches any attempt; the sweeper
+        /// uses it after the deadline.
         attempt: Option<u32>,
-        /// Why.
+        /// Reason of the failure.
         reason: FailureReason,
-        /// What had come until then.
+        /// Partial text received until then.
         text: Option<Personal<ReplyText>>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// End the reply because its asker no longer wants it.
+    /// Cancels the reply at the user's request.
     CancelReply {
-        /// Which.
+        /// The reply.
         reply_id: ReplyId,
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// What had come until then.
+        /// Partial text received until then.
         text: Option<Personal<ReplyText>>,
-        /// A note for the model that goes with the end, under this id.
+        /// Note for the model to add with the cancellation, and its id.
         note: Option<(MessageId, Personal<String>)>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Ask for another reply to a message of a person's on the active path. What stands behind it stays on its branch, and
-    /// another one begins; replies that are owed to it and to what stands behind are cancelled. While such a reply waits to be
-    /// begun and nothing stands behind, it adds nothing.
-    AskAgain {
-        /// Who.
+    /// Asks for another reply to a user's message on the active path. Later messages stay on their branch, and another branch
+    /// begins. Pending replies to the message and to later ones are cancelled. No event if the message is the newest and its
+    /// reply has not begun.
+    Regenerate {
+        /// Acting user.
         by: UserId,
         /// The message.
-        place: Place,
-        /// What had come until then of replies that are owed. What is cancelled keeps it, and it stands behind its message.
-        so_far: Vec<SoFar>,
-        /// The reply wished for.
-        reply: WantedReply,
-        /// When.
+        place: MessageRef,
+        /// Partial text of pending replies. A cancelled reply keeps its text, which counts as an answer to its message.
+        partial_texts: Vec<PartialText>,
+        /// Options of the reply to request.
+        reply: ReplyOptions,
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
-        /// Until when the reply must have ended.
+        /// Time by which the reply must have ended.
         deadline: DateTime<Utc>,
     },
-    /// Put another message in the place of a person's on the active path, on a branch that begins with it, and ask for a reply.
-    /// Replies that are owed to the old one and to what stands behind are cancelled. A repeated id adds nothing.
+    /// Replaces a user's message on the active path, on a new branch that begins with the replacement, and asks for a reply.
+    /// Pending replies to the old message and to later ones are cancelled. A repeated id adds no event.
     EditMessage {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// The message that it takes the place of.
-        place: Place,
-        /// The new message's id.
+        /// Message to replace.
+        place: MessageRef,
+        /// Id of the new message.
         message_id: MessageId,
-        /// What it says.
+        /// Text of the new message.
         text: Personal<MessageText>,
-        /// What is sent with it.
-        enclosed: Enclosed,
-        /// What had come until then of replies that are owed.
-        so_far: Vec<SoFar>,
-        /// The reply wished for.
-        reply: WantedReply,
-        /// When.
+        /// What is sent with the text.
+        enclosed: MessageContext,
+        /// Partial text of pending replies.
+        partial_texts: Vec<PartialText>,
+        /// Options of the reply to request.
+        reply: ReplyOptions,
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
-        /// Until when the reply must have ended.
+        /// Time by which the reply must have ended.
         deadline: DateTime<Utc>,
     },
-    /// Go on with another branch. Refused while replies are owed.
+    /// Switches to another branch. Rejected while replies are pending.
     SwitchBranch {
-        /// Who.
+        /// Acting user.
         by: UserId,
         /// The branch.
         branch: u32,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Tell what a call of a tool of the page came to, and ask for a reply. Other calls that wait are dropped.
+    /// Records the output of a client tool and asks for a reply. Other pending calls are dropped.
     AnswerClientTool {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// The item that holds the call.
+        /// Item of the call.
         item_id: MessageId,
-        /// What it came to.
+        /// Output of the tool.
         output: Personal<Value>,
-        /// The reply wished for.
-        reply: WantedReply,
-        /// When.
+        /// Options of the reply to request.
+        reply: ReplyOptions,
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
-        /// Until when the reply must have ended.
+        /// Time by which the reply must have ended.
         deadline: DateTime<Utc>,
     },
-    /// Answer the questions of an item, or skip them, and ask for a reply.
+    /// Answers or skips the questions of an item, and asks for a reply.
     AnswerInput {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// The item that asks.
+        /// Item with the questions.
         item_id: MessageId,
-        /// Whether all of it is skipped.
+        /// Whether all questions are skipped.
         skipped: bool,
         /// One answer for each question.
         answers: Personal<Vec<InputAnswer>>,
-        /// The reply wished for.
-        reply: WantedReply,
-        /// When.
+        /// Options of the reply to request.
+        reply: ReplyOptions,
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
-        /// Until when the reply must have ended.
+        /// Time by which the reply must have ended.
         deadline: DateTime<Utc>,
     },
-    /// Add a note for the model, which nobody is shown. A repeated id adds nothing.
+    /// Adds a note for the model. Users do not see it. A repeated id adds no event.
     AddNote {
-        /// Who has it added.
+        /// Acting user.
         by: UserId,
-        /// The note's id.
+        /// Id of the note.
         item_id: MessageId,
         /// The note.
         note: Personal<String>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Say what one thinks of some items; the caller knows that they are of this conversation.
+    /// Rates items. The caller has checked that they belong to the conversation.
     GiveFeedback {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// Which.
+        /// The reply.
         item_ids: Vec<MessageId>,
-        /// What.
+        /// Text of the message.
         verdict: Verdict,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Give it a title that nobody chose, unless it has one.
+    /// Sets a generated title, unless there is a title already.
     SuggestTitle {
         /// The title.
         title: Personal<Title>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
 }

@@ -1,4 +1,4 @@
-//! What messages and items hold besides plain text: mentions, quotes, files, calls, questions to the person.
+//! Content of messages and items besides plain text: mentions, quotes, files, tool calls, questions.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,29 +6,29 @@ use serde_json::{Map, Value};
 use crate::ids::{FileId, MessageId};
 use crate::personal::Personal;
 
-/// What is sent with the text of a message.
+/// What is sent with the text of a message. Stored as `enclosed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Enclosed {
-    /// Files, in the order in which they were chosen.
+pub struct MessageContext {
+    /// Files in the order chosen.
     pub files: Vec<FileId>,
-    /// The message as it was composed; none when it is its plain text and nothing else.
+    /// The message as composed; `None` if it is plain text only.
     pub composed: Option<Personal<Composed>>,
-    /// The tool that the person chose in the composer, by its name.
+    /// Name of the tool chosen in the composer.
     pub tool_choice: Option<String>,
 }
 
-/// A message as it was composed. Its plain text is the parts one after the other, a mention as `@` and its text.
+/// A message as composed. Its plain text is the concatenation of the parts, a mention as `@` and its text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Composed {
     /// Text and mentions, in order.
     pub parts: Vec<Part>,
-    /// What it quotes from an earlier message.
+    /// Quote from an earlier message.
     pub quoted: Option<String>,
 }
 
-/// Shows the type only: a person's words do not belong in logs.
+/// Shows the type only: personal text must not reach the logs.
 impl std::fmt::Debug for Composed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Composed(..)")
@@ -44,60 +44,60 @@ pub enum Part {
         /// The text.
         text: String,
     },
-    /// Something of the page's that is mentioned.
+    /// A mention of one of the client's entities.
     Mention {
-        /// The page's name for it.
+        /// The client's id of the entity.
         id: String,
-        /// What is shown.
+        /// Text shown.
         text: String,
-        /// What the page says about it.
+        /// Data that the client attached.
         data: Map<String, Value>,
-        /// The group it is shown in.
+        /// Group that it is shown in.
         group: Option<String>,
         /// Whether it can be clicked.
         interactive: bool,
     },
 }
 
-/// What an answer brings besides its text.
+/// An item that an answer contains besides its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Brought {
-    /// The page is to run one of its own tools.
+pub enum ReplyItem {
+    /// A call of a client tool.
     ClientToolCall {
-        /// The item's id.
+        /// Id of the item.
         item_id: MessageId,
-        /// The model's name for the call.
+        /// Id that the model gave the call.
         call_id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
-        /// What it is called with.
+        /// Arguments of the call.
         arguments: Personal<Value>,
     },
-    /// The person is asked something.
+    /// Questions to the user.
     InputRequest {
-        /// The item's id.
+        /// Id of the item.
         item_id: MessageId,
-        /// What is asked.
+        /// The question.
         questions: Personal<Vec<InputQuestion>>,
     },
-    /// Something is shown.
+    /// A widget to show.
     Widget {
-        /// The item's id.
+        /// Id of the item.
         item_id: MessageId,
         /// The widget.
         widget: Personal<Value>,
-        /// What the copy button gives.
+        /// Text for the copy button.
         copy_text: Option<Personal<String>>,
     },
-    /// A quiz is shown, which begins in the same append.
+    /// A quiz, which starts in the same append.
     Quiz {
-        /// The item's id, which is the quiz's.
+        /// Id of the item and of the quiz.
         item_id: MessageId,
     },
 }
 
-impl Brought {
-    /// The item's id.
+impl ReplyItem {
+    /// Id of the item.
     #[must_use]
     pub const fn item_id(&self) -> MessageId {
         match self {
@@ -109,37 +109,37 @@ impl Brought {
     }
 }
 
-/// One question to the person.
+/// A question to the user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputQuestion {
-    /// Its name, unique in its item.
+    /// Name of the question, unique in its item.
     pub id: String,
-    /// What is asked.
+    /// The question.
     pub question: String,
-    /// How it can be answered.
+    /// How to answer it.
     pub form: InputForm,
 }
 
-/// Shows the type only: the question may repeat a person's words.
+/// Shows the type only: the question may quote personal text.
 impl std::fmt::Debug for InputQuestion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("InputQuestion(..)")
     }
 }
 
-/// How a question to the person can be answered.
+/// How a question can be answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum InputForm {
-    /// By choosing; another answer than those offered is allowed too.
+    /// By choosing an option, or with another answer.
     Choice {
-        /// What is offered.
+        /// The options.
         options: Vec<String>,
         /// Whether more than one may be chosen.
         multiple: bool,
     },
-    /// In the person's own words.
+    /// With free text.
     Freeform {
         /// A line of explanation.
         description: Option<String>,
@@ -150,22 +150,22 @@ pub enum InputForm {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputAnswer {
-    /// The question's name.
+    /// Name of the question.
     pub id: String,
-    /// What was answered; nothing when it was skipped.
+    /// The answers; empty if the question was skipped.
     pub values: Vec<String>,
     /// Whether it was skipped.
     pub skipped: bool,
 }
 
-/// Shows the type only: a person's words do not belong in logs.
+/// Shows the type only: personal text must not reach the logs.
 impl std::fmt::Debug for InputAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("InputAnswer(..)")
     }
 }
 
-/// What a person thinks of an item.
+/// A user's rating of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

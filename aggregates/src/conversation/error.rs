@@ -1,11 +1,11 @@
-//! Why a conversation's command is refused.
+//! Rejections of a conversation's commands.
 
 use thiserror::Error;
 
-/// A refusal; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConversationError {
-    /// There is no such conversation.
+    /// The conversation does not exist.
     #[error("the conversation does not exist")]
     NotStarted,
     /// The stream belongs to a conversation with another id.
@@ -14,52 +14,52 @@ pub enum ConversationError {
     /// The conversation was deleted.
     #[error("the conversation is deleted")]
     Deleted,
-    /// The conversation belongs to somebody else.
+    /// The conversation belongs to another user.
     #[error("the conversation belongs to another user")]
     NotOwner,
-    /// The message id is in use for something else: a message sent with another wish for a reply, or an answer.
+    /// The message id is in use: by a message with other reply options, or by an answer.
     #[error("the message id is taken")]
     MessageIdTaken,
-    /// Too many replies are owed already.
-    #[error("at most {limit} replies may be waited for in one conversation")]
-    TooManyWaiting {
-        /// How many may be owed at a time.
+    /// Too many replies are pending.
+    #[error("the conversation already has {limit} pending replies")]
+    TooManyReplies {
+        /// Maximum number of pending replies.
         limit: usize,
     },
     /// No message of this conversation asked for that reply.
     #[error("the reply is not known")]
     UnknownReply,
-    /// The item is not known, or is no message where one is needed.
+    /// The item is unknown, or not a message where one is needed.
     #[error("the item is not known")]
     UnknownItem,
-    /// The message or item stands on a branch that is not active.
-    #[error("that stands on another branch of the conversation")]
+    /// The message or item is on a branch that is not active.
+    #[error("the message or item is on another branch of the conversation")]
     OtherBranch,
     /// The conversation has no such branch.
     #[error("the branch is not known")]
     UnknownBranch,
-    /// Replies are owed on the active branch.
-    #[error("replies are owed on the active branch")]
-    RepliesOwed,
-    /// There are too many branches already.
+    /// Replies are pending on the active branch.
+    #[error("replies are pending on the active branch")]
+    RepliesPending,
+    /// The conversation has too many branches.
     #[error("a conversation may have at most {limit} branches")]
     TooManyBranches {
-        /// How many there may be.
+        /// Maximum number of branches.
         limit: usize,
     },
-    /// The item waits for nothing: it was dropped, or never did.
-    #[error("the item waits for nothing")]
+    /// The item does not wait for an answer: it was answered or dropped, or never waited.
+    #[error("the item is not awaiting a response")]
     NotPending,
     /// Another reply of the conversation has to end first.
-    #[error("another reply of the conversation comes first")]
+    #[error("another reply of the conversation has to end first")]
     NotYourTurn,
-    /// The attempt is not the one that may do this.
+    /// The attempt is not the current one.
     #[error("the attempt is not the current one, which is {current}")]
     StaleAttempt {
-        /// The number of the last attempt begun; 0 when there was none.
+        /// Number of the last attempt begun; 0 if there was none.
         current: u32,
     },
-    /// The reply has ended, and otherwise than this command says.
+    /// The reply has already ended in another way.
     #[error("the reply has already ended")]
     ReplyEnded,
 }

@@ -1,44 +1,44 @@
-//! Decisions about what stands in a conversation besides messages and answers.
+//! Decisions about items other than messages and answers.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::aggregate::{PendingKind, Started};
+use super::aggregate::{ConversationState, PendingKind};
 use super::decide::Decision;
 use super::{
-    Brought, ConversationError as Error, ConversationEvent as Event, InputAnswer, ItemEvent, WantedReply,
+    ConversationError as Error, ConversationEvent as Event, InputAnswer, ItemEvent, ReplyItem, ReplyOptions,
 };
 use crate::ids::{MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 
-/// A reply that is wished for, and until when it must have ended.
-type Wanted = (WantedReply, DateTime<Utc>);
+/// Options of a requested reply, and its deadline.
+type Wanted = (ReplyOptions, DateTime<Utc>);
 
-impl Started {
-    /// Whether the ids of what an answer brings are new, each of them.
-    pub(super) fn free(&self, brought: &[Brought]) -> Result<(), Error> {
-        for (n, item) in brought.iter().enumerate() {
+impl ConversationState {
+    /// Rejects items whose ids are in use or repeated.
+    pub(super) fn require_unused_ids(&self, items: &[ReplyItem]) -> Result<(), Error> {
+        for (n, item) in items.iter().enumerate() {
             let id = item.item_id();
-            if self.entry(id).is_some() || brought[..n].iter().any(|other| other.item_id() == id) {
+            if self.entry(id).is_some() || items[..n].iter().any(|other| other.item_id() == id) {
                 return Err(Error::MessageIdTaken);
             }
         }
         Ok(())
     }
 
-    /// What an answer brings, as an event; a quiz has its own stream.
-    pub(super) fn bring(&self, reply_id: ReplyId, brought: Brought, at: DateTime<Utc>) -> Option<Event> {
-        let event = match brought {
-            Brought::ClientToolCall { item_id, call_id, name, arguments } => {
+    /// Returns the event of an answer's item; `None` for a quiz, which has its own stream.
+    pub(super) fn item_event(&self, reply_id: ReplyId, item: ReplyItem, at: DateTime<Utc>) -> Option<Event> {
+        let event = match item {
+            ReplyItem::ClientToolCall { item_id, call_id, name, arguments } => {
                 ItemEvent::ClientToolCalled { item_id, reply_id, call_id, name, arguments }
             }
-            Brought::InputRequest { item_id, questions } => {
+            ReplyItem::InputRequest { item_id, questions } => {
                 ItemEvent::InputRequested { item_id, reply_id, questions }
             }
-            Brought::Widget { item_id, widget, copy_text } => {
+            ReplyItem::Widget { item_id, widget, copy_text } => {
                 ItemEvent::WidgetShown { item_id, reply_id, widget, copy_text }
             }
-            Brought::Quiz { .. } => return None,
+            ReplyItem::Quiz { .. } => return None,
         };
         Some(self.event(event, at))
     }
@@ -51,7 +51,7 @@ impl Started {
         wanted: Wanted,
         at: DateTime<Utc>,
     ) -> Decision {
-        self.alive_for(by)?;
+        self.require_active_owner(by)?;
         self.check_pending(item_id, PendingKind::ClientTool)?;
         let mut events = vec![self.event(ItemEvent::ClientToolAnswered { item_id, output }, at)];
         let others = self
@@ -74,7 +74,7 @@ impl Started {
         wanted: Wanted,
         at: DateTime<Utc>,
     ) -> Decision {
-        self.alive_for(by)?;
+        self.require_active_owner(by)?;
         self.check_pending(item_id, PendingKind::Input)?;
         Ok(vec![
             self.event(ItemEvent::InputAnswered { item_id, skipped, answers }, at),
@@ -82,8 +82,8 @@ impl Started {
         ])
     }
 
-    /// Whether the item still waits for that. One that was answered does not: what was answered is not kept here, so nobody
-    /// can say that it was the same.
+    /// Rejects an item that does not wait for `kind`. A repeated answer is rejected too: the state does not hold answers, so it
+    /// cannot tell whether they are equal.
     fn check_pending(&self, item_id: MessageId, kind: PendingKind) -> Result<(), Error> {
         let entry = self.entry(item_id).filter(|entry| entry.item).ok_or(Error::UnknownItem)?;
         let waits = self.pending.get(&entry.number).is_some_and(|pending| pending.kind == kind);

@@ -1,8 +1,9 @@
-//! A conversation: the messages of one person and the replies they ask for.
+//! A conversation: the messages of one user and the replies they ask for.
 //!
-//! It owns who may write (its owner), in which order replies are made (one at a time, in the order of the
-//! messages), which attempt at a reply is the valid one, that every reply has exactly one end, and what stands on which branch. It does not own
-//! when a reply is tried (the queue does) nor what the provider is sent (the context policy does).
+//! It decides who may write (the owner), in which order replies are made (one at a time, in the order of the
+//! messages), which attempt at a reply is valid, that every reply ends exactly once, and which messages each branch holds. It
+//! does not decide
+//! when a reply is attempted (the queue does) or what the provider is sent (the context policy does).
 
 mod aggregate;
 mod branches;
@@ -15,11 +16,13 @@ mod items;
 mod reply;
 mod view;
 
-pub use aggregate::{Conversation, OpenReply, ReplyEnding, ReplyState};
+pub use aggregate::{Conversation, PendingReply, ReplyEnding, ReplyState};
 pub use branches::MAX_BRANCHES;
-pub use command::{ConversationCommand, Place, SoFar, WantedReply};
-pub use content::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict};
-pub use decide::{MAX_WAITING, decide};
+pub use command::{ConversationCommand, MessageRef, PartialText, ReplyOptions};
+pub use content::{
+    Composed, InputAnswer, InputForm, InputQuestion, MessageContext, Part, ReplyItem, Verdict,
+};
+pub use decide::{MAX_PENDING_REPLIES, decide};
 pub use error::ConversationError;
 pub use event::{
     BranchEvent, ConversationEvent, EventBody, ItemEvent, LifecycleEvent, MessageEvent, ReplyEvent,

@@ -1,59 +1,59 @@
-//! What commands and events say about a reply: its plan, its cost and how it ended.
+//! Plan, cost and end of a reply, as commands and events state them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::MessageId;
 
-/// What a worker is about to send to a provider: the reply's provenance, without any of the text.
+/// Provenance of a reply: what a worker is about to send to a provider, without the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyPlan {
-    /// The worker that makes the attempt.
+    /// Worker that makes the attempt.
     pub worker: String,
-    /// The provider asked.
+    /// Provider to call.
     pub provider: String,
-    /// The model asked for.
+    /// Model to call.
     pub model: String,
-    /// The parameters as sent (temperature, limits ...), no text among them; beside them the number of the key, and the
-    /// [`Price`] where one is known.
+    /// Parameters as sent (temperature, limits ...), without text; also the number of the key, and the
+    /// [`Price`] if known.
     pub parameters: serde_json::Value,
-    /// The versions of the prompts used.
+    /// Versions of the prompts used.
     pub prompt_versions: Vec<String>,
-    /// The messages sent along, in their order.
+    /// Messages sent, in order.
     pub input_message_ids: Vec<MessageId>,
-    /// The hashes of the files sent along.
+    /// Hashes of the files sent.
     pub file_hashes: Vec<String>,
 }
 
-/// How many tokens a reply took.
+/// Tokens used by a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// Tokens read.
+    /// Prompt tokens.
     pub prompt_tokens: u32,
-    /// Tokens written.
+    /// Completion tokens.
     pub completion_tokens: u32,
 }
 
-/// What a provider charges, in millionths of a dollar for a million tokens. Stands as `price` among a plan's parameters, so
-/// that what a reply cost follows from its own events, whatever prices are configured later.
+/// A provider's price, in millionths of a dollar per million tokens. Stored as `price` among a plan's parameters, so
+/// that the cost of a reply follows from its own events, whatever prices are configured later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
-    /// For a million tokens read.
+    /// Per million prompt tokens.
     pub prompt: u64,
-    /// For a million tokens written.
+    /// Per million completion tokens.
     pub completion: u64,
 }
 
 impl Price {
-    /// The one that a plan's parameters name.
+    /// Returns the price stored in a plan's parameters.
     #[must_use]
     pub fn of(parameters: &serde_json::Value) -> Option<Self> {
         Self::deserialize(&parameters["price"]).ok()
     }
 
-    /// What so many tokens cost, in millionths of a dollar, rounded to the nearest. None when no tokens were counted:
-    /// providers exist that do not say.
+    /// Returns the cost of tokens in millionths of a dollar, rounded to nearest. `None` if no tokens were counted:
+    /// some providers do not report usage.
     #[must_use]
     pub fn cost_micros(self, usage: Usage) -> Option<u64> {
         if usage == Usage::default() {
@@ -66,11 +66,11 @@ impl Price {
     }
 }
 
-/// How long a reply took, in milliseconds from the call of the provider.
+/// Time taken by a reply, in milliseconds from the call of the provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timings {
-    /// Until the first text; none when the provider does not stream.
+    /// Until the first text; `None` if the provider does not stream.
     pub first_token_ms: Option<u64>,
     /// Until the end.
     pub total_ms: u64,
@@ -115,25 +115,25 @@ pub enum FailureReason {
     Timeout,
     /// No key for the provider is configured.
     KeyMissing,
-    /// The provider refused the key.
+    /// The provider rejected the key.
     KeyInvalid,
     /// The provider's or the user's quota is used up.
     QuotaExceeded,
     /// The provider does not know the model.
     ModelUnknown,
-    /// The provider's filter refused the question or the answer.
+    /// The provider's filter rejected the question or the answer.
     ContentFilter,
-    /// The provider answered with something that cannot be read.
+    /// The provider's answer could not be parsed.
     BadResponse,
     /// The provider answered with no text.
     Empty,
-    /// The answer is longer than is kept, or the message longer than a prompt has room for.
+    /// The answer exceeds the limit, or the message does not fit the prompt.
     TooLong,
-    /// The reply's time was up.
+    /// The deadline of the reply passed.
     Deadline,
     /// Every allowed attempt failed.
     AttemptsExhausted,
-    /// A fault of ours.
+    /// Internal error.
     Internal,
 }
 
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cost_follows_from_the_price_in_the_plan_and_the_tokens() {
+    fn cost_follows_from_price_and_tokens() {
         let parameters =
             json!({"max_output_tokens": 500, "price": {"prompt": 150_000, "completion": 600_000}});
         let price = Price::of(&parameters).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_whole_price_there_is_none() {
+    fn incomplete_price_is_none() {
         for parameters in [json!({}), json!({"price": null}), json!({"price": {"prompt": 1}}), json!(null)] {
             assert_eq!(Price::of(&parameters), None, "{parameters}");
         }

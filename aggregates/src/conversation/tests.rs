@@ -1,4 +1,4 @@
-//! Given, when, then: every command of a conversation, allowed and refused.
+//! Given, when, then: every command of a conversation, allowed and rejected.
 //!
 //! The makers here are shared by the files below, one for each part of a conversation's life.
 
@@ -6,8 +6,8 @@ mod attempts;
 mod branches;
 mod endings;
 mod items;
-mod keeping;
 mod sending;
+mod settings;
 mod state;
 
 use chrono::{DateTime, Utc};
@@ -107,7 +107,7 @@ fn sent(n: u128) -> Event {
         MessageEvent::MessageSent {
             message_id: message(n),
             text: text("hello"),
-            enclosed: Enclosed::default(),
+            enclosed: MessageContext::default(),
         },
     )
 }
@@ -221,8 +221,8 @@ fn send(n: u128) -> Command {
         message_id: message(n),
         by: ada(),
         text: text("hello"),
-        enclosed: Enclosed::default(),
-        reply: Some(WantedReply::default()),
+        enclosed: MessageContext::default(),
+        reply: Some(ReplyOptions::default()),
         at: at(1),
         deadline: at(180),
     }
@@ -233,7 +233,7 @@ fn send_only(n: u128) -> Command {
         message_id: message(n),
         by: ada(),
         text: text("hello"),
-        enclosed: Enclosed::default(),
+        enclosed: MessageContext::default(),
         reply: None,
         at: at(1),
         deadline: at(180),
@@ -258,12 +258,12 @@ fn record(n: u128, attempt: u32) -> Command {
     record_with(n, attempt, vec![])
 }
 
-fn record_with(n: u128, attempt: u32, brought: Vec<Brought>) -> Command {
+fn record_with(n: u128, attempt: u32, items: Vec<ReplyItem>) -> Command {
     Command::RecordReply {
         reply_id: reply(n),
         attempt,
         text: answer("hi"),
-        brought,
+        items,
         finish: FinishReason::Stop,
         usage: Usage { prompt_tokens: 5, completion_tokens: 2 },
         timings: Timings { first_token_ms: Some(10), total_ms: 20 },
@@ -301,31 +301,31 @@ fn mark_read(by: UserId, n: u128, position: i64) -> Command {
     Command::MarkRead { by, message_id: message(n), message_position: position, at: at(10) }
 }
 
-fn wanted() -> WantedReply {
-    WantedReply { model: None, interactive: true }
+fn wanted() -> ReplyOptions {
+    ReplyOptions { model: None, interactive: true }
 }
 
 /// The `n`th message, at position ten times `n`, with `before` messages and answers before it.
-fn place(n: u128, before: u32) -> Place {
-    Place { message_id: message(n), position: i64::try_from(n).unwrap() * 10, before }
+fn place(n: u128, before: u32) -> MessageRef {
+    MessageRef { message_id: message(n), position: i64::try_from(n).unwrap() * 10, before }
 }
 
-fn ask_again(by: UserId, n: u128) -> Command {
-    ask_again_at(by, n, 0)
+fn regenerate(by: UserId, n: u128) -> Command {
+    regenerate_at(by, n, 0)
 }
 
-fn ask_again_at(by: UserId, n: u128, before: u32) -> Command {
-    ask_again_with(by, n, before, Vec::new())
+fn regenerate_at(by: UserId, n: u128, before: u32) -> Command {
+    regenerate_with(by, n, before, Vec::new())
 }
 
-fn ask_again_with(by: UserId, n: u128, before: u32, so_far: Vec<SoFar>) -> Command {
+fn regenerate_with(by: UserId, n: u128, before: u32, partial_texts: Vec<PartialText>) -> Command {
     let place = place(n, before);
-    Command::AskAgain { by, place, so_far, reply: wanted(), at: at(20), deadline: at(200) }
+    Command::Regenerate { by, place, partial_texts, reply: wanted(), at: at(20), deadline: at(200) }
 }
 
 /// What has come of a reply that is being written.
-fn so_far(reply_id: ReplyId) -> SoFar {
-    SoFar { reply_id, text: answer("so f") }
+fn partial_texts(reply_id: ReplyId) -> PartialText {
+    PartialText { reply_id, text: answer("so f") }
 }
 
 /// The `n`th message becomes the `new`th.
@@ -333,14 +333,14 @@ fn edit(by: UserId, n: u128, before: u32, new: u128) -> Command {
     edit_with(by, n, before, new, Vec::new())
 }
 
-fn edit_with(by: UserId, n: u128, before: u32, new: u128, so_far: Vec<SoFar>) -> Command {
+fn edit_with(by: UserId, n: u128, before: u32, new: u128, partial_texts: Vec<PartialText>) -> Command {
     Command::EditMessage {
         by,
         place: place(n, before),
         message_id: message(new),
         text: text("hello"),
-        enclosed: Enclosed::default(),
-        so_far,
+        enclosed: MessageContext::default(),
+        partial_texts,
         reply: wanted(),
         at: at(20),
         deadline: at(200),
@@ -398,8 +398,8 @@ fn owners(by: UserId) -> Vec<Command> {
         message_id: message(1),
         by,
         text: text("hello"),
-        enclosed: Enclosed::default(),
-        reply: Some(WantedReply::default()),
+        enclosed: MessageContext::default(),
+        reply: Some(ReplyOptions::default()),
         at: at(1),
         deadline: at(180),
     };
@@ -413,7 +413,7 @@ fn owners(by: UserId) -> Vec<Command> {
         delete(by),
         send,
         cancel(1, by),
-        ask_again(by, 1),
+        regenerate(by, 1),
         edit(by, 1, 0, 2),
         switch(by, 0),
         tool_output(by, 1),

@@ -1,4 +1,4 @@
-//! The state of a file and its decisions.
+//! State and decisions of a file.
 
 use std::collections::BTreeSet;
 
@@ -19,47 +19,47 @@ pub struct File {
 struct Known {
     id: FileId,
     owner: UserId,
-    /// What was announced; none when the bytes came unannounced.
+    /// What was announced; `None` if the upload was not announced.
     announced: Option<(String, u64)>,
     /// SHA-256 of the bytes, once they are stored.
     sha256: Option<String>,
-    /// Where it was sent, and with which messages.
+    /// Conversation and messages it was sent with.
     sent: Option<(ConversationId, BTreeSet<MessageId>)>,
     deleted: bool,
 }
 
 impl File {
-    /// Whose it is, once announced or stored; known also after the deletion.
+    /// Returns the owner, once announced or stored, also after the deletion.
     #[must_use]
     pub fn owner(&self) -> Option<UserId> {
         self.known.as_ref().map(|known| known.owner)
     }
 
-    /// Whether its bytes are stored, and it was not deleted.
+    /// Whether its bytes are stored and it was not deleted.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.sha256.is_some() && !known.deleted)
     }
 
-    /// SHA-256 of its bytes in hexadecimal digits, once they are stored.
+    /// Returns the SHA-256 of its bytes in hexadecimal digits, once they are stored.
     #[must_use]
     pub fn sha256(&self) -> Option<&str> {
         self.known.as_ref()?.sha256.as_deref()
     }
 
-    /// The conversation that it was sent in.
+    /// Returns the conversation that it was sent in.
     #[must_use]
     pub fn conversation(&self) -> Option<ConversationId> {
         self.known.as_ref()?.sent.as_ref().map(|(conversation, _)| *conversation)
     }
 
-    /// Whether it was deleted.
+    /// Whether the file was deleted.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.deleted)
     }
 
-    /// About how much memory the state takes, for a cache bounded by bytes.
+    /// Returns the approximate size of the state in memory, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
         let texts = |known: &Known| {
@@ -83,11 +83,11 @@ impl Known {
     }
 }
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer. A repeated command gives no
+/// Returns the events that `command` leads to in `state`. Pure: equal arguments give equal results. A repeated command adds no
 /// events.
 ///
 /// # Errors
-/// The refusal, when the command is not allowed now.
+/// Returns the rejection if the command is not allowed in this state.
 pub fn decide(state: &File, command: FileCommand) -> Result<Vec<FileEvent>, FileError> {
     let known = state.known.as_ref();
     match command {

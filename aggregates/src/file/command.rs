@@ -1,6 +1,6 @@
-//! What a file can be asked to do.
+//! Commands of a file.
 //!
-//! All commands come from a person, and are refused to everybody but the one who brought the file.
+//! All commands come from a user and are rejected for everyone but the file's owner.
 
 use chrono::{DateTime, Utc};
 
@@ -9,59 +9,59 @@ use crate::ids::{ConversationId, FileId, MessageId, UserId};
 use crate::personal::Personal;
 use crate::values::FileName;
 
-/// A wish concerning one file.
+/// A command for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileCommand {
-    /// Announce a file whose bytes are to come.
+    /// Announces a file that will be uploaded.
     Announce {
-        /// Its id, which is the stream's.
+        /// Id of the file and of its stream.
         id: FileId,
-        /// Who brings it and will own it.
+        /// User who uploads and owns it.
         by: UserId,
         /// Its name.
         name: Personal<FileName>,
-        /// Its type, one of those that are allowed.
+        /// Media type, one of those allowed.
         mime_type: String,
         /// Its size in bytes.
         size: u64,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Note that its bytes are in the store; they may come without having been announced.
+    /// Records that the bytes are in the store. The file need not have been announced.
     Store {
-        /// Its id, which is the stream's.
+        /// Id of the file and of its stream.
         id: FileId,
-        /// Who brings it.
+        /// User who uploads it.
         by: UserId,
         /// Its name.
         name: Personal<FileName>,
-        /// Its type, as its bytes say.
+        /// Media type detected from its bytes.
         mime_type: String,
         /// Its size in bytes.
         size: u64,
         /// SHA-256 of its bytes, as hexadecimal digits.
         sha256: String,
-        /// Its measures; none when it is no image.
+        /// Dimensions; `None` if it is not an image.
         image: Option<ImageSize>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Send it with a message. It stays in that conversation: other messages there may have it as well.
+    /// Attaches the file to a message. Other messages of the same conversation may have it too.
     Attach {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// In which conversation.
+        /// Conversation of the message.
         conversation_id: ConversationId,
-        /// With which message; a repeated one adds nothing.
+        /// The message. A repeated one adds no event.
         message_id: MessageId,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Delete it, as long as it was not sent.
+    /// Deletes the file, unless it was sent.
     Delete {
-        /// Who.
+        /// Acting user.
         by: UserId,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
 }

@@ -1,32 +1,32 @@
-//! Why a file's command is refused.
+//! Rejections of a file's commands.
 
 use thiserror::Error;
 
-/// A refusal; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FileError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("the file does not exist")]
     Unknown,
-    /// It belongs to somebody else.
+    /// The file belongs to another user.
     #[error("the file belongs to another user")]
     NotOwner,
-    /// The stream belongs to a file with another id, or the file was announced otherwise.
+    /// The stream belongs to a file with another id, or the file was announced with other data.
     #[error("the file was announced already")]
     AlreadyAnnounced,
-    /// Its bytes are stored, and they are others.
+    /// Other bytes are already stored.
     #[error("the file is stored already")]
     AlreadyStored,
-    /// Its bytes have not come yet.
+    /// The file has not been uploaded yet.
     #[error("the file is not stored yet")]
     NotStored,
-    /// It was sent in another conversation.
+    /// The file was sent in another conversation.
     #[error("the file was sent in another conversation")]
     AttachedElsewhere,
-    /// It was sent with a message, and stays as long as its conversation does.
+    /// The file was sent with a message and stays as long as the conversation.
     #[error("the file was sent with a message")]
     Attached,
-    /// It was deleted.
+    /// The file is deleted.
     #[error("the file is deleted")]
     Deleted,
 }

@@ -1,4 +1,4 @@
-//! What happened to a file.
+//! Events of a file.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
@@ -8,84 +8,84 @@ use crate::ids::{ConversationId, FileId, MessageId, UserId};
 use crate::personal::Personal;
 use crate::values::FileName;
 
-/// How large an image is.
+/// Dimensions of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSize {
-    /// Pixels across.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels down.
+    /// Height in pixels.
     pub height: u32,
 }
 
-/// A fact about one file. Fields that this version does not know are refused, never dropped.
+/// An event of one file. Unknown fields are rejected, never dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FileEvent {
-    /// It was announced; its bytes are still to come.
+    /// The file was announced but not uploaded yet.
     FileAnnounced {
-        /// Which file.
+        /// The file.
         file_id: FileId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
         /// Its name, as given.
         name: Personal<FileName>,
-        /// Its type, as given and allowed.
+        /// Media type as given, one of those allowed.
         mime_type: String,
         /// Its size in bytes, as given.
         size: u64,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// Its bytes are in the store.
+    /// The bytes were stored.
     FileStored {
-        /// Which file.
+        /// The file.
         file_id: FileId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
         /// Its name, as given.
         name: Personal<FileName>,
-        /// Its type, as its bytes say.
+        /// Media type detected from its bytes.
         mime_type: String,
         /// Its size in bytes.
         size: u64,
         /// SHA-256 of its bytes, as hexadecimal digits.
         sha256: String,
-        /// Its measures; none when it is no image.
+        /// Dimensions; `None` if it is not an image.
         image: Option<ImageSize>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// It was sent with a message.
+    /// The file was attached to a message.
     FileAttached {
-        /// Which file.
+        /// The file.
         file_id: FileId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// In which conversation.
+        /// Conversation of the message.
         conversation_id: ConversationId,
-        /// With which message.
+        /// The message.
         message_id: MessageId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// It was deleted; its bytes go soon after.
+    /// The file was deleted; its bytes are removed soon after.
     FileDeleted {
-        /// Which file.
+        /// The file.
         file_id: FileId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
 }
 
 impl FileEvent {
-    /// Every event type of this aggregate with the version that this code writes.
+    /// Name of every event of this aggregate, with the version that this code writes.
     pub const TYPES: &[(&str, u32)] =
         &[("file_announced", 1), ("file_stored", 1), ("file_attached", 1), ("file_deleted", 1)];
 
-    /// The event's name in the log.
+    /// Name of the event in the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl FileEvent {
         }
     }
 
-    /// Which file.
+    /// The file.
     #[must_use]
     pub const fn file_id(&self) -> FileId {
         match self {
@@ -107,7 +107,7 @@ impl FileEvent {
         }
     }
 
-    /// Whose.
+    /// Owner's user id.
     #[must_use]
     pub const fn owner(&self) -> UserId {
         match self {
@@ -118,7 +118,7 @@ impl FileEvent {
         }
     }
 
-    /// When.
+    /// Time of the event (UTC).
     #[must_use]
     pub const fn at(&self) -> DateTime<Utc> {
         match self {

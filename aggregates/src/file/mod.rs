@@ -1,6 +1,6 @@
-//! A file that a person brought: announced, stored, attached to a conversation, deleted.
+//! An uploaded file: announced, stored, attached to a conversation, deleted.
 //!
-//! The bytes are not here but in the file store, under the file's id; the event says which bytes they were.
+//! The file store holds the bytes under the file's id; the event holds their hash.
 
 mod aggregate;
 mod command;

@@ -1,4 +1,4 @@
-//! Given, when, then: every command of a file, allowed and refused.
+//! Given, when, then: every command of a file, allowed and rejected.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::test::{AggregateTestExecutor, TestFramework};
@@ -113,7 +113,7 @@ fn given(events: Vec<Event>) -> AggregateTestExecutor<File> {
 }
 
 #[track_caller]
-fn refused(events: Vec<Event>, command: Command, error: Error) {
+fn rejected(events: Vec<Event>, command: Command, error: Error) {
     given(events).when(command).then_expect_error(error);
 }
 
@@ -123,73 +123,73 @@ fn nothing(events: Vec<Event>, command: Command) {
 }
 
 #[test]
-fn a_file_is_announced_once() {
+fn file_is_announced_once() {
     given(vec![]).when(announce(file(), ada(), 9)).then_expect_events(vec![announced()]);
     nothing(vec![announced()], announce(file(), ada(), 9));
     nothing(vec![announced(), stored()], announce(file(), ada(), 9));
 }
 
 #[test]
-fn another_announcement_is_refused() {
-    refused(vec![announced()], announce(file(), ada(), 10), Error::AlreadyAnnounced);
-    refused(vec![announced()], announce(other(), ada(), 9), Error::AlreadyAnnounced);
-    refused(vec![stored()], announce(file(), ada(), 9), Error::AlreadyAnnounced);
-    refused(vec![announced()], announce(file(), eve(), 9), Error::NotOwner);
-    refused(vec![announced(), deleted()], announce(file(), ada(), 9), Error::Deleted);
+fn second_announcement_is_rejected() {
+    rejected(vec![announced()], announce(file(), ada(), 10), Error::AlreadyAnnounced);
+    rejected(vec![announced()], announce(other(), ada(), 9), Error::AlreadyAnnounced);
+    rejected(vec![stored()], announce(file(), ada(), 9), Error::AlreadyAnnounced);
+    rejected(vec![announced()], announce(file(), eve(), 9), Error::NotOwner);
+    rejected(vec![announced(), deleted()], announce(file(), ada(), 9), Error::Deleted);
 }
 
 #[test]
-fn a_file_is_stored_announced_or_not() {
+fn file_is_stored_announced_or_not() {
     given(vec![announced()]).when(store(file(), ada(), "ab", 1)).then_expect_events(vec![stored()]);
     given(vec![]).when(store(file(), ada(), "ab", 1)).then_expect_events(vec![stored()]);
 }
 
 #[test]
-fn the_same_bytes_again_add_nothing_and_others_are_refused() {
+fn same_bytes_add_nothing_and_others_are_rejected() {
     nothing(vec![announced(), stored()], store(file(), ada(), "ab", 7));
-    refused(vec![announced(), stored()], store(file(), ada(), "cd", 7), Error::AlreadyStored);
+    rejected(vec![announced(), stored()], store(file(), ada(), "cd", 7), Error::AlreadyStored);
     nothing(vec![stored(), attached(5, 6)], store(file(), ada(), "ab", 7));
 }
 
 #[test]
-fn bytes_for_another_file_a_strangers_or_a_deleted_one_are_refused() {
-    refused(vec![announced()], store(other(), ada(), "ab", 1), Error::AlreadyAnnounced);
-    refused(vec![announced()], store(file(), eve(), "ab", 1), Error::NotOwner);
-    refused(vec![announced(), deleted()], store(file(), ada(), "ab", 1), Error::Deleted);
-    refused(vec![stored(), deleted()], store(file(), ada(), "ab", 1), Error::Deleted);
+fn bytes_for_another_or_deleted_file_are_rejected() {
+    rejected(vec![announced()], store(other(), ada(), "ab", 1), Error::AlreadyAnnounced);
+    rejected(vec![announced()], store(file(), eve(), "ab", 1), Error::NotOwner);
+    rejected(vec![announced(), deleted()], store(file(), ada(), "ab", 1), Error::Deleted);
+    rejected(vec![stored(), deleted()], store(file(), ada(), "ab", 1), Error::Deleted);
 }
 
 #[test]
-fn a_stored_file_is_sent_with_messages_of_one_conversation() {
+fn stored_file_is_sent_in_one_conversation() {
     given(vec![stored()]).when(attach(ada(), 5, 6)).then_expect_events(vec![attached(5, 6)]);
     nothing(vec![stored(), attached(5, 6)], attach(ada(), 5, 6));
     given(vec![stored(), attached(5, 6)]).when(attach(ada(), 5, 7)).then_expect_events(vec![attached(5, 7)]);
     nothing(vec![stored(), attached(5, 6), attached(5, 7)], attach(ada(), 5, 6));
-    refused(vec![stored(), attached(5, 6)], attach(ada(), 8, 6), Error::AttachedElsewhere);
+    rejected(vec![stored(), attached(5, 6)], attach(ada(), 8, 6), Error::AttachedElsewhere);
 }
 
 #[test]
-fn what_is_not_there_or_not_ones_own_is_not_sent() {
-    refused(vec![], attach(ada(), 5, 6), Error::Unknown);
-    refused(vec![announced()], attach(ada(), 5, 6), Error::NotStored);
-    refused(vec![stored()], attach(eve(), 5, 6), Error::NotOwner);
-    refused(vec![stored(), deleted()], attach(ada(), 5, 6), Error::Deleted);
-    // Somebody else learns nothing of the deletion.
-    refused(vec![stored(), deleted()], attach(eve(), 5, 6), Error::NotOwner);
+fn missing_or_other_users_file_is_not_sent() {
+    rejected(vec![], attach(ada(), 5, 6), Error::Unknown);
+    rejected(vec![announced()], attach(ada(), 5, 6), Error::NotStored);
+    rejected(vec![stored()], attach(eve(), 5, 6), Error::NotOwner);
+    rejected(vec![stored(), deleted()], attach(ada(), 5, 6), Error::Deleted);
+    // Another user learns nothing of the deletion.
+    rejected(vec![stored(), deleted()], attach(eve(), 5, 6), Error::NotOwner);
 }
 
 #[test]
-fn a_file_is_deleted_once_and_only_before_it_is_sent() {
+fn file_is_deleted_once_and_only_before_it_is_sent() {
     given(vec![announced()]).when(delete(ada())).then_expect_events(vec![deleted()]);
     given(vec![stored()]).when(delete(ada())).then_expect_events(vec![deleted()]);
     nothing(vec![stored(), deleted()], delete(ada()));
-    refused(vec![], delete(ada()), Error::Unknown);
-    refused(vec![stored()], delete(eve()), Error::NotOwner);
-    refused(vec![stored(), attached(5, 6)], delete(ada()), Error::Attached);
+    rejected(vec![], delete(ada()), Error::Unknown);
+    rejected(vec![stored()], delete(eve()), Error::NotOwner);
+    rejected(vec![stored(), attached(5, 6)], delete(ada()), Error::Attached);
 }
 
 #[test]
-fn the_state_tells_what_became_of_it() {
+fn state_shows_stored_attached_and_deleted() {
     use cqrs_es::Aggregate as _;
     let mut state = File::default();
     let told = |state: &File| (state.owner(), state.is_stored(), state.conversation(), state.is_deleted());

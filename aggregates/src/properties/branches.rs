@@ -9,27 +9,27 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::conversation::{
-    BranchEvent, Brought, Conversation, ConversationCommand as Command, ConversationError,
-    ConversationEvent as Event, Enclosed, EventBody, FinishReason, ItemEvent, MessageEvent, Place,
-    ReplyEvent, ReplyPlan, SoFar, Timings, Usage, WantedReply, decide,
+    BranchEvent, Conversation, ConversationCommand as Command, ConversationError, ConversationEvent as Event,
+    EventBody, FinishReason, ItemEvent, MessageContext, MessageEvent, MessageRef, PartialText, ReplyEvent,
+    ReplyItem, ReplyOptions, ReplyPlan, Timings, Usage, decide,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
 use crate::values::{MessageText, ReplyText};
 
-/// Something that is done, with choices that are made among what there is.
+/// A step, with indices into what exists.
 #[derive(Debug, Clone)]
 enum Step {
     Send,
-    /// The reply whose turn it is ends, with an answer that brings so many calls.
+    /// The next reply completes with this many tool calls.
     Answer(u8),
-    /// It ends with nothing, or with some text that was kept.
+    /// The next reply is cancelled, without or with partial text.
     Stop(bool),
-    /// With some text of the reply that is being written, or none.
+    /// With or without partial text.
     Again(prop::sample::Index, bool),
     Edit(prop::sample::Index, bool),
     Switch(prop::sample::Index),
-    /// The newest call that waits is answered.
+    /// Answers the newest pending call.
     Tool,
     Note,
 }
@@ -48,21 +48,21 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One thing that stands somewhere.
+/// An entry of a branch.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     id: MessageId,
     position: i64,
     branch: u32,
-    /// Whether it counts as a message: a person's, or an answer.
+    /// Whether it is a message or an answer.
     message: bool,
-    /// Whether it is a person's.
+    /// Whether it is a user message.
     persons: bool,
-    /// What it answers, or came of.
+    /// Message or item that it answers or belongs to.
     of: Option<MessageId>,
 }
 
-/// What a reader of the log knows.
+/// Reference model, built from the events alone.
 #[derive(Default)]
 struct Reader {
     rows: Vec<Row>,
@@ -124,7 +124,7 @@ impl Reader {
                 prop_assert_eq!(*branch as usize, self.forks.len() + 1, "numbers without a gap");
                 self.forks.insert(*branch, (*parent, *fork_position));
                 self.active = *branch;
-                // It shares what stands before the message, and the message when that is not replaced.
+                // It shares the entries before the message, and the message unless that is replaced.
                 let kept = self.path(*branch);
                 let at = before.iter().position(|row| row.id == *message_id);
                 let at = at.expect("it forks at a message of the active path");
@@ -144,7 +144,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What stands on the path of a branch.
+    /// Entries on the path of a branch.
     fn path(&self, branch: u32) -> Vec<Row> {
         let on = |row: &&Row| {
             let (mut at, mut upto) = (branch, i64::MAX);
@@ -209,30 +209,30 @@ impl Life {
         Ok(decided)
     }
 
-    /// A person's message on the active path, and where it stands.
-    fn place(&self, choice: &prop::sample::Index) -> Option<Place> {
+    /// A user message on the active path, with its place.
+    fn place(&self, choice: &prop::sample::Index) -> Option<MessageRef> {
         let path = self.reader.path(self.reader.active);
         let persons: Vec<usize> = (0..path.len()).filter(|n| path[*n].persons).collect();
         let at = *persons.get(choice.index(persons.len().max(1)))?;
         let before = path[..at].iter().filter(|row| row.message).count();
         let before = u32::try_from(before).unwrap();
-        Some(Place { message_id: path[at].id, position: path[at].position, before })
+        Some(MessageRef { message_id: path[at].id, position: path[at].position, before })
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let (by, at) = (me(), DateTime::from_timestamp(0, 0).unwrap());
-        let (deadline, reply) = (at, WantedReply::default());
-        let open = self.state.open_reply().map(|open| (open.reply_id, open.attempt));
-        let so_far = |said: bool| -> Vec<SoFar> {
+        let (deadline, reply) = (at, ReplyOptions::default());
+        let open = self.state.next_reply().map(|open| (open.reply_id, open.attempt));
+        let partial_texts = |said: bool| -> Vec<PartialText> {
             let open = open.filter(|_| said);
-            open.map(|(reply_id, _)| SoFar { reply_id, text: answer() }).into_iter().collect()
+            open.map(|(reply_id, _)| PartialText { reply_id, text: answer() }).into_iter().collect()
         };
         let command = match step {
             Step::Send => Command::Send {
                 message_id: self.id(),
                 by,
                 text: text(),
-                enclosed: Enclosed::default(),
+                enclosed: MessageContext::default(),
                 reply: Some(reply),
                 at,
                 deadline,
@@ -249,7 +249,7 @@ impl Life {
                     file_hashes: Vec::new(),
                 };
                 self.run(Command::BeginReply { reply_id, attempt: attempt + 1, plan, at })?.unwrap();
-                let call = |item_id| Brought::ClientToolCall {
+                let call = |item_id| ReplyItem::ClientToolCall {
                     item_id,
                     call_id: "c".to_owned(),
                     name: "look".to_owned(),
@@ -259,7 +259,7 @@ impl Life {
                     reply_id,
                     attempt: attempt + 1,
                     text: answer(),
-                    brought: (0..*calls).map(|_| call(self.id())).collect(),
+                    items: (0..*calls).map(|_| call(self.id())).collect(),
                     finish: FinishReason::Stop,
                     usage: Usage::default(),
                     timings: Timings::default(),
@@ -274,21 +274,31 @@ impl Life {
             }
             Step::Again(choice, said) => {
                 let Some(place) = self.place(choice) else { return Ok(()) };
-                let so_far = so_far(*said);
-                Command::AskAgain { by, place, so_far, reply, at, deadline }
+                let partial_texts = partial_texts(*said);
+                Command::Regenerate { by, place, partial_texts, reply, at, deadline }
             }
             Step::Edit(choice, said) => {
                 let Some(place) = self.place(choice) else { return Ok(()) };
-                let (message_id, text, enclosed) = (self.id(), text(), Enclosed::default());
-                let so_far = so_far(*said);
-                Command::EditMessage { by, place, message_id, text, enclosed, so_far, reply, at, deadline }
+                let (message_id, text, enclosed) = (self.id(), text(), MessageContext::default());
+                let partial_texts = partial_texts(*said);
+                Command::EditMessage {
+                    by,
+                    place,
+                    message_id,
+                    text,
+                    enclosed,
+                    partial_texts,
+                    reply,
+                    at,
+                    deadline,
+                }
             }
             Step::Switch(choice) => {
                 let branch = u32::try_from(choice.index(self.reader.branches() as usize)).unwrap();
-                let owed = self.state.owed().count() > 0;
+                let pending = self.state.pending_replies().count() > 0;
                 let decided = self.run(Command::SwitchBranch { by, branch, at })?;
-                let refused = owed && branch != self.reader.active;
-                prop_assert_eq!(decided.is_err(), refused, "{:?}", decided);
+                let rejected = pending && branch != self.reader.active;
+                prop_assert_eq!(decided.is_err(), rejected, "{:?}", decided);
                 return Ok(());
             }
             Step::Tool => {
@@ -304,7 +314,7 @@ impl Life {
             Step::Note => Command::AddNote { by, item_id: self.id(), note: Personal::Erased, at },
         };
         let decided = self.run(command)?;
-        let full = matches!(decided, Err(ConversationError::TooManyWaiting { .. }));
+        let full = matches!(decided, Err(ConversationError::TooManyReplies { .. }));
         prop_assert!(decided.is_ok() || full, "{:?}: {:?}", step, decided);
         Ok(())
     }
@@ -319,7 +329,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_done_nothing_is_lost_from_any_branch(steps in prop::collection::vec(step(), 0..70)) {
+    fn no_command_removes_entries_from_a_branch(steps in prop::collection::vec(step(), 0..70)) {
         let mut life = Life::new();
         for step in &steps {
             let before = paths(&life.reader);
@@ -327,7 +337,7 @@ proptest! {
             life.step(step)?;
             let after = paths(&life.reader);
 
-            // What stood on a branch stands there, in its order; only the active one grows, at its end.
+            // Every branch keeps its entries in order; only the active one grows, at its end.
             for (branch, old) in before.iter().enumerate() {
                 prop_assert!(after[branch].starts_with(old), "{:?}", step);
                 let grew = after[branch].len() > old.len();
@@ -357,22 +367,22 @@ proptest! {
                     prop_assert!(path[..at].iter().any(|other| other.id == of), "{:?} without {:?}", row, of);
                 }
             }
-            // What is owed was asked for on the active path.
-            for open in life.state.owed() {
+            // Pending replies were requested on the active path.
+            for open in life.state.pending_replies() {
                 prop_assert!(life.state.shows(open.message_id));
             }
         }
     }
 
     #[test]
-    fn going_to_a_branch_and_back_shows_the_same(
+    fn switching_branches_and_back_shows_the_same(
         steps in prop::collection::vec(step(), 0..50), choice in any::<prop::sample::Index>(),
     ) {
         let mut life = Life::new();
         for step in &steps {
             life.step(step)?;
         }
-        while life.state.open_reply().is_some() {
+        while life.state.next_reply().is_some() {
             life.step(&Step::Answer(0))?;
         }
         let (here, before) = (life.reader.active, life.state.clone());

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::strategies::personal;
-use crate::conversation::{Brought, Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part};
+use crate::conversation::{Composed, InputAnswer, InputForm, InputQuestion, MessageContext, Part, ReplyItem};
 use crate::ids::{FileId, MessageId};
 use crate::personal::Personal;
 
@@ -31,7 +31,7 @@ pub(super) fn answers() -> impl Strategy<Value = Personal<Vec<InputAnswer>>> {
     personal(prop::collection::vec(answer, 0..3))
 }
 
-pub(super) fn enclosed() -> impl Strategy<Value = Enclosed> {
+pub(super) fn enclosed() -> impl Strategy<Value = MessageContext> {
     let file = (1_u128..9).prop_map(|n| FileId::new(Uuid::from_u128(n)));
     let part = prop_oneof![
         "[a-z ]{0,9}".prop_map(|text| Part::Text { text }),
@@ -52,10 +52,10 @@ pub(super) fn enclosed() -> impl Strategy<Value = Enclosed> {
         prop::option::weighted(0.2, personal(composed)),
         prop::option::weighted(0.2, "[a-z]{1,5}"),
     )
-        .prop_map(|(files, composed, tool_choice)| Enclosed { files, composed, tool_choice })
+        .prop_map(|(files, composed, tool_choice)| MessageContext { files, composed, tool_choice })
 }
 
-pub(super) fn brought() -> impl Strategy<Value = Vec<Brought>> {
+pub(super) fn reply_items() -> impl Strategy<Value = Vec<ReplyItem>> {
     let question = ("[a-z]{1,3}", "[a-z ]{1,9}", prop::option::of(prop::collection::vec("[a-z]{1,3}", 0..3)))
         .prop_map(|(id, question, options)| InputQuestion {
             id,
@@ -66,17 +66,17 @@ pub(super) fn brought() -> impl Strategy<Value = Vec<Brought>> {
             }),
         });
     let one = prop_oneof![
-        5 => (item(), json_value()).prop_map(|(item_id, arguments)| Brought::ClientToolCall {
+        5 => (item(), json_value()).prop_map(|(item_id, arguments)| ReplyItem::ClientToolCall {
             item_id,
             call_id: "call-1".to_owned(),
             name: "look".to_owned(),
             arguments,
         }),
         2 => (item(), personal(prop::collection::vec(question, 1..3)))
-            .prop_map(|(item_id, questions)| Brought::InputRequest { item_id, questions }),
+            .prop_map(|(item_id, questions)| ReplyItem::InputRequest { item_id, questions }),
         1 => (item(), json_value(), prop::option::of(personal("[a-z]{0,5}")))
-            .prop_map(|(item_id, widget, copy_text)| Brought::Widget { item_id, widget, copy_text }),
-        1 => item().prop_map(|item_id| Brought::Quiz { item_id }),
+            .prop_map(|(item_id, widget, copy_text)| ReplyItem::Widget { item_id, widget, copy_text }),
+        1 => item().prop_map(|item_id| ReplyItem::Quiz { item_id }),
     ];
     prop::collection::vec(one, 0..4)
 }

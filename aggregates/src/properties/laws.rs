@@ -1,4 +1,4 @@
-//! The laws, and a check that the random commands reach every event and every refusal.
+//! Laws of the aggregates, and a check that random commands reach every event and every rejection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -15,23 +15,23 @@ use super::strategies::{
 };
 use crate::claim::{self, Claim, ClaimEvent};
 use crate::conversation::{
-    self, Conversation, ConversationCommand, ConversationEvent, EventBody, LifecycleEvent, MAX_WAITING,
-    ReplyEvent,
+    self, Conversation, ConversationCommand, ConversationEvent, EventBody, LifecycleEvent,
+    MAX_PENDING_REPLIES, ReplyEvent,
 };
 use crate::file::{self, File, FileEvent};
 use crate::ids::ReplyId;
 use crate::quiz::{self, Quiz, QuizEvent};
 use crate::user::{self, User, UserCommand, UserEvent};
-use crate::{Event, Refusal};
+use crate::{Event, Rejection};
 
 type Decide<A> =
     fn(&A, <A as Aggregate>::Command) -> Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Error>;
 
-/// A list of commands carried out: the state that was kept alive, the events, and the refusals met.
+/// Result of a list of commands: the final state, the events and the rejections.
 struct Run<A: Aggregate> {
     state: A,
     events: Vec<A::Event>,
-    refusals: Vec<A::Error>,
+    rejections: Vec<A::Error>,
 }
 
 fn apply<A: Aggregate>(state: &mut A, events: &[A::Event]) {
@@ -42,27 +42,27 @@ fn run<A>(decide: Decide<A>, commands: Vec<A::Command>) -> Run<A>
 where
     A: Aggregate,
 {
-    let mut run = Run { state: A::default(), events: Vec::new(), refusals: Vec::new() };
+    let mut run = Run { state: A::default(), events: Vec::new(), rejections: Vec::new() };
     for command in commands {
         match decide(&run.state, command) {
             Ok(events) => {
                 apply(&mut run.state, &events);
                 run.events.extend(events);
             }
-            Err(refusal) => run.refusals.push(refusal),
+            Err(rejection) => run.rejections.push(rejection),
         }
     }
     run
 }
 
-/// What an accepted command does when it is repeated.
+/// Effect of repeating an accepted command.
 enum Again {
-    /// Nothing: it is so already.
+    /// No event.
     Nothing,
-    /// The same once more: the state has nothing to compare it with.
+    /// The same event again: the state has nothing to compare it with.
     Added,
-    /// It is refused: what waited for it does not any more.
-    Refused,
+    /// It is rejected: the item no longer waits.
+    Rejected,
 }
 
 /// Whatever the commands: the state is that of its events, also halfway from a written state; an accepted command
@@ -91,7 +91,7 @@ where
         match again(&command) {
             Again::Nothing => prop_assert_eq!(repeated, Ok(Vec::new()), "{:?}", command),
             Again::Added => prop_assert_eq!(repeated, Ok(events.clone())),
-            Again::Refused => prop_assert!(repeated.is_err(), "{:?}", command),
+            Again::Rejected => prop_assert!(repeated.is_err(), "{:?}", command),
         }
 
         let written = serde_json::to_string(&live).unwrap();
@@ -127,7 +127,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_user_keeps_the_laws(commands in lists(user_command())) {
+    fn user_obeys_laws(commands in lists(user_command())) {
         laws::<User>(user::decide, commands, |command| match command {
             UserCommand::ChangePassword { .. } => Again::Added,
             UserCommand::Register { .. }
@@ -139,18 +139,18 @@ proptest! {
     }
 
     #[test]
-    fn a_claim_keeps_the_laws(commands in lists(claim_command())) {
+    fn claim_obeys_laws(commands in lists(claim_command())) {
         laws::<Claim>(claim::decide, commands, |_| Again::Nothing)?;
     }
 
     #[test]
-    fn a_conversation_keeps_the_laws(commands in lists(conversation_command())) {
+    fn conversation_obeys_laws(commands in lists(conversation_command())) {
         laws::<Conversation>(conversation::decide, commands, |command| {
             use ConversationCommand as C;
             if matches!(command, C::Rename { .. } | C::GiveFeedback { .. }) {
                 Again::Added
             } else if matches!(command, C::AnswerClientTool { .. } | C::AnswerInput { .. }) {
-                Again::Refused
+                Again::Rejected
             } else {
                 Again::Nothing
             }
@@ -158,17 +158,17 @@ proptest! {
     }
 
     #[test]
-    fn a_quiz_keeps_the_laws(commands in lists(quiz_command())) {
+    fn quiz_obeys_laws(commands in lists(quiz_command())) {
         laws::<Quiz>(quiz::decide, commands, |_| Again::Nothing)?;
     }
 
     #[test]
-    fn a_quiz_asks_in_turn_and_counts_each_try(commands in lists(quiz_command())) {
+    fn quiz_asks_in_turn_and_counts_each_try(commands in lists(quiz_command())) {
         questions_in_turn(&run::<Quiz>(quiz::decide, commands).events)?;
     }
 
     #[test]
-    fn a_quiz_shows_no_answer_that_was_not_found(commands in lists(quiz_command())) {
+    fn quiz_never_reveals_an_unfound_answer(commands in lists(quiz_command())) {
         let mut quiz = Quiz::default();
         for command in commands {
             let stale = quiz.is_stale(&command);
@@ -180,12 +180,12 @@ proptest! {
     }
 
     #[test]
-    fn a_file_keeps_the_laws(commands in lists(file_command())) {
+    fn file_obeys_laws(commands in lists(file_command())) {
         laws::<File>(file::decide, commands, |_| Again::Nothing)?;
     }
 
     #[test]
-    fn a_file_is_stored_once_sent_in_one_conversation_and_ends_when_it_is_deleted(
+    fn file_is_stored_once_and_sent_in_one_conversation(
         commands in lists(file_command())
     ) {
         let events = run::<File>(file::decide, commands).events;
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn a_user_is_registered_once_first_and_changes_nothing_after_the_end(commands in lists(user_command())) {
+    fn user_registers_first_and_changes_nothing_after_deactivation(commands in lists(user_command())) {
         let events = run::<User>(user::decide, commands).events;
         for (n, event) in events.iter().enumerate() {
             prop_assert_eq!(matches!(event, UserEvent::UserRegistered { .. }), n == 0);
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn a_value_is_taken_and_released_in_turns_by_the_same_user(commands in lists(claim_command())) {
+    fn value_is_taken_and_released_by_the_same_user(commands in lists(claim_command())) {
         let mut holder = None;
         for event in run::<Claim>(claim::decide, commands).events {
             match event {
@@ -229,14 +229,14 @@ proptest! {
     #[test]
     fn every_reply_has_its_turn_and_at_most_one_end(commands in lists(conversation_command())) {
         let run = run::<Conversation>(conversation::decide, commands);
-        let owed = replies_in_turn(&run.events)?;
-        prop_assert_eq!(run.state.owed().map(|open| open.reply_id).collect::<Vec<_>>(), owed);
+        let pending = replies_in_turn(&run.events)?;
+        prop_assert_eq!(run.state.pending_replies().map(|open| open.reply_id).collect::<Vec<_>>(), pending);
     }
 }
 
-/// Reads the log as a stranger to the aggregate would and checks the order in it. Gives the replies still owed.
+/// Checks the order of replies from the events alone. Returns the pending replies.
 fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCaseError> {
-    let mut owed: Vec<ReplyId> = Vec::new();
+    let mut pending: Vec<ReplyId> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut rounds = BTreeMap::new();
     let mut attempts: BTreeMap<ReplyId, u32> = BTreeMap::new();
@@ -248,7 +248,7 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
         match &event.body {
             EventBody::Lifecycle(LifecycleEvent::ConversationStarted { .. }) => {}
             EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
-                prop_assert!(owed.is_empty());
+                prop_assert!(pending.is_empty());
                 prop_assert_eq!(n + 1, events.len());
             }
             EventBody::Reply { message_id, reply_id, event } => match event {
@@ -257,33 +257,33 @@ fn replies_in_turn(events: &[ConversationEvent]) -> Result<Vec<ReplyId>, TestCas
                     prop_assert_eq!(*reply_id, ReplyId::again(*message_id, *round));
                     *round += 1;
                     prop_assert!(seen.insert(*reply_id));
-                    owed.push(*reply_id);
-                    prop_assert!(owed.len() <= MAX_WAITING);
+                    pending.push(*reply_id);
+                    prop_assert!(pending.len() <= MAX_PENDING_REPLIES);
                 }
                 ReplyEvent::ReplyBegun { attempt, .. } => {
-                    prop_assert_eq!(owed.first(), Some(reply_id));
+                    prop_assert_eq!(pending.first(), Some(reply_id));
                     let last = attempts.insert(*reply_id, *attempt).unwrap_or(0);
                     prop_assert_eq!(*attempt, last + 1);
                 }
                 ReplyEvent::ReplyAttemptFailed { attempt, .. } => {
-                    prop_assert_eq!(owed.first(), Some(reply_id));
+                    prop_assert_eq!(pending.first(), Some(reply_id));
                     prop_assert_eq!(attempts.get(reply_id), Some(attempt));
                 }
                 ReplyEvent::ReplyCompleted { attempt, .. }
                 | ReplyEvent::ReplyFailed { attempt, .. }
                 | ReplyEvent::ReplyCancelled { attempt, .. } => {
-                    prop_assert!(owed.contains(reply_id));
+                    prop_assert!(pending.contains(reply_id));
                     prop_assert_eq!(attempts.get(reply_id).copied().unwrap_or(0), *attempt);
-                    owed.retain(|other| other != reply_id);
+                    pending.retain(|other| other != reply_id);
                 }
             },
             EventBody::Settings(_) | EventBody::Message(_) | EventBody::Branch(_) | EventBody::Item(_) => {}
         }
     }
-    Ok(owed)
+    Ok(pending)
 }
 
-/// The names of the events and the refusals that many random lists lead to.
+/// The names of the events and the rejections that many random lists lead to.
 fn reached<A>(
     decide: Decide<A>,
     lists: impl Strategy<Value = Vec<A::Command>>,
@@ -291,21 +291,21 @@ fn reached<A>(
 where
     A: Aggregate,
     A::Command: Debug,
-    Refusal: From<A::Error>,
+    Rejection: From<A::Error>,
 {
     let mut runner = TestRunner::deterministic();
-    let (mut events, mut refusals) = (BTreeSet::new(), BTreeSet::new());
+    let (mut events, mut rejections) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..400 {
         let run = run::<A>(decide, lists.new_tree(&mut runner).unwrap().current());
         events.extend(run.events.iter().map(DomainEvent::event_type));
-        let name = |refusal| format!("{:?}", Refusal::from(refusal));
-        refusals.extend(
-            run.refusals.into_iter().map(name).map(|name| {
+        let name = |rejection| format!("{:?}", Rejection::from(rejection));
+        rejections.extend(
+            run.rejections.into_iter().map(name).map(|name| {
                 name.split([' ', '{']).next().unwrap_or_default().trim_end_matches(')').to_owned()
             }),
         );
     }
-    (events, refusals)
+    (events, rejections)
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
@@ -317,19 +317,19 @@ fn listed(types: &[(&str, u32)]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_random_commands_reach_every_event_and_every_refusal() {
-    let (events, refusals) = reached::<User>(user::decide, lists(user_command()));
+fn random_commands_reach_every_event_and_rejection() {
+    let (events, rejections) = reached::<User>(user::decide, lists(user_command()));
     assert_eq!(events, listed(UserEvent::TYPES));
     assert_eq!(
-        refusals,
+        rejections,
         set(&["User(AlreadyRegistered", "User(ChangedMeanwhile", "User(Deactivated", "User(NotRegistered"])
     );
 
-    let (events, refusals) = reached::<Claim>(claim::decide, lists(claim_command()));
+    let (events, rejections) = reached::<Claim>(claim::decide, lists(claim_command()));
     assert_eq!(events, listed(ClaimEvent::TYPES));
-    assert_eq!(refusals, set(&["Claim(Taken"]));
+    assert_eq!(rejections, set(&["Claim(Taken"]));
 
-    let (mut events, mut refusals) =
+    let (mut events, mut rejections) =
         reached::<Conversation>(conversation::decide, lists(conversation_command()));
     // Items and branches come late in a conversation's life: lists that begin with some get there.
     for (of_them, more) in [
@@ -337,13 +337,13 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
         reached::<Conversation>(conversation::decide, life_with_branches()),
     ] {
         events.extend(of_them);
-        refusals.extend(more);
+        rejections.extend(more);
     }
-    // Nothing that can be wished for leads to it any more.
+    // No command writes it any more.
     events.insert("conversation_rewound".to_owned());
     assert_eq!(events, listed(ConversationEvent::TYPES));
     assert_eq!(
-        refusals,
+        rejections,
         set(&[
             "Conversation(AlreadyStarted",
             "Conversation(Deleted",
@@ -353,20 +353,20 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
             "Conversation(NotStarted",
             "Conversation(NotYourTurn",
             "Conversation(OtherBranch",
-            "Conversation(RepliesOwed",
+            "Conversation(RepliesPending",
             "Conversation(ReplyEnded",
             "Conversation(StaleAttempt",
-            "Conversation(TooManyWaiting",
+            "Conversation(TooManyReplies",
             "Conversation(UnknownBranch",
             "Conversation(UnknownItem",
             "Conversation(UnknownReply",
         ])
     );
 
-    let (events, refusals) = reached::<Quiz>(quiz::decide, lists(quiz_command()));
+    let (events, rejections) = reached::<Quiz>(quiz::decide, lists(quiz_command()));
     assert_eq!(events, listed(QuizEvent::TYPES));
     assert_eq!(
-        refusals,
+        rejections,
         set(&[
             "Quiz(AlreadyStarted",
             "Quiz(NotOwner",
@@ -381,10 +381,10 @@ fn the_random_commands_reach_every_event_and_every_refusal() {
         ])
     );
 
-    let (events, refusals) = reached::<File>(file::decide, lists(file_command()));
+    let (events, rejections) = reached::<File>(file::decide, lists(file_command()));
     assert_eq!(events, listed(FileEvent::TYPES));
     assert_eq!(
-        refusals,
+        rejections,
         set(&[
             "File(AlreadyAnnounced",
             "File(AlreadyStored",

@@ -1,16 +1,16 @@
 //! Random commands, from pools so small that they often meet, and with a bias towards what can be accepted: a list
-//! of commands should get far into an aggregate's life, not be refused all along.
+//! of commands should get far into the life of an aggregate instead of being rejected.
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::items::{answers, brought, enclosed, item, json_value, note};
+use super::items::{answers, enclosed, item, json_value, note, reply_items};
 use crate::claim::ClaimCommand;
 use crate::conversation::{
-    ConversationCommand, Enclosed, FailureReason, FinishReason, Place, ReplyPlan, SoFar, Timings, Usage,
-    Verdict, WantedReply,
+    ConversationCommand, FailureReason, FinishReason, MessageContext, MessageRef, PartialText, ReplyOptions,
+    ReplyPlan, Timings, Usage, Verdict,
 };
 use crate::ids::{ConversationId, MessageId, ReplyId, UserId};
 use crate::personal::Personal;
@@ -38,8 +38,8 @@ fn reply() -> impl Strategy<Value = ReplyId> {
         .prop_map(move |n| ReplyId::of(MessageId::new(Uuid::from_u128(minted + n))))
 }
 
-fn place() -> impl Strategy<Value = Place> {
-    (message(), 1_i64..99, 0_u32..9).prop_map(|(message_id, position, before)| Place {
+fn place() -> impl Strategy<Value = MessageRef> {
+    (message(), 1_i64..99, 0_u32..9).prop_map(|(message_id, position, before)| MessageRef {
         message_id,
         position,
         before,
@@ -68,8 +68,8 @@ fn reply_text() -> impl Strategy<Value = Personal<ReplyText>> {
     personal(any::<String>().prop_filter_map("not a reply", |text| ReplyText::parse(&text).ok()))
 }
 
-fn so_far() -> impl Strategy<Value = Vec<SoFar>> {
-    let one = (reply(), reply_text()).prop_map(|(reply_id, text)| SoFar { reply_id, text });
+fn partial_texts() -> impl Strategy<Value = Vec<PartialText>> {
+    let one = (reply(), reply_text()).prop_map(|(reply_id, text)| PartialText { reply_id, text });
     prop::collection::vec(one, 0..3)
 }
 
@@ -137,7 +137,7 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         prop_oneof![9 => Just(7_u128), 1 => Just(8)].prop_map(|n| ConversationId::new(Uuid::from_u128(n)));
     let wanted = || {
         (prop::option::of("[a-z]{1,6}"), any::<bool>())
-            .prop_map(|(model, interactive)| WantedReply { model, interactive })
+            .prop_map(|(model, interactive)| ReplyOptions { model, interactive })
     };
     let finish = prop::sample::select(FinishReason::ALL);
     let usage = any::<(u32, u32)>()
@@ -162,12 +162,12 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         5 => (reply(), attempt(), reason(), at(), at()).prop_map(
             |(reply_id, attempt, reason, not_before, at)| C::RetryReply { reply_id, attempt, reason, not_before, at }
         ),
-        12 => (reply(), attempt(), reply_text(), brought(), finish, usage, timings, prop::option::of("[a-z]{4}"), at()).prop_map(
-            |(reply_id, attempt, text, brought, finish, usage, timings, provider_reply_id, at)| C::RecordReply {
+        12 => (reply(), attempt(), reply_text(), reply_items(), finish, usage, timings, prop::option::of("[a-z]{4}"), at()).prop_map(
+            |(reply_id, attempt, text, items, finish, usage, timings, provider_reply_id, at)| C::RecordReply {
                 reply_id,
                 attempt,
                 text,
-                brought,
+                items,
                 finish,
                 usage,
                 timings,
@@ -181,12 +181,12 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
         ),
         2 => (reply(), user(), prop::option::of(reply_text()), prop::option::of((note(), personal("[a-z]{1,9}"))), at())
             .prop_map(|(reply_id, by, text, note, at)| C::CancelReply { reply_id, by, text, note, at }),
-        2 => (user(), place(), so_far(), wanted(), at(), at()).prop_map(
-            |(by, place, so_far, reply, at, deadline)| C::AskAgain { by, place, so_far, reply, at, deadline }
+        2 => (user(), place(), partial_texts(), wanted(), at(), at()).prop_map(
+            |(by, place, partial_texts, reply, at, deadline)| C::Regenerate { by, place, partial_texts, reply, at, deadline }
         ),
-        2 => (user(), place(), message(), message_text(), enclosed(), so_far(), wanted(), at(), at()).prop_map(
-            |(by, place, message_id, text, enclosed, so_far, reply, at, deadline)| C::EditMessage {
-                by, place, message_id, text, enclosed, so_far, reply, at, deadline
+        2 => (user(), place(), message(), message_text(), enclosed(), partial_texts(), wanted(), at(), at()).prop_map(
+            |(by, place, message_id, text, enclosed, partial_texts, reply, at, deadline)| C::EditMessage {
+                by, place, message_id, text, enclosed, partial_texts, reply, at, deadline
             }
         ),
         3 => (user(), 0_u32..4, at()).prop_map(|(by, branch, at)| C::SwitchBranch { by, branch, at }),
@@ -206,10 +206,10 @@ pub(super) fn conversation_command() -> impl Strategy<Value = ConversationComman
     ]
 }
 
-/// A conversation whose first answer brings something, and what may be done with that.
+/// Commands for a conversation whose first answer has items.
 pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand>> {
     use ConversationCommand as C;
-    let begun = (plan(), reply_text(), brought(), at()).prop_map(|(plan, text, brought, at)| {
+    let begun = (plan(), reply_text(), reply_items(), at()).prop_map(|(plan, text, items, at)| {
         let by = UserId::new(Uuid::from_u128(1));
         let message_id = MessageId::new(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000));
         let reply_id = ReplyId::of(message_id);
@@ -219,8 +219,8 @@ pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand
                 message_id,
                 by,
                 text: Personal::Erased,
-                enclosed: Enclosed::default(),
-                reply: Some(WantedReply::default()),
+                enclosed: MessageContext::default(),
+                reply: Some(ReplyOptions::default()),
                 at,
                 deadline: at,
             },
@@ -229,7 +229,7 @@ pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand
                 reply_id,
                 attempt: 1,
                 text,
-                brought,
+                items,
                 finish: FinishReason::Stop,
                 usage: Usage::default(),
                 timings: Timings::default(),
@@ -245,7 +245,7 @@ pub(super) fn life_with_items() -> impl Strategy<Value = Vec<ConversationCommand
     })
 }
 
-/// A conversation with two branches on which nothing is owed, and what may be done with that.
+/// Commands for a conversation with two branches and no pending reply.
 pub(super) fn life_with_branches() -> impl Strategy<Value = Vec<ConversationCommand>> {
     use ConversationCommand as C;
     let begun = at().prop_map(|at| {
@@ -258,19 +258,19 @@ pub(super) fn life_with_branches() -> impl Strategy<Value = Vec<ConversationComm
                 message_id: message(0),
                 by,
                 text: Personal::Erased,
-                enclosed: Enclosed::default(),
+                enclosed: MessageContext::default(),
                 reply: None,
                 at,
                 deadline: at,
             },
             C::EditMessage {
                 by,
-                place: Place { message_id: message(0), position: 2, before: 0 },
+                place: MessageRef { message_id: message(0), position: 2, before: 0 },
                 message_id: message(1),
                 text: Personal::Erased,
-                enclosed: Enclosed::default(),
-                so_far: Vec::new(),
-                reply: WantedReply::default(),
+                enclosed: MessageContext::default(),
+                partial_texts: Vec::new(),
+                reply: ReplyOptions::default(),
                 at,
                 deadline: at,
             },

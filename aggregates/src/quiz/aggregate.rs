@@ -1,4 +1,4 @@
-//! The state of a quiz, and what its events do to it.
+//! State of a quiz, and how events change it.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -24,27 +24,27 @@ pub(super) struct Begun {
     pub(super) owner: UserId,
     pub(super) topic: String,
     pub(super) questions: Vec<Question>,
-    /// Index of the open question; the last one's when it is over.
+    /// Index of the open question; of the last one if the quiz is finished.
     pub(super) open: usize,
-    /// The choice that is marked, or was submitted last.
+    /// The choice that is selected, or was submitted last.
     pub(super) selected: Option<String>,
     pub(super) status: AnswerStatus,
-    /// How often the open question was answered.
+    /// Number of answers to the open question.
     pub(super) attempts: u32,
-    /// The last answer to the open question, unless it was cleared away.
+    /// Last answer to the open question, unless cleared.
     pub(super) last: Option<String>,
-    /// How many tries each question took that was answered rightly, in the order of the questions.
+    /// Number of tries for each correctly answered question, in order.
     pub(super) tries: Vec<u32>,
     pub(super) finished: bool,
 }
 
 impl Begun {
-    /// The question that is open.
+    /// Returns the open question.
     pub(super) fn question(&self) -> Option<&Question> {
         self.questions.get(self.open)
     }
 
-    /// Where a question stands.
+    /// Returns the index of a question.
     pub(super) fn index_of(&self, question_id: &str) -> Option<usize> {
         self.questions.iter().position(|question| question.id == question_id)
     }
@@ -54,12 +54,12 @@ impl Begun {
         self.open + 1 >= self.questions.len()
     }
 
-    /// Questions answered rightly at the first try.
+    /// Questions answered correctly on the first try.
     pub(super) fn score(&self) -> u32 {
         number(self.tries.iter().filter(|tries| **tries == 1).count())
     }
 
-    /// How many questions there are.
+    /// Number of questions.
     pub(super) fn total(&self) -> u32 {
         number(self.questions.len())
     }
@@ -96,50 +96,50 @@ impl Begun {
     }
 }
 
-/// The label of a question's right choice.
+/// Returns the label of the correct choice.
 fn label(question: &Question) -> &str {
     let right = question.options.iter().find(|option| option.value == question.correct);
     right.map_or(question.correct.as_str(), |option| option.label.as_str())
 }
 
-/// A count of questions as it stands in events.
+/// Converts a count to its type in events.
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Quiz {
-    /// The quiz as its owner may see it, once started.
+    /// Returns the quiz as its owner may see it, once started.
     #[must_use]
     pub fn view(&self) -> Option<QuizView> {
         self.begun.as_ref().and_then(Begun::view)
     }
 
-    /// Its id, once started.
+    /// Returns the id, once started.
     #[must_use]
     pub fn id(&self) -> Option<QuizId> {
         self.begun.as_ref().map(|begun| begun.quiz_id)
     }
 
-    /// In which conversation it is, once started.
+    /// Returns its conversation, once started.
     #[must_use]
     pub fn conversation_id(&self) -> Option<ConversationId> {
         self.begun.as_ref().map(|begun| begun.conversation_id)
     }
 
-    /// Whose it is, once started.
+    /// Returns the owner, once started.
     #[must_use]
     pub fn owner(&self) -> Option<UserId> {
         self.begun.as_ref().map(|begun| begun.owner)
     }
 
-    /// Whether `command` comes from a card that shows something older: it names a question that is not open, or a try
-    /// that is not the next one, and is no exact repetition of what is so already. A stale command adds nothing.
+    /// Whether `command` comes from an outdated card: it names a question that is not open, or a try
+    /// that is not the next one, and is no exact repetition. A stale command adds no event.
     #[must_use]
     pub fn is_stale(&self, command: &QuizCommand) -> bool {
         matches!(judge(self, command), Ok(Judgement::Stale))
     }
 
-    /// About how much memory the state takes, for a cache bounded by bytes.
+    /// Returns the approximate size of the state in memory, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
         let option = |option: &Choice| size_of::<Choice>() + option.value.len() + option.label.len();

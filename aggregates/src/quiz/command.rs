@@ -1,78 +1,78 @@
-//! What a quiz can be asked to do.
+//! Commands of a quiz.
 
 use chrono::{DateTime, Utc};
 
 use super::Question;
 use crate::ids::{ConversationId, QuizId, UserId};
 
-/// A wish concerning one quiz. All but the first name the question they mean: a card that shows another one than is open
+/// A command for one quiz. All but the first name their question: a card that shows a question that is not open
 /// cannot change anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QuizCommand {
-    /// Begin with these questions, the first one open.
+    /// Starts a quiz with these questions, the first one open.
     Start {
-        /// Which quiz it will be.
+        /// Id of the quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Who asks; its owner.
+        /// Acting user, who owns the quiz.
         by: UserId,
-        /// What it is about.
+        /// Topic of the quiz.
         topic: String,
-        /// What is asked, in this order.
+        /// The questions, in order.
         questions: Vec<Question>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Mark a choice, without submitting it.
+    /// Selects a choice without submitting it.
     Select {
-        /// Who asks.
+        /// Acting user.
         by: UserId,
-        /// Of which question.
+        /// Question that the choice belongs to.
         question_id: String,
-        /// The value of the choice.
+        /// Value of the choice.
         choice: String,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Submit a choice as the answer.
+    /// Submits a choice as the answer.
     Submit {
-        /// Who asks.
+        /// Acting user.
         by: UserId,
-        /// To which question.
+        /// The answered question.
         question_id: String,
-        /// The value of the choice.
+        /// Value of the choice.
         choice: String,
-        /// Which try this is meant to be, from 1. None: the next one, unless it repeats the last.
+        /// Number of the try, from 1. `None`: the next try, unless it repeats the last.
         attempt: Option<u32>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Take the mark and the last wrong answer away.
+    /// Clears the selection and the last wrong answer.
     Clear {
-        /// Who asks.
+        /// Acting user.
         by: UserId,
-        /// Of which question.
+        /// Question that the choice belongs to.
         question_id: String,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Open the question after this one, or finish behind the last.
+    /// Opens the next question, or finishes after the last.
     Next {
-        /// Who asks.
+        /// Acting user.
         by: UserId,
-        /// The question to be left.
+        /// The current question.
         question_id: String,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// End it, after the last question.
+    /// Finishes the quiz after the last question.
     Finish {
-        /// Who asks.
+        /// Acting user.
         by: UserId,
         /// The last question.
         question_id: String,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
 }

@@ -1,4 +1,4 @@
-//! The decisions of a quiz. It trusts its own state only: what a card says it shows is compared, never believed.
+//! Decisions of a quiz. Only the state is trusted: what a card claims to show is compared with it.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,24 @@ use super::aggregate::{Begun, Quiz};
 use super::{AnswerStatus, Question, QuestionFault, QuizCommand, QuizError, QuizEvent};
 use crate::ids::UserId;
 
-/// What a command comes to.
+/// Outcome of a command.
 #[derive(Debug)]
 pub(super) enum Judgement {
-    /// Something happens.
+    /// The command adds an event.
     Happens(QuizEvent),
-    /// It is so already, or too early for it.
+    /// The command is a repetition or too early.
     Nothing,
-    /// Whoever asks sees something older.
+    /// The command comes from an outdated card.
     Stale,
 }
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
+/// Returns the events that `command` leads to in `state`. Pure: equal arguments give equal results.
 ///
-/// A repeated command gives no events, and neither does one that comes too early or from a card that shows something
-/// older (see [`Quiz::is_stale`]): the state that there is answers them.
+/// A repeated command adds no events, nor does one that is too early or comes from an outdated card
+/// (see [`Quiz::is_stale`]): the current state is the response.
 ///
 /// # Errors
-/// The refusal, when the command is not allowed now.
+/// Returns the rejection if the command is not allowed in this state.
 pub fn decide(state: &Quiz, command: QuizCommand) -> Result<Vec<QuizEvent>, QuizError> {
     Ok(match judge(state, &command)? {
         Judgement::Happens(event) => vec![event],
@@ -33,11 +33,11 @@ pub fn decide(state: &Quiz, command: QuizCommand) -> Result<Vec<QuizEvent>, Quiz
     })
 }
 
-/// Whether these questions can be asked: there is one, names are unique, there is something to choose, and the right
-/// answer can be chosen.
+/// Validates questions: at least one, unique ids, at least two choices each, and the correct
+/// value among them.
 ///
 /// # Errors
-/// The first fault.
+/// Returns the first fault.
 pub fn check_questions(questions: &[Question]) -> Result<(), QuestionFault> {
     if questions.is_empty() {
         return Err(QuestionFault::None);
@@ -83,7 +83,7 @@ pub(super) fn judge(state: &Quiz, command: &QuizCommand) -> Result<Judgement, Qu
     let begun = state.begun().ok_or(QuizError::NotStarted)?;
     let (quiz_id, conversation_id, owner) = (begun.quiz_id, begun.conversation_id, begun.owner);
     match command {
-        // Answered above.
+        // Handled above.
         QuizCommand::Start { .. } => Ok(Judgement::Nothing),
         QuizCommand::Select { by, question_id, choice, at } => {
             let Some(question) = begun.open_to(*by, question_id)? else { return Ok(Judgement::Stale) };
@@ -150,7 +150,7 @@ pub(super) fn judge(state: &Quiz, command: &QuizCommand) -> Result<Judgement, Qu
         }
         QuizCommand::Next { by, question_id, at } => {
             if begun.open_to(*by, question_id)?.is_none() {
-                // Pressed twice: the question has been left to the one that is open.
+                // Pressed twice: the quiz has already moved on from that question to the open one.
                 let left = begun.index_of(question_id).map(|index| index + 1) == Some(begun.open);
                 return Ok(if left { Judgement::Nothing } else { Judgement::Stale });
             }
@@ -179,7 +179,7 @@ pub(super) fn judge(state: &Quiz, command: &QuizCommand) -> Result<Judgement, Qu
 }
 
 impl Begun {
-    /// The question of that name, if it is the open one.
+    /// Returns the question if it is the open one.
     fn open_to(&self, by: UserId, question_id: &str) -> Result<Option<&Question>, QuizError> {
         if self.owner != by {
             return Err(QuizError::NotOwner);

@@ -1,46 +1,46 @@
-//! Why a quiz's command is refused.
+//! Rejections of a quiz's commands.
 
 use thiserror::Error;
 
-/// A refusal; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QuizError {
-    /// There is no such quiz.
+    /// The quiz does not exist.
     #[error("the quiz does not exist")]
     NotStarted,
     /// The stream belongs to a quiz with another id or in another conversation.
     #[error("the quiz was already started otherwise")]
     AlreadyStarted,
-    /// It belongs to somebody else.
+    /// The quiz belongs to another user.
     #[error("the quiz belongs to another user")]
     NotOwner,
-    /// The quiz has no question of that name.
+    /// The quiz has no such question.
     #[error("the quiz has no such question")]
     UnknownQuestion,
-    /// The question has no choice of that value.
+    /// The question has no such choice.
     #[error("the question has no such choice")]
     UnknownChoice,
-    /// It was to be started with questions that cannot be asked.
+    /// The questions of the start command are invalid.
     #[error("the questions cannot be asked: {0}")]
     Questions(#[from] QuestionFault),
 }
 
-/// What is wrong with a list of questions.
+/// Reason why a list of questions is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum QuestionFault {
     /// The list is empty.
-    #[error("there is none")]
+    #[error("the list is empty")]
     None,
-    /// Two questions have one name.
+    /// Two questions have the same id.
     #[error("two have the same id")]
     SameId,
-    /// A question leaves nothing to choose.
+    /// A question has fewer than two choices.
     #[error("one has fewer than two options")]
     TooFewOptions,
-    /// Two options of a question have one value.
+    /// Two choices of a question have the same value.
     #[error("one has two options with the same value")]
     SameOption,
-    /// The right answer cannot be chosen.
+    /// The correct value is not among the choices.
     #[error("the correct value of one is not among its options")]
     CorrectNotAnOption,
 }

@@ -1,4 +1,4 @@
-//! What happened to a quiz.
+//! Events of a quiz.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
@@ -6,132 +6,132 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationId, QuizId, UserId};
 
-/// One question with its choices, as it stands in a bank and in the event that starts a quiz.
+/// A question with its choices, as held by a question bank and by the event that starts a quiz.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
-    /// Its name, unique in its quiz.
+    /// Id of the question, unique in its quiz.
     pub id: String,
-    /// What is asked.
+    /// Text of the question.
     pub prompt: String,
-    /// What can be chosen, in the order in which it is shown.
+    /// The choices, in display order.
     pub options: Vec<Choice>,
-    /// The value of the right one.
+    /// Value of the correct choice.
     pub correct: String,
     /// Shown after a wrong answer.
     pub hint: Option<String>,
-    /// Shown after the right one.
+    /// Shown after the correct answer.
     pub explanation: Option<String>,
 }
 
-/// One thing to choose.
+/// A choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// What stands for it in actions.
+    /// Value used in actions.
     pub value: String,
-    /// What is shown.
+    /// Text shown.
     pub label: String,
 }
 
-/// A fact about one quiz. Fields that this version does not know are refused, never dropped.
+/// An event of one quiz. Unknown fields are rejected, never dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum QuizEvent {
-    /// It began; the first question is open.
+    /// The quiz was started; the first question is open.
     QuizStarted {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// What it is about: a topic of the bank.
+        /// Topic of the question bank.
         topic: String,
-        /// What is asked, in this order.
+        /// The questions, in order.
         questions: Vec<Question>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// A choice was marked, not submitted yet.
+    /// A choice was selected but not submitted.
     QuizChoiceSelected {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// Of which question.
+        /// Question that the choice belongs to.
         question_id: String,
-        /// Which.
+        /// Value of the choice.
         choice: String,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// The mark was taken away.
+    /// The selection was cleared.
     QuizChoiceCleared {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// Of which question.
+        /// Question that the choice belongs to.
         question_id: String,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
     /// A choice was submitted as the answer.
     QuizAnswerSubmitted {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// To which question.
+        /// The answered question.
         question_id: String,
-        /// Which.
+        /// Value of the choice.
         choice: String,
-        /// Which try at this question it was; the first is 1.
+        /// Number of the try at this question, from 1.
         attempt: u32,
-        /// Whether it is the right one.
+        /// Whether it is correct.
         correct: bool,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
     /// The next question was opened.
     QuizMovedOn {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// The question that is open now.
+        /// The question that is now open.
         question_id: String,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// It ended.
+    /// The quiz was finished.
     QuizFinished {
-        /// Which quiz.
+        /// The quiz.
         quiz_id: QuizId,
-        /// In which conversation.
+        /// Conversation of the quiz.
         conversation_id: ConversationId,
-        /// Whose.
+        /// Owner's user id.
         owner: UserId,
-        /// Questions answered rightly at the first try.
+        /// Questions answered correctly on the first try.
         score: u32,
-        /// Questions asked.
+        /// Number of questions.
         total: u32,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
 }
 
 impl QuizEvent {
-    /// Every event type of this aggregate with the version that this code writes.
+    /// Name of every event of this aggregate, with the version that this code writes.
     pub const TYPES: &[(&str, u32)] = &[
         ("quiz_started", 1),
         ("quiz_choice_selected", 1),
@@ -141,7 +141,7 @@ impl QuizEvent {
         ("quiz_finished", 1),
     ];
 
-    /// The event's name in the log.
+    /// Name of the event in the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -154,7 +154,7 @@ impl QuizEvent {
         }
     }
 
-    /// Which quiz.
+    /// The quiz.
     #[must_use]
     pub const fn quiz_id(&self) -> QuizId {
         match self {
@@ -167,7 +167,7 @@ impl QuizEvent {
         }
     }
 
-    /// In which conversation.
+    /// Conversation of the quiz.
     #[must_use]
     pub const fn conversation_id(&self) -> ConversationId {
         match self {
@@ -180,7 +180,7 @@ impl QuizEvent {
         }
     }
 
-    /// Whose.
+    /// Owner's user id.
     #[must_use]
     pub const fn owner(&self) -> UserId {
         match self {
@@ -193,7 +193,7 @@ impl QuizEvent {
         }
     }
 
-    /// When.
+    /// Time of the event (UTC).
     #[must_use]
     pub const fn at(&self) -> DateTime<Utc> {
         match self {

@@ -1,7 +1,7 @@
 //! A quiz: questions with choices, asked one after the other in a conversation.
 //!
-//! It owns which question is open, what was answered, and the score. Questions stand in its first event, so that a
-//! changed bank changes no quiz that has begun. A client is told a correct answer only after it has found it.
+//! It decides which question is open, what was answered, and the score. Its first event holds the questions, so that a
+//! changed question bank does not change a running quiz. A client gets a correct answer only after submitting it.
 
 mod aggregate;
 mod command;
@@ -17,7 +17,7 @@ pub use error::{QuestionFault, QuizError};
 pub use event::{Choice, Question, QuizEvent};
 pub use view::{AnswerStatus, Answered, QuestionView, QuizView};
 
-/// The model that an answer names which brings a quiz and was made without a provider.
+/// Model named by a quiz answer that was made without a provider.
 pub const ANSWERS_AS: &str = "quiz-1";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Given, when, then: every command of a quiz, allowed and refused.
+//! Given, when, then: every command of a quiz, allowed and rejected.
 //!
 //! The makers here are shared by the files below, one for each part of a quiz's life.
 
@@ -81,7 +81,7 @@ fn adds(events: Vec<Event>, command: Command, event: Event) {
 }
 
 #[track_caller]
-fn refuses(events: Vec<Event>, command: Command, error: Error) {
+fn rejects(events: Vec<Event>, command: Command, error: Error) {
     assert!(!after(events.clone()).is_stale(&command), "{command:?}");
     given(events).when(command).then_expect_error(error);
 }

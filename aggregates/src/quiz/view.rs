@@ -1,11 +1,11 @@
-//! What may be shown of a quiz: never an answer that has not been found.
+//! View of a quiz for its owner. Never reveals an answer that was not found.
 
 use serde::{Deserialize, Serialize};
 
 use super::Choice;
 use crate::ids::{ConversationId, QuizId};
 
-/// How it stands with the open question.
+/// State of the open question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerStatus {
@@ -13,63 +13,63 @@ pub enum AnswerStatus {
     Idle,
     /// The last answer was wrong; another one may be tried.
     Incorrect,
-    /// Answered rightly; the next question may be opened.
+    /// Answered correctly; the next question may be opened.
     Correct,
 }
 
 /// A quiz as its owner may see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuizView {
-    /// Which quiz.
+    /// The quiz.
     pub quiz_id: QuizId,
-    /// In which conversation.
+    /// Conversation of the quiz.
     pub conversation_id: ConversationId,
-    /// What it is about.
+    /// Topic of the quiz.
     pub topic: String,
-    /// Whether it is over.
+    /// Whether the quiz is finished.
     pub finished: bool,
-    /// The open question's number, from 1; the last one's when it is over.
+    /// Number of the open question, from 1; of the last one if the quiz is finished.
     pub index: u32,
-    /// How many questions there are.
+    /// Number of questions.
     pub total: u32,
-    /// Questions answered rightly at the first try, so far.
+    /// Questions answered correctly on the first try, so far.
     pub score: u32,
-    /// The open question; the last one when it is over.
+    /// The open question; the last one if the quiz is finished.
     pub question: QuestionView,
-    /// What was asked and how it went, for every question that was answered rightly, in order.
+    /// The correctly answered questions, in order.
     pub answered: Vec<Answered>,
 }
 
-/// The open question as its reader may see it.
+/// The open question as its owner may see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuestionView {
-    /// Its name.
+    /// Id of the question.
     pub id: String,
-    /// What is asked.
+    /// Text of the question.
     pub prompt: String,
-    /// What can be chosen.
+    /// The choices.
     pub options: Vec<Choice>,
-    /// The choice that is marked, or was submitted last.
+    /// The choice that is selected, or was submitted last.
     pub selected: Option<String>,
-    /// How it stands.
+    /// State of the question.
     pub status: AnswerStatus,
-    /// How often it was answered; the next try is this plus one.
+    /// Number of answers; the next try is this plus one.
     pub attempts: u32,
-    /// Shown after a wrong answer, where the question has one.
+    /// Shown after a wrong answer, if the question has one.
     pub hint: Option<String>,
-    /// Shown after the right answer, where the question has one.
+    /// Shown after the correct answer, if the question has one.
     pub explanation: Option<String>,
 }
 
-/// A question that was answered rightly in the end.
+/// A correctly answered question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
-    /// Its name.
+    /// Id of the question.
     pub question_id: String,
-    /// What was asked.
+    /// Text of the question.
     pub prompt: String,
-    /// The label of the right choice.
+    /// Label of the correct choice.
     pub answer: String,
-    /// How many tries it took.
+    /// Number of tries.
     pub attempts: u32,
 }

@@ -1,4 +1,4 @@
-//! The state of a user and its decisions.
+//! State and decisions of a user.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -9,7 +9,7 @@ use crate::ids::UserId;
 use crate::personal::Personal;
 use crate::values::{EmailAddress, Username};
 
-/// One registered person.
+/// One registered user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     account: Option<Account>,
@@ -25,37 +25,37 @@ struct Account {
 }
 
 impl User {
-    /// The user's id, once registered.
+    /// Returns the user's id, once registered.
     #[must_use]
     pub fn id(&self) -> Option<UserId> {
         self.account.as_ref().map(|account| account.user_id)
     }
 
-    /// The address.
+    /// Returns the e-mail address.
     #[must_use]
     pub fn email(&self) -> Option<&Personal<EmailAddress>> {
         self.account.as_ref().map(|account| &account.email)
     }
 
-    /// The name to sign in with, if there is one.
+    /// Returns the user name, if there is one.
     #[must_use]
     pub fn username(&self) -> Option<&Personal<Username>> {
         self.account.as_ref().and_then(|account| account.username.as_ref())
     }
 
-    /// Whether the user is registered and the account is open.
+    /// Whether the user is registered and the account is active.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.account.as_ref().is_some_and(|account| account.active)
     }
 
-    /// What the person may do besides their own things: nothing any more once the account is closed.
+    /// Returns the role; the lowest once the account is deactivated.
     #[must_use]
     pub fn role(&self) -> Role {
         self.account.as_ref().filter(|account| account.active).map_or(Role::User, |account| account.role)
     }
 
-    /// About how much memory the state takes, for a cache bounded by bytes.
+    /// Returns the approximate size of the state in memory, for a cache bounded by bytes.
     #[must_use]
     pub fn approximate_bytes(&self) -> usize {
         let text = |account: &Account| {
@@ -67,13 +67,13 @@ impl User {
     }
 }
 
-/// What `command` leads to in `state`. Pure: the same arguments give the same answer.
+/// Returns the events that `command` leads to in `state`. Pure: equal arguments give equal results.
 ///
-/// A repeated command gives no events, except [`UserCommand::ChangePassword`]: the state does not know the
-/// password, so each one is a change; that a request counts once is the business of its idempotency key.
+/// A repeated command adds no events, except [`UserCommand::ChangePassword`]: the state does not know the
+/// password, so each one is recorded. Idempotency keys make a request count once.
 ///
 /// # Errors
-/// The refusal, when the command is not allowed now.
+/// Returns the rejection if the command is not allowed in this state.
 pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, UserError> {
     match command {
         UserCommand::Register { user_id, email, username, at } => match &state.account {
@@ -127,7 +127,7 @@ pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, User
     }
 }
 
-/// The account, if there is one and it is open.
+/// Returns the account if there is one and it is active.
 fn open(state: &User) -> Result<&Account, UserError> {
     let account = state.account.as_ref().ok_or(UserError::NotRegistered)?;
     if account.active { Ok(account) } else { Err(UserError::Deactivated) }

@@ -10,52 +10,52 @@ use crate::values::{EmailAddress, Username};
 /// A wish concerning one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserCommand {
-    /// Make the account.
+    /// Creates the account.
     Register {
-        /// The new user's id, which is the stream's.
+        /// Id of the new user and of the stream.
         user_id: UserId,
         /// The address, as typed.
         email: Personal<EmailAddress>,
-        /// The name to sign in with, where one was chosen.
+        /// User name, if one was chosen.
         username: Option<Personal<Username>>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Note that the password was replaced; the new hash is written beside the log in the same append.
+    /// Records that the password was replaced. The new hash is written in the same append, outside the events.
     ChangePassword {
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Go by another address. The claim of the new one is taken, and the one of the old one released, in the same append.
+    /// Changes the e-mail address. The same append takes the claim of the new address and releases that of the old one.
     ChangeEmail {
-        /// The address that is to be replaced: whoever has seen another one must look again, or a claim would be left over.
+        /// Address to replace. A command based on another address is rejected, or a claim would be left over.
         from: Personal<EmailAddress>,
-        /// The address from now on, as typed.
+        /// The new address, as typed.
         to: Personal<EmailAddress>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Sign in under another name, or under one at last.
+    /// Changes or sets the user name.
     ChangeUsername {
-        /// The name that is to be replaced, as with an address.
+        /// Name to replace, as with an address.
         from: Option<Personal<Username>>,
-        /// The name from now on.
+        /// The new user name.
         to: Personal<Username>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Settle what the person may do besides their own things.
+    /// Grants a role.
     GrantRole {
-        /// The role from now on.
+        /// The new role.
         role: Role,
-        /// The administrator who decides it; none: by command, at the server.
+        /// Administrator who grants it; `None` if granted from the command line.
         by: Option<UserId>,
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
-    /// Close the account for good.
+    /// Deactivates the account permanently.
     Deactivate {
-        /// When.
+        /// Time of the command (UTC).
         at: DateTime<Utc>,
     },
 }

@@ -1,20 +1,20 @@
-//! Why a user's command is refused.
+//! Rejections of a user's commands.
 
 use thiserror::Error;
 
-/// A refusal; nothing was recorded.
+/// A rejected command. It writes no events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UserError {
-    /// There is no such user.
+    /// The user is not registered.
     #[error("the user is not registered")]
     NotRegistered,
     /// The id belongs to a user with other data.
     #[error("the user is already registered")]
     AlreadyRegistered,
-    /// What was to be replaced has been replaced by something else since.
+    /// The value to replace has changed in the meantime.
     #[error("the account has been changed meanwhile")]
     ChangedMeanwhile,
-    /// The account is closed.
+    /// The account is deactivated.
     #[error("the user is deactivated")]
     Deactivated,
 }

@@ -1,4 +1,4 @@
-//! What happened to a user.
+//! Events of a user.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
@@ -9,68 +9,68 @@ use crate::personal::Personal;
 use crate::user::Role;
 use crate::values::{EmailAddress, Username};
 
-/// A fact about one user. Fields that this version does not know are refused, never dropped.
+/// An event of one user. Unknown fields are rejected, never dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum UserEvent {
-    /// The account was made.
+    /// The account was created.
     UserRegistered {
-        /// Whose.
+        /// The user.
         user_id: UserId,
         /// The address, as typed.
         email: Personal<EmailAddress>,
-        /// The name to sign in with, where one was chosen.
+        /// User name, if one was chosen.
         username: Option<Personal<Username>>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
     /// The password was replaced.
     PasswordChanged {
-        /// Whose.
+        /// The user.
         user_id: UserId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// Another address took the place of the one before.
+    /// The e-mail address was changed.
     EmailChanged {
-        /// Whose.
+        /// The user.
         user_id: UserId,
-        /// The address from now on, as typed.
+        /// The new address, as typed.
         email: Personal<EmailAddress>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// Another name to sign in with took the place of the one before, if there was one.
+    /// The user name was changed or set.
     UsernameChanged {
-        /// Whose.
+        /// The user.
         user_id: UserId,
-        /// The name from now on.
+        /// The new user name.
         username: Personal<Username>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// What the person may do besides their own things was settled anew.
+    /// A role was granted.
     RoleGranted {
-        /// Whose.
+        /// The user.
         user_id: UserId,
-        /// The role from now on.
+        /// The new role.
         role: Role,
-        /// The administrator who decided it; none: it was done by command, at the server.
+        /// Administrator who granted it; `None` if granted from the command line.
         by: Option<UserId>,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
-    /// The account was closed.
+    /// The account was deactivated.
     UserDeactivated {
-        /// Whose.
+        /// The user.
         user_id: UserId,
-        /// When.
+        /// Time of the event (UTC).
         at: DateTime<Utc>,
     },
 }
 
 impl UserEvent {
-    /// Every event type of this aggregate with the version that this code writes.
+    /// Name of every event of this aggregate, with the version that this code writes.
     pub const TYPES: &[(&str, u32)] = &[
         ("user_registered", 1),
         ("password_changed", 1),
@@ -80,7 +80,7 @@ impl UserEvent {
         ("user_deactivated", 1),
     ];
 
-    /// The event's name in the log.
+    /// Name of the event in the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl UserEvent {
         }
     }
 
-    /// When it happened.
+    /// Time of the event (UTC).
     #[must_use]
     pub const fn at(&self) -> DateTime<Utc> {
         match self {

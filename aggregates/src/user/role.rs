@@ -1,25 +1,25 @@
-//! What a person may do besides their own things.
+//! Roles of users.
 
 use serde::{Deserialize, Serialize};
 
-/// What a person may do besides their own things. Each role may do what those before it may.
+/// What a user may do besides managing their own data. Each role includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Nothing.
+    /// No further permissions.
     #[default]
     User,
-    /// Read what happened: events in their public form.
+    /// May read events in their public form.
     Auditor,
-    /// Look after accounts.
+    /// May manage accounts.
     Admin,
 }
 
 impl Role {
-    /// Every role, the least first.
+    /// Every role, the lowest first.
     pub const ALL: &[Self] = &[Self::User, Self::Auditor, Self::Admin];
 
-    /// As it is written.
+    /// Name in events and APIs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl Role {
         }
     }
 
-    /// The role of this name.
+    /// Parses the name of a role.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|role| role.as_str() == name)

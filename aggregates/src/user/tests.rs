@@ -1,4 +1,4 @@
-//! Given, when, then: every command of a user, allowed and refused.
+//! Given, when, then: every command of a user, allowed and rejected.
 
 use chrono::{DateTime, Utc};
 use cqrs_es::test::{AggregateTestExecutor, TestFramework};
@@ -52,12 +52,12 @@ fn given(events: Vec<UserEvent>) -> AggregateTestExecutor<User> {
 }
 
 #[test]
-fn a_new_user_is_registered() {
+fn new_user_is_registered() {
     given(vec![]).when(register()).then_expect_events(vec![registered()]);
 }
 
 #[test]
-fn registering_again_with_the_same_data_adds_nothing_even_at_another_time() {
+fn repeated_registration_adds_nothing_even_later() {
     let command = UserCommand::Register {
         user_id: ada(),
         email: email("ada@example.org"),
@@ -68,7 +68,7 @@ fn registering_again_with_the_same_data_adds_nothing_even_at_another_time() {
 }
 
 #[test]
-fn registering_again_with_other_data_is_refused() {
+fn registration_with_other_data_is_rejected() {
     let other = UserId::new(Uuid::from_u128(2));
     for (user_id, email, username) in [
         (other, email("ada@example.org"), name("ada")),
@@ -84,12 +84,12 @@ fn registering_again_with_other_data_is_refused() {
 }
 
 #[test]
-fn registering_a_deactivated_user_is_refused() {
+fn deactivated_user_cannot_register() {
     given(vec![registered(), deactivated()]).when(register()).then_expect_error(UserError::Deactivated);
 }
 
 #[test]
-fn every_change_of_the_password_is_recorded() {
+fn every_password_change_is_recorded() {
     let changed = UserEvent::PasswordChanged { user_id: ada(), at: at(3) };
     given(vec![registered()])
         .when(UserCommand::ChangePassword { at: at(3) })
@@ -100,33 +100,33 @@ fn every_change_of_the_password_is_recorded() {
 }
 
 #[test]
-fn an_unknown_user_cannot_change_a_password() {
+fn unknown_user_cannot_change_password() {
     given(vec![]).when(UserCommand::ChangePassword { at: at(3) }).then_expect_error(UserError::NotRegistered);
 }
 
 #[test]
-fn a_deactivated_user_cannot_change_a_password() {
+fn deactivated_user_cannot_change_password() {
     given(vec![registered(), deactivated()])
         .when(UserCommand::ChangePassword { at: at(6) })
         .then_expect_error(UserError::Deactivated);
 }
 
 #[test]
-fn a_user_is_deactivated() {
+fn user_is_deactivated() {
     given(vec![registered()])
         .when(UserCommand::Deactivate { at: at(5) })
         .then_expect_events(vec![deactivated()]);
 }
 
 #[test]
-fn deactivating_again_adds_nothing() {
+fn repeated_deactivation_adds_nothing() {
     given(vec![registered(), deactivated()])
         .when(UserCommand::Deactivate { at: at(6) })
         .then_expect_events(vec![]);
 }
 
 #[test]
-fn an_unknown_user_cannot_be_deactivated() {
+fn unknown_user_cannot_be_deactivated() {
     given(vec![]).when(UserCommand::Deactivate { at: at(5) }).then_expect_error(UserError::NotRegistered);
 }
 
@@ -139,7 +139,7 @@ fn change_email(from: &str, to: &str) -> UserCommand {
 }
 
 #[test]
-fn another_address_takes_the_place_of_the_one_that_is_there() {
+fn address_is_changed() {
     let (old, new) = ("ada@example.org", "ada.l@example.org");
     given(vec![registered()]).when(change_email(old, new)).then_expect_events(vec![changed_email(new)]);
     // Another spelling is another text.
@@ -151,14 +151,14 @@ fn another_address_takes_the_place_of_the_one_that_is_there() {
 }
 
 #[test]
-fn the_address_that_is_there_already_changes_nothing_whatever_was_to_be_replaced() {
+fn current_address_as_new_one_adds_nothing() {
     for from in ["ada@example.org", "eve@example.org"] {
         given(vec![registered()]).when(change_email(from, "ada@example.org")).then_expect_events(vec![]);
     }
 }
 
 #[test]
-fn an_address_that_is_not_there_any_more_is_not_replaced() {
+fn outdated_address_is_not_replaced() {
     given(vec![registered(), changed_email("ada.l@example.org")])
         .when(change_email("ada@example.org", "ada.m@example.org"))
         .then_expect_error(UserError::ChangedMeanwhile);
@@ -173,7 +173,7 @@ fn changed_name(to: &str) -> UserEvent {
 }
 
 #[test]
-fn another_name_takes_the_place_of_the_one_that_is_there_and_a_first_one_of_none() {
+fn user_name_is_changed_or_set() {
     given(vec![registered()])
         .when(change_name(name("ada"), "ada-l"))
         .then_expect_events(vec![changed_name("ada-l")]);
@@ -188,7 +188,7 @@ fn another_name_takes_the_place_of_the_one_that_is_there_and_a_first_one_of_none
 }
 
 #[test]
-fn a_name_that_is_not_there_any_more_is_not_replaced() {
+fn outdated_user_name_is_not_replaced() {
     for from in [None, name("eve")] {
         given(vec![registered()])
             .when(change_name(from, "ada-l"))
@@ -205,7 +205,7 @@ fn grant(role: Role) -> UserCommand {
 }
 
 #[test]
-fn a_role_is_granted_taken_back_and_not_granted_twice() {
+fn role_is_granted_revoked_and_not_granted_twice() {
     given(vec![registered()]).when(grant(Role::Admin)).then_expect_events(vec![granted(Role::Admin)]);
     given(vec![registered(), granted(Role::Admin)])
         .when(grant(Role::User))
@@ -224,7 +224,7 @@ fn a_role_is_granted_taken_back_and_not_granted_twice() {
 }
 
 #[test]
-fn nothing_of_an_account_that_is_closed_or_not_there_is_changed() {
+fn deactivated_or_unknown_account_cannot_change() {
     for command in [
         change_email("ada@example.org", "ada.l@example.org"),
         change_name(name("ada"), "ada-l"),
@@ -246,7 +246,7 @@ fn roles_are_ordered_and_have_names() {
 }
 
 #[test]
-fn the_state_shows_who_is_registered_and_whether_the_account_is_open() {
+fn state_shows_user_and_whether_the_account_is_active() {
     use cqrs_es::Aggregate;
 
     let mut user = User::default();

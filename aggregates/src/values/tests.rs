@@ -1,4 +1,4 @@
-//! Every value: what is accepted, what is refused and why, at the limits.
+//! Every value: what is accepted, what is rejected and why, at the limits.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn everyday_addresses_are_accepted_as_typed() {
 }
 
 #[test]
-fn malformed_addresses_are_refused() {
+fn malformed_addresses_are_rejected() {
     for text in [
         "",
         "ada",
@@ -54,7 +54,7 @@ fn malformed_addresses_are_refused() {
 }
 
 #[test]
-fn an_address_that_normalisation_would_break_is_refused() {
+fn address_broken_by_normalisation_is_rejected() {
     // Full-width at-sign and full stop: harmless as typed, an at-sign and a dot when normalised.
     for text in ["a\u{ff20}b@example.org", "a\u{ff0e}@example.org", "ada@example\u{ff0e}.org"] {
         assert_eq!(EmailAddress::parse(text), Err(ValueError::EmailMalformed), "{text:?}");
@@ -62,7 +62,7 @@ fn an_address_that_normalisation_would_break_is_refused() {
 }
 
 #[test]
-fn an_address_has_at_most_254_bytes() {
+fn address_has_at_most_254_bytes() {
     let label = "d".repeat(61);
     let domain = format!("{label}.{label}.{label}");
     let address = |local: usize| format!("{}@{domain}.org", "a".repeat(local));
@@ -76,7 +76,7 @@ fn an_address_has_at_most_254_bytes() {
 }
 
 #[test]
-fn the_parts_of_an_address_have_their_own_limits() {
+fn address_parts_have_their_own_limits() {
     let local = |n: usize| format!("{}@example.org", "a".repeat(n));
     assert!(EmailAddress::parse(&local(64)).is_ok());
     assert_eq!(EmailAddress::parse(&local(65)), Err(ValueError::EmailMalformed));
@@ -86,7 +86,7 @@ fn the_parts_of_an_address_have_their_own_limits() {
 }
 
 #[test]
-fn an_address_that_grows_too_long_by_normalisation_is_refused() {
+fn address_too_long_after_normalisation_is_rejected() {
     // One character of three bytes that stands for eight characters of two bytes.
     let text = format!("{}@example.org", "\u{fdfb}".repeat(20));
     assert!(text.len() <= EmailAddress::MAX_BYTES);
@@ -94,7 +94,7 @@ fn an_address_that_grows_too_long_by_normalisation_is_refused() {
 }
 
 #[test]
-fn addresses_and_names_that_mean_the_same_have_one_normalised_form() {
+fn equivalent_addresses_and_names_normalise_alike() {
     let address = |text: &str| EmailAddress::parse(text).unwrap().normalised();
     assert_eq!(address("ADA@Example.Org"), "ada@example.org");
     assert_eq!(address("ａｄａ@example.org"), "ada@example.org");
@@ -113,16 +113,16 @@ fn user_names_of_any_script_are_accepted_as_typed() {
 
 #[test]
 fn user_names_have_3_to_32_characters() {
-    let refused = Err(ValueError::UsernameLength { min: 3, max: 32 });
+    let rejected = Err(ValueError::UsernameLength { min: 3, max: 32 });
     for text in ["", "ab", "żó", "a".repeat(33).as_str()] {
-        assert_eq!(Username::parse(text), refused, "{text:?}");
+        assert_eq!(Username::parse(text), rejected, "{text:?}");
     }
     // Fits as typed, but not as it is compared: each character stands for two.
-    assert_eq!(Username::parse(&"\u{fb01}".repeat(17)), refused);
+    assert_eq!(Username::parse(&"\u{fb01}".repeat(17)), rejected);
 }
 
 #[test]
-fn user_names_have_no_other_characters() {
+fn user_names_reject_other_characters() {
     for text in
         ["ada@home", "ada lovelace", "ada\0", "ada\u{200d}", "ada/..", "ada\u{ff20}home", "ada!", "ada\n"]
     {
@@ -131,29 +131,29 @@ fn user_names_have_no_other_characters() {
 }
 
 #[test]
-fn a_message_has_1_to_32000_characters() {
+fn message_has_1_to_32000_characters() {
     assert!(MessageText::parse("x").is_ok());
     assert!(MessageText::parse(&"é".repeat(32_000)).is_ok());
-    let refused = Err(ValueError::MessageTooLong { limit: 32_000 });
-    assert_eq!(MessageText::parse(&"é".repeat(32_001)), refused);
+    let rejected = Err(ValueError::MessageTooLong { limit: 32_000 });
+    assert_eq!(MessageText::parse(&"é".repeat(32_001)), rejected);
     assert_eq!(MessageText::parse(""), Err(ValueError::MessageEmpty));
 }
 
 #[test]
-fn a_message_keeps_its_white_space_but_is_not_only_that() {
+fn message_keeps_white_space_but_needs_other_text() {
     assert_eq!(MessageText::parse("  hi \n\t").unwrap().as_str(), "  hi \n\t");
     assert_eq!(MessageText::parse(" \n\t\u{a0}\u{3000}"), Err(ValueError::MessageEmpty));
 }
 
 #[test]
-fn no_text_has_a_nul() {
+fn text_with_nul_is_rejected() {
     assert_eq!(MessageText::parse("a\0b"), Err(ValueError::MessageNul));
     assert_eq!(Title::parse("a\0b"), Err(ValueError::TitleControl));
     assert_eq!(ReplyText::parse("a\0b"), Err(ValueError::ReplyNul));
 }
 
 #[test]
-fn a_title_has_1_to_200_characters_without_control_characters() {
+fn title_has_1_to_200_characters_without_control_characters() {
     assert!(Title::parse("Plans for the garden").is_ok());
     assert!(Title::parse(&"é".repeat(200)).is_ok());
     assert_eq!(Title::parse(&"é".repeat(201)), Err(ValueError::TitleTooLong { limit: 200 }));
@@ -164,14 +164,14 @@ fn a_title_has_1_to_200_characters_without_control_characters() {
 }
 
 #[test]
-fn a_reply_has_at_most_65536_bytes_and_may_be_empty() {
+fn reply_has_at_most_65536_bytes_and_may_be_empty() {
     assert!(ReplyText::parse("").is_ok());
     assert!(ReplyText::parse(&"é".repeat(32_768)).is_ok());
     assert_eq!(ReplyText::parse(&"a".repeat(65_537)), Err(ValueError::ReplyTooLong { limit: 65_536 }));
 }
 
 #[test]
-fn a_stored_value_is_decoded_without_being_checked_again() {
+fn stored_value_is_decoded_without_validation() {
     let stored: Username = serde_json::from_str("\"a name of older rules\"").unwrap();
     assert_eq!(serde_json::to_string(&stored).unwrap(), "\"a name of older rules\"");
 }
@@ -183,7 +183,7 @@ fn debug_formatting_shows_no_content() {
 }
 
 #[test]
-fn of_a_file_name_only_what_can_be_shown_and_saved_is_kept() {
+fn file_name_is_cleaned_for_display_and_saving() {
     for (sent, kept) in [
         ("tide table.png", "tide table.png"),
         ("../x", "x"),
@@ -202,7 +202,7 @@ fn of_a_file_name_only_what_can_be_shown_and_saved_is_kept() {
 }
 
 #[test]
-fn a_file_name_without_anything_or_too_long_is_refused() {
+fn empty_or_too_long_file_name_is_rejected() {
     for sent in ["", " ", "..", "../..", "x/", "\0", "\u{200b}\u{202e}", "..."] {
         assert_eq!(FileName::of(sent), Err(ValueError::FileNameEmpty), "{sent:?}");
     }
@@ -227,7 +227,7 @@ proptest! {
     }
 
     #[test]
-    fn a_normalised_value_is_valid_and_normalises_to_itself(local in "\\PC{1,8}", name in "\\w{3,12}") {
+    fn normalised_value_is_valid_and_stable(local in "\\PC{1,8}", name in "\\w{3,12}") {
         if let Ok(address) = EmailAddress::parse(&format!("{local}@example.org")) {
             let once = address.normalised();
             let again = EmailAddress::parse(&once);
@@ -241,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_name_that_was_kept_is_one_name_and_stays_as_it_is(sent in any::<String>()) {
+    fn cleaned_file_name_is_stable(sent in any::<String>()) {
         if let Ok(name) = FileName::of(&sent) {
             let name = name.into_string();
             prop_assert!(!name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']));

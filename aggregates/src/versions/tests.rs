@@ -51,14 +51,14 @@ fn sample_chain() -> Vec<Box<dyn EventUpcaster>> {
 }
 
 #[test]
-fn a_chain_raises_every_old_version_to_the_newest_one() {
+fn upcaster_chain_raises_every_old_version() {
     let newest = stored("3", json!({ "owner": "ada", "colour": "grey" }));
     assert_eq!(raise(&sample_chain(), stored("1", json!({ "who": "ada" }))), newest);
     assert_eq!(raise(&sample_chain(), stored("2", json!({ "owner": "ada" }))), newest);
 }
 
 #[test]
-fn the_newest_version_and_other_events_pass_unchanged() {
+fn newest_version_and_other_events_pass_unchanged() {
     let newest = stored("3", json!({ "owner": "ada", "colour": "red" }));
     assert_eq!(raise(&sample_chain(), newest.clone()), newest);
     let mut other = stored("1", json!({ "who": "ada" }));
@@ -69,7 +69,7 @@ fn the_newest_version_and_other_events_pass_unchanged() {
 }
 
 #[test]
-fn every_old_version_of_every_event_has_a_step_to_the_next() {
+fn every_old_event_version_has_an_upcaster() {
     let upcasters = upcasters();
     for (name, current) in event_types() {
         for version in 1..=current {
@@ -80,7 +80,7 @@ fn every_old_version_of_every_event_has_a_step_to_the_next() {
 }
 
 #[test]
-fn the_versions_written_are_known_and_newer_ones_are_not() {
+fn written_versions_are_known_and_newer_ones_are_not() {
     for (name, current) in event_types() {
         assert!(known_version(name, &current.to_string()), "{name}");
         assert!(!known_version(name, &(current + 1).to_string()), "{name}");
@@ -88,7 +88,7 @@ fn the_versions_written_are_known_and_newer_ones_are_not() {
 }
 
 #[test]
-fn other_spellings_of_a_version_and_unknown_events_are_not_known() {
+fn noncanonical_versions_and_unknown_events_are_not_known() {
     for version in ["", "0", "01", "+1", " 1", "1.0", "1.0.0", "-1", "one", "4294967296"] {
         assert!(!known_version("message_sent", version), "{version:?}");
     }
@@ -116,7 +116,7 @@ fn variants<E: DeserializeOwned>() -> Vec<String> {
 }
 
 #[test]
-fn every_event_of_every_aggregate_is_in_its_list_of_types() {
+fn every_event_is_listed_with_its_type() {
     let listed = |types: &[(&str, u32)]| types.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(variants::<UserEvent>(), listed(UserEvent::TYPES));
     assert_eq!(variants::<ClaimEvent>(), listed(ClaimEvent::TYPES));

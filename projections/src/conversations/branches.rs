@@ -1,9 +1,9 @@
-//! What the list shows when the branch of a conversation changes.
+//! Row of a conversation when its active branch changes.
 //!
-//! The row of a conversation counts and shows what is on the path of its active branch. What that was is kept for a branch that is
-//! left, and brought back when somebody goes to it again. A branch that begins counts what it shares, which its event tells; it
-//! shows no message before its first one. Logs that were written before there were branches do not tell it: there everything
-//! that was said until then is counted.
+//! The row counts and shows the messages on the path of the active branch. The values of the branch that is left are saved
+//! and restored when the user switches back. A new branch counts the messages it shares, which its event states, and
+//! shows no message before its first own one. `ConversationRewound` does not state the number: then the count stays
+//! as it was.
 
 use aggregates::conversation::BranchEvent;
 use sqlx::PgConnection;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::messages::number;
 
-/// Writes what the event does to the row of its conversation.
+/// Applies the event to the row of its conversation.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     position: i64,
@@ -78,7 +78,7 @@ async fn switch(
     Ok(())
 }
 
-/// As old logs tell of a branch that begins: without its number, which is the next one.
+/// Begins a branch for `ConversationRewound`, which has no branch number: it is the next one.
 async fn rewind(connection: &mut PgConnection, conversation: Uuid, position: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE conversations SET rewound_at = $2,

@@ -1,9 +1,9 @@
-//! The conversations of each user: title, marks, the last message and when.
+//! Read model of the conversations of each user: title, flags, last message.
 //!
-//! Events of a batch are folded to one change per conversation first, so that a busy conversation costs one row
-//! update a batch.
+//! The events of a batch are folded into one change per conversation, so that a busy conversation costs one row
+//! update per batch.
 //!
-//! What is counted and shown is the path of the active branch (`branches`).
+//! Counts and excerpts refer to the path of the active branch (`branches`).
 
 mod branches;
 pub mod query;
@@ -21,10 +21,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
-/// How much of a message a list shows, in characters.
+/// Length of the excerpt of the last message, in characters.
 const EXCERPT: usize = 200;
 
 /// Writes the tables `conversations` and `conversation_branches`.
@@ -36,7 +36,7 @@ impl Projection for Conversations {
         "conversations"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         let Event::Conversation(event) = event else { return false };
         match &event.body {
             EventBody::Lifecycle(_) | EventBody::Settings(_) | EventBody::Branch(_) => true,
@@ -59,7 +59,7 @@ impl Projection for Conversations {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             let mut changes: BTreeMap<ConversationId, Change> = BTreeMap::new();
             for recorded in events {
@@ -72,7 +72,10 @@ impl Projection for Conversations {
                             branches::apply(connection, recorded.position, conversation, branch_event)
                                 .await?;
                         } else {
-                            changes.entry(event.conversation_id).or_default().fold(recorded.position, event);
+                            changes
+                                .entry(event.conversation_id)
+                                .or_default()
+                                .project(recorded.position, event);
                         }
                     }
                     Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => {}
@@ -83,7 +86,7 @@ impl Projection for Conversations {
     }
 }
 
-/// What a batch does to one conversation. An outer `None` leaves the column as it is.
+/// Changes of a batch to one conversation. An outer `None` leaves the column unchanged.
 #[derive(Debug, Default)]
 struct Change {
     started: Option<(Uuid, DateTime<Utc>)>,
@@ -94,12 +97,12 @@ struct Change {
     messages: i64,
     last_message: Option<Option<String>>,
     updated_at: Option<DateTime<Utc>>,
-    /// The last message read, and the position of the event that says so.
+    /// Last message read, and the position of the event.
     read: Option<(Uuid, i64)>,
 }
 
 impl Change {
-    fn fold(&mut self, position: i64, event: &ConversationEvent) {
+    fn project(&mut self, position: i64, event: &ConversationEvent) {
         let &ConversationEvent { owner, at, .. } = event;
         match &event.body {
             EventBody::Lifecycle(LifecycleEvent::ConversationStarted { title }) => {
@@ -199,7 +202,7 @@ async fn write(
     Ok(())
 }
 
-/// The changes of a batch, column by column, for one statement.
+/// Changes of a batch by column, for one statement.
 #[derive(Debug, Default)]
 struct Changed {
     ids: Vec<Uuid>,

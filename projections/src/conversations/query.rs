@@ -1,4 +1,4 @@
-//! Queries on the conversations.
+//! Queries on conversations.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,32 +11,32 @@ use uuid::Uuid;
 
 use event_store::{Batcher, FastPool};
 
-/// A conversation as a list shows it.
+/// A row of the conversation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversationRow {
-    /// Its id.
+    /// Id of the conversation.
     pub conversation_id: Uuid,
-    /// Whose it is.
+    /// Owner's user id.
     pub owner: Uuid,
-    /// Its title; none when it has none, or when it is erased.
+    /// Title; `None` if there is none or it was erased.
     pub title: Option<String>,
-    /// Whether it stands on top of the list.
+    /// Whether it is pinned.
     pub pinned: bool,
-    /// Whether it is in the archive.
+    /// Whether it is archived.
     pub archived: bool,
-    /// How many messages it has, answers included.
+    /// Number of messages, including answers.
     pub message_count: i64,
-    /// The beginning of its last message.
+    /// Excerpt of the last message.
     pub last_message: Option<String>,
-    /// When it was begun.
+    /// Time it was started.
     pub created_at: DateTime<Utc>,
-    /// When its last message came.
+    /// Time of the last message.
     pub updated_at: DateTime<Utc>,
-    /// The last message that its owner has read.
+    /// Last message that the owner has read.
     pub read_to: Option<Uuid>,
 }
 
-/// Columns by number and without a check of their types, which the statements fix: on a page both take longer than
+/// Reads columns by number, without a check of their types, which the statements fix: on a page both would take longer than
 /// reading them.
 impl<'r> FromRow<'r, PgRow> for ConversationRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
@@ -55,16 +55,16 @@ impl<'r> FromRow<'r, PgRow> for ConversationRow {
     }
 }
 
-/// The statement behind [`page`]: pinned ones first, then the most recent, each with the number of all.
+/// Statement of [`page`]: pinned conversations first, then the most recent, each with the total number.
 pub const PAGE: &str = "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to,
          (SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2)
      FROM conversations WHERE owner = $1 AND archived = $2
      ORDER BY pinned DESC, updated_at DESC, conversation_id LIMIT $3 OFFSET $4";
 
-/// A page of a user's conversations, and how many there are in all.
+/// Returns a page of a user's conversations and their total number.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn page(
     pool: impl PgExecutor<'_> + Copy,
     owner: Uuid,
@@ -76,7 +76,7 @@ pub async fn page(
     let total = match rows.first() {
         Some(row) => row.try_get(10)?,
         None if offset == 0 => 0,
-        // Beyond the last page there is no row that could carry the number.
+        // Beyond the last page no row carries the total.
         None => {
             sqlx::query_scalar("SELECT count(*) FROM conversations WHERE owner = $1 AND archived = $2")
                 .bind(owner)
@@ -88,10 +88,10 @@ pub async fn page(
     Ok((rows.iter().map(ConversationRow::from_row).collect::<Result<_, _>>()?, total))
 }
 
-/// One conversation of this owner.
+/// Returns one conversation of this owner.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -107,24 +107,24 @@ pub async fn by_id(
     .await
 }
 
-/// How far the owner has read a conversation.
+/// Read position of the owner in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct ReadMark {
     /// The conversation.
     pub conversation_id: Uuid,
-    /// The last message read.
+    /// Last message read.
     #[sqlx(rename = "read_to")]
     pub message_id: Uuid,
-    /// Position of the event that says so.
+    /// Position of the event.
     #[sqlx(rename = "read_marked")]
     pub position: i64,
 }
 
-/// At most `limit` marks that this owner has set after the position `after`, up to `until`, in their order. A mark that another one of the
-/// same conversation has replaced is not among them.
+/// Returns at most `limit` read positions that this owner set after position `after`, up to `until`, in order. Omits those
+/// that a later one of the same conversation has replaced.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn read_since(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -144,11 +144,11 @@ pub async fn read_since(
     .await
 }
 
-/// Whether a conversation of this owner has gone to another branch after the position `after`. Only the last time is kept, so what
-/// happened up to another position cannot be asked for: a later one would hide it.
+/// Whether a conversation of this owner has changed its branch after position `after`. Only the last change is stored, so there
+/// is no upper bound: a later change would hide an earlier one.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn rewound_since(pool: impl PgExecutor<'_>, owner: Uuid, after: i64) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM conversations WHERE owner = $1 AND rewound_at > $2)")
         .bind(owner)
@@ -157,54 +157,54 @@ pub async fn rewound_since(pool: impl PgExecutor<'_>, owner: Uuid, after: i64) -
         .await
 }
 
-/// Reads single conversations, those that are wanted at the same moment in one statement. Cheap to clone.
+/// Loads conversations by id, batching concurrent calls into one statement. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Single {
+pub struct ConversationLoader {
     pool: FastPool,
-    batcher: Batcher<Wanted, Found>,
+    batcher: Batcher<Key, Found>,
 }
 
 /// Owner and conversation.
-type Wanted = (Uuid, Uuid);
-/// None: the statement failed.
+type Key = (Uuid, Uuid);
+/// `None` if the statement failed.
 type Found = Option<Option<ConversationRow>>;
 
-/// Statements of several readers beside a slow one, and how many readers share one at most.
-const BESIDE: usize = 3;
-const MOST: usize = 64;
-/// Who has waited for less than this is asked for once more alone: the others' trouble need not be theirs.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Limits of concurrent statements and of calls per statement.
+const MAX_CONCURRENT_BATCHES: usize = 3;
+const MAX_BATCH: usize = 64;
+/// A call of a failed batch is retried alone if it has waited for less than this: another call may have caused the failure.
+const RETRY_ALONE_WITHIN: Duration = Duration::from_secs(1);
 
-impl Single {
-    /// A reader over `pool`.
+impl ConversationLoader {
+    /// Creates a loader over `pool`.
     pub fn new(pool: FastPool, tasks: TaskTracker) -> Self {
-        Self { pool, batcher: Batcher::new(BESIDE, MOST, tasks) }
+        Self { pool, batcher: Batcher::new(MAX_CONCURRENT_BATCHES, MAX_BATCH, tasks) }
     }
 
-    /// One conversation of this owner, as it stands after this call began.
+    /// Returns one conversation of this owner, at least as current as the start of the call.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Fails if the database does.
     pub async fn by_id(
         &self,
         owner: Uuid,
         conversation: Uuid,
     ) -> Result<Option<ConversationRow>, sqlx::Error> {
-        let go = |wanted| several(self.pool.clone(), wanted);
-        let begun = Instant::now();
-        match self.batcher.run((owner, conversation), go).await.flatten() {
+        let flush = |keys| load_batch(self.pool.clone(), keys);
+        let started = Instant::now();
+        match self.batcher.run((owner, conversation), flush).await.flatten() {
             Some(found) => Ok(found),
-            None if begun.elapsed() < AGAIN => by_id(&self.pool, owner, conversation).await,
+            None if started.elapsed() < RETRY_ALONE_WITHIN => by_id(&self.pool, owner, conversation).await,
             None => Err(sqlx::Error::PoolTimedOut),
         }
     }
 }
 
-async fn several(pool: FastPool, wanted: Vec<Wanted>) -> Vec<Found> {
-    if let [(owner, conversation)] = *wanted.as_slice() {
+async fn load_batch(pool: FastPool, keys: Vec<Key>) -> Vec<Found> {
+    if let [(owner, conversation)] = *keys.as_slice() {
         return vec![by_id(&pool, owner, conversation).await.ok()];
     }
-    let conversations: Vec<Uuid> = wanted.iter().map(|(_, conversation)| *conversation).collect();
+    let conversations: Vec<Uuid> = keys.iter().map(|(_, conversation)| *conversation).collect();
     let rows = sqlx::query_as(
         "SELECT conversation_id, owner, title, pinned, archived, message_count, last_message, created_at, updated_at, read_to
          FROM conversations WHERE conversation_id = ANY($1)",
@@ -212,20 +212,19 @@ async fn several(pool: FastPool, wanted: Vec<Wanted>) -> Vec<Found> {
     .bind(conversations)
     .fetch_all(&pool)
     .await;
-    let Ok(rows) = rows else { return vec![None; wanted.len()] };
+    let Ok(rows) = rows else { return vec![None; keys.len()] };
     let rows: HashMap<Uuid, ConversationRow> =
         rows.into_iter().map(|row: ConversationRow| (row.conversation_id, row)).collect();
-    wanted
-        .into_iter()
+    keys.into_iter()
         .map(|(owner, conversation)| Some(rows.get(&conversation).filter(|row| row.owner == owner).cloned()))
         .collect()
 }
 
-/// At most `limit` of a user's conversations that are not in the archive, by when they were begun: the newest first, or the
-/// oldest. `after` is when one was begun and its id; those beyond it come.
+/// Returns at most `limit` of a user's conversations that are not archived, ordered by their start, newest or
+/// oldest first. `after` is the start and id of the conversation before the page.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_creation(
     pool: impl PgExecutor<'_>,
     owner: Uuid,

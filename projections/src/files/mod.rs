@@ -1,7 +1,7 @@
-//! The files: what each is, whether its bytes are there, and in which conversation it was sent.
+//! Read model of files: metadata, state, and the conversation each was sent in.
 //!
-//! A row stays when its file was deleted, by itself or with its conversation: the sweep of the file store learns from it
-//! that the bytes are to go. The name goes at once.
+//! A row stays when its file is deleted, by itself or with its conversation, so that the sweep of the file store knows
+//! which bytes to remove. The name is removed at once.
 
 pub mod query;
 
@@ -13,7 +13,7 @@ use aggregates::file::FileEvent;
 use aggregates::ids::ConversationId;
 use sqlx::PgConnection;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the table `files`.
@@ -25,7 +25,7 @@ impl Projection for Files {
         "files"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::File(_) => true,
             Event::Conversation(event) => {
@@ -43,7 +43,7 @@ impl Projection for Files {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {
@@ -119,7 +119,7 @@ async fn apply(connection: &mut PgConnection, position: i64, event: &FileEvent) 
     Ok(())
 }
 
-/// Bytes as the column has them; no file comes near the limit.
+/// Converts a size to the column's type; no file comes near the limit.
 fn whole(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

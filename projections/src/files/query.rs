@@ -1,4 +1,4 @@
-//! Queries on the files.
+//! Queries on files.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -7,34 +7,34 @@ use uuid::Uuid;
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct FileRow {
-    /// Its id.
+    /// Id of the file.
     pub file_id: Uuid,
-    /// Whose.
+    /// Owner's user id.
     pub owner: Uuid,
     /// `announced`, `stored` or `deleted`.
     pub state: String,
-    /// Its name; none when it is erased or the file deleted.
+    /// Name; `None` if erased or the file is deleted.
     pub name: Option<String>,
-    /// Its type.
+    /// Media type.
     pub mime_type: String,
-    /// Its size in bytes; as announced, until it is stored.
+    /// Size in bytes; as announced until it is stored.
     pub size: i64,
     /// SHA-256 of its bytes in hexadecimal digits, once they are stored.
     pub sha256: Option<String>,
-    /// Pixels across, when it is an image.
+    /// Width in pixels, if it is an image.
     pub width: Option<i32>,
-    /// Pixels down, when it is an image.
+    /// Height in pixels, if it is an image.
     pub height: Option<i32>,
-    /// The conversation it was sent in.
+    /// Conversation it was sent in.
     pub conversation_id: Option<Uuid>,
-    /// When it was announced, or stored without having been announced.
+    /// Time of the announcement, or of the upload if it was not announced.
     pub created_at: DateTime<Utc>,
     /// Position of its last event.
     pub position: i64,
 }
 
 impl FileRow {
-    /// Whether its bytes can be had.
+    /// Whether its bytes are available.
     pub fn is_stored(&self) -> bool {
         self.state == "stored"
     }
@@ -45,18 +45,18 @@ impl FileRow {
     }
 }
 
-/// A file, whoever asks. The caller knows by other means that they may: a signed link, or the system itself.
+/// Returns a file of any owner. The caller has checked access by other means, such as a signed link.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(pool: impl PgExecutor<'_>, file: Uuid) -> Result<Option<FileRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM files WHERE file_id = $1").bind(file).fetch_optional(pool).await
 }
 
-/// Those of the files that this person brought and that are not deleted, in the order of `files`.
+/// Returns those of `files` that the user owns and that are not deleted, in the same order.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn owned(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -73,19 +73,19 @@ pub async fn owned(
     .await
 }
 
-/// What somebody's files take.
+/// Storage used by a user's files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Usage {
-    /// How many there are, announced ones included.
+    /// Number of files, including announced ones.
     pub files: i64,
-    /// Their bytes, announced ones as announced.
+    /// Total bytes; announced files count with their announced size.
     pub bytes: i64,
 }
 
-/// What the files of a person take, without one of them (which is about to be stored and was counted as announced).
+/// Returns the storage used by a user's files, without one of them (which is about to be stored and was counted as announced).
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn usage(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -101,21 +101,21 @@ pub async fn usage(
     .await
 }
 
-/// Those of the files that there are rows of, in no particular order: what a sweep asks.
+/// Returns the rows of those files that have one, in any order. Used by the sweep.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn known(pool: impl PgExecutor<'_>, files: &[Uuid]) -> Result<Vec<FileRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM files WHERE file_id = ANY($1)").bind(files).fetch_all(pool).await
 }
 
-/// A place among the deleted files, in the order of [`deleted_since`]: position and id.
+/// Cursor of [`deleted_since`]: position and id.
 pub type Deleted = (i64, Uuid);
 
-/// At most `limit` files that were deleted after that place, oldest first: whose bytes are to go.
+/// Returns at most `limit` files deleted after the cursor, oldest first. Their bytes can be removed.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn deleted_since(
     pool: impl PgExecutor<'_>,
     (position, file): Deleted,
@@ -132,10 +132,10 @@ pub async fn deleted_since(
     .await
 }
 
-/// The place of the last deleted file; the beginning when there is none.
+/// Returns the cursor of the last deleted file; the start if there is none.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn last_deleted(pool: impl PgExecutor<'_>) -> Result<Deleted, sqlx::Error> {
     let last: Option<Deleted> = sqlx::query_as(
         "SELECT position, file_id FROM files WHERE state = 'deleted' ORDER BY position DESC, file_id DESC LIMIT 1",
@@ -145,10 +145,10 @@ pub async fn last_deleted(pool: impl PgExecutor<'_>) -> Result<Deleted, sqlx::Er
     Ok(last.unwrap_or_default())
 }
 
-/// At most `limit` files that were announced before `before` and whose bytes have not come.
+/// Returns at most `limit` files that were announced before `before` and not uploaded.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn overdue(
     pool: impl PgExecutor<'_>,
     before: DateTime<Utc>,

@@ -1,13 +1,13 @@
-//! The writing side of branches: which there are, which rows stand on which, and which of them are shown.
+//! Projects branches: which there are, which rows each holds, and which rows are visible.
 //!
-//! A row stands on the branch that was active when it came. What is shown is the path of the active branch: its own rows, and
-//! those of the branch that it forks from up to the fork, and so on. Rows off that path are marked, so that every query for
-//! what is shown has one plain condition. A message on several paths names the reply that it was asked for on the one that is
-//! shown.
+//! A row belongs to the branch that was active when it was added. Visible is the path of the active branch: its own rows, and
+//! those of its parent up to the fork, and so on. Rows off that path are flagged, so that every query for
+//! visible rows has one plain condition. A message on several paths refers to the reply requested on the
+//! active one.
 //!
-//! Marks follow from branches, positions and which branch is active, and from nothing else: they are made once a batch, for the
-//! branch that is active in the end. However often a batch goes to and fro, a row changes once, and it does not matter where
-//! batches end. So nothing that is written within a batch may depend on a mark.
+//! Visibility depends on branches, positions and the active branch only. It is updated once per batch, for the
+//! branch that is active at its end: a row changes at most once however often a batch switches branches, and the result does not
+//! depend on where batches end. So no write within a batch may depend on visibility.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::marks::{self, on_path};
+use super::visibility::{self, on_path};
 
-/// Another branch.
+/// A branch that begins.
 #[derive(Clone, Copy)]
 struct Begun {
-    /// None: the next one, which forks from the branch that the message stands on.
+    /// Number and parent; `None` means the next number, forked from the branch of the message.
     numbered: Option<(i32, i32)>,
     message: MessageId,
     edited: bool,
@@ -32,18 +32,18 @@ struct Begun {
     at: DateTime<Utc>,
 }
 
-/// What the events of a batch have done to branches and is not in the rows yet.
+/// Branch changes of a batch that are not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
-    /// The active branch of each conversation that has gone to another one.
+pub(super) struct BranchChanges {
+    /// Active branch of each conversation that switched.
     active: BTreeMap<Uuid, i32>,
-    /// The conversations in which a message was asked again.
+    /// Conversations in which a reply was regenerated.
     asked_again: BTreeSet<Uuid>,
-    /// The conversations that have ended. Their rows go; what still comes stands on no branch that was.
+    /// Deleted conversations. Rows that are added later belong to none of their branches.
     deleted: BTreeSet<Uuid>,
 }
 
-/// Whether an event reads or changes rows of messages that came before it, which have to be written by then.
+/// Whether an event reads or changes earlier message rows, which must be written first.
 pub(super) fn reads_rows(event: &ConversationEvent) -> bool {
     match &event.body {
         EventBody::Branch(event) => match event {
@@ -58,23 +58,23 @@ pub(super) fn reads_rows(event: &ConversationEvent) -> bool {
     }
 }
 
-/// Whether it is another reply than the first one to a message.
+/// Whether a reply is a regenerated one.
 pub(super) fn is_again(message: MessageId, reply: ReplyId) -> bool {
     reply != ReplyId::of(message)
 }
 
-/// A branch's number in a column.
+/// Converts a branch number to the column's type.
 pub(crate) fn number(branch: u32) -> i32 {
     i32::try_from(branch).unwrap_or(i32::MAX)
 }
 
-impl Standing {
-    /// The branch on which the next row of a conversation stands; none: the one that the rows say.
+impl BranchChanges {
+    /// Returns the branch of a conversation's next row; `None` means the one stored as active.
     pub(super) fn branch_of(&self, conversation: Uuid) -> Option<i32> {
         if self.deleted.contains(&conversation) { Some(0) } else { self.active.get(&conversation).copied() }
     }
 
-    /// Takes in what an event does to the branches of its conversation; nothing for most events.
+    /// Applies an event to the branches of its conversation. Most events change nothing.
     pub(super) async fn apply(
         &mut self,
         connection: &mut PgConnection,
@@ -131,7 +131,7 @@ impl Standing {
         }
     }
 
-    /// Another branch begins.
+    /// Begins a branch.
     async fn begin(
         &mut self,
         connection: &mut PgConnection,
@@ -158,8 +158,8 @@ impl Standing {
                 .fetch_one(&mut *connection)
                 .await?,
             };
-        // What it shares is what the path of its parent has up to the fork, now: of calls that were dropped nothing stands.
-        // By both indexes each time: there is none of all rows of a conversation.
+        // It shares the parent's current path up to the fork, without dropped calls.
+        // Two partial indexes cover a conversation's rows, so each query uses both.
         sqlx::query(on_path!(
             ", shared AS (
                  SELECT r.id, r.position, r.said FROM path CROSS JOIN LATERAL (
@@ -189,7 +189,7 @@ impl Standing {
         .bind(conversation)
         .bind(parent)
         .bind(branch)
-        // A fork is in the past. What an event says must not depend on what comes after it.
+        // A fork is in the past: the result must not depend on later events.
         .bind(begun.fork_position.min(position - 1))
         .bind(begun.message.uuid())
         .bind(begun.edited)
@@ -201,33 +201,33 @@ impl Standing {
         Ok(())
     }
 
-    /// Writes which branches are active, and has their paths shown.
+    /// Stores the active branches and makes their paths visible.
     pub(super) async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         for (conversation, branch) in &self.active {
-            // One after the other: there is never more than one.
+            // In this order, since at most one branch may be active.
             for statement in [
                 "UPDATE branches SET active = false WHERE conversation_id = $1 AND active AND branch <> $2",
                 "UPDATE branches SET active = true WHERE conversation_id = $1 AND NOT active AND branch = $2",
             ] {
                 sqlx::query(statement).bind(conversation).bind(branch).execute(&mut *connection).await?;
             }
-            marks::show(connection, *conversation, *branch).await?;
+            visibility::activate_path(connection, *conversation, *branch).await?;
         }
         for conversation in self.asked_again.iter().filter(|id| !self.active.contains_key(*id)) {
-            marks::name_replies(connection, *conversation, None).await?;
+            visibility::update_active_replies(connection, *conversation, None).await?;
         }
         Ok(())
     }
 }
 
-/// Notes that a message was asked again: another reply than its first one.
+/// Records that a reply to a message was regenerated.
 async fn asked_again(
     connection: &mut PgConnection,
     (position, active): (i64, Option<i32>),
     (message, reply): (MessageId, ReplyId),
     model: Option<&str>,
 ) -> Result<(), sqlx::Error> {
-    // The first reply was asked for with the message.
+    // The first reply was requested with the message.
     sqlx::query(
         "INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
          SELECT conversation_id, message_id, position, branch, reply_id, wished_model FROM messages AS m
@@ -253,7 +253,7 @@ async fn asked_again(
     Ok(())
 }
 
-/// Forgets the branches of conversations that were deleted.
+/// Deletes the branches of deleted conversations.
 pub(super) async fn forget(connection: &mut PgConnection, conversations: &[Uuid]) -> Result<(), sqlx::Error> {
     for statement in [
         "DELETE FROM branches WHERE conversation_id = ANY($1)",

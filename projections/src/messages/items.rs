@@ -1,8 +1,10 @@
-//! The writing side of items: calls of the page's tools, questions to the person, widgets, quizzes and notes; and what
-//! feedback does to messages and items.
+//! Projects items: calls of client tools, questions, widgets, quizzes and notes; and the
+//! feedback on messages and items.
 
 use aggregates::Event;
-use aggregates::conversation::{ConversationEvent, Enclosed, EventBody, ItemEvent, MessageEvent, Verdict};
+use aggregates::conversation::{
+    ConversationEvent, EventBody, ItemEvent, MessageContext, MessageEvent, Verdict,
+};
 use aggregates::ids::MessageId;
 use aggregates::quiz::QuizEvent;
 use chrono::{DateTime, Utc};
@@ -10,28 +12,28 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::branches::Standing;
+use super::branches::BranchChanges;
 use event_store::RecordedEvent;
 
-/// What was sent with a message, as it stands in the message's row.
+/// Columns of a message's row for what was sent with its text.
 #[derive(Default)]
-pub(super) struct EnclosedColumns {
+pub(super) struct ContextColumns {
     pub(super) files: Option<Value>,
     pub(super) composed: Option<Value>,
     pub(super) tool_choice: Option<String>,
 }
 
-pub(super) fn enclosed(enclosed: &Enclosed) -> EnclosedColumns {
-    let Enclosed { files, composed, tool_choice } = enclosed;
+pub(super) fn enclosed(enclosed: &MessageContext) -> ContextColumns {
+    let MessageContext { files, composed, tool_choice } = enclosed;
     let composed = composed.as_ref().and_then(|composed| composed.as_ref().known());
-    EnclosedColumns {
+    ContextColumns {
         files: (!files.is_empty()).then(|| json!(files)),
         composed: composed.map(|composed| storable(json!(composed))),
         tool_choice: tool_choice.clone(),
     }
 }
 
-/// The value without U+0000, which the database cannot keep in JSON: what is in the log must not stop the model.
+/// Removes U+0000, which the database cannot store in JSON: an event in the log must not stop the projection.
 fn storable(value: Value) -> Value {
     let text = |text: String| if text.contains('\0') { text.replace('\0', "") } else { text };
     match value {
@@ -48,7 +50,7 @@ fn storable(value: Value) -> Value {
 struct NewItem<'a> {
     item_id: Uuid,
     conversation: Uuid,
-    /// None: the one that the rows say.
+    /// `None` means the one stored as active.
     branch: Option<i32>,
     kind: &'static str,
     status: &'static str,
@@ -57,16 +59,16 @@ struct NewItem<'a> {
     at: &'a DateTime<Utc>,
 }
 
-/// Writes what one event does to items; nothing for most events.
+/// Applies an event to the items. Most events change nothing.
 pub(super) async fn apply(
     connection: &mut PgConnection,
     recorded: &RecordedEvent,
-    standing: &Standing,
+    branch_changes: &BranchChanges,
 ) -> Result<(), sqlx::Error> {
     match &recorded.event {
         Event::Conversation(event) => match &event.body {
             EventBody::Item(item) => {
-                let branch = standing.branch_of(event.conversation_id.uuid());
+                let branch = branch_changes.branch_of(event.conversation_id.uuid());
                 of_conversation(connection, recorded.position, branch, event, item).await
             }
             EventBody::Message(MessageEvent::FeedbackGiven { item_ids, verdict }) => {
@@ -82,7 +84,7 @@ pub(super) async fn apply(
             let item = NewItem {
                 item_id: quiz_id.uuid(),
                 conversation: conversation_id.uuid(),
-                branch: standing.branch_of(conversation_id.uuid()),
+                branch: branch_changes.branch_of(conversation_id.uuid()),
                 kind: "quiz",
                 status: "shown",
                 reply_id: None,

@@ -1,15 +1,15 @@
-//! The messages of each conversation, answers included, and the items between them, in the order of the log; and the branches
-//! that they stand on.
+//! Read model of the messages, answers and items of each conversation, in the order of the log, and of their
+//! branches.
 //!
-//! One projection for all: a page of a conversation shows them together, and a reader must not see the one without the
+//! One projection for all: a page of a conversation shows them together, and a reader must not see one without the
 //! other.
 
+pub mod branch_queries;
 mod branches;
 mod items;
-mod marks;
 pub mod query;
 pub mod thread;
-pub mod tree;
+mod visibility;
 
 pub(crate) use branches::number;
 
@@ -25,7 +25,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the tables `messages`, `items` and `branches`.
@@ -37,7 +37,7 @@ impl Projection for Messages {
         "messages"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::Conversation(event) => match &event.body {
                 EventBody::Message(event) => !matches!(event, MessageEvent::ConversationRead { .. }),
@@ -61,11 +61,11 @@ impl Projection for Messages {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             let mut new = NewRows::default();
-            let mut asked = Asked::default();
-            let mut standing = branches::Standing::default();
+            let mut asked = ReplyRequests::default();
+            let mut branch_changes = branches::BranchChanges::default();
             let mut deleted = Deleted::default();
             for recorded in events {
                 if let Event::Conversation(event) = &recorded.event {
@@ -73,26 +73,26 @@ impl Projection for Messages {
                         std::mem::take(&mut new).write(connection).await?;
                         std::mem::take(&mut asked).write(connection).await?;
                     }
-                    new.branch = standing.branch_of(event.conversation_id.uuid());
-                    fold(recorded.position, event, &mut new, &mut asked, &mut deleted);
-                    standing.apply(connection, recorded.position, event).await?;
+                    new.branch = branch_changes.branch_of(event.conversation_id.uuid());
+                    project(recorded.position, event, &mut new, &mut asked, &mut deleted);
+                    branch_changes.apply(connection, recorded.position, event).await?;
                 }
-                items::apply(connection, recorded, &standing).await?;
+                items::apply(connection, recorded, &branch_changes).await?;
             }
             new.write(connection).await?;
             asked.write(connection).await?;
-            standing.write(connection).await?;
+            branch_changes.write(connection).await?;
             deleted.write(connection).await?;
             Ok(())
         })
     }
 }
 
-fn fold(
+fn project(
     position: i64,
     event: &ConversationEvent,
     new: &mut NewRows,
-    asked: &mut Asked,
+    asked: &mut ReplyRequests,
     deleted: &mut Deleted,
 ) {
     let &ConversationEvent { conversation_id, at, .. } = event;
@@ -113,7 +113,7 @@ fn fold(
         }),
         EventBody::Reply { message_id, reply_id, event } => {
             let answer = answer(conversation, position, *message_id, *reply_id, at);
-            fold_reply((*message_id, *reply_id), event, answer, new, asked);
+            project_reply((*message_id, *reply_id), event, answer, new, asked);
         }
         EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
             deleted.conversations.push(conversation);
@@ -129,19 +129,19 @@ fn fold(
 }
 
 /// Projects an event of a reply. `answer` is the row of its answer, without content.
-fn fold_reply(
+fn project_reply(
     (message_id, reply_id): (MessageId, ReplyId),
     event: &ReplyEvent,
     answer: NewRow,
     new: &mut NewRows,
-    asked: &mut Asked,
+    asked: &mut ReplyRequests,
 ) {
     let written = |text: &Personal<ReplyText>| text.as_ref().known().map(|text| text.as_str().to_owned());
     match event {
         ReplyEvent::ReplyRequested { model, .. } => {
             // `BranchChanges` handles repeated requests.
             if !branches::is_again(message_id, reply_id)
-                // The row may be of this batch or of an earlier one. An item that asks has none.
+                // The message may be of this batch or an earlier one. An item has no message row.
                 && !new.set_reply(message_id.uuid(), reply_id.uuid(), model.as_deref())
             {
                 asked.push(message_id.uuid(), reply_id.uuid(), model.clone());
@@ -183,7 +183,7 @@ fn answer(
         reply_id: Some(reply_id.uuid()),
         in_reply_to: Some(message_id.uuid()),
         model: None,
-        enclosed: items::EnclosedColumns::default(),
+        enclosed: items::ContextColumns::default(),
         at,
     }
 }
@@ -198,21 +198,21 @@ struct NewRow {
     reply_id: Option<Uuid>,
     in_reply_to: Option<Uuid>,
     model: Option<String>,
-    enclosed: items::EnclosedColumns,
+    enclosed: items::ContextColumns,
     at: DateTime<Utc>,
 }
 
-/// Replies that were asked for by messages of earlier batches.
+/// Replies requested for messages of earlier batches.
 #[derive(Default)]
-struct Asked {
+struct ReplyRequests {
     messages: Vec<Uuid>,
     replies: Vec<Uuid>,
     models: Vec<Option<String>>,
 }
 
-impl Asked {
+impl ReplyRequests {
     fn push(&mut self, message: Uuid, reply: Uuid, model: Option<String>) {
-        // One row is changed once by a statement: the last request counts.
+        // A statement changes a row once: the last request wins.
         if let Some(known) = self.messages.iter().position(|known| *known == message) {
             (self.replies[known], self.models[known]) = (reply, model);
             return;
@@ -240,7 +240,7 @@ impl Asked {
     }
 }
 
-/// Conversations that were deleted, and the positions of the events that say so.
+/// Deleted conversations, with the positions of their deletion events.
 #[derive(Default)]
 struct Deleted {
     conversations: Vec<Uuid>,
@@ -252,8 +252,8 @@ impl Deleted {
         if self.conversations.is_empty() {
             return Ok(());
         }
-        // By both indexes: there is none of all rows of a conversation. A quiz that was begun at the same moment may come after
-        // the deletion, of this batch or of the next one.
+        // Two partial indexes cover a conversation's rows, so there is one statement for each. A quiz started concurrently may follow
+        // the deletion, in this batch or the next.
         for statement in [
             "DELETE FROM messages AS m USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
              WHERE m.conversation_id = d.id AND m.position < d.position AND NOT m.elsewhere",
@@ -274,10 +274,10 @@ impl Deleted {
     }
 }
 
-/// The new rows of a batch, column by column, for one statement.
+/// New rows of a batch by column, for one statement.
 #[derive(Default)]
 struct NewRows {
-    /// The branch of the next row; none: the one that the rows say.
+    /// Branch of the next row; `None` means the one stored as active.
     branch: Option<i32>,
     branches: Vec<Option<i32>>,
     message_ids: Vec<Uuid>,
@@ -290,7 +290,7 @@ struct NewRows {
     in_reply_to: Vec<Option<Uuid>>,
     models: Vec<Option<String>>,
     times: Vec<DateTime<Utc>>,
-    /// As JSON: an array of arrays would have to be a table with rows of one length.
+    /// As JSON: Postgres arrays of arrays need rows of equal length.
     files: Vec<Option<Value>>,
     composed: Vec<Option<Value>>,
     tool_choices: Vec<Option<String>>,
@@ -316,7 +316,7 @@ impl NewRows {
         self.wished_models.push(None);
     }
 
-    /// Notes the reply that a message of this batch asked for; false when the message is not of this batch.
+    /// Sets the reply that a message of this batch asked for; returns false if the message is not of this batch.
     fn set_reply(&mut self, message: Uuid, reply: Uuid, model: Option<&str>) -> bool {
         match self.message_ids.iter().rposition(|id| *id == message) {
             Some(index) => {

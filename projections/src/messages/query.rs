@@ -1,36 +1,36 @@
-//! Queries on the messages.
+//! Queries on messages.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
-/// A message, or the answer to one.
+/// A message or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Its id.
+    /// Id of the message.
     pub message_id: Uuid,
-    /// The conversation it stands in.
+    /// Conversation it belongs to.
     pub conversation_id: Uuid,
-    /// Position of the event that made it; the cursor of pages.
+    /// Position of its event; the cursor of pages.
     pub position: i64,
     /// `user` or `assistant`.
     pub role: String,
-    /// `complete`, or for an answer that was not finished `cancelled` or `failed`.
+    /// `complete`; `cancelled` or `failed` for a partial answer.
     pub status: String,
-    /// The text; none when erased.
+    /// Text; `None` if erased.
     pub text: Option<String>,
-    /// The reply it asked for, or is.
+    /// Reply that it asked for, or that it answers.
     pub reply_id: Option<Uuid>,
-    /// The message it answers.
+    /// Message that it answers.
     pub in_reply_to: Option<Uuid>,
-    /// The model that wrote it.
+    /// Model that answered.
     pub model: Option<String>,
-    /// When.
+    /// Time of the event (UTC).
     pub created_at: DateTime<Utc>,
 }
 
-/// Columns by number and without a check of their types, which the statements fix: on a page both take longer than
+/// Reads columns by number, without a check of their types, which the statements fix: on a page both would take longer than
 /// reading them.
 impl<'r> FromRow<'r, PgRow> for MessageRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
@@ -49,17 +49,17 @@ impl<'r> FromRow<'r, PgRow> for MessageRow {
     }
 }
 
-/// The statement behind [`page`]: the newest messages before a position, newest first, if the conversation is the owner's.
+/// Statement of [`page`]: the newest messages before a position, newest first, if the conversation is the owner's.
 pub const PAGE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
      FROM messages WHERE conversation_id = $1 AND position < $2 AND NOT elsewhere
          AND EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $4)
      ORDER BY position DESC LIMIT $3";
 
-/// At most `limit` messages of this owner's conversation before `position`, newest first. None at all when the
-/// conversation is somebody else's, unknown, or has none there.
+/// Returns at most `limit` messages of this owner's conversation before `position`, newest first. Empty if the
+/// conversation is unknown or another user's, or has no message there.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn page(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -72,14 +72,14 @@ pub async fn page(
     rows.iter().map(MessageRow::from_row).collect()
 }
 
-/// The statement behind [`before`]: the newest messages before a position, newest first.
+/// Statement of [`before`]: the newest messages before a position, newest first.
 const BEFORE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
      FROM messages WHERE conversation_id = $1 AND position < $2 AND NOT elsewhere ORDER BY position DESC LIMIT $3";
 
-/// At most `limit` messages before `position`, newest first. For the newest of all give `i64::MAX`.
+/// Returns at most `limit` messages before `position`, newest first. Pass `i64::MAX` for the newest.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn before(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -89,32 +89,32 @@ pub async fn before(
     sqlx::query_as(BEFORE).bind(conversation).bind(position).bind(limit).fetch_all(pool).await
 }
 
-/// What [`since`] finds.
+/// Result of [`since`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since {
     /// Up to where the model was when it was read: rows of events after that are not among these.
-    pub stands: i64,
+    pub min_position: i64,
     /// The messages, oldest first.
     pub rows: Vec<MessageRow>,
 }
 
-/// At most `limit` messages in all conversations of this owner after the position `after`, up to `until`, and at most about
-/// `bytes` of text, but one message in any case. Read in one statement with where the models stand: after a crash of the
-/// database they stand lower than anybody remembers.
+/// Returns at most `limit` messages in all conversations of this owner after position `after`, up to `until`, and at most about
+/// `bytes` of text, but at least one message. One statement reads them with the checkpoints: after a crash of the
+/// database these may be lower than this process remembers.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn since(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
     (after, until): (i64, i64),
     (limit, bytes): (i64, i64),
 ) -> Result<Since, sqlx::Error> {
-    // Conversation by conversation: each has its messages in order, and only what is new of them is read.
+    // By conversation: the index has each one's messages in order, so only the new ones are read.
     let rows = sqlx::query(
         "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text, m.reply_id, m.in_reply_to, m.model,
-                m.created_at, s.stands
-         FROM (SELECT coalesce(min(position), 0) AS stands FROM checkpoints
+                m.created_at, s.min_position
+         FROM (SELECT coalesce(min(position), 0) AS min_position FROM checkpoints
                WHERE projection IN ('messages', 'conversations')) AS s
          LEFT JOIN (
              SELECT *, sum(octet_length(text)) OVER (ORDER BY position) - octet_length(text) AS before FROM (
@@ -133,16 +133,16 @@ pub async fn since(
     .bind(bytes)
     .fetch_all(pool)
     .await?;
-    let stands = rows.first().map_or(Ok(0), |row| row.try_get(10))?;
-    // Without a message there is one row all the same, for where the models stand.
+    let min_position = rows.first().map_or(Ok(0), |row| row.try_get(10))?;
+    // Without a message there is still one row, with the checkpoints.
     let found = rows.iter().filter(|row| row.try_get::<Option<Uuid>, _>(0).is_ok_and(|id| id.is_some()));
-    Ok(Since { stands, rows: found.map(MessageRow::from_row).collect::<Result<_, _>>()? })
+    Ok(Since { min_position, rows: found.map(MessageRow::from_row).collect::<Result<_, _>>()? })
 }
 
-/// How many messages and read marks of this owner stand after the position `after`, up to `until`; counted up to `most`.
+/// Counts this owner's messages and read positions after position `after`, up to `until`; stops at `most`.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn count_since(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -168,10 +168,10 @@ pub async fn count_since(
     .await
 }
 
-/// One message of this owner's.
+/// Returns one message of this owner.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn of_owner(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -190,10 +190,10 @@ pub async fn of_owner(
     .await
 }
 
-/// One message of a conversation.
+/// Returns one message of a conversation.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(pool: impl PgExecutor<'_>, message: Uuid) -> Result<Option<MessageRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at

@@ -1,4 +1,4 @@
-//! Queries on all that stands in a conversation: messages, answers and items, in one order.
+//! Queries on the entries of a conversation: messages, answers and items, in one order.
 
 use aggregates::conversation::{Composed, InputAnswer, InputQuestion};
 use aggregates::quiz::{Quiz, QuizView};
@@ -9,87 +9,87 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgExecutor, Row as _};
 use uuid::Uuid;
 
-/// One thing that stands in a conversation.
+/// An entry of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ThreadRow {
-    /// Its id.
+    /// Id of the entry.
     pub id: Uuid,
-    /// The conversation it stands in.
+    /// Conversation it belongs to.
     pub conversation_id: Uuid,
-    /// Position of the event that made it: the order of a conversation.
+    /// Position of its event, which orders the conversation.
     pub position: i64,
-    /// Position of the event that answered it, for an item that waited.
+    /// Position of the event that answered it, for an answered item.
     pub answered_at: Option<i64>,
-    /// The answer that brought it, or that a message asked for last.
+    /// Reply that it belongs to, or that a message asked for last.
     pub reply_id: Option<Uuid>,
-    /// What its owner thinks of it: `positive`, `negative`.
+    /// Rating by its owner: `positive` or `negative`.
     pub feedback: Option<String>,
-    /// When.
+    /// Time of the event (UTC).
     pub created_at: DateTime<Utc>,
-    /// What it is.
+    /// Content of the entry.
     pub entry: Entry,
 }
 
-/// What stands in a conversation. Text that was erased is none.
+/// Content of an entry. Erased text is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// A person's message.
+    /// A user's message.
     Message {
         /// Its text.
         text: Option<String>,
-        /// The message as it was composed, when it is more than its text.
+        /// The message as composed, if it is more than plain text.
         composed: Option<Composed>,
-        /// Files sent along.
+        /// Attached files.
         files: Vec<Uuid>,
-        /// The tool chosen in the composer.
+        /// Tool chosen in the composer.
         tool_choice: Option<String>,
-        /// The model wished for.
+        /// Requested model.
         model: Option<String>,
     },
     /// An answer.
     Answer {
         /// Its text.
         text: Option<String>,
-        /// `complete`, or for one that was not finished `cancelled` or `failed`.
+        /// `complete`; `cancelled` or `failed` for a partial answer.
         status: String,
-        /// The message or item it answers.
+        /// Message or item that it answers.
         in_reply_to: Option<Uuid>,
     },
-    /// A call of a tool of the page's.
+    /// A call of a client tool.
     ClientToolCall {
-        /// The model's name for it.
+        /// Id that the model gave the call.
         call_id: String,
-        /// The tool.
+        /// Name of the tool.
         name: String,
-        /// What it is called with.
+        /// Arguments of the call.
         arguments: Value,
-        /// What it came to; none as long as it is pending.
+        /// Output; `None` while the call is pending.
         output: Option<Value>,
     },
-    /// Questions to the person.
+    /// Questions to the user.
     StructuredInput {
         /// `pending`, `answered` or `skipped`.
         status: String,
-        /// What is asked.
+        /// The questions.
         questions: Vec<InputQuestion>,
-        /// What was answered.
+        /// The answers.
         answers: Vec<InputAnswer>,
     },
     /// A widget.
     Widget {
         /// The widget.
         widget: Value,
-        /// What the copy button gives.
+        /// Text for the copy button.
         copy_text: Option<String>,
     },
-    /// A quiz; none for a moment, while the model of its state lags behind.
+    /// A quiz; `None` while its read model lags.
     Quiz(Option<Box<QuizView>>),
-    /// A note for the model, which nobody is shown.
+    /// A note for the model. Users do not see it.
     Note(Option<String>),
 }
 
 impl ThreadRow {
-    /// Whether it is never shown.
+    /// Whether users never see it.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
         matches!(self.entry, Entry::Note(_))
@@ -99,7 +99,7 @@ impl ThreadRow {
 impl<'r> FromRow<'r, PgRow> for ThreadRow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         let kind: &str = row.try_get("kind")?;
-        // What cannot be read is as good as erased.
+        // Treat unreadable content as erased.
         let content: Option<Value> = row.try_get("content").unwrap_or(None);
         let field = |name: &str| content.as_ref().and_then(|content| content.get(name)).cloned();
         let text = |name: &str| field(name).and_then(|value| value.as_str().map(str::to_owned));
@@ -150,12 +150,12 @@ impl<'r> FromRow<'r, PgRow> for ThreadRow {
     }
 }
 
-/// A column of a shape that our own events have written; a shape that is not known is as good as erased.
+/// Parses a column that a projection has written; an unknown shape counts as erased.
 fn parsed<T: DeserializeOwned>(value: Option<Value>) -> Option<T> {
     value.and_then(|value| serde_json::from_value(value).ok())
 }
 
-/// What is read of a message and of an item, so that both are rows of one kind.
+/// Columns of messages and items, so that both are rows of one kind.
 macro_rules! thread {
     ($messages:literal, $items:literal, $after:literal) => {
         concat!(
@@ -176,7 +176,7 @@ macro_rules! thread {
     };
 }
 
-/// Which way a page goes.
+/// Order of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Oldest first.
@@ -196,11 +196,11 @@ const DESCENDING: &str = thread!(
     "ORDER BY t.position DESC LIMIT $3"
 );
 
-/// At most `limit` things that are shown of a conversation, beyond the position of `from` in that order; from its
-/// beginning or end without. The caller knows whose the conversation is.
+/// Returns at most `limit` visible entries of a conversation after the position `from` in that order; without `from`, from its
+/// start or end. The caller has checked the owner.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn page(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -215,11 +215,11 @@ pub async fn page(
     sqlx::query_as(statement).bind(conversation).bind(from).bind(limit).fetch_all(pool).await
 }
 
-/// At most `limit` of the newest messages and answers of a conversation, and as many of the newest items, hidden ones too,
-/// newest first: what a provider may be told.
+/// Returns at most `limit` of the newest messages and answers of a conversation, and as many of the newest items, including
+/// hidden ones, newest first: the input of the context policy.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn newest(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -236,10 +236,10 @@ pub async fn newest(
     .await
 }
 
-/// Those of a conversation that have these ids, in the order of the conversation; hidden ones too.
+/// Returns the entries with these ids in the order of the conversation, including hidden ones.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_ids(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -256,11 +256,11 @@ pub async fn by_ids(
     .await
 }
 
-/// Position of a message or item of a conversation, shown or left behind: the cursor of a page. None when it has none with
+/// Returns the position of a message or item, visible or not, as a cursor; `None` if the conversation has none with
 /// that id.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn position_of(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,

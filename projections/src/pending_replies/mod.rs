@@ -1,4 +1,4 @@
-//! What is owed: every reply that has been asked for and has not ended. The truth of the queue.
+//! Read model of pending replies: requested and not ended. The queue's source of truth.
 
 pub mod query;
 
@@ -8,7 +8,7 @@ use aggregates::Event;
 use aggregates::conversation::{ConversationEvent, EventBody, ReplyEvent};
 use sqlx::PgConnection;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the table `pending_replies`.
@@ -20,7 +20,7 @@ impl Projection for PendingReplies {
         "pending_replies"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::Conversation(event) => matches!(event.body, EventBody::Reply { .. }),
             Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => false,
@@ -35,7 +35,7 @@ impl Projection for PendingReplies {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

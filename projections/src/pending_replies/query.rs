@@ -1,4 +1,4 @@
-//! Queries on what is owed.
+//! Queries on pending replies.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -7,35 +7,35 @@ use uuid::Uuid;
 /// A reply that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct PendingReplyRow {
-    /// Its id.
+    /// Id of the reply.
     pub reply_id: Uuid,
-    /// The conversation it belongs to.
+    /// Conversation of the reply.
     pub conversation_id: Uuid,
-    /// Who asked.
+    /// User who asked.
     pub owner: Uuid,
-    /// The message that asked.
+    /// Message that asked for the reply.
     pub message_id: Uuid,
     /// Position of the request.
     pub position: i64,
-    /// The model wished for.
+    /// Requested model.
     pub model: Option<String>,
-    /// When it was asked for.
+    /// Time of the request.
     pub requested_at: DateTime<Utc>,
-    /// Until when it must have ended.
+    /// Time by which it must have ended.
     pub deadline: DateTime<Utc>,
-    /// The last attempt begun; 0 when there was none.
+    /// Last attempt begun; 0 if there was none.
     pub attempt: i32,
-    /// Before when it shall not be tried again.
+    /// Earliest time of the next attempt.
     pub not_before: Option<DateTime<Utc>>,
-    /// Whether the asker can be asked back.
+    /// Whether the client can run tools, answer questions and show widgets.
     pub interactive: bool,
 }
 
-/// The replies whose turn it is: the oldest of each conversation, not put off, within its deadline, and with no live
+/// Returns the replies that are due: the oldest of each conversation, not backing off, within its deadline, and without a live
 /// lease; oldest first.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn due(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<PendingReplyRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT p.* FROM pending_replies p
@@ -51,10 +51,10 @@ pub async fn due(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<PendingRep
     .await
 }
 
-/// The oldest reply owed in a conversation: the one whose turn it is, or will be when it is no longer put off.
+/// Returns the oldest pending reply of a conversation, also while it backs off.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn next_of(
     pool: impl PgExecutor<'_>,
     conversation: Uuid,
@@ -68,18 +68,18 @@ pub async fn next_of(
     .await
 }
 
-/// One reply, if it is owed.
+/// Returns one reply if it is pending.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(pool: impl PgExecutor<'_>, reply: Uuid) -> Result<Option<PendingReplyRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM pending_replies WHERE reply_id = $1").bind(reply).fetch_optional(pool).await
 }
 
-/// The trace that the request at this position is part of.
+/// Returns the trace context of the request at this position.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn traceparent(pool: impl PgExecutor<'_>, position: i64) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT metadata ->> 'traceparent' FROM events WHERE position = $1")
         .bind(position)
@@ -88,10 +88,10 @@ pub async fn traceparent(pool: impl PgExecutor<'_>, position: i64) -> Result<Opt
         .map(Option::flatten)
 }
 
-/// The replies whose deadline has passed, by the database's clock.
+/// Returns the replies whose deadline has passed, by the database's clock.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn overdue(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<PendingReplyRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT * FROM pending_replies WHERE deadline <= clock_timestamp() ORDER BY position LIMIT $1",
@@ -101,10 +101,10 @@ pub async fn overdue(pool: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Pendin
     .await
 }
 
-/// How many replies are owed, and for how many seconds the oldest of them has been, by the database's clock.
+/// Returns the number of pending replies and the age of the oldest in seconds, by the database's clock.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn backlog(pool: impl PgExecutor<'_>) -> Result<(i64, f64), sqlx::Error> {
     sqlx::query_as(
         "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(requested_at)), 0)::float8

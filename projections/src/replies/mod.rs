@@ -1,4 +1,4 @@
-//! The provenance of every reply: what was asked, of whom, with which inputs, in which attempts, and what it cost.
+//! Read model of the provenance of every reply: request, inputs, attempts, usage and cost.
 
 pub mod query;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the table `replies`.
@@ -24,7 +24,7 @@ impl Projection for Replies {
         "replies"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::Conversation(event) => matches!(
                 event.body,
@@ -42,7 +42,7 @@ impl Projection for Replies {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {
@@ -110,7 +110,7 @@ async fn apply_reply(
         .bind(Json(json!([{"attempt": attempt, "begun_at": at, "plan": plan}])))
         .bind(position),
         ReplyEvent::ReplyAttemptFailed { attempt, reason, not_before } => {
-            // The attempt's own entry gets its end.
+            // The end goes into the attempt's own entry.
             sqlx::query(
                 "UPDATE replies SET state = 'requested', position = $4, attempts = jsonb_set(attempts, $2,
                         coalesce(attempts #> $2, '{}') || $3)
@@ -159,12 +159,12 @@ async fn apply_reply(
     Ok(())
 }
 
-/// Where an attempt stands in the list: they are counted from 1.
+/// Path of an attempt in the list; attempts are counted from 1.
 fn place(attempt: u32) -> Vec<String> {
     vec![attempt.saturating_sub(1).to_string()]
 }
 
-/// The end without an answer. It is also the end of the last attempt, unless that had failed before.
+/// Ends a reply without an answer, and its last attempt unless that failed before.
 fn ended<'q>(
     state: &'static str,
     reply: ReplyId,

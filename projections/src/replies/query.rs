@@ -10,53 +10,53 @@ use uuid::Uuid;
 /// A reply with its provenance.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct ReplyRow {
-    /// Its id.
+    /// Id of the reply.
     pub reply_id: Uuid,
-    /// The conversation it belongs to.
+    /// Conversation of the reply.
     pub conversation_id: Uuid,
-    /// Who asked.
+    /// User who asked.
     pub owner: Uuid,
-    /// The message that asked.
+    /// Message that asked for the reply.
     pub message_id: Uuid,
-    /// The id of the answer, from the beginning on.
+    /// Id of the answer, known from the start.
     pub answer_id: Uuid,
     /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
     pub state: String,
-    /// The model wished for.
+    /// Requested model.
     pub requested_model: Option<String>,
-    /// The model that really answered.
+    /// Model that answered.
     pub model: Option<String>,
     /// Every attempt: number, plan (provider, model, parameters with the key's number and the price, prompt versions,
-    /// inputs), when it began and how and when it ended.
+    /// inputs), begin and end.
     pub attempts: Value,
     /// Why the provider stopped.
     pub finish: Option<String>,
-    /// Why it failed.
+    /// Reason of the failure.
     pub failure: Option<String>,
-    /// Tokens read and written.
+    /// Prompt and completion tokens.
     pub usage: Option<Value>,
-    /// How long it took, in milliseconds.
+    /// Time taken, in milliseconds.
     pub timings: Option<Value>,
     /// The provider's own id of the answer.
     pub provider_reply_id: Option<String>,
-    /// When it was asked for.
+    /// Time of the request.
     pub requested_at: DateTime<Utc>,
-    /// When it ended.
+    /// Time of the end.
     pub ended_at: Option<DateTime<Utc>>,
     /// Position of its last event.
     pub position: i64,
-    /// Ids of what the answer brought besides its text.
+    /// Ids of the answer's items.
     pub items: sqlx::types::Json<Vec<Uuid>>,
 }
 
 impl ReplyRow {
-    /// Whether it has ended, in whichever way.
+    /// Whether it has ended, in any way.
     pub fn has_ended(&self) -> bool {
         self.ended_at.is_some()
     }
 
-    /// What the answer cost, in millionths of a dollar, at the price that its attempt was begun with. None: there is no
-    /// answer, no price was known, or nobody counted.
+    /// Returns the cost of the answer in millionths of a dollar, at the price its attempt was begun with. `None` if there is no
+    /// answer, no known price or no reported usage.
     pub fn cost_micros(&self) -> Option<u64> {
         let usage = Usage::deserialize(self.usage.as_ref()?).ok()?;
         let last = self.attempts.as_array()?.last()?;
@@ -64,25 +64,25 @@ impl ReplyRow {
     }
 }
 
-/// An attempt at a reply, as far as it matters for the next one.
+/// A past attempt, as far as the next one depends on it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct AttemptRow {
-    /// Its number.
+    /// Number of the attempt.
     pub attempt: u32,
-    /// What was planned.
+    /// Plan of the attempt.
     pub plan: ReplyPlan,
-    /// Why it failed, if it is known to have.
+    /// Reason of the failure, if it is known to have failed.
     pub failure: Option<FailureReason>,
-    /// When.
+    /// Time of the event (UTC).
     pub failed_at: Option<DateTime<Utc>>,
-    /// Before when the next one was not to begin.
+    /// Earliest time of the next attempt.
     pub next_not_before: Option<DateTime<Utc>>,
 }
 
-/// The attempts at a reply so far, in order.
+/// Returns the attempts at a reply, in order.
 ///
 /// # Errors
-/// Those of the database; also for rows that are none of ours.
+/// Fails if the database does, or if a row cannot be decoded.
 pub async fn attempts(pool: impl PgExecutor<'_>, reply: Uuid) -> Result<Vec<AttemptRow>, sqlx::Error> {
     let attempts: Option<sqlx::types::Json<Vec<AttemptRow>>> =
         sqlx::query_scalar("SELECT attempts FROM replies WHERE reply_id = $1")
@@ -92,10 +92,10 @@ pub async fn attempts(pool: impl PgExecutor<'_>, reply: Uuid) -> Result<Vec<Atte
     Ok(attempts.map(|attempts| attempts.0).unwrap_or_default())
 }
 
-/// One reply, if this user asked for it.
+/// Returns one reply if this user asked for it.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(
     pool: impl PgExecutor<'_>,
     owner: Uuid,

@@ -1,7 +1,7 @@
-//! What each person has used: messages by day, replies and tokens by day and model. Days are those of UTC.
+//! Read model of each user's usage: messages by day, replies and tokens by day and model. Days are UTC.
 //!
-//! A report, not the guard: what a message may cost is decided in its append (allowances). This follows from the events
-//! alone, so that a replay gives the same figures; deleting a conversation takes nothing back.
+//! A report, not a limit: the append enforces the quotas. It is derived from the events
+//! alone, so that a replay yields the same figures; deleting a conversation changes nothing.
 
 pub mod query;
 
@@ -13,7 +13,7 @@ use aggregates::ids::{ReplyId, UserId};
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the tables `usage_days`, `usage_models` and `usage_begun`.
@@ -25,7 +25,7 @@ impl Projection for Usage {
         "usage"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::Conversation(event) => matches!(
                 event.body,
@@ -50,7 +50,7 @@ impl Projection for Usage {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {
@@ -91,7 +91,7 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
     Ok(())
 }
 
-/// Remembers the price of an attempt until its reply ends.
+/// Stores the price of an attempt until its reply ends.
 async fn begun(connection: &mut PgConnection, reply: ReplyId, plan: &ReplyPlan) -> Result<(), sqlx::Error> {
     let price = Price::of(&plan.parameters);
     sqlx::query(
@@ -107,7 +107,7 @@ async fn begun(connection: &mut PgConnection, reply: ReplyId, plan: &ReplyPlan) 
     Ok(())
 }
 
-/// The price of the reply's last attempt, forgotten with this.
+/// Removes and returns the price of the reply's last attempt.
 async fn ended(connection: &mut PgConnection, reply: ReplyId) -> Result<Option<Price>, sqlx::Error> {
     let prices: Option<(Option<i64>, Option<i64>)> = sqlx::query_as(
         "DELETE FROM usage_begun WHERE reply_id = $1 RETURNING prompt_price, completion_price",

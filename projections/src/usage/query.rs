@@ -1,32 +1,32 @@
-//! Queries on what people have used.
+//! Queries on usage.
 
 use chrono::NaiveDate;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What a person used on one day with one model; the messages of a day stand beside each model of it.
+/// Usage of one day and model; each model of a day repeats the messages of the day.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct UsageRow {
     /// The day, in UTC.
     pub day: NaiveDate,
-    /// Messages that asked for a reply on it.
+    /// Messages that asked for a reply on that day.
     pub messages: i64,
-    /// The model that answered; none when nothing was answered on that day.
+    /// Model that answered; `None` if there was no answer on that day.
     pub model: Option<String>,
-    /// Replies that it completed.
+    /// Completed replies.
     pub replies: i64,
-    /// Tokens that it was sent.
+    /// Prompt tokens.
     pub prompt_tokens: i64,
-    /// Tokens that it answered.
+    /// Completion tokens.
     pub completion_tokens: i64,
-    /// What that cost, in millionths of a dollar, as far as prices were known; none when none was.
+    /// Cost in millionths of a dollar, as far as prices are known; `None` if no price is.
     pub cost_micros: Option<i64>,
 }
 
-/// What `user` has used since `from`, the newest day first, models by name.
+/// Returns the usage of `user` since `from`, newest day first, models by name.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn since(
     pool: impl PgExecutor<'_>,
     user: Uuid,

@@ -1,4 +1,4 @@
-//! The users: who there is, under which address and name, what they may do, and whether the account is active.
+//! Read model of users: address, name, role, and whether the account is active.
 
 pub mod query;
 
@@ -8,7 +8,7 @@ use aggregates::Event;
 use aggregates::user::UserEvent;
 use sqlx::PgConnection;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the table `users`.
@@ -20,7 +20,7 @@ impl Projection for Users {
         "users"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         matches!(event, Event::User(_))
     }
 
@@ -32,7 +32,7 @@ impl Projection for Users {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             for recorded in events {
                 match &recorded.event {

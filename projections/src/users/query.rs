@@ -1,32 +1,32 @@
-//! Queries on the users.
+//! Queries on users.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// A user as the doors show one.
+/// A user as API surfaces show it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct UserRow {
     /// The user's id.
     pub user_id: Uuid,
-    /// Address as typed; none when erased.
+    /// Address as typed; `None` if erased.
     pub email: Option<String>,
-    /// Name to sign in with, where one was chosen.
+    /// User name, if one was chosen.
     pub username: Option<String>,
-    /// What the user may do besides their own things. For showing: who may do what is decided on the log.
+    /// Role, for display only: permissions are decided on the log.
     pub role: String,
-    /// False once the account was closed.
+    /// False once the account is deactivated.
     pub is_active: bool,
-    /// When the account was made.
+    /// Time of the registration.
     pub created_at: DateTime<Utc>,
-    /// When the password was last replaced.
+    /// Time of the last password change.
     pub password_changed_at: Option<DateTime<Utc>>,
 }
 
-/// One user.
+/// Returns one user.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(pool: impl PgExecutor<'_>, user: Uuid) -> Result<Option<UserRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT user_id, email, username, role, is_active, created_at, password_changed_at FROM users
@@ -37,10 +37,10 @@ pub async fn by_id(pool: impl PgExecutor<'_>, user: Uuid) -> Result<Option<UserR
     .await
 }
 
-/// Users in the order of their ids, which is about that of their registrations: those behind `after`, at most `limit`.
+/// Returns at most `limit` users after `after`, in the order of their ids, roughly that of registration.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn page(
     pool: impl PgExecutor<'_>,
     after: Option<Uuid>,
@@ -50,7 +50,7 @@ pub async fn page(
         "SELECT user_id, email, username, role, is_active, created_at, password_changed_at FROM users
          WHERE user_id > $1 ORDER BY user_id LIMIT $2",
     )
-    // No user has this id: it is lower than all that are minted.
+    // No user has this id: it is lower than any generated id.
     .bind(after.unwrap_or(Uuid::nil()))
     .bind(limit)
     .fetch_all(pool)

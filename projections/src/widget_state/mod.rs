@@ -1,6 +1,6 @@
-//! The state of every quiz, so that its card can be shown again at any time.
+//! Read model of the state of every quiz, so that its card can be shown at any time.
 //!
-//! The aggregate itself folds the events, so there is one meaning of them. Events of a batch are folded to one write per
+//! The aggregate itself applies the events, so there is one interpretation of them. A batch is folded into one write per
 //! quiz: its state is read once and written once.
 
 pub mod query;
@@ -17,7 +17,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::runner::{Applied, Projection};
+use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
 /// Writes the table `widget_state`.
@@ -29,7 +29,7 @@ impl Projection for WidgetState {
         "widget_state"
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn handles(&self, event: &Event) -> bool {
         match event {
             Event::Quiz(_) => true,
             Event::Conversation(event) => {
@@ -47,7 +47,7 @@ impl Projection for WidgetState {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             let mut changes = Changes::load(connection, events).await?;
             for recorded in events {
@@ -62,7 +62,7 @@ impl Projection for WidgetState {
     }
 }
 
-/// A quiz with where it began and where it stands.
+/// A quiz with the positions of its start and of its last event.
 struct Entry {
     quiz: Quiz,
     conversation: ConversationId,
@@ -71,14 +71,14 @@ struct Entry {
     position: i64,
 }
 
-/// What a batch does.
+/// Changes of a batch.
 #[derive(Default)]
 struct Changes {
-    /// The quizzes that it concerns, as far as they are there.
+    /// The quizzes that the batch changes.
     entries: BTreeMap<QuizId, Entry>,
-    /// Conversations that were deleted before, of those in which it begins a quiz, and those that it deletes.
+    /// Conversations that were deleted earlier or in this batch.
     deleted: BTreeSet<ConversationId>,
-    /// Those that it deletes.
+    /// Conversations deleted in this batch.
     newly_deleted: BTreeSet<ConversationId>,
 }
 
@@ -137,7 +137,7 @@ impl Changes {
             self.entries.insert(*quiz_id, Entry { quiz, conversation, owner, started: position, position });
             return;
         }
-        // Without a row its conversation is gone, and stays gone.
+        // Without a row, the conversation was deleted.
         if let Some(entry) = self.entries.get_mut(&event.quiz_id()) {
             entry.quiz.apply(event.clone());
             entry.position = position;

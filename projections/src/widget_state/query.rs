@@ -1,38 +1,38 @@
-//! Queries on the quizzes.
+//! Queries on quizzes.
 
 use aggregates::quiz::{Quiz, QuizView};
 use sqlx::PgExecutor;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-/// A quiz as it stands.
+/// State of a quiz.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct WidgetStateRow {
-    /// Its id.
+    /// Id of the quiz.
     pub quiz_id: Uuid,
-    /// The conversation it stands in.
+    /// Conversation it belongs to.
     pub conversation_id: Uuid,
-    /// Whose it is.
+    /// Owner's user id.
     pub owner: Uuid,
-    /// Its state, answers that have not been found included: show [`Self::view`] only.
+    /// State, including answers that were not found: show [`Self::view`] only.
     pub state: Json<Quiz>,
-    /// Position of the event that began it: its place in the conversation.
+    /// Position of its start, which orders it in the conversation.
     pub started: i64,
     /// Position of its last event.
     pub position: i64,
 }
 
 impl WidgetStateRow {
-    /// What its owner may see of it.
+    /// Returns what its owner may see.
     pub fn view(&self) -> Option<QuizView> {
         self.state.view()
     }
 }
 
-/// One quiz of this owner.
+/// Returns one quiz of this owner.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn by_id(
     pool: impl PgExecutor<'_>,
     owner: Uuid,
@@ -48,10 +48,10 @@ pub async fn by_id(
     .await
 }
 
-/// The quizzes of one of this owner's conversations, in the order in which they were begun.
+/// Returns the quizzes of one of this owner's conversations, in the order of their start.
 ///
 /// # Errors
-/// Those of the database.
+/// Fails if the database does.
 pub async fn of_conversation(
     pool: impl PgExecutor<'_>,
     owner: Uuid,

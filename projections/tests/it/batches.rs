@@ -6,8 +6,8 @@ use aggregates::Event;
 use aggregates::conversation::{BranchEvent, EventBody, LifecycleEvent};
 use aggregates::ids::ConversationId;
 use event_store::RecordedEvent;
-use projections::models;
-use projections::runner::{BATCH, Projection};
+use projections::registry;
+use projections::runner::{MAX_BATCH, Projection};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
@@ -88,8 +88,8 @@ async fn events_after_deletion_are_independent_of_batches(pool: PgPool) {
     log.append(&[deleted(TALK, 1)]).await;
     log.append(&quiz_history(&mut random, TALK, 1)[0]).await;
     let events = read_all(&log.reader).await;
-    for projection in models::all() {
-        let whole = rows_after(&pool, projection.as_ref(), &events, || BATCH).await;
+    for projection in registry::all() {
+        let whole = rows_after(&pool, projection.as_ref(), &events, || MAX_BATCH).await;
         let single = rows_after(&pool, projection.as_ref(), &events, || 1).await;
         assert_eq!(single, whole, "{}", projection.name());
     }
@@ -104,9 +104,9 @@ async fn rows_are_independent_of_batch_boundaries(pool: PgPool) {
     let events = read_all(&log.reader).await;
     let switches = events.iter().filter(|event| event.event.event_type() == "branch_switched").count();
     assert!(switches > 100, "seed {seed}: only {switches} branch switches");
-    for projection in models::all() {
+    for projection in registry::all() {
         let name = projection.name();
-        let whole = rows_after(&pool, projection.as_ref(), &events, || BATCH).await;
+        let whole = rows_after(&pool, projection.as_ref(), &events, || MAX_BATCH).await;
         let single = rows_after(&pool, projection.as_ref(), &events, || 1).await;
         assert_eq!(single, whole, "seed {seed}: {name}, in batches of one");
         for max in [3, 12, 60, 300] {

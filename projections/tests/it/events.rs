@@ -1,7 +1,7 @@
 //! Sample events of one user and one conversation, a minute apart.
 
 use aggregates::conversation::{
-    ConversationEvent, Enclosed, EventBody, FailureReason, FinishReason, LifecycleEvent, MessageEvent,
+    ConversationEvent, EventBody, FailureReason, FinishReason, LifecycleEvent, MessageContext, MessageEvent,
     ReplyEvent, ReplyPlan, SettingsEvent, Timings, Usage,
 };
 use aggregates::ids::{ConversationId, MessageId, ReplyId, UserId};
@@ -73,7 +73,7 @@ pub(crate) fn sent(conversation: ConversationId, n: u128, text: &str, at: i64) -
         MessageEvent::MessageSent {
             message_id: message(n),
             text: Personal::Known(MessageText::parse(text).unwrap()),
-            enclosed: Enclosed::default(),
+            enclosed: MessageContext::default(),
         },
     )
 }

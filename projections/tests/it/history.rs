@@ -1,9 +1,9 @@
 //! Random but valid histories: the events that the domain decides for random commands.
 
 use aggregates::conversation::{
-    BranchEvent, Brought, Conversation, ConversationCommand as Command, ConversationEvent, Enclosed,
-    FailureReason, FinishReason, InputAnswer, InputForm, InputQuestion, Place, SoFar, Timings, Usage,
-    Verdict, WantedReply, decide,
+    BranchEvent, Conversation, ConversationCommand as Command, ConversationEvent, FailureReason,
+    FinishReason, InputAnswer, InputForm, InputQuestion, MessageContext, MessageRef, PartialText, ReplyItem,
+    ReplyOptions, Timings, Usage, Verdict, decide,
 };
 use aggregates::ids::{ConversationId, MessageId, QuizId, ReplyId};
 use aggregates::quiz::{self, Quiz, QuizCommand, QuizEvent};
@@ -67,19 +67,19 @@ fn any_command(
     step: i64,
 ) -> Command {
     let at = minute(step);
-    let open = state.open_reply();
+    let open = state.next_reply();
     let (reply_id, attempt) = open.map_or_else(
         || (messages.last().map_or(ReplyId::new(Uuid::nil()), |message| ReplyId::of(*message)), 1),
         |open| (open.reply_id, open.attempt),
     );
     let partial = random.random_bool(0.5).then(|| answer("partial text"));
-    let (reply, deadline) = (WantedReply { model: None, interactive: true }, minute(step + 3));
+    let (reply, deadline) = (ReplyOptions { model: None, interactive: true }, minute(step + 3));
     let item_id = items.last().copied().unwrap_or(MessageId::new(Uuid::nil()));
     match random.random_range(0..150) {
-        100..104 => Command::AskAgain {
+        100..104 => Command::Regenerate {
             by: ADA,
             place: place(random, messages),
-            so_far: so_far(state, partial),
+            partial_texts: partial_texts(state, partial),
             reply,
             at,
             deadline,
@@ -89,9 +89,19 @@ fn any_command(
             let message_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
             messages.push(message_id);
             let text = Personal::Known(MessageText::parse(&format!("instead at {step}")).unwrap());
-            let enclosed = Enclosed::default();
-            let so_far = so_far(state, partial);
-            Command::EditMessage { by: ADA, place, message_id, text, enclosed, so_far, reply, at, deadline }
+            let enclosed = MessageContext::default();
+            let partial_texts = partial_texts(state, partial);
+            Command::EditMessage {
+                by: ADA,
+                place,
+                message_id,
+                text,
+                enclosed,
+                partial_texts,
+                reply,
+                at,
+                deadline,
+            }
         }
         142..150 => Command::SwitchBranch {
             by: ADA,
@@ -123,8 +133,8 @@ fn any_command(
                 message_id,
                 by: ADA,
                 text: Personal::Known(MessageText::parse(&format!("message at {step}")).unwrap()),
-                enclosed: Enclosed::default(),
-                reply: random.random_bool(0.8).then(WantedReply::default),
+                enclosed: MessageContext::default(),
+                reply: random.random_bool(0.8).then(ReplyOptions::default),
                 at,
                 deadline: minute(step + 3),
             }
@@ -141,7 +151,7 @@ fn any_command(
             reply_id,
             attempt,
             text: answer(&format!("answer at {step}")),
-            brought: brought(random, items),
+            items: reply_items(random, items),
             finish: FinishReason::Stop,
             usage: Usage::default(),
             timings: Timings::default(),
@@ -167,22 +177,22 @@ fn any_command(
 }
 
 /// Returns the partial text of the pending reply.
-fn so_far(state: &Conversation, partial: Option<Personal<ReplyText>>) -> Vec<SoFar> {
-    let open = state.open_reply().zip(partial);
-    open.map(|(open, text)| SoFar { reply_id: open.reply_id, text }).into_iter().collect()
+fn partial_texts(state: &Conversation, partial: Option<Personal<ReplyText>>) -> Vec<PartialText> {
+    let open = state.next_reply().zip(partial);
+    open.map(|(open, text)| PartialText { reply_id: open.reply_id, text }).into_iter().collect()
 }
 
 /// Returns a reference to a recent message with a random position.
-fn place(random: &mut StdRng, messages: &[MessageId]) -> Place {
+fn place(random: &mut StdRng, messages: &[MessageId]) -> MessageRef {
     let back = random.random_range(0..3);
     let message_id = messages.iter().rev().nth(back).copied().unwrap_or(MessageId::new(Uuid::nil()));
-    Place { message_id, position: random.random_range(1..2_000), before: random.random_range(0..9) }
+    MessageRef { message_id, position: random.random_range(1..2_000), before: random.random_range(0..9) }
 }
 
 /// Returns random items of a reply, often none.
-fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
+fn reply_items(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<ReplyItem> {
     let item_id = MessageId::new(Uuid::from_u128(random.random::<u128>() >> 8));
-    let call = |item_id| Brought::ClientToolCall {
+    let call = |item_id| ReplyItem::ClientToolCall {
         item_id,
         call_id: "call-1".to_owned(),
         name: "look".to_owned(),
@@ -198,9 +208,9 @@ fn brought(random: &mut StdRng, items: &mut Vec<MessageId>) -> Vec<Brought> {
         1 => {
             let form = InputForm::Freeform { description: None };
             let question = InputQuestion { id: "q".to_owned(), question: "Why?".to_owned(), form };
-            Brought::InputRequest { item_id, questions: Personal::Known(vec![question]) }
+            ReplyItem::InputRequest { item_id, questions: Personal::Known(vec![question]) }
         }
-        2 => Brought::Widget {
+        2 => ReplyItem::Widget {
             item_id,
             widget: Personal::Known(json!({"type": "Card", "children": []})),
             copy_text: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use event_store::RecordedEvent;
-use projections::runner::{Applied, Projection};
+use projections::runner::{ApplyFuture, Projection};
 use sqlx::{PgConnection, PgPool};
 
 /// Advisory lock that a gated probe takes after it has written its rows.
@@ -51,7 +51,7 @@ impl Projection for Probe {
         &'a self,
         connection: &'a mut PgConnection,
         events: &'a [Arc<RecordedEvent>],
-    ) -> Applied<'a> {
+    ) -> ApplyFuture<'a> {
         Box::pin(async move {
             let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
             sqlx::query("INSERT INTO probe SELECT * FROM unnest($1::bigint[])")

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aggregates::Event;
-use projections::models;
 use projections::rebuild::{RebuildError, RebuildReport, rebuild};
+use projections::registry;
 use projections::runner::Projection;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -27,7 +27,7 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
     let log = Log::new(&pool);
     let mut random = StdRng::seed_from_u64(31);
     let mut given = Vec::new();
-    let running = log.run(models::all());
+    let running = log.run(registry::all());
     log.append(&[registered(ADA, "ada@example.org", Some("ada"), 0)]).await;
     // Interleaved conversations while the runners follow, so batches of every size occur.
     let (mut lives, mut begun) = (Vec::new(), Vec::new());
@@ -55,7 +55,7 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
     running.stop().await;
     assert_eq!(missing_kinds(&given), [""; 0], "event types missing from the histories");
 
-    for projection in models::all() {
+    for projection in registry::all() {
         let name = projection.name();
         let mut live = Vec::new();
         for table in projection.tables() {
@@ -73,9 +73,9 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
             assert_eq!(rows_of(&pool, table).await, *live, "{table}");
         }
         assert_eq!(report.before[0].rows, i64::try_from(live[0].len()).unwrap());
-        assert_eq!(report.stands, end);
+        assert_eq!(report.position_after, end);
         // Events that a projection does not handle move its checkpoint later, or not before the process ends.
-        assert!(report.stood <= end);
+        assert!(report.position_before <= end);
         assert_eq!(report.events, given.len() as u64 + 1);
         assert_eq!(progress.last(), Some(&(end, end)));
         assert!(progress.is_sorted());
@@ -86,7 +86,7 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
             sqlx::query(&format!("DELETE FROM {table}")).execute(&mut *transaction).await.unwrap();
         }
         for event in read_all(&log.reader).await {
-            if projection.concerns(&event.event) {
+            if projection.handles(&event.event) {
                 projection.apply(&mut transaction, &[event]).await.unwrap();
             }
         }
@@ -101,7 +101,7 @@ async fn replay_of_any_history_yields_the_live_rows(pool: PgPool) {
 async fn rebuild_detects_and_repairs_tampered_rows(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
-    log.project(models::all()).await;
+    log.project(registry::all()).await;
     let live = rows_of(&pool, "conversations").await;
     for change in [
         "UPDATE conversations SET title = 'another'",
@@ -121,9 +121,9 @@ async fn rebuild_detects_and_repairs_tampered_rows(pool: PgPool) {
 async fn rebuild_removes_erased_text(pool: PgPool) {
     let log = Log::new(&pool);
     log.append(&[started(TALK, Some("a title"), 0), sent(TALK, 1, "words", 1)]).await;
-    log.project(models::all()).await;
+    log.project(registry::all()).await;
     log.erase(ADA.uuid()).await;
-    for projection in models::all() {
+    for projection in registry::all() {
         rebuilt(&log, projection.as_ref()).await.unwrap();
     }
     let text: (Option<String>, Option<String>, Option<String>) = sqlx::query_as(
@@ -165,7 +165,11 @@ async fn rebuild_keeps_old_rows_visible_and_runners_waiting(pool: PgPool) {
     running.reach(end).await;
     running.stop().await;
     assert!(report.equal);
-    assert_eq!((report.stood, report.stands, report.events), (3, 4, 4), "up to the end of the log");
+    assert_eq!(
+        (report.position_before, report.position_after, report.events),
+        (3, 4, 4),
+        "up to the end of the log"
+    );
     assert_eq!(Probe::recorded(&pool).await, [1, 2, 3, 4]);
 }
 
@@ -183,6 +187,6 @@ async fn failed_rebuild_changes_nothing(pool: PgPool) {
     // A checkpoint ahead of the log belongs to another log.
     sqlx::query("UPDATE checkpoints SET position = 99").execute(&pool).await.unwrap();
     let failed = rebuilt(&log, &Probe::default()).await;
-    assert!(matches!(failed, Err(RebuildError::OtherLog { stood: 99 })), "{failed:?}");
+    assert!(matches!(failed, Err(RebuildError::OtherLog { position_before: 99 })), "{failed:?}");
     assert_eq!((Probe::recorded(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 99));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use projections::models;
+use projections::registry;
 use projections::runner::Projection;
 use projections::users::Users;
 use sqlx::PgPool;
@@ -29,7 +29,7 @@ async fn batch_read_by_two_runners_is_applied_once(pool: PgPool) {
     Probe::prepare(&pool).await;
     let log = Log::new(&pool);
     log.append(&[registered(ADA, "ada@example.org", None, 0)]).await;
-    log.project(models::all()).await;
+    log.project(registry::all()).await;
     log.project(probe(None)).await;
     let positions = messages(&log, 20).await;
     let end = *positions.last().unwrap();
@@ -37,7 +37,7 @@ async fn batch_read_by_two_runners_is_applied_once(pool: PgPool) {
     // Both runners have read the same batch and wait for the checkpoints.
     let mut checkpoints = pool.begin().await.unwrap();
     sqlx::query("SELECT * FROM checkpoints FOR UPDATE").execute(&mut *checkpoints).await.unwrap();
-    let all = || models::all().into_iter().chain(probe(None)).collect::<Vec<_>>();
+    let all = || registry::all().into_iter().chain(probe(None)).collect::<Vec<_>>();
     let (one, other) = (log.run(all()), log.run(all()));
     let waiting = 2 * all().len();
     until(
@@ -69,8 +69,8 @@ async fn failing_event_stops_only_its_projection(pool: PgPool) {
     log.append(&[sent(TALK, 1, "one again", 2)]).await;
     let end = *log.append(&[sent(TALK, 2, "two", 3)]).await.last().unwrap();
 
-    let running = log.run(models::all());
-    let names: Vec<_> = models::all().iter().map(|projection| projection.name()).collect();
+    let running = log.run(registry::all());
+    let names: Vec<_> = registry::all().iter().map(|projection| projection.name()).collect();
     assert!(running.progress.wait(&names, end, WAIT_TIMEOUT).await, "the wait skips the stopped projection");
     for (name, position, stopped) in running.progress.all() {
         let expected = if name == "messages" { (good, true) } else { (end, false) };
@@ -113,14 +113,14 @@ async fn two_runners_apply_events_before_poison_event_once(pool: PgPool) {
 async fn unknown_event_version_stops_every_projection(pool: PgPool) {
     let log = Log::new(&pool);
     let good = *log.append(&[registered(ADA, "ada@example.org", None, 0)]).await.last().unwrap();
-    let running = log.run(models::all());
+    let running = log.run(registry::all());
     running.reach(good).await;
     // The event arrives while the runners wait for the tail.
     let mut unknown = Append::pins(TALK.uuid(), 0, 1);
     unknown.events[0].event_version = "2".to_owned();
     let bad = unknown.run(&pool).await.unwrap().positions[0];
     log.tail.notify_appended();
-    let names: Vec<_> = models::all().iter().map(|projection| projection.name()).collect();
+    let names: Vec<_> = registry::all().iter().map(|projection| projection.name()).collect();
     assert!(running.progress.wait(&names, bad, WAIT_TIMEOUT).await);
     for (name, position, stopped) in running.progress.all() {
         assert_eq!((position, stopped), (good, true), "{name}");

@@ -7,7 +7,7 @@ use aggregates::Event;
 use event_store::{
     Encryptor, KeyStore, LogReader, LogTail, MasterKey, RecordedEvent, has_personal, personal_context,
 };
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
 use projections::runner::{self, Projection};
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
@@ -215,7 +215,7 @@ impl Log {
 
     /// Starts a runner for each of `projections`, and the tail that feeds them.
     pub(crate) fn run(&self, projections: Vec<Arc<dyn Projection>>) -> Running {
-        let progress = Progress::new(projections.iter().map(|projection| projection.name()));
+        let progress = ProjectionProgress::new(projections.iter().map(|projection| projection.name()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(self.tail.clone().run(stop.clone()));
@@ -238,7 +238,7 @@ impl Log {
 /// Running projection runners.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) progress: Progress,
+    pub(crate) progress: ProjectionProgress,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }

@@ -6,7 +6,7 @@ use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::ids::UserId;
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
-use aggregates::{Personal, Refusal};
+use aggregates::{Personal, Rejection};
 use event_store::{CommandBatch, CommandKey, CommandOutcome, ExecuteError, Executor, Metadata};
 use projections::users;
 use projections::users::query::UserRow;
@@ -130,7 +130,7 @@ impl Administration {
         }
         match self.executor.run(batch).await {
             Ok(_) => Ok(Import::Created(user)),
-            Err(ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken))) => {
+            Err(ExecuteError::Rejected(Rejection::Claim(ClaimError::Taken))) => {
                 let by_email = self.executor.state::<Claim>(&email_claim).await?.owner().is_some();
                 Ok(if by_email { Import::EmailTaken } else { Import::UsernameTaken })
             }
@@ -228,7 +228,7 @@ impl AccountService {
         let metadata = request.metadata(Some(actor.user), &self.core.clock);
         let key = request.key_of(actor.user);
         let outcome = self.administration().grant(user, role, Some(actor.user), metadata, key).await?;
-        self.core.catch_up(projections::models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(projections::registry::ACCOUNT_MODELS, outcome.position).await;
         let row = self.user(user).await?;
         // After a repetition the role may have been changed again.
         let role = if outcome.replayed.is_some() { row.role.clone() } else { role.as_str().to_owned() };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aggregates::ids::UserId;
 use aggregates::user::User;
 use projections::users::query::UserRow;
-use projections::{models, users};
+use projections::{registry, users};
 
 use super::rate_limits::RateLimits;
 use super::{AppError, Core};
@@ -56,7 +56,7 @@ pub(super) async fn user(core: &Core, user: UserId) -> Result<UserRow, AppError>
         return Ok(row);
     }
     let head = core.reader.last_position().await.map_err(AppError::unavailable)?;
-    core.catch_up(models::ACCOUNT_MODELS, Some(head)).await;
+    core.catch_up(registry::ACCOUNT_MODELS, Some(head)).await;
     if let Some(row) = users::query::by_id(&core.pool, user.uuid()).await? {
         return Ok(row);
     }

@@ -1,11 +1,11 @@
 //! Changes of a user's own account: password, e-mail address, user name, closing it.
 
 use aggregates::Personal;
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::claim::{Claim, ClaimCommand, ClaimError};
 use aggregates::user::{User, UserCommand};
 use aggregates::values::{EmailAddress, Username};
-use projections::models;
+use projections::registry;
 use projections::users::query::UserRow;
 use serde_json::json;
 
@@ -123,7 +123,7 @@ impl AccountService {
         if let Some(key) = &key
             && let Some(outcome) = self.core.executor.repeated(key).await?
         {
-            self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+            self.core.catch_up(registry::ACCOUNT_MODELS, outcome.position).await;
             return Ok((self.user(actor.user).await?, outcome.position));
         }
         let to = Username::parse(username)?;
@@ -212,7 +212,7 @@ impl AccountService {
         if let Some(outbox) = &self.outbox {
             outbox.notify();
         }
-        self.core.catch_up(models::ACCOUNT_MODELS, outcome.position).await;
+        self.core.catch_up(registry::ACCOUNT_MODELS, outcome.position).await;
         Ok(outcome)
     }
 
@@ -268,7 +268,7 @@ fn exchange_claims(
 /// Maps a taken claim to the error of what is claimed.
 fn map_taken(error: ExecuteError, taken: fn() -> AppError) -> AppError {
     match error {
-        ExecuteError::Rejected(Refusal::Claim(ClaimError::Taken)) => taken(),
+        ExecuteError::Rejected(Rejection::Claim(ClaimError::Taken)) => taken(),
         error => error.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Password recovery: a mail is requested, and its token sets a new password.
 
-use aggregates::Refusal;
+use aggregates::Rejection;
 use aggregates::user::{User, UserCommand, UserError};
 use aggregates::values::EmailAddress;
 use serde_json::json;
@@ -66,7 +66,7 @@ impl AccountService {
         let batch = self.with_mail(batch, owner, MailKind::PasswordChanged, false);
         let outcome = self.change_account(batch).await.map_err(|error| match error {
             // The account was closed meanwhile.
-            ExecuteError::Rejected(Refusal::User(UserError::Deactivated)) => AppError::invalid_token(),
+            ExecuteError::Rejected(Rejection::User(UserError::Deactivated)) => AppError::invalid_token(),
             error => error.into(),
         })?;
         self.logins.invalidate(owner);

@@ -1,17 +1,17 @@
 //! Branches of a conversation: regenerating a reply, editing a message, switching, and the messages of each branch.
 
 use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand, Place, SoFar};
+use aggregates::conversation::{Conversation, ConversationCommand, MessageRef, PartialText};
 use aggregates::ids::{ConversationId, MessageId};
 use aggregates::values::{MessageText, ReplyText};
+use projections::messages::branch_queries::{self, BranchRow};
 use projections::messages::query::MessageRow;
 use projections::messages::thread::{self, Entry, ThreadRow};
-use projections::messages::tree::{self, BranchRow};
-use projections::models;
+use projections::registry;
 use serde_json::json;
 
 use super::interactions::ReplyCommand;
-use super::items::{Composed, Enclosed, Part, WantedReply};
+use super::items::{Composed, MessageContext, Part, ReplyOptions};
 use super::{ConversationService, Sent};
 use crate::app::files::with_attachments;
 use crate::app::{Actor, AppError, Kind, RequestContext};
@@ -41,7 +41,7 @@ impl ConversationService {
         actor: Actor,
         conversation: ConversationId,
         message: RegenerateTarget,
-        reply: WantedReply,
+        reply: ReplyOptions,
     ) -> Result<Sent, AppError> {
         if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
@@ -66,9 +66,10 @@ impl ConversationService {
         let (at, deadline) = self.now_and_deadline();
         let place = self.place(&row).await?;
         let reply =
-            WantedReply { model: reply.model.or_else(|| self.models.still_offered(model.clone())), ..reply };
-        let so_far = self.partial_texts(conversation).await?;
-        let command = ConversationCommand::AskAgain { by: actor.user, place, so_far, reply, at, deadline };
+            ReplyOptions { model: reply.model.or_else(|| self.models.still_offered(model.clone())), ..reply };
+        let partial_texts = self.partial_texts(conversation).await?;
+        let command =
+            ConversationCommand::Regenerate { by: actor.user, place, partial_texts, reply, at, deadline };
         self.ask(request, actor, conversation, place.message_id, ReplyCommand::of(command)).await
     }
 
@@ -84,7 +85,7 @@ impl ConversationService {
         conversation: ConversationId,
         message: MessageId,
         text: &str,
-        reply: WantedReply,
+        reply: ReplyOptions,
     ) -> Result<Sent, AppError> {
         if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
@@ -117,9 +118,9 @@ impl ConversationService {
             place,
             message_id: new,
             text: Personal::Known(parsed),
-            enclosed: Enclosed { files, composed, tool_choice },
-            so_far: self.partial_texts(conversation).await?,
-            reply: WantedReply { model: reply.model.or_else(|| self.models.still_offered(model)), ..reply },
+            enclosed: MessageContext { files, composed, tool_choice },
+            partial_texts: self.partial_texts(conversation).await?,
+            reply: ReplyOptions { model: reply.model.or_else(|| self.models.still_offered(model)), ..reply },
             at,
             deadline,
         };
@@ -146,7 +147,7 @@ impl ConversationService {
             .command::<Conversation>(conversation, command)
             .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
         let outcome = self.quotas.run_as_work(request, actor, batch).await?;
-        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
+        self.core.catch_up(registry::THREAD_MODELS, outcome.position).await;
         let found = self.branches(actor, conversation).await;
         let found = found.map_err(|error| self.core.unseen(error, outcome.position))?;
         let shown = found.into_iter().find(|row| u32::try_from(row.branch) == Ok(branch));
@@ -164,7 +165,7 @@ impl ConversationService {
         conversation: ConversationId,
     ) -> Result<Vec<Branch>, AppError> {
         let row = self.conversation(actor, conversation).await?;
-        let mut branches = tree::branches(&self.core.pool, conversation.uuid()).await?;
+        let mut branches = branch_queries::branches(&self.core.pool, conversation.uuid()).await?;
         if let Some(first) = branches.first_mut() {
             first.created_at.get_or_insert(row.created_at);
         }
@@ -188,18 +189,18 @@ impl ConversationService {
         let actor = Actor { user, ..actor };
         let (owner, id, before) = (actor.user.uuid(), conversation.uuid(), before.unwrap_or(i64::MAX));
         let pool = &self.core.pool;
-        if tree::is_active(pool, id, branch).await? {
+        if branch_queries::is_active(pool, id, branch).await? {
             let page = self.messages(actor, conversation, Some(before), limit).await?;
             // A concurrent switch may have made the page one of another branch.
-            if tree::is_active(pool, id, branch).await? {
+            if branch_queries::is_active(pool, id, branch).await? {
                 return Ok(page);
             }
         }
-        let page = tree::page(pool, owner, (id, branch), before, limit + 1).await?;
+        let page = branch_queries::page(pool, owner, (id, branch), before, limit + 1).await?;
         if page.is_empty() {
             // Empty, or not visible to this user.
             self.conversation(actor, conversation).await?;
-            if !tree::is_known(pool, id, branch).await? {
+            if !branch_queries::is_known(pool, id, branch).await? {
                 return Err(AppError::not_found());
             }
         }
@@ -207,20 +208,21 @@ impl ConversationService {
     }
 
     /// Returns the partial texts of the conversation's pending replies, which the user has seen.
-    async fn partial_texts(&self, conversation: ConversationId) -> Result<Vec<SoFar>, AppError> {
+    async fn partial_texts(&self, conversation: ConversationId) -> Result<Vec<PartialText>, AppError> {
         let state: Conversation = self.core.executor.state(&conversation.to_string()).await?;
-        let begun: Vec<_> = state.owed().filter(|open| open.attempt > 0).map(|open| open.reply_id).collect();
-        let mut so_far = Vec::new();
+        let begun: Vec<_> =
+            state.pending_replies().filter(|open| open.attempt > 0).map(|open| open.reply_id).collect();
+        let mut partial_texts = Vec::new();
         // Only one is running; the others are queued.
         for reply_id in begun {
-            let text = self.hub.text(reply_id).await;
+            let text = self.live_replies.text(reply_id).await;
             if let Ok(text) = ReplyText::parse(&text)
                 && !text.as_str().trim().is_empty()
             {
-                so_far.push(SoFar { reply_id, text: Personal::Known(text) });
+                partial_texts.push(PartialText { reply_id, text: Personal::Known(text) });
             }
         }
-        Ok(so_far)
+        Ok(partial_texts)
     }
 
     /// Returns a visible item on the active branch.
@@ -236,7 +238,7 @@ impl ConversationService {
         if let Some(row) = rows.into_iter().find(|row| !row.is_hidden()) {
             return Ok(row);
         }
-        Err(if tree::stands_elsewhere(pool, conversation.uuid(), id.uuid()).await? {
+        Err(if branch_queries::is_on_inactive_branch(pool, conversation.uuid(), id.uuid()).await? {
             AppError::other_branch()
         } else {
             AppError::not_found()
@@ -244,10 +246,10 @@ impl ConversationService {
     }
 
     /// Returns the place of a message on the active branch.
-    async fn place(&self, row: &ThreadRow) -> Result<Place, AppError> {
-        let found = tree::place(&self.core.pool, row.conversation_id, row.id).await?;
+    async fn place(&self, row: &ThreadRow) -> Result<MessageRef, AppError> {
+        let found = branch_queries::place(&self.core.pool, row.conversation_id, row.id).await?;
         let (position, before) = found.ok_or_else(AppError::other_branch)?;
         let before = u32::try_from(before).unwrap_or(u32::MAX);
-        Ok(Place { message_id: MessageId::new(row.id), position, before })
+        Ok(MessageRef { message_id: MessageId::new(row.id), position, before })
     }
 }

@@ -5,11 +5,11 @@ use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::{Event, Personal};
 use chrono::{DateTime, Utc};
 use projections::messages::thread::{self, Entry, Order};
-use projections::models;
+use projections::registry;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::items::{InputAnswer, InputForm, InputQuestion, Verdict, WantedReply};
+use super::items::{InputAnswer, InputForm, InputQuestion, ReplyOptions, Verdict};
 use super::{ConversationService, Sent};
 use crate::app::core::stored_id;
 use crate::app::{Actor, AppError, RequestContext};
@@ -35,7 +35,7 @@ impl ConversationService {
         actor: Actor,
         conversation: ConversationId,
         output: Value,
-        reply: WantedReply,
+        reply: ReplyOptions,
     ) -> Result<Sent, AppError> {
         if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
@@ -69,7 +69,7 @@ impl ConversationService {
         conversation: ConversationId,
         item: MessageId,
         answers: Answers,
-        reply: WantedReply,
+        reply: ReplyOptions,
     ) -> Result<Sent, AppError> {
         if let Some(sent) = self.repeated_request(request, actor, conversation).await? {
             return Ok(sent);
@@ -125,7 +125,7 @@ impl ConversationService {
             .command::<Conversation>(conversation, command)
             .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
+        self.core.catch_up(registry::THREAD_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -196,7 +196,7 @@ impl ConversationService {
         decided: Option<ReplyId>,
         outcome: CommandOutcome,
     ) -> Result<Sent, AppError> {
-        self.core.catch_up(models::THREAD_MODELS, outcome.position).await;
+        self.core.catch_up(registry::THREAD_MODELS, outcome.position).await;
         let replayed = outcome.replayed.is_some();
         let reply = match (&outcome.replayed, outcome.position) {
             (None, _) => decided,

@@ -5,16 +5,16 @@ use std::time::Duration;
 use aggregates::ids::{ConversationId, MessageId};
 use projections::conversations::query::ConversationRow;
 use projections::messages::thread::{self, Entry, Order, ThreadRow};
-use projections::{conversations, models};
+use projections::{conversations, registry};
 use uuid::Uuid;
 
 use super::ConversationService;
 use crate::ai::Recording;
-use crate::app::models::Offered;
+use crate::app::models::AvailableModel;
 use crate::app::{Actor, AppError};
 
 pub use aggregates::conversation::{
-    Composed, Enclosed, InputAnswer, InputForm, InputQuestion, Part, Verdict, WantedReply,
+    Composed, InputAnswer, InputForm, InputQuestion, MessageContext, Part, ReplyOptions, Verdict,
 };
 
 /// Interval of polling for items and titles.
@@ -83,7 +83,7 @@ impl ConversationService {
                 }
                 // They follow the reply's message in the log.
                 after += 1;
-                self.core.progress.wait(models::THREAD_MODELS, after, POLL_INTERVAL).await;
+                self.core.progress.wait(registry::THREAD_MODELS, after, POLL_INTERVAL).await;
             }
         };
         match tokio::time::timeout(ITEMS_TIMEOUT, all_items).await {
@@ -95,7 +95,7 @@ impl ConversationService {
     /// Waits up to [`ITEMS_TIMEOUT`] until the read models of items have reached `position`.
     pub async fn wait_for_items(&self, position: Option<i64>) {
         if let Some(position) = position {
-            self.core.progress.wait(models::THREAD_MODELS, position, ITEMS_TIMEOUT).await;
+            self.core.progress.wait(registry::THREAD_MODELS, position, ITEMS_TIMEOUT).await;
         }
     }
 
@@ -142,7 +142,7 @@ impl ConversationService {
     }
 
     /// Returns the models that may be requested; the default comes first.
-    pub fn models(&self) -> Vec<Offered> {
+    pub fn models(&self) -> Vec<AvailableModel> {
         self.models.offered()
     }
 

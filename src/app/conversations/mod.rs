@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregates::Personal;
-use aggregates::conversation::{Conversation, ConversationCommand, Enclosed, WantedReply};
+use aggregates::conversation::{Conversation, ConversationCommand, MessageContext, ReplyOptions};
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use aggregates::values::{MessageText, Title};
-use projections::conversations::query::{ConversationRow, Single};
+use projections::conversations::query::{ConversationLoader, ConversationRow};
 use projections::messages::query::MessageRow;
-use projections::{conversations, messages, models};
+use projections::{conversations, messages, registry};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -22,8 +22,8 @@ use super::files::with_attachments;
 use super::models::ModelCatalogue;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, RequestContext};
-use crate::live::sealed::Typing;
-use crate::live::{Hub, People};
+use crate::live::envelope::Typing;
+use crate::live::{LiveReplies, UserChannels};
 
 /// An accepted message, with the ids of the reply it requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub struct NewMessage {
     /// Text; may be empty if there are files.
     pub text: String,
     /// Attachments, quote and chosen tool.
-    pub enclosed: Enclosed,
+    pub enclosed: MessageContext,
     /// Options of the reply.
-    pub reply: WantedReply,
+    pub reply: ReplyOptions,
 }
 
 impl NewMessage {
@@ -89,11 +89,11 @@ pub struct ConversationService {
     /// Models and tools that a message may request.
     pub models: ModelCatalogue,
     /// Loads single conversations in batches.
-    pub loader: Single,
+    pub loader: ConversationLoader,
     /// Replies that are being written.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// Feeds of users' sockets.
-    pub people: People,
+    pub user_channels: UserChannels,
     /// From the request for a reply to its end, at most.
     pub reply_deadline: Duration,
     /// Whether conversations get generated titles.
@@ -158,7 +158,7 @@ impl ConversationService {
             ),
             None => (target, message),
         };
-        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(registry::CONVERSATION_MODELS, outcome.position).await;
         let reply = ReplyId::of(message);
         Ok(Sent {
             conversation: target,
@@ -202,7 +202,7 @@ impl ConversationService {
         }
         let batch = batch.with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(registry::CONVERSATION_MODELS, outcome.position).await;
         match self.conversation(actor, conversation).await {
             Ok(row) => Ok((row, outcome.position)),
             Err(error) => Err(self.core.unseen(error, outcome.position)),
@@ -226,7 +226,7 @@ impl ConversationService {
             .command::<Conversation>(conversation, command)
             .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(registry::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -311,7 +311,7 @@ impl ConversationService {
             .command::<Conversation>(conversation, command)
             .with_key(request.key_of(actor.user), json!({"conversation_id": conversation}));
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::CONVERSATION_MODELS, outcome.position).await;
+        self.core.catch_up(registry::CONVERSATION_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -328,7 +328,7 @@ impl ConversationService {
     ) -> Result<(), AppError> {
         self.conversation(actor, conversation).await?;
         let (user, conversation) = (actor.user.uuid(), conversation.uuid());
-        self.people.typing(Typing { user, conversation, typing, socket }).await;
+        self.user_channels.typing(Typing { user, conversation, typing, socket }).await;
         Ok(())
     }
 }

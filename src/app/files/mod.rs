@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use projections::files::query::{self, FileRow};
-use projections::models;
+use projections::registry;
 use serde_json::json;
 
 use self::uploads::{InspectedFile, Upload, Uploads};
@@ -25,7 +25,7 @@ use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::auth::UrlSigningKey;
 use crate::auth::signed_urls::{Purpose, Signature};
 use crate::files::picture::preview_mime;
-use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
+use crate::files::{FileKind, FileStore, Key, KindError, StoreError, UploadError};
 use event_store::{CommandBatch, CommandKey};
 
 /// Attaches files to a message: each must be this user's, stored, and not attached in another conversation.
@@ -92,7 +92,7 @@ impl FileService {
             return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
         }
         if size > limit {
-            return Err(IncomingError::TooLarge { limit }.into());
+            return Err(UploadError::TooLarge { limit }.into());
         }
         let key = request.key_of(actor.user);
         let mut slot = self.uploads.reserve(actor.user)?;
@@ -267,7 +267,7 @@ impl FileService {
             .with_key(request.key_of(actor.user), json!({"file_id": file}));
         // The sweep removes the bytes.
         let outcome = self.core.executor.run(batch).await?;
-        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
+        self.core.catch_up(registry::FILE_MODELS, outcome.position).await;
         Ok(outcome.position)
     }
 
@@ -334,7 +334,7 @@ impl FileService {
             Some(stored) => FileId::new(stored_id(stored, "file_id")?),
             None => id,
         };
-        self.core.catch_up(models::FILE_MODELS, outcome.position).await;
+        self.core.catch_up(registry::FILE_MODELS, outcome.position).await;
         let row = query::owned(&self.core.pool, owner.uuid(), &[id.uuid()]).await?.pop();
         match row {
             Some(row) => Ok((row, outcome.position)),

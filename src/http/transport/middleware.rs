@@ -17,7 +17,7 @@ use crate::app::{AppError, Kind};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::transport::request_id;
-use crate::telemetry::panics::broken_off;
+use crate::telemetry::panics::join_error;
 use traces::{Span, spans};
 
 /// Maximum length of a request URI, in bytes.
@@ -176,7 +176,7 @@ pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next
         let task = state.services.tasks.spawn(traces::in_current_span(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(join_error(&error)))),
             Err(_) => Err(timed_out()),
         }
     };

@@ -1,4 +1,4 @@
-//! Conversations and what people write in them.
+//! Public events of conversations, messages and branches.
 
 use aggregates::conversation::{
     BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, SettingsEvent,
@@ -17,9 +17,9 @@ macro_rules! about_a_conversation {
         struct $kind {
             /// The conversation.
             conversation_id: Uuid,
-            /// Whose it is.
+            /// User id of the owner.
             owner: Uuid,
-            /// When it happened.
+            /// Time of the event (UTC).
             at: DateTime<Utc>,
         }
 
@@ -46,34 +46,34 @@ macro_rules! about_a_conversation {
 }
 
 about_a_conversation! {
-    /// A conversation was begun.
+    /// A conversation was started.
     Started = "conversation.started",
-    /// It got a title.
+    /// A conversation got a title.
     Renamed = "conversation.renamed",
-    /// It was pinned.
+    /// A conversation was pinned.
     Pinned = "conversation.pinned",
-    /// It was unpinned.
+    /// A conversation was unpinned.
     Unpinned = "conversation.unpinned",
-    /// It was put into the archive.
+    /// A conversation was moved to the archive.
     Archived = "conversation.archived",
-    /// It was taken out of the archive.
+    /// A conversation was taken out of the archive.
     Unarchived = "conversation.unarchived",
-    /// Its owner has read it, up to some message.
+    /// The owner read a conversation up to a message.
     Read = "conversation.read",
-    /// It was deleted.
+    /// A conversation was deleted.
     Deleted = "conversation.deleted",
 }
 
-/// A person wrote a message. Its text is read from the API or the log, by whoever may.
+/// A user sent a message. Authorized consumers load its text from the API or the log.
 #[derive(Serialize, JsonSchema)]
 struct Sent {
     /// The conversation.
     conversation_id: Uuid,
     /// The message.
     message_id: Uuid,
-    /// Who wrote it.
+    /// User id of the author.
     author: Uuid,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -81,16 +81,16 @@ impl PublicData for Sent {
     const NAME: &'static str = "message.sent";
 }
 
-/// A person went back to a message; what stood after it is shown no more. In old logs only: now it is `branch.begun`.
+/// A user went back to a message; later messages are no longer visible. Only in old logs: `branch.begun` replaces it.
 #[derive(Serialize, JsonSchema)]
 struct Rewound {
     /// The conversation.
     conversation_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// The message that stays, with everything before it.
+    /// Last message that stays visible.
     message_id: Uuid,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -98,22 +98,22 @@ impl PublicData for Rewound {
     const NAME: &'static str = "conversation.rewound";
 }
 
-/// Another branch of a conversation began: a message gets another reply, or another one takes its place. It is the active one.
+/// A branch of a conversation began and is active: a message gets another reply or is replaced.
 #[derive(Serialize, JsonSchema)]
 struct BranchBegun {
     /// The conversation.
     conversation_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// The branch's number; the first branch of a conversation is 0.
+    /// Number of the branch; the first branch of a conversation is 0.
     branch: u32,
-    /// The branch that it forks from, whose beginning it shares.
+    /// Branch that it forks from and shares the beginning with.
     parent: u32,
-    /// The message at which it forks.
+    /// Message at which the branch forks.
     message_id: Uuid,
-    /// Whether another message takes its place.
+    /// Whether another message replaces it.
     edited: bool,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -121,16 +121,16 @@ impl PublicData for BranchBegun {
     const NAME: &'static str = "branch.begun";
 }
 
-/// A person went on with another branch of a conversation.
+/// A user switched to another branch of a conversation.
 #[derive(Serialize, JsonSchema)]
 struct BranchSwitched {
     /// The conversation.
     conversation_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// The branch that is the active one now.
+    /// The branch that is now active.
     branch: u32,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -138,18 +138,18 @@ impl PublicData for BranchSwitched {
     const NAME: &'static str = "branch.switched";
 }
 
-/// A person said what they think of messages, answers or other items.
+/// A user rated messages, answers or other items.
 #[derive(Serialize, JsonSchema)]
 struct Feedback {
     /// The conversation.
     conversation_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// Which.
+    /// The rated messages and items.
     item_ids: Vec<Uuid>,
     /// `positive` or `negative`.
     verdict: String,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 

@@ -1,4 +1,4 @@
-//! Files that people bring. Their names are not told.
+//! Public events of files. They do not contain file names.
 
 use aggregates::file::FileEvent;
 use chrono::{DateTime, Utc};
@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use super::{KindSchema, PublicData, PublicEvent, schema};
 
-/// The content of a file is there.
+/// The content of a file was stored.
 #[derive(Serialize, JsonSchema)]
 struct Stored {
     /// The file.
     file_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// Its type, as its content says.
+    /// Media type detected from the content.
     mime_type: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     size: u64,
-    /// When it happened.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -32,13 +32,13 @@ impl PublicData for Stored {
 struct Attached {
     /// The file.
     file_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
-    /// The conversation it was sent in.
+    /// Conversation it was sent in.
     conversation_id: Uuid,
-    /// The message it was sent with.
+    /// Message it was sent with.
     message_id: Uuid,
-    /// When it happened.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -51,9 +51,9 @@ impl PublicData for Attached {
 struct Deleted {
     /// The file.
     file_id: Uuid,
-    /// Whose it was.
+    /// User id of the owner.
     owner: Uuid,
-    /// When it happened.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn schemas(into: &mut Vec<KindSchema>) {
     into.extend([schema::<Stored>(), schema::<Attached>(), schema::<Deleted>()]);
 }
 
-/// None: an announcement is nothing yet.
+/// The public form of an event; an announcement has none.
 pub(super) fn public(event: &FileEvent) -> Option<PublicEvent> {
     Some(match event {
         FileEvent::FileAnnounced { .. } => return None,

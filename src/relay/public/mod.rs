@@ -1,7 +1,7 @@
-//! What other systems are told of an event: ids, times and figures, never a word that a person or a provider wrote.
+//! Public form of events: ids, times and figures, never text of a user or a provider.
 //!
-//! Each kind has a name and a version of its own, so that the log's shapes may change without the public ones. A change
-//! that a consumer could misread is a new version; fields are only ever added within one. [`schemas`] describes them.
+//! Each kind has its own name and version, so that stored events can change independently of public ones. A change
+//! that a consumer could misread is a new version; within a version, fields are only added. [`schemas`] describes them.
 
 mod conversation;
 mod file;
@@ -18,30 +18,30 @@ use super::envelope::CloudEvent;
 
 /// The data of one kind of public event.
 trait PublicData: Serialize + JsonSchema {
-    /// Its kind: the end of its subject.
+    /// Kind, the last part of its subject.
     const NAME: &'static str;
-    /// Version of its shape.
+    /// Version of the kind.
     const VERSION: u32 = 1;
 }
 
 /// A public event, without its envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PublicEvent {
-    /// Its kind, `reply.completed` for example.
+    /// Kind, for example `reply.completed`.
     pub name: &'static str,
-    /// Version of the data's shape.
+    /// Version of the kind.
     pub version: u32,
-    /// The data.
+    /// Data of the event.
     pub data: Value,
 }
 
 impl PublicEvent {
     fn new<T: PublicData>(data: T) -> Self {
-        // Plain structs of texts and numbers: there is nothing in them that could not be written.
+        // Plain structs of strings and numbers always serialize.
         Self { name: T::NAME, version: T::VERSION, data: serde_json::to_value(data).unwrap_or_default() }
     }
 
-    /// What the public is told of `event`. None: claims are bookkeeping of ours.
+    /// Returns the public form of `event`; `None` if it has none. Claims are internal.
     pub fn of(event: &Event) -> Option<Self> {
         match event {
             Event::User(event) => Some(user::public(event)),
@@ -53,18 +53,18 @@ impl PublicEvent {
     }
 }
 
-/// The JSON Schema of one kind.
+/// JSON Schema of one kind.
 #[derive(Debug, Clone)]
 pub struct KindSchema {
-    /// The kind.
+    /// Name of the kind.
     pub name: &'static str,
-    /// Version of its shape.
+    /// Version of the kind.
     pub version: u32,
     /// Schema of the whole message.
     pub schema: Schema,
 }
 
-/// Every kind of public event with its schema.
+/// Returns every kind of public event with its schema.
 pub fn schemas() -> Vec<KindSchema> {
     let mut schemas = Vec::new();
     conversation::schemas(&mut schemas);

@@ -1,4 +1,4 @@
-//! Quizzes: begun, answered, finished. What is marked or looked at on the way is nobody's business.
+//! Public events of quizzes: started, answered, finished. Selections are not public.
 
 use aggregates::ids::{ConversationId, QuizId, UserId};
 use aggregates::quiz::QuizEvent;
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::{KindSchema, PublicData, PublicEvent, schema};
 
-/// Which quiz.
+/// Ids of the quiz.
 #[derive(Serialize, JsonSchema)]
 struct Which {
     /// The quiz.
     quiz_id: Uuid,
-    /// The conversation it stands in.
+    /// Conversation of the quiz.
     conversation_id: Uuid,
-    /// Whose it is.
+    /// User id of the owner.
     owner: Uuid,
 }
 
@@ -26,16 +26,16 @@ impl Which {
     }
 }
 
-/// A quiz was begun.
+/// A quiz was started.
 #[derive(Serialize, JsonSchema)]
 struct Started {
     #[serde(flatten)]
     which: Which,
-    /// What it is about: a topic of the bank of questions.
+    /// Topic of the question bank.
     topic: String,
-    /// How many questions it has.
+    /// Number of questions.
     total: usize,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -44,26 +44,26 @@ struct Started {
 struct Answered {
     #[serde(flatten)]
     which: Which,
-    /// The question, by its name in the bank.
+    /// Id of the question in the bank.
     question_id: String,
-    /// Which try at it, from 1.
+    /// Number of the try at this question, from 1.
     attempt: u32,
-    /// Whether it was right.
+    /// Whether the answer was correct.
     correct: bool,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
-/// A quiz ended.
+/// A quiz was finished.
 #[derive(Serialize, JsonSchema)]
 struct Finished {
     #[serde(flatten)]
     which: Which,
-    /// Questions answered rightly at the first try.
+    /// Questions answered correctly on the first try.
     score: u32,
-    /// How many questions it had.
+    /// Number of questions.
     total: u32,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn schemas(into: &mut Vec<KindSchema>) {
     into.extend([schema::<Started>(), schema::<Answered>(), schema::<Finished>()]);
 }
 
-/// None: it is a step between two answers.
+/// The public form of an event; selections and moves have none.
 pub(super) fn public(event: &QuizEvent) -> Option<PublicEvent> {
     Some(match event {
         QuizEvent::QuizStarted { quiz_id, conversation_id, owner, topic, questions, at } => {

@@ -1,4 +1,4 @@
-//! Replies: asked for, tried, ended.
+//! Public events of replies: requested, attempted, ended.
 
 use aggregates::conversation::{ConversationEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
@@ -9,16 +9,16 @@ use uuid::Uuid;
 
 use super::{KindSchema, PublicData, PublicEvent, schema};
 
-/// Which reply.
+/// Ids of the reply.
 #[derive(Serialize, JsonSchema)]
 struct Which {
     /// The conversation.
     conversation_id: Uuid,
-    /// The message that asked.
+    /// Message that asked for the reply.
     message_id: Uuid,
     /// The reply.
     reply_id: Uuid,
-    /// Who asked.
+    /// User id of the asker.
     owner: Uuid,
 }
 
@@ -27,9 +27,9 @@ struct Which {
 struct Requested {
     #[serde(flatten)]
     which: Which,
-    /// Until when it will have ended.
+    /// Time by which the reply will have ended.
     deadline: DateTime<Utc>,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -38,30 +38,30 @@ struct Requested {
 struct Begun {
     #[serde(flatten)]
     which: Which,
-    /// Its number, from 1.
+    /// Number of the attempt, from 1.
     attempt: u32,
-    /// The worker.
+    /// Worker that makes the attempt.
     worker: String,
-    /// The provider that is asked.
+    /// Provider called.
     provider: String,
-    /// The model that is asked.
+    /// Model called.
     model: String,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
-/// An attempt failed; the reply is still owed.
+/// An attempt failed; the reply is still pending.
 #[derive(Serialize, JsonSchema)]
 struct AttemptFailed {
     #[serde(flatten)]
     which: Which,
-    /// The attempt that failed.
+    /// The failed attempt.
     attempt: u32,
-    /// Why, by its code.
+    /// Error code of the failure.
     reason: String,
-    /// Not tried again before this.
+    /// Earliest time of the next attempt.
     not_before: DateTime<Utc>,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -70,23 +70,23 @@ struct AttemptFailed {
 struct Completed {
     #[serde(flatten)]
     which: Which,
-    /// The message that is the answer.
+    /// Message that holds the answer.
     answer_id: Uuid,
-    /// The attempt that brought it.
+    /// Attempt that produced the answer.
     attempt: u32,
-    /// The model that answered.
+    /// Model that answered.
     model: String,
     /// Why the provider stopped: `stop`, `length` or `content_filter`.
     finish: String,
-    /// Tokens read.
+    /// Prompt tokens.
     prompt_tokens: u32,
-    /// Tokens written.
+    /// Completion tokens.
     completion_tokens: u32,
     /// From the call of the provider to the first text, in milliseconds.
     first_token_ms: Option<u64>,
     /// From the call of the provider to the end, in milliseconds.
     total_ms: u64,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
@@ -95,22 +95,22 @@ struct Completed {
 struct Failed {
     #[serde(flatten)]
     which: Which,
-    /// The last attempt begun; 0 when there was none.
+    /// Last attempt begun; 0 if there was none.
     attempt: u32,
-    /// Why, by its code.
+    /// Error code of the failure.
     reason: String,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 
-/// A reply ended because it is no longer wanted, or its conversation was deleted.
+/// A reply was cancelled by its user or by the deletion of its conversation.
 #[derive(Serialize, JsonSchema)]
 struct Cancelled {
     #[serde(flatten)]
     which: Which,
-    /// The last attempt begun; 0 when there was none.
+    /// Last attempt begun; 0 if there was none.
     attempt: u32,
-    /// When.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 

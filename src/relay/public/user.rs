@@ -1,4 +1,4 @@
-//! Accounts.
+//! Public events of accounts.
 
 use aggregates::ids::UserId;
 use aggregates::user::UserEvent;
@@ -16,7 +16,7 @@ macro_rules! about_a_user {
         struct $kind {
             /// The user.
             user_id: Uuid,
-            /// When it happened.
+            /// Time of the event (UTC).
             at: DateTime<Utc>,
         }
 
@@ -32,28 +32,28 @@ macro_rules! about_a_user {
 }
 
 about_a_user! {
-    /// An account was made.
+    /// An account was created.
     Registered = "user.registered",
-    /// A password was replaced.
+    /// A password was changed.
     PasswordChanged = "user.password_changed",
-    /// An address was replaced by another.
+    /// An e-mail address was changed.
     EmailChanged = "user.email_changed",
-    /// A user name was replaced by another, or chosen at last.
+    /// A user name was changed or set.
     UsernameChanged = "user.username_changed",
-    /// An account was closed.
+    /// An account was deactivated.
     Deactivated = "user.deactivated",
 }
 
-/// What somebody may do besides their own things was settled anew.
+/// A role was granted.
 #[derive(Serialize, JsonSchema)]
 struct RoleGranted {
     /// The user.
     user_id: Uuid,
-    /// The role from now on: `user`, `auditor` or `admin`.
+    /// The new role: `user`, `auditor` or `admin`.
     role: &'static str,
-    /// The administrator who decided it; null: it was done by command, at the server.
+    /// User id of the administrator who granted it; null if granted from the command line.
     by: Option<Uuid>,
-    /// When it happened.
+    /// Time of the event (UTC).
     at: DateTime<Utc>,
 }
 

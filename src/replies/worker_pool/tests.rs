@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use event_store::{Executor, KeyStore, LogReader, LogTail, MasterKey};
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
-use projections::models;
 use projections::pending_replies::query;
-use projections::progress::Progress;
+use projections::progress::ProjectionProgress;
+use projections::registry;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 
@@ -16,7 +16,7 @@ use crate::ai::chain::ChainEntry;
 use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Prompt, Provider, StreamEvents};
 use crate::clock::Clock;
 use crate::files::FileStore;
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::replies::{ReplySettings, WorkerParts};
 use crate::schema::MIGRATOR;
 use crate::tools::Tools;
@@ -67,8 +67,8 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
     let handler = ReplyHandler::new(WorkerParts {
         pool: pool.clone(),
         executor: Executor::new(pool.clone(), key_store, tail, 1 << 20, tasks.clone()),
-        progress: Progress::new(models::all().iter().map(|projection| projection.name())),
-        hub: Hub::new(),
+        progress: ProjectionProgress::new(registry::all().iter().map(|projection| projection.name())),
+        live_replies: LiveReplies::new(),
         chain: Arc::new(chain),
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
         clock: Clock::system(),

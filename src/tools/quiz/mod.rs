@@ -11,7 +11,7 @@ mod tokenize;
 
 use std::sync::Arc;
 
-use aggregates::conversation::Brought;
+use aggregates::conversation::ReplyItem;
 use aggregates::ids::{ConversationId, QuizId, UserId};
 use aggregates::quiz::{ANSWERS_AS, Quiz, QuizCommand};
 use anyhow::Context as _;
@@ -138,7 +138,7 @@ impl ReplyTool for Quizzes {
         let Ok(command) = self.start(&new) else { return CallOutcome::Nothing };
         let quiz = new.quiz;
         CallOutcome::Produced(Box::new(ToolOutput {
-            item: Brought::Quiz { item_id: context.item_id },
+            item: ReplyItem::Quiz { item_id: context.item_id },
             commands: Some(Arc::new(move |batch| batch.command::<Quiz>(quiz, command.clone()))),
         }))
     }

@@ -26,7 +26,7 @@ async fn user_without_keys_has_no_readable_text(db: PgPool) {
 
     let app = TestApp::start(&db).await;
     let rebuilt = app.rebuild().await;
-    assert_eq!(rebuilt.len(), projections::models::all().len());
+    assert_eq!(rebuilt.len(), projections::registry::all().len());
     // Read models with personal text must differ after the rebuild.
     for (model, equal) in rebuilt {
         assert_eq!(equal, !["users", "conversations", "messages"].contains(&model), "{model}");

@@ -108,7 +108,7 @@ fn workspace_crates_have_no_cycles() {
 }
 
 #[test]
-fn a_cycle_is_found_with_its_files() {
+fn cycles_are_reported_with_their_files() {
     let edge = |from: &str, to: &str| (from.to_owned(), to.to_owned());
     let mut graph = Graph::new();
     for (from, to) in [edge("a", "b"), edge("b", "c"), edge("c", "b"), edge("c", "d")] {

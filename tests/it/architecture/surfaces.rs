@@ -1,8 +1,9 @@
 //! What an API surface may use.
 //!
-//! A surface translates one wire format into use cases (`src/app`). Besides those it uses the modules of `src/http` that
-//! surfaces share, row types that queries of read models return, and the live frames of replies. It touches neither SQL, nor
-//! events, nor the write side of the event store, nor another surface, nor the inside of providers, relay and workers.
+//! A surface translates one wire format into use cases (`src/app`). Besides those it uses the modules of `src/http`
+//! that surfaces share, row types that queries of read models return, and the live frames of replies. It touches
+//! neither SQL, nor events, nor the write side of the event store, nor another surface, nor the inside of providers,
+//! relay and workers.
 
 use std::path::Path;
 
@@ -27,10 +28,10 @@ const ALLOWED: &[(&str, &str)] = &[
     ("auth::ResetToken", "what the link in a mail carries"),
     ("auth::signed_urls::Purpose", "what a signed address is for"),
     ("auth::signed_urls::Signature", "what a signed address carries"),
-    ("auth::tickets::LIFETIME", "told to clients"),
+    ("auth::tickets::LIFETIME", "shown to clients"),
     ("auth::tokens::LEEWAY", "how long after its end a token still opens a socket"),
     ("auth::device", "names the client's program"),
-    ("live::Fed", "live frames of a user's items"),
+    ("live::FeedItem", "live frames of a user's items"),
     ("live::Frame", "live frames of a reply"),
     ("live::Item", "live frames of a user's items"),
     ("live::ReplyFollower", "live frames of a reply"),
@@ -47,7 +48,7 @@ const ALLOWED: &[(&str, &str)] = &[
 
 /// The same for the modules that surfaces share.
 const SHARED: &[(&str, &str)] = &[
-    ("VERSION", "told to clients"),
+    ("VERSION", "shown to clients"),
     ("config::ProxyHeader", "plain settings"),
     ("config::ServeLimits", "plain settings"),
     ("lifecycle::Lifecycle", "the listener for metrics stops with the process"),
@@ -71,7 +72,7 @@ fn is_allowed(path: &[String], list: &[(&str, &str)]) -> bool {
     list.iter().any(|(allowed, _)| path == *allowed || path.starts_with(&format!("{allowed}::")))
 }
 
-/// The surfaces: what stands in `src/http/surfaces`. `SURFACES` lists each.
+/// Returns the surfaces: the modules of `src/http/surfaces`, each of which `SURFACES` must list.
 fn surfaces() -> Vec<String> {
     let folder = root().join("src/http/surfaces");
     let list = std::fs::read_to_string(folder.join("mod.rs")).unwrap();

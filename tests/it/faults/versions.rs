@@ -49,7 +49,7 @@ async fn assert_stopped_before(app: &TestApp, position: i64) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let models = health["projections"].as_array().unwrap();
-    assert_eq!(models.len(), projections::models::all().len());
+    assert_eq!(models.len(), projections::registry::all().len());
     assert_eq!(health["status"], "unhealthy");
     for model in models {
         assert!(model["position"].as_i64().unwrap() < position, "{model} has passed the event");
@@ -106,7 +106,7 @@ async fn newer_event_version_stops_projections_and_is_not_skipped(db: PgPool) {
     let app = TestApp::start(&db).await;
     assert_stopped_before(&app, position).await;
     let ready = app.get("/readyz").send().await.is(503).value();
-    assert_eq!(ready["missing"].as_array().unwrap().len(), projections::models::all().len(), "{ready}");
+    assert_eq!(ready["missing"].as_array().unwrap().len(), projections::registry::all().len(), "{ready}");
     assert_commands_rejected(&app, &person, &theirs).await;
     app.stop(WAIT_TIMEOUT).await;
 

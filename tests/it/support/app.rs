@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use event_store::{KeyStore, LogReader, MasterKey};
-use projections::{models, rebuild};
+use projections::{rebuild, registry};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -22,7 +22,7 @@ use verbatim::bootstrap;
 use verbatim::bootstrap::build::{self, Built};
 use verbatim::bootstrap::database::Opened;
 use verbatim::bootstrap::secrets::Secrets;
-use verbatim::config::{Config, Kept};
+use verbatim::config::{Config, SecretSource};
 use verbatim::files::{FileStore, FileSweep};
 use verbatim::http;
 use verbatim::lifecycle::Lifecycle;
@@ -112,7 +112,7 @@ impl TestApp {
         let secrets = Secrets::of(&config, None).unwrap();
         let files = match files {
             Some(files) => files,
-            None => FileStore::open(&config.files.place).await.unwrap(),
+            None => FileStore::open(&config.files.location).await.unwrap(),
         };
         let built = build::build_over(&config, &database, secrets, &lifecycle, files);
         let built = Box::pin(built).await.unwrap();
@@ -216,7 +216,7 @@ impl TestApp {
                 "SELECT count(*) = $1 AND min(position) >= (SELECT coalesce(max(position), 0) FROM events)
                  FROM checkpoints",
             )
-            .bind(i64::try_from(models::all().len()).unwrap())
+            .bind(i64::try_from(registry::all().len()).unwrap())
             .fetch_one(&self.db)
             .await
             .unwrap_or(false)
@@ -272,12 +272,14 @@ impl TestApp {
 
     /// Rebuilds every read model from the log; returns for each whether the result equals the current rows.
     pub(crate) async fn rebuild(&self) -> Vec<(&'static str, bool)> {
-        let Kept::Given(key) = &self.config.auth.master_key else { panic!("the tests set a master key") };
+        let SecretSource::Given(key) = &self.config.auth.master_key else {
+            panic!("the tests set a master key")
+        };
         let key_store = KeyStore::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
         let reader = LogReader::new(self.db.clone(), Arc::new(key_store));
         let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
         let mut equal = Vec::new();
-        for projection in models::all() {
+        for projection in registry::all() {
             let report = rebuild::rebuild(&options, &reader, projection.as_ref(), |_, _| {}).await.unwrap();
             equal.push((projection.name(), report.equal));
         }
@@ -288,7 +290,7 @@ impl TestApp {
     pub(crate) async fn stop(self, grace: Duration) {
         // Closes the idle connections of the test's client.
         drop(self.client);
-        self.built.hub.close();
+        self.built.live_replies.close();
         let in_order = self.lifecycle.shut_down(grace).await;
         let left = (self.lifecycle.work.len(), self.lifecycle.services.len());
         assert!(in_order && left == (0, 0), "tasks still running (work, services): {left:?}");
@@ -335,7 +337,7 @@ impl TestApp {
 
     /// Begins the shutdown without waiting for its end.
     pub(crate) fn begin_shutdown(&self) {
-        self.built.hub.close();
+        self.built.live_replies.close();
         self.lifecycle.stop_accepting.cancel();
     }
 }

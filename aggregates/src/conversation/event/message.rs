@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Enclosed, Verdict};
+use super::super::{MessageContext, Verdict};
 use super::{EventBody, event_types};
 use crate::ids::MessageId;
 use crate::personal::Personal;
@@ -20,7 +20,7 @@ pub enum MessageEvent {
         /// Its text.
         text: Personal<MessageText>,
         /// What was sent with the text.
-        enclosed: Enclosed,
+        enclosed: MessageContext,
     },
     /// The user rated messages, answers or other items.
     FeedbackGiven {

@@ -89,7 +89,7 @@ impl Fields {
         })
     }
 
-    /// Reads the fields of the event itself. The group refuses fields that the event does not have.
+    /// Reads the fields of the event itself. The group rejects fields that the event does not have.
     fn take_body(&mut self) -> Result<EventBody, Error> {
         let named = self.own.iter().find(|(field, _)| field == "type").and_then(|(_, name)| name.as_str());
         let is_in = |types: &[(&str, u32)]| types.iter().any(|(known, _)| Some(*known) == named);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_other_events_are_refused() {
+    fn fields_of_other_events_are_rejected() {
         let id = "00000000-0000-0000-0000-000000000002";
         for more in [json!({"message_id": id}), json!({"reply_id": id}), json!({"title": null})] {
             let mut fields = json!({"type": "conversation_pinned", "owner": id});
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_event_type_is_refused() {
+    fn unknown_event_type_is_rejected() {
         let id = "00000000-0000-0000-0000-000000000002";
         for fields in [json!({"type": "message_eaten", "owner": id}), json!({"owner": id}), json!({})] {
             assert!(decode(&fields).is_err(), "{fields}");

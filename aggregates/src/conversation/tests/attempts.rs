@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_first_attempt_is_number_one() {
+fn first_attempt_has_number_one() {
     given(asked([])).when(begin(1, 1, "w")).then_expect_events(vec![begun(1, 1, "w")]);
     for attempt in [0, 2, u32::MAX] {
         given(asked([])).when(begin(1, attempt, "w")).then_expect_error(Error::StaleAttempt { current: 0 });
@@ -11,7 +11,7 @@ fn the_first_attempt_is_number_one() {
 }
 
 #[test]
-fn the_same_worker_beginning_the_same_attempt_again_adds_nothing() {
+fn repeated_begin_by_the_same_worker_adds_nothing() {
     given(asked([begun(1, 1, "w")])).when(begin(1, 1, "w")).then_expect_events(vec![]);
 }
 
@@ -23,12 +23,12 @@ fn another_worker_cannot_begin_the_same_attempt() {
 }
 
 #[test]
-fn the_next_attempt_takes_the_reply_over_from_a_lost_worker() {
+fn next_attempt_takes_over_from_a_lost_worker() {
     given(asked([begun(1, 1, "w")])).when(begin(1, 2, "x")).then_expect_events(vec![begun(1, 2, "x")]);
 }
 
 #[test]
-fn an_attempt_may_not_be_left_out_or_gone_back_to() {
+fn attempt_number_may_not_skip_or_repeat() {
     let events = || asked([begun(1, 1, "w"), begun(1, 2, "w")]);
     for attempt in [0, 1, 4] {
         given(events()).when(begin(1, attempt, "w")).then_expect_error(Error::StaleAttempt { current: 2 });
@@ -36,7 +36,7 @@ fn an_attempt_may_not_be_left_out_or_gone_back_to() {
 }
 
 #[test]
-fn no_attempt_follows_the_last_number_there_is() {
+fn no_attempt_follows_the_maximum_number() {
     given(asked([begun(1, u32::MAX, "w")]))
         .when(begin(1, 0, "w"))
         .then_expect_error(Error::StaleAttempt { current: u32::MAX });
@@ -50,7 +50,7 @@ fn only_the_first_reply_of_the_queue_may_be_begun() {
 }
 
 #[test]
-fn the_next_reply_may_begin_whichever_way_the_one_before_it_ended() {
+fn next_reply_may_begin_after_any_end() {
     for end in [completed(1, 1), failed(1, 1), cancelled(1, 1)] {
         given(asked([begun(1, 1, "w"), sent(2), requested(2), end]))
             .when(begin(2, 1, "w"))
@@ -59,13 +59,13 @@ fn the_next_reply_may_begin_whichever_way_the_one_before_it_ended() {
 }
 
 #[test]
-fn a_reply_that_was_never_asked_for_cannot_be_begun() {
+fn unrequested_reply_cannot_be_begun() {
     given(asked([])).when(begin(2, 1, "w")).then_expect_error(Error::UnknownReply);
     given(asked([sent(2)])).when(begin(2, 1, "w")).then_expect_error(Error::UnknownReply);
 }
 
 #[test]
-fn an_ended_reply_cannot_be_begun() {
+fn ended_reply_cannot_be_begun() {
     for end in [completed(1, 1), failed(1, 1), cancelled(1, 1)] {
         for command in [begin(1, 1, "w"), begin(1, 2, "w")] {
             given(asked([begun(1, 1, "w"), end.clone()])).when(command).then_expect_error(Error::ReplyEnded);
@@ -74,17 +74,17 @@ fn an_ended_reply_cannot_be_begun() {
 }
 
 #[test]
-fn a_failed_attempt_is_noted_and_the_reply_stays_owed() {
+fn failed_attempt_leaves_reply_pending() {
     given(asked([begun(1, 1, "w")])).when(retry(1, 1)).then_expect_events(vec![attempt_failed(1, 1)]);
 }
 
 #[test]
-fn noting_the_same_failure_again_adds_nothing() {
+fn repeated_attempt_failure_adds_nothing() {
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1)])).when(retry(1, 1)).then_expect_events(vec![]);
 }
 
 #[test]
-fn only_the_current_attempt_can_be_noted_as_failed() {
+fn only_the_current_attempt_can_fail() {
     given(asked([])).when(retry(1, 0)).then_expect_error(Error::StaleAttempt { current: 0 });
     given(asked([])).when(retry(1, 1)).then_expect_error(Error::StaleAttempt { current: 0 });
     let second = || asked([begun(1, 1, "w"), begun(1, 2, "x")]);
@@ -93,7 +93,7 @@ fn only_the_current_attempt_can_be_noted_as_failed() {
 }
 
 #[test]
-fn an_unknown_or_ended_reply_cannot_be_tried_again() {
+fn unknown_or_ended_reply_cannot_be_retried() {
     given(asked([])).when(retry(2, 1)).then_expect_error(Error::UnknownReply);
     for end in [completed(1, 1), failed(1, 1), cancelled(1, 1)] {
         given(asked([begun(1, 1, "w"), end])).when(retry(1, 1)).then_expect_error(Error::ReplyEnded);
@@ -101,7 +101,7 @@ fn an_unknown_or_ended_reply_cannot_be_tried_again() {
 }
 
 #[test]
-fn after_a_failed_attempt_the_next_may_begin_at_any_time() {
+fn next_attempt_may_begin_any_time_after_a_failed_one() {
     // At second 2, though the queue was asked not to before second 60: when is the queue's business.
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1)]))
         .when(begin(1, 2, "w"))
@@ -109,7 +109,7 @@ fn after_a_failed_attempt_the_next_may_begin_at_any_time() {
 }
 
 #[test]
-fn a_failed_attempt_cannot_be_begun_again_by_its_worker() {
+fn failed_attempt_cannot_be_begun_again_by_its_worker() {
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1)]))
         .when(begin(1, 1, "w"))
         .then_expect_error(Error::StaleAttempt { current: 1 });

@@ -61,7 +61,7 @@ fn edited(n: u128) -> Vec<Event> {
         MessageEvent::MessageSent {
             message_id: message(n),
             text: text("hello"),
-            enclosed: Enclosed::default(),
+            enclosed: MessageContext::default(),
         },
     );
     vec![sent, asked_by(message(n), reply(n), 20, 200)]
@@ -84,39 +84,39 @@ fn shown(state: &Conversation, messages: &[u128]) -> Vec<u128> {
 }
 
 #[test]
-fn another_reply_begins_a_branch_behind_the_message() {
+fn regeneration_begins_a_branch_after_the_message() {
     given(answered())
-        .when(ask_again_at(ada(), 1, 0))
+        .when(regenerate_at(ada(), 1, 0))
         .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
     given(two_turns())
-        .when(ask_again_at(ada(), 1, 0))
+        .when(regenerate_at(ada(), 1, 0))
         .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
     given(two_turns())
-        .when(ask_again_at(ada(), 2, 2))
+        .when(regenerate_at(ada(), 2, 2))
         .then_expect_events(vec![begun_branch(1, 0, 2, 3), again(2, 1)]);
 }
 
 #[test]
-fn no_branch_begins_where_nothing_stands_behind_the_message() {
-    given(vec![started(), sent(1)]).when(ask_again(ada(), 1)).then_expect_events(vec![asked_by(
+fn no_branch_begins_at_the_newest_message() {
+    given(vec![started(), sent(1)]).when(regenerate(ada(), 1)).then_expect_events(vec![asked_by(
         message(1),
         reply(1),
         20,
         200,
     )]);
-    given(asked([failed(1, 0)])).when(ask_again(ada(), 1)).then_expect_events(vec![again(1, 1)]);
+    given(asked([failed(1, 0)])).when(regenerate(ada(), 1)).then_expect_events(vec![again(1, 1)]);
     given(asked([begun(1, 1, "w")]))
-        .when(ask_again(ada(), 1))
+        .when(regenerate(ada(), 1))
         .then_expect_events(vec![cancelled_again(1, reply(1), 1), again(1, 1)]);
     // What was kept of an answer stands there.
     let partly = reply_event(1, 6, ReplyEvent::ReplyCancelled { attempt: 1, text: Some(answer("h")) });
     given(asked([begun(1, 1, "w"), partly]))
-        .when(ask_again(ada(), 1))
+        .when(regenerate(ada(), 1))
         .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
 }
 
 #[test]
-fn another_reply_cancels_what_is_owed_for_the_message_and_behind_it_and_nothing_before() {
+fn regeneration_cancels_pending_replies_from_the_message_on() {
     let events = vec![
         started(),
         sent(1),
@@ -127,7 +127,7 @@ fn another_reply_cancels_what_is_owed_for_the_message_and_behind_it_and_nothing_
         requested(3),
         begun(1, 1, "w"),
     ];
-    given(events).when(ask_again_at(ada(), 2, 1)).then_expect_events(vec![
+    given(events).when(regenerate_at(ada(), 2, 1)).then_expect_events(vec![
         cancelled_again(2, reply(2), 0),
         cancelled_again(3, reply(3), 0),
         begun_branch(1, 0, 2, 2),
@@ -141,9 +141,9 @@ fn cancelled_with(n: u128, reply_id: ReplyId, attempt: u32, said: &str) -> Event
 }
 
 #[test]
-fn what_was_read_of_an_answer_is_kept_and_another_reply_begins_a_branch_then() {
+fn partial_answer_is_kept_and_regeneration_begins_a_branch() {
     given(asked([begun(1, 1, "w")]))
-        .when(ask_again_with(ada(), 1, 0, vec![so_far(reply(1))]))
+        .when(regenerate_with(ada(), 1, 0, vec![partial_texts(reply(1))]))
         .then_expect_events(vec![
             cancelled_with(1, reply(1), 1, "so f"),
             begun_branch(1, 0, 1, 1),
@@ -151,16 +151,16 @@ fn what_was_read_of_an_answer_is_kept_and_another_reply_begins_a_branch_then() {
         ]);
     let expected = [vec![cancelled_with(1, reply(1), 1, "so f"), begun_before(1, 0, 1, 9, 0)], edited(2)];
     given(asked([begun(1, 1, "w")]))
-        .when(edit_with(ada(), 1, 0, 2, vec![so_far(reply(1))]))
+        .when(edit_with(ada(), 1, 0, 2, vec![partial_texts(reply(1))]))
         .then_expect_events(expected.concat());
 }
 
 #[test]
-fn only_what_is_cancelled_is_kept_each_text_with_its_reply() {
+fn partial_texts_are_stored_with_their_cancelled_replies() {
     let two = [asked([begun(1, 1, "w")]), vec![sent(2), requested(2)]].concat();
-    let known = vec![so_far(reply(9)), so_far(reply(2)), so_far(reply(1))];
+    let known = vec![partial_texts(reply(9)), partial_texts(reply(2)), partial_texts(reply(1))];
     // The first one goes on: it is before what is asked again.
-    given(two.clone()).when(ask_again_with(ada(), 2, 1, known.clone())).then_expect_events(vec![]);
+    given(two.clone()).when(regenerate_with(ada(), 2, 1, known.clone())).then_expect_events(vec![]);
     given(two.clone()).when(edit_with(ada(), 2, 1, 3, known.clone())).then_expect_events(
         [vec![cancelled_with(2, reply(2), 0, "so f"), begun_before(1, 0, 2, 19, 1)], edited(3)].concat(),
     );
@@ -177,12 +177,12 @@ fn only_what_is_cancelled_is_kept_each_text_with_its_reply() {
     );
     // What has ended meanwhile has its own text.
     given(answered())
-        .when(ask_again_with(ada(), 1, 0, vec![so_far(reply(1))]))
+        .when(regenerate_with(ada(), 1, 0, vec![partial_texts(reply(1))]))
         .then_expect_events(vec![begun_branch(1, 0, 1, 1), again(1, 1)]);
 }
 
 #[test]
-fn an_earlier_answer_that_is_stopped_after_an_edit_tells_the_model_nothing_of_the_new_message() {
+fn cancelling_an_earlier_reply_after_an_edit_adds_no_note() {
     let stop = || Command::CancelReply {
         reply_id: reply(1),
         by: ada(),
@@ -208,9 +208,9 @@ fn an_earlier_answer_that_is_stopped_after_an_edit_tells_the_model_nothing_of_th
 }
 
 #[test]
-fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
+fn repeated_regeneration_adds_nothing_until_reply_begins() {
     let waiting = [answered(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
-    given(waiting.clone()).when(ask_again(ada(), 1)).then_expect_events(vec![]);
+    given(waiting.clone()).when(regenerate(ada(), 1)).then_expect_events(vec![]);
     let begun = reply_event_of(
         message(1),
         ReplyId::again(message(1), 1),
@@ -218,22 +218,22 @@ fn asking_again_twice_adds_nothing_until_the_reply_has_begun() {
         ReplyEvent::ReplyBegun { attempt: 1, plan: plan("w") },
     );
     given([waiting, vec![begun]].concat())
-        .when(ask_again(ada(), 1))
+        .when(regenerate(ada(), 1))
         .then_expect_events(vec![cancelled_again(1, ReplyId::again(message(1), 1), 1), again(1, 2)]);
 }
 
 #[test]
-fn another_message_begins_a_branch_in_the_place_of_one() {
+fn edited_message_begins_a_branch() {
     let expected = [vec![begun_before(1, 0, 2, 19, 2)], edited(3)].concat();
     given(two_turns()).when(edit(ada(), 2, 2, 3)).then_expect_events(expected.clone());
     given([two_turns(), expected.clone()].concat()).when(edit(ada(), 2, 2, 3)).then_expect_events(vec![]);
-    // What is owed to the old one is cancelled.
+    // What is pending to the old one is cancelled.
     let expected = [vec![cancelled_again(1, reply(1), 0), begun_before(1, 0, 1, 9, 0)], edited(2)].concat();
     given(asked([])).when(edit(ada(), 1, 0, 2)).then_expect_events(expected);
 }
 
 #[test]
-fn a_message_edited_twice_has_its_branches_side_by_side() {
+fn message_edited_twice_has_sibling_branches() {
     let once = [two_turns(), vec![begun_before(1, 0, 2, 19, 2)], edited(3)].concat();
     let first = cancelled_again(3, reply(3), 0);
     let expected = [vec![first, begun_before(2, 0, 3, 19, 2)], edited(4)].concat();
@@ -241,7 +241,7 @@ fn a_message_edited_twice_has_its_branches_side_by_side() {
 }
 
 #[test]
-fn an_edited_message_needs_an_id_of_its_own() {
+fn edited_message_needs_its_own_id() {
     given(tool_waiting()).when(edit(ada(), 1, 0, 101)).then_expect_error(Error::MessageIdTaken);
     given([two_turns(), vec![sent(3)]].concat())
         .when(edit(ada(), 2, 2, 3))
@@ -251,8 +251,8 @@ fn an_edited_message_needs_an_id_of_its_own() {
         place: place(1, 0),
         message_id: MessageId::answering(reply(7)),
         text: text("hello"),
-        enclosed: Enclosed::default(),
-        so_far: Vec::new(),
+        enclosed: MessageContext::default(),
+        partial_texts: Vec::new(),
         reply: wanted(),
         at: at(20),
         deadline: at(200),
@@ -261,9 +261,9 @@ fn an_edited_message_needs_an_id_of_its_own() {
 }
 
 #[test]
-fn a_branch_is_gone_to_and_back_from_and_goes_on_where_it_stood() {
+fn switching_to_a_branch_and_back_continues_it() {
     let forked = [two_turns(), vec![begun_branch(1, 0, 1, 1), again(1, 1)]].concat();
-    given(forked.clone()).when(switch(ada(), 0)).then_expect_error(Error::RepliesOwed);
+    given(forked.clone()).when(switch(ada(), 0)).then_expect_error(Error::RepliesPending);
     let ended = reply_event_of(
         message(1),
         ReplyId::again(message(1), 1),
@@ -287,9 +287,9 @@ fn a_branch_is_gone_to_and_back_from_and_goes_on_where_it_stood() {
 }
 
 #[test]
-fn what_stands_on_another_branch_can_be_neither_asked_again_nor_edited_nor_answered_until_it_is_active() {
+fn inactive_branch_rejects_regenerate_edit_and_answer() {
     let waiting = [tool_waiting(), vec![sent(2), begun_branch(1, 0, 1, 1)]].concat();
-    given(waiting.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::OtherBranch);
+    given(waiting.clone()).when(regenerate(ada(), 2)).then_expect_error(Error::OtherBranch);
     given(waiting.clone()).when(edit(ada(), 2, 2, 3)).then_expect_error(Error::OtherBranch);
     given(waiting.clone()).when(tool_output(ada(), 101)).then_expect_error(Error::OtherBranch);
     let back = [waiting, vec![switched(0)]].concat();
@@ -306,7 +306,7 @@ fn what_stands_on_another_branch_can_be_neither_asked_again_nor_edited_nor_answe
 }
 
 #[test]
-fn an_answered_call_drops_those_of_its_own_path_only() {
+fn answered_call_drops_calls_of_its_own_path_only() {
     let other = event(
         21,
         ItemEvent::ClientToolCalled {
@@ -331,12 +331,12 @@ fn an_answered_call_drops_those_of_its_own_path_only() {
 }
 
 #[test]
-fn what_an_old_log_left_behind_is_a_branch_that_can_be_gone_to() {
+fn rewound_messages_are_a_branch_to_switch_to() {
     let old = [two_turns(), vec![rewound(1), again(1, 1), sent(3)]].concat();
     let state = after(old.clone());
     assert_eq!((state.active_branch(), state.branches()), (1, 2));
     assert_eq!(shown(&state, &[1, 2, 3]), [1, 3]);
-    given(old.clone()).when(ask_again(ada(), 2)).then_expect_error(Error::OtherBranch);
+    given(old.clone()).when(regenerate(ada(), 2)).then_expect_error(Error::OtherBranch);
     let ended = reply_event_of(
         message(1),
         ReplyId::again(message(1), 1),
@@ -352,20 +352,20 @@ fn what_an_old_log_left_behind_is_a_branch_that_can_be_gone_to() {
 }
 
 #[test]
-fn nothing_but_a_message_of_the_conversation_can_be_asked_again() {
+fn only_messages_of_the_conversation_can_be_regenerated() {
     for n in [9, 101] {
-        given(tool_waiting()).when(ask_again(ada(), n)).then_expect_error(Error::UnknownItem);
+        given(tool_waiting()).when(regenerate(ada(), n)).then_expect_error(Error::UnknownItem);
         given(tool_waiting()).when(edit(ada(), n, 0, 5)).then_expect_error(Error::UnknownItem);
     }
 }
 
 #[test]
-fn there_is_an_end_to_branches() {
+fn number_of_branches_is_limited() {
     let branches = (1..u32::try_from(MAX_BRANCHES).unwrap()).map(|branch| begun_branch(branch, 0, 1, 1));
     let full: Vec<Event> = answered().into_iter().chain(branches).chain([sent(2)]).collect();
     let limit = MAX_BRANCHES;
     given(full.clone()).when(edit(ada(), 2, 1, 3)).then_expect_error(Error::TooManyBranches { limit });
-    given(full.clone()).when(ask_again(ada(), 1)).then_expect_error(Error::TooManyBranches { limit });
+    given(full.clone()).when(regenerate(ada(), 1)).then_expect_error(Error::TooManyBranches { limit });
     given(full).when(switch(ada(), 998)).then_expect_events(vec![switched(998)]);
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_running_attempt_completes_the_reply() {
+fn running_attempt_completes_the_reply() {
     given(asked([begun(1, 1, "w")])).when(record(1, 1)).then_expect_events(vec![completed(1, 1)]);
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1), begun(1, 2, "w")]))
         .when(record(1, 2))
@@ -11,12 +11,12 @@ fn the_running_attempt_completes_the_reply() {
 }
 
 #[test]
-fn recording_the_same_attempt_again_adds_nothing() {
+fn repeated_record_adds_nothing() {
     given(asked([begun(1, 1, "w"), completed(1, 1)])).when(record(1, 1)).then_expect_events(vec![]);
 }
 
 #[test]
-fn the_answer_of_another_attempt_than_the_running_one_is_refused() {
+fn answer_of_another_attempt_is_rejected() {
     given(asked([])).when(record(1, 0)).then_expect_error(Error::StaleAttempt { current: 0 });
     given(asked([])).when(record(1, 1)).then_expect_error(Error::StaleAttempt { current: 0 });
     let second = || asked([begun(1, 1, "w"), begun(1, 2, "x")]);
@@ -25,21 +25,21 @@ fn the_answer_of_another_attempt_than_the_running_one_is_refused() {
 }
 
 #[test]
-fn the_answer_of_an_attempt_that_was_noted_as_failed_is_refused() {
+fn answer_of_failed_attempt_is_rejected() {
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1)]))
         .when(record(1, 1))
         .then_expect_error(Error::StaleAttempt { current: 1 });
 }
 
 #[test]
-fn a_waiting_reply_cannot_be_recorded() {
+fn waiting_reply_cannot_be_recorded() {
     given(asked([begun(1, 1, "w"), sent(2), requested(2)]))
         .when(record(2, 1))
         .then_expect_error(Error::StaleAttempt { current: 0 });
 }
 
 #[test]
-fn an_ended_reply_takes_no_other_answer() {
+fn ended_reply_rejects_another_answer() {
     let twice = || asked([begun(1, 1, "w"), begun(1, 2, "x")]);
     given(twice()).and(vec![completed(1, 2)]).when(record(1, 1)).then_expect_error(Error::ReplyEnded);
     for end in [failed(1, 2), cancelled(1, 2)] {
@@ -48,7 +48,7 @@ fn an_ended_reply_takes_no_other_answer() {
 }
 
 #[test]
-fn the_last_attempt_fails_the_reply_running_or_not() {
+fn last_attempt_fails_the_reply_running_or_not() {
     given(asked([begun(1, 1, "w")])).when(fail(1, Some(1))).then_expect_events(vec![failed(1, 1)]);
     given(asked([begun(1, 1, "w"), attempt_failed(1, 1)]))
         .when(fail(1, Some(1)))
@@ -56,7 +56,7 @@ fn the_last_attempt_fails_the_reply_running_or_not() {
 }
 
 #[test]
-fn a_failed_reply_keeps_what_had_come() {
+fn failed_reply_keeps_partial_text() {
     let command = Command::FailReply {
         reply_id: reply(1),
         attempt: Some(1),
@@ -76,7 +76,7 @@ fn a_failed_reply_keeps_what_had_come() {
 }
 
 #[test]
-fn attempt_zero_fails_the_reply_only_while_none_was_begun() {
+fn attempt_zero_fails_reply_only_before_the_first_attempt() {
     given(asked([])).when(fail(1, Some(0))).then_expect_events(vec![failed(1, 0)]);
     given(asked([begun(1, 1, "w")]))
         .when(fail(1, Some(0)))
@@ -84,14 +84,14 @@ fn attempt_zero_fails_the_reply_only_while_none_was_begun() {
 }
 
 #[test]
-fn an_overtaken_attempt_cannot_fail_the_reply() {
+fn superseded_attempt_cannot_fail_the_reply() {
     given(asked([begun(1, 1, "w"), begun(1, 2, "x")]))
         .when(fail(1, Some(1)))
         .then_expect_error(Error::StaleAttempt { current: 2 });
 }
 
 #[test]
-fn the_sweeper_fails_a_reply_whatever_its_attempt_and_wherever_it_waits() {
+fn sweeper_fails_any_reply_at_any_attempt() {
     given(asked([])).when(fail(1, None)).then_expect_events(vec![failed(1, 0)]);
     given(asked([begun(1, 1, "w"), begun(1, 2, "w")]))
         .when(fail(1, None))
@@ -102,14 +102,14 @@ fn the_sweeper_fails_a_reply_whatever_its_attempt_and_wherever_it_waits() {
 }
 
 #[test]
-fn failing_a_failed_reply_again_adds_nothing() {
+fn repeated_failure_adds_nothing() {
     for attempt in [None, Some(1)] {
         given(asked([begun(1, 1, "w"), failed(1, 1)])).when(fail(1, attempt)).then_expect_events(vec![]);
     }
 }
 
 #[test]
-fn a_reply_that_ended_otherwise_cannot_fail() {
+fn ended_reply_cannot_fail() {
     given(asked([begun(1, 1, "w"), begun(1, 2, "x"), failed(1, 2)]))
         .when(fail(1, Some(1)))
         .then_expect_error(Error::ReplyEnded);
@@ -123,7 +123,7 @@ fn a_reply_that_ended_otherwise_cannot_fail() {
 }
 
 #[test]
-fn its_asker_cancels_a_reply_running_or_waiting() {
+fn owner_cancels_a_running_or_waiting_reply() {
     given(asked([])).when(cancel(1, ada())).then_expect_events(vec![cancelled(1, 0)]);
     given(asked([begun(1, 1, "w")])).when(cancel(1, ada())).then_expect_events(vec![cancelled(1, 1)]);
     given(asked([begun(1, 1, "w"), sent(2), requested(2)]))
@@ -132,7 +132,7 @@ fn its_asker_cancels_a_reply_running_or_waiting() {
 }
 
 #[test]
-fn a_reply_that_ends_while_it_waits_leaves_the_one_before_it_running() {
+fn reply_ending_in_the_queue_leaves_the_running_one_alone() {
     for end in [cancelled(2, 0), failed(2, 0)] {
         given(asked([begun(1, 1, "w"), sent(2), requested(2), end]))
             .when(record(1, 1))
@@ -141,7 +141,7 @@ fn a_reply_that_ends_while_it_waits_leaves_the_one_before_it_running() {
 }
 
 #[test]
-fn a_cancelled_reply_keeps_what_had_come() {
+fn cancelled_reply_keeps_partial_text() {
     let command = Command::CancelReply {
         reply_id: reply(1),
         by: ada(),
@@ -157,19 +157,19 @@ fn a_cancelled_reply_keeps_what_had_come() {
 }
 
 #[test]
-fn cancelling_a_cancelled_reply_again_adds_nothing() {
+fn repeated_cancellation_adds_nothing() {
     given(asked([begun(1, 1, "w"), cancelled(1, 1)])).when(cancel(1, ada())).then_expect_events(vec![]);
 }
 
 #[test]
-fn a_reply_that_ended_otherwise_cannot_be_cancelled() {
+fn ended_reply_cannot_be_cancelled() {
     for end in [completed(1, 1), failed(1, 1)] {
         given(asked([begun(1, 1, "w"), end])).when(cancel(1, ada())).then_expect_error(Error::ReplyEnded);
     }
 }
 
 #[test]
-fn a_reply_that_was_never_asked_for_cannot_end() {
+fn unrequested_reply_cannot_end() {
     for command in [record(2, 1), fail(2, None), cancel(2, ada())] {
         given(asked([sent(2)])).when(command.clone()).then_expect_error(Error::UnknownReply);
         given(asked([])).when(command).then_expect_error(Error::UnknownReply);
@@ -177,7 +177,7 @@ fn a_reply_that_was_never_asked_for_cannot_end() {
 }
 
 #[test]
-fn repeating_the_end_of_a_reply_adds_nothing_even_after_the_deletion() {
+fn repeated_reply_end_adds_nothing_even_after_deletion() {
     for (end, command) in [
         (completed(1, 1), record(1, 1)),
         (failed(1, 1), fail(1, Some(1))),
@@ -189,7 +189,7 @@ fn repeating_the_end_of_a_reply_adds_nothing_even_after_the_deletion() {
 }
 
 #[test]
-fn a_worker_that_is_late_for_a_deleted_conversation_is_told_so() {
+fn late_worker_of_deleted_conversation_is_rejected() {
     for command in [record(1, 1), retry(1, 1), fail(1, Some(1)), begin(1, 2, "w")] {
         given(asked([begun(1, 1, "w"), cancelled(1, 1), deleted()]))
             .when(command)

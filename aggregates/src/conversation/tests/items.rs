@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn call(n: u128) -> Brought {
-    Brought::ClientToolCall {
+fn call(n: u128) -> ReplyItem {
+    ReplyItem::ClientToolCall {
         item_id: item(n),
         call_id: "call-1".to_owned(),
         name: "look".to_owned(),
@@ -12,15 +12,15 @@ fn call(n: u128) -> Brought {
 }
 
 #[test]
-fn an_answer_is_recorded_with_what_it_brings() {
+fn answer_is_recorded_with_its_items() {
     let widget = Personal::Known(json!({"type": "Card", "children": []}));
-    let brought = vec![
+    let items = vec![
         call(1),
-        Brought::InputRequest { item_id: item(2), questions: questions() },
-        Brought::Widget { item_id: item(3), widget: widget.clone(), copy_text: None },
-        Brought::Quiz { item_id: item(4) },
+        ReplyItem::InputRequest { item_id: item(2), questions: questions() },
+        ReplyItem::Widget { item_id: item(3), widget: widget.clone(), copy_text: None },
+        ReplyItem::Quiz { item_id: item(4) },
     ];
-    given(asked([begun(1, 1, "w")])).when(record_with(1, 1, brought)).then_expect_events(vec![
+    given(asked([begun(1, 1, "w")])).when(record_with(1, 1, items)).then_expect_events(vec![
         completed_with(1, 1, vec![item(1), item(2), item(3), item(4)]),
         called(1),
         input_requested(2),
@@ -29,23 +29,23 @@ fn an_answer_is_recorded_with_what_it_brings() {
 }
 
 #[test]
-fn what_an_answer_brings_needs_an_id_of_its_own() {
+fn items_of_an_answer_need_their_own_ids() {
     for ids in [[1, 1], [1, 0]] {
-        let brought = vec![
+        let items = vec![
             call(ids[0]),
             match ids[1] {
-                0 => Brought::Quiz { item_id: message(1) },
-                n => Brought::Quiz { item_id: item(n) },
+                0 => ReplyItem::Quiz { item_id: message(1) },
+                n => ReplyItem::Quiz { item_id: item(n) },
             },
         ];
         given(asked([begun(1, 1, "w")]))
-            .when(record_with(1, 1, brought))
+            .when(record_with(1, 1, items))
             .then_expect_error(Error::MessageIdTaken);
     }
 }
 
 #[test]
-fn the_output_of_a_tool_asks_for_a_reply_and_drops_the_calls_that_wait_besides() {
+fn tool_output_asks_for_reply_and_drops_other_pending_calls() {
     let second = [tool_waiting(), vec![called(2)]].concat();
     given(second).when(tool_output(ada(), 102)).then_expect_events(vec![
         event(
@@ -61,7 +61,7 @@ fn the_output_of_a_tool_asks_for_a_reply_and_drops_the_calls_that_wait_besides()
 }
 
 #[test]
-fn neither_a_dropped_call_nor_an_answered_one_can_be_answered() {
+fn dropped_or_answered_call_cannot_be_answered() {
     let dropped = event(21, ItemEvent::ClientToolDropped { item_id: item(1) });
     given([tool_waiting(), vec![dropped]].concat())
         .when(tool_output(ada(), 101))
@@ -72,7 +72,7 @@ fn neither_a_dropped_call_nor_an_answered_one_can_be_answered() {
 }
 
 #[test]
-fn a_question_is_answered_once() {
+fn question_is_answered_once() {
     let waiting = asked([begun(1, 1, "w"), completed_with(1, 1, vec![item(1)]), input_requested(1)]);
     let answers =
         Personal::Known(vec![InputAnswer { id: "q".into(), values: vec!["a".into()], skipped: false }]);
@@ -89,18 +89,18 @@ fn a_question_is_answered_once() {
 }
 
 #[test]
-fn a_note_is_added_once_and_is_no_message() {
+fn note_is_added_once_and_is_no_message() {
     let added =
         event(23, ItemEvent::NoteAdded { item_id: item(5), note: Personal::Known("stopped".to_owned()) });
     given(answered()).when(note(ada(), 105)).then_expect_events(vec![added.clone()]);
     given([answered(), vec![added.clone()]].concat()).when(note(ada(), 105)).then_expect_events(vec![]);
     given([answered(), vec![added]].concat())
-        .when(ask_again_at(ada(), 105, 100))
+        .when(regenerate_at(ada(), 105, 100))
         .then_expect_error(Error::UnknownItem);
 }
 
 #[test]
-fn a_note_goes_with_the_end_that_it_is_about_or_not_at_all() {
+fn note_is_added_only_with_its_cancellation() {
     let stop = || Command::CancelReply {
         reply_id: reply(1),
         by: ada(),
@@ -116,7 +116,7 @@ fn a_note_goes_with_the_end_that_it_is_about_or_not_at_all() {
 }
 
 #[test]
-fn feedback_is_recorded_each_time_and_none_for_nothing() {
+fn feedback_is_recorded_each_time_unless_empty() {
     let given_feedback =
         event(24, MessageEvent::FeedbackGiven { item_ids: vec![message(1)], verdict: Verdict::Positive });
     given(answered()).when(feedback(ada(), 1)).then_expect_events(vec![given_feedback]);
@@ -126,7 +126,7 @@ fn feedback_is_recorded_each_time_and_none_for_nothing() {
 }
 
 #[test]
-fn a_suggested_title_counts_only_as_long_as_there_is_none() {
+fn suggested_title_is_ignored_if_there_is_one() {
     let suggest = || Command::SuggestTitle { title: title("Plants"), at: at(25) };
     let named = event(25, SettingsEvent::ConversationRenamed { title: title("Plants") });
     given(vec![started()]).when(suggest()).then_expect_events(vec![named.clone()]);

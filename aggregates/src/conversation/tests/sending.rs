@@ -12,18 +12,18 @@ fn waiting(n: u128) -> Vec<Event> {
 }
 
 #[test]
-fn a_message_is_kept_and_asks_for_its_reply() {
+fn message_is_stored_and_asks_for_reply() {
     given(vec![started()]).when(send(1)).then_expect_events(vec![sent(1), requested(1)]);
 }
 
 #[test]
-fn the_model_wished_for_is_passed_on() {
+fn requested_model_is_recorded() {
     let command = Command::Send {
         message_id: message(1),
         by: ada(),
         text: text("hello"),
-        enclosed: Enclosed::default(),
-        reply: Some(WantedReply { model: Some("big".to_owned()), interactive: true }),
+        enclosed: MessageContext::default(),
+        reply: Some(ReplyOptions { model: Some("big".to_owned()), interactive: true }),
         at: at(1),
         deadline: at(99),
     };
@@ -38,17 +38,17 @@ fn the_model_wished_for_is_passed_on() {
 }
 
 #[test]
-fn a_message_that_wants_no_reply_is_only_kept() {
+fn message_without_reply_is_only_stored() {
     given(vec![started()]).when(send_only(1)).then_expect_events(vec![sent(1)]);
 }
 
 #[test]
-fn a_message_sent_while_a_reply_is_being_made_is_kept_and_waits() {
+fn message_sent_during_a_reply_waits() {
     given(asked([begun(1, 1, "w")])).when(send(2)).then_expect_events(vec![sent(2), requested(2)]);
 }
 
 #[test]
-fn the_same_message_again_adds_nothing_whatever_has_become_of_its_reply() {
+fn repeated_message_adds_nothing_whatever_its_reply_state() {
     for more in
         [vec![], vec![begun(1, 1, "w")], vec![begun(1, 1, "w"), completed(1, 1)], vec![cancelled(1, 0)]]
     {
@@ -58,23 +58,23 @@ fn the_same_message_again_adds_nothing_whatever_has_become_of_its_reply() {
 }
 
 #[test]
-fn the_same_message_again_adds_nothing_even_when_no_more_may_wait() {
+fn repeated_message_adds_nothing_even_at_the_pending_limit() {
     given(waiting(8)).when(send(8)).then_expect_events(vec![]);
 }
 
 #[test]
-fn the_id_of_a_message_cannot_be_used_for_one_with_another_wish() {
+fn message_id_cannot_be_reused_with_other_reply_options() {
     given(asked([])).when(send_only(1)).then_expect_error(Error::MessageIdTaken);
     given(vec![started(), sent(1)]).when(send(1)).then_expect_error(Error::MessageIdTaken);
 }
 
 #[test]
-fn the_id_of_an_answer_cannot_be_used_for_a_message_before_or_after_it_is_there() {
+fn answer_id_cannot_be_used_for_a_message() {
     let command = || Command::Send {
         message_id: MessageId::answering(reply(1)),
         by: ada(),
         text: text("hello"),
-        enclosed: Enclosed::default(),
+        enclosed: MessageContext::default(),
         reply: None,
         at: at(1),
         deadline: at(180),
@@ -86,19 +86,19 @@ fn the_id_of_an_answer_cannot_be_used_for_a_message_before_or_after_it_is_there(
 }
 
 #[test]
-fn eight_replies_may_be_owed_and_a_ninth_is_refused() {
-    assert_eq!(MAX_WAITING, 8);
+fn eight_replies_may_be_pending_and_a_ninth_is_rejected() {
+    assert_eq!(MAX_PENDING_REPLIES, 8);
     given(waiting(7)).when(send(8)).then_expect_events(vec![sent(8), requested(8)]);
-    given(waiting(8)).when(send(9)).then_expect_error(Error::TooManyWaiting { limit: 8 });
+    given(waiting(8)).when(send(9)).then_expect_error(Error::TooManyReplies { limit: 8 });
 }
 
 #[test]
-fn a_message_that_wants_no_reply_is_kept_even_when_no_more_may_wait() {
+fn message_without_reply_is_accepted_at_the_pending_limit() {
     given(waiting(8)).when(send_only(9)).then_expect_events(vec![sent(9)]);
 }
 
 #[test]
-fn the_end_of_any_reply_owed_makes_room_for_another() {
+fn any_ended_reply_makes_room_for_another() {
     for end in [failed(1, 0), cancelled(5, 0)] {
         given(waiting(8)).and(vec![end]).when(send(9)).then_expect_events(vec![sent(9), requested(9)]);
     }

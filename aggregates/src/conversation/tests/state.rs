@@ -20,23 +20,23 @@ fn long(n: u128) -> Conversation {
 }
 
 #[test]
-fn before_the_start_there_is_nothing_to_show() {
+fn unstarted_conversation_shows_nothing() {
     let state = Conversation::default();
-    assert_eq!((state.id(), state.owner(), state.open_reply()), (None, None, None));
+    assert_eq!((state.id(), state.owner(), state.next_reply()), (None, None, None));
     assert!(!state.is_started() && !state.is_deleted() && !state.is_pinned() && !state.is_archived());
-    assert_eq!((state.askers(), state.owed().count()), (0, 0));
+    assert_eq!((state.askers(), state.pending_replies().count()), (0, 0));
     assert!(!state.has_message(message(1)));
 }
 
 #[test]
-fn events_of_a_conversation_that_was_never_started_change_nothing() {
+fn events_before_the_start_change_nothing() {
     assert_eq!(after([sent(1), requested(1), completed(1, 1), deleted()]), Conversation::default());
 }
 
 #[test]
-fn the_state_shows_the_reply_whose_turn_it_is_and_how_far_it_is() {
+fn state_shows_next_reply_and_its_progress() {
     let state = after(asked([sent(2), requested(2), begun(1, 1, "w")]));
-    let expected = OpenReply {
+    let expected = PendingReply {
         message_id: message(1),
         reply_id: reply(1),
         model: None,
@@ -46,19 +46,22 @@ fn the_state_shows_the_reply_whose_turn_it_is_and_how_far_it_is() {
         worker: Some("w".to_owned()),
         not_before: None,
     };
-    assert_eq!(state.open_reply(), Some(&expected));
-    assert_eq!(state.owed().map(|open| open.reply_id).collect::<Vec<_>>(), [reply(1), reply(2)]);
+    assert_eq!(state.next_reply(), Some(&expected));
+    assert_eq!(state.pending_replies().map(|open| open.reply_id).collect::<Vec<_>>(), [reply(1), reply(2)]);
 
     let state = after(asked([begun(1, 1, "w"), attempt_failed(1, 1)]));
-    let paused = OpenReply { worker: None, not_before: Some(at(60)), ..expected.clone() };
-    assert_eq!(state.open_reply(), Some(&paused));
+    let paused = PendingReply { worker: None, not_before: Some(at(60)), ..expected.clone() };
+    assert_eq!(state.next_reply(), Some(&paused));
 
     let state = after(asked([begun(1, 1, "w"), attempt_failed(1, 1), begun(1, 2, "x")]));
-    assert_eq!(state.open_reply(), Some(&OpenReply { attempt: 2, worker: Some("x".to_owned()), ..expected }));
+    assert_eq!(
+        state.next_reply(),
+        Some(&PendingReply { attempt: 2, worker: Some("x".to_owned()), ..expected })
+    );
 }
 
 #[test]
-fn the_state_shows_how_each_reply_ended() {
+fn state_shows_how_each_reply_ended() {
     let state = after(asked([
         begun(1, 1, "w"),
         completed(1, 1),
@@ -84,7 +87,7 @@ fn the_state_shows_how_each_reply_ended() {
 }
 
 #[test]
-fn the_state_shows_pins_archive_owner_and_deletion() {
+fn state_shows_pin_archive_owner_and_deletion() {
     let pinned = event(8, SettingsEvent::ConversationPinned {});
     let archived = event(9, SettingsEvent::ConversationArchived {});
     let state = after([started(), pinned, archived, deleted()]);
@@ -93,7 +96,7 @@ fn the_state_shows_pins_archive_owner_and_deletion() {
 }
 
 #[test]
-fn no_text_is_kept_in_the_state() {
+fn state_holds_no_text() {
     let named = event(7, SettingsEvent::ConversationRenamed { title: title("Garden") });
     let state = after(asked([named, begun(1, 1, "w"), completed(1, 1)]));
     let written = serde_json::to_string(&state).unwrap();
@@ -104,7 +107,7 @@ fn no_text_is_kept_in_the_state() {
 }
 
 #[test]
-fn a_clone_of_a_long_conversation_shares_its_index_and_is_independent() {
+fn clone_of_long_conversation_shares_index_and_is_independent() {
     let state = long(10_000);
     let mut copy = state.clone();
     let index = |state: &Conversation| state.started().unwrap().replies.clone();
@@ -114,14 +117,14 @@ fn a_clone_of_a_long_conversation_shares_its_index_and_is_independent() {
 }
 
 #[test]
-fn a_long_conversation_comes_back_from_its_written_form() {
+fn long_conversation_round_trips_through_json() {
     let state = long(10_000);
     let written = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<Conversation>(&written).unwrap(), state);
 }
 
 #[test]
-fn the_weight_grows_with_the_messages_and_the_replies_owed() {
+fn size_grows_with_messages_and_pending_replies() {
     let (short, longer) = (long(10).approximate_bytes(), long(1_010).approximate_bytes());
     let each = (longer - short) / 1_000;
     assert!((64..=256).contains(&each), "{each} bytes a message");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_choice_is_marked_once_and_may_be_changed() {
+fn choice_is_selected_once_and_may_change() {
     adds(begun([]), select("one", "a"), selected("one", "a"));
     adds_nothing(begun([selected("one", "a")]), select("one", "a"), false);
     adds(begun([selected("one", "a")]), select("one", "b"), selected("one", "b"));
@@ -11,16 +11,16 @@ fn a_choice_is_marked_once_and_may_be_changed() {
 }
 
 #[test]
-fn what_cannot_be_chosen_is_refused() {
+fn unknown_choice_is_rejected() {
     for choice in ["d", "", "A"] {
-        refuses(begun([]), select("one", choice), Error::UnknownChoice);
-        refuses(begun([]), submit("one", choice, None), Error::UnknownChoice);
-        refuses(begun([]), submit("one", choice, Some(7)), Error::UnknownChoice);
+        rejects(begun([]), select("one", choice), Error::UnknownChoice);
+        rejects(begun([]), submit("one", choice, None), Error::UnknownChoice);
+        rejects(begun([]), submit("one", choice, Some(7)), Error::UnknownChoice);
     }
 }
 
 #[test]
-fn an_answer_is_right_or_wrong_and_counted() {
+fn answer_is_correct_or_wrong_and_counted() {
     adds(begun([]), submit("one", "a", None), submitted("one", "a", 1, false));
     adds(begun([]), submit("one", "b", Some(1)), submitted("one", "b", 1, true));
     let wrong = || begun([submitted("one", "a", 1, false)]);
@@ -31,7 +31,7 @@ fn an_answer_is_right_or_wrong_and_counted() {
 }
 
 #[test]
-fn a_repeated_answer_adds_nothing_and_is_not_stale() {
+fn repeated_answer_adds_nothing_and_is_not_stale() {
     for (choice, correct) in [("a", false), ("b", true)] {
         for attempt in [None, Some(1)] {
             let events = begun([submitted("one", choice, 1, correct)]);
@@ -44,7 +44,7 @@ fn a_repeated_answer_adds_nothing_and_is_not_stale() {
 }
 
 #[test]
-fn an_answer_at_another_try_than_the_next_is_stale() {
+fn answer_with_wrong_try_number_is_stale() {
     for attempt in [0, 2, 3, u32::MAX] {
         adds_nothing(begun([]), submit("one", "b", Some(attempt)), true);
     }
@@ -55,7 +55,7 @@ fn an_answer_at_another_try_than_the_next_is_stale() {
 }
 
 #[test]
-fn after_the_right_answer_nothing_is_added_to_the_question() {
+fn correctly_answered_question_accepts_nothing() {
     for right in [
         begun([submitted("one", "b", 1, true)]),
         begun([submitted("one", "a", 1, false), submitted("one", "b", 2, true)]),
@@ -72,7 +72,7 @@ fn after_the_right_answer_nothing_is_added_to_the_question() {
 }
 
 #[test]
-fn a_mark_or_a_wrong_answer_is_cleared_once() {
+fn selection_or_wrong_answer_is_cleared_once() {
     adds_nothing(begun([]), clear("one"), false);
     adds(begun([selected("one", "a")]), clear("one"), cleared("one"));
     adds(begun([submitted("one", "a", 1, false)]), clear("one"), cleared("one"));
@@ -80,7 +80,7 @@ fn a_mark_or_a_wrong_answer_is_cleared_once() {
 }
 
 #[test]
-fn what_was_cleared_may_be_tried_again_and_counts() {
+fn cleared_question_may_be_answered_again_and_counts() {
     let events = || begun([submitted("one", "a", 1, false), cleared("one")]);
     adds(events(), submit("one", "a", None), submitted("one", "a", 2, false));
     adds(events(), submit("one", "b", Some(2)), submitted("one", "b", 2, true));
@@ -89,7 +89,7 @@ fn what_was_cleared_may_be_tried_again_and_counts() {
 }
 
 #[test]
-fn a_question_that_is_not_open_takes_nothing() {
+fn closed_question_accepts_nothing() {
     for command in [
         select("two", "a"),
         submit("two", "c", None),

@@ -3,12 +3,12 @@
 use super::*;
 
 #[test]
-fn the_next_question_opens_after_the_right_answer() {
+fn next_question_opens_after_the_correct_answer() {
     adds(begun([submitted("one", "b", 1, true)]), next("one"), moved_on("two"));
 }
 
 #[test]
-fn too_early_to_move_on_or_to_finish_adds_nothing() {
+fn early_move_or_finish_adds_nothing() {
     let first = [
         begun([]),
         begun([selected("one", "b")]),
@@ -27,13 +27,13 @@ fn too_early_to_move_on_or_to_finish_adds_nothing() {
 }
 
 #[test]
-fn pressed_twice_it_moves_once() {
+fn double_press_moves_once() {
     adds_nothing(second([]), next("one"), false);
     adds_nothing(second([submitted("two", "c", 1, true)]), next("one"), false);
 }
 
 #[test]
-fn a_question_that_is_not_open_cannot_be_left() {
+fn closed_question_cannot_be_left() {
     adds_nothing(begun([submitted("one", "b", 1, true)]), next("two"), true);
     adds_nothing(begun([submitted("one", "b", 1, true)]), finish("two"), true);
     adds_nothing(second([]), finish("one"), true);
@@ -57,7 +57,7 @@ fn a_question_that_is_not_open_cannot_be_left() {
 }
 
 #[test]
-fn behind_the_last_question_is_the_end_with_the_score() {
+fn last_question_is_followed_by_the_score() {
     for command in [next("two"), finish("two")] {
         adds(second([submitted("two", "c", 1, true)]), command.clone(), finished(1));
         let twice = second([submitted("two", "a", 1, false), submitted("two", "c", 2, true)]);
@@ -68,7 +68,7 @@ fn behind_the_last_question_is_the_end_with_the_score() {
 }
 
 #[test]
-fn nothing_can_be_done_to_a_finished_quiz() {
+fn finished_quiz_accepts_nothing() {
     for command in [next("one"), next("two"), finish("two"), clear("two"), submit("two", "c", None)] {
         adds_nothing(over(), command, false);
     }

@@ -30,13 +30,13 @@ fn answered(question_id: &str, answer: &str, attempts: u32) -> Answered {
 }
 
 #[test]
-fn there_is_nothing_to_see_before_the_start() {
+fn unstarted_quiz_has_no_view() {
     let quiz = Quiz::default();
     assert_eq!((quiz.view(), quiz.id(), quiz.conversation_id(), quiz.owner()), (None, None, None, None));
 }
 
 #[test]
-fn a_quiz_is_shown_as_far_as_it_has_come() {
+fn quiz_view_shows_progress() {
     use AnswerStatus::{Correct, Idle, Incorrect};
 
     let fresh = QuizView {
@@ -76,7 +76,7 @@ fn a_quiz_is_shown_as_far_as_it_has_come() {
 }
 
 #[test]
-fn a_question_without_hint_and_explanation_shows_none() {
+fn question_without_hint_and_explanation_shows_none() {
     let plain = Question { hint: None, explanation: None, ..question("one", "b") };
     let mut start = started();
     if let Event::QuizStarted { questions, .. } = &mut start {
@@ -89,7 +89,7 @@ fn a_question_without_hint_and_explanation_shows_none() {
 }
 
 #[test]
-fn the_state_knows_whose_it_is_and_grows_with_its_questions() {
+fn state_knows_owner_and_grows_with_questions() {
     let quiz = after(begun([]));
     assert_eq!(
         (quiz.id(), quiz.conversation_id(), quiz.owner()),

@@ -1,6 +1,6 @@
 //! One attempt at a command batch: its streams as they were loaded, and the events its commands added to them.
 
-use aggregates::{Event, EventSourced, Refusal};
+use aggregates::{Event, EventSourced, Rejection};
 use cqrs_es::DomainEvent as _;
 use cqrs_es::event_sink::EventSink;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::load::LoadError;
 
 /// Why an attempt stopped before its append.
 pub(super) enum AttemptError {
-    Rejected(Refusal),
+    Rejected(Rejection),
     Load(LoadError),
     Encode(serde_json::Error),
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregates::{EventSourced, Refusal};
+use aggregates::{EventSourced, Rejection};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use traces::{Span, spans};
@@ -33,7 +33,7 @@ const KEY_LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum ExecuteError {
     /// An aggregate rejected a command.
     #[error("{0}")]
-    Rejected(Refusal),
+    Rejected(Rejection),
     /// The idempotency key was used for another command.
     #[error("the idempotency key was used for another command")]
     KeyReused,

@@ -6,11 +6,11 @@ use aggregates::Event;
 use aggregates::conversation::{BranchEvent, EventBody, ItemEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
 use projections::conversations::query as list;
+use projections::messages::branch_queries::{self, BranchRow};
 use projections::messages::query::{before, by_id, of_owner};
 use projections::messages::thread;
-use projections::messages::tree::{self, BranchRow};
-use projections::models;
 use projections::rebuild::rebuild;
+use projections::registry;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
@@ -86,7 +86,7 @@ async fn shown(pool: &PgPool) -> Vec<String> {
 async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
     let (mut texts, mut position) = (Vec::new(), i64::MAX);
     loop {
-        let page = tree::page(pool, ADA.uuid(), (TALK.uuid(), branch), position, 2).await.unwrap();
+        let page = branch_queries::page(pool, ADA.uuid(), (TALK.uuid(), branch), position, 2).await.unwrap();
         let Some(last) = page.last() else { break };
         position = last.position;
         texts.extend(page.into_iter().map(|row| row.text.unwrap()));
@@ -97,7 +97,7 @@ async fn on_branch(pool: &PgPool, branch: u32) -> Vec<String> {
 
 /// Returns the reply id of the oldest message on the path of a branch.
 async fn reply_of_first_message(pool: &PgPool, branch: u32) -> Uuid {
-    let page = tree::page(pool, ADA.uuid(), (TALK.uuid(), branch), i64::MAX, 100).await.unwrap();
+    let page = branch_queries::page(pool, ADA.uuid(), (TALK.uuid(), branch), i64::MAX, 100).await.unwrap();
     page.last().unwrap().reply_id.unwrap()
 }
 
@@ -131,8 +131,8 @@ async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
     log.append(&turn(2, "q2", "a2", 2)).await; // 6..=9
     log.append(&[note(1, 3)]).await; // 10
     project_all(&log).await;
-    assert_eq!(tree::branches(&pool, TALK.uuid()).await.unwrap(), [first_branch(4, "a2", true)]);
-    assert!(tree::is_active(&pool, TALK.uuid(), 0).await.unwrap());
+    assert_eq!(branch_queries::branches(&pool, TALK.uuid()).await.unwrap(), [first_branch(4, "a2", true)]);
+    assert!(branch_queries::is_active(&pool, TALK.uuid(), 0).await.unwrap());
 
     // q1 gets another reply, and the conversation continues from there.
     log.append(&[begun_branch(1, 0, 1, false, 2, 1, 4)]).await; // 11
@@ -163,18 +163,19 @@ async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
         created_at: Some(minute(4)),
         active: true,
     };
-    let branches = async || tree::branches(&pool, TALK.uuid()).await.unwrap();
+    let branches = async || branch_queries::branches(&pool, TALK.uuid()).await.unwrap();
     // The shared message has a different reply id on each branch.
     assert_eq!(branches().await, [first_branch(4, "a2", false), second.clone()]);
     let replies = [reply(1).uuid(), again.uuid()];
     assert_eq!([reply_of_first_message(&pool, 0).await, reply_of_first_message(&pool, 1).await], replies);
     assert!(of_owner(&pool, ADA.uuid(), TALK.uuid(), message(2).uuid()).await.unwrap().is_none());
     for (n, elsewhere) in [(1, false), (2, true), (9, false), (101, false)] {
-        let found = tree::stands_elsewhere(&pool, TALK.uuid(), message(n).uuid()).await.unwrap();
+        let found =
+            branch_queries::is_on_inactive_branch(&pool, TALK.uuid(), message(n).uuid()).await.unwrap();
         assert_eq!(found, elsewhere, "{n}");
     }
-    assert_eq!(tree::place(&pool, TALK.uuid(), message(2).uuid()).await.unwrap(), None);
-    let third = tree::place(&pool, TALK.uuid(), message(3).uuid()).await.unwrap();
+    assert_eq!(branch_queries::place(&pool, TALK.uuid(), message(2).uuid()).await.unwrap(), None);
+    let third = branch_queries::place(&pool, TALK.uuid(), message(3).uuid()).await.unwrap();
     assert_eq!(third.map(|(_, before)| before), Some(2));
 
     // Switch back to the first branch, which continues with its note in the model's history.
@@ -193,8 +194,12 @@ async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
     assert_eq!([reply_of_first_message(&pool, 0).await, reply_of_first_message(&pool, 1).await], replies);
     assert_eq!(branches().await, [first_branch(6, "a4", true), BranchRow { active: false, ..second }]);
     for (branch, active) in [(0, true), (1, false), (2, false)] {
-        assert_eq!(tree::is_active(&pool, TALK.uuid(), branch).await.unwrap(), active, "{branch}");
-        assert_eq!(tree::is_known(&pool, TALK.uuid(), branch).await.unwrap(), branch < 2, "{branch}");
+        assert_eq!(branch_queries::is_active(&pool, TALK.uuid(), branch).await.unwrap(), active, "{branch}");
+        assert_eq!(
+            branch_queries::is_known(&pool, TALK.uuid(), branch).await.unwrap(),
+            branch < 2,
+            "{branch}"
+        );
     }
 
     // Switch there and back: the same rows. A client that resumes from a position in between has missed a switch.
@@ -209,7 +214,7 @@ async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
 
     // Another owner and an unknown branch get no rows.
     for (owner, branch) in [(Uuid::nil(), 1), (ADA.uuid(), 2)] {
-        assert_eq!(tree::page(&pool, owner, (TALK.uuid(), branch), i64::MAX, 9).await.unwrap(), []);
+        assert_eq!(branch_queries::page(&pool, owner, (TALK.uuid(), branch), i64::MAX, 9).await.unwrap(), []);
     }
     log.append(&[deleted(TALK, 20)]).await;
     project_all(&log).await;
@@ -243,7 +248,7 @@ async fn edited_message_replaces_old_one_on_nested_branch(pool: PgPool) {
         (shown(&pool).await, listed(&pool).await),
         (vec!["q1'".to_owned(), "a1'".to_owned()], (2, Some("a1'".to_owned())))
     );
-    let rows = tree::branches(&pool, TALK.uuid()).await.unwrap();
+    let rows = branch_queries::branches(&pool, TALK.uuid()).await.unwrap();
     let forks: Vec<_> =
         rows.iter().map(|row| (row.parent, row.forked_after, row.edited, row.message_count)).collect();
     let b1 = MessageId::answering(ReplyId::again(message(1), 1)).uuid();
@@ -347,7 +352,7 @@ async fn database_from_before_branches_is_migrated(pool: PgPool) {
     project_all(&log).await;
     assert_eq!(shown(&pool).await, ["q1", "b1", "q3", "b3"]);
     assert_eq!(on_branch(&pool, 1).await, ["q1", "b1", "q3", "a3"]);
-    for projection in models::all() {
+    for projection in registry::all() {
         let report =
             rebuild(&pool.connect_options(), &log.reader, projection.as_ref(), |_, _| {}).await.unwrap();
         assert!(report.equal, "{}: {report:?}", projection.name());

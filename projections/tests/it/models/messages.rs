@@ -104,7 +104,7 @@ async fn missed_messages_are_returned_in_log_order(pool: PgPool) {
     let (owner, stranger) = (ADA.uuid(), Uuid::from_u128(0xE7E));
     let positions = async |owner, after, until, limit| -> Vec<i64> {
         let found = since(&pool, owner, (after, until), (limit, 1000)).await.unwrap();
-        assert_eq!(found.stands, 5);
+        assert_eq!(found.min_position, 5);
         found.rows.into_iter().map(|row| row.position).collect()
     };
     assert_eq!(positions(owner, 0, 99, 10).await, [3, 4, 5]);

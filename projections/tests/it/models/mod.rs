@@ -11,13 +11,13 @@ mod usage;
 mod users;
 mod widget_state;
 
-use projections::models;
+use projections::registry;
 
 use crate::support::Log;
 
 /// Runs every projection over the whole log.
 async fn project_all(log: &Log) {
-    log.project(models::all()).await;
+    log.project(registry::all()).await;
 }
 
 /// Empties a projection's table and resets its checkpoint to the beginning of the log.

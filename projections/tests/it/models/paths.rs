@@ -7,9 +7,9 @@ use aggregates::conversation::{
     BranchEvent, ConversationEvent, EventBody, LifecycleEvent, MessageEvent, ReplyEvent,
 };
 use aggregates::ids::MessageId;
+use projections::messages::branch_queries;
 use projections::messages::query::before;
-use projections::messages::tree;
-use projections::models;
+use projections::registry;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sqlx::PgPool;
@@ -83,7 +83,7 @@ async fn branch_paths_match_reference_model(pool: PgPool) {
     let log = Log::new(&pool);
     let seed: u64 = rand::rng().random();
     let mut random = StdRng::seed_from_u64(seed);
-    let running = log.run(models::all());
+    let running = log.run(registry::all());
     let mut reference: BTreeMap<Uuid, ReferenceModel> = BTreeMap::new();
     let mut end = 0;
     for _ in 0..20 {
@@ -106,10 +106,11 @@ async fn branch_paths_match_reference_model(pool: PgPool) {
     let mut branches = 0;
     for (conversation, reference) in &reference {
         let (count, active) = (u32::try_from(reference.forks.len()).unwrap() + 1, reference.active);
-        assert!(tree::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
+        assert!(branch_queries::is_active(&pool, *conversation, active).await.unwrap(), "seed {seed}");
         for branch in 0..count {
-            let mut page =
-                tree::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000).await.unwrap();
+            let mut page = branch_queries::page(&pool, ADA.uuid(), (*conversation, branch), i64::MAX, 1_000)
+                .await
+                .unwrap();
             page.reverse();
             let ids: Vec<Uuid> = page.iter().map(|row| row.message_id).collect();
             assert_eq!(ids, reference.path(branch), "seed {seed}, branch {branch} of {conversation}");
@@ -119,8 +120,12 @@ async fn branch_paths_match_reference_model(pool: PgPool) {
         shown.reverse();
         let ids: Vec<Uuid> = shown.iter().map(|row| row.message_id).collect();
         assert_eq!(ids, reference.path(active), "seed {seed}");
-        let counted: Vec<i64> =
-            tree::branches(&pool, *conversation).await.unwrap().iter().map(|row| row.message_count).collect();
+        let counted: Vec<i64> = branch_queries::branches(&pool, *conversation)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.message_count)
+            .collect();
         let expected: Vec<i64> = (0..count).map(|branch| reference.path(branch).len() as i64).collect();
         assert_eq!(counted, expected, "seed {seed}");
     }

@@ -15,7 +15,7 @@ use crate::app::connection_limits::ConnectionKind;
 use crate::app::connections::ConnectionGuard;
 use crate::app::conversations::Sent;
 use crate::app::conversations::branches::RegenerateTarget;
-use crate::app::conversations::items::WantedReply;
+use crate::app::conversations::items::ReplyOptions;
 use crate::app::{Actor, AppError};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
@@ -115,7 +115,7 @@ async fn regenerate(
 ) -> Result<Response, ApiError> {
     let connection = open_connection(&state, actor, format)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
-    let reply = WantedReply { model: command.body.model, interactive: false };
+    let reply = ReplyOptions { model: command.body.model, interactive: false };
     let again = RegenerateTarget::MessageOrAnswer(message);
     let sent =
         state.services.conversations.regenerate(&command.context, actor, conversation, again, reply).await?;
@@ -132,7 +132,7 @@ async fn edit(
     let connection = open_connection(&state, actor, format)?;
     let (conversation, message) = (ConversationId::new(at.conversation), MessageId::new(at.message));
     let EditRequest { message: text, model } = command.body;
-    let reply = WantedReply { model, interactive: false };
+    let reply = ReplyOptions { model, interactive: false };
     let sent = state
         .services
         .conversations

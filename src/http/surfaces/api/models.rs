@@ -7,7 +7,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::models::Offered;
+use crate::app::models::AvailableModel;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
@@ -56,9 +56,9 @@ struct Model {
     completion_price: Option<u64>,
 }
 
-impl From<Offered> for Model {
-    fn from(offered: Offered) -> Self {
-        let Offered { name, providers, row, default } = offered;
+impl From<AvailableModel> for Model {
+    fn from(offered: AvailableModel) -> Self {
+        let AvailableModel { name, providers, row, default } = offered;
         let row = row.as_ref();
         Self {
             name,

@@ -20,7 +20,7 @@ use super::wire::{
 use crate::app::connection_limits::ConnectionKind;
 use crate::app::conversations::branches::RegenerateTarget;
 use crate::app::conversations::interactions::Answers;
-use crate::app::conversations::items::{Enclosed, InputAnswer, WantedReply};
+use crate::app::conversations::items::{InputAnswer, MessageContext, ReplyOptions};
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::{AppError, Kind};
 use crate::http::errors::ApiError;
@@ -127,8 +127,8 @@ pub(super) async fn custom_action(caller: Caller, params: CustomAction) -> Resul
     })
 }
 
-fn interactive(model: Option<String>) -> WantedReply {
-    WantedReply { model, interactive: true }
+fn interactive(model: Option<String>) -> ReplyOptions {
+    ReplyOptions { model, interactive: true }
 }
 
 /// Sends a message. Returns the outcome and the message as it was sent.
@@ -155,7 +155,7 @@ async fn send(
         tool_choice: tool_choice.clone(),
         model: model.clone(),
     };
-    let enclosed = Enclosed { files, composed: composed.map(Into::into), tool_choice };
+    let enclosed = MessageContext { files, composed: composed.map(Into::into), tool_choice };
     let message = NewMessage { text, enclosed, reply: interactive(model) };
     let sent =
         caller.state.services.conversations.send(&caller.context, caller.actor, thread, message).await?;

@@ -28,8 +28,8 @@ use crate::config::SocketsConfig;
 use crate::http::errors::ApiError;
 use crate::http::formats::reply::{Deleted, Delta, Restart, event_id};
 use crate::http::transport::request_id;
-use crate::live::{Fed, Frame, ReplyFollower, Resume, UserFeed};
-use crate::telemetry::panics::broken_off;
+use crate::live::{FeedItem, Frame, ReplyFollower, Resume, UserFeed};
+use crate::telemetry::panics::join_error;
 
 mod commands;
 use commands::CommandOutcome;
@@ -304,7 +304,7 @@ async fn command_outcome(command: &mut Option<Running>) -> CommandOutcome {
         Some(running) => {
             let done = (&mut running.task).await;
             let reference = running.reference.take();
-            let done = done.unwrap_or_else(|error| CommandOutcome::panicked(reference, broken_off(&error)));
+            let done = done.unwrap_or_else(|error| CommandOutcome::panicked(reference, join_error(&error)));
             *command = None;
             done
         }
@@ -321,8 +321,8 @@ fn user_items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Outgoing> {
         })
         .filter_map(move |fed| {
             std::future::ready(match fed {
-                Ok(Fed::Item(item)) => ServerFrame::item(&item, socket).map(Outgoing::Frame),
-                Ok(Fed::Reset { position }) => Some(Outgoing::Frame(ServerFrame::Reset { position })),
+                Ok(FeedItem::Item(item)) => ServerFrame::item(&item, socket).map(Outgoing::Frame),
+                Ok(FeedItem::Reset { position }) => Some(Outgoing::Frame(ServerFrame::Reset { position })),
                 Err(error) => {
                     tracing::warn!(%error, "failed to load missed items for socket");
                     Some(Outgoing::Failed)

@@ -9,7 +9,7 @@ use super::{
     token_deadline,
 };
 use crate::app::conversations::branches::RegenerateTarget;
-use crate::app::conversations::items::WantedReply;
+use crate::app::conversations::items::ReplyOptions;
 use crate::app::conversations::{NewMessage, Sent};
 use crate::app::sign_in::Authenticated;
 use crate::app::{Actor, AppError, Kind, RequestContext, Services};
@@ -169,7 +169,7 @@ async fn execute(
             let (session, message) = (id(&session_id)?, MessageId::new(id(&message_id)?));
             let (session, message) =
                 (ConversationId::new(session), RegenerateTarget::MessageOrAnswer(message));
-            let wanted = WantedReply { model, interactive: false };
+            let wanted = ReplyOptions { model, interactive: false };
             CommandOutcome::sent(
                 reference,
                 &services.conversations.regenerate(context, actor, session, message, wanted).await?,
@@ -177,7 +177,7 @@ async fn execute(
         }
         ClientFrame::Edit { session_id, message_id, message, model } => {
             let (session, edited) = (ConversationId::new(id(&session_id)?), MessageId::new(id(&message_id)?));
-            let wanted = WantedReply { model, interactive: false };
+            let wanted = ReplyOptions { model, interactive: false };
             CommandOutcome::sent(
                 reference,
                 &services.conversations.edit(context, actor, session, edited, &message, wanted).await?,
