@@ -182,7 +182,7 @@ impl UserChannels {
             let RecordedEvent { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
             match reader.stream(aggregate_type, aggregate_id, *sequence).await {
                 Ok(following) => {
-                    requested.extend(following.first().and_then(|recorded| requested_reply(recorded)))
+                    requested.extend(following.first().and_then(|recorded| requested_reply(recorded)));
                 }
                 Err(error) => tracing::warn!(%error, "failed to load reply state for message; not broadcast"),
             }
