@@ -1,13 +1,13 @@
-//! Verbatim: a chat backend that keeps every word as an event.
+//! Verbatim: an event-sourced chat backend.
 //!
-//! The data's way, one direction: [`http`] (doors) → [`app`] (use cases) → `aggregates` (pure decisions)
-//! → [`event_store`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams);
-//! [`replies`] takes what is owed to an AI provider ([`ai`]) and records the answer through [`event_store`] again; [`relay`]
-//! carries what may be public of the log to other systems over [`nats`].
-//! [`widgets`] is the language of what doors show besides text. [`bootstrap`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
-//! [`mail`] sends what has to reach people by mail; [`audit_log`] is what those who watch for attacks are told.
-//! carries what may be public of the log to other systems over [`nats`]; [`files`] keeps the bytes that people bring.
-//! [`bootstrap`] puts the parts together; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] carry them.
+//! Data flows in one direction: [`http`] (API surfaces) → [`app`] (use cases) → `aggregates` (pure decisions) →
+//! [`event_store`] (the append) → events in Postgres → `projections` (read models) and [`live`] (streams).
+//! [`replies`] calls AI providers ([`ai`]) for pending replies, with [`tools`], and appends the answers through
+//! [`event_store`]. [`relay`] publishes the public part of the log over [`nats`].
+//!
+//! [`widgets`] is the language of structured answers · [`files`] stores uploaded bytes · [`mail`] sends mail ·
+//! [`quotas`] limits usage · [`auth`] signs users in · [`audit_log`] records security events. [`bootstrap`] assembles the
+//! parts; [`config`], [`embedded`], [`telemetry`] and [`lifecycle`] support them.
 
 pub mod ai;
 pub mod app;
@@ -33,5 +33,5 @@ pub mod telemetry;
 pub mod tools;
 pub mod widgets;
 
-/// Version of this program, as it stands in metadata and in `/`.
+/// Version of this program, shown in metadata and at `/`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -9,12 +9,12 @@ use verbatim::config::{Config, Role};
 use verbatim::embedded::{self, Embedded, EmbeddedSettings};
 use verbatim::{bootstrap, cli, telemetry};
 
-/// Many small allocations on few cores are what this one is made for (docs/decisions tells what it brought).
+/// Optimized for many small allocations on few cores (see docs/decisions for measurements).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long tasks that cannot be cancelled may hold the exit up.
-const LEAVE: Duration = Duration::from_millis(200);
+/// How long tasks that cannot be cancelled may delay the exit.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -25,59 +25,59 @@ struct Cli {
 
 #[derive(Debug, Default, Subcommand)]
 enum Command {
-    /// Does what ROLES says: by default serves the API, makes replies, keeps the read models and feeds NATS.
+    /// Runs the roles in ROLES: by default serves the API, makes replies, runs projections and relays events to NATS.
     #[default]
     Serve,
-    /// Makes replies only, as ROLES=worker does.
+    /// Makes replies only, like ROLES=worker.
     Worker,
-    /// Carries the log to NATS only, as ROLES=relay does.
+    /// Relays events to NATS only, like ROLES=relay.
     Relay,
-    /// Keeps the read models only, as ROLES=project does.
+    /// Runs the projections only, like ROLES=project.
     Project,
-    /// Brings the database's schema up to this version.
+    /// Migrates the database schema to this version.
     Migrate,
-    /// Makes read models anew from the log.
+    /// Rebuilds read models from the log.
     Rebuild {
-        /// Which ones; all when none is named.
+        /// Names of the read models; all by default.
         models: Vec<String>,
     },
-    /// Shows public events as they come, out of NATS.
+    /// Prints public events from NATS as they arrive.
     Tail(cli::tail::TailArgs),
-    /// Publishes the public form of a range of the log to a subject in NATS.
+    /// Publishes a range of the log, in its public form, to a NATS subject.
     Replay(cli::tail::ReplayArgs),
-    /// Messages that no worker could make anything of.
+    /// Lists, retries or discards malformed messages that no worker could process.
     DeadLetters {
         #[command(subcommand)]
         action: Option<cli::dead_letters::Action>,
     },
-    /// Administrators: who looks after accounts.
+    /// Manages administrators, who manage accounts.
     Admin {
         #[command(subcommand)]
         action: cli::accounts::AdminAction,
     },
-    /// Accounts: password resets by hand, accounts of other systems.
+    /// Manages accounts: manual password resets, import from other systems.
     Accounts {
         #[command(subcommand)]
         action: cli::accounts::AccountsAction,
     },
-    /// Asks each configured AI provider for a word, and tells what is wrong with it or its key. Costs a few tokens.
+    /// Tests each configured AI provider with a short request and reports errors. Costs a few tokens.
     Providers,
     /// Shows the effective configuration, without secrets.
     Config,
     /// Runs the private Postgres server alone, for psql, pg_dump and the like, until interrupted.
     Postgres,
-    /// Ends a command with the program that started it.
+    /// Runs a command and stops it when the parent process ends.
     #[command(hide = true)]
-    PostgresGuard(embedded::guard::Args),
+    PostgresSupervisor(embedded::supervisor::Args),
 }
 
 fn main() -> ExitCode {
     let command = Cli::parse().command.unwrap_or_default();
-    // The guard holds nothing but a pipe and a child: no runtime, no configuration.
-    if let Command::PostgresGuard(args) = &command {
-        return embedded::guard::run(args);
+    // The supervisor needs only a pipe and a child: no runtime, no configuration.
+    if let Command::PostgresSupervisor(args) = &command {
+        return embedded::supervisor::run(args);
     }
-    small_pages();
+    disable_huge_pages();
     match run(command) {
         Ok(code) => code,
         Err(error) => {
@@ -87,9 +87,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Asks the system for memory in small pages: in huge ones a few live bytes keep two megabytes (docs/decisions tells what that cost).
-/// Where it cannot be asked, nothing is lost but memory.
-fn small_pages() {
+/// Disables transparent huge pages, in which a few live bytes retain two megabytes (see docs/decisions). Best-effort.
+fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
@@ -110,7 +109,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         cli::show_config(&config, &mut out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::tell_panics();
+    telemetry::install_panic_hook();
     telemetry::start_logs(&config.log, config.traces.is_some());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -130,12 +129,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
             Command::Postgres => {
                 let running = Embedded::start(EmbeddedSettings::of(&config)).await?;
-                embedded::hold(running, &mut out).await?;
+                embedded::run_foreground(running, &mut out).await?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Config | Command::PostgresGuard(_) => Ok(ExitCode::SUCCESS),
+            Command::Config | Command::PostgresSupervisor(_) => Ok(ExitCode::SUCCESS),
         }
     });
-    runtime.shutdown_timeout(LEAVE);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     outcome
 }

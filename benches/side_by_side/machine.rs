@@ -46,7 +46,7 @@ impl Database {
             postgres_bin: None,
             search_path: None,
             required_keys: Vec::new(),
-            guard: Some(PathBuf::from(PROGRAM)),
+            supervisor: Some(PathBuf::from(PROGRAM)),
         })
         .await?;
         Ok(Self { server, folder })

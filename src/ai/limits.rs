@@ -163,13 +163,13 @@ impl Watch {
         if now >= self.deadline {
             return Err(ProviderError::Timeout(TimeoutKind::Total));
         }
-        let (patience, kind) = if self.alive {
+        let (limit, kind) = if self.alive {
             (self.limits.idle, TimeoutKind::Idle)
         } else {
             (self.limits.first_byte, TimeoutKind::FirstByte)
         };
-        let (until, kind) = if now + patience < self.deadline {
-            (now + patience, kind)
+        let (until, kind) = if now + limit < self.deadline {
+            (now + limit, kind)
         } else {
             (self.deadline, TimeoutKind::Total)
         };

@@ -1,7 +1,7 @@
-//! The built-in provider that answers without any AI: for a first start without a key, and for tests.
+//! The built-in provider without any AI: for a first start without a key, and for tests.
 //!
-//! The same prompt always gets the same reply, word by word, at a configured pace; and it can be told to
-//! fail in each of the ways that real providers fail. Chosen by [`select`](super::select).
+//! The same prompt always gets the same reply, word by word, at a configured pace. It can simulate the failures of real
+//! providers. Chosen by [`select`](super::select).
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,52 +16,52 @@ use super::{
     StreamEvents, TokenUsage, ToolCall, Turn, common_parameters,
 };
 
-/// The model's name; it says what it is.
+/// Name of the model.
 pub const MODEL: &str = "scripted-echo-1";
 
-/// The first words of every reply.
+/// First words of every reply.
 const LABEL: &str = "Built-in scripted provider, no AI.";
 
-/// The most characters of the person's message that a reply repeats.
-const ECHO_CHARS: usize = 400;
+/// Most characters of the user's message that a reply repeats.
+const MAX_ECHO_CHARS: usize = 400;
 
-/// An over-long reply: this many pieces of this many bytes, sixteen times the usual limit.
-const OVER_LONG: (usize, usize) = (1024, 1024);
+/// Number and size of the deltas of an over-long reply: sixteen times the usual limit.
+const OVER_LONG_REPLY: (usize, usize) = (1024, 1024);
 
-/// A way to fail.
+/// A simulated failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fault {
-    /// None: it answers.
+    /// No failure.
     #[default]
     None,
-    /// As if the provider answered 429, with no wish how long to wait.
+    /// Fails like a 429 without a retry hint.
     RateLimited,
-    /// As if the provider answered 500.
+    /// Fails like a 500.
     ServerError,
-    /// It never says anything.
+    /// Never sends anything.
     Hang,
-    /// It stops after half of the words, without an end.
+    /// Stops after half of the words, without an end.
     Cut,
-    /// It ends without having said anything.
+    /// Ends without any text.
     Empty,
-    /// It says 1 MiB as fast as it can.
+    /// Sends 1 MiB as fast as possible.
     OverLong,
 }
 
 /// Which attempts of a reply fail, and how.
 ///
-/// Read from text: `none`, `429`, `500`, `hang`, `cut`, `empty` or `over-long`, for all attempts, or with
-/// `:n` behind it for the first `n` only (`429:2`).
+/// Parsed from `none`, `429`, `500`, `hang`, `cut`, `empty` or `over-long`, for all attempts, or with the suffix `:n` for
+/// the first `n` only (`429:2`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FaultPlan {
-    /// How.
+    /// The failure.
     pub fault: Fault,
-    /// The last attempt that fails; `None`: all do.
+    /// Last attempt that fails; `None` for all.
     pub until: Option<u32>,
 }
 
 impl FaultPlan {
-    /// What happens to this attempt (the first is 1).
+    /// Returns the failure of an attempt (the first is 1).
     fn of(self, attempt: u32) -> Fault {
         match self.until {
             Some(until) if attempt > until => Fault::None,
@@ -70,7 +70,7 @@ impl FaultPlan {
     }
 }
 
-/// The text is no [`FaultPlan`].
+/// The text is not a [`FaultPlan`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "expected none, 429, 500, hang, cut, empty or over-long, if need be with the number of attempts: 429:2"
@@ -114,10 +114,10 @@ impl std::fmt::Display for FaultPlan {
     }
 }
 
-/// How the scripted provider behaves.
+/// Settings of the scripted provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScriptedSettings {
-    /// The pace; 0 is no pause at all.
+    /// Words per second; 0 for no delay.
     pub words_per_second: u32,
     /// Which attempts fail, and how.
     pub faults: FaultPlan,
@@ -130,7 +130,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// A provider that behaves so.
+    /// Creates a provider with these settings.
     #[must_use]
     pub fn new(settings: ScriptedSettings) -> Self {
         Self { settings }
@@ -148,7 +148,7 @@ impl Provider for Scripted {
 
     fn describe(&self) -> String {
         format!(
-            "built-in scripted provider ({MODEL}): repeats what it is told; set OPENAI_API_KEY, or a key of another \
+            "built-in scripted provider ({MODEL}): repeats your message; set OPENAI_API_KEY, or a key of another \
              provider, for real replies"
         )
     }
@@ -163,7 +163,7 @@ impl Provider for Scripted {
         let words_per_second = self.settings.words_per_second;
         match self.settings.faults.of(prompt.attempt) {
             Fault::None => {
-                if let Some(call) = called(&prompt) {
+                if let Some(call) = tool_call(&prompt) {
                     let (_, mut end) = script(&prompt);
                     end.usage = end.usage.map(|usage| TokenUsage { completion_tokens: 0, ..usage });
                     return stream::iter([Ok(StreamEvent::Call(call)), Ok(StreamEvent::End(end))]).boxed();
@@ -185,7 +185,7 @@ impl Provider for Scripted {
                 paced(Vec::new(), 0, Some(end))
             }
             Fault::OverLong => {
-                let (pieces, bytes) = OVER_LONG;
+                let (pieces, bytes) = OVER_LONG_REPLY;
                 let (_, end) = script(&prompt);
                 let text = "on and ".repeat(bytes / 7 + 1)[..bytes].to_owned();
                 let pieces = stream::repeat(text).take(pieces).map(|text| Ok(StreamEvent::Text(text)));
@@ -195,13 +195,13 @@ impl Provider for Scripted {
     }
 }
 
-/// A stream of one error.
+/// Returns a stream of one error.
 fn failed(error: ProviderError) -> StreamEvents {
     stream::once(async { Err(error) }).boxed()
 }
 
-/// The words one after the other, each due at its own time after the first poll, so that the pace does not
-/// drift; then the end, if there is one.
+/// Returns a stream of the words, each due at a fixed time after the first poll, so that the pace does not drift; then the
+/// end, if there is one.
 fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> StreamEvents {
     let words = (0u64..).zip(words);
     let words = stream::unfold((words, None), move |(mut words, start)| async move {
@@ -216,8 +216,8 @@ fn paced(words: Vec<String>, words_per_second: u32, end: Option<Completion>) -> 
     words.chain(stream::iter(end.map(|end| Ok(StreamEvent::End(end))))).boxed()
 }
 
-/// What is answered to a prompt, in words, each with the white space behind it, and the end that follows.
-/// A token is a word; no more of them are said than `max_output_tokens`.
+/// Returns the reply to a prompt as words, each with its trailing white space, and the end. A word counts as a token; the
+/// reply is cut at `max_output_tokens`.
 fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
     let reply = match prompt.purpose {
         Purpose::Reply => reply(prompt),
@@ -242,12 +242,12 @@ fn script(prompt: &Prompt) -> (Vec<String>, Completion) {
     (words, end)
 }
 
-/// What is answered, as one text.
+/// Returns the reply as one text.
 fn reply(prompt: &Prompt) -> String {
     let from_person = prompt.turns.iter().filter(|turn| turn.role() == Some(Role::User)).count();
     let said = match prompt.turns.last() {
         Some(Turn::ToolCall { name, output, .. }) => {
-            format!("The tool {name} came to: {}", short(&output.to_string()))
+            format!("The tool {name} has returned: {}", short(&output.to_string()))
         }
         _ => match prompt.turns.iter().rev().find(|turn| turn.role() == Some(Role::User)) {
             Some(turn) => format!("You said: \"{}\"", short(turn.text())),
@@ -266,17 +266,17 @@ fn reply(prompt: &Prompt) -> String {
     )
 }
 
-/// The beginning of a text that may be long.
+/// Shortens a long text.
 fn short(text: &str) -> String {
-    if text.chars().count() > ECHO_CHARS {
-        let shown: String = text.chars().take(ECHO_CHARS).collect();
+    if text.chars().count() > MAX_ECHO_CHARS {
+        let shown: String = text.chars().take(MAX_ECHO_CHARS).collect();
         format!("{shown}…")
     } else {
         text.to_owned()
     }
 }
 
-/// What is said about a file.
+/// Describes a file.
 fn received(file: &Attached) -> String {
     match &file.content {
         Content::Text(text) => format!(" File {} says: \"{}\"", file.name, short(text)),
@@ -284,15 +284,15 @@ fn received(file: &Attached) -> String {
     }
 }
 
-/// A title: the first words of the first message.
+/// Returns a title: the first words of the first message.
 fn title(prompt: &Prompt) -> String {
     let first = prompt.turns.iter().find(|turn| turn.role() == Some(Role::User));
     let words: Vec<&str> = first.map(Turn::text).unwrap_or_default().split_whitespace().take(6).collect();
     words.join(" ")
 }
 
-/// A message `call NAME {...}` has a tool called, if it is offered. A chosen tool is called with the message itself.
-fn called(prompt: &Prompt) -> Option<ToolCall> {
+/// Returns a tool call if the message is `call NAME {...}` and the tool is available. A forced tool gets the message itself.
+fn tool_call(prompt: &Prompt) -> Option<ToolCall> {
     if prompt.purpose != Purpose::Reply {
         return None;
     }

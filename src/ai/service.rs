@@ -95,7 +95,7 @@ pub struct Service {
     /// Model for transcription, if any.
     pub transcriber: Option<&'static str>,
     /// Classifier of its error codes.
-    pub words: ErrorClassifier,
+    pub classifier: ErrorClassifier,
 }
 
 #[cfg(test)]

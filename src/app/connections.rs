@@ -3,7 +3,7 @@
 use super::connection_limits::{ConnectionKind, ConnectionLimits, ConnectionPermit};
 use super::{Actor, AppError, Core, Kind};
 use crate::auth::{LoginMonitor, WatchedLogin};
-use crate::live::{People, UserFeed};
+use crate::live::{UserChannels, UserFeed};
 
 /// Guards one open stream or socket: holds its permit and watches its login.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct ConnectionService {
     /// Logins behind open streams and sockets.
     pub login_monitor: LoginMonitor,
     /// Feeds of users' sockets.
-    pub people: People,
+    pub user_channels: UserChannels,
 }
 
 impl ConnectionService {
@@ -52,7 +52,7 @@ impl ConnectionService {
     /// `Invalid` for a position beyond the log; those of the log.
     pub async fn known_position(&self, position: i64) -> Result<i64, AppError> {
         let known = position >= 0
-            && (position <= self.people.position()
+            && (position <= self.user_channels.position()
                 || position <= self.core.reader.last_position().await.map_err(AppError::unavailable)?);
         if known {
             return Ok(position);
@@ -66,6 +66,6 @@ impl ConnectionService {
 
     /// Returns the feed of a user's sockets, from now on or since a position.
     pub fn feed(&self, actor: Actor, after: Option<i64>) -> UserFeed {
-        self.people.follow(actor.user.uuid(), after)
+        self.user_channels.follow(actor.user.uuid(), after)
     }
 }

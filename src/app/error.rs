@@ -13,7 +13,7 @@ use aggregates::values::ValueError;
 use crate::auth::passwords::{PasswordError, PasswordRule};
 use crate::auth::{administrators, credentials, password_resets};
 use crate::files::picture::PictureError;
-use crate::files::{IncomingError, KindError, StoreError};
+use crate::files::{KindError, StoreError, UploadError};
 use event_store::ExecuteError;
 
 /// Kind of a failure; surfaces map it to their own status.
@@ -212,11 +212,11 @@ impl From<StoreError> for AppError {
     }
 }
 
-impl From<IncomingError> for AppError {
-    fn from(error: IncomingError) -> Self {
+impl From<UploadError> for AppError {
+    fn from(error: UploadError) -> Self {
         match error {
-            IncomingError::TooLarge { .. } => Self::new(Kind::TooLarge, "file_too_large", sentence(&error)),
-            IncomingError::Store(error) => error.into(),
+            UploadError::TooLarge { .. } => Self::new(Kind::TooLarge, "file_too_large", sentence(&error)),
+            UploadError::Store(error) => error.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{AppError, Kind};
 use crate::ai::{Chain, ProviderError, Recording};
 use crate::replies::context::tokens::{self, Counter};
 
-pub use crate::ai::models::Offered;
+pub use crate::ai::models::AvailableModel;
 
 /// Models and tools that a message may request. Cheap to clone.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct ModelCatalogue {
 
 impl ModelCatalogue {
     /// Returns the models that may be requested; the default comes first.
-    pub(super) fn offered(&self) -> Vec<Offered> {
+    pub(super) fn offered(&self) -> Vec<AvailableModel> {
         self.chain.models()
     }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::live::stream::Ended;
-use crate::live::{Frame, Hub, ReplyFollower, Resume, Stored};
+use crate::live::{Frame, LiveReplies, ReadModels, ReplyFollower, Resume};
 
 /// Note for the model after a user has stopped an answer.
 const STOPPED_NOTE: &str =
@@ -24,9 +24,9 @@ pub struct ReplyService {
     /// The log, the read models, time and ids.
     pub core: Core,
     /// Replies that are being written.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// Read models for those who follow a reply.
-    pub stored: Stored,
+    pub read_models: ReadModels,
     /// How long a request waits for the end of its reply.
     pub reply_wait: Duration,
 }
@@ -44,7 +44,14 @@ impl ReplyService {
 
     /// Follows a reply of the actor. `asked` is the position of its request, if it was requested just now.
     pub fn follow(&self, actor: Actor, reply: ReplyId, from: Resume, asked: Option<i64>) -> ReplyFollower {
-        ReplyFollower::new(&self.hub, self.stored.clone(), actor.user.uuid(), reply, from, asked)
+        ReplyFollower::new(
+            &self.live_replies,
+            self.read_models.clone(),
+            actor.user.uuid(),
+            reply,
+            from,
+            asked,
+        )
     }
 
     /// Waits for the end of a reply, at most [`Self::reply_wait`]; `None` if it takes longer.
@@ -98,7 +105,7 @@ impl ReplyService {
             }
             (Err(error), _) => return Err(error),
         };
-        let partial = self.hub.text(reply).await;
+        let partial = self.live_replies.text(reply).await;
         let text =
             if partial.is_empty() { None } else { ReplyText::parse(&partial).ok().map(Personal::Known) };
         let command = ConversationCommand::CancelReply {

@@ -14,7 +14,7 @@ use crate::app::Services;
 use crate::config::{self, Config, Role};
 use crate::files::{FileStore, FileSweep};
 use crate::lifecycle::Lifecycle;
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::relay::RelayState;
 use crate::replies::lease;
 use crate::tools::Tools;
@@ -25,7 +25,7 @@ pub struct Built {
     /// The use cases.
     pub services: Arc<Services>,
     /// Replies that are being written.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// Connections of the use cases.
     pub warm: FastPool,
     /// State of this process's relay; none without one.
@@ -52,7 +52,7 @@ pub async fn build(
     secrets: Secrets,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Built> {
-    let files = FileStore::open(&config.files.place).await?;
+    let files = FileStore::open(&config.files.location).await?;
     Box::pin(build_over(config, database, secrets, lifecycle, files)).await
 }
 
@@ -96,10 +96,10 @@ pub async fn build_over(
     let mail = accounts.describe_mail();
     let shared =
         services::Shared { chain, quizzes, tools, files: files.clone(), links, tokens, relay: relay.clone() };
-    let Foundation { core, hub, ready_from, .. } = &foundation;
-    let (hub, warm, ready_from) = (hub.clone(), core.pool.clone(), *ready_from);
+    let Foundation { core, live_replies, ready_from, .. } = &foundation;
+    let (live_replies, warm, ready_from) = (live_replies.clone(), core.pool.clone(), *ready_from);
     let services = Arc::new(services::services(foundation, accounts, shared, config, lifecycle)?);
-    Ok(Built { services, hub, warm, relay, files, sweep, provider, mail, ready_from })
+    Ok(Built { services, live_replies, warm, relay, files, sweep, provider, mail, ready_from })
 }
 
 /// The AI providers as they are configured.

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
 use crate::config::{Config, Database};
-use crate::embedded::{Embedded, EmbeddedError, EmbeddedSettings, Running};
+use crate::embedded::{Embedded, EmbeddedError, EmbeddedSettings, RunningServer};
 use crate::schema::MIGRATOR;
 
 /// The oldest server that is supported, as `server_version_num` has it.
@@ -54,7 +54,7 @@ impl Opened {
     ///
     /// # Errors
     /// One plain sentence.
-    pub async fn open_or_join(config: &Config) -> anyhow::Result<(Self, Option<Running>)> {
+    pub async fn open_or_join(config: &Config) -> anyhow::Result<(Self, Option<RunningServer>)> {
         let refused = match Self::open(config).await {
             Ok(opened) => return Ok((opened, None)),
             Err(refused) => refused,
@@ -62,7 +62,7 @@ impl Opened {
         if !matches!(refused.downcast_ref(), Some(EmbeddedError::InUse { .. })) {
             return Err(refused);
         }
-        let running = Running::beside(&EmbeddedSettings::of(config))?;
+        let running = RunningServer::locate(&EmbeddedSettings::of(config))?;
         let options = running.connect_options();
         let joined = Self {
             embedded: None,
@@ -152,7 +152,7 @@ impl Opened {
     async fn first_connection(&self) -> anyhow::Result<PgConnection> {
         PgConnection::connect_with(&self.application)
             .await
-            .with_context(|| format!("The database cannot be reached ({})", self.describe()))
+            .with_context(|| format!("Cannot connect to the database ({})", self.describe()))
     }
 }
 
@@ -167,7 +167,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<usize> {
         Database::Server { migrate, .. } => PgConnectOptions::from_str(migrate.expose())?,
     };
     let mut connection =
-        PgConnection::connect_with(&options).await.context("The database cannot be reached")?;
+        PgConnection::connect_with(&options).await.context("Cannot connect to the database")?;
     check_server(&mut connection).await?;
     let before = applied(&mut connection).await?.len();
     MIGRATOR.run(&mut connection).await?;

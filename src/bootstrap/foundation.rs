@@ -17,9 +17,9 @@ use crate::auth::KeyedHasher;
 use crate::clock::Clock;
 use crate::config::{self, Config, Role};
 use crate::lifecycle::Lifecycle;
-use crate::live::between::Between;
-use crate::live::sealed::LiveKey;
-use crate::live::{Hub, People, Stored};
+use crate::live::cluster_bus::ClusterBus;
+use crate::live::envelope::LiveKey;
+use crate::live::{LiveReplies, ReadModels, UserChannels};
 use crate::nats::Nats;
 use crate::quotas::{QuotaPolicy, Quotas, RejectionCache};
 
@@ -37,13 +37,13 @@ pub(super) struct Foundation {
     /// The connection to NATS, when it is configured.
     pub(super) nats: Option<Nats>,
     /// The live feed between processes, when there is NATS.
-    pub(super) between: Option<Between>,
+    pub(super) cluster_bus: Option<ClusterBus>,
     /// Replies that are being written.
-    pub(super) hub: Hub,
+    pub(super) live_replies: LiveReplies,
     /// Feeds of users' sockets.
-    pub(super) people: People,
+    pub(super) user_channels: UserChannels,
     /// Read models for those who follow a reply or a user.
-    pub(super) stored: Stored,
+    pub(super) read_models: ReadModels,
     /// Rates and quotas of messages.
     pub(super) limits: (Option<Rates>, Quotas),
     /// Recent rejections of quotas.
@@ -69,7 +69,7 @@ impl Foundation {
             Some(config) => Some(Box::pin(Nats::connect(config)).await?),
             None => None,
         };
-        let pool = database.pool().await.context("The database cannot be reached")?;
+        let pool = database.pool().await.context("Cannot connect to the database")?;
         let warm = FastPool::new(pool.clone(), lanes(database.pool_size));
         let key_store = open_key_store(&warm, master).await?;
         let reader = reader(warm.clone(), &key_store);
@@ -81,12 +81,13 @@ impl Foundation {
             Executor::new(warm.clone(), key_store, tail.clone(), MAX_CACHE_BYTES, lifecycle.work.clone())
                 .with_charge_policy(Arc::new(QuotaPolicy::settling(rejections.clone())));
         let ready_from = reader.last_position().await.context("The event log cannot be read")?;
-        let between = nats.as_ref().map(|nats| {
-            Between::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.stop_services.clone())
+        let cluster_bus = nats.as_ref().map(|nats| {
+            ClusterBus::new(nats.clone(), live, lifecycle.services.clone(), lifecycle.stop_services.clone())
         });
-        let hub = between.clone().map_or_else(Hub::new, Hub::shared);
-        let stored = Stored { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
-        let people = People::new(stored.clone(), ready_from, between.clone());
+        let live_replies = cluster_bus.clone().map_or_else(LiveReplies::new, LiveReplies::shared);
+        let read_models =
+            ReadModels { pool: warm.clone(), progress: progress.clone(), tasks: lifecycle.work.clone() };
+        let user_channels = UserChannels::new(read_models.clone(), ready_from, cluster_bus.clone());
         let clock = Clock::system();
         let holder = clock.id();
         let core = Core { pool: warm, executor, reader, progress, clock, hasher };
@@ -95,10 +96,10 @@ impl Foundation {
             pool,
             tail,
             nats,
-            between,
-            hub,
-            people,
-            stored,
+            cluster_bus,
+            live_replies,
+            user_channels,
+            read_models,
             limits,
             rejections,
             holder,
@@ -111,16 +112,18 @@ impl Foundation {
         let stop = || lifecycle.stop_services.clone();
         lifecycle.service(self.tail.clone().run(stop()));
         self.start_projections(config, database, lifecycle);
-        lifecycle.service(self.hub.clone().run(self.tail.clone(), self.ready_from, stop()));
-        if let Some(between) = &self.between {
-            lifecycle.service(between.clone().wake(self.tail.clone()));
+        lifecycle.service(self.live_replies.clone().run(self.tail.clone(), self.ready_from, stop()));
+        if let Some(cluster_bus) = &self.cluster_bus {
+            lifecycle.service(cluster_bus.clone().notify_appends(self.tail.clone()));
         }
         if config.roles.has(Role::Api) {
             let (tail, reader) = (self.tail.clone(), self.core.reader.clone());
-            lifecycle.service(self.people.clone().run(tail, reader, self.ready_from, stop()));
-            if let Some(between) = &self.between {
-                let people = self.people.clone();
-                lifecycle.service(between.clone().hear(move |typing| people.hear(typing)));
+            lifecycle.service(self.user_channels.clone().run(tail, reader, self.ready_from, stop()));
+            if let Some(cluster_bus) = &self.cluster_bus {
+                let user_channels = self.user_channels.clone();
+                lifecycle.service(
+                    cluster_bus.clone().on_typing(move |typing| user_channels.deliver_typing(typing)),
+                );
             }
         }
         let Core { pool, reader, progress, .. } = &self.core;

@@ -85,7 +85,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         Ok(signal) => tracing::info!("{signal}: shutting down"),
         Err(error) => tracing::error!("{error}"),
     }
-    built.hub.close();
+    built.live_replies.close();
     let ended = tokio::select! {
         ended = lifecycle.shut_down(config.shutdown) => ended,
         signal = signals.next() => {

@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use event_store::MasterKey;
 
 use crate::auth::{KeyedHasher, TokenKeys, UrlSigningKey};
-use crate::config::{Config, Kept, key_id};
+use crate::config::{Config, SecretSource, key_id};
 use crate::embedded::{DataDir, Embedded, JWT_SECRET, MASTER_KEY};
-use crate::live::sealed::LiveKey;
+use crate::live::envelope::LiveKey;
 
 /// Keys, ready for use.
 pub struct Secrets {
@@ -41,12 +41,12 @@ impl Secrets {
             Ok::<_, anyhow::Error>(data.secret(name)?)
         };
         let master = match &config.auth.master_key {
-            Kept::Given(key) => *key.expose(),
-            Kept::InDataFolder => *from_folder(MASTER_KEY)?,
+            SecretSource::Given(key) => *key.expose(),
+            SecretSource::InDataFolder => *from_folder(MASTER_KEY)?,
         };
         let signing = match &config.auth.jwt_secret {
-            Kept::Given(secret) => secret.expose().as_bytes().to_vec(),
-            Kept::InDataFolder => from_folder(JWT_SECRET)?.to_vec(),
+            SecretSource::Given(secret) => secret.expose().as_bytes().to_vec(),
+            SecretSource::InDataFolder => from_folder(JWT_SECRET)?.to_vec(),
         };
         let kid = config.auth.jwt_kid.clone().unwrap_or_else(|| key_id(&signing));
         let previous = config

@@ -135,8 +135,8 @@ pub(super) fn services(
         conversations: conversations(&foundation, models, &quotas, config, lifecycle),
         replies: ReplyService {
             core: core.clone(),
-            hub: foundation.hub.clone(),
-            stored: foundation.stored.clone(),
+            live_replies: foundation.live_replies.clone(),
+            read_models: foundation.read_models.clone(),
             reply_wait: config.web.reply_wait,
         },
         files: FileService {
@@ -151,7 +151,7 @@ pub(super) fn services(
             core: core.clone(),
             limits: ConnectionLimits::new(config.sockets.per_user, config.sockets.streams_per_user),
             login_monitor: stores.login_monitor,
-            people: foundation.people.clone(),
+            user_channels: foundation.user_channels.clone(),
         },
         quotas,
         rate_limits,
@@ -210,8 +210,8 @@ fn conversations(
         core,
         quotas: Arc::clone(quotas),
         models,
-        hub: foundation.hub.clone(),
-        people: foundation.people.clone(),
+        live_replies: foundation.live_replies.clone(),
+        user_channels: foundation.user_channels.clone(),
         reply_deadline: config.replies.deadline,
         titles: config.replies.titles,
     }

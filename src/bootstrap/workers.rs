@@ -40,7 +40,7 @@ pub(super) fn start_replies(
         pool: core.pool.clone(),
         executor: core.executor.clone(),
         progress: core.progress.clone(),
-        hub: foundation.hub.clone(),
+        live_replies: foundation.live_replies.clone(),
         chain: Arc::clone(parts.chain),
         settings: reply_settings(config),
         clock: core.clock.clone(),

@@ -1,7 +1,7 @@
-//! `verbatim admin` and `verbatim accounts`: what whoever runs the service does with accounts.
+//! `verbatim admin` and `verbatim accounts`: account management by the operator.
 //!
-//! The commands write to the log as everything does, so they may run beside any number of processes, in both forms: in
-//! the embedded one they go to the private server of the process that runs, or start it themselves.
+//! The commands append events like any other command, so they may run beside any number of processes. With the embedded
+//! database they use the private server of the running process, or start it themselves.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -28,39 +28,39 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::mail::templates::reset_link;
 
-/// How many bytes of aggregates one command keeps in memory.
+/// Memory for cached aggregates of one command, in bytes.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
-/// A line of an import is not longer than this.
-const MAX_LINE: usize = 64 * 1024;
+/// Longest line of an import, in bytes.
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// What to do with administrators.
+/// Commands for administrators.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AdminAction {
-    /// Settles what a user may do besides their own things.
+    /// Sets the role of a user.
     Grant {
-        /// The account's e-mail address.
+        /// E-mail address of the account.
         #[arg(long)]
         email: String,
-        /// user, auditor or admin.
+        /// New role: user, auditor or admin.
         #[arg(long, value_parser = role)]
         role: Role,
     },
 }
 
-/// What to do with accounts.
+/// Commands for accounts.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AccountsAction {
-    /// Makes a token that replaces a forgotten password, and shows it.
+    /// Creates and prints a password reset token.
     Reset {
-        /// The account's e-mail address.
+        /// E-mail address of the account.
         #[arg(long)]
         email: String,
     },
-    /// Makes accounts that another system had: one JSON object a line, with email, username and password_hash.
+    /// Imports accounts of another system: one JSON object per line, with email, username and password_hash.
     Import {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// Makes the account also when its password hash cannot be used; the password then has to be reset.
+        /// Also imports accounts whose password hash is unusable; they need a password reset.
         #[arg(long)]
         without_password: bool,
     },
@@ -73,13 +73,14 @@ fn role(text: &str) -> Result<Role, String> {
 /// Runs `verbatim admin`.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn admin(config: &Config, action: AdminAction, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let desk = Desk::open(config).await?;
+    let desk = AccountTools::open(config).await?;
     let AdminAction::Grant { email, role } = action;
     let user = desk.user(&email).await?;
     let metadata = desk.administration.by_command();
-    let outcome = desk.administration.grant(user, role, None, metadata, None).await.map_err(told)?;
+    let outcome =
+        desk.administration.grant(user, role, None, metadata, None).await.map_err(operator_error)?;
     let done = if outcome.position.is_some() { "is" } else { "was already" };
     writeln!(out, "{user} {done} {}.", role.as_str())?;
     desk.close().await
@@ -88,7 +89,7 @@ pub async fn admin(config: &Config, action: AdminAction, out: &mut impl Write) -
 /// Runs `verbatim accounts`.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn accounts(
     config: &Config,
     action: AccountsAction,
@@ -96,9 +97,9 @@ pub async fn accounts(
 ) -> anyhow::Result<ExitCode> {
     match action {
         AccountsAction::Reset { email } => {
-            let desk = Desk::open(config).await?;
+            let desk = AccountTools::open(config).await?;
             let user = desk.user(&email).await?;
-            let token = desk.administration.issue_reset(user).await.map_err(told)?;
+            let token = desk.administration.issue_reset(user).await.map_err(operator_error)?;
             writeln!(out, "{}", token.expose())?;
             if let Some(public_url) = &config.files.public_url {
                 writeln!(out, "{}", reset_link(public_url, &token))?;
@@ -111,30 +112,30 @@ pub async fn accounts(
             desk.close().await
         }
         AccountsAction::Import { file, without_password } => {
-            // Before anything is started: a name that was mistyped should cost nothing.
+            // Before anything is started: a mistyped file name fails at once.
             let lines = open_lines(&file)?;
-            let desk = Desk::open(config).await?;
-            let counted = import(&desk.administration, lines, without_password, out).await?;
+            let desk = AccountTools::open(config).await?;
+            let counts = import(&desk.administration, lines, without_password, out).await?;
             let code = desk.close().await?;
-            Ok(if counted.refused > 0 { ExitCode::from(2) } else { code })
+            Ok(if counts.rejected > 0 { ExitCode::from(2) } else { code })
         }
     }
 }
 
 /// What the commands work with.
-struct Desk {
+struct AccountTools {
     administration: Administration,
     pool: PgPool,
     background: TaskTracker,
     opened: Opened,
 }
 
-impl Desk {
+impl AccountTools {
     async fn open(config: &Config) -> anyhow::Result<Self> {
         let (opened, running) = Opened::open_or_join(config).await?;
         let keys = opened.embedded.as_ref().map(|embedded| embedded.data_dir());
         let secrets = Secrets::kept_in(config, keys.or(running.as_ref().map(|running| running.data_dir())))?;
-        let pool = opened.pool().await.context("The database cannot be reached")?;
+        let pool = opened.pool().await.context("Cannot connect to the database")?;
         let key_store = Arc::new(KeyStore::new(pool.clone(), secrets.master));
         key_store
             .check_master()
@@ -152,8 +153,8 @@ impl Desk {
     }
 
     async fn user(&self, email: &str) -> anyhow::Result<UserId> {
-        let found = self.administration.find(email).await.map_err(told)?;
-        found.context("There is no open account with this e-mail address")
+        let found = self.administration.find(email).await.map_err(operator_error)?;
+        found.context("No active account has this e-mail address")
     }
 
     async fn close(self) -> anyhow::Result<ExitCode> {
@@ -167,15 +168,15 @@ impl Desk {
     }
 }
 
-/// A failure of a use case in words for whoever typed the command: with its cause, which is theirs to put right.
-fn told(error: crate::app::AppError) -> anyhow::Error {
+/// Converts an error of a use case for the operator: with its cause, which the operator can fix.
+fn operator_error(error: crate::app::AppError) -> anyhow::Error {
     match error.source {
         Some(source) => source.context(error.detail),
         None => anyhow!(error.detail),
     }
 }
 
-/// An account of another system, as a line of the file has it. What else stands there is refused: it would be lost.
+/// An account of another system, as one line of the file. Unknown fields are rejected, as they would be lost.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -186,96 +187,96 @@ struct Line {
     password_hash: Option<String>,
 }
 
-/// What became of the lines of a file.
+/// Result of an import.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Accounts made with their password.
+pub struct ImportCounts {
+    /// Accounts created with their password.
     pub made: u64,
-    /// Accounts made without one.
+    /// Accounts created without a password.
     pub without: u64,
-    /// Lines whose address is registered already.
+    /// Lines whose address is already registered.
     pub known: u64,
-    /// Lines that no account could be made of.
-    pub refused: u64,
+    /// Lines that are not valid accounts.
+    pub rejected: u64,
 }
 
 fn open_lines(path: &Path) -> anyhow::Result<impl BufRead + use<>> {
     let file =
-        std::fs::File::open(path).with_context(|| format!("The file {} cannot be read", path.display()))?;
+        std::fs::File::open(path).with_context(|| format!("Cannot read the file {}", path.display()))?;
     Ok(BufReader::new(file))
 }
 
-/// Makes an account of each line, and tells by its number what became of it. Nothing of the line itself is told: it is a
-/// person's. May be run again: what was made is known then.
+/// Creates an account per line and reports each result by line number. The line itself is never printed: it is personal
+/// data. May be repeated: existing accounts are skipped.
 ///
 /// # Errors
-/// The file cannot be read or the log not be written; everything up to there is done.
+/// If the file cannot be read or the log cannot be written; the lines before are imported.
 pub async fn import(
     administration: &Administration,
     mut lines: impl BufRead,
     without_password: bool,
     out: &mut impl Write,
-) -> anyhow::Result<Counted> {
-    let mut counted = Counted::default();
+) -> anyhow::Result<ImportCounts> {
+    let mut counts = ImportCounts::default();
     let mut number: u64 = 0;
     let mut line = Vec::new();
     loop {
         line.clear();
         number += 1;
-        if lines.read_until(b'\n', &mut line).with_context(|| format!("line {number} cannot be read"))? == 0 {
+        if lines.read_until(b'\n', &mut line).with_context(|| format!("cannot read line {number}"))? == 0 {
             break;
         }
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let said = match read_line(&line, without_password) {
+        let outcome = match read_line(&line, without_password) {
             Err(reason) => Err(reason),
             Ok(account) => {
                 let without = account.hash.is_none();
                 let imported = administration
                     .import(account)
                     .await
-                    .map_err(told)
-                    .with_context(|| format!("line {number}: the account was not made"))?;
+                    .map_err(operator_error)
+                    .with_context(|| format!("line {number}: cannot create the account"))?;
                 match imported {
                     Import::Created(_) if without => {
-                        counted.without += 1;
-                        Ok("made without its password, which has to be reset")
+                        counts.without += 1;
+                        Ok("created without its password, which must be reset")
                     }
                     Import::Created(_) => {
-                        counted.made += 1;
-                        Ok("made")
+                        counts.made += 1;
+                        Ok("created")
                     }
                     Import::EmailTaken => {
-                        counted.known += 1;
-                        Ok("skipped: the address is registered already")
+                        counts.known += 1;
+                        Ok("skipped: the address is already registered")
                     }
                     Import::UsernameTaken => Err("the user name is taken".to_owned()),
                 }
             }
         };
-        match said {
-            Ok(said) => writeln!(out, "line {number}: {said}")?,
+        match outcome {
+            Ok(outcome) => writeln!(out, "line {number}: {outcome}")?,
             Err(reason) => {
-                counted.refused += 1;
-                writeln!(out, "line {number}: refused: {reason}")?;
+                counts.rejected += 1;
+                writeln!(out, "line {number}: rejected: {reason}")?;
             }
         }
     }
-    let Counted { made, without, known, refused } = counted;
+    let ImportCounts { made, without, known, rejected } = counts;
     writeln!(
         out,
-        "{} accounts were made ({without} of them without a password), {known} were registered already, {refused} lines were \
-         refused.",
+        "{} accounts created ({without} without a password), {known} already registered, {rejected} lines \
+         rejected.",
         made + without
     )?;
-    Ok(counted)
+    Ok(counts)
 }
 
-/// The account of a line, or why it is none.
+/// Parses a line, or returns why it is invalid.
 fn read_line(line: &[u8], without_password: bool) -> Result<Imported, String> {
-    if line.len() > MAX_LINE {
-        return Err(format!("it is longer than {MAX_LINE} bytes"));
+    if line.len() > MAX_LINE_BYTES {
+        return Err(format!("it is longer than {MAX_LINE_BYTES} bytes"));
     }
     let line: Line = serde_json::from_slice(line).map_err(|error| described(&error))?;
     let email = EmailAddress::parse(&line.email).map_err(|error| error.to_string())?;
@@ -284,17 +285,17 @@ fn read_line(line: &[u8], without_password: bool) -> Result<Imported, String> {
     let hash = match line.password_hash.as_deref().map(check_importable) {
         Some(Ok(())) => line.password_hash,
         Some(Err(_)) | None if without_password => None,
-        Some(Err(why)) => return Err(format!("{why}; --without-password makes the account all the same")),
+        Some(Err(why)) => return Err(format!("{why}; use --without-password to create the account anyway")),
         None => {
             return Err(
-                "it has no password_hash; --without-password makes the account all the same".to_owned()
+                "it has no password_hash; use --without-password to create the account anyway".to_owned()
             );
         }
     };
     Ok(Imported { email, username, hash })
 }
 
-/// What is wrong with the JSON, without quoting it.
+/// Describes the JSON error without quoting the line.
 fn described(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let kind = if error.is_data() && text.starts_with("unknown field") {
@@ -302,69 +303,12 @@ fn described(error: &serde_json::Error) -> String {
     } else if error.is_data() && text.starts_with("missing field") {
         "it has no email"
     } else if error.is_data() {
-        "a field is not a text"
+        "a field is not a string"
     } else {
-        "it is no JSON object"
+        "it is not a JSON object"
     };
     format!("{kind} (column {})", error.column())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$\
-                        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-    fn refused(line: &str, without_password: bool) -> Option<String> {
-        read_line(line.as_bytes(), without_password).err()
-    }
-
-    #[test]
-    fn lines_that_are_accounts_are_taken() {
-        let line = format!(r#"{{"email": "a@b.example", "username": "ada", "password_hash": "{GOOD}"}}"#);
-        let account = read_line(line.as_bytes(), false).unwrap();
-        assert_eq!((account.email.as_str(), account.hash.as_deref()), ("a@b.example", Some(GOOD)));
-        assert_eq!(account.username.unwrap().as_str(), "ada");
-        let bare = read_line(br#"{"email": "a@b.example", "username": null}"#, true).unwrap();
-        assert!(bare.username.is_none() && bare.hash.is_none());
-    }
-
-    #[test]
-    fn lines_that_are_none_are_refused_without_being_quoted() {
-        for (line, reason) in [
-            ("", "no JSON object"),
-            ("[]", "not a text"),
-            (r#"{"email": "secret@b.example""#, "no JSON object"),
-            (r#"{"email": 7}"#, "not a text"),
-            (r#"{"username": "secret"}"#, "no email"),
-            (r#"{"email": "a@b.example", "secret": 1}"#, "field other than"),
-            (r#"{"email": "secret"}"#, "not well-formed"),
-            (r#"{"email": "a@b.example", "username": "s e c r e t"}"#, "user name may have"),
-        ] {
-            let said = refused(line, true).unwrap();
-            assert!(said.contains(reason) && !said.contains("secret"), "{line}: {said}");
-        }
-        assert!(refused(&" ".repeat(MAX_LINE + 1), true).unwrap().contains("longer"));
-    }
-
-    #[test]
-    fn hashes_that_are_not_taken_are_refused_or_left_out() {
-        for (hash, reason) in [
-            ("$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW", "bcrypt"),
-            ("pbkdf2_sha256$870000$salt$hash", "PBKDF2"),
-            (
-                "$pbkdf2-sha256$29000$N2YMIWQsBWBMae09x1jrPQ$1t8iyB2A.WF/Z5JZv.lfCIhXXN33N23OSgQYThBYRfk",
-                "PBKDF2",
-            ),
-            ("5f4dcc3b5aa765d61d8327deb882cf99", "argon2id"),
-        ] {
-            let line = format!(r#"{{"email": "a@b.example", "password_hash": "{hash}"}}"#);
-            let said = refused(&line, false).unwrap();
-            assert!(said.contains(reason) && said.contains("--without-password"), "{said}");
-            assert!(!said.contains(hash), "{said}");
-            assert_eq!(read_line(line.as_bytes(), true).unwrap().hash, None);
-        }
-        assert!(refused(r#"{"email": "a@b.example"}"#, false).unwrap().contains("no password_hash"));
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ pub enum Action {
 /// One plain sentence.
 pub async fn run(config: &Config, action: Option<Action>, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let opened = Opened::open(config).await?;
-    let pool = opened.pool().await.context("The database cannot be reached")?;
+    let pool = opened.pool().await.context("Cannot connect to the database")?;
     match action {
         None => {
             let letters = dead_letters::all(&pool).await?;

@@ -1,4 +1,4 @@
-//! What an operator runs by hand: migrations, rebuilding read models, accounts, looking at the configuration.
+//! Commands for operators: migrations, rebuilding read models, accounts, showing the configuration.
 
 pub mod accounts;
 pub mod dead_letters;
@@ -19,25 +19,25 @@ use crate::bootstrap::database::{self, Opened};
 use crate::bootstrap::secrets::Secrets;
 use crate::config::Config;
 
-/// Brings the schema up to this version.
+/// Migrates the schema to this version.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn migrate(config: &Config, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let applied = database::migrate(config).await?;
-    writeln!(out, "{applied} migrations applied; the schema is that of Verbatim {}.", crate::VERSION)?;
+    writeln!(out, "{applied} migrations applied; the schema is now that of Verbatim {}.", crate::VERSION)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the named read models anew, all when none is named, and tells whether each is what it was before.
+/// Rebuilds the named read models, or all by default, and reports whether each is unchanged.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn rebuild(config: &Config, names: &[String], out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let projections = chosen(names)?;
     let opened = Opened::open(config).await?;
     let secrets = Secrets::of(config, opened.embedded.as_ref())?;
-    let pool = opened.pool().await.context("The database cannot be reached")?;
+    let pool = opened.pool().await.context("Cannot connect to the database")?;
     let reader = LogReader::new(pool.clone(), Arc::new(KeyStore::new(pool.clone(), secrets.master)));
     let mut all_equal = true;
     for projection in projections {
@@ -51,9 +51,9 @@ pub async fn rebuild(config: &Config, names: &[String], out: &mut impl Write) ->
             bar.set_position(position.unsigned_abs());
         })
         .await
-        .with_context(|| format!("{} was left as it was", projection.name()))?;
+        .with_context(|| format!("{} was not changed", projection.name()))?;
         bar.finish_and_clear();
-        let verdict = if report.equal { "equal to what it was" } else { "different from what it was" };
+        let verdict = if report.equal { "same as before" } else { "different from before" };
         let rows: i64 = report.after.iter().map(|table| table.rows).sum();
         writeln!(out, "{}: {} events, {rows} rows, {verdict}", projection.name(), report.events)?;
         all_equal &= report.equal;
@@ -70,7 +70,7 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Arc<dyn Projection>>> {
     for name in names {
         if all.iter().all(|projection| projection.name() != name) {
             let known: Vec<&str> = all.iter().map(|projection| projection.name()).collect();
-            bail!("There is no read model {name}; there are {}.", known.join(", "));
+            bail!("Unknown read model {name}; the read models are {}.", known.join(", "));
         }
     }
     Ok(all
@@ -79,10 +79,10 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Arc<dyn Projection>>> {
         .collect())
 }
 
-/// Shows the effective configuration, secrets redacted, and what of it has no effect.
+/// Prints the effective configuration, secrets redacted, and notes on settings without effect.
 ///
 /// # Errors
-/// The output cannot be written.
+/// If the output cannot be written.
 pub fn show_config(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
     for line in config.effective() {
         writeln!(out, "{}={}  # {}", line.name, line.value, line.source)?;

@@ -1,4 +1,4 @@
-//! `verbatim providers`: asks each configured provider for a word, and tells what came of it.
+//! `verbatim providers`: tests each configured provider with a short request.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,15 +13,15 @@ use crate::ai::{
 use crate::bootstrap::build;
 use crate::config::Config;
 
-/// What is asked. It costs a few tokens.
+/// The request. It costs a few tokens.
 const QUESTION: &str = "Answer with the one word OK.";
-/// The fewest tokens that every provider takes for a limit.
-const TOKENS: u32 = 16;
+/// Smallest token limit that every provider accepts.
+const MIN_OUTPUT_TOKENS: u32 = 16;
 
-/// Checks every provider with each of its keys; the exit code is 1 when one does not answer.
+/// Checks every provider with each of its keys; the exit code is 1 if one fails.
 ///
 /// # Errors
-/// One plain sentence: the configuration, or the output.
+/// One plain sentence: the configuration or the output.
 pub async fn check(config: &Config, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let chain = build::chain(config)?;
     let mut good = true;
@@ -51,7 +51,7 @@ async fn ask(choice: &SelectedProvider) -> Result<Completion, ProviderError> {
         model: None,
         system: String::new(),
         turns: vec![Turn::message(Role::User, QUESTION)],
-        parameters: Parameters { max_output_tokens: TOKENS, temperature: None },
+        parameters: Parameters { max_output_tokens: MIN_OUTPUT_TOKENS, temperature: None },
         tools: Vec::new(),
         tool_choice: None,
         purpose: Purpose::Reply,
@@ -67,7 +67,7 @@ async fn ask(choice: &SelectedProvider) -> Result<Completion, ProviderError> {
     Err(ProviderError::Cut)
 }
 
-/// What came of it, and what to do about it.
+/// Describes the result and what to do about it.
 fn sentence(choice: &SelectedProvider, outcome: Result<Completion, ProviderError>) -> String {
     let variables = service::by_name(choice.provider()).map(|service| &service.variables);
     let named = |of: fn(&Variables, usize) -> Option<&'static str>| {
@@ -80,26 +80,26 @@ fn sentence(choice: &SelectedProvider, outcome: Result<Completion, ProviderError
     match outcome {
         Ok(end) => format!("it works; {} answered.", end.model),
         Err(error) => match error {
-            ProviderError::KeyMissing => format!("it got no key: look at {key}."),
-            ProviderError::KeyInvalid => format!("it does not accept the key: look at {key}."),
+            ProviderError::KeyMissing => format!("no key is set: check {key}."),
+            ProviderError::KeyInvalid => format!("the key is rejected: check {key}."),
             ProviderError::QuotaExceeded => {
-                "the key is right, but the account has no credit left, or its quota is used up.".to_owned()
+                "the key is valid, but the account has no credit or quota left.".to_owned()
             }
             ProviderError::ModelUnknown => format!(
-                "it does not know the model `{}`, or not for this account: look at {model}.",
+                "the model `{}` is unknown or unavailable for this account: check {model}.",
                 choice.model()
             ),
             ProviderError::RateLimited { .. } => {
-                "the key is right; just now it limits the rate of requests.".to_owned()
+                "the key is valid; the rate limit is exceeded right now.".to_owned()
             }
             ProviderError::Unavailable { status: Some(status), .. } => {
-                format!("it fails on its side (status {status}).")
+                format!("the provider failed (status {status}).")
             }
             ProviderError::Unavailable { status: None, .. } => {
-                format!("it cannot be reached: look at the network and {base_url}.")
+                format!("no connection: check the network and {base_url}.")
             }
             ProviderError::BadResponse => {
-                format!("what answers there does not speak this protocol: look at {base_url}.")
+                format!("the server does not speak this protocol: check {base_url}.")
             }
             error => format!("{error}."),
         },

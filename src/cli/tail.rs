@@ -1,4 +1,4 @@
-//! `verbatim tail` and `verbatim replay`: public events for whoever wants to look at them.
+//! `verbatim tail` and `verbatim replay`: print or republish public events.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,44 +20,44 @@ use crate::nats::Nats;
 use crate::relay::envelope;
 
 /// How long NATS may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many events are read from the log at once.
-const BATCH: i32 = 500;
+const NATS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most events read from the log at once.
+const MAX_BATCH: i32 = 500;
 
-/// Which events to show.
+/// Which events to print.
 #[derive(Debug, Clone, Args)]
 pub struct TailArgs {
-    /// The kinds, as subjects end: `reply.completed`, `reply.*`; all when none is named.
+    /// Event types, as subject suffixes: `reply.completed`, `reply.*`; all by default.
     #[arg(long = "type", default_value = ">")]
     kind: String,
-    /// Only of this conversation or user.
+    /// Only events of this conversation or user.
     #[arg(long)]
     subject: Option<String>,
-    /// Begin behind this position instead of with what comes.
+    /// Start after this position rather than with new events.
     #[arg(long)]
     after: Option<i64>,
-    /// End after so many events.
+    /// Stop after this many events.
     #[arg(long)]
     count: Option<u64>,
 }
 
-/// Which events to publish again, and where.
+/// Which events to republish, and where.
 #[derive(Debug, Clone, Args)]
 pub struct ReplayArgs {
-    /// Position of the first one.
+    /// Position of the first event.
     #[arg(long)]
     from: i64,
-    /// Position of the last one.
+    /// Position of the last event.
     #[arg(long)]
     to: i64,
-    /// The subject to publish them to. It may not be one of Verbatim's own.
+    /// Subject to publish to; must not be one of Verbatim's own.
     subject: String,
 }
 
-/// Shows public events as they come, one JSON object a line, until it is interrupted.
+/// Prints public events as they arrive, one JSON object per line, until interrupted.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn tail(config: &Config, args: &TailArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let nats = connect(config).await?;
     let name = nats.names().events_stream();
@@ -65,7 +65,7 @@ pub async fn tail(config: &Config, args: &TailArgs, out: &mut impl Write) -> any
         .jetstream()
         .get_stream(&name)
         .await
-        .with_context(|| format!("the stream {name} cannot be read; has a relay made it?"))?;
+        .with_context(|| format!("cannot read the stream {name}; a relay must have created it"))?;
     let consumer = stream
         .create_consumer(OrderedConfig {
             filter_subject: nats.names().event(&args.kind),
@@ -82,7 +82,7 @@ pub async fn tail(config: &Config, args: &TailArgs, out: &mut impl Write) -> any
         };
         let Some(message) = message else { break };
         let message = message?;
-        // Whatever a stranger has published there is not an event.
+        // Skip messages of other publishers.
         let Ok(event) = serde_json::from_slice::<Value>(&message.payload) else { continue };
         let position = event["position"].as_str().and_then(|position| position.parse::<i64>().ok());
         let wanted = position.is_some_and(|position| args.after.is_none_or(|after| position > after))
@@ -99,19 +99,19 @@ pub async fn tail(config: &Config, args: &TailArgs, out: &mut impl Write) -> any
 /// Publishes the public form of a range of the log to a subject.
 ///
 /// # Errors
-/// One plain sentence.
+/// One plain sentence for the operator.
 pub async fn replay(config: &Config, args: &ReplayArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let nats = connect(config).await?;
     let ours = args.subject.split('.').next() == Some(nats.config().prefix.as_str());
     ensure!(!ours, "{} is a subject of Verbatim's own; choose another one", args.subject);
     let opened = Opened::open(config).await?;
     let secrets = Secrets::of(config, opened.embedded.as_ref())?;
-    let pool = opened.pool().await.context("The database cannot be reached")?;
+    let pool = opened.pool().await.context("Cannot connect to the database")?;
     let reader = LogReader::new(pool.clone(), Arc::new(KeyStore::new(pool.clone(), secrets.master)));
     let mut after = args.from.saturating_sub(1).max(0);
     let mut published = 0_u64;
     'log: loop {
-        let events = reader.read_after(after, BATCH).await?;
+        let events = reader.read_after(after, MAX_BATCH).await?;
         let Some(last) = events.last() else { break };
         after = last.position;
         for recorded in &events {
@@ -124,8 +124,8 @@ pub async fn replay(config: &Config, args: &ReplayArgs, out: &mut impl Write) ->
             published += 1;
         }
     }
-    nats.client().flush().await.context("NATS did not take all of them")?;
-    writeln!(out, "{published} events were published to {}.", args.subject)?;
+    nats.client().flush().await.context("Failed to publish all events to NATS")?;
+    writeln!(out, "{published} events published to {}.", args.subject)?;
     pool.close().await;
     if let Some(embedded) = opened.embedded {
         embedded.stop().await?;
@@ -134,12 +134,12 @@ pub async fn replay(config: &Config, args: &ReplayArgs, out: &mut impl Write) ->
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Nats> {
-    let nats = config.nats.as_ref().context("NATS_URL is not set: there is no NATS to talk to.")?;
+    let nats = config.nats.as_ref().context("NATS_URL is not set: this command needs NATS.")?;
     let nats = Box::pin(Nats::connect(nats)).await?;
-    tokio::time::timeout(PATIENCE, nats.client().flush())
+    tokio::time::timeout(NATS_TIMEOUT, nats.client().flush())
         .await
         .ok()
         .and_then(Result::ok)
-        .with_context(|| format!("NATS does not answer at {}", nats.config().shown))?;
+        .with_context(|| format!("No answer from NATS at {}", nats.config().shown))?;
     Ok(nats)
 }

@@ -1,4 +1,4 @@
-//! Keys and the lifetimes of what is signed with them.
+//! Keys, and the lifetimes of what is signed with them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 
 use super::error::ConfigError;
 use super::reader::Reader;
-use super::secret::{Kept, Secret, SecretKey};
+use super::secret::{Secret, SecretKey, SecretSource};
 use crate::auth::lockout::LockoutPolicy;
 
-/// The shortest signing secret, in bytes: as long as what it is hashed to.
+/// Shortest signing secret, in bytes: the length of the hash.
 const MIN_SECRET_BYTES: usize = 32;
-/// A text of fewer different characters was typed, not drawn.
-const MIN_DISTINCT: usize = 10;
-/// What sample files hold in the place of a secret, as letters and digits only.
+/// Fewest different characters of a signing secret; a text with fewer was typed, not generated.
+const MIN_DISTINCT_CHARS: usize = 10;
+/// Placeholders of sample files, reduced to letters and digits.
 const PLACEHOLDERS: [&str; 8] = [
     "yoursecret",
     "yourjwtsecret",
@@ -27,44 +27,44 @@ const PLACEHOLDERS: [&str; 8] = [
     "replaceme",
     "replacethis",
 ];
-/// What people type and no machine draws, as letters and digits only. Long enough that chance does not bring it.
-const TYPED: [&str; 8] =
+/// Typical hand-typed secrets, reduced to letters and digits. Long enough not to occur in a random secret.
+const TYPED_SECRETS: [&str; 8] =
     ["secret", "password", "passphrase", "verbatim", "qwerty", "letmein", "12345678", "abcdefgh"];
-/// The names under which a signing secret is accepted; the first that is set counts.
+/// Names of the variable for the signing secret; the first one that is set counts.
 const SECRET_NAMES: [&str; 3] = ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"];
 
 /// Keys and lifetimes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// What access tokens are signed with.
-    pub jwt_secret: Kept<Secret>,
-    /// `JWT_KID`: its name in the tokens; by default derived from the secret, see [`key_id`].
+    /// `JWT_SECRET`: signs access tokens.
+    pub jwt_secret: SecretSource<Secret>,
+    /// `JWT_KID`: id of the signing secret; by default derived from it, see [`key_id`].
     pub jwt_kid: Option<String>,
-    /// `JWT_PREVIOUS_SECRETS`: still accepted, by name.
+    /// `JWT_PREVIOUS_SECRETS`: secrets that are still accepted, by key id.
     pub previous: Vec<PreviousSecret>,
-    /// How long an access token lasts.
+    /// Lifetime of an access token.
     pub access_lifetime: Duration,
-    /// `REFRESH_TOKEN_EXPIRE_DAYS`: how long a refresh token lasts unused.
+    /// `REFRESH_TOKEN_EXPIRE_DAYS`: lifetime of an unused refresh token.
     pub refresh_lifetime: Duration,
-    /// `LOGIN_MAX_DAYS`: how long a login lasts, however often it is refreshed.
+    /// `LOGIN_MAX_DAYS`: lifetime of a session, however often it is refreshed.
     pub login_max: Duration,
-    /// `MASTER_KEY`: what wraps the users' keys.
-    pub master_key: Kept<SecretKey>,
-    /// `LOCKOUT_FAILURES`, `LOCKOUT_WINDOW_MINUTES`, `LOCKOUT_SECONDS`, `LOCKOUT_MAX_SECONDS`: when failed sign-ins lock
-    /// an account.
+    /// `MASTER_KEY`: wraps the users' keys.
+    pub master_key: SecretSource<SecretKey>,
+    /// `LOCKOUT_FAILURES`, `LOCKOUT_WINDOW_MINUTES`, `LOCKOUT_SECONDS`, `LOCKOUT_MAX_SECONDS`: when failed sign-ins lock an
+    /// account.
     pub lockout: LockoutPolicy,
 }
 
-/// A signing secret that is not used for new tokens any more.
+/// A signing secret that is accepted, but not used for new tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviousSecret {
-    /// Its name in the tokens.
+    /// Key id in the tokens.
     pub kid: String,
     /// The secret.
     pub secret: Secret,
 }
 
-/// The name of a signing secret, by default: it tells two secrets apart and tells nothing about either.
+/// Returns the default id of a signing secret: it distinguishes two secrets and reveals neither.
 pub fn key_id(secret: &[u8]) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"verbatim key id");
     tag.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
@@ -142,13 +142,13 @@ fn lockout(reader: &mut Reader<'_>) -> Result<LockoutPolicy, ConfigError> {
     })
 }
 
-fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<Secret>, ConfigError> {
+fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<SecretSource<Secret>, ConfigError> {
     let given = SECRET_NAMES.map(|name| (name, reader.secret(name)));
     let mut set = given.into_iter().filter_map(|(name, secret)| secret.map(|secret| (name, secret)));
     let Some((name, secret)) = set.next() else {
         if embedded {
             reader.show(SECRET_NAMES[0], "(made once, kept in the data folder)");
-            return Ok(Kept::InDataFolder);
+            return Ok(SecretSource::InDataFolder);
         }
         return Err(ConfigError::Missing {
             name: "JWT_SECRET_KEY",
@@ -161,7 +161,7 @@ fn signing_secret(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<Secret
     for (other, _) in set {
         reader.note(format!("{other} has no effect, since {name} is set."));
     }
-    Ok(Kept::Given(secret))
+    Ok(SecretSource::Given(secret))
 }
 
 fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
@@ -169,7 +169,7 @@ fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
         "holds the placeholder of a sample file"
     } else if secret.len() < MIN_SECRET_BYTES {
         "is shorter than 32 characters"
-    } else if secret.chars().collect::<BTreeSet<_>>().len() < MIN_DISTINCT {
+    } else if secret.chars().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_CHARS {
         "has too few different characters"
     } else if is_typed(secret) {
         "holds a word that people type"
@@ -181,7 +181,7 @@ fn check_strength(name: &'static str, secret: &str) -> Result<(), ConfigError> {
     Err(ConfigError::WeakSecret { name, why })
 }
 
-/// Whether `text` is what a sample file tells the reader to replace.
+/// Returns whether `text` is a placeholder of a sample file.
 pub(super) fn is_placeholder(text: &str) -> bool {
     let letters = letters(text);
     PLACEHOLDERS.iter().any(|placeholder| letters.contains(placeholder))
@@ -189,10 +189,10 @@ pub(super) fn is_placeholder(text: &str) -> bool {
 
 fn is_typed(text: &str) -> bool {
     let letters = letters(text);
-    TYPED.iter().any(|word| letters.contains(word))
+    TYPED_SECRETS.iter().any(|word| letters.contains(word))
 }
 
-/// Whether `text` is the same piece again and again, the last one maybe cut short.
+/// Returns whether `text` repeats one part, the last time possibly cut short.
 fn is_repeated(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=bytes.len() / 2).any(|piece| bytes.iter().eq(bytes.iter().take(piece).cycle().take(bytes.len())))
@@ -210,12 +210,13 @@ fn is_kid(text: &str) -> bool {
 fn previous_secrets(
     reader: &mut Reader<'_>,
     kid: Option<&str>,
-    current: &Kept<Secret>,
+    current: &SecretSource<Secret>,
 ) -> Result<Vec<PreviousSecret>, ConfigError> {
     const NAME: &str = "JWT_PREVIOUS_SECRETS";
-    let refused = |expected: &str| ConfigError::InvalidSecret { name: NAME, expected: expected.to_owned() };
+    let invalid_list =
+        |expected: &str| ConfigError::InvalidSecret { name: NAME, expected: expected.to_owned() };
     let mut names: BTreeSet<String> = kid.map(str::to_owned).into_iter().collect();
-    if let (None, Kept::Given(secret)) = (kid, current) {
+    if let (None, SecretSource::Given(secret)) = (kid, current) {
         names.insert(key_id(secret.expose().as_bytes()));
     }
     let Some(list) = reader.secret(NAME) else { return Ok(Vec::new()) };
@@ -224,22 +225,22 @@ fn previous_secrets(
         let (kid, secret) = pair
             .split_once(':')
             .filter(|(kid, _)| is_kid(kid))
-            .ok_or_else(|| refused("a comma-separated list of KID:SECRET pairs"))?;
+            .ok_or_else(|| invalid_list("a comma-separated list of KID:SECRET pairs"))?;
         check_strength(NAME, secret)?;
         if !names.insert(kid.to_owned()) {
-            return Err(refused("a list in which every KID is another, and none is the current one"));
+            return Err(invalid_list("a list of different KIDs without the current one"));
         }
         previous.push(PreviousSecret { kid: kid.to_owned(), secret: Secret::new(secret) });
     }
     Ok(previous)
 }
 
-fn master_key(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<SecretKey>, ConfigError> {
+fn master_key(reader: &mut Reader<'_>, embedded: bool) -> Result<SecretSource<SecretKey>, ConfigError> {
     const NAME: &str = "MASTER_KEY";
     let Some(text) = reader.secret(NAME) else {
         if embedded {
             reader.show(NAME, "(made once, kept in the data folder)");
-            return Ok(Kept::InDataFolder);
+            return Ok(SecretSource::InDataFolder);
         }
         return Err(ConfigError::Missing {
             name: NAME,
@@ -251,10 +252,10 @@ fn master_key(reader: &mut Reader<'_>, embedded: bool) -> Result<Kept<SecretKey>
         name: NAME,
         expected: "32 bytes in hexadecimal or base64".to_owned(),
     })?;
-    if bytes.iter().collect::<BTreeSet<_>>().len() < MIN_DISTINCT {
+    if bytes.iter().collect::<BTreeSet<_>>().len() < MIN_DISTINCT_CHARS {
         return Err(ConfigError::WeakSecret { name: NAME, why: "has too few different bytes" });
     }
-    Ok(Kept::Given(SecretKey::new(bytes)))
+    Ok(SecretSource::Given(SecretKey::new(bytes)))
 }
 
 fn key_bytes(text: &str) -> Option<[u8; 32]> {
@@ -271,58 +272,4 @@ fn key_bytes(text: &str) -> Option<[u8; 32]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_read_in_every_common_spelling() {
-        let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from((index * 7 + 250) & 255).unwrap());
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        for text in [hex, STANDARD.encode(bytes), URL_SAFE.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
-            assert_eq!(key_bytes(&text), Some(bytes), "{text}");
-        }
-        assert_eq!(key_bytes("abcd"), None);
-        assert_eq!(key_bytes(&"é".repeat(32)), None);
-    }
-
-    #[test]
-    fn key_ids_tell_secrets_apart_and_stay_the_same() {
-        assert_eq!(key_id(b"a secret"), key_id(b"a secret"));
-        assert_ne!(key_id(b"a secret"), key_id(b"another secret"));
-        assert!(is_kid(&key_id(b"a secret")));
-    }
-
-    #[test]
-    fn the_samples_of_every_sample_file_are_placeholders() {
-        for sample in [
-            "your-secret-key-change-in-production",
-            "your-secret-key-here-change-in-production",
-            "your-secret-key-change-this-in-production",
-            "Your_Super_Secret_JWT_Key_Of_Many_Characters",
-            "changeme-changeme-changeme-changeme",
-        ] {
-            assert!(is_placeholder(sample), "{sample}");
-        }
-        assert!(!is_placeholder("f3a1c09b7e5d2846f3a1c09b7e5d2846"));
-    }
-
-    #[test]
-    fn what_was_typed_or_repeated_is_told_from_what_was_drawn() {
-        for typed in [
-            "password123password123password123",
-            "my-secret-key-at-least-32-characters-long",
-            "12345678901234567890abcdefghijklmno",
-        ] {
-            assert!(is_typed(typed), "{typed}");
-        }
-        for (text, repeated) in [
-            ("f3a1c09b7e5d2846f3a1c09b7e5d2846", true),
-            ("f3a1c09b7e5d2846f3a1c09b7e5d2846f3a1c09", true),
-            ("f3a1c09b7e5d2846f3a1c09b7e5d2847", false),
-            ("9e107d9d372bb6826bd81d3542a419d6", false),
-        ] {
-            assert_eq!(is_repeated(text), repeated, "{text}");
-            assert!(!is_typed(text), "{text}");
-        }
-    }
-}
+mod tests;

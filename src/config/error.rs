@@ -1,86 +1,86 @@
-//! Why the configuration is refused: one sentence that names the variable.
+//! Configuration errors: each is one sentence that names the variable.
 
-/// A refused configuration. Its text never holds the value of a secret.
+/// An invalid configuration. The text never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The value does not say what the variable needs.
+    /// The value is invalid.
     #[error("{name} is `{value}`, but it must be {expected}.")]
     Invalid {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// Its value.
+        /// Value of the variable.
         value: String,
-        /// What would do.
+        /// What the value must be.
         expected: String,
     },
-    /// The same for a variable whose value is not shown.
+    /// The value is invalid and must not be shown.
     #[error("{name} must be {expected}.")]
     InvalidSecret {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What would do.
+        /// What the value must be.
         expected: String,
     },
-    /// A secret that somebody could guess.
+    /// A secret that can be guessed.
     #[error(
         "{name} {why}: set it to at least 32 random characters, for example the output of `openssl rand -hex 32`."
     )]
     WeakSecret {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What is wrong with it.
+        /// Why the secret is weak.
         why: &'static str,
     },
-    /// Needed, and not set.
+    /// A required variable is not set.
     #[error("{name} is not set, but it is needed {when}: set it to {expected}.")]
     Missing {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// In which case it is needed.
+        /// When the variable is required.
         when: &'static str,
-        /// What would do.
+        /// What the value must be.
         expected: &'static str,
     },
-    /// `DATABASE_URL` or one of its like names another kind of database.
+    /// A database URL names another kind of database.
     #[error(
         "{name} names a {kind} database, and Verbatim keeps its data in Postgres only: set it to \
          postgres://USER:PASSWORD@HOST/DATABASE, or leave it unset for the embedded default."
     )]
     OtherDatabase {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// What the URL names.
+        /// The kind of database that the URL names.
         kind: String,
     },
-    /// Two values that do not go together.
+    /// Two values contradict each other.
     #[error("{name} ({value}) must be {relation} {other} ({limit}).")]
     Order {
-        /// The variable.
+        /// Name of the first variable.
         name: &'static str,
-        /// Its value.
+        /// Value of the first variable.
         value: u64,
-        /// `less than` and the like.
+        /// The required relation, e.g. `less than`.
         relation: &'static str,
-        /// The other variable.
+        /// Name of the second variable.
         other: &'static str,
-        /// The other's value.
+        /// Value of the second variable.
         limit: u64,
     },
-    /// A file that a variable names cannot be used.
+    /// A file that a variable names is unusable.
     #[error("The file {path} that {name} names cannot be used: {what}.")]
     File {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
-        /// Where the file should be.
+        /// Path of the file.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         what: String,
     },
-    /// A line of `.env` cannot be read. The line is not shown: it may hold a secret.
+    /// A line of `.env` is malformed. The line is not shown: it may contain a secret.
     #[error("The file .env could not be read: {0}.")]
     DotEnv(String),
-    /// A variable that matters here is not UTF-8.
+    /// A variable that is read here is not UTF-8.
     #[error("{0} is not valid UTF-8.")]
     NotUnicode(String),
 }

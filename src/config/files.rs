@@ -1,4 +1,4 @@
-//! Files that people bring: where their bytes lie, and how much each person may bring.
+//! Uploaded files: where bytes are stored, and the limits per user.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,50 +12,50 @@ use super::secret::Secret;
 /// The file store and its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
-    /// `FILES_URL`.
-    pub place: FilesPlace,
-    /// `MAX_FILE_BYTES`: the largest file.
+    /// `FILES_URL`: location of the store.
+    pub location: FileStoreLocation,
+    /// `MAX_FILE_BYTES`: largest file.
     pub max_file_bytes: u64,
-    /// `MAX_FILES_PER_USER`: how many one person may have.
+    /// `MAX_FILES_PER_USER`: most files of one user.
     pub max_files: u64,
-    /// `MAX_FILE_BYTES_PER_USER`: how much one person's files may take, in bytes.
+    /// `MAX_FILE_BYTES_PER_USER`: most bytes of all files of one user.
     pub max_bytes: u64,
-    /// `PUBLIC_URL`: what links that clients are given begin with; none: with the `Host` of the request.
+    /// `PUBLIC_URL`: base of links sent to clients; `None` for the `Host` of the request.
     pub public_url: Option<String>,
 }
 
-/// Where the bytes of files lie.
+/// Location of the file store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FilesPlace {
-    /// In a folder, which all processes share.
+pub enum FileStoreLocation {
+    /// A folder that all processes share.
     Folder {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
-        /// Whether `FILES_URL` names it; else it is made when a file comes.
-        asked_for: bool,
+        /// Whether `FILES_URL` names the folder; otherwise it is created with the first file.
+        is_configured: bool,
     },
-    /// In a bucket of a service that speaks S3.
+    /// A bucket of an S3-compatible service.
     S3(S3Config),
 }
 
-/// A bucket.
+/// An S3 bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Config {
-    /// Its name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// What the names of all objects begin with.
+    /// Prefix of all object keys.
     pub prefix: Option<String>,
-    /// `AWS_REGION`.
+    /// `AWS_REGION`: region of the bucket.
     pub region: String,
-    /// `AWS_ENDPOINT_URL`: of a service other than Amazon's.
+    /// `AWS_ENDPOINT_URL`: address of a service other than Amazon's.
     pub endpoint: Option<String>,
-    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; none: what the machine is given by its provider.
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; `None` for the machine's own credentials.
     pub credentials: Option<(Secret, Secret)>,
-    /// `AWS_SESSION_TOKEN`, with credentials that end.
+    /// `AWS_SESSION_TOKEN`, for temporary credentials.
     pub session_token: Option<Secret>,
 }
 
-impl fmt::Display for FilesPlace {
+impl fmt::Display for FileStoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path, .. } => write!(f, "file://{}", path.display()),
@@ -67,10 +67,11 @@ impl fmt::Display for FilesPlace {
 }
 
 impl FilesConfig {
-    /// Without `FILES_URL`, files lie in `data_dir`.
+    /// Reads the settings. Without `FILES_URL`, files are stored in `data_dir`.
     pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Self, ConfigError> {
         const EXPECTED: &str = "file:///FOLDER with an absolute path, or s3://BUCKET or s3://BUCKET/PREFIX";
-        let place = reader.optional("FILES_URL", EXPECTED, FilesPlace::to_string, parse_place)?;
+        let location =
+            reader.optional("FILES_URL", EXPECTED, FileStoreLocation::to_string, parse_location)?;
         let any = |text: &str| Some(text.to_owned());
         let region = reader.parsed("AWS_REGION", "us-east-1".to_owned(), "a region", String::clone, any)?;
         let endpoint = reader.optional(
@@ -82,9 +83,9 @@ impl FilesConfig {
         let id = reader.secret("AWS_ACCESS_KEY_ID");
         let secret = reader.secret("AWS_SECRET_ACCESS_KEY");
         let session_token = reader.secret("AWS_SESSION_TOKEN");
-        let place = match place {
-            None => FilesPlace::Folder { path: data_dir.join("files"), asked_for: false },
-            Some(FilesPlace::S3(bucket)) => {
+        let location = match location {
+            None => FileStoreLocation::Folder { path: data_dir.join("files"), is_configured: false },
+            Some(FileStoreLocation::S3(bucket)) => {
                 let credentials = match (id, secret) {
                     (Some(id), Some(secret)) => Some((id, secret)),
                     (None, None) => None,
@@ -96,7 +97,7 @@ impl FilesConfig {
                         return Err(ConfigError::Missing { name, when: "beside its other half", expected });
                     }
                 };
-                FilesPlace::S3(S3Config { region, endpoint, credentials, session_token, ..bucket })
+                FileStoreLocation::S3(S3Config { region, endpoint, credentials, session_token, ..bucket })
             }
             Some(folder) => folder,
         };
@@ -119,14 +120,14 @@ impl FilesConfig {
             String::clone,
             parse_base,
         )?;
-        Ok(Self { place, max_file_bytes, max_files, max_bytes, public_url })
+        Ok(Self { location, max_file_bytes, max_files, max_bytes, public_url })
     }
 }
 
-fn parse_place(text: &str) -> Option<FilesPlace> {
+fn parse_location(text: &str) -> Option<FileStoreLocation> {
     if let Some(path) = text.strip_prefix("file://") {
         let path = PathBuf::from(path);
-        return path.is_absolute().then_some(FilesPlace::Folder { path, asked_for: true });
+        return path.is_absolute().then_some(FileStoreLocation::Folder { path, is_configured: true });
     }
     let (bucket, prefix) = match text.strip_prefix("s3://")?.split_once('/') {
         Some((bucket, prefix)) => (bucket, prefix.strip_suffix('/').unwrap_or(prefix)),
@@ -139,7 +140,7 @@ fn parse_place(text: &str) -> Option<FilesPlace> {
             .split('/')
             .all(|part| !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.'));
     (is_bucket && is_prefix).then(|| {
-        FilesPlace::S3(S3Config {
+        FileStoreLocation::S3(S3Config {
             bucket: bucket.to_owned(),
             prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
             region: String::new(),
@@ -150,7 +151,7 @@ fn parse_place(text: &str) -> Option<FilesPlace> {
     })
 }
 
-/// An address without anything that could not stand before a path; no slash at its end.
+/// Parses a base URL: no query or fragment, and no trailing slash in the result.
 fn parse_base(text: &str) -> Option<String> {
     let base = text.trim_end_matches('/');
     let uri: Uri = base.parse().ok()?;
@@ -160,44 +161,4 @@ fn parse_base(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_folders_or_buckets() {
-        let folder = FilesPlace::Folder { path: PathBuf::from("/srv/files"), asked_for: true };
-        assert_eq!(parse_place("file:///srv/files"), Some(folder));
-        for (text, bucket, prefix) in [
-            ("s3://bucket", "bucket", None),
-            ("s3://bucket/", "bucket", None),
-            ("s3://my.bucket-1/a/b/", "my.bucket-1", Some("a/b")),
-        ] {
-            let Some(FilesPlace::S3(config)) = parse_place(text) else { panic!("{text}") };
-            assert_eq!((config.bucket.as_str(), config.prefix.as_deref()), (bucket, prefix));
-        }
-        for refused in [
-            "",
-            "/srv/files",
-            "file://srv",
-            "file:",
-            "s3://",
-            "s3:///x",
-            "s3://b/../c",
-            "s3://b//c",
-            "s3://b c",
-            "gs://b",
-            "https://b",
-        ] {
-            assert_eq!(parse_place(refused), None, "{refused}");
-        }
-    }
-
-    #[test]
-    fn bases_of_links_are_plain_web_addresses() {
-        assert_eq!(parse_base("https://chat.example/").as_deref(), Some("https://chat.example"));
-        assert_eq!(parse_base("http://h:8000/chat").as_deref(), Some("http://h:8000/chat"));
-        for refused in ["chat.example", "ftp://h", "https://u:p@h", "https://h?x", "https://h/#x", "/x", ""] {
-            assert_eq!(parse_base(refused), None, "{refused}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! How mail is sent. Without a server there is none: everything works but what needs mail.
+//! Mail server settings. Without a server no mail is sent; everything that needs no mail works.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,34 +16,34 @@ use super::secret::Secret;
 const EXPECTED: &str = "smtps://USER:PASSWORD@HOST for TLS from the start, or smtp://USER:PASSWORD@HOST for STARTTLS (to this \
                         machine also without: ?tls=off), user and password percent-encoded";
 const EXPECTED_FROM: &str = "an address such as chat@example.org, or with a name: Chat <chat@example.org>";
-/// Where Gmail takes mail.
+/// Gmail's mail server.
 const GMAIL: (&str, u16) = ("smtp.gmail.com", 465);
 
-/// A mail server, and as whom it is used.
+/// A mail server and its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailConfig {
-    /// Its name or address.
+    /// Host name or address.
     pub host: String,
-    /// Its port.
+    /// Port.
     pub port: u16,
-    /// How the connection is protected.
+    /// Protection of the connection.
     pub tls: MailTls,
-    /// User and password.
+    /// User name and password.
     pub credentials: Option<(String, Secret)>,
-    /// `SMTP_CA_FILE`: roots of its certificate, besides the usual ones.
+    /// `SMTP_CA_FILE`: additional root certificates.
     pub ca_file: Option<PathBuf>,
-    /// `MAIL_FROM`: whom mails come from.
+    /// `MAIL_FROM`: sender of all mails.
     pub from: Mailbox,
 }
 
-/// How a connection to a mail server is protected.
+/// Protection of the connection to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailTls {
     /// TLS from the first byte on.
-    FromTheStart,
-    /// TLS is asked for before anything else is said; without it nothing is.
+    Implicit,
+    /// STARTTLS before anything else; the connection fails without it.
     StartTls,
-    /// Not at all: on this machine only.
+    /// No protection; only on this machine.
     Off,
 }
 
@@ -80,12 +80,15 @@ impl MailConfig {
             })?;
             return Ok(Some(Self { ca_file, from, ..server }));
         }
-        // A sample file that was copied and not filled in is no account.
+        // Ignore the placeholder of a sample file that was not filled in.
         let sample = password.as_ref().is_some_and(|password| {
             is_placeholder(password.expose()) || password.expose().to_ascii_lowercase().contains("your")
         });
         if sample {
-            reader.note("EMAIL__GMAIL_APP_PASSWORD is still the sample's: no mail is sent.".to_owned());
+            reader.note(
+                "EMAIL__GMAIL_APP_PASSWORD still holds the placeholder of a sample file: no mail is sent."
+                    .to_owned(),
+            );
             return Ok(None);
         }
         match (gmail, password) {
@@ -98,12 +101,12 @@ impl MailConfig {
                 Ok(None)
             }
             (Some(gmail), Some(password)) => {
-                // It is shown in groups of four letters, and copied so.
+                // Gmail shows the password in groups of four letters; people copy the spaces too.
                 let password = Secret::new(password.expose().replace(' ', ""));
                 Ok(Some(Self {
                     host: GMAIL.0.to_owned(),
                     port: GMAIL.1,
-                    tls: MailTls::FromTheStart,
+                    tls: MailTls::Implicit,
                     credentials: Some((gmail.email.to_string(), password)),
                     ca_file,
                     from: from.unwrap_or(gmail),
@@ -123,7 +126,7 @@ impl MailConfig {
     }
 }
 
-/// A server without what other variables say.
+/// Returns a server with the defaults of the other variables.
 fn parse_server(text: &str) -> Option<MailConfig> {
     let url = Url::parse(text).ok()?;
     let host = url.host_str().filter(|host| !host.is_empty())?;
@@ -133,7 +136,7 @@ fn parse_server(text: &str) -> Option<MailConfig> {
     }
     let near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let (tls, port) = match (url.scheme(), url.query()) {
-        ("smtps", None) => (MailTls::FromTheStart, 465),
+        ("smtps", None) => (MailTls::Implicit, 465),
         ("smtp", None) if near => (MailTls::Off, 25),
         ("smtp", None | Some("tls=required")) => (MailTls::StartTls, 587),
         ("smtp", Some("tls=off")) if near => (MailTls::Off, 25),
@@ -151,49 +154,9 @@ fn parse_server(text: &str) -> Option<MailConfig> {
         tls,
         credentials,
         ca_file: None,
-        from: Mailbox::from_str("nobody@localhost.invalid").ok()?,
+        from: Mailbox::from_str("unset@localhost.invalid").ok()?,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_read_from_its_address() {
-        for (text, host, port, tls) in [
-            ("smtps://mail.example.org", "mail.example.org", 465, MailTls::FromTheStart),
-            ("smtps://mail.example.org:4650/", "mail.example.org", 4650, MailTls::FromTheStart),
-            ("smtp://mail.example.org", "mail.example.org", 587, MailTls::StartTls),
-            ("smtp://mail.example.org:25?tls=required", "mail.example.org", 25, MailTls::StartTls),
-            ("smtp://localhost", "localhost", 25, MailTls::Off),
-            ("smtp://127.0.0.1:2525", "127.0.0.1", 2525, MailTls::Off),
-            ("smtp://[::1]:2525", "::1", 2525, MailTls::Off),
-            ("smtp://127.0.0.1:2525?tls=required", "127.0.0.1", 2525, MailTls::StartTls),
-        ] {
-            let server = parse_server(text).unwrap();
-            assert_eq!((server.host.as_str(), server.port, server.tls), (host, port, tls), "{text}");
-            assert_eq!(server.credentials, None);
-        }
-        let server = parse_server("smtps://chat%40example.org:p%40ss%3Aword@mail.example.org").unwrap();
-        assert_eq!(server.credentials, Some(("chat@example.org".to_owned(), Secret::new("p@ss:word"))));
-    }
-
-    #[test]
-    fn what_is_no_server_and_what_would_send_mail_in_clear_is_refused() {
-        for text in [
-            "",
-            "mail.example.org",
-            "https://mail.example.org",
-            "smtp://",
-            "smtp://mail.example.org?tls=off",
-            "smtp://mail.example.org?tls=opportunistic",
-            "smtps://mail.example.org?tls=off",
-            "smtps://user@mail.example.org",
-            "smtps://:password@mail.example.org",
-            "smtps://mail.example.org/path",
-        ] {
-            assert_eq!(parse_server(text), None, "{text}");
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! Typed configuration, read once at start from the environment and `.env`.
 //!
-//! The only place that reads the environment. `main` calls [`Config::load`]; everything else is handed the part
-//! that concerns it. `.env` in the current folder does not override the environment; an empty value counts as not
-//! set. A bad value stops the start with one sentence that names the variable.
+//! The only place that reads the environment. `main` calls [`Config::load`]; every other part gets its section.
+//! `.env` in the current folder does not override the environment; an empty value counts as not set. An invalid value
+//! stops the start with one sentence that names the variable.
 
 mod auth;
 mod error;
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use auth::{AuthConfig, PreviousSecret, key_id};
 pub use error::ConfigError;
-pub use files::{FilesConfig, FilesPlace, S3Config};
+pub use files::{FileStoreLocation, FilesConfig, S3Config};
 pub use mail::{MailConfig, MailTls};
 pub use nats::NatsConfig;
 pub use operation::{AttemptLimits, LogConfig, LogFormat, QuotaConfig, RateLimits};
@@ -40,7 +40,7 @@ pub use quizzes::QuizConfig;
 pub use reader::{Effective, Source};
 pub use replies::RepliesConfig;
 pub use roles::{Role, Roles};
-pub use secret::{Kept, REDACTED, Secret, SecretKey};
+pub use secret::{REDACTED, Secret, SecretKey, SecretSource};
 pub use sockets::{ServeLimits, SocketsConfig};
 pub use storage::{Database, StorageConfig};
 pub use tools::ClientTool;
@@ -49,67 +49,67 @@ pub use web::{Cors, ProxyHeader, WebConfig};
 
 use reader::Reader;
 
-/// Variables of other programs of this kind that mean nothing here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
+/// Variables of similar programs that are ignored here, with the reason.
+const IGNORED_VARIABLES: [(&str, &str); 4] = [
     ("SECURITY__BCRYPT_ROUNDS", "passwords are hashed with argon2id"),
     ("MONGODB_URL", "the data is kept in Postgres"),
     ("DATABASE_NAME", "the database's name is part of DATABASE_URL"),
     ("MONGO_URI", "the data is kept in Postgres"),
 ];
 
-/// Everything that can be configured.
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `DEBUG`: opens CORS and logs more, where those are not set themselves.
+    /// `DEBUG`: default for open CORS and verbose logs.
     pub debug: bool,
-    /// `ROLES`: what this process does.
+    /// `ROLES`: the roles of this process.
     pub roles: Roles,
     /// Addresses and limits of HTTP.
     pub web: WebConfig,
-    /// What open connections may hold.
+    /// Limits of open connections.
     pub sockets: SocketsConfig,
-    /// Where the data is.
+    /// Database settings.
     pub storage: StorageConfig,
-    /// Files that people bring.
+    /// Uploaded files.
     pub files: FilesConfig,
-    /// NATS; none: this process does everything by itself.
+    /// NATS; `None` if this process does everything by itself.
     pub nats: Option<NatsConfig>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
-    /// The mail server; none: no mail is sent.
+    /// The mail server; `None` if no mail is sent.
     pub mail: Option<MailConfig>,
-    /// How often a caller may ask; `None`: as often as it likes.
+    /// Rate limits of replies; `None` for no limits.
     pub rate_limits: Option<RateLimits>,
-    /// What a person may use in one day.
+    /// Daily quotas of a user.
     pub quotas: QuotaConfig,
-    /// How often callers may try and read; `None`: as often as they like.
+    /// Rate limits of sign-ins, reads and commands; `None` for no limits.
     pub attempts: Option<AttemptLimits>,
-    /// What replies are made of and how long that may take.
+    /// Settings of reply workers and prompts.
     pub replies: RepliesConfig,
-    /// Who writes them.
+    /// AI providers.
     pub providers: ProvidersConfig,
-    /// What quizzes ask.
+    /// Quiz questions.
     pub quizzes: QuizConfig,
     /// Logs.
     pub log: LogConfig,
-    /// Traces; none: they are not made.
+    /// Traces; `None` if they are not recorded.
     pub traces: Option<TracesConfig>,
-    /// `SHUTDOWN_SECONDS`: how long a graceful end may take.
+    /// `SHUTDOWN_SECONDS`: how long a graceful shutdown may take.
     pub shutdown: Duration,
-    /// What the person who starts the program should know about the configuration, one sentence each.
+    /// Warnings about the configuration for the operator, one sentence each.
     pub notes: Vec<String>,
-    /// `INJECTED_FAULT` (test builds only): the defect to run with.
+    /// `INJECTED_FAULT` (test builds only): the fault to run with.
     #[cfg(feature = "fault-injection")]
     pub injected_fault: Option<String>,
     effective: Vec<Effective>,
 }
 
 impl Config {
-    /// Reads `.env` in the current folder, when there is one, and the environment. With `only`, the process has that role
-    /// whatever they say.
+    /// Reads the environment and `.env` in the current folder, if it exists. With `only`, the process has that role whatever
+    /// the variables say.
     ///
     /// # Errors
-    /// [`ConfigError`]; its text is the sentence to show.
+    /// [`ConfigError`]; the text is the sentence to show.
     pub fn load(only: Option<Role>) -> Result<Self, ConfigError> {
         let dot_env = read_dot_env(Path::new(".env"))?;
         let mut environment = BTreeMap::new();
@@ -136,7 +136,7 @@ impl Config {
         }
     }
 
-    /// Reads `variables` as if they were the environment.
+    /// Reads `variables` in place of the environment.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -144,7 +144,7 @@ impl Config {
         Self::read(variables, &BTreeMap::new())
     }
 
-    /// Every variable with what it came to and where that comes from, in the order of reading; secrets redacted.
+    /// Returns every variable with its effective value and source, in the order of reading; secrets redacted.
     pub fn effective(&self) -> &[Effective] {
         &self.effective
     }
@@ -153,7 +153,7 @@ impl Config {
         environment: &BTreeMap<String, String>,
         dot_env: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
-        // Every variable is asked for whatever the others say, so that all are checked and all are listed.
+        // Every variable is read, whatever the others say, so that all are checked and listed.
         let mut reader = Reader::new(environment, dot_env);
         let debug = reader.flag("DEBUG", false)?;
         let web = WebConfig::read(&mut reader, debug)?;
@@ -166,7 +166,7 @@ impl Config {
         if nats.is_none() && roles == Roles::only(Role::Relay) {
             return Err(ConfigError::Missing {
                 name: "NATS_URL",
-                when: "by a process that only carries the log to NATS",
+                when: "by a process that only relays the log to NATS",
                 expected: "nats://HOST:4222",
             });
         }
@@ -181,7 +181,7 @@ impl Config {
         let log = LogConfig::read(&mut reader, embedded, debug)?;
         let traces = TracesConfig::read(&mut reader)?;
         let shutdown = Duration::from_secs(reader.number("SHUTDOWN_SECONDS", 10, 1..=300)?);
-        for (name, why) in WITHOUT_EFFECT {
+        for (name, why) in IGNORED_VARIABLES {
             if reader.secret(name).is_some() {
                 reader.note(format!("{name} has no effect: {why}."));
             }
@@ -222,10 +222,10 @@ impl Config {
 }
 
 fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let refused = |error: &dotenvy::Error, before: Option<&str>| {
+    let invalid = |error: &dotenvy::Error, before: Option<&str>| {
         ConfigError::DotEnv(match (error, before) {
             (dotenvy::Error::Io(error), _) => error.to_string(),
-            // Nothing of the line itself is told: it may be a secret.
+            // Nothing of the line is shown: it may contain a secret.
             (_, None) => format!("its first entry {NOT_AN_ENTRY}"),
             (_, Some(name)) => format!("the entry after {name} {NOT_AN_ENTRY}"),
         })
@@ -233,13 +233,13 @@ fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let lines = match dotenvy::from_path_iter(path) {
         Ok(lines) => lines,
         Err(error) if error.not_found() => return Ok(BTreeMap::new()),
-        Err(error) => return Err(refused(&error, None)),
+        Err(error) => return Err(invalid(&error, None)),
     };
-    // The first of two entries for one variable counts, as it would if they were set one after the other.
+    // The first of two entries for one variable counts, as it does for dotenv.
     let mut variables = BTreeMap::new();
     let mut last = None;
     for line in lines {
-        let (name, value) = line.map_err(|error| refused(&error, last.as_deref()))?;
+        let (name, value) = line.map_err(|error| invalid(&error, last.as_deref()))?;
         last = Some(name.clone());
         variables.entry(name).or_insert(value);
     }

@@ -1,4 +1,4 @@
-//! Where NATS is, and how much it keeps. Without `NATS_URL` there is none: one process does everything.
+//! NATS settings. Without `NATS_URL` there is no NATS: one process does everything.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use super::secret::Secret;
 pub struct NatsConfig {
     /// `NATS_URL`: one or more servers of one cluster; may hold user and password.
     pub servers: Vec<Secret>,
-    /// Those servers as they may be shown.
+    /// The servers without credentials, for log lines.
     pub shown: String,
     /// `NATS_CREDENTIALS_FILE`: a `.creds` file.
     pub credentials: Option<PathBuf>,
-    /// `NATS_CA_FILE`: roots of the servers' certificates, besides the usual ones.
+    /// `NATS_CA_FILE`: additional root certificates.
     pub ca_file: Option<PathBuf>,
-    /// `NATS_TLS`: whether a connection without TLS is refused.
+    /// `NATS_TLS`: whether connections without TLS are rejected.
     pub require_tls: bool,
-    /// `NATS_PREFIX`: what every subject, stream and consumer begins with.
+    /// `NATS_PREFIX`: prefix of every subject, stream and consumer.
     pub prefix: String,
     /// `NATS_REPLICAS`: copies of the stream in a cluster.
     pub replicas: usize,
-    /// `NATS_MAX_AGE_HOURS`: how long the stream keeps an event; zero: without end.
+    /// `NATS_MAX_AGE_HOURS`: how long the stream keeps an event; zero for no limit.
     pub max_age: Duration,
-    /// `NATS_MAX_MEGABYTES`: how much the stream keeps; none: without limit.
+    /// `NATS_MAX_MEGABYTES`: size limit of the stream; `None` for no limit.
     pub max_bytes: Option<i64>,
     /// `NATS_MAX_IN_HAND`: how many replies all workers together make at once.
     pub max_in_hand: i64,
@@ -79,7 +79,7 @@ impl NatsConfig {
         reader.show("NATS_URL", &shown);
         if require_tls == Some(false) && !near {
             reader.note(format!(
-                "NATS_TLS is off for {shown}: whoever can listen in between sees who writes to whom, and when."
+                "NATS_TLS is off for {shown}: anyone on the network path can see who writes to whom, and when."
             ));
         }
         Ok(Some(Self {

@@ -1,4 +1,4 @@
-//! How the process tells what it does and how much it lets each caller do.
+//! Logs, rate limits and quotas.
 
 use tracing_subscriber::EnvFilter;
 
@@ -8,18 +8,18 @@ use super::reader::{Reader, invalid};
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `LOG_FORMAT`.
+    /// `LOG_FORMAT`: text or JSON.
     pub format: LogFormat,
-    /// `LOG_LEVEL`, else `RUST_LOG`: a filter that [`EnvFilter`] takes.
+    /// `LOG_LEVEL`, else `RUST_LOG`: an [`EnvFilter`] directive.
     pub filter: String,
 }
 
-/// For whom logs are written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -48,13 +48,13 @@ impl LogConfig {
 fn filter(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<String>, ConfigError> {
     const EXPECTED: &str = "error, warn, info, debug, trace or off, or a filter such as info,verbatim=debug";
     let Some(text) = reader.text(name) else { return Ok(None) };
-    // The names that other languages give these levels.
+    // Names of the same levels in other languages.
     let filter = match text.to_ascii_lowercase().as_str() {
         "warning" => "warn".to_owned(),
         "critical" | "fatal" => "error".to_owned(),
         _ => text.clone(),
     };
-    // A single word that is no level would be taken for the name of a module, and nothing would be logged.
+    // `EnvFilter` takes an unknown single word for the name of a module, and would log nothing.
     let is_word = filter.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if (is_word && filter.parse::<tracing_subscriber::filter::LevelFilter>().is_err())
         || EnvFilter::try_new(&filter).is_err()
@@ -64,19 +64,19 @@ fn filter(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<String>,
     Ok(Some(filter))
 }
 
-/// How often a caller may ask for a reply, per minute.
+/// Rate limits of reply requests, per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// `RATE_LIMIT_USER_PER_MINUTE`.
+    /// `RATE_LIMIT_USER_PER_MINUTE`: per user.
     pub user: u32,
-    /// `RATE_LIMIT_SESSION_PER_MINUTE`.
+    /// `RATE_LIMIT_SESSION_PER_MINUTE`: per conversation.
     pub session: u32,
-    /// `RATE_LIMIT_CHANNEL_PER_MINUTE`.
+    /// `RATE_LIMIT_CHANNEL_PER_MINUTE`: per API surface.
     pub channel: u32,
 }
 
 impl RateLimits {
-    /// `None` when `RATE_LIMITS` is off.
+    /// Reads the limits; `None` when `RATE_LIMITS` is off.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, ConfigError> {
         let on = reader.flag("RATE_LIMITS", true)?;
         let limits = Self {
@@ -88,16 +88,16 @@ impl RateLimits {
     }
 }
 
-/// What a person may use in one day, and at once; 0 for no bound.
+/// Quotas of a user; 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaConfig {
-    /// `QUOTA_MESSAGES_PER_DAY`.
+    /// `QUOTA_MESSAGES_PER_DAY`: messages per day.
     pub messages_per_day: u64,
-    /// `QUOTA_TOKENS_PER_DAY`.
+    /// `QUOTA_TOKENS_PER_DAY`: tokens per day.
     pub tokens_per_day: u64,
-    /// `QUOTA_RESERVED_TOKENS`: set aside for each reply until it ends.
+    /// `QUOTA_RESERVED_TOKENS`: reserved for each reply until it ends.
     pub reserved_tokens: u64,
-    /// `REPLIES_AT_ONCE_PER_USER`: in how many conversations replies may be owed at once.
+    /// `REPLIES_AT_ONCE_PER_USER`: in how many conversations replies may be pending at once.
     pub at_once: u32,
 }
 
@@ -105,7 +105,7 @@ impl QuotaConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, ConfigError> {
         let tokens_per_day = reader.number("QUOTA_TOKENS_PER_DAY", 1_000_000, 0..=1_000_000_000_000)?;
         let reserved_tokens = reader.number("QUOTA_RESERVED_TOKENS", 2_000, 0..=1_000_000)?;
-        // Else the first message of a day would be too much for it.
+        // A larger reservation would reject even the first message of a day.
         if tokens_per_day > 0 && reserved_tokens > tokens_per_day {
             return Err(ConfigError::Order {
                 name: "QUOTA_RESERVED_TOKENS",
@@ -124,27 +124,27 @@ impl QuotaConfig {
     }
 }
 
-/// How often those may try who are not signed in, and how often those who are may read.
+/// Rate limits of anonymous requests, and of reads and commands of signed-in users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptLimits {
     /// `SIGN_IN_LIMIT_ADDRESS_PER_MINUTE`: sign-ins from one address.
     pub sign_ins: u32,
     /// `REGISTER_LIMIT_ADDRESS_PER_HOUR`: registrations from one address.
     pub registrations: u32,
-    /// `REFRESH_LIMIT_ADDRESS_PER_MINUTE`: refreshes of tokens from one address.
+    /// `REFRESH_LIMIT_ADDRESS_PER_MINUTE`: token refreshes from one address.
     pub refreshes: u32,
-    /// `REFRESH_LIMIT_USER_PER_MINUTE`: refreshes of one person's tokens.
+    /// `REFRESH_LIMIT_USER_PER_MINUTE`: token refreshes of one user.
     pub account_refreshes: u32,
-    /// `RESET_LIMIT_ADDRESS_PER_HOUR`: password resets asked for or tried from one address.
+    /// `RESET_LIMIT_ADDRESS_PER_HOUR`: password resets requested or attempted from one address.
     pub resets: u32,
-    /// `READ_LIMIT_USER_PER_MINUTE`: queries of one person, at one node.
+    /// `READ_LIMIT_USER_PER_MINUTE`: queries of one user, per node.
     pub reads: u32,
-    /// `COMMAND_LIMIT_USER_PER_MINUTE`: what else one person asks for, at one node; 0: any number.
+    /// `COMMAND_LIMIT_USER_PER_MINUTE`: other commands of one user, per node; 0 for no limit.
     pub commands: u32,
 }
 
 impl AttemptLimits {
-    /// `None` when `RATE_LIMITS` is off.
+    /// Reads the limits; `None` when `RATE_LIMITS` is off.
     pub(super) fn read(reader: &mut Reader<'_>, on: bool) -> Result<Option<Self>, ConfigError> {
         let limits = Self {
             sign_ins: reader.count("SIGN_IN_LIMIT_ADDRESS_PER_MINUTE", 30, 1..=100_000)?,

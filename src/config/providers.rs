@@ -1,4 +1,4 @@
-//! Who writes the replies: the AI providers, their keys, their order, their models, and the limits they keep to.
+//! AI providers: keys, order, models, and limits.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::ai::models::is_name;
 use crate::ai::service::{self, SERVICES, Service};
 use crate::ai::{Api, CircuitSettings, FaultPlan, Limits, ModelTable, ScriptedSettings};
 
-/// What `AI_PROVIDERS` calls the built-in script.
+/// Name of the built-in script in `AI_PROVIDERS`.
 const SCRIPTED: &str = "scripted";
 
 /// Limits of retries.
@@ -20,11 +20,11 @@ const SCRIPTED: &str = "scripted";
 pub struct RetrySettings {
     /// Calls of the same provider and key per reply.
     pub max_attempts: u32,
-    /// The first back-off; each next one is twice as long.
+    /// First back-off; each further one is twice as long.
     pub backoff: Duration,
     /// Longest single wait.
     pub max_wait: Duration,
-    /// Longest sum of all waits of a reply.
+    /// Longest total wait of a reply.
     pub max_total_wait: Duration,
 }
 
@@ -39,41 +39,41 @@ impl Default for RetrySettings {
     }
 }
 
-/// The providers and how they are asked.
+/// The providers and how they are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvidersConfig {
-    /// `AI_PROVIDERS`: who is asked, in this order; nobody: the built-in script answers.
+    /// `AI_PROVIDERS`: the services, in the order of calling; empty for the built-in script.
     pub chain: Vec<ServiceConfig>,
-    /// `AI_PLAIN_HTTP`: whether a base URL may be plain http to another machine than this one.
+    /// `AI_PLAIN_HTTP`: whether the base URL of another machine may be plain http.
     pub plain_http: bool,
-    /// How the built-in script behaves, for trying out and tests.
+    /// Behavior of the built-in script, for demos and tests.
     pub scripted: ScriptedSettings,
-    /// `PROVIDER_CONNECT_SECONDS`, `PROVIDER_FIRST_BYTE_SECONDS`, `PROVIDER_IDLE_SECONDS`, `PROVIDER_TOTAL_SECONDS`: how
-    /// long a provider may take.
+    /// `PROVIDER_CONNECT_SECONDS`, `PROVIDER_FIRST_BYTE_SECONDS`, `PROVIDER_IDLE_SECONDS`, `PROVIDER_TOTAL_SECONDS`:
+    /// timeouts of a provider.
     pub limits: Limits,
-    /// `REPLY_MAX_ATTEMPTS`, `PROVIDER_BACKOFF_MILLISECONDS`, `PROVIDER_WAIT_SECONDS`, `PROVIDER_WAITS_SECONDS`: how often
-    /// and how long it is tried.
+    /// `REPLY_MAX_ATTEMPTS`, `PROVIDER_BACKOFF_MILLISECONDS`, `PROVIDER_WAIT_SECONDS`, `PROVIDER_WAITS_SECONDS`: retries of a
+    /// reply.
     pub retries: RetrySettings,
-    /// `CIRCUIT_FAILURES`, `CIRCUIT_PROBE_SECONDS`: when a provider is given up on for a while.
+    /// `CIRCUIT_FAILURES`, `CIRCUIT_PROBE_SECONDS`: the circuit breaker of a provider.
     pub circuit: CircuitSettings,
-    /// `MODELS_FILE`: the models that are known, with prices; else the built-in table.
+    /// `MODELS_FILE`: known models with their prices; otherwise the built-in table.
     pub models: ModelTable,
-    /// `AI_MODELS`: the models that may be asked for besides the providers' own; not set: those of `MODELS_FILE`.
+    /// `AI_MODELS`: models that clients may request besides the providers' defaults; by default those of `MODELS_FILE`.
     pub allowed: Option<Vec<String>>,
 }
 
-/// A service with what is set for it.
+/// One service and its settings.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
-    /// Which.
+    /// The service.
     pub service: &'static Service,
-    /// Its keys by their numbers.
+    /// API keys by their numbers.
     pub keys: Vec<(u32, Secret)>,
-    /// Where it is, without a slash at the end; `None`: in its usual place.
+    /// Base URL without a trailing slash; `None` for the service's own.
     pub base_url: Option<String>,
-    /// Which protocol it speaks.
+    /// Protocol of the service.
     pub api: Api,
-    /// The model that is asked when nobody wishes for one.
+    /// Model for requests that name none.
     pub model: String,
 }
 
@@ -121,7 +121,7 @@ impl ProvidersConfig {
     }
 }
 
-/// The names in `AI_PROVIDERS`; none: it is not set.
+/// Returns the names in `AI_PROVIDERS`; `None` if it is not set.
 fn order(reader: &mut Reader<'_>) -> Result<Option<Vec<&'static Service>>, ConfigError> {
     let known: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
     let expected =
@@ -146,7 +146,7 @@ fn order(reader: &mut Reader<'_>) -> Result<Option<Vec<&'static Service>>, Confi
     })
 }
 
-/// The services that `AI_PROVIDERS` names, in its order; each has to have a key.
+/// Returns the services that `AI_PROVIDERS` names, in order; each must have a key.
 fn ordered(
     reader: &mut Reader<'_>,
     order: &[&'static Service],
@@ -156,7 +156,7 @@ fn ordered(
         let named = order.iter().any(|one| one.name == service.service.name);
         if !named && !service.keys.is_empty() {
             reader.note(format!(
-                "{} is not asked, although it has a key: AI_PROVIDERS does not name it.",
+                "{} has a key but is not used: AI_PROVIDERS does not name it.",
                 service.service.title
             ));
         }
@@ -277,16 +277,16 @@ fn retries(reader: &mut Reader<'_>) -> Result<RetrySettings, ConfigError> {
 
 fn models_file(reader: &mut Reader<'_>) -> Result<ModelTable, ConfigError> {
     let Some(path) = reader.text("MODELS_FILE") else { return Ok(ModelTable::default()) };
-    let refused = |what: String| ConfigError::File { name: "MODELS_FILE", path: path.clone(), what };
-    let text = std::fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
-    ModelTable::parse(&text).map_err(refused)
+    let invalid_file = |what: String| ConfigError::File { name: "MODELS_FILE", path: path.clone(), what };
+    let text = std::fs::read_to_string(&path).map_err(|error| invalid_file(error.to_string()))?;
+    ModelTable::parse(&text).map_err(invalid_file)
 }
 
 fn names(text: &str) -> Option<Vec<String>> {
     text.split(',').map(str::trim).map(|name| is_name(name).then(|| name.to_owned())).collect()
 }
 
-/// `your-api-key-here` and its like.
+/// Returns whether a value is a placeholder like `your-api-key-here`.
 fn is_sample_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     is_placeholder(&key) || (key.contains("your") && key.contains("key"))
@@ -300,119 +300,4 @@ fn parse_base_url(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::config::Config;
-
-    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let map = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::from_map(&map.collect::<BTreeMap<_, _>>())
-    }
-
-    fn chain(config: &Config) -> Vec<(&'static str, Vec<u32>)> {
-        let numbers = |one: &ServiceConfig| one.keys.iter().map(|(number, _)| *number).collect();
-        config.providers.chain.iter().map(|one| (one.service.name, numbers(one))).collect()
-    }
-
-    const ALL: [(&str, &str); 5] = [
-        ("AI_SERVICES__GEMINI_API_KEY", "visible-gemini"),
-        ("AI_SERVICES__GROQ_API_KEY", "visible-groq"),
-        ("AI_SERVICES__OPEN_ROUTER_API_KEY_1", "visible-one"),
-        ("AI_SERVICES__OPEN_ROUTER_API_KEY_2", "visible-two"),
-        ("OPENAI_API_KEY", "visible-openai"),
-    ];
-
-    #[test]
-    fn base_urls_are_web_addresses_without_secrets() {
-        assert_eq!(parse_base_url("http://127.0.0.1:9/v1/").as_deref(), Some("http://127.0.0.1:9/v1"));
-        for refused in ["api.openai.com", "ftp://x/v1", "https://user:key@x/v1", "https://x/v1?key=1"] {
-            assert_eq!(parse_base_url(refused), None, "{refused}");
-        }
-    }
-
-    #[test]
-    fn everybody_with_a_key_is_asked_in_the_usual_order() {
-        assert_eq!(chain(&read(&[]).unwrap()), []);
-        let config = read(&ALL).unwrap();
-        let expected =
-            [("openai", vec![1]), ("openrouter", vec![1, 2]), ("groq", vec![1]), ("gemini", vec![1])];
-        assert_eq!(chain(&config), expected);
-        let shown = format!("{config:?} {:?}", config.effective());
-        assert!(!shown.contains("visible"), "{shown}");
-        assert_eq!(chain(&read(&ALL[3..4]).unwrap()), [("openrouter", vec![2])]);
-    }
-
-    #[test]
-    fn another_order_may_be_set_and_needs_the_keys() {
-        let set = |order| read(&[&[("AI_PROVIDERS", order)], &ALL[..]].concat());
-        let config = set("groq, openai").unwrap();
-        assert_eq!(chain(&config), [("groq", vec![1]), ("openai", vec![1])]);
-        assert!(
-            config.notes.iter().any(|note| note.starts_with("Gemini is not asked")),
-            "{:?}",
-            config.notes
-        );
-        assert_eq!(chain(&set("scripted").unwrap()), []);
-        for bad in ["grok", "groq,groq", "groq,,openai", "openai,scripted"] {
-            assert!(set(bad).unwrap_err().to_string().starts_with("AI_PROVIDERS is"), "{bad}");
-        }
-        let refused =
-            read(&[("AI_PROVIDERS", "openai,groq"), ("OPENAI_API_KEY", "k")]).unwrap_err().to_string();
-        assert!(refused.starts_with("AI_SERVICES__GROQ_API_KEY is not set"), "{refused}");
-    }
-
-    #[test]
-    fn a_server_of_ones_own_may_speak_either_protocol() {
-        let base = [("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")];
-        assert_eq!(read(&base).unwrap().providers.chain[0].api, Api::Responses);
-        let config = read(&[base[0], base[1], ("OPENAI_API", "chat_completions")]).unwrap();
-        let [one] = &config.providers.chain[..] else { panic!("one provider") };
-        assert_eq!((one.api, one.base_url.as_deref()), (Api::ChatCompletions, Some("http://127.0.0.1:9/v1")));
-        assert!(read(&[("OPENAI_API", "assistants")]).is_err());
-        let config = read(&base[1..]).unwrap();
-        let note = "OPENAI_BASE_URL has no effect without OPENAI_API_KEY (a server that asks for no key takes any word).";
-        assert_eq!(config.notes, [note]);
-    }
-
-    #[test]
-    fn limits_are_bounded_and_fit_together() {
-        let defaults = read(&[]).unwrap().providers;
-        assert_eq!((defaults.limits, defaults.retries), (Limits::default(), RetrySettings::default()));
-        assert_eq!(defaults.circuit, CircuitSettings::default());
-        for (pairs, says) in [
-            (&[("PROVIDER_CONNECT_SECONDS", "0")][..], "PROVIDER_CONNECT_SECONDS"),
-            (&[("PROVIDER_FIRST_BYTE_SECONDS", "151")], "PROVIDER_FIRST_BYTE_SECONDS"),
-            (&[("PROVIDER_IDLE_SECONDS", "x")], "PROVIDER_IDLE_SECONDS"),
-            (
-                &[("PROVIDER_TOTAL_SECONDS", "60"), ("REPLY_DEADLINE_SECONDS", "60")],
-                "PROVIDER_TOTAL_SECONDS (60)",
-            ),
-            (&[("PROVIDER_BACKOFF_MILLISECONDS", "1")], "PROVIDER_BACKOFF_MILLISECONDS"),
-            (
-                &[("PROVIDER_WAIT_SECONDS", "30"), ("PROVIDER_WAITS_SECONDS", "20")],
-                "PROVIDER_WAIT_SECONDS (30)",
-            ),
-            (&[("CIRCUIT_FAILURES", "0")], "CIRCUIT_FAILURES"),
-            (&[("CIRCUIT_PROBE_SECONDS", "301")], "CIRCUIT_PROBE_SECONDS"),
-        ] {
-            let refused = read(pairs).unwrap_err().to_string();
-            assert!(refused.starts_with(says), "{pairs:?}: {refused}");
-        }
-    }
-
-    #[test]
-    fn models_come_from_a_file_of_ones_own() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = file.path().to_str().unwrap();
-        std::fs::write(path, r#"[{"name": "fast", "provider": "groq", "model": "llama"}]"#).unwrap();
-        let config = read(&[("MODELS_FILE", path), ("AI_MODELS", "fast, other")]).unwrap();
-        assert_eq!(config.providers.models.rows()[0].name, "fast");
-        assert_eq!(config.providers.allowed.as_deref(), Some(&["fast".to_owned(), "other".to_owned()][..]));
-        std::fs::write(path, "[").unwrap();
-        let refused = read(&[("MODELS_FILE", path)]).unwrap_err().to_string();
-        assert!(refused.contains("MODELS_FILE") && refused.contains(path), "{refused}");
-        assert!(read(&[("AI_MODELS", "a b")]).is_err());
-    }
-}
+mod tests;

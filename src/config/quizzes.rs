@@ -1,16 +1,16 @@
-//! What quizzes ask.
+//! Quiz settings.
 
 use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::reader::Reader;
 
-/// Questions and their number.
+/// The question bank and the length of a quiz.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuizConfig {
-    /// `QUIZ_FILE`: questions of one's own, as JSON; none: the built-in ones.
+    /// `QUIZ_FILE`: own questions as JSON; `None` for the built-in ones.
     pub file: Option<PathBuf>,
-    /// `QUIZ_LENGTH`: how many questions a quiz has, as far as its topic has so many.
+    /// `QUIZ_LENGTH`: questions per quiz, if the topic has that many.
     pub length: usize,
 }
 

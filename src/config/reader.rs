@@ -1,4 +1,4 @@
-//! Reads one variable after the other, typed, and remembers what each came to, for `verbatim config`.
+//! Reads variables one by one, typed, and records each effective value for `verbatim config`.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,14 +7,14 @@ use std::ops::RangeInclusive;
 use super::error::ConfigError;
 use super::secret::{REDACTED, Secret};
 
-/// Where an effective value comes from.
+/// Source of an effective value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The process' environment.
     Environment,
     /// The file `.env`.
     DotEnv,
-    /// Not set: what the program does by itself.
+    /// The built-in default.
     Default,
 }
 
@@ -31,15 +31,15 @@ impl Display for Source {
 /// One line of `verbatim config`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
-    /// The variable.
+    /// Name of the variable.
     pub name: &'static str,
-    /// What it came to, secrets redacted.
+    /// Effective value, secrets redacted.
     pub value: String,
-    /// Where that comes from.
+    /// Source of the value.
     pub source: Source,
 }
 
-/// The variables that were given, and the record of those that were asked for.
+/// The given variables, and a record of those that were read.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     environment: &'a BTreeMap<String, String>,
@@ -56,10 +56,10 @@ impl<'a> Reader<'a> {
         Self { environment, dot_env, effective: Vec::new(), notes: Vec::new() }
     }
 
-    /// The value of `name`; empty is not set.
+    /// Returns the value of `name`; an empty value counts as not set.
     fn raw(&self, name: &str) -> Option<(&'a str, Source)> {
         let layers = [(self.environment, Source::Environment), (self.dot_env, Source::DotEnv)];
-        // A variable that the environment sets to nothing hides the one in the file: that is how to unset it.
+        // A variable that is empty in the environment hides the one in the file; that is how to unset it.
         let (value, source) =
             layers.into_iter().find_map(|(layer, source)| layer.get(name).map(|value| (value, source)))?;
         let value = value.trim();
@@ -70,14 +70,14 @@ impl<'a> Reader<'a> {
         self.effective.push(Effective { name, value: value.to_string(), source });
     }
 
-    /// Corrects what the last variable is shown as, when it depends on others.
+    /// Replaces the recorded value of the last variable, when it depends on others.
     pub(super) fn show(&mut self, name: &'static str, value: impl Display) {
         if let Some(line) = self.effective.iter_mut().find(|line| line.name == name) {
             line.value = value.to_string();
         }
     }
 
-    /// A value that `parse` makes of the text; `expected` completes "it must be …".
+    /// Reads a value with `parse`; `expected` completes "it must be …".
     pub(super) fn parsed<T>(
         &mut self,
         name: &'static str,
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// The same without a default.
+    /// Reads a value like [`Reader::parse`], without a default.
     pub(super) fn optional<T>(
         &mut self,
         name: &'static str,
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// As [`Reader::number`], for counts and sizes; the range keeps it within the type.
+    /// Reads a count or size like [`Reader::number`]; the range must fit the type.
     pub(super) fn count<T: TryFrom<u64>>(
         &mut self,
         name: &'static str,

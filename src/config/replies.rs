@@ -1,4 +1,4 @@
-//! What replies are made of and how long that may take.
+//! Settings of reply workers and prompts.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use super::error::ConfigError;
 use super::reader::Reader;
 use super::tools::ClientTool;
 
-/// The answer to what is owed: workers, deadlines, what providers are told.
+/// Workers, deadlines and prompt contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepliesConfig {
-    /// `REPLY_DEADLINE_SECONDS`: a reply has ended this long after it was asked for, one way or another.
+    /// `REPLY_DEADLINE_SECONDS`: a reply ends at the latest this long after its request.
     pub deadline: Duration,
-    /// `REPLY_CONCURRENCY`: replies a process works on at once.
+    /// `REPLY_CONCURRENCY`: replies that a process works on at once.
     pub concurrency: usize,
-    /// `SYSTEM_PROMPT`: what the provider is told before everything else.
+    /// `SYSTEM_PROMPT`: the provider's instructions.
     pub system_prompt: Option<String>,
-    /// `MAX_OUTPUT_TOKENS`: how long a reply may be.
+    /// `MAX_OUTPUT_TOKENS`: longest reply.
     pub max_output_tokens: u32,
-    /// `HISTORY_TURNS`: how many of the latest messages are sent along.
+    /// `HISTORY_TURNS`: how many recent messages a prompt contains.
     pub history_turns: u32,
-    /// `CONTEXT_TOKENS`: how many tokens are sent at most, everything included.
+    /// `CONTEXT_TOKENS`: largest prompt.
     pub context_tokens: usize,
-    /// `CONTEXT_FILES_PERCENT`: how much of that files may take.
+    /// `CONTEXT_FILES_PERCENT`: share of the prompt that files may take.
     pub files_percent: usize,
-    /// `CHAT_TITLES`: whether the provider is asked for titles of ChatKit threads that have none.
+    /// `CHAT_TITLES`: whether the provider generates titles for untitled ChatKit threads.
     pub titles: bool,
-    /// `CLIENT_TOOLS_FILE`: tools of the pages that answers may call.
+    /// `CLIENT_TOOLS_FILE`: page tools that replies may call.
     pub client_tools: Vec<ClientTool>,
 }
 

@@ -1,18 +1,18 @@
-//! What a process does. By default everything; in a larger form, processes of one kind each.
+//! Roles of a process. By default it has all; larger deployments run one kind per process.
 
 use super::error::ConfigError;
 use super::reader::{Reader, invalid};
 
-/// What a process can do.
+/// A role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Serves the API. Without it only health and readiness are served.
     Api,
-    /// Makes replies, and ends those that have run out of time.
+    /// Makes replies, and ends those past their deadline.
     Worker,
-    /// Carries the log to NATS.
+    /// Relays the log to NATS.
     Relay,
-    /// Keeps the read models.
+    /// Runs the projections.
     Project,
 }
 
@@ -20,7 +20,7 @@ impl Role {
     /// All roles.
     pub const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::Relay, Self::Project];
 
-    /// Its name in `ROLES`.
+    /// Returns the name in `ROLES`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -32,22 +32,22 @@ impl Role {
     }
 }
 
-/// The roles of one process; never none.
+/// The roles of one process; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roles(Vec<Role>);
 
 impl Roles {
-    /// Only this one.
+    /// Returns a set with only this role.
     pub fn only(role: Role) -> Self {
         Self(vec![role])
     }
 
-    /// Whether it has this one.
+    /// Returns whether the process has this role.
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
     }
 
-    /// Whether it does everything by itself.
+    /// Returns whether the process has all roles.
     pub fn is_all(&self) -> bool {
         Role::ALL.iter().all(|role| self.has(*role))
     }

@@ -1,4 +1,4 @@
-//! What open connections may hold.
+//! Limits of open connections.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ pub struct ServeLimits {
     pub slow: Duration,
 }
 
-/// Connections, streams and sockets.
+/// Limits of connections, streams and sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketsConfig {
-    /// `MAX_CONNECTIONS`: to this process; what comes beyond is told to come again.
+    /// `MAX_CONNECTIONS`: connections to this process; further ones are rejected with a retry hint.
     pub connections: usize,
-    /// `MAX_SOCKETS_PER_USER`: WebSockets of one person on this process.
+    /// `MAX_SOCKETS_PER_USER`: WebSockets of one user on this process.
     pub per_user: usize,
-    /// `MAX_STREAMS_PER_USER`: streams of server-sent events of one person on this process.
+    /// `MAX_STREAMS_PER_USER`: event streams (SSE) of one user on this process.
     pub streams_per_user: usize,
-    /// `SOCKET_PING_SECONDS`: how often a WebSocket is asked whether it is there; three questions without an answer end it.
+    /// `SOCKET_PING_SECONDS`: ping interval of a WebSocket; three unanswered pings end it.
     pub ping: Duration,
-    /// `SLOW_CLIENT_SECONDS`: how long a client may take nothing of what is there for it.
+    /// `SLOW_CLIENT_SECONDS`: how long a client may leave its send buffer full before it is disconnected.
     pub slow: Duration,
 }
 

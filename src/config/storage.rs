@@ -1,4 +1,4 @@
-//! Where the data is: the embedded default, or a Postgres server that runs elsewhere.
+//! Database settings: the embedded default, or an external Postgres server.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,39 +10,39 @@ use super::error::ConfigError;
 use super::reader::Reader;
 use super::secret::Secret;
 
-/// Storage and its connections.
+/// The database and its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorageConfig {
-    /// Which server.
+    /// The server to use.
     pub database: Database,
     /// `DATABASE_POOL_SIZE`: connections of one process.
     pub pool_size: u32,
-    /// `DATA_DIR`: what the embedded default keeps.
+    /// `DATA_DIR`: data folder of the embedded default.
     pub data_dir: PathBuf,
-    /// `POSTGRES_BIN`: where the embedded default finds Postgres.
+    /// `POSTGRES_BIN`: Postgres programs for the embedded default.
     pub postgres_bin: Option<PathBuf>,
-    /// The value of `PATH`, for the same; not a setting of this program's own.
+    /// The value of `PATH`, for finding Postgres; not a setting of its own.
     pub search_path: Option<OsString>,
 }
 
-/// Which Postgres server keeps the data.
+/// The Postgres server that stores the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {
-    /// A private one, made and run in the data folder.
+    /// A private server in the data folder.
     Embedded,
-    /// One that runs elsewhere; each role's URL.
+    /// An external server; one URL per database role.
     Server {
         /// `DATABASE_URL`: the application's role.
         application: Secret,
-        /// `PROJECTOR_DATABASE_URL`, else the application's.
+        /// `PROJECTOR_DATABASE_URL`, by default the application's.
         projector: Secret,
-        /// `MIGRATE_DATABASE_URL`, else the application's.
+        /// `MIGRATE_DATABASE_URL`, by default the application's.
         migrate: Secret,
     },
 }
 
 impl StorageConfig {
-    /// Whether the embedded default is used.
+    /// Returns whether the embedded default is used.
     pub fn is_embedded(&self) -> bool {
         self.database == Database::Embedded
     }
@@ -99,7 +99,7 @@ fn url(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<Secret>, Co
         _ => return Err(not_a_url(name)),
     }
     let options = PgConnectOptions::from_str(url.expose()).map_err(|_| not_a_url(name))?;
-    // Everything but the password and the user may be shown.
+    // Everything but user and password may be shown.
     reader.show(
         name,
         format!(

@@ -28,15 +28,15 @@ fn server(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
 }
 
 #[track_caller]
-fn refused(pairs: &[(&str, &str)]) -> String {
+fn config_error(pairs: &[(&str, &str)]) -> String {
     let sentence = read(pairs).unwrap_err().to_string();
     assert!(!sentence.contains('\n') && sentence.ends_with('.'), "{sentence}");
     sentence
 }
 
 #[test]
-fn what_is_set_aside_for_a_reply_fits_into_a_day() {
-    let sentence = refused(&[("QUOTA_TOKENS_PER_DAY", "1000")]);
+fn reserved_tokens_fit_into_the_daily_quota() {
+    let sentence = config_error(&[("QUOTA_TOKENS_PER_DAY", "1000")]);
     assert!(
         sentence.contains("QUOTA_RESERVED_TOKENS") && sentence.contains("QUOTA_TOKENS_PER_DAY"),
         "{sentence}"
@@ -48,13 +48,13 @@ fn what_is_set_aside_for_a_reply_fits_into_a_day() {
 }
 
 #[test]
-fn nothing_set_is_the_embedded_default() {
+fn empty_environment_is_the_embedded_default() {
     let config = read(&[]).unwrap();
     assert!(config.storage.is_embedded());
     assert_eq!(config.web.listen.to_string(), "0.0.0.0:8000");
     assert_eq!(config.web.metrics.unwrap().to_string(), "127.0.0.1:9464");
-    assert_eq!(config.auth.jwt_secret, Kept::InDataFolder);
-    assert_eq!(config.auth.master_key, Kept::InDataFolder);
+    assert_eq!(config.auth.jwt_secret, SecretSource::InDataFolder);
+    assert_eq!(config.auth.master_key, SecretSource::InDataFolder);
     assert_eq!(config.auth.access_lifetime, Duration::from_secs(25 * 60));
     assert_eq!(config.log.format, LogFormat::Human);
     assert_eq!(config.rate_limits, Some(RateLimits { user: 30, session: 10, channel: 20 }));
@@ -67,7 +67,7 @@ fn nothing_set_is_the_embedded_default() {
 }
 
 #[test]
-fn an_empty_value_counts_as_not_set() {
+fn empty_value_counts_as_not_set() {
     let names: Vec<&'static str> = read(&[]).unwrap().effective().iter().map(|line| line.name).collect();
     let empty: BTreeMap<String, String> =
         names.iter().map(|name| ((*name).to_owned(), "  ".to_owned())).collect();
@@ -75,7 +75,7 @@ fn an_empty_value_counts_as_not_set() {
 }
 
 #[test]
-fn every_bad_value_is_one_sentence_that_names_the_variable() {
+fn invalid_value_gives_one_sentence_that_names_the_variable() {
     let bad = [
         ("HOST", "chat.example"),
         ("PORT", "65536"),
@@ -97,8 +97,8 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("LOCKOUT_SECONDS", "901"),
         ("LOCKOUT_MAX_SECONDS", "59"),
         ("SMTP_URL", "mail.example.org"),
-        ("MAIL_FROM", "nobody"),
-        ("EMAIL__GMAIL_FROM_EMAIL", "nobody"),
+        ("MAIL_FROM", "no-address"),
+        ("EMAIL__GMAIL_FROM_EMAIL", "no-address"),
         ("MASTER_KEY", "short"),
         ("MASTER_KEY", "0000000000000000000000000000000000000000000000000000000000000000"),
         ("JWT_KID", "a b"),
@@ -131,7 +131,7 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
         ("PROVIDER_TRACEPARENT", "perhaps"),
-        ("AI_PROVIDERS", "somebody"),
+        ("AI_PROVIDERS", "unknown"),
         ("AI_MODELS", "a b"),
         ("AI_SERVICES__GROQ_BASE_URL", "api.groq.com"),
         ("AI_SERVICES__OPEN_ROUTER_MODEL", "a model"),
@@ -139,26 +139,26 @@ fn every_bad_value_is_one_sentence_that_names_the_variable() {
         ("CIRCUIT_FAILURES", "0"),
     ];
     for (name, value) in bad {
-        let sentence = refused(&[(name, value)]);
+        let sentence = config_error(&[(name, value)]);
         assert!(sentence.contains(name), "{name}={value}: {sentence}");
     }
 }
 
 #[test]
-fn mail_goes_through_a_server_or_through_gmail() {
+fn mail_uses_a_server_or_gmail() {
     assert_eq!(read(&[]).unwrap().mail, None);
     let own =
         [("SMTP_URL", "smtps://chat:secret-9@mail.example.org"), ("MAIL_FROM", "Chat <chat@example.org>")];
     let config = read(&own).unwrap();
     assert!(!format!("{config:?} {:?}", config.effective()).contains("secret-9"));
     let mail = config.mail.unwrap();
-    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.org", 465, MailTls::FromTheStart));
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.org", 465, MailTls::Implicit));
     assert_eq!(mail.from.to_string(), "Chat <chat@example.org>");
 
     let gmail =
         [("EMAIL__GMAIL_FROM_EMAIL", "ada@gmail.com"), ("EMAIL__GMAIL_APP_PASSWORD", "abcd efgh ijkl mnop")];
     let mail = read(&gmail).unwrap().mail.unwrap();
-    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("smtp.gmail.com", 465, MailTls::FromTheStart));
+    assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("smtp.gmail.com", 465, MailTls::Implicit));
     assert_eq!(mail.credentials, Some(("ada@gmail.com".to_owned(), Secret::new("abcdefghijklmnop"))));
     assert_eq!(mail.from.to_string(), "ada@gmail.com");
 
@@ -175,17 +175,17 @@ fn mail_goes_through_a_server_or_through_gmail() {
         (&gmail[..1], "EMAIL__GMAIL_APP_PASSWORD"),
         (&gmail[1..], "EMAIL__GMAIL_FROM_EMAIL"),
     ] {
-        let sentence = refused(half);
+        let sentence = config_error(half);
         assert!(sentence.contains(missing) && !sentence.contains("secret-9"), "{sentence}");
     }
-    let sentence = refused(&[("SMTP_URL", "smtp://chat:secret-9@mail.example.org?tls=off"), own[1]]);
+    let sentence = config_error(&[("SMTP_URL", "smtp://chat:secret-9@mail.example.org?tls=off"), own[1]]);
     assert!(sentence.contains("SMTP_URL") && !sentence.contains("secret-9"), "{sentence}");
 }
 
 #[test]
-fn another_database_is_refused_with_what_to_set() {
+fn other_databases_are_rejected_with_a_remedy() {
     for (url, kind) in [("sqlite:///./chatbot.db", "SQLite"), ("mongodb+srv://u:p@x/y", "MongoDB")] {
-        let sentence = refused(&[("DATABASE_URL", url)]);
+        let sentence = config_error(&[("DATABASE_URL", url)]);
         assert!(
             sentence.contains(kind) && sentence.contains("postgres://") && !sentence.contains(url),
             "{sentence}"
@@ -194,17 +194,17 @@ fn another_database_is_refused_with_what_to_set() {
 }
 
 #[test]
-fn the_first_of_the_three_secrets_counts() {
+fn first_of_three_secret_names_counts() {
     let other = "another-One-of-many-letters-0123456798";
     let config = read(&[("SECRET_KEY", "weak"), ("JWT_SECRET_KEY", other)]).unwrap();
-    assert_eq!(config.auth.jwt_secret, Kept::Given(Secret::new(other)));
+    assert_eq!(config.auth.jwt_secret, SecretSource::Given(Secret::new(other)));
     assert_eq!(config.notes, ["SECRET_KEY has no effect, since JWT_SECRET_KEY is set."]);
     let config = read(&[("SECURITY__JWT_SECRET", STRONG), ("JWT_SECRET_KEY", other)]).unwrap();
-    assert_eq!(config.auth.jwt_secret, Kept::Given(Secret::new(STRONG)));
+    assert_eq!(config.auth.jwt_secret, SecretSource::Given(Secret::new(STRONG)));
 }
 
 #[test]
-fn a_weak_secret_is_refused_under_every_name_and_never_shown() {
+fn weak_secret_is_rejected_under_every_name_and_never_shown() {
     let weak = [
         "your-secret-key-change-in-production",
         "your-secret-key-here-change-in-production",
@@ -216,17 +216,17 @@ fn a_weak_secret_is_refused_under_every_name_and_never_shown() {
     ];
     for name in ["SECURITY__JWT_SECRET", "JWT_SECRET_KEY", "SECRET_KEY"] {
         for value in weak {
-            let sentence = refused(&[(name, value)]);
+            let sentence = config_error(&[(name, value)]);
             assert!(sentence.contains(name) && !sentence.contains(value), "{sentence}");
         }
     }
 }
 
 #[test]
-fn the_production_form_needs_its_secrets() {
+fn external_database_requires_secrets() {
     let base = [("DATABASE_URL", "postgresql://app@db/chat")];
-    assert!(refused(&base).contains("JWT_SECRET_KEY is not set"));
-    assert!(refused(&[base[0], ("SECRET_KEY", STRONG)]).contains("MASTER_KEY is not set"));
+    assert!(config_error(&base).contains("JWT_SECRET_KEY is not set"));
+    assert!(config_error(&[base[0], ("SECRET_KEY", STRONG)]).contains("MASTER_KEY is not set"));
     let config = server(&[]).unwrap();
     assert_eq!(config.log.format, LogFormat::Json);
     let Database::Server { application, projector, migrate } = &config.storage.database else { panic!() };
@@ -235,7 +235,7 @@ fn the_production_form_needs_its_secrets() {
 }
 
 #[test]
-fn each_role_may_have_its_own_url() {
+fn each_database_role_may_have_its_own_url() {
     let config = server(&[("MIGRATE_DATABASE_URL", "postgres://owner:pw@db/chat")]).unwrap();
     let Database::Server { projector, migrate, .. } = &config.storage.database else { panic!() };
     assert_eq!(projector.expose(), "postgres://app:pw@db/chat");
@@ -243,7 +243,7 @@ fn each_role_may_have_its_own_url() {
 }
 
 #[test]
-fn earlier_secrets_are_accepted_by_name() {
+fn previous_secrets_are_accepted_by_key_id() {
     let list = format!("old:{STRONG}x, older:{STRONG}y,");
     let config = server(&[("JWT_PREVIOUS_SECRETS", &list)]).unwrap();
     let names: Vec<&str> = config.auth.previous.iter().map(|previous| previous.kid.as_str()).collect();
@@ -257,7 +257,7 @@ fn earlier_secrets_are_accepted_by_name() {
 }
 
 #[test]
-fn seconds_win_over_minutes() {
+fn seconds_take_precedence_over_minutes() {
     let pairs = [("SECURITY__JWT_EXPIRES_IN", "1800"), ("ACCESS_TOKEN_EXPIRE_MINUTES", "60")];
     assert_eq!(read(&pairs).unwrap().auth.access_lifetime, Duration::from_secs(1800));
     assert_eq!(read(&pairs[1..]).unwrap().auth.access_lifetime, Duration::from_secs(3600));
@@ -272,7 +272,7 @@ fn debug_opens_cors_unless_origins_are_listed() {
 }
 
 #[test]
-fn the_level_names_of_other_languages_are_understood() {
+fn level_names_of_other_languages_are_accepted() {
     assert_eq!(read(&[("LOG_LEVEL", "WARNING")]).unwrap().log.filter, "warn");
     assert_eq!(read(&[("LOG_LEVEL", "INFO")]).unwrap().log.filter, "INFO");
     let both = [("LOG_LEVEL", "error"), ("RUST_LOG", "debug")];
@@ -281,7 +281,7 @@ fn the_level_names_of_other_languages_are_understood() {
 }
 
 #[test]
-fn a_key_makes_openai_the_provider_unless_it_is_a_sample() {
+fn openai_key_enables_openai_unless_it_is_a_sample() {
     let config =
         read(&[("OPENAI_API_KEY", "sk-0815"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")]).unwrap();
     let [openai] = &config.providers.chain[..] else { panic!() };
@@ -296,15 +296,15 @@ fn a_key_makes_openai_the_provider_unless_it_is_a_sample() {
 }
 
 #[test]
-fn variables_without_effect_are_named() {
-    for (name, _) in WITHOUT_EFFECT {
+fn ignored_variables_are_reported() {
+    for (name, _) in IGNORED_VARIABLES {
         let config = read(&[(name, "12")]).unwrap();
         assert!(config.notes.len() == 1 && config.notes[0].starts_with(name), "{:?}", config.notes);
     }
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_both_are_told() {
+fn environment_overrides_the_file_and_source_is_reported() {
     let (environment, file) =
         (map(&[("PORT", "1"), ("HOST", "")]), map(&[("PORT", "2"), ("HOST", "::1"), ("X", "1")]));
     let file = [file, map(&[("SHUTDOWN_SECONDS", "7")])].into_iter().flatten().collect();
@@ -321,7 +321,7 @@ fn the_environment_wins_over_the_file_and_both_are_told() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn secrets_are_never_shown() {
     let list = format!("old:{STRONG}x");
     let config = server(&[
         ("OPENAI_API_KEY", "sk-hidden"),
@@ -337,7 +337,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn the_file_is_read_and_a_bad_line_is_told_without_its_value() {
+fn bad_line_of_env_file_is_reported_without_its_value() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join(".env");
     assert_eq!(read_dot_env(&path).unwrap(), BTreeMap::new());
@@ -351,11 +351,11 @@ fn the_file_is_read_and_a_bad_line_is_told_without_its_value() {
 }
 
 #[test]
-fn files_lie_in_the_data_folder_or_where_it_is_said() {
-    let folder = |path: &str, asked_for| FilesPlace::Folder { path: path.into(), asked_for };
-    assert_eq!(read(&[("DATA_DIR", "/srv/v")]).unwrap().files.place, folder("/srv/v/files", false));
-    assert_eq!(server(&[]).unwrap().files.place, folder("./data/files", false));
-    assert_eq!(read(&[("FILES_URL", "file:///srv/f")]).unwrap().files.place, folder("/srv/f", true));
+fn files_are_stored_in_the_data_folder_by_default() {
+    let folder = |path: &str, is_configured| FileStoreLocation::Folder { path: path.into(), is_configured };
+    assert_eq!(read(&[("DATA_DIR", "/srv/v")]).unwrap().files.location, folder("/srv/v/files", false));
+    assert_eq!(server(&[]).unwrap().files.location, folder("./data/files", false));
+    assert_eq!(read(&[("FILES_URL", "file:///srv/f")]).unwrap().files.location, folder("/srv/f", true));
     let bucket = [
         ("FILES_URL", "s3://b/p"),
         ("AWS_ACCESS_KEY_ID", "visible-id"),
@@ -363,16 +363,16 @@ fn files_lie_in_the_data_folder_or_where_it_is_said() {
         ("AWS_SESSION_TOKEN", "visible-token"),
     ];
     let config = read(&bucket).unwrap();
-    let FilesPlace::S3(s3) = &config.files.place else { panic!("no bucket") };
+    let FileStoreLocation::S3(s3) = &config.files.location else { panic!("no bucket") };
     assert_eq!((s3.bucket.as_str(), s3.region.as_str(), s3.endpoint.as_deref()), ("b", "us-east-1", None));
     let shown = format!("{config:?} {:?}", config.effective());
     assert!(!shown.contains("visible"), "{shown}");
-    assert!(refused(&bucket[..2]).starts_with("AWS_SECRET_ACCESS_KEY is not set"));
-    assert!(refused(&[bucket[0], bucket[2]]).starts_with("AWS_ACCESS_KEY_ID is not set"));
-    assert!(refused(&[("FILES_URL", "/srv/f")]).starts_with("FILES_URL is `/srv/f`"));
+    assert!(config_error(&bucket[..2]).starts_with("AWS_SECRET_ACCESS_KEY is not set"));
+    assert!(config_error(&[bucket[0], bucket[2]]).starts_with("AWS_ACCESS_KEY_ID is not set"));
+    assert!(config_error(&[("FILES_URL", "/srv/f")]).starts_with("FILES_URL is `/srv/f`"));
     assert!(
-        refused(&[("MAX_FILE_BYTES", "2000"), ("MAX_FILE_BYTES_PER_USER", "1999")])
+        config_error(&[("MAX_FILE_BYTES", "2000"), ("MAX_FILE_BYTES_PER_USER", "1999")])
             .starts_with("MAX_FILE_BYTES (2000)")
     );
-    assert!(refused(&[("PUBLIC_URL", "chat.example")]).starts_with("PUBLIC_URL"));
+    assert!(config_error(&[("PUBLIC_URL", "chat.example")]).starts_with("PUBLIC_URL"));
 }

@@ -1,4 +1,4 @@
-//! Tools that pages offer to answers: a file with their declarations.
+//! Page tools that replies may call: a file with their declarations.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,33 +6,34 @@ use serde_json::Value;
 use super::error::ConfigError;
 use super::reader::Reader;
 
-/// How many tools there may be.
-const MOST: usize = 32;
+/// Most tools in the file.
+const MAX_TOOLS: usize = 32;
 
 /// A tool that runs in the page.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTool {
-    /// Its name: letters, digits, `_` and `-`, at most 64.
+    /// Name: letters, digits, `_` and `-`, at most 64.
     pub name: String,
-    /// What it does, for the model.
+    /// Description for the model.
     pub description: String,
-    /// JSON Schema of what it is called with: an object.
+    /// JSON Schema of the arguments: an object.
     pub parameters: Value,
 }
 
 /// Reads the file that `CLIENT_TOOLS_FILE` names: a JSON array of tools.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Vec<ClientTool>, ConfigError> {
     let Some(path) = reader.text("CLIENT_TOOLS_FILE") else { return Ok(Vec::new()) };
-    let refused = |what: String| ConfigError::File { name: "CLIENT_TOOLS_FILE", path: path.clone(), what };
-    let text = std::fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
-    parse(&text).map_err(refused)
+    let invalid_file =
+        |what: String| ConfigError::File { name: "CLIENT_TOOLS_FILE", path: path.clone(), what };
+    let text = std::fs::read_to_string(&path).map_err(|error| invalid_file(error.to_string()))?;
+    parse(&text).map_err(invalid_file)
 }
 
 fn parse(text: &str) -> Result<Vec<ClientTool>, String> {
     let tools: Vec<ClientTool> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if tools.len() > MOST {
-        return Err(format!("it has more than {MOST} tools"));
+    if tools.len() > MAX_TOOLS {
+        return Err(format!("it has more than {MAX_TOOLS} tools"));
     }
     for (n, tool) in tools.iter().enumerate() {
         let character = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
@@ -40,7 +41,7 @@ fn parse(text: &str) -> Result<Vec<ClientTool>, String> {
             return Err(format!("tool {} has a name that is not 1 to 64 letters, digits, `_` or `-`", n + 1));
         }
         if !tool.parameters.is_object() {
-            return Err(format!("the parameters of `{}` are no JSON Schema of an object", tool.name));
+            return Err(format!("the parameters of `{}` are not a JSON Schema of an object", tool.name));
         }
         if tools[..n].iter().any(|other| other.name == tool.name) {
             return Err(format!("there are two tools with the name `{}`", tool.name));
@@ -69,8 +70,8 @@ mod tests {
                 "two tools",
             ),
         ] {
-            let refused = parse(text).unwrap_err();
-            assert!(refused.contains(says), "{text}: {refused}");
+            let invalid_file = parse(text).unwrap_err();
+            assert!(invalid_file.contains(says), "{text}: {invalid_file}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the doors listen on and let through.
+//! Settings of the HTTP listeners.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,34 +12,34 @@ use super::reader::Reader;
 /// Addresses and limits of HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebConfig {
-    /// `HOST` and `PORT`; port 0 is any free one.
+    /// `HOST` and `PORT`; port 0 for any free one.
     pub listen: SocketAddr,
-    /// `METRICS_ADDR`: where `/metrics` is served, or nowhere.
+    /// `METRICS_ADDR`: address of `/metrics`, if served.
     pub metrics: Option<SocketAddr>,
-    /// `CORS_ORIGINS`.
+    /// `CORS_ORIGINS`: allowed origins.
     pub cors: Cors,
-    /// `MAX_BODY_BYTES`: the longest request body.
+    /// `MAX_BODY_BYTES`: largest request body.
     pub max_body_bytes: usize,
-    /// `REQUEST_TIMEOUT_SECONDS`: the longest a request that is not a stream may take.
+    /// `REQUEST_TIMEOUT_SECONDS`: time limit of requests that are not streams.
     pub request_timeout: Duration,
-    /// `TRUSTED_PROXIES`: from these, the client's address is taken from a header.
+    /// `TRUSTED_PROXIES`: proxies whose header gives the client's address.
     pub trusted_proxies: Vec<IpNet>,
-    /// `TRUSTED_PROXY_HEADER`: from which one.
+    /// `TRUSTED_PROXY_HEADER`: that header.
     pub proxy_header: ProxyHeader,
-    /// `REPLY_WAIT_SECONDS`: how long a door waits for a reply before it answers 202; less than the timeout.
+    /// `REPLY_WAIT_SECONDS`: how long a request waits for its reply before it is answered with 202; less than the timeout.
     pub reply_wait: Duration,
 }
 
-/// Which pages of other origins may call.
+/// Allowed origins for cross-origin requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
-    /// All, without credentials.
+    /// All origins, without credentials.
     Any,
-    /// Those listed.
+    /// The listed origins.
     Origins(Vec<String>),
 }
 
-/// The header in which a proxy tells whom it speaks for.
+/// The header in which a proxy passes the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// `X-Forwarded-For`.
@@ -152,7 +152,7 @@ fn parse_cors(text: &str) -> Option<Cors> {
     listed().map(parse_origin).collect::<Option<Vec<_>>>().filter(|list| !list.is_empty()).map(Cors::Origins)
 }
 
-/// An origin is compared byte for byte with what a browser sends: lower case, nothing after the port.
+/// Parses an origin. Origins are compared byte for byte with what browsers send: lower case, nothing after the port.
 fn parse_origin(text: &str) -> Option<String> {
     let origin = text.to_ascii_lowercase();
     let uri: Uri = origin.parse().ok()?;
@@ -161,32 +161,4 @@ fn parse_origin(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins_are_what_a_browser_sends() {
-        let list = |text| match parse_cors(text) {
-            Some(Cors::Origins(origins)) => Some(origins),
-            Some(Cors::Any) => Some(vec!["*".to_owned()]),
-            None => None,
-        };
-        assert_eq!(list("*").unwrap(), ["*"]);
-        assert_eq!(
-            list("https://A.example , http://b:3000,").unwrap(),
-            ["https://a.example", "http://b:3000"]
-        );
-        for refused in
-            ["a.example", "https://a.example/", "https://a.example/x", "*,https://a", "https://u@a", ","]
-        {
-            assert_eq!(list(refused), None, "{refused}");
-        }
-    }
-
-    #[test]
-    fn hosts_are_addresses() {
-        assert_eq!(parse_host("localhost"), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        assert_eq!(parse_host("[::1]"), "::1".parse().ok());
-        assert_eq!(parse_host("chat.example"), None);
-    }
-}
+mod tests;

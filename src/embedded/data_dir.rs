@@ -1,4 +1,4 @@
-//! The data folder: made private, held by one process at a time, keeper of the keys made once.
+//! The data folder: private, locked by one process at a time, with the generated keys.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,15 +10,15 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::error::EmbeddedError;
 
-/// The key that wraps every user's data key. Without it the stored text cannot be read.
+/// File name of the key that wraps every user's data key. Without it stored text cannot be read.
 pub const MASTER_KEY: &str = "master-key";
-/// The secret that signs access tokens. Without it everybody has to log in again, no more.
+/// File name of the secret that signs access tokens. Without it all users have to sign in again.
 pub const JWT_SECRET: &str = "jwt-secret";
 
-/// Bytes in a kept secret.
+/// Size of a stored secret.
 const SECRET_BYTES: usize = 32;
 
-/// The data folder, locked for this process until dropped, or looked at beside the process that holds it.
+/// The data folder, locked for this process until dropped, or opened read-only beside the process that holds it.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -27,10 +27,10 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder when missing (mode 0700) and locks it.
+    /// Creates the folder if missing (mode 0700) and locks it.
     ///
     /// # Errors
-    /// [`EmbeddedError::InUse`] when another process holds it, [`EmbeddedError::Io`] when it cannot be made.
+    /// [`EmbeddedError::InUse`] if another process holds it, [`EmbeddedError::Io`] if it cannot be created.
     pub fn open(path: &Path) -> Result<Self, EmbeddedError> {
         let path = std::path::absolute(path).map_err(EmbeddedError::io("use the data folder", path))?;
         make_private(&path)?;
@@ -40,32 +40,32 @@ impl DataDir {
         Ok(Self { path, ours, lock: Some(lock) })
     }
 
-    /// The folder that another process holds, for reading its keys. Nothing may be written through this.
+    /// Opens a folder that another process holds, for reading its keys. Must not be used for writing.
     ///
     /// # Errors
-    /// [`EmbeddedError::Io`] when it is not there.
-    pub(super) fn beside(path: &Path) -> Result<Self, EmbeddedError> {
+    /// [`EmbeddedError::Io`] if it does not exist.
+    pub(super) fn open_running(path: &Path) -> Result<Self, EmbeddedError> {
         let path = path.canonicalize().map_err(EmbeddedError::io("use the data folder", path))?;
         Ok(Self { path, ours: false, lock: None })
     }
 
-    /// Whether the folder holds nothing but this program's files, so that its permissions may be changed: a
-    /// `DATA_DIR` that names a folder with other content, `/tmp` say, keeps the permissions it has.
+    /// Returns whether the folder contains only this program's files, so that its permissions may be changed. A `DATA_DIR`
+    /// with other content, e.g. `/tmp`, keeps its permissions.
     pub(super) fn is_ours(&self) -> bool {
         self.ours
     }
 
-    /// The folder's absolute path.
+    /// Returns the absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The 32 bytes kept under `name`, made from the system's randomness at the first call.
+    /// Returns the 32 bytes of secret `name`, generating them on the first call.
     ///
     /// # Errors
-    /// [`EmbeddedError::KeyDamaged`] when the file holds something else: it is never replaced.
+    /// [`EmbeddedError::KeyDamaged`] if the file has other content: it is never replaced.
     pub fn secret(&self, name: &str) -> Result<Zeroizing<[u8; SECRET_BYTES]>, EmbeddedError> {
-        if let Some(kept) = self.kept_secret(name)? {
+        if let Some(kept) = self.existing_secret(name)? {
             return Ok(kept);
         }
         if self.lock.is_none() {
@@ -81,11 +81,14 @@ impl DataDir {
         Ok(secret)
     }
 
-    /// The 32 bytes kept under `name`, or nothing when there are none yet.
+    /// Returns the 32 bytes of secret `name`, or `None` if it does not exist yet.
     ///
     /// # Errors
     /// As [`DataDir::secret`].
-    pub fn kept_secret(&self, name: &str) -> Result<Option<Zeroizing<[u8; SECRET_BYTES]>>, EmbeddedError> {
+    pub fn existing_secret(
+        &self,
+        name: &str,
+    ) -> Result<Option<Zeroizing<[u8; SECRET_BYTES]>>, EmbeddedError> {
         let path = self.path.join(name);
         let text = match std::fs::read(&path) {
             Ok(text) => Zeroizing::new(text),
@@ -96,7 +99,7 @@ impl DataDir {
     }
 }
 
-/// Makes `path` and its missing parents, the last with mode 0700.
+/// Creates `path` and its missing parents, the last with mode 0700.
 pub(super) fn make_private(path: &Path) -> Result<(), EmbeddedError> {
     if path.is_dir() {
         return Ok(());
@@ -116,7 +119,7 @@ fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Takes the lock of `folder`, without waiting. The kernel lets go of it however the process ends.
+/// Locks `folder` without waiting. The kernel releases the lock however the process ends.
 pub(super) fn lock_folder(folder: &Path) -> Result<File, EmbeddedError> {
     let path = folder.join("lock");
     let mut file = OpenOptions::new()
@@ -131,7 +134,7 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, EmbeddedError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Only for the sentence: a lock file that cannot be read still locks.
+            // Only for the error text: a lock file that cannot be read still locks.
             let holder = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
             return Err(EmbeddedError::InUse { dir: folder.to_path_buf(), holder });
         }
@@ -145,7 +148,7 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, EmbeddedError> {
     Ok(file)
 }
 
-/// Writes `path` whole or not at all, readable by its owner only, and lasting: file and folder are synced.
+/// Writes `path` atomically and durably, readable by its owner only: file and folder are synced.
 fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     match std::fs::remove_file(&temporary) {
@@ -160,7 +163,7 @@ fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Gives `path` to the folder's owner, so that a run as root does not lock the folder's owner out of it later.
+/// Gives `path` to the folder's owner, so that a run as root does not lock the owner out later.
 fn own_like_folder(folder: &Path, path: &Path) -> io::Result<()> {
     let (folder, file) = (std::fs::metadata(folder)?, std::fs::metadata(path)?);
     if nix::unistd::geteuid().is_root() && folder.uid() != file.uid() {
@@ -169,7 +172,7 @@ fn own_like_folder(folder: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the names in `folder` last.
+/// Syncs the directory entries of `folder`.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -207,59 +210,4 @@ fn unhex(text: &[u8]) -> Option<Zeroizing<[u8; SECRET_BYTES]>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-    }
-
-    #[test]
-    fn a_secret_is_made_once_and_private() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("a/b/data");
-        let dir = DataDir::open(&path).unwrap();
-        assert!(dir.kept_secret(MASTER_KEY).unwrap().is_none());
-        let made = dir.secret(MASTER_KEY).unwrap();
-        assert_ne!(*made, [0; 32]);
-        assert_eq!(*dir.secret(MASTER_KEY).unwrap(), *made);
-        assert_ne!(*dir.secret(JWT_SECRET).unwrap(), *made);
-        drop(dir);
-        assert_eq!(*DataDir::open(&path).unwrap().secret(MASTER_KEY).unwrap(), *made);
-        assert_eq!(mode(&path), 0o700);
-        assert_eq!(mode(&path.join(MASTER_KEY)), 0o600);
-        assert_eq!(mode(&path.join("lock")), 0o600);
-    }
-
-    #[test]
-    fn a_damaged_secret_is_refused_and_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(root.path()).unwrap();
-        dir.secret(MASTER_KEY).unwrap();
-        for damaged in ["", "abc", &"z".repeat(64), &"0".repeat(63)] {
-            std::fs::write(root.path().join(MASTER_KEY), damaged).unwrap();
-            assert!(matches!(dir.secret(MASTER_KEY), Err(EmbeddedError::KeyDamaged(_))), "{damaged:?}");
-            assert_eq!(std::fs::read_to_string(root.path().join(MASTER_KEY)).unwrap(), damaged);
-        }
-    }
-
-    #[test]
-    fn what_a_crash_left_half_written_does_not_stop_the_next_run() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(root.path()).unwrap();
-        std::fs::write(root.path().join("master-key.new"), "half").unwrap();
-        let made = dir.secret(MASTER_KEY).unwrap();
-        assert_eq!(*dir.secret(MASTER_KEY).unwrap(), *made);
-    }
-
-    #[test]
-    fn the_second_holder_is_refused_and_told_who_has_it() {
-        let root = tempfile::tempdir().unwrap();
-        let first = DataDir::open(root.path()).unwrap();
-        let refused = DataDir::open(root.path()).unwrap_err();
-        let EmbeddedError::InUse { holder, .. } = &refused else { panic!("{refused}") };
-        assert_eq!(*holder, Some(std::process::id()));
-        drop(first);
-        DataDir::open(root.path()).unwrap();
-    }
-}
+mod tests;

@@ -1,22 +1,21 @@
 //! The embedded default: a private Postgres server that this binary makes, starts and stops.
 //!
-//! Used when `DATABASE_URL` is not set, by `serve` and the other commands that need the database. What it does,
-//! in order:
+//! Used when `DATABASE_URL` is not set, by `serve` and the other commands that need the database. Steps of a start:
 //!
-//! 1. [`DataDir`] makes the data folder private and locks it: one process per folder, however it ends.
-//! 2. `place` decides where the cluster and the socket stand and, for root, as whom the server runs.
-//! 3. [`find`] picks an installed Postgres, of the major version that made the cluster when there is one.
-//! 4. The keys that must be there before the first row are made with a new cluster, and must exist with an old one.
-//! 5. `server` makes the cluster when missing (beside its place, then one rename), stops what an earlier run may
-//!    have left (`stale`), starts the server under a [`guard`] that ends it with this process, and connects.
+//! 1. [`DataDir`] makes the data folder private and locks it: one process per folder.
+//! 2. `layout` decides where the cluster and the socket are and, for root, which user runs the server.
+//! 3. [`discovery`] picks an installed Postgres, of the major version that created the cluster if it exists.
+//! 4. The keys that are needed before the first row are generated with a new cluster, and must exist with an old one.
+//! 5. `server` creates the cluster if missing (in a temporary folder, then one rename), stops the server of an earlier
+//!    run (`orphan`), starts the server under a [`supervisor`] that ends it with this process, and connects.
 
 mod data_dir;
+pub mod discovery;
 mod error;
-pub mod find;
-pub mod guard;
-mod place;
+mod layout;
+mod orphan;
 mod server;
-mod stale;
+pub mod supervisor;
 
 use std::ffi::OsString;
 use std::io;
@@ -27,181 +26,183 @@ use sqlx::postgres::PgConnectOptions;
 pub use data_dir::{DataDir, JWT_SECRET, MASTER_KEY};
 pub use error::EmbeddedError;
 
-use crate::config::{Config, Kept};
-use find::{Installation, Search, Version};
-use guard::LimitedProvider;
-use place::Place;
+use crate::config::{Config, SecretSource};
+use discovery::{Installation, Search, Version};
+use layout::Layout;
 use server::{Log, Server};
+use supervisor::SupervisedProcess;
 
-/// What the embedded default is told by the configuration.
+/// Settings of the embedded database.
 #[derive(Debug, Clone)]
 pub struct EmbeddedSettings {
-    /// `DATA_DIR`: made when missing.
+    /// `DATA_DIR`: created if missing.
     pub data_dir: PathBuf,
-    /// `POSTGRES_BIN`: the folder of the programs; found when not given.
+    /// `POSTGRES_BIN`: folder of the programs; searched for if not set.
     pub postgres_bin: Option<PathBuf>,
-    /// The value of `PATH`, one of the places where Postgres is looked for.
+    /// The value of `PATH`, one of the places to search for Postgres.
     pub search_path: Option<OsString>,
-    /// The names of the keys without which the data cannot be read, see [`DataDir::secret`]. They are made before
-    /// a new cluster is; an existing cluster without them is refused rather than given fresh, useless ones.
+    /// Names of the keys that are needed to read the data, see [`DataDir::secret`]. They are generated before a new cluster;
+    /// an existing cluster without them is rejected rather than given new, useless ones.
     pub required_keys: Vec<String>,
-    /// The program to start as the guard; it must know the hidden subcommand. `None`: this one.
-    pub guard: Option<PathBuf>,
+    /// Program to start as the supervisor; it must have the hidden subcommand. `None` for this one.
+    pub supervisor: Option<PathBuf>,
 }
 
 impl EmbeddedSettings {
-    /// As `config` says. The keys that it gives itself are not looked for in the data folder.
+    /// Derives the settings from `config`. Keys that it contains are not read from the data folder.
     pub fn of(config: &Config) -> Self {
         let required_keys = match config.auth.master_key {
-            Kept::Given(_) => Vec::new(),
-            Kept::InDataFolder => vec![MASTER_KEY.to_owned()],
+            SecretSource::Given(_) => Vec::new(),
+            SecretSource::InDataFolder => vec![MASTER_KEY.to_owned()],
         };
         Self {
             data_dir: config.storage.data_dir.clone(),
             postgres_bin: config.storage.postgres_bin.clone(),
             search_path: config.storage.search_path.clone(),
             required_keys,
-            guard: None,
+            supervisor: None,
         }
     }
 }
 
-/// A running private server. Dropping it asks the guard to stop the server; [`Embedded::stop`] also waits.
+/// A running private server. Dropping it makes the supervisor stop the server; [`Embedded::stop`] also waits.
 #[derive(Debug)]
 pub struct Embedded {
-    // In this order: the server is told to stop before the folders are let go.
-    guarded: LimitedProvider,
-    place: Place,
+    // Field order matters: the server must be stopped before the folders are unlocked.
+    supervised: SupervisedProcess,
+    layout: Layout,
     installation: Installation,
     log: Log,
     data: DataDir,
 }
 
 impl Embedded {
-    /// Makes what is missing, starts the server and waits until its database can be used.
+    /// Creates what is missing, starts the server and waits until its database is ready.
     ///
     /// # Errors
-    /// Everything in [`EmbeddedError`]; its text is the sentence to show.
+    /// Any [`EmbeddedError`]; its text is the sentence to show.
     pub async fn start(settings: EmbeddedSettings) -> Result<Self, EmbeddedError> {
         let data = DataDir::open(&settings.data_dir)?;
-        let place = Place::settle(&data)?;
-        let made_by = major_of(&place.cluster)?;
+        let layout = Layout::resolve(&data)?;
+        let made_by = major_of(&layout.cluster)?;
         let search = Search::new(settings.postgres_bin, settings.search_path);
-        let installation = search.pick(made_by.map(|major| (place.cluster.as_path(), major)))?;
-        let guard = settings.guard.map_or_else(guard::own_program, Ok)?;
+        let installation = search.pick(made_by.map(|major| (layout.cluster.as_path(), major)))?;
+        let supervisor = settings.supervisor.map_or_else(supervisor::own_program, Ok)?;
         let mut log = Log::open(data.path())?;
         for name in &settings.required_keys {
             if made_by.is_none() {
                 data.secret(name)?;
-            } else if data.kept_secret(name)?.is_none() {
+            } else if data.existing_secret(name)?.is_none() {
                 return Err(EmbeddedError::KeyMissing { dir: data.path().to_path_buf(), name: name.clone() });
             }
         }
-        let server = Server { place: &place, installation: &installation, guard: &guard };
+        let server = Server { layout: &layout, installation: &installation, supervisor: &supervisor };
         if made_by.is_none() {
-            server.make_cluster(&mut log).await?;
+            server.create_cluster(&mut log).await?;
         } else {
-            server::remove_halves(&place.base);
+            server::remove_partial_clusters(&layout.base);
         }
-        let guarded = server.start(&mut log).await?;
-        Ok(Self { guarded, place, installation, log, data })
+        let supervised = server.start(&mut log).await?;
+        Ok(Self { supervised, layout, installation, log, data })
     }
 
-    /// How to connect: through the socket, as the superuser `verbatim`, to the database `verbatim`.
+    /// Returns options to connect through the socket as the superuser `verbatim` to the database `verbatim`.
     pub fn connect_options(&self) -> PgConnectOptions {
-        server::connect_options(&self.place.socket, server::NAME)
+        server::connect_options(&self.layout.socket, server::NAME)
     }
 
-    /// The version of the server.
+    /// Returns the version of the server.
     pub fn version(&self) -> Version {
         self.installation.version
     }
 
-    /// The folder that holds `postgres`, `psql` and the like.
+    /// Returns the folder with `postgres`, `psql` and the other programs.
     pub fn bin(&self) -> &Path {
         &self.installation.bin
     }
 
-    /// The data folder, held until this value is dropped.
+    /// Returns the data folder, locked until this value is dropped.
     pub fn data_dir(&self) -> &DataDir {
         &self.data
     }
 
-    /// The folder of the database's files: in the data folder, or elsewhere when the server's user cannot reach it.
+    /// Returns the folder of the database files: in the data folder, or elsewhere if the server's user cannot reach it.
     pub fn cluster(&self) -> &Path {
-        &self.place.cluster
+        &self.layout.cluster
     }
 
-    /// The folder of the server's socket, as `psql --host` takes it.
+    /// Returns the folder of the server's socket, as `psql --host` takes it.
     pub fn socket(&self) -> &Path {
-        &self.place.socket
+        &self.layout.socket
     }
 
-    /// What the person who started the program should know, one sentence each.
+    /// Returns notes for the person who started the program, one sentence each.
     pub fn notes(&self) -> &[String] {
-        &self.place.notes
+        &self.layout.notes
     }
 
-    /// Waits until the server ends though nobody asked it to, and returns why. Safe to cancel and to call again.
+    /// Waits until the server ends on its own, and returns why. Cancel-safe, and may be called again.
     pub async fn exited(&mut self) -> EmbeddedError {
-        match self.guarded.ended().await {
-            Ok(_) => EmbeddedError::ServerEnded { reason: self.log.last_words(), log: self.log.path.clone() },
-            Err(error) => EmbeddedError::io("watch the guard of", &self.place.cluster)(error),
+        match self.supervised.ended().await {
+            Ok(_) => {
+                EmbeddedError::ServerEnded { reason: self.log.last_log_line(), log: self.log.path.clone() }
+            }
+            Err(error) => EmbeddedError::io("watch the supervisor of", &self.layout.cluster)(error),
         }
     }
 
-    /// Stops the server and waits until it has ended.
+    /// Stops the server and waits for its end.
     ///
     /// # Errors
-    /// When it does not end: [`EmbeddedError::StaleServer`].
+    /// If it does not end: [`EmbeddedError::OrphanedServer`].
     pub async fn stop(mut self) -> Result<(), EmbeddedError> {
-        let stopped = self.guarded.stop().await;
-        // A guard that was killed has left the server behind.
-        stale::stop_server_of(&self.place.cluster).await?;
-        stopped.map_err(EmbeddedError::io("stop the server of", &self.place.cluster))
+        let stopped = self.supervised.stop().await;
+        // A killed supervisor leaves the server behind.
+        orphan::stop_server_of(&self.layout.cluster).await?;
+        stopped.map_err(EmbeddedError::io("stop the server of", &self.layout.cluster))
     }
 }
 
 /// A private server that another process runs, for a command beside it.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningServer {
     socket: PathBuf,
     data: DataDir,
 }
 
-impl Running {
-    /// The server of the data folder in `settings`. Whether it really runs shows when it is connected to.
+impl RunningServer {
+    /// Locates the server of the data folder in `settings`. Connecting shows whether it really runs.
     ///
     /// # Errors
-    /// The folder is not there.
-    pub fn beside(settings: &EmbeddedSettings) -> Result<Self, EmbeddedError> {
-        let data = DataDir::beside(&settings.data_dir)?;
-        let socket = place::socket_of_running(&data)?;
+    /// If the folder does not exist.
+    pub fn locate(settings: &EmbeddedSettings) -> Result<Self, EmbeddedError> {
+        let data = DataDir::open_running(&settings.data_dir)?;
+        let socket = layout::socket_of_running(&data)?;
         Ok(Self { socket, data })
     }
 
-    /// How to connect, as [`Embedded::connect_options`] does.
+    /// Returns the connect options, like [`Embedded::connect_options`].
     pub fn connect_options(&self) -> PgConnectOptions {
         server::connect_options(&self.socket, server::NAME)
     }
 
-    /// The data folder, for its keys.
+    /// Returns the data folder, for its keys.
     pub fn data_dir(&self) -> &DataDir {
         &self.data
     }
 }
 
-/// Keeps the server running for other programs until a signal, or until it ends by itself; tells on `out` how to
-/// reach it. What `verbatim postgres` does.
+/// Keeps the server running until a signal, or until it ends on its own; writes to `out` how to connect. Implements
+/// `verbatim postgres`.
 ///
 /// # Errors
-/// When the server ended by itself, or does not stop.
-pub async fn hold(mut running: Embedded, out: &mut impl io::Write) -> Result<(), EmbeddedError> {
+/// If the server ended on its own, or does not stop.
+pub async fn run_foreground(mut running: Embedded, out: &mut impl io::Write) -> Result<(), EmbeddedError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen =
         |kind| signal(kind).map_err(EmbeddedError::io("handle signals for", Path::new("this process")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let told = writeln!(
+    let written = writeln!(
         out,
         "Postgres {} serves {}; connect with: {} -h {} -U verbatim verbatim; Ctrl-C ends it.",
         running.version(),
@@ -210,19 +211,19 @@ pub async fn hold(mut running: Embedded, out: &mut impl io::Write) -> Result<(),
         running.socket().display(),
     )
     .and_then(|()| out.flush());
-    told.map_err(EmbeddedError::io("write to", Path::new("the standard output")))?;
+    written.map_err(EmbeddedError::io("write to", Path::new("the standard output")))?;
     tokio::select! {
         _ = interrupt.recv() => running.stop().await,
         _ = terminate.recv() => running.stop().await,
         ended = running.exited() => {
-            // A guard that was killed has left the server behind; why it ended matters more than how that goes.
+            // A killed supervisor leaves the server behind; why it ended matters more than this stop.
             let _ = running.stop().await;
             Err(ended)
         }
     }
 }
 
-/// The major version that made the cluster; `None` when there is no cluster yet.
+/// Returns the major version that created the cluster; `None` if there is no cluster yet.
 fn major_of(cluster: &Path) -> Result<Option<u32>, EmbeddedError> {
     let file = cluster.join("PG_VERSION");
     match std::fs::read_to_string(&file) {

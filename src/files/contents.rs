@@ -1,4 +1,4 @@
-//! What of files goes into a prompt: the beginning of texts, and what is known of images and PDFs before they are read.
+//! File contents for a prompt: the beginning of texts, and metadata of images and PDFs before their bytes are read.
 
 use aggregates::ids::{FileId, UserId};
 use bytes::Bytes;
@@ -9,69 +9,69 @@ use projections::files::query::{self, FileRow};
 use super::kind::FileKind;
 use super::store::{FileStore, Key, StoreError};
 
-/// A file as a prompt can have it.
+/// A file as a prompt may include it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileContent {
-    /// Which file.
+    /// The file's id.
     pub file_id: FileId,
-    /// Its name; none when it is erased.
+    /// File name; `None` when erased.
     pub name: Option<String>,
-    /// Its type.
+    /// Type of the file.
     pub mime_type: String,
-    /// SHA-256 of its bytes, for the provenance of what is made of it.
+    /// SHA-256 of the bytes, recorded as provenance of the reply.
     pub sha256: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What is in it.
+    /// The content, as far as it has been read.
     pub content: Content,
 }
 
-/// What is in a file.
+/// Content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Text.
+    /// A text file.
     Text {
         /// The text, or its beginning.
         text: String,
-        /// Whether the text goes on.
+        /// Whether the text is cut.
         cut: bool,
     },
-    /// An image; [`bytes()`] reads it.
+    /// An image; read its bytes with [`bytes()`].
     Image {
-        /// How many pixels across and down, where that is known.
+        /// Width and height in pixels, if known.
         pixels: Option<(u32, u32)>,
     },
-    /// A PDF document; [`bytes()`] reads it.
+    /// A PDF document; read its bytes with [`bytes()`].
     Pdf,
-    /// A text of which nothing more may be taken.
+    /// A text for which the budget has no room left.
     TooMuch,
 }
 
-/// Why contents cannot be had.
+/// Why contents could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentsError {
-    /// Not from the database.
-    #[error("the files cannot be looked up")]
+    /// The database query failed.
+    #[error("failed to query the files")]
     Database(#[from] sqlx::Error),
-    /// Not from the file store.
-    #[error("the file store does not give the files")]
+    /// The file store failed.
+    #[error("failed to read from the file store")]
     Store(#[from] StoreError),
 }
 
-/// How many characters of texts may be taken.
+/// How many characters of text may be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Of one text; what is longer is cut.
+    /// Limit per text; longer texts are cut.
     pub each: usize,
-    /// Of all texts; the first files come first.
+    /// Limit of all texts; earlier files take precedence.
     pub all: usize,
 }
 
-/// What is in those of the files that are this person's and stored, in the order of `files`; of texts as much as `budget`
-/// allows. Files that are gone, or were never there, are left out.
+/// Returns the contents of the user's stored files, in the order of `files`; texts as far as `budget` allows. Deleted and
+/// unknown files are left out.
 ///
 /// # Errors
-/// The database or the store does not answer.
+/// If the database or the store fails.
 pub async fn contents(
     pool: &FastPool,
     store: &FileStore,
@@ -111,10 +111,10 @@ pub async fn contents(
     Ok(contents)
 }
 
-/// All bytes of a file; none when they are not there.
+/// Returns all bytes of a file, or `None` if the store does not have them.
 ///
 /// # Errors
-/// The store does not answer.
+/// If the store fails.
 pub async fn bytes(store: &FileStore, file: &FileContent) -> Result<Option<Bytes>, StoreError> {
     match store.get(&Key::bytes(file.file_id, &file.sha256)).await {
         Ok(bytes) => Ok(Some(bytes)),
@@ -127,10 +127,10 @@ pub async fn bytes(store: &FileStore, file: &FileContent) -> Result<Option<Bytes
 }
 
 fn missing(file: FileId) {
-    tracing::error!(file.id = %file, "the bytes of a stored file are not there");
+    tracing::error!(file.id = %file, "bytes of a stored file are missing");
 }
 
-/// Takes a text as far as the budget goes.
+/// Reads a text as far as the budget allows.
 async fn text(store: &FileStore, key: &Key, budget: &mut Budget) -> Result<Content, StoreError> {
     let chars = budget.each.min(budget.all);
     if chars == 0 {
@@ -143,9 +143,9 @@ async fn text(store: &FileStore, key: &Key, budget: &mut Budget) -> Result<Conte
     Ok(content)
 }
 
-/// So many bytes of a text that `chars` characters are among them, and one more where it goes on.
+/// Reads enough bytes for `chars` characters, and one more if the text continues.
 async fn head(store: &FileStore, key: &Key, chars: usize) -> Result<Vec<u8>, StoreError> {
-    // A character has four bytes at most; a mark at the beginning is none.
+    // A character has at most four bytes; a byte order mark does not count.
     let enough = chars.saturating_add(2).saturating_mul(4);
     let mut pieces = store.stream(key).await?;
     let mut head = Vec::new();
@@ -164,16 +164,4 @@ fn beginning(bytes: &[u8], chars: usize) -> Content {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_cut_between_characters_and_says_so() {
-        let text = |text: &str, cut| Content::Text { text: text.to_owned(), cut };
-        assert_eq!(beginning("Grüße".as_bytes(), 3), text("Grü", true));
-        assert_eq!(beginning("Grüße".as_bytes(), 5), text("Grüße", false));
-        assert_eq!(beginning("\u{feff}Grüße".as_bytes(), 9), text("Grüße", false));
-        assert_eq!(beginning(b"", 0), text("", false));
-        assert_eq!(beginning(b"x", 0), text("", true));
-    }
-}
+mod tests;

@@ -1,20 +1,20 @@
-//! Files that people bring: which are taken, where their bytes lie, and how they go.
+//! Uploaded files: allowed types, where bytes are stored, and how they are removed.
 //!
-//! [`kind`] and [`picture`] look at a file before it is taken · [`incoming`] gathers it · [`store`] keeps its bytes ·
-//! [`mod@contents`] gives them to a prompt · [`sweep`] removes what no file has.
+//! [`kind`] and [`picture`] inspect a file · [`upload_buffer`] receives it · [`store`] stores its bytes ·
+//! [`mod@contents`] loads them for a prompt · [`sweep`] removes orphaned bytes.
 //!
-//! Bytes first, then the event: a file that the log knows is there. The use cases are in
+//! Bytes are written before the event, so every file in the log has its bytes. The use cases are in
 //! [`crate::app::files`].
 
 pub mod contents;
-pub mod incoming;
 pub mod kind;
 pub mod picture;
 pub mod store;
 pub mod sweep;
+pub mod upload_buffer;
 
 pub use contents::{Budget, Content, ContentsError, FileContent, bytes, contents};
-pub use incoming::{Arrived, Incoming, IncomingError};
 pub use kind::{FileKind, KindError};
 pub use store::{FileStore, Key, StoreError};
 pub use sweep::FileSweep;
+pub use upload_buffer::{ReceivedBytes, UploadBuffer, UploadError};

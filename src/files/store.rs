@@ -1,8 +1,8 @@
-//! Where the bytes of files lie: a folder, or a bucket of an S3-compatible service.
+//! The store of file bytes: a folder, or a bucket of an S3-compatible service.
 //!
-//! A file's bytes lie under its id *and* their hash, so that bytes are never written over: of two uploads that meet,
-//! each has its own place, and the log decides which one counts. A write is whole or not there at all; what a crash
-//! leaves without an event is removed by the [sweep](super::sweep).
+//! The key is the file's id *and* the hash of its bytes, so bytes are never overwritten: two concurrent uploads have
+//! different keys, and the log decides which one counts. Writes are atomic; the [sweep](super::sweep) removes bytes that
+//! a crash left without an event.
 
 use std::fmt;
 use std::io;
@@ -20,32 +20,32 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig};
 use tokio::sync::OnceCell;
 
-use crate::config::{FilesPlace, S3Config};
-use crate::telemetry::panics::broken_off;
+use crate::config::{FileStoreLocation, S3Config};
+use crate::telemetry::panics::join_error;
 
-/// How long one operation may take. A file is at most some megabytes.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How often an operation is tried again at a service, and for how long in all.
-const RETRIES: usize = 3;
-const RETRY_PATIENCE: Duration = Duration::from_secs(10);
-/// What the place of a preview ends with.
-const PREVIEW: &str = ".preview";
+/// Time limit of one operation. A file is at most a few megabytes.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Retries of an operation at a service, and the time limit for all of them.
+const MAX_RETRIES: usize = 3;
+const RETRIES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Suffix of a preview's key.
+const PREVIEW_SUFFIX: &str = ".preview";
 
-/// Why the store did not do what it was asked to.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room left.
+    /// The disk is full.
     #[error("the file store is full")]
     Full(#[source] anyhow::Error),
-    /// There is nothing at that place.
-    #[error("the file store does not have it")]
+    /// There is no object with this key.
+    #[error("the file store does not have the object")]
     Missing,
-    /// Anything else: it does not answer, or refuses.
-    #[error("the file store does not work")]
+    /// Any other failure, e.g. a timeout or missing permissions.
+    #[error("the file store failed")]
     Failed(#[source] anyhow::Error),
 }
 
-/// The place of one object.
+/// Key of one object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     file: FileId,
@@ -54,29 +54,29 @@ pub struct Key {
 }
 
 impl Key {
-    /// The place of a file's bytes, which have this hash (64 hexadecimal digits).
+    /// Returns the key of a file's bytes with this hash (64 hexadecimal digits).
     pub fn bytes(file: FileId, sha256: &str) -> Self {
         Self { file, sha256: sha256.to_owned(), preview: false }
     }
 
-    /// The place of the preview of the image with these bytes.
+    /// Returns the key of the preview of the image with this hash.
     pub fn preview(file: FileId, sha256: &str) -> Self {
         Self { preview: true, ..Self::bytes(file, sha256) }
     }
 
-    /// The file.
+    /// Returns the file's id.
     pub fn file(&self) -> FileId {
         self.file
     }
 
-    /// The hash of the file's bytes.
+    /// Returns the hash of the file's bytes.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// None: nothing of ours lies there.
+    /// Parses a key; `None` for objects that are not ours.
     fn parse(name: &str) -> Option<Self> {
-        let (rest, preview) = match name.strip_suffix(PREVIEW) {
+        let (rest, preview) = match name.strip_suffix(PREVIEW_SUFFIX) {
             Some(rest) => (rest, true),
             None => (name, false),
         };
@@ -94,20 +94,20 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}{}", self.file, self.sha256, if self.preview { PREVIEW } else { "" })
+        write!(f, "{}.{}{}", self.file, self.sha256, if self.preview { PREVIEW_SUFFIX } else { "" })
     }
 }
 
-/// An object that lies in the store.
+/// An object in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// Where.
+pub struct StoredObject {
+    /// Key of the object.
     pub key: Key,
-    /// When it was written, by the store's clock.
+    /// Time of the write, by the store's clock.
     pub written: chrono::DateTime<chrono::Utc>,
 }
 
-/// The store. Cheap to clone.
+/// The file store. Cheap to clone.
 #[derive(Clone)]
 pub struct FileStore {
     inner: Arc<Inner>,
@@ -115,23 +115,23 @@ pub struct FileStore {
 
 struct Inner {
     opened: OnceCell<Arc<dyn ObjectStore>>,
-    /// The folder that is opened when it is first needed: a process without files need not be able to write one.
+    /// The folder is opened on first use: a process that handles no files needs no write access.
     folder: Option<PathBuf>,
     described: String,
 }
 
 impl FileStore {
-    /// The configured store. A folder is made when it is first needed, or now when it was asked for by name.
+    /// Opens the configured store. A folder is created on first use, or now if the configuration names it.
     ///
     /// # Errors
-    /// The folder cannot be made, or the service's settings cannot be used.
-    pub async fn open(place: &FilesPlace) -> anyhow::Result<Self> {
-        let described = place.to_string();
-        match place {
-            FilesPlace::Folder { path, asked_for } => {
+    /// If the folder cannot be created, or the service's settings are invalid.
+    pub async fn open(location: &FileStoreLocation) -> anyhow::Result<Self> {
+        let described = location.to_string();
+        match location {
+            FileStoreLocation::Folder { path, is_configured } => {
                 let folder = Some(path.clone());
                 let store = Self { inner: Arc::new(Inner { opened: OnceCell::new(), folder, described }) };
-                if *asked_for {
+                if *is_configured {
                     store.opened().await.map_err(|error| match error {
                         StoreError::Full(source) | StoreError::Failed(source) => source
                             .context(format!("The folder {} (FILES_URL) cannot be used", path.display())),
@@ -140,11 +140,11 @@ impl FileStore {
                 }
                 Ok(store)
             }
-            FilesPlace::S3(config) => Ok(Self::over(s3(config)?, described)),
+            FileStoreLocation::S3(config) => Ok(Self::over(s3(config)?, described)),
         }
     }
 
-    /// A store over any implementation.
+    /// Creates a store from any implementation.
     pub fn over(store: Arc<dyn ObjectStore>, described: impl Into<String>) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -155,65 +155,65 @@ impl FileStore {
         }
     }
 
-    /// Where it is, in words for the log.
+    /// Returns a description of the location for log lines.
     pub fn describe(&self) -> &str {
         &self.inner.described
     }
 
-    /// Where uploads are gathered, on the same volume as the store; none: wherever the system has room for such.
+    /// Returns the folder for spooling uploads, on the same volume as the store; `None` for the system's temp folder.
     pub fn staging(&self) -> Option<&std::path::Path> {
         self.inner.folder.as_deref()
     }
 
-    /// Keeps bytes; on return they are on the disk, or at the service.
+    /// Stores bytes durably.
     ///
     /// # Errors
-    /// `Full`, or `Failed`; nothing is kept then.
+    /// `Full` or `Failed`; nothing is stored then.
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StoreError> {
         let store = self.opened().await?;
-        within(store.put(&key.path(), bytes.into())).await.map(drop)
+        with_timeout(store.put(&key.path(), bytes.into())).await.map(drop)
     }
 
-    /// All bytes of an object.
+    /// Returns all bytes of an object.
     ///
     /// # Errors
     /// `Missing` or `Failed`.
     pub async fn get(&self, key: &Key) -> Result<Bytes, StoreError> {
         let store = self.opened().await?;
-        within(async { store.get(&key.path()).await?.bytes().await }).await
+        with_timeout(async { store.get(&key.path()).await?.bytes().await }).await
     }
 
-    /// The bytes of an object, piece by piece.
+    /// Streams the bytes of an object.
     ///
     /// # Errors
-    /// `Missing` or `Failed`; the stream may fail half-way.
+    /// `Missing` or `Failed`; the stream may fail midway.
     pub async fn stream(
         &self,
         key: &Key,
     ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
         let store = self.opened().await?;
-        let found = within(store.get(&key.path())).await?;
+        let found = with_timeout(store.get(&key.path())).await?;
         Ok(found.into_stream().map_err(StoreError::from).boxed())
     }
 
-    /// Removes an object; one that is not there is removed already.
+    /// Deletes an object; a missing one counts as deleted.
     ///
     /// # Errors
     /// `Failed`.
     pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let store = self.opened().await?;
-        match within(store.delete(&key.path())).await {
+        match with_timeout(store.delete(&key.path())).await {
             Ok(()) | Err(StoreError::Missing) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Everything of ours that lies there. What is not named as ours is left out, and left alone.
+    /// Lists all of our objects; objects of others are ignored.
     ///
     /// # Errors
-    /// `Failed`; the stream may fail half-way.
-    pub async fn list(&self) -> Result<BoxStream<'static, Result<Kept, StoreError>>, StoreError> {
-        // A folder that nobody has needed yet is not made for looking into it.
+    /// `Failed`; the stream may fail midway.
+    pub async fn list(&self) -> Result<BoxStream<'static, Result<StoredObject, StoreError>>, StoreError> {
+        // Listing must not create the folder.
         if self
             .inner
             .folder
@@ -225,7 +225,7 @@ impl FileStore {
         let store = self.opened().await?;
         let kept = |object: object_store::ObjectMeta| {
             let key = Key::parse(object.location.filename()?)?;
-            Some(Kept { key, written: object.last_modified })
+            Some(StoredObject { key, written: object.last_modified })
         };
         Ok(store
             .list(None)
@@ -234,12 +234,12 @@ impl FileStore {
             .boxed())
     }
 
-    /// The folder as a store, or what was opened at start.
+    /// Returns the store, opening the folder on first use.
     async fn opened(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let open = async || {
             let folder = self.inner.folder.clone().unwrap_or_default();
             let opened = tokio::task::spawn_blocking(move || folder_store(&folder)).await;
-            opened.map_err(|error| StoreError::Failed(broken_off(&error)))?
+            opened.map_err(|error| StoreError::Failed(join_error(&error)))?
         };
         self.inner.opened.get_or_try_init(open).await.cloned()
     }
@@ -253,7 +253,7 @@ impl fmt::Debug for FileStore {
 
 fn folder_store(folder: &std::path::Path) -> Result<Arc<dyn ObjectStore>, StoreError> {
     use std::os::unix::fs::DirBuilderExt as _;
-    // What people brought is nobody else's business on this machine.
+    // Only this system user may read uploaded files.
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -267,16 +267,16 @@ fn s3(config: &S3Config) -> anyhow::Result<Arc<dyn ObjectStore>> {
     let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let retry = RetryConfig {
         backoff: BackoffConfig::default(),
-        max_retries: RETRIES,
-        retry_timeout: RETRY_PATIENCE,
+        max_retries: MAX_RETRIES,
+        retry_timeout: RETRIES_TIMEOUT,
     };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(&config.region)
         .with_retry(retry)
-        // One request for each object is what every compatible service understands.
+        // Every compatible service supports one request per object.
         .with_disable_bulk_delete(true)
-        .with_client_options(ClientOptions::new().with_allow_http(plain).with_timeout(PATIENCE));
+        .with_client_options(ClientOptions::new().with_allow_http(plain).with_timeout(OPERATION_TIMEOUT));
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -293,16 +293,16 @@ fn s3(config: &S3Config) -> anyhow::Result<Arc<dyn ObjectStore>> {
     })
 }
 
-/// Does it within the time that one operation may take.
-async fn within<T>(operation: impl Future<Output = object_store::Result<T>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(PATIENCE, operation).await {
+/// Runs an operation with [`OPERATION_TIMEOUT`].
+async fn with_timeout<T>(operation: impl Future<Output = object_store::Result<T>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(OPERATION_TIMEOUT, operation).await {
         Ok(done) => Ok(done?),
         Err(elapsed) => Err(StoreError::Failed(elapsed.into())),
     }
 }
 
 impl StoreError {
-    /// From a failure whose cause may be that the disk is full.
+    /// Converts a failure whose cause may be a full disk.
     fn of(error: anyhow::Error) -> Self {
         let full = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<io::Error>().is_some_and(|error| {
@@ -329,77 +329,4 @@ impl From<object_store::Error> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn key(n: u128) -> Key {
-        Key::bytes(FileId::new(Uuid::from_u128(n)), &"0f".repeat(32))
-    }
-
-    async fn folder(path: &std::path::Path) -> FileStore {
-        FileStore::open(&FilesPlace::Folder { path: path.to_owned(), asked_for: true }).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_is_there_until_it_is_removed() {
-        let place = tempfile::tempdir().unwrap();
-        let store = folder(&place.path().join("made/here")).await;
-        let preview = Key::preview(key(1).file(), key(1).sha256());
-        store.put(&key(1), Bytes::from_static(b"bytes")).await.unwrap();
-        store.put(&preview, Bytes::from_static(b"small")).await.unwrap();
-        std::fs::write(place.path().join("made/here/README"), "not ours").unwrap();
-        assert_eq!(store.get(&key(1)).await.unwrap(), "bytes");
-        let pieces: Vec<Bytes> = store.stream(&preview).await.unwrap().try_collect().await.unwrap();
-        assert_eq!(pieces.concat(), b"small");
-        let listed: Vec<Kept> = store.list().await.unwrap().try_collect().await.unwrap();
-        let mut keys: Vec<Key> = listed.into_iter().map(|kept| kept.key).collect();
-        keys.sort();
-        assert_eq!(keys, [key(1), preview.clone()]);
-
-        for _ in 0..2 {
-            store.delete(&key(1)).await.unwrap();
-        }
-        assert!(matches!(store.get(&key(1)).await, Err(StoreError::Missing)));
-        assert!(matches!(store.stream(&key(2)).await, Err(StoreError::Missing)));
-        assert_eq!(store.get(&preview).await.unwrap(), "small");
-    }
-
-    #[test]
-    fn names_are_read_back_and_others_are_not_ours() {
-        let name = key(7).to_string();
-        assert_eq!(Key::parse(&name), Some(key(7)));
-        let preview = Key::preview(key(7).file(), key(7).sha256());
-        assert_eq!(Key::parse(&preview.to_string()), Some(preview));
-        for other in
-            ["", "README", ".preview", &name[1..], &name[..90], &format!("{name}#1"), &name.to_uppercase()]
-        {
-            assert_eq!(Key::parse(other), None, "{other}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_folder_that_cannot_be_had_is_told_at_start_when_it_was_asked_for_and_later_otherwise() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("a-file");
-        std::fs::write(&file, "in the way").unwrap();
-        let path = file.join("files");
-        let asked = FilesPlace::Folder { path: path.clone(), asked_for: true };
-        assert!(FileStore::open(&asked).await.unwrap_err().to_string().contains("FILES_URL"));
-        let store = FileStore::open(&FilesPlace::Folder { path, asked_for: false }).await.unwrap();
-        assert!(matches!(store.put(&key(1), Bytes::new()).await, Err(StoreError::Failed(_))));
-    }
-
-    #[test]
-    fn a_full_disk_is_told_from_other_failures() {
-        let full = |kind: io::ErrorKind| object_store::Error::Generic {
-            store: "test",
-            source: Box::new(io::Error::from(kind)),
-        };
-        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert!(matches!(StoreError::from(full(kind)), StoreError::Full(_)));
-        }
-        assert!(matches!(StoreError::from(full(io::ErrorKind::PermissionDenied)), StoreError::Failed(_)));
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! Removes bytes that no file has: what a crash left before the event, what was deleted, what a conversation took along.
+//! Removes orphaned bytes: left by a crash before the event, by deleted files, or by deleted conversations.
 //!
-//! What was deleted goes within a minute. Once an hour, and at start, everything in the store is looked at. The read
-//! model only says what to look at: before bytes go that have no row, the log itself is asked, so that a model that is
-//! behind costs nobody a file. Any number of sweeps may run at once.
+//! Bytes of deleted files go within a minute. Once an hour, and at start, the whole store is checked. The read model only
+//! proposes candidates: before bytes without a row are removed, the log itself is read, so a lagging model cannot cause
+//! loss of a file. Sweeps may run concurrently.
 
 use std::time::Duration;
 
@@ -14,42 +14,42 @@ use futures::TryStreamExt as _;
 use projections::files::query::{self, Deleted, FileRow};
 use tokio_util::sync::CancellationToken;
 
-use super::store::{FileStore, Kept, Key, StoreError};
+use super::store::{FileStore, Key, StoreError, StoredObject};
 use crate::clock::Clock;
 
-/// How often deleted files are looked for.
-const EVERY: Duration = Duration::from_secs(60);
-/// Every so many rounds, the whole store is looked at.
-const WHOLE_EVERY: u32 = 60;
-/// How old bytes without an event are before they go: an upload may still be about to record them.
-const GRACE: chrono::Duration = chrono::Duration::hours(1);
-/// How many rows or objects are looked at together.
-const BATCH: usize = 200;
+/// Time between two rounds.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Number of rounds between two checks of the whole store.
+const ROUNDS_PER_FULL_SWEEP: u32 = 60;
+/// Minimum age of bytes without an event before they are removed: an upload may be about to record them.
+const MIN_ORPHAN_AGE: chrono::Duration = chrono::Duration::hours(1);
+/// Most rows or objects handled together.
+const MAX_BATCH: usize = 200;
 
-/// Why a round was broken off.
+/// Why a round was aborted.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
-    /// The database does not answer.
-    #[error("the files cannot be looked up")]
+    /// The database query failed.
+    #[error("failed to query the files")]
     Database(#[from] sqlx::Error),
-    /// The log does not.
-    #[error("the log cannot be read")]
+    /// The log failed.
+    #[error("failed to read the log")]
     Log(#[from] ExecuteError),
-    /// The store does not.
-    #[error("the file store does not work")]
+    /// The store failed.
+    #[error("the file store failed")]
     Store(#[from] StoreError),
 }
 
-/// The sweep.
+/// Removes orphaned bytes in the background.
 #[derive(Clone)]
 pub struct FileSweep {
-    /// Reads the read model.
+    /// Pool for the read model.
     pub pool: FastPool,
-    /// Reads the log, and deletes what was announced and never came.
+    /// Reads the log, and deletes files that were announced but never uploaded.
     pub executor: Executor,
-    /// What is swept.
+    /// The store to sweep.
     pub store: FileStore,
-    /// Time of the events.
+    /// Clock for event times.
     pub clock: Clock,
 }
 
@@ -60,48 +60,48 @@ impl FileSweep {
         let mut seen = None;
         loop {
             let swept = tokio::select! {
-                swept = self.round(round.is_multiple_of(WHOLE_EVERY), &mut seen) => swept,
+                swept = self.round(round.is_multiple_of(ROUNDS_PER_FULL_SWEEP), &mut seen) => swept,
                 () = stop.cancelled() => return,
             };
             if let Err(error) = swept {
                 metrics::counter!("verbatim_file_sweep_failures_total").increment(1);
                 tracing::warn!(
                     error = format!("{:#}", anyhow::Error::from(error)),
-                    "the file store was not swept"
+                    "failed to sweep the file store"
                 );
             }
             round = round.wrapping_add(1);
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(SWEEP_INTERVAL) => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    /// What was deleted since the last round; with `whole`, everything.
-    async fn round(&self, whole: bool, seen: &mut Option<Deleted>) -> Result<(), SweepError> {
+    /// Handles files deleted since the last round; with `full`, the whole store.
+    async fn round(&self, full: bool, seen: &mut Option<Deleted>) -> Result<(), SweepError> {
         let after = match *seen {
             Some(seen) => seen,
-            // What was deleted before this process began is found by looking at everything.
+            // Files deleted before this process started are found by the check of the whole store.
             None => query::last_deleted(&self.pool).await?,
         };
-        *seen = Some(self.deleted(after).await?);
-        if whole {
-            self.whole().await?;
-            self.announced().await?;
+        *seen = Some(self.sweep_deleted(after).await?);
+        if full {
+            self.full_sweep().await?;
+            self.delete_overdue_announcements().await?;
         }
         Ok(())
     }
 
-    /// Removes the bytes of files that were deleted after this place; gives the place of the last one.
+    /// Removes the bytes of files deleted after this position; returns the position of the last one.
     ///
     /// # Errors
-    /// The database or the store does not answer.
-    pub async fn deleted(&self, after: Deleted) -> Result<Deleted, SweepError> {
+    /// If the database or the store fails.
+    pub async fn sweep_deleted(&self, after: Deleted) -> Result<Deleted, SweepError> {
         let mut seen = after;
         loop {
             let rows =
-                query::deleted_since(&self.pool, seen, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+                query::deleted_since(&self.pool, seen, i64::try_from(MAX_BATCH).unwrap_or(i64::MAX)).await?;
             let Some(last) = rows.last() else { return Ok(seen) };
             seen = (last.position, last.file_id);
             for row in &rows {
@@ -110,20 +110,20 @@ impl FileSweep {
         }
     }
 
-    /// Looks at everything in the store, and removes what no stored file has; gives how many objects went.
+    /// Checks the whole store and removes objects that belong to no stored file; returns how many.
     ///
     /// # Errors
-    /// The database, the log or the store does not answer.
-    pub async fn whole(&self) -> Result<u64, SweepError> {
-        let mut kept = self.store.list().await?.try_chunks(BATCH);
+    /// If the database, the log or the store fails.
+    pub async fn full_sweep(&self) -> Result<u64, SweepError> {
+        let mut object = self.store.list().await?.try_chunks(MAX_BATCH);
         let mut removed = 0;
-        while let Some(batch) = kept.try_next().await.map_err(|failed| failed.1)? {
-            let ids: Vec<uuid::Uuid> = batch.iter().map(|kept| kept.key.file().uuid()).collect();
+        while let Some(batch) = object.try_next().await.map_err(|failed| failed.1)? {
+            let ids: Vec<uuid::Uuid> = batch.iter().map(|object| object.key.file().uuid()).collect();
             let rows = query::known(&self.pool, &ids).await?;
-            for kept in &batch {
-                let row = rows.iter().find(|row| row.file_id == kept.key.file().uuid());
-                if self.is_refuse(kept, row, self.clock.now()).await? {
-                    self.remove(&kept.key).await?;
+            for object in &batch {
+                let row = rows.iter().find(|row| row.file_id == object.key.file().uuid());
+                if self.is_orphan(object, row, self.clock.now()).await? {
+                    self.remove(&object.key).await?;
                     removed += 1;
                 }
             }
@@ -131,22 +131,22 @@ impl FileSweep {
         Ok(removed)
     }
 
-    /// Deletes files that were announced and whose bytes never came; gives how many.
+    /// Deletes files that were announced but not uploaded in time; returns how many.
     ///
     /// # Errors
-    /// The database or the log does not answer.
-    pub async fn announced(&self) -> Result<usize, SweepError> {
+    /// If the database or the log fails.
+    pub async fn delete_overdue_announcements(&self) -> Result<usize, SweepError> {
         let now = self.clock.now();
-        let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+        let limit = i64::try_from(MAX_BATCH).unwrap_or(i64::MAX);
         let mut deleted = 0;
-        for row in query::overdue(&self.pool, now - GRACE, limit).await? {
+        for row in query::overdue(&self.pool, now - MIN_ORPHAN_AGE, limit).await? {
             let metadata = Metadata {
                 surface: "sweep".to_owned(),
                 occurred_at: Some(now),
                 app_version: crate::VERSION.to_owned(),
                 ..Metadata::default()
             };
-            // The bytes may have come a moment ago.
+            // The upload may have completed a moment ago.
             if self.executor.state::<File>(&row.file_id.to_string()).await?.is_stored() {
                 continue;
             }
@@ -162,28 +162,28 @@ impl FileSweep {
         Ok(deleted)
     }
 
-    /// Whether nothing needs this object any more.
-    async fn is_refuse(
+    /// Returns whether an object is orphaned.
+    async fn is_orphan(
         &self,
-        kept: &Kept,
+        object: &StoredObject,
         row: Option<&FileRow>,
         now: DateTime<Utc>,
     ) -> Result<bool, SweepError> {
         match row {
             Some(row) if row.is_deleted() => return Ok(true),
-            Some(row) if row.is_stored() && row.sha256.as_deref() == Some(kept.key.sha256()) => {
+            Some(row) if row.is_stored() && row.sha256.as_deref() == Some(object.key.sha256()) => {
                 return Ok(false);
             }
             Some(_) | None => {}
         }
-        if now - kept.written < GRACE {
+        if now - object.written < MIN_ORPHAN_AGE {
             return Ok(false);
         }
-        let file: File = self.executor.state(&kept.key.file().to_string()).await?;
-        Ok(!file.is_stored() || file.sha256() != Some(kept.key.sha256()))
+        let file: File = self.executor.state(&object.key.file().to_string()).await?;
+        Ok(!file.is_stored() || file.sha256() != Some(object.key.sha256()))
     }
 
-    /// Removes what a file has in the store.
+    /// Removes all objects of a file.
     async fn remove_file(&self, row: &FileRow) -> Result<(), SweepError> {
         let Some(sha256) = &row.sha256 else { return Ok(()) };
         let file = FileId::new(row.file_id);

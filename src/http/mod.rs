@@ -43,7 +43,7 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Origins whose pages may call the API.
     pub cors: middleware::CorsRule,
-    /// TrustedProxies whose forwarding headers are trusted.
+    /// Proxies whose forwarding headers are trusted.
     pub proxies: client_address::TrustedProxies,
     /// Head of the log when the process started. The process is ready once the read models have passed it.
     pub ready_from: i64,

@@ -1,4 +1,4 @@
-//! What one open socket is told, from any position on: see [`super::people`].
+//! The feed of one open socket, from any position on: see [`super::user_channels`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,43 +9,43 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::patience::Patience;
-use super::people::{Item, People};
-use super::{CATCH_UP, Stored};
+use super::retry_budget::RetryBudget;
+use super::user_channels::{Item, UserChannels};
+use super::{CATCH_UP_TIMEOUT, ReadModels};
 
-/// The read models that what was missed is read from.
+/// Read models that missed items are read from.
 const MODELS: &[&str] = &["messages", "conversations"];
-/// The most that one who comes back is sent of what was missed; who missed more loads the history.
-pub const MOST_MISSED: i64 = 1_000;
-/// How many of them, and how many bytes of text, are held in memory at a time.
-const PAGE: i64 = 64;
-const PAGE_BYTES: i64 = 128 * 1024;
+/// Most missed items that a feed delivers; a client that missed more reloads the history.
+pub const MAX_MISSED_ITEMS: i64 = 1_000;
+/// Most rows, and bytes of text, of missed items held in memory at a time.
+const MAX_PAGE_ROWS: i64 = 64;
+const MAX_PAGE_BYTES: i64 = 128 * 1024;
 
-/// What a feed brings.
+/// One step of a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fed {
-    /// Something happened.
+pub enum FeedItem {
+    /// A new item.
     Item(Arc<Item>),
-    /// More was missed than is sent this way: everything up to here is to be loaded from the history.
+    /// Too many items were missed: the client must reload the history up to `position`.
     Reset {
-        /// Up to where.
+        /// Last position that the history covers.
         position: i64,
     },
 }
 
-/// The items of one person, once each and in the order of the log.
+/// A user's items, each once and in the order of the log.
 #[derive(Debug)]
 pub struct UserFeed {
-    people: People,
+    user_channels: UserChannels,
     user: Uuid,
     receiver: broadcast::Receiver<Arc<Item>>,
-    /// What is stored up to here has been handed out, or is not wanted.
+    /// Items up to here have been delivered or are not wanted.
     at: i64,
-    /// What is stored after `at` and up to here is to be read from the models.
+    /// Range after `at` that is still to be read from the read models.
     missed: Option<Missed>,
     ready: VecDeque<Arc<Item>>,
-    patience: Patience,
-    /// A look at what was missed that is under way.
+    retry_budget: RetryBudget,
+    /// A running read of missed items.
     reading: Option<JoinHandle<Result<Page, sqlx::Error>>>,
 }
 
@@ -56,39 +56,39 @@ struct Missed {
 }
 
 impl UserFeed {
-    pub(super) fn new(people: People, user: Uuid, after: Option<i64>) -> Self {
-        let (receiver, position) = people.join(user);
+    pub(super) fn new(user_channels: UserChannels, user: Uuid, after: Option<i64>) -> Self {
+        let (receiver, position) = user_channels.join(user);
         let at = after.unwrap_or(position);
         let missed = (at < position).then_some(Missed { until: position, counted: false });
         Self {
-            people,
+            user_channels,
             user,
             receiver,
             at,
             missed,
             ready: VecDeque::new(),
-            patience: Patience::default(),
+            retry_budget: RetryBudget::default(),
             reading: None,
         }
     }
 
-    /// What is stored up to here has been handed out, or is not wanted.
+    /// Returns the position up to which items have been delivered or are not wanted.
     pub fn at(&self) -> i64 {
         self.at
     }
 
-    /// Waits for the next item. The wait may be given up at any time.
+    /// Waits for the next item. Cancel-safe.
     ///
     /// # Errors
-    /// The database's, when it has not answered or the models were held up for [`PATIENCE`](super::patience::PATIENCE).
-    pub async fn next(&mut self) -> Result<Fed, sqlx::Error> {
+    /// The database's, when it has failed or the models have lagged for [`MAX_OUTAGE`](super::retry_budget::MAX_OUTAGE).
+    pub async fn next(&mut self) -> Result<FeedItem, sqlx::Error> {
         loop {
             if let Some(item) = self.ready.pop_front() {
-                return Ok(Fed::Item(item));
+                return Ok(FeedItem::Item(item));
             }
             if let Some(missed) = self.missed {
                 if let Some(position) = self.read(missed).await? {
-                    return Ok(Fed::Reset { position });
+                    return Ok(FeedItem::Reset { position });
                 }
                 continue;
             }
@@ -97,12 +97,12 @@ impl UserFeed {
                     Some(position) if position <= self.at => {}
                     position => {
                         self.at = position.unwrap_or(self.at);
-                        return Ok(Fed::Item(item));
+                        return Ok(FeedItem::Item(item));
                     }
                 },
-                // Too slow: what was dropped is read from the models.
+                // Too slow for the channel: read the dropped items from the models.
                 Err(_) => {
-                    let (receiver, position) = self.people.join(self.user);
+                    let (receiver, position) = self.user_channels.join(self.user);
                     self.receiver = receiver;
                     self.missed = Some(Missed { until: position, counted: false });
                 }
@@ -110,28 +110,28 @@ impl UserFeed {
         }
     }
 
-    /// Reads a page of what was missed. Some: too much of it, up to this position.
+    /// Reads a page of missed items. Returns a position if too many were missed, up to there.
     async fn read(&mut self, missed: Missed) -> Result<Option<i64>, sqlx::Error> {
         let reading = self.reading.get_or_insert_with(|| {
-            let stored = self.people.stored();
-            stored.tasks.spawn(page(stored.clone(), self.user, self.at, missed))
+            let read_models = self.user_channels.read_models();
+            read_models.tasks.spawn(page(read_models.clone(), self.user, self.at, missed))
         });
         let page = reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
         self.reading = None;
         match page {
-            Err(error) if self.patience.is_over() => return Err(error),
+            Err(error) if self.retry_budget.is_exhausted() => return Err(error),
             Err(error) => {
-                tracing::debug!(%error, "what was missed is looked for again");
-                tokio::time::sleep(CATCH_UP).await;
+                tracing::debug!(%error, "failed to read missed items; retrying");
+                tokio::time::sleep(CATCH_UP_TIMEOUT).await;
             }
             Ok(Page::TooMuch) => {
-                self.patience.restore();
+                self.retry_budget.reset();
                 self.at = missed.until;
                 self.missed = None;
                 return Ok(Some(missed.until));
             }
             Ok(Page::Items(items, end)) => {
-                self.patience.restore();
+                self.retry_budget.reset();
                 self.ready.extend(items.into_iter().map(Arc::new));
                 self.at = end;
                 self.missed = (end < missed.until).then_some(Missed { counted: true, ..missed });
@@ -141,41 +141,42 @@ impl UserFeed {
     }
 }
 
-/// A look at what was missed.
+/// Result of reading missed items.
 #[derive(Debug)]
 enum Page {
-    /// More than is sent.
+    /// More than [`MAX_MISSED_ITEMS`].
     TooMuch,
-    /// Some of it, and up to where that is all.
+    /// A page, and the position up to which it is complete.
     Items(Vec<Item>, i64),
 }
 
-async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<Page, sqlx::Error> {
+async fn page(read_models: ReadModels, user: Uuid, after: i64, missed: Missed) -> Result<Page, sqlx::Error> {
     let Missed { until, counted } = missed;
-    let Stored { pool, progress, .. } = stored;
-    progress.wait(MODELS, until, CATCH_UP).await;
+    let ReadModels { pool, progress, .. } = read_models;
+    progress.wait(MODELS, until, CATCH_UP_TIMEOUT).await;
     if !counted {
-        let missed = messages::query::count_since(&pool, user, after, until, MOST_MISSED + 1).await?;
-        if missed > MOST_MISSED {
+        let missed = messages::query::count_since(&pool, user, after, until, MAX_MISSED_ITEMS + 1).await?;
+        if missed > MAX_MISSED_ITEMS {
             return Ok(Page::TooMuch);
         }
     }
     let Since { min_position, rows } =
-        messages::query::since(&pool, user, (after, until), (PAGE, PAGE_BYTES)).await?;
-    // What is remembered of how far they are may be a moment behind a crash of the database; this was read with the rows.
+        messages::query::since(&pool, user, (after, until), (MAX_PAGE_ROWS, MAX_PAGE_BYTES)).await?;
+    // The progress in memory may be stale for a moment after a database crash; this one was read together with the rows.
     if min_position < until {
-        // Held up at an event, maybe: what is skipped here would never come.
-        return Err(sqlx::Error::Protocol("the read models are held up".to_owned()));
+        // The models may be blocked by one event; skipping ahead would lose items for good.
+        return Err(sqlx::Error::Protocol("read models are lagging".to_owned()));
     }
-    // What was left behind is among what the client shows: it has to look again. Only now, when nothing up to there is still to come.
+    // The client may be showing messages that are no longer on the active branch: make it reload. Checked last, when the
+    // models have caught up.
     if !counted && conversations::query::rewound_since(&pool, user, after).await? {
         return Ok(Page::TooMuch);
     }
-    // Without any, there is nothing more.
+    // An empty page means that nothing follows up to `until`.
     let end = rows.last().map_or(until, |row| row.position);
-    let marks = conversations::query::read_since(&pool, user, after, end, PAGE).await?;
-    // As many marks as fit: those behind them come with the next page.
-    let full = i64::try_from(marks.len()).is_ok_and(|marks| marks == PAGE);
+    let marks = conversations::query::read_since(&pool, user, after, end, MAX_PAGE_ROWS).await?;
+    // A full page of read marks ends the page; the rest comes with the next one.
+    let full = i64::try_from(marks.len()).is_ok_and(|marks| marks == MAX_PAGE_ROWS);
     let end = if full { marks.last().map_or(end, |mark| mark.position) } else { end };
     let mut items: Vec<Item> =
         rows.into_iter().map(Item::Message).chain(marks.into_iter().map(Item::Read)).collect();
@@ -186,9 +187,9 @@ async fn page(stored: Stored, user: Uuid, after: i64, missed: Missed) -> Result<
 
 impl Drop for UserFeed {
     fn drop(&mut self) {
-        // Its own receiver is still there: another one takes its place, and with it goes the channel.
+        // Replace the own receiver first, so that an unused channel can be removed.
         let (_, unused) = broadcast::channel(1);
         drop(std::mem::replace(&mut self.receiver, unused));
-        self.people.leave(self.user);
+        self.user_channels.leave(self.user);
     }
 }

@@ -1,24 +1,25 @@
-//! The live feed: what a reply looks like while it is being written.
+//! The live feed: replies while they are written, and the items that a user's sockets receive.
 //!
-//! Deltas are not events. The text of a running attempt stands once in memory, bounded by the size of a reply; every
-//! client that follows it reads from there at its own pace, so that a slow one costs nothing and misses nothing. Ends
-//! come from the log, never from the worker, so that every node learns of them alike.
+//! Deltas are not events. The text of a running attempt is held once in memory, bounded by the size of a reply; every
+//! client reads from there at its own pace, so a slow client costs nothing and misses nothing. Ends of replies come from
+//! the log, not from the worker, so every node sees them alike.
 //!
-//! [`hub`], [`stream`]: replies and who follows one · [`people`], [`feed`]: what all sockets of a person are told ·
-//! [`patience`]: how long the database may fail them · [`between`], [`sealed`]: the same between processes.
+//! [`live_replies`], [`stream`]: running replies and their followers · [`user_channels`], [`feed`]: items for all sockets of a
+//! user · [`retry_budget`]: how long database failures are retried · [`cluster_bus`], [`envelope`]: exchange between
+//! processes.
 
-pub mod between;
+pub mod cluster_bus;
+pub mod envelope;
 pub mod feed;
-pub mod hub;
-pub mod patience;
-pub mod people;
-pub mod sealed;
+pub mod live_replies;
+pub mod retry_budget;
 pub mod stream;
+pub mod user_channels;
 
-pub use feed::{Fed, UserFeed};
-pub use hub::{Hub, LiveReply};
-pub use people::{Item, People};
+pub use feed::{FeedItem, UserFeed};
+pub use live_replies::{LiveReplies, LiveReply};
 pub use stream::{Frame, ReplyFollower, Resume};
+pub use user_channels::{Item, UserChannels};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,41 +29,40 @@ use projections::progress::ProjectionProgress;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Where the live feed looks up what is stored.
+/// Access to stored data for the live feed.
 #[derive(Debug, Clone)]
-pub struct Stored {
-    /// The read models.
+pub struct ReadModels {
+    /// Pool for the read models.
     pub pool: FastPool,
-    /// How far they are.
+    /// ProjectionProgress of the read models.
     pub progress: ProjectionProgress,
-    /// Looks run here, to their end: whoever is slow to take what they bring must not hold a connection to the database
-    /// meanwhile.
+    /// Runs queries to completion, so that a client slow to take the result holds no database connection.
     pub tasks: TaskTracker,
 }
 
-/// How long whoever follows waits for the read models before they are looked into.
-pub const CATCH_UP: Duration = Duration::from_millis(300);
-/// How many events are taken from the log at once.
-const BATCH: usize = 500;
-/// How long a log that cannot be read is left alone.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long a follower waits for the read models to catch up before it queries them.
+pub const CATCH_UP_TIMEOUT: Duration = Duration::from_millis(300);
+/// Most events taken from the log at once.
+const MAX_BATCH: usize = 500;
+/// Pause after a failed read of the log.
+const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The next events for the live feed; none at `stop`. A log that cannot be read is asked again.
+/// Returns the next events for the live feed, or `None` at `stop`. Retries failed reads.
 async fn next_events(
     subscription: &mut Subscription,
     stop: &CancellationToken,
 ) -> Option<Vec<Arc<RecordedEvent>>> {
     loop {
         let events = tokio::select! {
-            events = subscription.next(BATCH) => events,
+            events = subscription.next(MAX_BATCH) => events,
             () = stop.cancelled() => return None,
         };
         match events {
             Ok(events) => return Some(events),
-            Err(error) => tracing::error!(%error, "the live feed cannot read the log"),
+            Err(error) => tracing::error!(%error, "live feed failed to read the log"),
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
+            () = tokio::time::sleep(READ_RETRY_INTERVAL) => {}
             () = stop.cancelled() => return None,
         }
     }

@@ -1,4 +1,4 @@
-//! Following one reply from any point: what every streaming door sends, before it is put into the door's own words.
+//! Follows one reply from any point: the frames of every streaming surface, before they are encoded.
 
 use std::time::Duration;
 
@@ -11,110 +11,124 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::hub::{Hub, LiveReply};
-use super::patience::Patience;
-use super::{CATCH_UP, Stored};
+use super::live_replies::{LiveReplies, LiveReply};
+use super::retry_budget::RetryBudget;
+use super::{CATCH_UP_TIMEOUT, ReadModels};
 
-/// How often a follower looks into the read models although nothing has come: what correctness rests on.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often a follower polls the read models without any notification; correctness relies on this.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How far a client has got: it has the first `offset` bytes of attempt `attempt`.
+/// What a client already has: the first `offset` bytes of attempt `attempt`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// Attempt it has text of; 0 when it has none.
+    /// Attempt that the client has text of; 0 for no text.
     pub attempt: u32,
-    /// Bytes of that attempt's text that it has.
+    /// Bytes of that attempt's text that the client has.
     pub offset: usize,
 }
 
-/// One item of a reply's stream.
+/// One frame of a reply's stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
-    /// What came so far is void: another attempt begins from the start.
+    /// Discard the text so far: another attempt starts from the beginning.
     Restart {
-        /// The attempt whose text follows.
+        /// Attempt whose text follows.
         attempt: u32,
     },
     /// More text.
     Delta {
-        /// The attempt it belongs to.
+        /// Attempt that the text belongs to.
         attempt: u32,
-        /// Bytes of that attempt's text up to the end of this piece.
+        /// Bytes of that attempt's text up to the end of this delta.
         offset: usize,
-        /// The piece.
+        /// Text of the delta.
         text: String,
     },
-    /// The reply has ended, completed or not; nothing follows.
+    /// The reply has ended, completed or not. Last frame.
     End(Box<Ended>),
-    /// Its conversation was deleted, and the reply cancelled with it; nothing follows, and nothing is left to be asked for.
+    /// The conversation was deleted and the reply cancelled with it; there is nothing left to load. Last frame.
     Deleted,
-    /// This process goes down; the client should come back with its last id. Nothing follows.
+    /// The process is shutting down; the client should reconnect with its last id. Last frame.
     Closing,
 }
 
-/// How a reply ended.
+/// Outcome of a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
-    /// The reply with its provenance; `state` tells how it ended.
+    /// The reply with its provenance; `state` says how it ended.
     pub reply: ReplyRow,
-    /// The answer; none when nothing was kept.
+    /// The answer, if one was stored.
     pub answer: Option<MessageRow>,
 }
 
-/// A client of one reply's stream.
+/// Produces the frames of one reply for one client.
 #[derive(Debug)]
 pub struct ReplyFollower {
-    hub: Hub,
+    live_replies: LiveReplies,
     live: watch::Receiver<LiveReply>,
-    stored: Stored,
+    read_models: ReadModels,
     owner: Uuid,
     reply: ReplyId,
     at: Resume,
-    /// Frames that are ready, in order.
+    /// Frames ready for delivery, in order.
     ready: std::collections::VecDeque<Frame>,
     done: bool,
-    /// The models have to be looked into before anything is waited for.
-    look: Option<i64>,
-    /// When to look into them although nothing has come. Kept here, because callers may give up a wait and come again.
-    look_at: Instant,
-    /// Where the models show the reply: when they have come so far and it is not there, it was deleted.
-    asked: i64,
-    /// A look into the read models that is under way.
-    looking: Option<JoinHandle<Result<Found, sqlx::Error>>>,
-    patience: Patience,
+    /// Position that the read models must reach before the next query; `None` when no query is due.
+    query_at: Option<i64>,
+    /// Time of the next poll. A field, because callers may cancel a wait and call again.
+    poll_at: Instant,
+    /// Position at which the models show the reply: if it is missing there, it was deleted.
+    requested_at: i64,
+    /// A running query of the read models.
+    querying: Option<JoinHandle<Result<ReplyStatus, sqlx::Error>>>,
+    retry_budget: RetryBudget,
 }
 
 impl ReplyFollower {
-    /// Follows `reply` of `owner` from `at` on. The caller knows that it is the owner's; `asked` is the position at which
-    /// it was asked for, when that was just now and the models may not show it yet.
+    /// Follows `reply` of `owner` from `at` on. The caller has checked the ownership. `requested_at` is the position of the request,
+    /// when it was made just now and the models may not show it yet.
     pub fn new(
-        hub: &Hub,
-        stored: Stored,
+        live_replies: &LiveReplies,
+        read_models: ReadModels,
         owner: Uuid,
         reply: ReplyId,
         at: Resume,
-        asked: Option<i64>,
+        requested_at: Option<i64>,
     ) -> Self {
-        // Followed first, looked up afterwards: an end between the two is seen by one of them.
-        let live = hub.follow(reply);
-        let look = Some(hub.position().max(asked.unwrap_or(0)));
+        // Subscribe first, query afterwards: an end in between is seen by one of the two.
+        let live = live_replies.follow(reply);
+        let query_at = Some(live_replies.position().max(requested_at.unwrap_or(0)));
         let ready = std::collections::VecDeque::new();
-        let (look_at, asked) = (Instant::now() + LOOK, asked.unwrap_or(0));
-        let (done, looking, patience) = (false, None, Patience::default());
-        let hub = hub.clone();
-        Self { hub, live, stored, owner, reply, at, ready, done, look, look_at, asked, looking, patience }
+        let (poll_at, requested_at) = (Instant::now() + POLL_INTERVAL, requested_at.unwrap_or(0));
+        let (done, querying, retry_budget) = (false, None, RetryBudget::default());
+        let live_replies = live_replies.clone();
+        Self {
+            live_replies,
+            live,
+            read_models,
+            owner,
+            reply,
+            at,
+            ready,
+            done,
+            query_at,
+            poll_at,
+            requested_at,
+            querying,
+            retry_budget,
+        }
     }
 
-    /// Where the client stands after the frames handed out so far.
+    /// Returns where the client is after the frames delivered so far.
     pub fn at(&self) -> Resume {
         self.at
     }
 
-    /// Waits for the next frame; none after the last one.
+    /// Waits for the next frame; `None` after the last one.
     ///
     /// # Errors
-    /// The database's, when it has not answered for [`PATIENCE`](super::patience::PATIENCE): until then it is asked again, and
-    /// what stands in memory goes on.
+    /// The database's, when it has failed for [`MAX_OUTAGE`](super::retry_budget::MAX_OUTAGE). Until then queries are retried,
+    /// and text in memory is still delivered.
     pub async fn next(&mut self) -> Result<Option<Frame>, sqlx::Error> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
@@ -123,29 +137,32 @@ impl ReplyFollower {
             if self.done {
                 return Ok(None);
             }
-            if let Some(position) = self.look {
-                self.stored.progress.wait(registry::CONVERSATION_MODELS, position, CATCH_UP).await;
+            if let Some(position) = self.query_at {
+                self.read_models
+                    .progress
+                    .wait(registry::CONVERSATION_MODELS, position, CATCH_UP_TIMEOUT)
+                    .await;
                 match self.finish().await {
                     Ok(true) => continue,
-                    Ok(false) => self.patience.restore(),
-                    Err(error) if self.patience.is_over() => return Err(error),
+                    Ok(false) => self.retry_budget.reset(),
+                    Err(error) if self.retry_budget.is_exhausted() => return Err(error),
                     Err(error) => {
-                        tracing::debug!(%error, "a reply is looked for again");
-                        self.look_at = Instant::now() + CATCH_UP;
+                        tracing::debug!(%error, "failed to query reply; retrying");
+                        self.poll_at = Instant::now() + CATCH_UP_TIMEOUT;
                     }
                 }
-                self.look = None;
+                self.query_at = None;
                 if self.live.borrow().ended.is_some() {
-                    // It has ended, and the model that would tell how is held up: look again, but not without pause.
-                    tokio::time::sleep(CATCH_UP).await;
+                    // The reply has ended but the model that shows its outcome lags: query again after a pause.
+                    tokio::time::sleep(CATCH_UP_TIMEOUT).await;
                 }
             }
             let live = self.live.borrow_and_update().clone();
             if let Some(position) = live.ended {
-                self.look = Some(position);
+                self.query_at = Some(position);
                 continue;
             }
-            // An older attempt than the client's: the next one has not begun here yet.
+            // An attempt older than the client's means that the next one has not begun here yet.
             if live.attempt >= self.at.attempt {
                 self.text(live.attempt, &live.text);
             }
@@ -154,26 +171,26 @@ impl ReplyFollower {
                 return Ok(Some(Frame::Closing));
             }
             if self.ready.is_empty()
-                && tokio::time::timeout_at(self.look_at, self.live.changed()).await.is_err()
+                && tokio::time::timeout_at(self.poll_at, self.live.changed()).await.is_err()
             {
-                self.look = Some(self.asked);
-                self.look_at = Instant::now() + LOOK;
+                self.query_at = Some(self.requested_at);
+                self.poll_at = Instant::now() + POLL_INTERVAL;
             }
         }
     }
 
-    /// Puts the end on the way, if the read models know it.
+    /// Queues the end, if the read models know it.
     async fn finish(&mut self) -> Result<bool, sqlx::Error> {
-        let looking = self.looking.get_or_insert_with(|| {
-            let look = look(self.stored.clone(), self.owner, self.reply, self.asked);
-            self.stored.tasks.spawn(look)
+        let querying = self.querying.get_or_insert_with(|| {
+            let query = query_status(self.read_models.clone(), self.owner, self.reply, self.requested_at);
+            self.read_models.tasks.spawn(query)
         });
-        let found = looking.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
-        self.looking = None;
+        let found = querying.await.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+        self.querying = None;
         match found? {
-            Found::Running => return Ok(false),
-            Found::Deleted => self.ready.push_back(Frame::Deleted),
-            Found::Ended(ended) => {
+            ReplyStatus::Running => return Ok(false),
+            ReplyStatus::Deleted => self.ready.push_back(Frame::Deleted),
+            ReplyStatus::Ended(ended) => {
                 if let Some(text) = ended.answer.as_ref().and_then(|answer| answer.text.as_deref()) {
                     let attempts = ended.reply.attempts.as_array().map_or(0, Vec::len);
                     self.text(u32::try_from(attempts).unwrap_or(u32::MAX), text);
@@ -185,7 +202,7 @@ impl ReplyFollower {
         Ok(true)
     }
 
-    /// Puts on the way what the client does not have of an attempt's text.
+    /// Queues the part of an attempt's text that the client does not have.
     fn text(&mut self, attempt: u32, text: &str) {
         if attempt != self.at.attempt {
             if self.at.attempt != 0 {
@@ -197,7 +214,7 @@ impl ReplyFollower {
             self.at.offset = text.len();
             self.ready.push_back(Frame::Delta { attempt, offset: text.len(), text: rest.to_owned() });
         } else if !text.is_char_boundary(self.at.offset.min(text.len())) {
-            // An offset that we never gave out: begin again.
+            // We never issued this offset: start again.
             self.ready.push_back(Frame::Restart { attempt });
             self.at.offset = text.len();
             self.ready.push_back(Frame::Delta { attempt, offset: text.len(), text: text.to_owned() });
@@ -207,35 +224,40 @@ impl ReplyFollower {
 
 impl Drop for ReplyFollower {
     fn drop(&mut self) {
-        // Its own receiver must not count: another one takes its place.
+        // Replace the own receiver first, so that it does not count as a follower.
         let unused = watch::Sender::new(LiveReply::default()).subscribe();
-        self.hub.leave(self.reply, std::mem::replace(&mut self.live, unused));
+        self.live_replies.leave(self.reply, std::mem::replace(&mut self.live, unused));
     }
 }
 
-/// What the read models know of a reply.
+/// State of a reply in the read models.
 #[derive(Debug)]
-enum Found {
-    /// It has not ended, or is not shown yet.
+enum ReplyStatus {
+    /// Not ended, or not shown yet.
     Running,
-    /// Its conversation was deleted.
+    /// Deleted with its conversation.
     Deleted,
-    /// It has.
+    /// Ended.
     Ended(Box<Ended>),
 }
 
-async fn look(stored: Stored, owner: Uuid, reply: ReplyId, asked: i64) -> Result<Found, sqlx::Error> {
-    let Stored { pool, progress, .. } = stored;
-    // What is held in memory of how far they are may be a moment behind a crash of the database, after which they stand lower.
+async fn query_status(
+    read_models: ReadModels,
+    owner: Uuid,
+    reply: ReplyId,
+    requested_at: i64,
+) -> Result<ReplyStatus, sqlx::Error> {
+    let ReadModels { pool, progress, .. } = read_models;
+    // The progress in memory may be ahead for a moment after a database crash.
     let min_position = query::min_position(&pool, registry::CONVERSATION_MODELS).await?;
     let Some(reply) = replies::query::by_id(&pool, owner, reply.uuid()).await? else {
-        // When the models have seen it asked for, the conversation was deleted, and the reply cancelled with it.
-        return Ok(if min_position >= asked { Found::Deleted } else { Found::Running });
+        // The models have passed the request, so the conversation was deleted and the reply cancelled with it.
+        return Ok(if min_position >= requested_at { ReplyStatus::Deleted } else { ReplyStatus::Running });
     };
-    // Another model tells what was said; it may be a moment behind the one that tells that it has ended.
-    if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP).await {
-        return Ok(Found::Running);
+    // Answers are in another model, which may lag behind the one that shows the end.
+    if !reply.has_ended() || !progress.wait(&["messages"], reply.position, CATCH_UP_TIMEOUT).await {
+        return Ok(ReplyStatus::Running);
     }
     let answer = messages::query::by_id(&pool, reply.answer_id).await?;
-    Ok(Found::Ended(Box::new(Ended { reply, answer })))
+    Ok(ReplyStatus::Ended(Box::new(Ended { reply, answer })))
 }

@@ -113,7 +113,7 @@ impl SmtpMailer {
                 .context("TLS to the mail server (SMTP_URL) cannot be set up")
         };
         let tls = match config.tls {
-            MailTls::FromTheStart => Tls::Wrapper(tls()?),
+            MailTls::Implicit => Tls::Wrapper(tls()?),
             MailTls::StartTls => Tls::Required(tls()?),
             MailTls::Off => Tls::None,
         };
@@ -247,7 +247,7 @@ mod tests {
         let config = MailConfig {
             host: "mail.example.org".to_owned(),
             port: 465,
-            tls: MailTls::FromTheStart,
+            tls: MailTls::Implicit,
             credentials: None,
             ca_file: Some(path.clone()),
             from: "chat@example.org".parse().unwrap(),

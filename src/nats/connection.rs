@@ -1,4 +1,4 @@
-//! The connection of this process.
+//! The NATS connection of this process.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
 use super::names::Names;
 use crate::config::NatsConfig;
 
-/// How long an answer of the server may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the server is asked whether it is there, when nothing else is said.
-const PING: Duration = Duration::from_secs(10);
-/// The longest pause between two tries to connect.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// How long the server may take to answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval of pings on an idle connection.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest pause between two connection attempts.
+const MAX_RECONNECT_BACKOFF: Duration = Duration::from_secs(2);
 
-/// The connection, and what is known of the other side. Cheap to clone.
+/// The connection and its configuration. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Nats {
     client: Client,
@@ -26,30 +26,30 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Begins to connect. A server that does not answer is tried again for as long as the process runs.
+    /// Starts connecting. An unavailable server is retried for as long as the process runs.
     ///
     /// # Errors
-    /// The credentials cannot be read, or the addresses are none.
+    /// If the credentials cannot be read, or an address is malformed.
     pub async fn connect(config: &NatsConfig) -> anyhow::Result<Self> {
         let mut options = ConnectOptions::new()
             .name(format!("verbatim {}", crate::VERSION))
-            // Nobody here waits for what this process says itself.
+            // This process never needs its own messages.
             .no_echo()
             .retry_on_initial_connect()
-            .connection_timeout(PATIENCE)
-            .request_timeout(Some(PATIENCE))
-            .ping_interval(PING)
+            .connection_timeout(REQUEST_TIMEOUT)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .ping_interval(PING_INTERVAL)
             .require_tls(config.require_tls)
             .reconnect_delay_callback(|tries| {
                 let tries = u32::try_from(tries).unwrap_or(u32::MAX);
-                MAX_PAUSE.min(Duration::from_millis(50).saturating_mul(tries))
+                MAX_RECONNECT_BACKOFF.min(Duration::from_millis(50).saturating_mul(tries))
             })
-            .event_callback(|event| async move { note(&event) });
+            .event_callback(|event| async move { log_event(&event) });
         if let Some(file) = &config.credentials {
             options = options
                 .credentials_file(file)
                 .await
-                .with_context(|| format!("{} (NATS_CREDENTIALS_FILE) cannot be read", file.display()))?;
+                .with_context(|| format!("Cannot read {} (NATS_CREDENTIALS_FILE)", file.display()))?;
         }
         if let Some(file) = &config.ca_file {
             options = options.add_root_certificates(file.clone());
@@ -59,68 +59,71 @@ impl Nats {
             .iter()
             .map(|server| server.expose().parse::<ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
-            .context("NATS_URL holds an address that is none")?;
-        // The client library reads an address and leaves the user in it alone.
+            .context("NATS_URL contains a malformed address")?;
+        // The client library parses an address but ignores the user in it.
         if let Some((user, password)) =
             servers.iter().find_map(|server| Some((server.username()?, server.password())))
         {
-            let decoded = |text: &str| {
+            let percent_decoded = |text: &str| {
                 percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned)
             };
-            let user = decoded(user).context("NATS_URL holds a user name that is no text")?;
+            let user = percent_decoded(user).context("NATS_URL contains a user name that is not UTF-8")?;
             options = match password {
                 Some(password) => {
-                    let password = decoded(password).context("NATS_URL holds a password that is no text")?;
+                    let password = percent_decoded(password)
+                        .context("NATS_URL contains a password that is not UTF-8")?;
                     options.user_and_password(user, password)
                 }
-                // As NATS' own programs have it: one word in front of the host is a token.
+                // Like NATS' own programs: a single word in front of the host is a token.
                 None => options.token(user),
             };
         }
-        // And it logs addresses whole, with the password, whenever it connects.
-        let servers = servers.into_iter().map(bare).collect::<Result<Vec<_>, _>>()?;
+        // The library also logs whole addresses, with the password, on every connect.
+        let servers = servers.into_iter().map(without_user).collect::<Result<Vec<_>, _>>()?;
         metrics::gauge!("verbatim_nats_connected").set(0.0);
-        let client = options.connect(servers).await.context("NATS cannot be connected to")?;
-        let context =
-            jetstream::ContextBuilder::new().timeout(PATIENCE).ack_timeout(PATIENCE).build(client.clone());
+        let client = options.connect(servers).await.context("Cannot connect to NATS")?;
+        let context = jetstream::ContextBuilder::new()
+            .timeout(REQUEST_TIMEOUT)
+            .ack_timeout(REQUEST_TIMEOUT)
+            .build(client.clone());
         Ok(Self { client, context, names: Names::new(&config.prefix), config: config.clone() })
     }
 
-    /// Core NATS.
+    /// Returns the core NATS client.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// JetStream.
+    /// Returns the JetStream context.
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.context
     }
 
-    /// Names of everything there.
+    /// Returns the names of subjects, streams and consumers.
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// What was configured.
+    /// Returns the configuration.
     pub fn config(&self) -> &NatsConfig {
         &self.config
     }
 
-    /// Whether the connection stands now.
+    /// Returns whether the connection is up.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 }
 
-/// An address without the user in it.
-fn bare(server: ServerAddr) -> anyhow::Result<ServerAddr> {
+/// Returns an address without the user in it.
+fn without_user(server: ServerAddr) -> anyhow::Result<ServerAddr> {
     let mut url = server.into_inner();
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
-    cleared.map_err(|()| anyhow::anyhow!("NATS_URL holds an address that is none"))?;
+    cleared.map_err(|()| anyhow::anyhow!("NATS_URL contains a malformed address"))?;
     Ok(ServerAddr::from_url(url)?)
 }
 
-fn note(event: &Event) {
+fn log_event(event: &Event) {
     match event {
         Event::Connected => {
             metrics::gauge!("verbatim_nats_connected").set(1.0);
@@ -128,8 +131,8 @@ fn note(event: &Event) {
         }
         Event::Disconnected | Event::Closed => {
             metrics::gauge!("verbatim_nats_connected").set(0.0);
-            tracing::warn!("the connection to NATS is lost; it is tried again");
+            tracing::warn!("connection to NATS lost; reconnecting");
         }
-        event => tracing::warn!(%event, "NATS"),
+        event => tracing::warn!(%event, "NATS client event"),
     }
 }

@@ -1,7 +1,7 @@
-//! NATS: the connection, and the names of what is kept there.
+//! NATS: the connection, and the names of streams and subjects.
 //!
-//! NATS makes things fast and reaches other processes; it is never the truth. Whatever is lost there is made again from
-//! the log: see [`crate::relay`].
+//! NATS reduces latency and reaches other processes; it is never the source of truth. Whatever is lost there is recreated
+//! from the log: see [`crate::relay`].
 
 pub mod connection;
 pub mod names;

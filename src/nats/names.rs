@@ -1,5 +1,5 @@
-//! Names of subjects, streams and consumers. Built from the configured prefix and from words of this program only:
-//! nothing that a person typed ever becomes part of a subject.
+//! Names of subjects, streams and consumers. Built from the configured prefix and fixed words only: user input never becomes
+//! part of a subject.
 
 use uuid::Uuid;
 
@@ -10,47 +10,47 @@ pub struct Names {
 }
 
 impl Names {
-    /// Names that begin with `prefix`, which the configuration has checked.
+    /// Creates names with `prefix`, which the configuration has validated.
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
-    /// The stream of public events.
+    /// Returns the stream of public events.
     pub fn events_stream(&self) -> String {
         format!("{}_EVENTS", self.prefix.to_ascii_uppercase())
     }
 
-    /// The subject of one kind of public event, `reply.completed` for example.
+    /// Returns the subject of one type of public event, e.g. `reply.completed`.
     pub fn event(&self, name: &str) -> String {
         format!("{}.events.{name}", self.prefix)
     }
 
-    /// The consumer that all workers share.
+    /// Returns the consumer that all workers share.
     pub fn replies_consumer(&self) -> String {
         format!("{}-replies", self.prefix)
     }
 
-    /// Text of a running reply, from whoever writes it.
+    /// Returns the subject for text of a running reply.
     pub fn live(&self, reply: Uuid) -> String {
         format!("{}.live.{reply}", self.prefix)
     }
 
-    /// Where whoever misses text of a running reply asks for all of it.
+    /// Returns the subject for requesting all text of a running reply.
     pub fn ask(&self, reply: Uuid) -> String {
         format!("{}.ask.{reply}", self.prefix)
     }
 
-    /// Something was appended.
+    /// Returns the subject of append notifications.
     pub fn wake(&self) -> String {
         format!("{}.wake", self.prefix)
     }
 
-    /// Who types.
+    /// Returns the subject of typing indicators.
     pub fn typing(&self) -> String {
         format!("{}.typing", self.prefix)
     }
 
-    /// Every public event.
+    /// Returns the wildcard subject of all public events.
     pub fn all_events(&self) -> String {
         self.event(">")
     }

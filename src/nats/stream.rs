@@ -1,4 +1,4 @@
-//! The stream of public events: made when it is missing, compared when it is there, never changed by itself.
+//! The stream of public events: created if missing, checked if it exists, never changed automatically.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 
 use super::connection::Nats;
 
-/// Within this time JetStream tells a message that it has already from a new one, by its id.
-const DUPLICATES: Duration = Duration::from_secs(120);
+/// Window in which JetStream detects duplicate messages by id.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// Why the stream cannot be used.
+/// Why the stream is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// NATS does not answer as it should; worth trying again.
-    #[error("the stream {name} cannot be reached: {reason}")]
+    /// NATS failed; worth a retry.
+    #[error("cannot access the stream {name}: {reason}")]
     Unavailable {
-        /// Its name.
+        /// Name of the stream.
         name: String,
-        /// What the client library said.
+        /// Error of the client library.
         reason: String,
     },
-    /// It is there, and it is another than the configuration asks for. An operator has to decide.
-    #[error("the stream {name} is another than configured: {differences}")]
+    /// The stream exists with other settings than configured. The operator has to decide.
+    #[error("the stream {name} differs from its configuration: {differences}")]
     Different {
-        /// Its name.
+        /// Name of the stream.
         name: String,
-        /// What differs.
+        /// The settings that differ.
         differences: String,
     },
 }
 
-/// What the configuration asks for.
+/// Returns the configured settings.
 pub fn wanted(nats: &Nats) -> Config {
     let config = nats.config();
     Config {
@@ -48,12 +48,16 @@ pub fn wanted(nats: &Nats) -> Config {
         max_messages: -1,
         max_messages_per_subject: -1,
         max_consumers: -1,
-        duplicate_window: if config.max_age.is_zero() { DUPLICATES } else { DUPLICATES.min(config.max_age) },
+        duplicate_window: if config.max_age.is_zero() {
+            DUPLICATE_WINDOW
+        } else {
+            DUPLICATE_WINDOW.min(config.max_age)
+        },
         ..Config::default()
     }
 }
 
-/// The stream, made when it is missing.
+/// Returns the stream, creating it if missing.
 ///
 /// # Errors
 /// See [`StreamError`].
@@ -67,7 +71,7 @@ pub async fn ensure(nats: &Nats) -> Result<Stream, StreamError> {
     let stream = match nats.jetstream().get_stream(&name).await {
         Ok(stream) => stream,
         Err(error) if is_missing(&error.kind()) => {
-            tracing::info!(stream = %name, "making the stream of public events");
+            tracing::info!(stream = %name, "creating the stream of public events");
             nats.jetstream().create_stream(wanted.clone()).await.map_err(|error| unavailable(&error))?
         }
         Err(error) => return Err(unavailable(&error)),
@@ -84,7 +88,7 @@ fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
-/// What matters of a stream's configuration and is not as wanted, in words.
+/// Describes relevant settings that differ.
 fn differences(wanted: &Config, found: &Config) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, wanted: String, found: String| {

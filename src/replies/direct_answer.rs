@@ -47,8 +47,8 @@ impl ReplyHandler {
         let begin =
             ConversationCommand::BeginReply { reply_id: job.reply, attempt, plan, at: inner.clock.now() };
         self.run(job, begin).await?;
-        inner.hub.begin(job.reply, attempt);
-        inner.hub.push(job.reply, attempt, &text);
+        inner.live_replies.begin(job.reply, attempt);
+        inner.live_replies.push(job.reply, attempt, &text);
         let completion = Completion {
             finish: Finish::Stop,
             usage: Some(TokenUsage { prompt_tokens: 0, completion_tokens: 0 }),

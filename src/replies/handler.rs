@@ -35,7 +35,7 @@ use crate::ai::{
 };
 use crate::clock::Clock;
 use crate::files::{ContentsError, FileStore, StoreError};
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::tools::Tools;
 use traces::spans;
 
@@ -105,7 +105,7 @@ pub struct WorkerParts {
     /// Positions of the read models.
     pub progress: ProjectionProgress,
     /// Receives the text while it streams.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// The configured AI providers.
     pub chain: Arc<Chain>,
     /// Limits and texts.
@@ -272,11 +272,11 @@ impl ReplyHandler {
         let plan = self.plan(job, &choice, &prompt, &context, admitted);
         let attempt = Attempt { number, provider: plan.provider.clone(), key: choice.key(), past };
         // Subscribed before the attempt begins, so that no cancellation in between is missed.
-        let mut live = inner.hub.follow(job.reply);
+        let mut live = inner.live_replies.follow(job.reply);
         let at = inner.clock.now();
         let begin = ConversationCommand::BeginReply { reply_id: job.reply, attempt: number, plan, at };
         self.run(job, begin).await?;
-        inner.hub.begin(job.reply, number);
+        inner.live_replies.begin(job.reply, number);
         if !admitted {
             return self.failed(job, &attempt, ProviderError::unavailable(None), "", stop).await;
         }
@@ -380,7 +380,7 @@ impl ReplyHandler {
                 match piece {
                     Ok(StreamEvent::Text(text)) => {
                         partial.first_token.get_or_insert_with(|| started.elapsed());
-                        self.inner.hub.push(job.reply, attempt, &text);
+                        self.inner.live_replies.push(job.reply, attempt, &text);
                         event_store::crash_point!("first-delta");
                         partial.text.push_str(&text);
                     }

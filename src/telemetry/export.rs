@@ -1,5 +1,5 @@
-//! The way of spans to the collector: a queue with a bound, a thread that sends what has gathered, and counts of what came
-//! to nothing. Nobody waits for any of it; a collector that is slow, away or wrong costs spans and nothing else.
+//! Export of spans to the collector: a bounded queue, a thread that sends batches, and counts of dropped spans. Export never
+//! blocks the application; a slow, unavailable or wrong collector costs only spans.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,34 +24,35 @@ use tokio::runtime::Handle;
 
 use crate::config::{Sampling, TracesConfig};
 
-/// How many spans wait to be sent; one that finds no room is dropped.
-const QUEUE: usize = 4096;
-/// How many are sent at once.
-const BATCH: usize = 512;
-/// How long they gather.
-const GATHER: Duration = Duration::from_secs(1);
-/// How long one batch may take, tries included.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of a collector's answer is read: it says how many spans it refused.
+/// Capacity of the queue; spans that find it full are dropped.
+const MAX_QUEUED_SPANS: usize = 4096;
+/// Most spans sent at once.
+const MAX_BATCH: usize = 512;
+/// Time between two batches.
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time limit of one batch, retries included.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes read of a collector's response, which says how many spans it rejected.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Traces that are being made.
+/// A running export.
 #[derive(Debug)]
-pub struct Exporting {
+pub struct TraceExport {
     provider: SdkTracerProvider,
 }
 
-/// Begins to make spans and to send them. Once a process.
+/// Starts recording and exporting spans. Once per process.
 ///
 /// # Errors
-/// The HTTP client cannot be made, or spans are made already.
-pub fn start(config: &TracesConfig) -> anyhow::Result<Exporting> {
-    let mut client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-    if config.is_near() {
+/// If the HTTP client cannot be created, or an export is running already.
+pub fn start(config: &TracesConfig) -> anyhow::Result<TraceExport> {
+    let mut client =
+        reqwest::Client::builder().timeout(BATCH_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+    if config.is_local() {
         // A proxy could not reach this machine's loopback.
         client = client.no_proxy();
     }
-    let client = client.build().context("The HTTP client for traces cannot be made")?;
+    let client = client.build().context("Cannot create the HTTP client for traces")?;
     let headers: HashMap<String, String> =
         config.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let otlp = Otlp::builder()
@@ -61,25 +62,26 @@ pub fn start(config: &TracesConfig) -> anyhow::Result<Exporting> {
         .with_retry_policy(RetryPolicy::recommended())
         .with_endpoint(config.endpoint.as_str())
         .with_protocol(Protocol::HttpBinary)
-        .with_timeout(PATIENCE)
+        .with_timeout(BATCH_TIMEOUT)
         .build()
-        .context("Traces cannot be sent")?;
+        .context("Cannot export traces")?;
     let waiting = Arc::new(AtomicUsize::new(0));
-    let counted = Counted { inner: otlp, waiting: Arc::clone(&waiting), fails: AtomicBool::new(false) };
+    let counting =
+        CountingExporter { inner: otlp, waiting: Arc::clone(&waiting), fails: AtomicBool::new(false) };
     let batches = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE)
-        .with_max_export_batch_size(BATCH)
-        .with_scheduled_delay(GATHER)
+        .with_max_queue_size(MAX_QUEUED_SPANS)
+        .with_max_export_batch_size(MAX_BATCH)
+        .with_scheduled_delay(BATCH_INTERVAL)
         .build();
-    let batch = BatchSpanProcessor::builder(counted).with_batch_config(batches).build();
-    let said = config.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    let batch = BatchSpanProcessor::builder(counting).with_batch_config(batches).build();
+    let attributes = config.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
     let provider = SdkTracerProvider::builder()
         .with_sampler(sampler(config.sampling))
-        .with_span_processor(Bounded { inner: batch, waiting })
-        // Put together here, so that nothing but the configuration reads the environment.
+        .with_span_processor(BoundedProcessor { inner: batch, waiting })
+        // Built here, so that only the configuration reads the environment.
         .with_resource(
             Resource::builder_empty()
-                .with_attributes(said)
+                .with_attributes(attributes)
                 .with_attribute(KeyValue::new("service.name", config.service.clone()))
                 .with_attribute(KeyValue::new("service.version", crate::VERSION))
                 .with_attribute(KeyValue::new("telemetry.sdk.language", "rust"))
@@ -87,18 +89,17 @@ pub fn start(config: &TracesConfig) -> anyhow::Result<Exporting> {
                 .build(),
         )
         .build();
-    let is_first = traces::install(provider.tracer("verbatim"), config.tell_provider);
+    let is_first = traces::install(provider.tracer("verbatim"), config.send_to_provider);
     anyhow::ensure!(is_first, "A tracer is installed already");
-    Ok(Exporting { provider })
+    Ok(TraceExport { provider })
 }
 
-impl Exporting {
-    /// Sends what there is, for this time at most. What ends afterwards is no longer sent.
-    pub async fn flush(self, patience: Duration) {
-        let flushed =
-            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(patience)).await;
+impl TraceExport {
+    /// Exports the remaining spans within `limit`. Spans that end later are lost.
+    pub async fn flush(self, limit: Duration) {
+        let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(limit)).await;
         if !matches!(flushed, Ok(Ok(()))) {
-            tracing::warn!("the last spans were not sent in time");
+            tracing::warn!("failed to export the last spans in time");
         }
     }
 }
@@ -112,7 +113,7 @@ fn sampler(sampling: Sampling) -> Sampler {
     if sampling.parent_decides { Sampler::ParentBased(Box::new(own)) } else { own }
 }
 
-/// Sends over the HTTP client that everything else here uses. The thread that asks for it belongs to no runtime.
+/// Sends through the usual HTTP client. The export thread belongs to no runtime.
 struct Collector {
     client: reqwest::Client,
     runtime: Handle,
@@ -133,7 +134,7 @@ impl HttpClient for Collector {
             let mut read = Vec::new();
             while let Some(bytes) = answer.chunk().await? {
                 if read.len() + bytes.len() > MAX_ANSWER_BYTES {
-                    // It has taken them; what it says besides is not worth the memory.
+                    // The collector accepted the spans; a longer response is not worth the memory.
                     read.clear();
                     break;
                 }
@@ -148,20 +149,20 @@ impl HttpClient for Collector {
     }
 }
 
-/// Keeps the queue within its bound, and counts what finds no room.
+/// Bounds the queue and counts dropped spans.
 #[derive(Debug)]
-struct Bounded {
+struct BoundedProcessor {
     inner: BatchSpanProcessor,
     waiting: Arc<AtomicUsize>,
 }
 
-impl SpanProcessor for Bounded {
+impl SpanProcessor for BoundedProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.inner.on_start(span, context);
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.waiting.fetch_add(1, Ordering::AcqRel) >= QUEUE {
+        if self.waiting.fetch_add(1, Ordering::AcqRel) >= MAX_QUEUED_SPANS {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             metrics::counter!("verbatim_spans_dropped_total", "reason" => "queue_full").increment(1);
         } else {
@@ -182,29 +183,29 @@ impl SpanProcessor for Bounded {
     }
 }
 
-/// Counts what the collector takes and what it does not, and tells once when that changes.
+/// Counts exported and rejected spans, and logs changes between the two.
 #[derive(Debug)]
-struct Counted<E> {
+struct CountingExporter<E> {
     inner: E,
     waiting: Arc<AtomicUsize>,
     fails: AtomicBool,
 }
 
-impl<E: SpanExporter> SpanExporter for Counted<E> {
+impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
         self.waiting.fetch_sub(count, Ordering::AcqRel);
         let sent = self.inner.export(batch).await;
         match &sent {
             Ok(()) => metrics::counter!("verbatim_spans_exported_total").increment(count as u64),
-            Err(_) => metrics::counter!("verbatim_spans_dropped_total", "reason" => "not_taken")
+            Err(_) => metrics::counter!("verbatim_spans_dropped_total", "reason" => "rejected")
                 .increment(count as u64),
         }
         match (&sent, self.fails.swap(sent.is_err(), Ordering::AcqRel)) {
             (Err(error), false) => {
-                tracing::warn!(%error, "the collector does not take spans");
+                tracing::warn!(%error, "trace collector rejects spans");
             }
-            (Ok(()), true) => tracing::info!("the collector takes spans again"),
+            (Ok(()), true) => tracing::info!("trace collector accepts spans again"),
             _ => {}
         }
         sent

@@ -1,4 +1,4 @@
-//! Logs, on standard error, as lines for people or JSON. A line that is written within a trace names it.
+//! Logs on standard error, as text or JSON. A line written within a trace contains its ids.
 
 use std::fmt;
 
@@ -13,22 +13,21 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// What is never logged below `info`, whatever the configured filter says: these libraries write down what they carry, word for
-/// word.
-const WITHHELD: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
+/// Never logged below `info`, whatever the configured filter: these libraries log the content that they carry.
+const CONTENT_TARGETS: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
 
-/// Keeps back what is [`WITHHELD`]. A filter of its own: among the directives of one, the more specific ones win.
-fn withheld() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+/// Suppresses [`CONTENT_TARGETS`]. A separate filter, because more specific directives win within one filter.
+fn content_filter() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(|metadata| {
         let module = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || !WITHHELD.contains(&module)
+        *metadata.level() <= Level::INFO || !CONTENT_TARGETS.contains(&module)
     })
 }
 
-/// Starts logging as configured; `traced`: lines are to name the trace that they belong to. A second call changes nothing.
+/// Starts logging as configured; with `traced`, lines contain the ids of their trace. A second call does nothing.
 pub fn start_logs(config: &LogConfig, traced: bool) {
     let configured = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(configured).with(withheld());
+    let registry = tracing_subscriber::registry().with(configured).with(content_filter());
     let writer = std::io::stderr;
     let json = || format().json().flatten_event(true);
     let human = || format().with_target(false);
@@ -47,11 +46,11 @@ pub fn start_logs(config: &LogConfig, traced: bool) {
         }
     };
     if started.is_err() {
-        tracing::debug!("logging had been started before");
+        tracing::debug!("logging is already started");
     }
 }
 
-/// JSON lines that name their trace at the top level, where those who collect logs look for it.
+/// JSON lines with their trace at the top level, where log collectors look for it.
 struct TracedJson<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for TracedJson<F>
@@ -78,7 +77,7 @@ where
     }
 }
 
-/// Lines for people that begin with their trace.
+/// Text lines that begin with their trace.
 struct TracedText<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for TracedText<F>
@@ -101,93 +100,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
-    use opentelemetry::trace::TraceContextExt as _;
-    use serde_json::Value;
-    use tracing_subscriber::fmt::MakeWriter;
-
-    use super::*;
-
-    /// What was written.
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Written {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
-
-    #[test]
-    fn whatever_stands_in_a_field_a_line_stays_one_line() {
-        let nasty =
-            "first\r\nsecond\n{\"level\":\"ERROR\"}\u{1b}[31mred\u{1b}]0;title\u{7}\u{2028}\u{85}\"\\";
-        let written = Written::default();
-        let events = || format().json().flatten_event(true);
-        let plain = layer().json().event_format(events()).with_writer(written.clone());
-        let traced = layer().json().event_format(TracedJson(events())).with_writer(written.clone());
-        let registry = tracing_subscriber::registry().with(plain).with(traced);
-        tracing::subscriber::with_default(registry, || {
-            let span = tracing::info_span!("http.request", http.route = %nasty);
-            let _entered = span.enter();
-            tracing::warn!(shown = %nasty, debugged = ?nasty, value = nasty, "said: {nasty}");
-        });
-        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<&str> = written.split_terminator('\n').collect();
-        assert_eq!(lines.len(), 2, "{written}");
-        for line in lines {
-            assert!(!line.contains(|c: char| c.is_ascii_control()), "{line:?}");
-            let line: Value = serde_json::from_str(line).unwrap();
-            assert_eq!((&line["shown"], &line["value"]), (&Value::from(nasty), &Value::from(nasty)));
-            assert_eq!(line["span"]["http.route"], nasty);
-            assert_eq!(line["level"], "WARN");
-        }
-    }
-
-    /// The words of sockets stand in no log, however closely somebody looks.
-    #[test]
-    fn no_filter_brings_what_libraries_carry_into_the_log() {
-        for configured in [
-            "trace",
-            "tungstenite::protocol=trace",
-            "info,tungstenite::protocol::frame=trace,tokio_tungstenite=debug",
-        ] {
-            let written = Written::default();
-            let lines = layer().json().with_writer(written.clone());
-            let filter = EnvFilter::try_new(configured).unwrap();
-            let registry = tracing_subscriber::registry().with(filter).with(withheld()).with(lines);
-            tracing::subscriber::with_default(registry, || {
-                tracing::trace!(target: "tungstenite", "canary");
-                tracing::trace!(target: "tungstenite::protocol", "canary");
-                tracing::trace!(target: "tungstenite::protocol::frame", "canary");
-                tracing::debug!(target: "tokio_tungstenite::compat", "canary");
-                tracing::error!(target: "tungstenite::protocol", "broken");
-            });
-            let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-            assert!(!written.contains("canary"), "{configured}: {written}");
-            assert!(written.contains("broken"), "{configured}: {written}");
-        }
-    }
-
-    #[test]
-    fn without_a_trace_a_line_names_none() {
-        assert!(!opentelemetry::Context::current().has_active_span());
-        assert_eq!(traces::current_ids(), None);
-    }
-}
+mod tests;

@@ -1,13 +1,12 @@
-//! Metrics, for Prometheus, on an address of their own.
+//! Prometheus metrics, served on their own address.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Upper bounds of what is measured in seconds: from an append to a reply that takes all the time that it may.
+/// Upper bounds of histograms in seconds: from an append to the longest reply.
 const BUCKETS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0];
 
-/// Counters without labels that stand at 0 from the start: one that appears with its first count has no rise that an alert
-/// could see.
+/// Counters without labels, initialized to 0: a counter that appears with its first count shows no increase to an alert.
 const COUNTERS: [&str; 17] = [
     "verbatim_append_conflicts_total",
     "verbatim_append_batches_split_total",
@@ -28,13 +27,13 @@ const COUNTERS: [&str; 17] = [
     "verbatim_tool_calls_rejected_total",
 ];
 
-/// The same with one label, whose values are known.
+/// Counters with one label, whose values are known.
 const LABELLED: [(&str, &str, &[&str]); 6] = [
     ("verbatim_command_failures_total", "reason", &["busy", "unavailable", "internal"]),
     ("verbatim_file_store_failures_total", "reason", &["full", "failed", "missing"]),
     ("verbatim_reply_attempts_total", "outcome", &["done", "retry", "dead"]),
     ("verbatim_sign_ins_total", "outcome", &["accepted", "rejected", "locked"]),
-    ("verbatim_spans_dropped_total", "reason", &["queue_full", "not_taken"]),
+    ("verbatim_spans_dropped_total", "reason", &["queue_full", "rejected"]),
     (
         "verbatim_throttled_total",
         "policy",
@@ -45,7 +44,7 @@ const LABELLED: [(&str, &str, &[&str]); 6] = [
     ),
 ];
 
-/// Starts counting. None when another recorder is installed already.
+/// Starts the recorder. Returns `None` if another one is installed already.
 pub fn start_metrics() -> Option<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)

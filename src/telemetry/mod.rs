@@ -1,6 +1,6 @@
-//! What the program tells of itself: logs, metrics, traces.
+//! Telemetry: logs, metrics, traces.
 //!
-//! Never in any of them: tokens, keys, passwords, message text, names, addresses, query strings.
+//! None of them ever contains tokens, keys, passwords, message text, names, addresses or query strings.
 
 pub mod export;
 pub mod logs;
@@ -9,4 +9,4 @@ pub mod panics;
 
 pub use logs::start_logs;
 pub use metrics::start_metrics;
-pub use panics::tell_panics;
+pub use panics::install_panic_hook;

@@ -1,26 +1,26 @@
-//! Components as types, for the widgets that this program shows itself. What can be built keeps to the language.
+//! Typed components for the widgets of this program. Whatever can be built is valid in the language.
 
 use serde::Serialize;
 
 use super::icons::IconName;
 use super::language::Widget;
 
-/// A card, with components one below the other.
+/// A card with components below each other.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(tag = "type")]
 pub struct Card {
-    /// What it shows.
+    /// Components of the card.
     pub children: Vec<Component>,
-    /// How wide it is.
+    /// Width of the card.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<CardSize>,
 }
 
 impl Card {
-    /// The card as a widget.
+    /// Returns the card as a widget.
     #[must_use]
     pub fn build(&self) -> Widget {
-        // These types hold nothing that JSON cannot say.
+        // These types contain nothing that JSON cannot represent.
         Widget::built(serde_json::to_value(self).unwrap_or_default())
     }
 }
@@ -31,7 +31,7 @@ impl Card {
 pub enum Component {
     /// Components side by side.
     Row(Layout),
-    /// Components one below the other.
+    /// Components below each other.
     Col(Layout),
     /// A frame around components.
     Box(Layout),
@@ -39,21 +39,21 @@ pub enum Component {
     Form(Form),
     /// A small text.
     Caption(Caption),
-    /// A head.
+    /// A heading.
     Title(Title),
     /// A text.
     Text(Text),
-    /// A word in a frame.
+    /// A short text in a frame.
     Badge(Badge),
-    /// A picture.
+    /// An icon.
     Icon(Icon),
-    /// Room that pushes the others apart.
+    /// Flexible space between components.
     Spacer {},
-    /// A line between others.
+    /// A divider line.
     Divider {},
-    /// Choices of which one is taken.
+    /// Options of which one is chosen.
     RadioGroup(RadioGroup),
-    /// Something to press.
+    /// A button.
     Button(Button),
 }
 
@@ -61,24 +61,24 @@ pub enum Component {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Layout {
-    /// What is in it.
+    /// Components in the frame.
     pub children: Vec<Component>,
-    /// Where they stand across.
+    /// Alignment across the direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub align: Option<Align>,
-    /// Room between them.
+    /// Gap between components.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<u32>,
-    /// Room around them.
+    /// Padding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub padding: Option<u32>,
-    /// Its corners.
+    /// Corner radius.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub radius: Option<Radius>,
-    /// Its colour.
+    /// Background color.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Color>,
-    /// How it shares the room with its neighbours.
+    /// Flex factor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flex: Option<u32>,
 }
@@ -87,9 +87,9 @@ pub struct Layout {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Form {
-    /// What is in it.
+    /// Components of the form.
     pub children: Vec<Component>,
-    /// What its submission does.
+    /// Action on submission.
     pub on_submit_action: Action,
 }
 
@@ -100,12 +100,12 @@ pub struct Caption {
     pub value: String,
 }
 
-/// A head.
+/// A heading.
 #[derive(Debug, Clone, Serialize)]
 pub struct Title {
-    /// Its text.
+    /// Text of the heading.
     pub value: String,
-    /// How large it is.
+    /// Font size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<TitleSize>,
 }
@@ -116,61 +116,61 @@ pub struct Title {
 pub struct Text {
     /// The text.
     pub value: String,
-    /// How large it is.
+    /// Font size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<TextSize>,
-    /// Its colour.
+    /// Text color.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color: Option<Color>,
-    /// How many lines of it are shown.
+    /// Most lines shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lines: Option<u32>,
 }
 
-/// A word in a frame.
+/// A short text in a frame.
 #[derive(Debug, Clone, Serialize)]
 pub struct Badge {
-    /// The word.
+    /// Text of the badge.
     pub label: String,
-    /// Its colour.
+    /// Color of the badge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color: Option<BadgeColor>,
 }
 
-/// A picture.
+/// An icon.
 #[derive(Debug, Clone, Serialize)]
 pub struct Icon {
-    /// Which.
+    /// Name of the icon.
     pub name: IconName,
-    /// Its colour.
+    /// Color of the icon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color: Option<Color>,
 }
 
-/// Choices of which one is taken.
+/// Options of which one is chosen.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RadioGroup {
-    /// Under which name the choice is submitted.
+    /// Field name of the choice in the submission.
     pub name: String,
-    /// The choices.
+    /// The options.
     pub options: Vec<RadioOption>,
-    /// What it is called for those who do not see it.
+    /// Label for screen readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aria_label: Option<String>,
-    /// What a choice does.
+    /// Action when an option is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_change_action: Option<Action>,
-    /// What is marked at first; empty for nothing.
+    /// Preselected value; empty for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_value: Option<String>,
-    /// How the choices stand.
+    /// Direction of the options.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// Whether nothing can be chosen.
+    /// Whether the group is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Whether something has to be chosen.
+    /// Whether a choice is required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
 }
@@ -178,57 +178,57 @@ pub struct RadioGroup {
 /// One choice.
 #[derive(Debug, Clone, Serialize)]
 pub struct RadioOption {
-    /// What is shown.
+    /// Label of the option.
     pub label: String,
-    /// What is submitted.
+    /// Submitted value.
     pub value: String,
 }
 
-/// Something to press.
+/// A button.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Button {
-    /// What stands on it.
+    /// Label of the button.
     pub label: String,
     /// Whether it submits the form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submit: Option<bool>,
-    /// How important it is.
+    /// Importance of the button.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub style: Option<ButtonStyle>,
-    /// How it is drawn.
+    /// Drawing style.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
-    /// A picture behind the label.
+    /// Icon after the label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icon_end: Option<IconName>,
-    /// What it does.
+    /// Action on a click.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_click_action: Option<Action>,
-    /// Whether it cannot be pressed.
+    /// Whether the button is disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
 }
 
-/// What happens when something is pressed, chosen or submitted.
+/// Action of a click, choice or submission.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
-    /// Its name.
+    /// Type of the action.
     #[serde(rename = "type")]
     pub name: String,
-    /// What comes with it; no field may be null.
+    /// Data sent with the action; without null fields.
     pub payload: Payload,
-    /// Who deals with it.
+    /// Who handles the action.
     pub handler: Handler,
-    /// What looks busy meanwhile.
+    /// What shows a loading state meanwhile.
     pub loading_behavior: Loading,
-    /// Whether it is answered by a stream.
+    /// Whether the server responds with a stream.
     pub streaming: bool,
 }
 
 impl Action {
-    /// An action that the server answers by a stream.
+    /// Creates an action to which the server responds with a stream.
     pub fn streamed(name: &str, payload: Payload) -> Self {
         Self {
             name: name.to_owned(),
@@ -239,21 +239,21 @@ impl Action {
         }
     }
 
-    /// An action that the server answers at once, and that makes nothing look busy.
+    /// Creates an action with an immediate response and no loading state.
     pub fn quiet(name: &str, payload: Payload) -> Self {
         Self { loading_behavior: Loading::None, streaming: false, ..Self::streamed(name, payload) }
     }
 }
 
-/// What comes with an action of a quiz's card.
+/// Data of an action in a quiz card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Payload {
-    /// Of which question.
+    /// Id of the question.
     pub question_id: String,
-    /// The question's number, from 1.
+    /// Number of the question, from 1.
     pub index: u32,
-    /// Which try it would be, from 1; so that an action that comes twice is noticed.
+    /// Number of the try, from 1; detects an action that arrives twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
 }
@@ -268,114 +268,114 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every one of them.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$word),*];
         }
     };
 }
 
 words! {
-    /// How wide a card is.
+    /// Width of a card.
     CardSize {
         /// Narrow.
         Sm,
-        /// As most are.
+        /// Medium, the default.
         Md,
         /// Wide.
         Lg,
     }
 }
 words! {
-    /// Where components stand across their row or column.
+    /// Alignment of components across their row or column.
     Align {
-        /// At the beginning.
+        /// At the start.
         Start,
-        /// In the middle.
+        /// Centered.
         Center,
         /// At the end.
         End,
     }
 }
 words! {
-    /// Corners.
+    /// Corner radius.
     Radius {
-        /// Round a little.
+        /// Slightly rounded.
         Md,
-        /// As round as can be.
+        /// Fully rounded.
         Full,
     }
 }
 words! {
-    /// How large a head is.
+    /// Size of a heading.
     TitleSize {
         /// Small.
         Sm,
-        /// As most are.
+        /// Medium, the default.
         Md,
     }
 }
 words! {
-    /// How large a text is.
+    /// Size of a text.
     TextSize {
         /// Small.
         Sm,
-        /// As most are.
+        /// Medium, the default.
         Md,
     }
 }
 words! {
     /// Colours of badges.
     BadgeColor {
-        /// Of what can be known.
+        /// Informational.
         Info,
-        /// Of what went well.
+        /// Success.
         Success,
     }
 }
 words! {
-    /// How important a button is.
+    /// Importance of a button.
     ButtonStyle {
-        /// The one to press.
+        /// Primary.
         Primary,
-        /// Another one.
+        /// Secondary.
         Secondary,
     }
 }
 words! {
-    /// How a control is drawn.
+    /// Drawing style of a control.
     Variant {
         /// Filled.
         Solid,
-        /// As a frame.
+        /// Outlined.
         Outline,
     }
 }
 words! {
-    /// Which way things stand.
+    /// Direction of a layout.
     Direction {
         /// Side by side.
         Row,
-        /// One below the other.
+        /// Below each other.
         Col,
     }
 }
 words! {
-    /// Colours of surfaces and texts, from the front end's palette.
+    /// Colors of surfaces and texts, from the front end's palette.
     Color {
-        /// A faint yellow.
+        /// Pale yellow.
         #[serde(rename = "yellow-100")]
         PaleYellow,
-        /// A faint green.
+        /// Pale green.
         #[serde(rename = "green-100")]
         PaleGreen,
-        /// Of texts that matter less.
+        /// Secondary text.
         Secondary,
-        /// Of what went well.
+        /// Success.
         Success,
     }
 }
 words! {
-    /// Who deals with an action.
+    /// Handler of an action.
     Handler {
         /// The server.
         Server,
@@ -384,11 +384,11 @@ words! {
     }
 }
 words! {
-    /// What looks busy while an action is dealt with.
+    /// Element that shows a loading state.
     Loading {
-        /// What is usual for the component.
+        /// The component's default.
         Auto,
-        /// Nothing.
+        /// No element.
         None,
         /// The component.
         #[serde(rename = "self")]

@@ -1,4 +1,4 @@
-//! What has changed between two states of a widget, as little as can be told.
+//! Computes the smallest update between two states of a widget.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use serde_json::{Map, Value};
 
 use super::language::Widget;
 
-/// One change of a widget.
+/// One update of a widget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum WidgetUpdate {
-    /// It looks like this now.
+    /// Replaces the widget.
     Root(Widget),
-    /// A text in it goes on.
+    /// Appends to a text.
     Text {
         /// Id of the component with the text.
         component_id: String,
-        /// What is to be appended.
+        /// Text to append.
         delta: String,
-        /// Whether that was all.
+        /// Whether the text is complete.
         done: bool,
     },
 }
 
-/// The changes that make `after` of `before`: none when they are equal; one for each text that has grown when nothing else
-/// has changed; else the whole.
+/// Returns the updates from `before` to `after`: none if equal; one per grown text if nothing else has changed; otherwise
+/// one replacement.
 ///
-/// A text can only be told alone when it is a `Text` or `Markdown` whose id stands in the widget once.
+/// Only a `Text` or `Markdown` with an id that is unique in the widget can be appended to.
 #[must_use]
 pub fn diff(before: &Widget, after: &Widget) -> Vec<WidgetUpdate> {
     let mut walk = Walk { grown: Vec::new(), ids: BTreeMap::new() };
@@ -40,16 +40,16 @@ pub fn diff(before: &Widget, after: &Widget) -> Vec<WidgetUpdate> {
     }
 }
 
-/// A look at two trees side by side.
+/// Compares two trees.
 struct Walk<'a> {
-    /// Id, what is new, whether that was all.
+    /// Id, added text, and whether it is complete.
     grown: Vec<(String, String, bool)>,
-    /// How often each id stands in the widget.
+    /// How often each id occurs in the widget.
     ids: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Walk<'a> {
-    /// Whether the components differ at most by texts that have grown and have an id.
+    /// Returns whether the components differ at most by grown texts with an id.
     fn node(&mut self, before: &Value, after: &'a Value) -> bool {
         let (Value::Object(old), Value::Object(new)) = (before, after) else { return before == after };
         if let Some(Value::String(id)) = new.get("id") {
@@ -66,7 +66,7 @@ impl<'a> Walk<'a> {
             })
     }
 
-    /// A list of components, or the one of a `Transition`.
+    /// Compares a list of components, or the one of a `Transition`.
     fn children(&mut self, before: &Value, after: &'a Value) -> bool {
         match (before, after) {
             (Value::Array(old), Value::Array(new)) => {

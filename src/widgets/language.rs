@@ -1,4 +1,4 @@
-//! Whether something is a widget.
+//! Validates widgets.
 
 use std::fmt;
 
@@ -8,37 +8,37 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::icons::is_icon;
-use super::table::{Children, Component, Place, Property, Type, component};
+use super::table::{Children, Component, Position, Property, Type, component};
 
-/// How deep components may stand in each other.
+/// Most levels of nested components.
 pub const MAX_DEPTH: usize = 20;
-/// How many components a widget may have.
+/// Most components of a widget.
 pub const MAX_NODES: usize = 2_000;
-/// How long a widget may be, in bytes of JSON.
+/// Largest widget, in bytes of JSON.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// How deep any values may stand in each other, payloads of actions included.
+/// Most levels of nested values, including action payloads.
 const MAX_NESTING: usize = 64;
-/// How many mistakes are told at once.
+/// Most errors reported at once.
 const MAX_ERRORS: usize = 20;
 
-/// A widget: a tree of components that keeps to the language, without any null.
+/// A valid widget: a tree of components without nulls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Widget(Value);
 
 impl Widget {
-    /// Its JSON.
+    /// Returns the JSON.
     #[must_use]
     pub const fn as_value(&self) -> &Value {
         &self.0
     }
 
-    /// Its JSON.
+    /// Returns the JSON.
     #[must_use]
     pub fn into_value(self) -> Value {
         self.0
     }
 
-    /// What a builder has made, which can make nothing else than widgets.
+    /// Wraps the output of a builder, which can build only valid widgets.
     pub(super) const fn built(value: Value) -> Self {
         Self(value)
     }
@@ -59,10 +59,10 @@ impl JsonSchema for Widget {
     }
 }
 
-/// A mistake in a widget.
+/// An error in a widget.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WidgetError {
-    /// Where it is, such as `children[0].label`; `.` for the whole.
+    /// Path such as `children[0].label`; `.` for the widget itself.
     pub path: String,
     /// What is wrong there.
     pub message: String,
@@ -76,12 +76,11 @@ impl fmt::Display for WidgetError {
 
 impl std::error::Error for WidgetError {}
 
-/// Takes a JSON value as a widget. Nulls are left out, wherever they stand.
+/// Validates a JSON value as a widget. Nulls are removed at any depth.
 ///
 /// # Errors
-/// What is wrong with it, at most 20 mistakes in the order in which they stand: an unknown component or property, one that
-/// is missing or holds something else, a component where it may not stand, more or deeper than [`MAX_NODES`],
-/// [`MAX_DEPTH`] and [`MAX_BYTES`] allow.
+/// At most 20 errors in document order: an unknown component or property, a missing property or one of the wrong type, a
+/// misplaced component, or a tree beyond [`MAX_NODES`], [`MAX_DEPTH`] and [`MAX_BYTES`].
 pub fn validate(value: &Value) -> Result<Widget, Vec<WidgetError>> {
     let whole = |message: String| vec![WidgetError { path: ".".to_owned(), message }];
     let Some(value) = without_nulls(value, MAX_NESTING) else {
@@ -92,9 +91,11 @@ pub fn validate(value: &Value) -> Result<Widget, Vec<WidgetError>> {
         return Err(whole(format!("has more than {MAX_BYTES} bytes")));
     }
     let mut check = Check { path: Vec::new(), errors: Vec::new(), nodes: 0, depth: 0 };
-    check.node(&value, |component| match component.place {
-        Place::Root => Ok(()),
-        Place::Anywhere | Place::InItsParent => Err("cannot be the root: that is Card, ListView or Basic"),
+    check.node(&value, |component| match component.position {
+        Position::Root => Ok(()),
+        Position::Anywhere | Position::FixedParent => {
+            Err("cannot be the root: that is Card, ListView or Basic")
+        }
     });
     if check.nodes > MAX_NODES {
         return Err(whole(format!("has more than {MAX_NODES} components")));
@@ -102,7 +103,7 @@ pub fn validate(value: &Value) -> Result<Widget, Vec<WidgetError>> {
     if check.errors.is_empty() { Ok(Widget(value)) } else { Err(check.errors) }
 }
 
-/// The same without nulls; none when it is nested deeper than `levels`.
+/// Returns the value without nulls; `None` if it is nested deeper than `levels`.
 fn without_nulls(value: &Value, levels: usize) -> Option<Value> {
     let levels = levels.checked_sub(1)?;
     Some(match value {
@@ -119,7 +120,7 @@ fn without_nulls(value: &Value, levels: usize) -> Option<Value> {
     })
 }
 
-/// A step of a path.
+/// One step of a path.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Field(&'a str),
@@ -152,14 +153,18 @@ impl<'a> Check<'a> {
         self.errors.push(WidgetError { path, message: message.into() });
     }
 
-    fn within(&mut self, step: Step<'a>, look: impl FnOnce(&mut Self)) {
+    fn within(&mut self, step: Step<'a>, check: impl FnOnce(&mut Self)) {
         self.path.push(step);
-        look(self);
+        check(self);
         self.path.pop();
     }
 
-    /// A component, which `may_stand` takes or refuses.
-    fn node(&mut self, value: &'a Value, may_stand: impl FnOnce(&Component) -> Result<(), &'static str>) {
+    /// Checks a component; `check_position` checks its position.
+    fn node(
+        &mut self,
+        value: &'a Value,
+        check_position: impl FnOnce(&Component) -> Result<(), &'static str>,
+    ) {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return;
@@ -172,13 +177,13 @@ impl<'a> Check<'a> {
             _ => return self.fail("must have a type, the name of a component"),
         };
         let Some(component) = component(name) else {
-            return self.within(Step::Field("type"), |check| check.fail("is no component"));
+            return self.within(Step::Field("type"), |check| check.fail("is not a component"));
         };
-        if let Err(message) = may_stand(component) {
+        if let Err(message) = check_position(component) {
             self.fail(format!("{name} {message}"));
         }
         if self.depth == MAX_DEPTH {
-            return self.fail(format!("stands in more than {MAX_DEPTH} components"));
+            return self.fail(format!("is nested in more than {MAX_DEPTH} components"));
         }
         self.depth += 1;
         self.fields(fields, component.all(), name, |name| name == "type");
@@ -235,14 +240,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn list(&mut self, value: &'a Value, look: impl Fn(&mut Self, &'a Value)) {
+    fn list(&mut self, value: &'a Value, check: impl Fn(&mut Self, &'a Value)) {
         let Value::Array(items) = value else { return self.fail("must be a list") };
         for (index, item) in items.iter().enumerate() {
-            self.within(Step::Index(index), |check| look(check, item));
+            self.within(Step::Index(index), |this| check(this, item));
         }
     }
 
-    /// One of several kinds. Where only one of them has the value's form, its mistakes are told, else what all are.
+    /// Checks a value of several possible types. If its form fits only one of them, reports that type's errors, otherwise the
+    /// expected types.
     fn either(&mut self, value: &'a Value, words: &str, kinds: &'static [Type]) {
         let before = self.errors.len();
         let mut objects = 0;
@@ -268,30 +274,30 @@ impl<'a> Check<'a> {
 
 impl Children {
     fn take(self, child: &Component) -> Result<(), &'static str> {
-        match (self, child.place) {
-            (Self::Common | Self::WithRoots, Place::Anywhere) | (Self::WithRoots, Place::Root) => Ok(()),
+        match (self, child.position) {
+            (Self::Common | Self::WithRoots, Position::Anywhere) | (Self::WithRoots, Position::Root) => {
+                Ok(())
+            }
             (Self::Only(name), _) if child.name == name => Ok(()),
-            (_, Place::Root) => Err("can only be the root"),
-            (_, Place::InItsParent) => Err("stands in components of another kind only"),
-            (Self::Only(_), Place::Anywhere) => {
-                Err("cannot stand here: this list is for one kind of component")
+            (_, Position::Root) => Err("can only be the root"),
+            (_, Position::FixedParent) => Err("is only allowed in another kind of component"),
+            (Self::Only(_), Position::Anywhere) => {
+                Err("is not allowed here: this list takes one kind of component")
             }
         }
     }
 }
 
 impl Type {
-    /// What a plain value should be, when it is something else.
+    /// Returns what a plain value should be, if it is something else.
     fn mismatch(&self, value: &Value) -> Option<String> {
         let (fits, expected) = match self {
-            Self::Text => (value.is_string(), "a text".to_owned()),
+            Self::Text => (value.is_string(), "a string".to_owned()),
             Self::Bool => (value.is_boolean(), "true or false".to_owned()),
             Self::Int => (value.is_i64() || value.is_u64(), "a whole number".to_owned()),
             Self::Number => (value.is_number(), "a number".to_owned()),
             Self::Icon => (value.as_str().is_some_and(is_icon), "the name of an icon".to_owned()),
-            Self::Date => {
-                (value.as_str().is_some_and(is_date), "a date with a time, as ISO 8601 writes it".to_owned())
-            }
+            Self::Date => (value.as_str().is_some_and(is_date), "an ISO 8601 date with time".to_owned()),
             Self::False => (value == &Value::Bool(false), "false".to_owned()),
             Self::Word(words) => {
                 let fits = value.as_str().is_some_and(|word| words.contains(&word));
@@ -303,7 +309,7 @@ impl Type {
     }
 }
 
-/// Whether it is a date with a time, with or without a zone.
+/// Returns whether this is a date with a time, with or without a zone.
 fn is_date(text: &str) -> bool {
     DateTime::parse_from_rfc3339(text).is_ok()
         || NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok()

@@ -1,39 +1,39 @@
-//! The language as data: components, their properties, and what those may hold.
+//! The widget language as data: components, their properties and types.
 
 mod components;
 mod parts;
 
 pub use components::COMPONENTS;
-use parts::EVERY;
+use parts::COMMON_PROPERTIES;
 
-/// What a value may be.
+/// Type of a value.
 #[derive(Debug)]
 pub enum Type {
     /// Text.
     Text,
-    /// True or false.
+    /// Boolean.
     Bool,
-    /// A whole number.
+    /// Integer.
     Int,
-    /// Any number.
+    /// Number.
     Number,
-    /// Any JSON.
+    /// Any JSON value.
     Any,
-    /// Name of an icon.
+    /// Icon name.
     Icon,
-    /// A date with a time, as ISO 8601 writes it.
+    /// ISO 8601 date with time.
     Date,
-    /// Exactly `false`.
+    /// The literal `false`.
     False,
-    /// One of these words.
+    /// One of these strings.
     Word(&'static [&'static str]),
-    /// An object with these properties and no other.
+    /// An object with exactly these properties.
     Object(&'static [Property]),
-    /// An object with any names and such values.
+    /// An object with any keys and values of this type.
     Map(&'static Type),
-    /// A list of such values.
+    /// A list of values of this type.
     List(&'static Type),
-    /// One of these, the first that fits; and what they are together, in words.
+    /// The first of these types that fits; with a description of all of them.
     Either(&'static str, &'static [Type]),
     /// A list of components.
     Children(Children),
@@ -41,65 +41,65 @@ pub enum Type {
     Child,
 }
 
-/// Which components may stand in a list.
+/// Components allowed in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Children {
-    /// All but roots and those that stand in one kind of parent only.
+    /// All but roots and those with a fixed parent.
     Common,
     /// Those, and roots.
     WithRoots,
-    /// This one only.
+    /// Only this component.
     Only(&'static str),
 }
 
 /// A property.
 #[derive(Debug)]
 pub struct Property {
-    /// Its name.
+    /// Name of the property.
     pub name: &'static str,
-    /// What it may hold.
+    /// Type of the value.
     pub kind: Type,
-    /// Whether it has to be there.
+    /// Whether the property is required.
     pub required: bool,
 }
 
 /// A component.
 #[derive(Debug)]
 pub struct Component {
-    /// Its `type`.
+    /// Value of `type`.
     pub name: &'static str,
-    /// Where it may stand.
-    pub place: Place,
-    /// Its properties, besides `type`, `id` and `key`; groups that several components share.
+    /// Where the component may be.
+    pub position: Position,
+    /// Properties besides `type`, `id` and `key`, as groups that components share.
     pub properties: &'static [&'static [Property]],
 }
 
-/// Where a component may stand.
+/// Allowed position of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// At the top.
+pub enum Position {
+    /// At the root.
     Root,
-    /// In any component that takes children.
+    /// In any component with children.
     Anywhere,
-    /// In the one component that asks for it.
-    InItsParent,
+    /// In one kind of parent only.
+    FixedParent,
 }
 
-/// The component of this name.
+/// Returns the component of this name.
 #[must_use]
 pub fn component(name: &str) -> Option<&'static Component> {
     COMPONENTS.iter().find(|component| component.name == name)
 }
 
 impl Component {
-    /// Its property of this name.
+    /// Returns the property of this name.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&'static Property> {
         self.all().find(|property| property.name == name)
     }
 
-    /// All its properties but `type`.
+    /// Returns all properties but `type`.
     pub fn all(&self) -> impl Iterator<Item = &'static Property> + Clone {
-        EVERY.iter().chain(self.properties.iter().copied().flatten())
+        COMMON_PROPERTIES.iter().chain(self.properties.iter().copied().flatten())
     }
 }

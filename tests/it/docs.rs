@@ -229,7 +229,8 @@ fn rust_files(folders: &[&str]) -> Vec<String> {
     all
 }
 
-/// Returns the first string literal after each occurrence of `call`; before it there may be one argument that begins with `first`.
+/// Returns the first string literal after each occurrence of `call`; before it there may be one argument that begins
+/// with `first`.
 fn literals<'a>(sources: &'a str, call: &str, first: &str) -> Vec<&'a str> {
     let is_path = |text: &str| text.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
     sources

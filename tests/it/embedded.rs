@@ -1,5 +1,5 @@
-//! Tests the embedded Postgres server from outside: the binary is started, killed and started again. The tests run as root and as an
-//! ordinary user; as root they use an account without privileges for the cases of an ordinary user.
+//! Tests the embedded Postgres server from outside: the binary is started, killed and started again. The tests run as
+//! root and as an ordinary user; as root they use an account without privileges for the cases of an ordinary user.
 
 mod sandbox;
 
@@ -25,7 +25,7 @@ async fn survives_restart_and_kill(sandbox: &Sandbox) {
     second.write("before the kill").await;
     second.kill();
     wait_until("the server ends with its program", || is_gone(second.server)).await;
-    wait_until("the guard ends as well", || is_gone(second.guard)).await;
+    wait_until("the supervisor ends as well", || is_gone(second.supervisor)).await;
 
     let third = sandbox.start();
     assert_eq!(third.texts().await, ["before the kill", "before the restart"]);
@@ -85,16 +85,16 @@ async fn server_log_contains_no_user_text() {
 }
 
 #[tokio::test]
-async fn next_start_stops_server_orphaned_by_killed_guard() {
+async fn next_start_stops_server_orphaned_by_killed_supervisor() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.start();
     first.write("kept").await;
-    // Stop the guard first: otherwise it might stop the server before it dies.
-    signal(first.guard, Signal::SIGSTOP);
+    // Stop the supervisor first: otherwise it might stop the server before it dies.
+    signal(first.supervisor, Signal::SIGSTOP);
     first.kill();
-    signal(first.guard, Signal::SIGKILL);
-    wait_until("the guard has ended", || is_gone(first.guard)).await;
-    assert!(!is_gone(first.server), "the server was stopped although its guard was killed");
+    signal(first.supervisor, Signal::SIGKILL);
+    wait_until("the supervisor has ended", || is_gone(first.supervisor)).await;
+    assert!(!is_gone(first.server), "the server was stopped although its supervisor was killed");
 
     let second = sandbox.start();
     // A process releases its resources a moment before the kernel reports its end.
@@ -108,11 +108,11 @@ async fn killed_server_recovers() {
     let sandbox = Sandbox::new();
     let mut first = sandbox.start();
     first.write("kept").await;
-    for pid in [first.guard, first.server] {
+    for pid in [first.supervisor, first.server] {
         signal(pid, Signal::SIGSTOP);
     }
     first.kill();
-    for pid in [first.guard, first.server] {
+    for pid in [first.supervisor, first.server] {
         signal(pid, Signal::SIGKILL);
     }
     let second = sandbox.start();
@@ -121,10 +121,10 @@ async fn killed_server_recovers() {
 }
 
 #[tokio::test]
-async fn guard_death_stops_program_and_server() {
+async fn supervisor_death_stops_program_and_server() {
     let sandbox = Sandbox::new();
     let mut running = sandbox.start();
-    signal(running.guard, Signal::SIGKILL);
+    signal(running.supervisor, Signal::SIGKILL);
     let sentence = failure_message(running.child.take().unwrap());
     assert!(sentence.starts_with("The private Postgres server has ended"), "{sentence}");
     wait_until("the server has been stopped", || is_gone(running.server)).await;

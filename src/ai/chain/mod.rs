@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use self::provider_slot::ProviderSlot;
-use super::models::{Catalogue, ModelRow, Offered};
+use super::models::{AvailableModel, Catalogue, ModelRow};
 use super::{Prompt, Provider, ProviderError, Recording, StreamEvents};
 
 pub use breaker::CircuitSettings;
@@ -97,8 +97,8 @@ impl Chain {
 
     /// Returns the models that a request may name.
     #[must_use]
-    pub fn models(&self) -> Vec<Offered> {
-        self.catalogue.offered()
+    pub fn models(&self) -> Vec<AvailableModel> {
+        self.catalogue.available()
     }
 
     /// Returns the state of each entry.
@@ -116,7 +116,7 @@ impl Chain {
     /// Returns the candidates for a reply in the order in which they are tried: providers that serve the requested model come
     /// first, and the reply's id rotates the keys of each provider.
     #[must_use]
-    pub fn candidates(&self, wish: Option<&str>, reply: Uuid) -> Vec<Candidate> {
+    pub fn candidates(&self, requested: Option<&str>, reply: Uuid) -> Vec<Candidate> {
         let mut providers: Vec<(&'static str, Vec<usize>)> = Vec::new();
         for (index, member) in self.members.iter().enumerate() {
             match providers.iter_mut().find(|(name, _)| *name == member.name()) {
@@ -129,8 +129,9 @@ impl Chain {
             let turn = reply.as_u128() % u128::try_from(places.len().max(1)).unwrap_or(1);
             places.rotate_left(usize::try_from(turn).unwrap_or(0));
         }
-        let serves =
-            |provider: &str| self.catalogue.asked(provider, wish).is_some_and(|asked| asked.as_wished);
+        let serves = |provider: &str| {
+            self.catalogue.resolve(provider, requested).is_some_and(|choice| choice.as_requested)
+        };
         let (serving, others): (Vec<_>, Vec<_>) =
             providers.into_iter().partition(|(provider, _)| serves(provider));
         serving
@@ -147,20 +148,20 @@ impl Chain {
 
     /// Returns the entry at `index`, with the model to call.
     #[must_use]
-    pub fn choose(&self, index: usize, wish: Option<&str>) -> Option<SelectedProvider> {
+    pub fn choose(&self, index: usize, requested: Option<&str>) -> Option<SelectedProvider> {
         let member = Arc::clone(self.members.get(index)?);
-        let asked = self.catalogue.asked(member.name(), wish)?;
-        Some(SelectedProvider { member, model: asked.model, row: asked.row })
+        let choice = self.catalogue.resolve(member.name(), requested)?;
+        Some(SelectedProvider { member, model: choice.model, row: choice.row })
     }
 
     /// Returns the first entry whose circuit is closed. For background calls: the probe of an open circuit is left to a reply.
     #[must_use]
-    pub fn first(&self, wish: Option<&str>, reply: Uuid) -> Option<SelectedProvider> {
-        let candidates = self.candidates(wish, reply);
+    pub fn first(&self, requested: Option<&str>, reply: Uuid) -> Option<SelectedProvider> {
+        let candidates = self.candidates(requested, reply);
         candidates
             .into_iter()
             .filter(|one| one.opens_in.is_none())
-            .find_map(|one| self.choose(one.index, wish))
+            .find_map(|one| self.choose(one.index, requested))
     }
 
     /// Returns every entry, each with its own default model.

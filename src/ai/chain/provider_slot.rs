@@ -96,18 +96,18 @@ impl ProviderSlot {
     /// Calls the provider, and records the result. A call that is dropped records nothing.
     pub(super) fn stream(self: &Arc<Self>, prompt: Prompt) -> StreamEvents {
         let (member, begun) = (Arc::clone(self), Instant::now());
-        let pieces = self.provider.stream(prompt);
-        stream::unfold(Some((pieces, member, true)), move |state| async move {
-            let (mut pieces, member, first) = state?;
-            let piece = pieces.next().await?;
+        let events = self.provider.stream(prompt);
+        stream::unfold(Some((events, member, true)), move |state| async move {
+            let (mut events, member, first) = state?;
+            let event = events.next().await?;
             let provider = member.name();
-            match &piece {
+            match &event {
                 Ok(StreamEvent::Text(_) | StreamEvent::Call(_)) => {
                     if first {
                         metrics::histogram!("verbatim_provider_first_token_seconds", "provider" => provider)
                             .record(begun.elapsed().as_secs_f64());
                     }
-                    return Some((piece, Some((pieces, member, false))));
+                    return Some((event, Some((events, member, false))));
                 }
                 Ok(StreamEvent::End(end)) => {
                     member.succeeded();
@@ -121,7 +121,7 @@ impl ProviderSlot {
                 }
                 Err(error) => member.failed(error),
             }
-            Some((piece, None))
+            Some((event, None))
         })
         .boxed()
     }

@@ -172,7 +172,7 @@ fn calls_are_counted_by_provider_without_text_in_labels() {
         let chain = chain(&[("openai", 1, fails()), ("groq", 2, Ok(()))]);
         for index in [0, 0, 1] {
             let choice = chain.choose(index, None).unwrap();
-            let _pieces: Vec<_> =
+            let _events: Vec<_> =
                 futures::executor::block_on_stream(choice.stream(choice.prompt(prompt()))).collect();
         }
     });

@@ -1,8 +1,8 @@
-//! The chunks of Chat Completions, read leniently: only the fields that matter, from whatever else there is.
+//! Chunks of Chat Completions, parsed leniently: only the fields that matter.
 //!
-//! A reply is whole once its choice has a finish reason. Tokens are told in a chunk of their own after it, as a rule, and
-//! then comes `[DONE]`; neither has to come, and neither is waited for long. But some servers give a finish reason with every
-//! chunk: one that comes with text ends a reply only where the stream ends as it should.
+//! A reply is complete once its choice has a finish reason. Usually a chunk with the usage follows, then `[DONE]`; both are
+//! optional, and neither is waited for long. Some servers send a finish reason with every chunk: one that comes with text
+//! ends a reply only if the stream then ends normally.
 
 use std::time::Duration;
 
@@ -14,27 +14,36 @@ use crate::ai::transport::errors::in_stream;
 use crate::ai::transport::{Out, Reader};
 use crate::ai::{Completion, Finish, ProviderError, StreamEvent, TokenUsage};
 
-/// How long the tokens of a whole reply are waited for.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long to wait for the usage of a complete reply.
+const USAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the chunks of one reply.
 pub(super) struct Chunks {
-    words: ErrorClassifier,
+    classifier: ErrorClassifier,
     model: String,
     id: Option<String>,
     usage: Option<TokenUsage>,
     finish: Option<Finish>,
-    /// The last that the choice had to say was a finish reason and nothing else: no more text comes.
+    /// Whether the choice last sent a finish reason and nothing else: no more text follows.
     settled: bool,
     calls: Calls,
     ended: bool,
 }
 
 impl Chunks {
-    /// A reader. `asked` is the model that was asked for, in case the answer does not name the one that answered.
-    pub(super) fn new(asked: String, words: ErrorClassifier) -> Self {
+    /// Creates a reader. `requested` is the requested model, in case the response does not name the one that answered.
+    pub(super) fn new(requested: String, classifier: ErrorClassifier) -> Self {
         let calls = Calls::default();
-        Self { words, model: asked, id: None, usage: None, finish: None, settled: false, calls, ended: false }
+        Self {
+            classifier,
+            model: requested,
+            id: None,
+            usage: None,
+            finish: None,
+            settled: false,
+            calls,
+            ended: false,
+        }
     }
 
     fn chunk(&mut self, chunk: &Value, out: &mut Out) -> Result<(), ProviderError> {
@@ -43,7 +52,7 @@ impl Chunks {
         }
         match &chunk["error"] {
             Value::Null => {}
-            error => return Err(in_stream(self.words, error)),
+            error => return Err(in_stream(self.classifier, error)),
         }
         if let Some(model) = chunk["model"].as_str().filter(|model| !model.is_empty()) {
             model.clone_into(&mut self.model);
@@ -56,7 +65,7 @@ impl Chunks {
             Value::Array(choices) => choices.as_slice(),
             _ => return Err(ProviderError::BadResponse),
         };
-        // One choice was asked for.
+        // Only one choice was requested.
         for choice in choices.iter().filter(|choice| choice["index"].as_u64().unwrap_or(0) == 0) {
             self.choice(choice, out)?;
         }
@@ -73,7 +82,7 @@ impl Chunks {
     fn choice(&mut self, choice: &Value, out: &mut Out) -> Result<(), ProviderError> {
         let delta = &choice["delta"];
         let mut says = delta["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
-        // A refusal is what the model has to say, so it is the reply's text.
+        // A refusal is text of the model, so it is part of the reply.
         for field in ["content", "refusal"] {
             match &delta[field] {
                 Value::Null => {}
@@ -84,24 +93,24 @@ impl Chunks {
                 _ => return Err(ProviderError::BadResponse),
             }
         }
-        self.calls.take(&delta["tool_calls"])?;
+        self.calls.add(&delta["tool_calls"])?;
         if says {
             self.settled = false;
         }
         match &choice["finish_reason"] {
             Value::Null => {}
             Value::String(reason) => {
-                // Of several the last one counts: some servers give one with every chunk.
+                // The last finish reason counts: some servers send one with every chunk.
                 self.finish = Some(match reason.to_ascii_lowercase().as_str() {
                     "" => return Ok(()),
                     "length" | "max_tokens" => Finish::Length,
                     "content_filter" | "safety" | "recitation" | "prohibited_content" | "blocklist"
                     | "spii" => {
-                        // All but the first are Gemini's own words, as its other interface has them.
+                        // All but the first are values of Gemini's native API.
                         Finish::ContentFilter
                     }
                     "error" => return Err(ProviderError::unavailable(None)),
-                    // `stop`, `tool_calls`, and whatever else a reply may end with.
+                    // `stop`, `tool_calls` and any other normal end.
                     _ => Finish::Stop,
                 });
                 self.settled = !says;
@@ -111,11 +120,11 @@ impl Chunks {
         Ok(())
     }
 
-    /// The end, if the reply is whole.
+    /// Appends the end, if the reply is complete.
     fn end(&mut self, out: &mut Out) {
         let Some(finish) = self.finish.filter(|_| !self.ended) else { return };
         self.ended = true;
-        out.extend(self.calls.whole().map(|call| Ok(StreamEvent::Call(call))));
+        out.extend(self.calls.complete().map(|call| Ok(StreamEvent::Call(call))));
         out.push_back(Ok(StreamEvent::End(Completion {
             finish,
             usage: self.usage,
@@ -132,18 +141,18 @@ impl Reader for Chunks {
         }
     }
 
-    fn over(&mut self, broken: bool, out: &mut Out) {
+    fn finish(&mut self, broken: bool, out: &mut Out) {
         if self.settled || !broken {
             self.end(out);
         }
     }
 
-    fn patience(&self) -> Option<Duration> {
-        self.settled.then_some(GRACE)
+    fn end_timeout(&self) -> Option<Duration> {
+        self.settled.then_some(USAGE_TIMEOUT)
     }
 }
 
-/// Servers exist that count below zero or not at all.
+/// Parses the usage. Some servers report negative counts, or none.
 fn usage(usage: &Value) -> Option<TokenUsage> {
     let count = |name: &str| usage[name].as_u64().and_then(|count| u32::try_from(count).ok());
     let (prompt_tokens, completion_tokens) = count("prompt_tokens").zip(count("completion_tokens"))?;

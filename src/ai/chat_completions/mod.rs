@@ -1,5 +1,5 @@
-//! Chat Completions, streamed: the protocol that most services and servers speak. Which service it is makes a difference
-//! in details only; those stand in its [`Service`].
+//! Chat Completions, streamed: the protocol of most services and servers. Differences between services are details, listed
+//! in [`Service`].
 
 mod calls;
 mod chunks;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use self::chunks::Chunks;
 use super::service::{Api, LengthField, Service};
-use super::transport::{Endpoint, EndpointSettings, pieces};
+use super::transport::{Endpoint, EndpointSettings, stream_events};
 use super::{Prompt, Provider, ProviderError, Recording, SettingsError, StreamEvents, common_parameters};
 
 /// A server of Chat Completions.
@@ -25,7 +25,7 @@ pub(super) struct ChatCompletions {
 }
 
 impl ChatCompletions {
-    /// Makes the provider; nothing is sent yet.
+    /// Creates the provider without connecting.
     pub(super) fn try_new(settings: EndpointSettings, model: String) -> Result<Self, SettingsError> {
         let service = settings.service;
         let elsewhere = settings.base_url.as_deref().is_some_and(|url| url != service.base_url);
@@ -81,12 +81,12 @@ impl Provider for ChatCompletions {
     fn stream(&self, prompt: Prompt) -> StreamEvents {
         let (client, link) = self.endpoint.client();
         let request = self.request(prompt);
-        let reader = Chunks::new(request.model.clone(), self.endpoint.words());
+        let reader = Chunks::new(request.model.clone(), self.endpoint.classifier());
         stream::once(async move {
             match client.chat().create_stream_byot::<_, Value>(request).await {
-                Ok(events) => pieces(events, link, reader),
+                Ok(events) => stream_events(events, link, reader),
                 Err(_) => {
-                    // Without a word from the transport it was never called: the request could not be built.
+                    // Without an error from the transport nothing was sent: the request could not be built.
                     let error = link.fault().unwrap_or(ProviderError::BadRequest);
                     stream::once(async { Err(error) }).boxed()
                 }

@@ -1,4 +1,4 @@
-//! Gemini through its endpoint that speaks Chat Completions; its errors are those of Google's APIs.
+//! Gemini through its Chat Completions endpoint; its errors are those of Google's APIs.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ pub static SERVICE: Service = Service {
         api: None,
     },
     base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
-    // The larger ones think by default, and what they think counts against the length of the reply.
+    // The larger models think by default, and thinking counts against the length of the reply.
     model: "gemini-2.5-flash-lite",
     api: Api::ChatCompletions,
     length: LengthField::MaxTokens,
     length_elsewhere: LengthField::MaxTokens,
     documents: false,
     transcriber: None,
-    words,
+    classifier: classify,
 };
 
-/// A wrong key comes with 400 and a reason among the details; a limit says there how long to wait, and, when it is one of
-/// the day, that it is one.
-fn words(_status: Option<u16>, error: &Value) -> Option<ProviderError> {
+/// Classifies Google's errors. A wrong key is a 400 with a reason in the details; a rate limit has its wait there, and whether
+/// it is a daily one.
+fn classify(_status: Option<u16>, error: &Value) -> Option<ProviderError> {
     let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is = |detail: &Value, kind: &str| detail["@type"].as_str().is_some_and(|name| name.ends_with(kind));
     if details.iter().any(|detail| detail["reason"] == "API_KEY_INVALID") {
         return Some(ProviderError::KeyInvalid);
     }
     match error["status"].as_str()? {
-        // The last one: of the account's place or billing, which somebody has to see to.
+        // The last one: location or billing of the account, which need operator action.
         "UNAUTHENTICATED" | "PERMISSION_DENIED" | "FAILED_PRECONDITION" => Some(ProviderError::KeyInvalid),
         "NOT_FOUND" => Some(ProviderError::ModelUnknown),
         "UNAVAILABLE" | "INTERNAL" | "DEADLINE_EXCEEDED" => Some(ProviderError::unavailable(None)),
@@ -58,53 +58,10 @@ fn words(_status: Option<u16>, error: &Value) -> Option<ProviderError> {
     }
 }
 
-/// `37s`, `0.5s`.
+/// Parses `37s` or `0.5s`.
 fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.strip_suffix('s')?.parse().ok()?).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_words_of_google_are_told_apart() {
-        let limited = |retry_after| Some(ProviderError::RateLimited { retry_after });
-        let kind = |name: &str| format!("type.googleapis.com/google.rpc.{name}");
-        for (error, expected) in [
-            (
-                json!({"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}),
-                Some(ProviderError::KeyInvalid),
-            ),
-            (json!({"status": "INVALID_ARGUMENT"}), None),
-            (json!({"status": "PERMISSION_DENIED"}), Some(ProviderError::KeyInvalid)),
-            (json!({"status": "FAILED_PRECONDITION"}), Some(ProviderError::KeyInvalid)),
-            (json!({"status": "NOT_FOUND"}), Some(ProviderError::ModelUnknown)),
-            (json!({"status": "UNAVAILABLE"}), Some(ProviderError::unavailable(None))),
-            (json!({"status": "RESOURCE_EXHAUSTED"}), limited(None)),
-            (
-                json!({"status": "RESOURCE_EXHAUSTED", "details": [
-                    {"@type": kind("QuotaFailure"), "violations": [{"quotaId": "RequestsPerMinutePerProject"}]},
-                    {"@type": kind("RetryInfo"), "retryDelay": "37s"},
-                ]}),
-                limited(Some(Duration::from_secs(37))),
-            ),
-            (
-                json!({"status": "RESOURCE_EXHAUSTED", "details": [
-                    {"@type": kind("QuotaFailure"), "violations": [{"quotaId": "RequestsPerDayPerProject"}]},
-                    {"@type": kind("RetryInfo"), "retryDelay": "37s"},
-                ]}),
-                Some(ProviderError::QuotaExceeded),
-            ),
-            (
-                json!({"status": "RESOURCE_EXHAUSTED", "details": [{"@type": kind("RetryInfo"), "retryDelay": "-1s"}]}),
-                limited(None),
-            ),
-            (json!({}), None),
-        ] {
-            assert_eq!(words(Some(400), &error), expected, "{error}");
-        }
-    }
-}
+mod tests;

@@ -22,26 +22,15 @@ pub static SERVICE: Service = Service {
     length_elsewhere: LengthField::MaxCompletionTokens,
     documents: false,
     transcriber: Some("whisper-large-v3-turbo"),
-    words,
+    classifier: classify,
 };
 
-/// One request that is over the account's limit of tokens per minute by itself comes with 413 and the code of a rate limit:
-/// waiting does not help it, and the model might well have read it. So it is neither a rate limit nor a conversation that is
-/// too long: somebody else may take it.
-fn words(status: Option<u16>, _error: &Value) -> Option<ProviderError> {
+/// Classifies Groq's errors. A request that alone exceeds the account's tokens per minute is a 413 with the code of a rate
+/// limit. Waiting does not help, and the model itself might accept it: so it is neither a rate limit nor a too long
+/// conversation, and the next provider may take it.
+fn classify(status: Option<u16>, _error: &Value) -> Option<ProviderError> {
     (status == Some(413)).then_some(ProviderError::RequestTooLarge)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_request_too_large_for_the_limit_is_for_somebody_else_whatever_its_code() {
-        let error = json!({"code": "rate_limit_exceeded", "type": "tokens"});
-        assert_eq!(words(Some(413), &error), Some(ProviderError::RequestTooLarge));
-        assert_eq!(words(Some(429), &error), None);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! OpenAI, through its Responses API; also any server that passes for it.
+//! OpenAI through its Responses API; also any compatible server.
 
 mod events;
 mod input;
@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 
 use self::events::Events;
 use super::service::{Api, LengthField, Service, Variables, no_classifier};
-use super::transport::{Endpoint, EndpointSettings, pieces};
+use super::transport::{Endpoint, EndpointSettings, stream_events};
 use super::{Prompt, Provider, ProviderError, Recording, SettingsError, StreamEvents, common_parameters};
 
-/// OpenAI, or a server that passes for it.
+/// OpenAI, or a compatible server.
 pub static SERVICE: Service = Service {
     name: "openai",
     title: "OpenAI",
@@ -30,7 +30,7 @@ pub static SERVICE: Service = Service {
     length_elsewhere: LengthField::MaxTokens,
     documents: true,
     transcriber: Some("gpt-4o-mini-transcribe"),
-    words: no_classifier,
+    classifier: no_classifier,
 };
 
 /// A server of the Responses API.
@@ -43,7 +43,7 @@ pub(super) struct Responses {
 }
 
 impl Responses {
-    /// Makes the provider; nothing is sent yet.
+    /// Creates the provider without connecting.
     pub(super) fn try_new(settings: EndpointSettings, model: String) -> Result<Self, SettingsError> {
         let (name, title) = (settings.service.name, settings.service.title);
         Ok(Self { name, title, endpoint: Endpoint::try_new(settings)?, model })
@@ -56,7 +56,7 @@ impl Responses {
             input: InputParam::Items(prompt.turns.into_iter().flat_map(input::items).collect()),
             max_output_tokens: Some(prompt.parameters.max_output_tokens),
             temperature: prompt.parameters.temperature,
-            // Nothing is to stay with the provider: the log is the one place that keeps a conversation.
+            // Store nothing at the provider: conversations are stored in the log only.
             store: Some(false),
             tools: (!prompt.tools.is_empty()).then(|| prompt.tools.into_iter().map(input::tool).collect()),
             tool_choice: prompt.tool_choice.map(input::tool_choice),
@@ -90,13 +90,13 @@ impl Provider for Responses {
     fn stream(&self, prompt: Prompt) -> StreamEvents {
         let (client, link) = self.endpoint.client();
         let request = self.request(prompt);
-        let asked = request.model.clone().unwrap_or_default();
-        let reader = Events { asked, words: self.endpoint.words() };
+        let requested = request.model.clone().unwrap_or_default();
+        let reader = Events { requested, classifier: self.endpoint.classifier() };
         stream::once(async move {
             match client.responses().create_stream_byot::<_, Value>(request).await {
-                Ok(events) => pieces(events, link, reader),
+                Ok(events) => stream_events(events, link, reader),
                 Err(_) => {
-                    // Without a word from the transport it was never called: the request could not be built.
+                    // Without an error from the transport nothing was sent: the request could not be built.
                     let error = link.fault().unwrap_or(ProviderError::BadRequest);
                     stream::once(async { Err(error) }).boxed()
                 }

@@ -29,15 +29,15 @@ async fn all(provider: &impl Provider, prompt: Prompt) -> Vec<Result<StreamEvent
     provider.stream(prompt).collect().await
 }
 
-fn text_of(pieces: &[Result<StreamEvent, ProviderError>]) -> String {
-    pieces
+fn text_of(events: &[Result<StreamEvent, ProviderError>]) -> String {
+    events
         .iter()
         .filter_map(|p| if let Ok(StreamEvent::Text(text)) = p { Some(text.as_str()) } else { None })
         .collect()
 }
 
 #[tokio::test]
-async fn a_reply_says_what_it_is_restates_the_message_and_counts_the_turns() {
+async fn reply_names_itself_repeats_the_message_and_counts_turns() {
     let turns = [(Role::User, "Hi"), (Role::Assistant, "Hello"), (Role::User, "What is  this?\nTell me.")];
     let got = all(&failing("none"), prompt(&turns)).await;
     assert_eq!(
@@ -56,16 +56,16 @@ async fn a_reply_says_what_it_is_restates_the_message_and_counts_the_turns() {
 }
 
 #[tokio::test]
-async fn a_long_message_is_restated_in_part_and_a_missing_one_is_said() {
-    let long = "é".repeat(ECHO_CHARS + 1);
+async fn long_message_is_shortened_and_missing_one_reported() {
+    let long = "é".repeat(MAX_ECHO_CHARS + 1);
     let got = text_of(&all(&failing("none"), prompt(&[(Role::User, &long)])).await);
-    assert!(got.contains(&format!("\"{}…\"", "é".repeat(ECHO_CHARS))), "{got}");
+    assert!(got.contains(&format!("\"{}…\"", "é".repeat(MAX_ECHO_CHARS))), "{got}");
     let got = text_of(&all(&failing("none"), prompt(&[])).await);
     assert!(got.contains("You said nothing. Turns seen: 0"), "{got}");
 }
 
 #[tokio::test]
-async fn a_tool_is_called_when_the_message_says_so_and_it_is_offered() {
+async fn available_tool_is_called_on_command() {
     let mut asked = prompt(&[(Role::User, "call look {\"at\": \"sky\"}")]);
     assert!(text_of(&all(&failing("none"), asked.clone()).await).contains("You said: \"call look"));
     asked.tools = vec![Tool {
@@ -84,12 +84,12 @@ async fn a_tool_is_called_when_the_message_says_so_and_it_is_offered() {
         arguments: call.arguments.clone(),
         output: serde_json::json!({"stars": 3}),
     });
-    let told = text_of(&all(&failing("none"), asked).await);
-    assert!(told.contains("The tool look came to: {\"stars\":3}"), "{told}");
+    let summary = text_of(&all(&failing("none"), asked).await);
+    assert!(summary.contains("The tool look has returned: {\"stars\":3}"), "{summary}");
 }
 
 #[tokio::test]
-async fn a_title_is_the_first_words_and_files_are_told_of() {
+async fn title_is_the_first_words_and_files_are_described() {
     let mut asked = prompt(&[(Role::User, "How do I prune an old apple tree in winter?")]);
     asked.purpose = Purpose::Title;
     assert_eq!(text_of(&all(&failing("none"), asked).await), "How do I prune an old");
@@ -104,7 +104,7 @@ async fn a_title_is_the_first_words_and_files_are_told_of() {
 }
 
 #[tokio::test]
-async fn the_most_tokens_are_kept_to() {
+async fn max_output_tokens_is_respected() {
     let mut prompt = hello();
     prompt.parameters.max_output_tokens = 3;
     let got = all(&failing("none"), prompt).await;
@@ -115,7 +115,7 @@ async fn the_most_tokens_are_kept_to() {
 }
 
 #[tokio::test]
-async fn words_come_at_the_pace_that_is_set() {
+async fn words_arrive_at_the_configured_pace() {
     let settings = ScriptedSettings { words_per_second: 200, ..ScriptedSettings::default() };
     let start = Instant::now();
     let got = all(&Scripted::new(settings), hello()).await;
@@ -124,7 +124,7 @@ async fn words_come_at_the_pace_that_is_set() {
 }
 
 #[tokio::test]
-async fn each_fault_is_what_it_says() {
+async fn each_fault_fails_as_named() {
     let whole = all(&failing("none"), hello()).await;
     assert_eq!(all(&failing("429"), hello()).await, [Err(ProviderError::RateLimited { retry_after: None })]);
     assert_eq!(all(&failing("500"), hello()).await, [Err(ProviderError::unavailable(Some(500)))]);
@@ -148,7 +148,7 @@ async fn each_fault_is_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_first_attempts_is_over_after_them() {
+async fn fault_of_first_attempts_ends_after_them() {
     let provider = failing("500:2");
     for (attempt, fails) in [(1, true), (2, true), (3, false)] {
         let got = all(&provider, Prompt { attempt, ..hello() }).await;
@@ -159,7 +159,7 @@ async fn a_fault_of_the_first_attempts_is_over_after_them() {
 }
 
 #[test]
-fn a_plan_is_read_or_refused() {
+fn plan_is_parsed_or_rejected() {
     assert_eq!("none".parse(), Ok(FaultPlan::default()));
     assert_eq!("over-long:3".parse(), Ok(FaultPlan { fault: Fault::OverLong, until: Some(3) }));
     for bad in ["", "503", "429:", "429:x", "429:-1", ":1"] {

@@ -1,5 +1,5 @@
-//! Base URLs: https, or plain http to this machine, so that no key travels in the open; and to others where whoever runs the
-//! service says that nobody else is on the way.
+//! Base URLs: https, or plain http to this machine, so that no key is sent in clear text. Plain http to other machines
+//! needs the operator's explicit setting for a trusted network.
 
 use std::net::IpAddr;
 
@@ -10,16 +10,16 @@ use crate::ai::SettingsError;
 /// A base URL that may be called.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BaseUrl {
-    /// Without a slash at the end, as the API's paths begin with one.
+    /// The URL without a trailing slash, as the API's paths begin with one.
     pub(super) url: String,
-    /// Host and port, for people to read.
+    /// Host and port, for log lines.
     pub(super) host: String,
-    /// It is plain http.
+    /// Whether the URL is plain http.
     pub(super) plain: bool,
 }
 
 impl BaseUrl {
-    /// Reads one; `variable` is where it was configured, `plain_http` whether plain http is taken to any machine.
+    /// Parses a URL; `variable` is where it was configured, `plain_http` whether plain http is allowed to any machine.
     pub(super) fn parse(text: &str, variable: &'static str, plain_http: bool) -> Result<Self, SettingsError> {
         let malformed = SettingsError::BaseUrlMalformed { variable };
         let url = Url::parse(text.trim()).map_err(|_| malformed.clone())?;
@@ -45,40 +45,4 @@ fn is_loopback(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_url_is_https_or_this_machine() {
-        let good = [
-            ("https://api.openai.com/v1", "https://api.openai.com/v1", "api.openai.com", false),
-            (" https://example.test:8443/api/ ", "https://example.test:8443/api", "example.test:8443", false),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1:8080", true),
-            ("http://127.9.9.9/v1/", "http://127.9.9.9/v1", "127.9.9.9", true),
-            ("http://[::1]:1/v1", "http://[::1]:1/v1", "[::1]:1", true),
-            ("http://localhost:11434/v1", "http://localhost:11434/v1", "localhost:11434", true),
-        ];
-        for (text, url, host, plain) in good {
-            let expected = BaseUrl { url: url.to_owned(), host: host.to_owned(), plain };
-            assert_eq!(BaseUrl::parse(text, "X", false), Ok(expected), "{text}");
-        }
-        let insecure = Err(SettingsError::BaseUrlInsecure { variable: "X" });
-        for text in
-            ["http://api.openai.com/v1", "http://10.0.0.1", "http://localhost.example.test", "http://[::2]"]
-        {
-            assert_eq!(BaseUrl::parse(text, "X", false), insecure, "{text}");
-            assert!(BaseUrl::parse(text, "X", true).unwrap().plain, "{text}");
-        }
-        let malformed = Err(SettingsError::BaseUrlMalformed { variable: "X" });
-        for text in [
-            "",
-            "api.openai.com",
-            "ftp://127.0.0.1",
-            "https://u:p@a.test",
-            "https://a.test?x",
-            "https://a.test#x",
-        ] {
-            assert_eq!(BaseUrl::parse(text, "X", true), malformed, "{text}");
-        }
-    }
-}
+mod tests;

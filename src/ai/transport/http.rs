@@ -1,4 +1,4 @@
-//! One HTTP call to the provider: made once, its errors named, its body handed on under limits and on demand.
+//! One HTTP call to a provider: sent once, errors classified, body read on demand and within limits.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -19,13 +19,12 @@ use super::sse_decoder::{SseDecoder, SseError};
 use crate::ai::service::ErrorClassifier;
 use crate::ai::{ProviderError, TimeoutKind};
 
-/// The header that tells the trace.
+/// Header that carries the trace context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// How much of an error's body is read to find its code.
+/// Most bytes of an error body that are read to find its code.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
-/// What one call's transport and its stream tell each other, past async-openai in the middle, whose errors
-/// carry only text.
+/// Links one call's transport to its stream, bypassing async-openai in between, whose errors carry only text.
 #[derive(Debug, Default)]
 pub(in crate::ai) struct CallControl {
     demand: Notify,
@@ -33,18 +32,18 @@ pub(in crate::ai) struct CallControl {
 }
 
 impl CallControl {
-    /// The stream has run dry: more may be read.
+    /// Signals that the stream is drained: more may be read.
     pub(super) fn ask(&self) {
         self.demand.notify_one();
     }
 
-    /// What the transport found wrong.
+    /// Returns the error that the transport recorded.
     pub(in crate::ai) fn fault(&self) -> Option<ProviderError> {
         self.fault.get().cloned()
     }
 
     pub(in crate::ai) fn fail(&self, error: ProviderError) {
-        // Only the first fault counts; what follows from it says less.
+        // Only the first error counts; later ones are its consequences.
         let _ = self.fault.set(error);
     }
 }
@@ -53,19 +52,19 @@ impl CallControl {
 #[derive(Clone)]
 pub(super) struct Transport {
     http: reqwest::Client,
-    words: ErrorClassifier,
+    classifier: ErrorClassifier,
     link: Arc<CallControl>,
 }
 
 impl Transport {
-    pub(super) fn new(http: reqwest::Client, words: ErrorClassifier, link: Arc<CallControl>) -> Self {
-        Self { http, words, link }
+    pub(super) fn new(http: reqwest::Client, classifier: ErrorClassifier, link: Arc<CallControl>) -> Self {
+        Self { http, classifier, link }
     }
 
     async fn call_once(self, request: HttpRequestFactory) -> Result<Response, OpenAIError> {
         let mut request = request.build().await?;
         if let Some(key) = request.headers_mut().get_mut(AUTHORIZATION) {
-            // So that no trace of the HTTP client's prints it.
+            // Keeps the key out of the HTTP client's own traces.
             key.set_sensitive(true);
         }
         if let Some(traceparent) =
@@ -74,7 +73,7 @@ impl Transport {
             request.headers_mut().insert(TRACEPARENT, traceparent);
         }
         let answer = match self.http.execute(request).await {
-            Ok(response) => accepted(response, self.words).await,
+            Ok(response) => accepted(response, self.classifier).await,
             Err(error) => Err(not_sent(&error)),
         };
         match answer {
@@ -86,7 +85,7 @@ impl Transport {
             }
             Err(error) => {
                 self.link.fail(error);
-                // Only a carrier: the stream reads the fault from the link.
+                // Only a carrier: the stream takes the error from the control.
                 Err(OpenAIError::InvalidArgument("the call failed".to_owned()))
             }
         }
@@ -107,12 +106,12 @@ impl tower::Service<HttpRequestFactory> for Transport {
     }
 }
 
-/// The response's body as clean events, read only when the stream asks for more.
+/// Returns the response's body as clean events, read only when the stream asks for more.
 fn on_demand(response: Response, link: Arc<CallControl>) -> Body {
     Body::wrap_stream(stream::unfold((response, SseDecoder::default(), link), |mut state| async move {
         let (response, framer, link) = &mut state;
         link.demand.notified().await;
-        // On until an event is whole: a part of one wakes nobody who could ask for the rest.
+        // Read until an event is complete: a partial one would wake no reader that could ask for the rest.
         let fault = loop {
             match response.chunk().await {
                 Ok(Some(bytes)) => match framer.push(&bytes) {
@@ -130,8 +129,8 @@ fn on_demand(response: Response, link: Arc<CallControl>) -> Body {
     }))
 }
 
-/// The response if it is a stream of events, its error otherwise.
-async fn accepted(mut response: Response, words: ErrorClassifier) -> Result<Response, ProviderError> {
+/// Returns the response if it is an event stream, otherwise its error.
+async fn accepted(mut response: Response, classifier: ErrorClassifier) -> Result<Response, ProviderError> {
     let status = response.status();
     if status.is_success() {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -139,10 +138,10 @@ async fn accepted(mut response: Response, words: ErrorClassifier) -> Result<Resp
         return if is_events { Ok(response) } else { Err(ProviderError::BadResponse) };
     }
     let error = error_object(&mut response).await;
-    Err(errors::of_answer(words, status.as_u16(), retry_after(response.headers()), &error))
+    Err(errors::of_answer(classifier, status.as_u16(), retry_after(response.headers()), &error))
 }
 
-/// The error object in the body of an error; null as far as there is none that can be read.
+/// Returns the error object in an error body; null if there is none.
 async fn error_object(response: &mut Response) -> Value {
     let mut body = Vec::new();
     while let Ok(Some(bytes)) = response.chunk().await {
@@ -154,7 +153,7 @@ async fn error_object(response: &mut Response) -> Value {
     error_in(serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// The error object in an answer; some servers put it into a list of one.
+/// Returns the error object of an answer; some servers wrap it in a list.
 pub(super) fn error_in(mut body: Value) -> Value {
     if let Some(first) = body.as_array_mut().and_then(|list| list.first_mut()) {
         body = first.take();
@@ -162,10 +161,10 @@ pub(super) fn error_in(mut body: Value) -> Value {
     body.get_mut("error").map(Value::take).unwrap_or_default()
 }
 
-/// Why no response came at all.
+/// Classifies a failure without any response.
 fn not_sent(error: &reqwest::Error) -> ProviderError {
     if error.is_timeout() {
-        // The only time limit of the HTTP client is the one for connecting.
+        // The HTTP client has only one time limit, for connecting.
         ProviderError::Timeout(TimeoutKind::Connect)
     } else if error.is_builder() {
         ProviderError::BadRequest
@@ -175,19 +174,4 @@ fn not_sent(error: &reqwest::Error) -> ProviderError {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_error_object_is_found_in_every_form() {
-        let error = json!({"code": 400});
-        for body in [json!({"error": error}), json!([{"error": error}])] {
-            assert_eq!(error_in(body), error);
-        }
-        for body in [json!(null), json!([]), json!("error"), json!({"detail": 1}), json!([1])] {
-            assert_eq!(error_in(body.clone()), Value::Null, "{body}");
-        }
-    }
-}
+mod tests;

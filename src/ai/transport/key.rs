@@ -1,26 +1,26 @@
-//! A provider's key: checked once, shown never.
+//! A provider's API key: checked once, never shown.
 
 use std::fmt;
 
 use crate::ai::SettingsError;
 
-/// A provider's key. Its `Debug` shows nothing of it.
+/// A provider's API key; redacted in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// Takes a key as it was configured.
+    /// Wraps a key from the configuration.
     pub fn new(key: impl Into<String>) -> Self {
         Self(key.into())
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether the key is blank.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.0.trim().is_empty()
     }
 
-    /// The key itself, if it can be one; `variable` is where it was configured.
+    /// Returns the key if it is well-formed; `variable` is where it was configured.
     pub(super) fn checked(self, variable: &'static str) -> Result<String, SettingsError> {
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
         if self.is_blank() {
@@ -40,17 +40,4 @@ impl fmt::Debug for ApiKey {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_bare_or_refused_without_being_shown() {
-        assert_eq!(ApiKey::new("sk-1").checked("X"), Ok("sk-1".to_owned()));
-        assert_eq!(ApiKey::new(" ").checked("X"), Err(SettingsError::KeyMissing { variable: "X" }));
-        for key in ["\"sk-1\"", "sk 1", "sk-1\n", "'sk-1'", "sk-é"] {
-            let refused = ApiKey::new(key).checked("X");
-            assert_eq!(refused, Err(SettingsError::KeyMalformed { variable: "X" }), "{key:?}");
-        }
-        assert_eq!(format!("{:?}", ApiKey::new("sk-canary")), "ApiKey(redacted)");
-    }
-}
+mod tests;

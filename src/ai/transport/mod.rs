@@ -1,25 +1,24 @@
-//! What the adapters of OpenAI's two protocols share: where a server is and with which key it is called
-//! (`endpoint`), one call of it (`transport`), its events under limits (`sse`), their way to pieces (`pieces`),
-//! its errors by name (`errors`), how long it asks to wait (`wait`), and speech written down (`transcribe`).
+//! Shared parts of the adapters for OpenAI's two protocols: address and key of a server (`endpoint`), one HTTP call
+//! (`http`), its events within limits (`sse_decoder`), their conversion (`stream_events`), error classification (`errors`),
+//! retry hints (`retry_after`), and transcription (`transcribe`).
 //!
-//! async-openai builds the requests, makes the calls and parses the streams. Three of its habits do not fit here,
-//! and its public `middleware` and `byot` features let us change each:
+//! async-openai builds the requests, sends them and parses the streams. Three of its behaviors do not fit here; its
+//! public `middleware` and `byot` features let us replace each:
 //!
-//! - Its default executor tries three times more on 429, 5xx and connection errors. Our own attempts are what
-//!   is counted and recorded, so every call goes through our own service, `transport`, which tries once.
-//! - It hides the response's headers (`Retry-After`), reads error bodies without limit, and logs them, as it
-//!   logs every event that it cannot read; those may hold the conversation. `transport` answers for every
-//!   status but success itself, and `sse` lets through only events that cannot fail to parse.
-//! - Its event types know a fixed list of events, with every field required, and fail on anything else, be it
-//!   a new event of OpenAI's or a server that leaves out a field we never look at. So events are taken as JSON
-//!   values (`create_stream_byot`) and each adapter reads the few fields that matter.
+//! - Its default executor retries three times on 429, 5xx and connection errors. Our own attempts are counted and
+//!   recorded, so every call goes through our own service, `http`, which sends once.
+//! - It hides the response's headers (`Retry-After`), reads error bodies without limit, and logs them as well as every
+//!   event that it cannot parse; those may contain the conversation. `http` handles every status but success itself,
+//!   and `sse_decoder` passes on only events that cannot fail to parse.
+//! - Its event types are a fixed list with all fields required. They fail on new events of OpenAI's and on servers that
+//!   omit fields we never read. So events are taken as JSON values (`create_stream_byot`), and each adapter reads the few
+//!   fields that matter.
 //!
-//! **What is bounded.** The crate moves events from the connection to us through a channel without bound, in
-//! a task of its own that ends when our stream is dropped. `transport` feeds that task only on demand: it
-//! reads on from the connection only after we have found the channel empty, so the channel holds the events of
-//! two reads at most, however slow the reader is, and the provider feels the back pressure through TCP. One
-//! event is at most 1 MiB, the whole body 64 MiB (`sse`), text 64 KiB and time 150 s ([`limits`](super::limits)).
-//! Not bounded by us: what the HTTP client itself buffers for one connection (some hundred KiB).
+//! **Limits.** The crate moves events from the connection through an unbounded channel, in a task that ends when our
+//! stream is dropped. `http` feeds that task on demand: it reads from the connection only after we have found the channel
+//! empty. So the channel holds the events of at most two reads, and the provider sees back pressure through TCP. One event
+//! is at most 1 MiB, the whole body 64 MiB (`sse_decoder`), text 64 KiB and time 150 s ([`limits`](super::limits)). Not
+//! limited by us: the HTTP client's buffers of a connection (a few hundred KiB).
 
 mod base_url;
 mod endpoint;
@@ -35,4 +34,4 @@ pub(super) use endpoint::{Endpoint, EndpointSettings};
 #[cfg(test)]
 pub(super) use http::CallControl;
 pub use key::ApiKey;
-pub(super) use stream_events::{Out, Reader, pieces};
+pub(super) use stream_events::{Out, Reader, stream_events};

@@ -1,17 +1,17 @@
-//! Server-sent events under limits: what the provider's body must get through before anybody parses it.
+//! Server-sent events within limits: the filter before a provider's body is parsed.
 
 use thiserror::Error;
 
-/// The most bytes of one event. The largest one repeats the whole reply, where JSON may need six bytes for one.
+/// Most bytes of one event. The largest one repeats the whole reply, where JSON may need six bytes for one.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// The most bytes of a whole body: 64 KiB of text, one character an event, some hundred bytes around each.
+/// Most bytes of a whole body: 64 KiB of text, one character per event, some hundred bytes around each.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Why a body is not read any further.
+/// Why reading a body stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum SseError {
-    /// One event, or all together, is beyond the limit.
+    /// One event, or the whole body, exceeds its limit.
     #[error("too many bytes")]
     TooLarge,
     /// An event's data is not JSON.
@@ -19,24 +19,23 @@ pub(super) enum SseError {
     NotJson,
 }
 
-/// Cuts a body into events and passes on only the data of whole ones that are JSON.
+/// Splits a body into events and passes on only complete ones whose data is JSON.
 ///
-/// Lines end with `\n` or `\r\n`; an event's data lines are joined; names, ids and an unfinished last event are
-/// dropped, as the Responses API repeats the name inside the data and Chat Completions has none. A comment, by which
-/// some say that they are still at it, becomes an empty event when nothing else came with it. `[DONE]` is passed on:
-/// async-openai ends the stream there.
+/// Lines end with `\n` or `\r\n`; an event's data lines are joined. Names, ids and an unfinished last event are dropped: the
+/// Responses API repeats the name inside the data and Chat Completions has none. A comment (keep-alive) becomes an empty
+/// event unless another event comes with it. `[DONE]` is passed on: async-openai ends the stream there.
 #[derive(Debug, Default)]
 pub(super) struct SseDecoder {
     line: Vec<u8>,
     data: Vec<u8>,
     seen: usize,
-    /// A comment has come since the last frame.
+    /// Whether a comment has come since the last event.
     commented: bool,
 }
 
 impl SseDecoder {
-    /// Takes the next bytes and returns the events that they complete, as clean server-sent events, one line
-    /// of data each; `None` when they complete none.
+    /// Decodes the next bytes and returns the events that they complete, as clean server-sent events with one data line each;
+    /// `None` if they complete none.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Vec<u8>>, SseError> {
         self.seen = self.seen.saturating_add(bytes.len());
         if self.seen > MAX_BODY_BYTES {
@@ -76,8 +75,7 @@ impl SseDecoder {
         if line.starts_with(b":") {
             self.commented = true;
         } else if let Some(data) = line.strip_prefix(b"data:") {
-            // Between two parts of JSON a line break is white space, and inside a string JSON has none: so a
-            // blank can stand for each.
+            // Between tokens of JSON a line break is white space, and inside strings JSON has none: so a blank can replace it.
             self.data.push(b' ');
             self.data.extend(data.iter().map(|&byte| if byte == b'\r' { b' ' } else { byte }));
         }
@@ -101,84 +99,4 @@ impl SseDecoder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What comes out when the body arrives in parts of this many bytes.
-    fn framed(body: &[u8], step: usize) -> Result<String, SseError> {
-        let mut framer = SseDecoder::default();
-        let mut out = Vec::new();
-        for part in body.chunks(step) {
-            out.extend(framer.push(part)?.unwrap_or_default());
-        }
-        Ok(String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn events_come_out_clean_however_the_bytes_are_cut() {
-        let body = ": hello\r\nevent: a\r\nid: 1\r\ndata: {\"é\":1}\r\n\r\ndata:{\ndata: \"b\":2}\n\n\n\ndata: 3\n\ndata: 4";
-        for step in 1..body.len() {
-            // A comment may or may not come with an event, by how the bytes are cut.
-            let got = framed(body.as_bytes(), step).map(|frames| frames.replace("data: {}\n\n", ""));
-            assert_eq!(
-                got.as_deref(),
-                Ok("data: {\"é\":1}\n\ndata: {  \"b\":2}\n\ndata: 3\n\n"),
-                "step {step}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_end_marker_is_passed_on() {
-        assert_eq!(framed(b"data: [DONE]\n\n", 3).as_deref(), Ok("data: [DONE]\n\n"));
-    }
-
-    #[test]
-    fn a_comment_alone_is_a_sign_of_life() {
-        let mut framer = SseDecoder::default();
-        let mut push = |bytes: &[u8]| {
-            let frames = framer.push(bytes).unwrap();
-            frames.map(|frames| String::from_utf8(frames).unwrap())
-        };
-        assert_eq!(push(b": waiting\n\n").as_deref(), Some("data: {}\n\n"));
-        assert_eq!(push(b": wai"), None);
-        assert_eq!(push(b"ting\n").as_deref(), Some("data: {}\n\n"));
-        // Never in the middle of an event.
-        assert_eq!(push(b"data: 1\n: waiting\n"), None);
-        assert_eq!(push(b"\n").as_deref(), Some("data: 1\n\n"));
-    }
-
-    #[test]
-    fn what_is_not_json_is_refused() {
-        let bodies: [&[u8]; 6] = [
-            b"data: {\"a\":\n\n",
-            b"data: nonsense\n\n",
-            b"data: 1e999\n\n",
-            b"data: {} {}\n\n",
-            b"data: \"\xff\"\n\n",
-            b"data: \"\\ud800\"\n\n",
-        ];
-        for body in bodies {
-            assert_eq!(framed(body, 64), Err(SseError::NotJson), "{}", String::from_utf8_lossy(body));
-        }
-    }
-
-    #[test]
-    fn an_endless_line_event_or_body_is_refused_before_it_is_kept() {
-        let line = vec![b'x'; 64 * 1024];
-        let mut framer = SseDecoder::default();
-        let refused = (0..1000).find_map(|_| framer.push(&line).err());
-        assert_eq!(refused, Some(SseError::TooLarge));
-        assert!(framer.line.capacity() <= 2 * MAX_EVENT_BYTES);
-
-        let mut framer = SseDecoder::default();
-        let refused = (0..1_000_000).find_map(|_| framer.push(b"data: 1111111111\n").err());
-        assert_eq!(refused, Some(SseError::TooLarge));
-        assert!(framer.data.capacity() <= 2 * MAX_EVENT_BYTES);
-
-        let comment = [b":".as_slice(), &line, b"\n\n"].concat();
-        let mut framer = SseDecoder::default();
-        let refused = (0..2000).find_map(|_| framer.push(&comment).err());
-        assert_eq!(refused, Some(SseError::TooLarge));
-    }
-}
+mod tests;

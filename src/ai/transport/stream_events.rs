@@ -1,4 +1,4 @@
-//! From a provider's events to pieces, whichever protocol the events are of.
+//! Converts a provider's events to stream events, for either protocol.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,25 +12,24 @@ use tokio::time::timeout;
 use super::http::CallControl;
 use crate::ai::{ProviderError, StreamEvent, StreamEvents};
 
-/// What a reader has made of the events so far, oldest first.
+/// Stream events produced so far, oldest first.
 pub(in crate::ai) type Out = VecDeque<Result<StreamEvent, ProviderError>>;
 
 /// Reads one protocol's events.
 pub(in crate::ai) trait Reader: Send + 'static {
-    /// Adds what an event says. Nothing added means that it only shows that the provider is alive.
+    /// Appends what an event contains. Nothing appended means that it is only a keep-alive.
     fn read(&mut self, event: Value, out: &mut Out);
 
-    /// Adds what is to be said when the events are over; `broken`: otherwise than at their end. Nothing added: the reply was
-    /// cut.
-    fn over(&mut self, _broken: bool, _out: &mut Out) {}
+    /// Appends the last events when the stream ends; `broken` if it ended with an error. Nothing appended: the reply was cut.
+    fn finish(&mut self, _broken: bool, _out: &mut Out) {}
 
-    /// How long the next event is worth waiting for, once all that matters has been said.
-    fn patience(&self) -> Option<Duration> {
+    /// Returns how long to wait for the next event once everything important has arrived.
+    fn end_timeout(&self) -> Option<Duration> {
         None
     }
 }
 
-/// How far a stream has been read.
+/// State of reading a stream.
 struct Reading<E, R> {
     events: E,
     link: Arc<CallControl>,
@@ -39,8 +38,8 @@ struct Reading<E, R> {
     over: bool,
 }
 
-/// The provider's events as pieces; ends after the end or the first error.
-pub(in crate::ai) fn pieces(
+/// Returns the provider's events as stream events; ends after the end or the first error.
+pub(in crate::ai) fn stream_events(
     mut events: StreamResponse<Value>,
     link: Arc<CallControl>,
     reader: impl Reader,
@@ -63,7 +62,7 @@ pub(in crate::ai) fn pieces(
                 }
                 Some(last) => return Some((last, None)),
                 None if reading.over => return None,
-                None => reading.read_on().await,
+                None => reading.read_next().await,
             }
         }
     })
@@ -75,11 +74,11 @@ where
     E: stream::Stream<Item = Result<Value, async_openai::error::OpenAIError>> + Unpin,
     R: Reader,
 {
-    /// Takes the next event, or learns that there is none.
-    async fn read_on(&mut self) {
-        let (next, in_time) = match self.reader.patience() {
-            Some(patience) => {
-                timeout(patience, self.events.next()).await.map_or((None, false), |next| (next, true))
+    /// Reads the next event, or the end.
+    async fn read_next(&mut self) {
+        let (next, in_time) = match self.reader.end_timeout() {
+            Some(limit) => {
+                timeout(limit, self.events.next()).await.map_or((None, false), |next| (next, true))
             }
             None => (self.events.next().await, true),
         };
@@ -91,9 +90,9 @@ where
             return;
         }
         self.over = true;
-        // async-openai's errors carry only text, and that is the provider's; ours stands in the link.
+        // async-openai's errors carry only the provider's text; our own error is in the control.
         let fault = self.link.fault().or_else(|| next.map(|_| ProviderError::BadResponse));
-        self.reader.over(fault.is_some() || !in_time, &mut self.out);
+        self.reader.finish(fault.is_some() || !in_time, &mut self.out);
         if self.out.is_empty() {
             self.out.extend(fault.map(Err));
         }

@@ -1,4 +1,4 @@
-//! Recordings written down by a provider's transcription endpoint.
+//! Transcription of recordings by a provider.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use super::retry_after::retry_after;
 use crate::ai::service::ErrorClassifier;
 use crate::ai::{ProviderError, Recording};
 
-/// The most bytes of an answer that are read.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// Most bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Asks `model` once.
+/// Calls `model` once.
 pub(super) async fn transcribe(
     http: reqwest::Client,
     endpoint: Arc<dyn Config>,
     model: &'static str,
-    words: ErrorClassifier,
+    classifier: ErrorClassifier,
     recording: Recording,
 ) -> Result<String, ProviderError> {
     let Recording { audio, mime_type } = recording;
-    // The provider goes by the name's end.
+    // The provider infers the format from the file extension.
     let name = format!("audio.{}", mime_type.rsplit('/').next().unwrap_or("webm"));
     let part =
         Part::bytes(audio).file_name(name).mime_str(&mime_type).map_err(|_| ProviderError::BadRequest)?;
@@ -40,7 +40,7 @@ pub(super) async fn transcribe(
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| ProviderError::Cut)? {
         body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER {
+        if body.len() > MAX_ANSWER_BYTES {
             return Err(ProviderError::BadResponse);
         }
     }
@@ -49,8 +49,8 @@ pub(super) async fn transcribe(
         return answer["text"].as_str().map(str::to_owned).ok_or(ProviderError::BadResponse);
     }
     Err(match status.as_u16() {
-        // Of this path it says that there is no such thing; of a model it says so by name.
+        // 404 for the path means no transcription; an unknown model is reported by code.
         404 => errors::named(&answer["error"]).unwrap_or(ProviderError::Unsupported),
-        status => errors::of_answer(words, status, wait, &error_in(answer)),
+        status => errors::of_answer(classifier, status, wait, &error_in(answer)),
     })
 }

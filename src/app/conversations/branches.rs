@@ -215,7 +215,7 @@ impl ConversationService {
         let mut partial_texts = Vec::new();
         // Only one is running; the others are queued.
         for reply_id in begun {
-            let text = self.hub.text(reply_id).await;
+            let text = self.live_replies.text(reply_id).await;
             if let Ok(text) = ReplyText::parse(&text)
                 && !text.as_str().trim().is_empty()
             {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::ConversationService;
 use crate::ai::Recording;
-use crate::app::models::Offered;
+use crate::app::models::AvailableModel;
 use crate::app::{Actor, AppError};
 
 pub use aggregates::conversation::{
@@ -142,7 +142,7 @@ impl ConversationService {
     }
 
     /// Returns the models that may be requested; the default comes first.
-    pub fn models(&self) -> Vec<Offered> {
+    pub fn models(&self) -> Vec<AvailableModel> {
         self.models.offered()
     }
 

@@ -22,8 +22,8 @@ use super::files::with_attachments;
 use super::models::ModelCatalogue;
 use super::quotas::QuotaService;
 use super::{Actor, AppError, Core, RequestContext};
-use crate::live::sealed::Typing;
-use crate::live::{Hub, People};
+use crate::live::envelope::Typing;
+use crate::live::{LiveReplies, UserChannels};
 
 /// An accepted message, with the ids of the reply it requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +91,9 @@ pub struct ConversationService {
     /// Loads single conversations in batches.
     pub loader: ConversationLoader,
     /// Replies that are being written.
-    pub hub: Hub,
+    pub live_replies: LiveReplies,
     /// Feeds of users' sockets.
-    pub people: People,
+    pub user_channels: UserChannels,
     /// From the request for a reply to its end, at most.
     pub reply_deadline: Duration,
     /// Whether conversations get generated titles.
@@ -328,7 +328,7 @@ impl ConversationService {
     ) -> Result<(), AppError> {
         self.conversation(actor, conversation).await?;
         let (user, conversation) = (actor.user.uuid(), conversation.uuid());
-        self.people.typing(Typing { user, conversation, typing, socket }).await;
+        self.user_channels.typing(Typing { user, conversation, typing, socket }).await;
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ use super::{Actor, AppError, Core, Kind, RequestContext};
 use crate::auth::UrlSigningKey;
 use crate::auth::signed_urls::{Purpose, Signature};
 use crate::files::picture::preview_mime;
-use crate::files::{FileKind, FileStore, IncomingError, Key, KindError, StoreError};
+use crate::files::{FileKind, FileStore, Key, KindError, StoreError, UploadError};
 use event_store::{CommandBatch, CommandKey};
 
 /// Attaches files to a message: each must be this user's, stored, and not attached in another conversation.
@@ -92,7 +92,7 @@ impl FileService {
             return Err(AppError::new(Kind::Invalid, "file_empty", "The file is empty."));
         }
         if size > limit {
-            return Err(IncomingError::TooLarge { limit }.into());
+            return Err(UploadError::TooLarge { limit }.into());
         }
         let key = request.key_of(actor.user);
         let mut slot = self.uploads.reserve(actor.user)?;

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::FileService;
 use crate::app::{AppError, Kind};
 use crate::config::FilesConfig;
-use crate::files::{Arrived, FileKind, Incoming, Key, StoreError, picture};
-use crate::telemetry::panics::broken_off;
+use crate::files::{FileKind, Key, ReceivedBytes, StoreError, UploadBuffer, picture};
+use crate::telemetry::panics::join_error;
 
 /// Most concurrent uploads of one user.
 const MAX_CONCURRENT_UPLOADS: u64 = 20;
@@ -149,7 +149,7 @@ impl Drop for UploadSlot {
 
 /// An upload whose body is being received.
 pub struct Upload {
-    incoming: Incoming,
+    incoming: UploadBuffer,
     staging: Option<PathBuf>,
     pub(super) slot: UploadSlot,
 }
@@ -167,7 +167,7 @@ impl Upload {
 
 /// A completely received file, not inspected yet.
 pub(super) struct ReceivedFile {
-    pub(super) arrived: Arrived,
+    pub(super) arrived: ReceivedBytes,
     slot: UploadSlot,
     memory: OwnedSemaphorePermit,
 }
@@ -183,7 +183,7 @@ impl ReceivedFile {
 /// A received and inspected file.
 pub(super) struct InspectedFile {
     pub(super) kind: FileKind,
-    pub(super) arrived: Arrived,
+    pub(super) arrived: ReceivedBytes,
     pub(super) image: Option<ImageSize>,
     pub(super) slot: UploadSlot,
     preview: Option<Bytes>,
@@ -209,10 +209,10 @@ impl FileService {
         let limit = self.uploads.limits.file_bytes;
         let slot = self.uploads.reserve(owner)?;
         if length.is_some_and(|length| length > limit) {
-            return Err(crate::files::IncomingError::TooLarge { limit }.into());
+            return Err(crate::files::UploadError::TooLarge { limit }.into());
         }
         let staging = self.store.staging().map(ToOwned::to_owned);
-        Ok(Upload { incoming: Incoming::new(limit), staging, slot })
+        Ok(Upload { incoming: UploadBuffer::new(limit), staging, slot })
     }
 
     /// Returns the largest allowed file, in bytes.
@@ -220,9 +220,9 @@ impl FileService {
         self.uploads.limits.file_bytes
     }
 
-    /// Returns the error for a file that is larger than [`largest_file`](Self::largest_file).
+    /// Returns the error for a file that is larger than [`max_file_bytes`](Self::max_file_bytes).
     pub fn too_large(&self) -> AppError {
-        crate::files::IncomingError::TooLarge { limit: self.max_file_bytes() }.into()
+        crate::files::UploadError::TooLarge { limit: self.max_file_bytes() }.into()
     }
 
     /// Whether this person may bring one more file, before anything of it is read.
@@ -244,7 +244,7 @@ impl FileService {
         }
         let memory = Arc::clone(&self.uploads.memory).acquire_owned().await.map_err(closed)?;
         let Upload { incoming, staging: _, mut slot } = upload;
-        let arrived = incoming.whole().await?;
+        let arrived = incoming.finish().await?;
         slot.set_size(u64::try_from(arrived.bytes.len()).unwrap_or(u64::MAX));
         Ok(ReceivedFile { arrived, slot, memory })
     }
@@ -260,9 +260,9 @@ impl FileService {
         let bytes = arrived.bytes.clone();
         let seen = tokio::task::spawn_blocking(move || -> Result<_, AppError> {
             kind.check(&bytes)?;
-            Ok(if kind.is_image() { Some(picture::look(kind, &bytes)?) } else { None })
+            Ok(if kind.is_image() { Some(picture::inspect(kind, &bytes)?) } else { None })
         });
-        let picture = seen.await.map_err(|error| AppError::internal(broken_off(&error)))??;
+        let picture = seen.await.map_err(|error| AppError::internal(join_error(&error)))??;
         let (image, preview) = match picture {
             Some(picture) => (Some(picture.size), Some(picture.preview.into())),
             None => (None, None),
@@ -277,7 +277,7 @@ impl FileService {
         file_content: &InspectedFile,
     ) -> Result<(), StoreError> {
         let store = &self.store;
-        let Arrived { bytes, sha256 } = &file_content.arrived;
+        let ReceivedBytes { bytes, sha256 } = &file_content.arrived;
         // The preview first: an image whose bytes are stored must have one.
         if let Some(preview) = &file_content.preview {
             store.put(&Key::preview(file, sha256), preview.clone()).await?;

@@ -1,8 +1,9 @@
-//! Failures as answers: `{"detail", "code", "request_id", "errors"?, "kept"?}`, whatever went wrong.
+//! Error responses: `{"detail", "code", "request_id", "errors"?, "kept"?}`.
 //!
-//! 400: a rule is broken by a well-formed body. 401: token missing or bad. 403: not permitted. 404: not there, or not
-//! the asker's. 409: contradicts what is there. 413, 414, 431: too large. 415: a type of file that is not taken. 422: malformed, missing or mistyped. 429 and
-//! 503 come with `Retry-After`. The text of a 5xx is always the same; what happened is in the log, under the request's id.
+//! Statuses: 400 for a well-formed body that breaks a rule; 401 for a missing or invalid token; 403 for a missing
+//! permission; 404 for a resource that does not exist or belongs to another user; 409 for a conflict with the current
+//! state; 413, 414 and 431 for too much data; 415 for a file type that is not accepted; 422 for a malformed request.
+//! 429 and 503 carry `Retry-After`. A 5xx always has the same text; the cause is in the log, under the request id.
 
 use aide::OperationOutput;
 use aide::generate::GenContext;
@@ -19,47 +20,47 @@ use crate::http::formats::answer::set_location_and_position;
 use crate::http::openapi::failures::add_failures;
 use crate::http::transport::request_id;
 
-/// The body of every failure.
+/// Body of every error response.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorBody {
-    /// One sentence for people.
+    /// One sentence for users.
     pub detail: String,
-    /// Stable name for programs.
+    /// Stable code for programs.
     pub code: String,
-    /// Id of the request, as in `X-Request-Id`.
+    /// Request id, as in `X-Request-Id`.
     pub request_id: String,
-    /// The fields that are wrong, where that is known.
+    /// The invalid fields, if known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// What was kept all the same, where a command was carried out and what it led to failed.
+    /// What was stored, if the command succeeded and the reply failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Box<PersistedMessage>>,
 }
 
-/// A message that was kept although its reply ended without an answer.
+/// A message that was stored although its reply failed or was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PersistedMessage {
-    /// The conversation.
+    /// Conversation id.
     pub session_id: Uuid,
-    /// The message that was sent.
+    /// Id of the message that was sent.
     pub user_message_id: Uuid,
-    /// Its reply, for its provenance; also in `Location`.
+    /// Id of the reply, for its provenance; also in `Location`.
     pub reply_id: Uuid,
-    /// Position of what is known of it, as in `Verbatim-Position`.
+    /// Position of the reply's end, as in `Verbatim-Position`.
     #[serde(skip)]
     pub position: Option<i64>,
 }
 
-/// One field that is wrong.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
-    /// Path of the field, `.` for the whole body.
+    /// Path of the field; `.` for the whole body.
     pub field: String,
-    /// What is wrong about it.
+    /// What is wrong with the field.
     pub message: String,
 }
 
-/// A failure on its way to the client.
+/// An error on its way to the client.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -69,47 +70,47 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// A failure that only HTTP knows, with its own status.
+    /// Creates an error that only HTTP knows, with its own status.
     pub fn http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, error: AppError::new(Kind::Invalid, code, detail), errors: Vec::new(), kept: None }
     }
 
-    /// Names the fields that are wrong.
+    /// Adds the invalid fields.
     #[must_use]
     pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
         self.errors = errors;
         self
     }
 
-    /// Names what was kept.
+    /// Adds what was stored.
     #[must_use]
     pub fn with_kept(mut self, kept: PersistedMessage) -> Self {
         self.kept = Some(Box::new(kept));
         self
     }
 
-    /// The failure itself.
+    /// Returns the underlying error.
     pub fn error(&self) -> &AppError {
         &self.error
     }
 
-    /// The fields that are wrong, where that is known.
+    /// Returns the invalid fields, if known.
     pub fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// The status it is answered with.
+    /// Returns the response status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Seconds after which it is worth trying again.
+    /// Returns the seconds after which a retry makes sense.
     pub fn retry_after(&self) -> Option<u64> {
         let after = self.error.retry_after?;
         Some((after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1))
     }
 
-    /// Tells the log what happened, when it is our failure.
+    /// Logs the cause of a server error.
     pub fn report(&self) {
         let (code, cause) = (self.error.code, self.error.source.as_ref().map(|source| format!("{source:#}")));
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -120,7 +121,7 @@ impl ApiError {
     }
 }
 
-/// The one table from kinds to statuses.
+/// Maps an error kind to its status. This is the only such table.
 pub fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::Invalid => StatusCode::BAD_REQUEST,
@@ -182,19 +183,23 @@ impl OperationOutput for ApiError {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<u16>, ApiResponse)> {
-        // For the schema's sake: the answers themselves refer to the description's components.
+        // Only registers the schema: responses refer to the description's components.
         let _ = Self::operation_response(ctx, operation);
         add_failures(operation, &[500, 503]);
         Vec::new()
     }
 }
 
-/// The answer to a path that no door has.
+/// Responds to an unknown path.
 pub async fn no_such_route() -> ApiError {
     AppError::not_found().into()
 }
 
-/// The answer to a method that a path does not take; the `Allow` header is added by the router.
+/// Responds to a method that the path does not support. The router adds the `Allow` header.
 pub async fn no_such_method() -> ApiError {
-    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This method is not allowed here.")
+    ApiError::http(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This method is not allowed for this path.",
+    )
 }

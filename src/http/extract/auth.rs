@@ -1,4 +1,4 @@
-//! Who asks: the bearer token of a request.
+//! Authentication: the bearer token of a request, and extractors for roles.
 
 use aide::OperationInput;
 use aide::generate::GenContext;
@@ -14,14 +14,14 @@ use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::openapi::failures::add_failures;
 
-/// Name of the scheme in the API description.
+/// Name of the bearer scheme in the API description.
 pub const SCHEME: &str = "bearer";
-/// Names there of the two further ways to open a socket.
+/// Name of the query parameter that carries an access token, for WebSockets only.
 pub const QUERY_TOKEN: &str = "token";
-/// See [`QUERY_TOKEN`].
+/// Name of the query parameter that carries a ticket, for WebSockets only.
 pub const QUERY_TICKET: &str = "ticket";
 
-/// A signed-in person. Every route that takes this is closed to everybody else.
+/// A signed-in user. Every route that takes this requires a valid token.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedIn(pub Actor);
 
@@ -40,7 +40,7 @@ impl FromRequestParts<ApiState> for SignedIn {
     }
 }
 
-/// The token of the one `Authorization: Bearer …` header. Two headers, or another scheme, are no token.
+/// Returns the token of the only `Authorization: Bearer …` header. A second header or another scheme yields no token.
 pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.to_str().ok()?;
@@ -51,8 +51,8 @@ pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
 }
 
-/// A signed-in person, and until when. What is asked for is not counted here: a socket's frames are counted one by one, and
-/// what `/chatkit` is asked stands in the body.
+/// A signed-in user and the expiry of the token. Unlike [`SignedIn`], this does not count against the rate limits:
+/// WebSocket frames count one by one, and `/chatkit` reads the kind of request from the body.
 #[derive(Debug, Clone, Copy)]
 pub struct BearerToken(pub Authenticated);
 
@@ -65,7 +65,7 @@ impl FromRequestParts<ApiState> for BearerToken {
     }
 }
 
-/// A signed-in administrator: 403 for everybody else who is signed in.
+/// A signed-in administrator. Other users get 403.
 #[derive(Debug, Clone, Copy)]
 pub struct Administrator(pub Actor);
 
@@ -86,7 +86,7 @@ impl OperationInput for Administrator {
     }
 }
 
-/// A signed-in auditor or administrator: 403 for everybody else who is signed in.
+/// A signed-in auditor or administrator. Other users get 403.
 #[derive(Debug, Clone, Copy)]
 pub struct Auditor(pub Actor);
 
@@ -107,7 +107,7 @@ impl OperationInput for Auditor {
     }
 }
 
-/// The kind of program that asks, where it is known; see [`device`].
+/// Kind of client program, if known; see [`device`].
 #[derive(Debug, Clone)]
 pub struct Device(pub Option<String>);
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_bearer_token_is_a_token() {
+    fn exactly_one_bearer_token_is_accepted() {
         assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
         assert_eq!(bearer(&headers(&["bearer abc"])), Some("abc"));
         for refused in

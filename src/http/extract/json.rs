@@ -1,4 +1,4 @@
-//! JSON that clients send, read under its rules; what breaks one is named, and never repeated.
+//! Parsing of JSON bodies. Errors name the invalid field and never repeat its value.
 
 use serde::Deserialize;
 
@@ -6,12 +6,12 @@ use crate::app::{AppError, Kind};
 use crate::http::errors::{ApiError, FieldError};
 use crate::http::extract::json_object::Object;
 
-/// Parses a JSON body, which has to be an object.
+/// Parses a JSON body, which must be an object.
 pub(super) fn parse_body<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     parse_json(bytes).map(|Object(value)| value)
 }
 
-/// Parses a JSON text. U+0000 is refused, because no JSON column of the database can hold it.
+/// Parses JSON text. Rejects U+0000, which no JSON column of the database can hold.
 pub(in crate::http) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
     if has_nul(bytes) {
         return Err(AppError::new(
@@ -28,19 +28,19 @@ pub(in crate::http) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Re
     Ok(value)
 }
 
-/// Parses a part of a body that [`parse_json`] has read; refusals name their field from the body's top on.
+/// Parses a part of a body that [`parse_json`] has read. Errors name fields relative to the whole body.
 pub(in crate::http) fn parse_part<'a, T: Deserialize<'a>>(place: &str, json: &'a str) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { place.to_owned() } else { format!("{place}.{path}") };
         let message = error.inner().to_string();
-        // Lines and columns would be the part's.
+        // Drop line and column: they are relative to the part.
         unprocessable(&field, message.split(" at line ").next().unwrap_or_default())
     })
 }
 
-/// Whether JSON text holds an escaped U+0000 (a raw one is no JSON anyway).
+/// Returns whether JSON text contains an escaped U+0000. A raw one is invalid JSON anyway.
 fn has_nul(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
@@ -57,10 +57,10 @@ pub(super) fn not_json() -> ApiError {
     unprocessable("Content-Type", "must be application/json")
 }
 
-/// A malformed request. The message says what was expected, and does not repeat what was sent.
+/// Creates the error for a malformed request. The message says what was expected and does not repeat the input.
 pub(in crate::http) fn unprocessable(field: &str, message: &str) -> ApiError {
     let what = match message.split_once(' ') {
-        // `unknown variant` and `unknown field`, with what was sent in backquotes.
+        // `unknown variant` and `unknown field` quote the input in backquotes.
         Some(("unknown", _)) => message.split_once(" `").map(|(what, _)| what),
         Some(("invalid", _)) => message.split_once(": ").map(|(what, _)| what),
         _ => None,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_escaped_nul_is_found_and_an_escaped_backslash_before_u0000_is_text() {
+    fn escaped_nul_is_found_unless_the_backslash_is_escaped() {
         assert!(has_nul(br#"{"a":"x\u0000"}"#));
         assert!(has_nul(br#"{"a":"\\\u0000"}"#));
         assert!(!has_nul(br#"{"a":"\\u0000"}"#));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_what_was_sent() {
+    fn errors_do_not_repeat_the_input() {
         #[derive(serde::Deserialize, Debug)]
         struct Body {
             #[expect(dead_code, reason = "only its type matters here")]
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_json_of_every_kind_is_refused() {
+    fn malformed_json_is_rejected() {
         #[derive(serde::Deserialize, Debug)]
         struct Body {
             #[expect(dead_code, reason = "only its type matters here")]

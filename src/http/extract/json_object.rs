@@ -1,7 +1,7 @@
-//! Objects are read from objects only.
+//! Deserialization of JSON objects from objects only.
 //!
-//! What is derived for a struct also reads a list, as the fields in their order, which no client means and the API's description
-//! does not say. Bodies are read as an [`Object`]; fields that hold objects name one of the functions here.
+//! Derived implementations also accept a list with the fields in order. No client means that, and the API description
+//! does not allow it. Bodies are read as an [`Object`]; fields that hold objects use one of the functions here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A value that only an object gives.
+/// A value that is deserialized from a JSON object only.
 #[derive(Debug)]
 pub(in crate::http) struct Object<T>(pub(in crate::http) T);
 
@@ -35,28 +35,28 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a field that holds an object.
+/// Deserializes a field that holds an object.
 pub(in crate::http) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Object::deserialize(deserializer).map(|Object(value)| value)
 }
 
-/// Reads a field that holds an object, or null.
+/// Deserializes a field that holds an object or null.
 pub(in crate::http) fn object_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
-/// Reads a list of objects.
+/// Deserializes a list of objects.
 pub(in crate::http) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Ok(Vec::<Object<T>>::deserialize(deserializer)?.into_iter().map(|Object(value)| value).collect())
 }
 
-/// Reads named objects; null says the same as none.
+/// Deserializes a map of objects; null means an empty map.
 pub(in crate::http) fn named_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, T>, D::Error> {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_no_objects_wherever_they_stand() {
+    fn lists_are_rejected_in_place_of_objects() {
         for text in [
             "[]",
             "[null, [], {}]",
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_are() {
+    fn objects_are_accepted() {
         assert_eq!(read(r#"{"named": null, "more": []}"#), Ok(Whole::default()));
         let part = |name: &str| Part { name: Some(name.to_owned()) };
         let whole = Whole {

@@ -1,4 +1,4 @@
-//! What requests carry: bodies, query strings, ids in paths, idempotency keys. Every refusal has the one shape.
+//! Extractors: bodies, query strings, ids in paths, idempotency keys. Every rejection has the same error shape.
 
 use std::time::Duration;
 
@@ -31,21 +31,21 @@ use crate::http::openapi::failures::add_failures;
 use crate::http::transport::request_id;
 use crate::http::{ApiState, HttpSettings};
 
-/// How long a body may take to arrive.
+/// How long a request body may take to arrive.
 pub(in crate::http) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest idempotency key, in characters.
+/// Maximum length of an idempotency key, in characters.
 const MAX_KEY_LENGTH: usize = 255;
-/// The header that carries such a key.
+/// Name of the idempotency key's header.
 pub(in crate::http) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// With which statuses a request may be refused that has a body to be read.
+/// Statuses with which a request with a body can fail before the use case runs.
 pub(in crate::http) const BODY_FAILURES: [u16; 4] = [400, 408, 413, 422];
 
-/// A command with a JSON body: the body, and what is known of the request.
+/// A command with a JSON body.
 #[derive(Debug)]
 pub struct Command<T> {
-    /// Who, when, under which key.
+    /// Request id, surface and idempotency key.
     pub context: RequestContext,
-    /// The body.
+    /// Parsed body.
     pub body: T,
 }
 
@@ -73,10 +73,10 @@ impl<T: JsonSchema> OperationInput for Command<T> {
     }
 }
 
-/// A command whose body may be JSON or a form, as sign-in forms are.
+/// A command whose body is JSON or a form, as sign-in forms are.
 #[derive(Debug)]
 pub struct FormCommand<T> {
-    /// The body.
+    /// Parsed body.
     pub body: T,
 }
 
@@ -90,12 +90,12 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for FormCommand<T> {
     }
 }
 
-/// The same for commands that write events, which may come with an idempotency key.
+/// A command that writes events, whose body is JSON or a form.
 #[derive(Debug)]
 pub struct KeyedFormCommand<T> {
-    /// Who, when, under which key.
+    /// Request id, surface and idempotency key.
     pub context: RequestContext,
-    /// The body.
+    /// Parsed body.
     pub body: T,
 }
 
@@ -117,7 +117,7 @@ impl<T: JsonSchema> OperationInput for KeyedFormCommand<T> {
     }
 }
 
-/// Parses a body that may be JSON or a form.
+/// Parses a body that is JSON or a form.
 fn parse_either<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, ApiError> {
     match media_type(&parts.headers).as_deref() {
         Some("application/x-www-form-urlencoded") => {
@@ -140,10 +140,10 @@ impl<T: JsonSchema> OperationInput for FormCommand<T> {
     }
 }
 
-/// A command without a body (a body that is sent anyway only counts for the idempotency key).
+/// A command without a body. A body that is sent anyway only counts for the idempotency key.
 #[derive(Debug)]
 pub struct EmptyCommand {
-    /// Who, when, under which key.
+    /// Request id, surface and idempotency key.
     pub context: RequestContext,
 }
 
@@ -186,7 +186,7 @@ impl<T: JsonSchema> OperationInput for Query<T> {
     }
 }
 
-/// The id in a path. What is no id is nobody's thing: 404, as an unknown id.
+/// The id in a path. An unparsable id is treated like an unknown one: 404.
 #[derive(Debug, Clone, Copy)]
 pub struct PathId(pub Uuid);
 
@@ -205,7 +205,7 @@ impl FromRequestParts<ApiState> for PathId {
 
 impl OperationInput for PathId {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        document_id(operation, "Id of the thing, a UUID.", ctx.schema.subschema_for::<Uuid>());
+        document_id(operation, "Id of the resource, a UUID.", ctx.schema.subschema_for::<Uuid>());
     }
 }
 
@@ -213,7 +213,7 @@ async fn read(parts: &Parts, body: Body, settings: &HttpSettings) -> Result<axum
     read_up_to(parts, body, settings.max_body_bytes).await
 }
 
-/// The refusal of a body that is larger than `limit` bytes.
+/// Creates the error for a body of more than `limit` bytes.
 pub(in crate::http) fn body_too_large(limit: usize) -> ApiError {
     ApiError::http(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -222,10 +222,10 @@ pub(in crate::http) fn body_too_large(limit: usize) -> ApiError {
     )
 }
 
-/// A whole body, of `limit` bytes at most.
+/// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is larger, 400 when it ends early, 408 when it takes too long.
+/// 413 if the body is larger, 400 if it ends early, 408 if it takes too long.
 pub(in crate::http) async fn read_up_to(
     parts: &Parts,
     body: Body,
@@ -245,7 +245,9 @@ pub(in crate::http) async fn read_up_to(
         Ok(Err(_)) => {
             Err(ApiError::http(StatusCode::BAD_REQUEST, "incomplete_body", "The body ended early."))
         }
-        Err(_) => Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")),
+        Err(_) => {
+            Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long to arrive."))
+        }
     }
 }
 
@@ -274,7 +276,7 @@ pub(in crate::http) fn context(
     Ok(RequestContext { request_id: request_id::current(), surface: surface(parts), key })
 }
 
-/// Name of a door; each puts its own on its routes.
+/// Name of the surface that received a request; recorded with the events of its commands.
 #[derive(Debug, Clone, Copy)]
 pub struct Surface(pub &'static str);
 
@@ -282,7 +284,7 @@ fn surface(parts: &Parts) -> &'static str {
     parts.extensions.get::<Surface>().map_or("http", |surface| surface.0)
 }
 
-/// The client's key, if it sent one: 1 to 255 visible ASCII characters.
+/// Returns the client's idempotency key, if any: 1 to 255 visible ASCII characters.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -293,7 +295,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(key.to_owned()))
 }
 
-/// Whether it can be an idempotency key.
+/// Returns whether the text is a valid idempotency key.
 pub(in crate::http) fn is_valid_key(key: &str) -> bool {
     (1..=MAX_KEY_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -302,7 +304,7 @@ pub(in crate::http) fn invalid_key() -> ApiError {
     AppError::new(
         Kind::Invalid,
         "invalid_idempotency_key",
-        "The Idempotency-Key must have 1 to 255 visible ASCII characters, and stand there once.",
+        "The Idempotency-Key must have 1 to 255 visible ASCII characters and be sent once.",
     )
     .into()
 }

@@ -1,4 +1,4 @@
-//! What the description says of paths and headers.
+//! OpenAPI descriptions of path and header parameters.
 
 use aide::openapi::{
     HeaderStyle, Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathStyle, ReferenceOr,
@@ -9,12 +9,12 @@ use schemars::{Schema, json_schema};
 use super::{IDEMPOTENCY_KEY, MAX_KEY_LENGTH};
 use crate::http::openapi::failures::add_failures;
 
-/// Documents the id in a path.
+/// Describes the `id` in a path.
 pub(in crate::http) fn document_id(operation: &mut Operation, description: &str, schema: Schema) {
     document_path(operation, "id", description, schema);
 }
 
-/// Documents a part of a path.
+/// Describes a path parameter.
 pub(super) fn document_path(operation: &mut Operation, name: &str, description: &str, schema: Schema) {
     let parameter_data = data(name, description, true, schema);
     let style = PathStyle::Simple;
@@ -23,14 +23,14 @@ pub(super) fn document_path(operation: &mut Operation, name: &str, description: 
 }
 
 pub(in crate::http) fn document_key(operation: &mut Operation) {
-    let description = "1 to 255 visible ASCII characters. The same key and body gives the first outcome again for 24 hours; \
-                       another body is refused with 422.";
+    let description = "1 to 255 visible ASCII characters. For 24 hours, the same key and body returns the first outcome; another body \
+                       is rejected with 422.";
     let schema =
         json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"});
     operation.parameters.push(header_parameter(IDEMPOTENCY_KEY, description, schema));
 }
 
-/// An optional header of a request, described.
+/// Describes an optional request header.
 pub(in crate::http) fn header_parameter(
     name: &str,
     description: &str,

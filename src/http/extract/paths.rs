@@ -1,4 +1,4 @@
-//! What requests about messages and branches carry.
+//! Extractors of requests about messages and branches.
 
 use aide::OperationInput;
 use aide::generate::GenContext;
@@ -14,7 +14,7 @@ use crate::app::AppError;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 
-/// A command whose JSON body may be left out.
+/// A command with an optional JSON body.
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub Command<T>);
 
@@ -44,10 +44,10 @@ impl<T: JsonSchema> OperationInput for OptionalJson<T> {
     }
 }
 
-/// What a client wants to be answered with.
+/// Response format that the client asks for in `Accept`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFormat {
-    /// A document.
+    /// A JSON document.
     Document,
     /// A stream of server-sent events.
     Stream,
@@ -71,12 +71,12 @@ impl FromRequestParts<ApiState> for ResponseFormat {
 
 impl OperationInput for ResponseFormat {}
 
-/// The ids in a path of a conversation and of a message in it.
+/// Conversation id and message id in a path.
 #[derive(Debug, Clone, Copy)]
 pub struct PathMessage {
-    /// The conversation.
+    /// Conversation id.
     pub conversation: Uuid,
-    /// The message.
+    /// Message id.
     pub message: Uuid,
 }
 
@@ -98,12 +98,12 @@ impl OperationInput for PathMessage {
     }
 }
 
-/// The id of a conversation and the number of a branch in a path.
+/// Conversation id and branch number in a path.
 #[derive(Debug, Clone, Copy)]
 pub struct PathBranch {
-    /// The conversation.
+    /// Conversation id.
     pub conversation: Uuid,
-    /// The branch.
+    /// Branch number.
     pub branch: u32,
 }
 
@@ -125,7 +125,7 @@ impl OperationInput for PathBranch {
     }
 }
 
-/// An id and what stands at the second place of a path.
+/// Returns the id and the second parameter of a path.
 async fn path_pair(parts: &mut Parts, state: &ApiState) -> Result<(Uuid, String), AppError> {
     Path::<(String, String)>::from_request_parts(parts, state)
         .await

@@ -1,4 +1,4 @@
-//! Formats of accounts that doors share: sign-in, tokens, the user.
+//! Account formats that surfaces share: sign-in, tokens, user.
 
 use aggregates::values::{EmailAddress, Username};
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::auth::passwords;
 #[derive(Deserialize, JsonSchema)]
 #[schemars(transform = one_name)]
 pub(in crate::http) struct LoginRequest {
-    /// E-mail address or user name.
+    /// Email address or user name.
     #[serde(alias = "email")]
     #[schemars(length(min = Username::MIN_CHARS, max = EmailAddress::MAX_BYTES), extend("format" = "login-name"))]
     pub(in crate::http) username: String,
@@ -23,7 +23,7 @@ pub(in crate::http) struct LoginRequest {
     pub(in crate::http) password: String,
 }
 
-/// Tells that the name may be called `email` as well, and has to be there once.
+/// Allows the name under `email` as well, and requires exactly one of both.
 fn one_name(schema: &mut Schema) {
     if let Some(Value::Object(properties)) = schema.ensure_object().get_mut("properties")
         && let Some(name) = properties.get("username").cloned()
@@ -34,34 +34,34 @@ fn one_name(schema: &mut Schema) {
     schema.insert("oneOf".to_owned(), json!([{"required": ["username"]}, {"required": ["email"]}]));
 }
 
-/// A new account.
+/// A registration.
 #[derive(Deserialize, JsonSchema)]
 pub(in crate::http) struct RegisterRequest {
-    /// E-mail address.
+    /// Email address.
     #[schemars(transform = email_address)]
     pub(in crate::http) email: String,
     /// User name: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
     #[schemars(transform = user_name)]
     pub(in crate::http) username: Option<String>,
-    /// Password: 8 to 128 characters, with a letter and a digit; not one of the most common ones, nor the address.
+    /// Password: 8 to 128 characters with a letter and a digit; neither a very common password nor the email address.
     #[schemars(transform = new_password)]
     pub(in crate::http) password: String,
 }
 
-/// The rule for addresses, as far as a schema can tell it.
+/// Adds the rule for email addresses, as far as a schema can express it.
 pub(in crate::http) fn email_address(schema: &mut Schema) {
     schema.insert("format".to_owned(), json!("email"));
     schema.insert("maxLength".to_owned(), json!(EmailAddress::MAX_BYTES));
 }
 
-/// The rule for user names, as far as a schema can tell it.
+/// Adds the rule for user names, as far as a schema can express it.
 pub(in crate::http) fn user_name(schema: &mut Schema) {
     schema.insert("format".to_owned(), json!("user-name"));
     schema.insert("minLength".to_owned(), json!(Username::MIN_CHARS));
     schema.insert("maxLength".to_owned(), json!(Username::MAX_CHARS));
 }
 
-/// The rule for new passwords, as far as a schema can tell it.
+/// Adds the rule for new passwords, as far as a schema can express it.
 pub(in crate::http) fn new_password(schema: &mut Schema) {
     schema.insert("format".to_owned(), json!("password"));
     schema.insert("minLength".to_owned(), json!(passwords::MIN_CHARS));
@@ -78,7 +78,7 @@ pub(in crate::http) struct User {
     email: Option<String>,
     is_active: bool,
     created_at: DateTime<Utc>,
-    /// What the user may do besides their own things: `user`, `auditor` or `admin`.
+    /// Role of the user: `user`, `auditor` or `admin`.
     role: String,
 }
 
@@ -103,9 +103,9 @@ pub(in crate::http) struct TokenAnswer {
     /// Always `bearer`.
     #[schemars(extend("const" = "bearer"))]
     token_type: &'static str,
-    /// Seconds until the access token ends.
+    /// Seconds until the access token expires.
     expires_in: u64,
-    /// The access token once more, under the name that some clients read.
+    /// The access token again, under the name that some clients read.
     token: String,
     user: User,
 }

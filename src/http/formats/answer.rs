@@ -1,4 +1,4 @@
-//! Answers of doors: a status, a body, and the position that they reveal.
+//! JSON responses with a status, a body and a log position.
 
 use aide::OperationOutput;
 use aide::generate::GenContext;
@@ -15,7 +15,7 @@ use crate::http::transport::middleware::POSITION;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A JSON answer.
+/// A JSON response.
 #[derive(Debug)]
 pub struct Answer<T> {
     status: StatusCode,
@@ -25,34 +25,34 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// 200 with this body.
+    /// Creates a 200 response.
     pub fn ok(body: T) -> Self {
         Self { status: StatusCode::OK, body, position: None, location: None }
     }
 
-    /// 201 with this body: something was made.
+    /// Creates a 201 response.
     pub fn created(body: T) -> Self {
         Self { status: StatusCode::CREATED, ..Self::ok(body) }
     }
 
-    /// 202 with this body: taken, and to be waited for at `location`.
+    /// Creates a 202 response: the client can wait for the result at `location`.
     pub fn accepted(body: T, location: String) -> Self {
         Self { status: StatusCode::ACCEPTED, location: Some(location), ..Self::ok(body) }
     }
 
-    /// 202 with this body: taken, and there is nothing to be waited for.
+    /// Creates a 202 response without a location to wait at.
     pub fn queued(body: T) -> Self {
         Self { status: StatusCode::ACCEPTED, ..Self::ok(body) }
     }
 
-    /// Tells where what was made is to be found.
+    /// Sets the `Location` header.
     #[must_use]
     pub fn with_location(mut self, location: String) -> Self {
         self.location = Some(location);
         self
     }
 
-    /// Tells the position of what was done.
+    /// Sets the `Verbatim-Position` header.
     #[must_use]
     pub fn with_position(mut self, position: Option<i64>) -> Self {
         self.position = position;
@@ -62,7 +62,8 @@ impl<T> Answer<T> {
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        // Into a plain vector: a page is written in hundreds of pieces, and axum's own buffer was seen in profiles.
+        // Serialize into a plain vector: a page is written in hundreds of pieces, and axum's own buffer showed up in
+        // profiles.
         let mut response = match serde_json::to_vec(&self.body) {
             Ok(body) => (self.status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => ApiError::from(AppError::internal(error)).into_response(),
@@ -72,7 +73,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
-/// Tells where what was done is to be found, and its position.
+/// Sets the `Location` and `Verbatim-Position` headers.
 pub(in crate::http) fn set_location_and_position(
     headers: &mut HeaderMap,
     location: Option<String>,
@@ -94,15 +95,15 @@ impl<T: JsonSchema> OperationOutput for Answer<T> {
     }
 
     fn inferred_responses(_: &mut GenContext, _: &mut Operation) -> Vec<(Option<u16>, ApiResponse)> {
-        // Each route names its own success statuses.
+        // Each route declares its own success statuses.
         Vec::new()
     }
 }
 
-/// 204: done, and nothing to say.
+/// A 204 response.
 #[derive(Debug)]
 pub struct Done {
-    /// The position of what was done.
+    /// Log position of the command.
     pub position: Option<i64>,
 }
 

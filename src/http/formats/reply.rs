@@ -1,4 +1,4 @@
-//! A reply as every door shows it.
+//! Reply formats that surfaces share: provenance, stream frames, event ids.
 
 use aggregates::ids::ReplyId;
 use chrono::{DateTime, Utc};
@@ -11,19 +11,19 @@ use uuid::Uuid;
 use crate::live::Resume;
 use crate::live::stream::Ended;
 
-/// What an answer cost.
+/// Tokens and cost of a reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageAnswer {
-    /// Tokens in all.
+    /// Total tokens.
     tokens: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
-    /// Millionths of a dollar, at the price that the attempt was begun with; null where no price is known.
+    /// Cost in millionths of a dollar at the price known when the attempt began; null if no price is known.
     cost_micros: Option<u64>,
 }
 
 impl UsageAnswer {
-    /// What the read model kept of it.
+    /// Reads the usage from the read model's row.
     pub fn of(row: &ReplyRow) -> Self {
         let usage = row.usage.as_ref();
         let count = |name: &str| usage.and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
@@ -38,22 +38,22 @@ impl UsageAnswer {
 pub struct ReplyAnswer {
     reply_id: Uuid,
     session_id: Uuid,
-    /// The message that asked.
+    /// Id of the message that asked for the reply.
     user_message_id: Uuid,
-    /// Id of the answer, whether it is there or not.
+    /// Id of the answer, whether or not it exists yet.
     message_id: Uuid,
     /// `requested`, `begun`, `completed`, `failed` or `cancelled`.
     #[schemars(extend("enum" = ["requested", "begun", "completed", "failed", "cancelled"]))]
     status: String,
     requested_model: Option<String>,
-    /// The model that really answered.
+    /// Model that answered.
     model: Option<String>,
-    /// Every attempt: when it began (`begun_at`), and when it ended (`completed_at`, `cancelled_at`, or `failed_at` with its
-    /// `failure` and `next_not_before`); and its plan: provider, model, parameters with the number of the key and the
-    /// price, prompt versions, input messages, file hashes.
+    /// Every attempt: its start (`begun_at`), its end (`completed_at`, `cancelled_at`, or `failed_at` with `failure`
+    /// and `next_not_before`), and its plan: provider, model, parameters with key number and price, prompt versions,
+    /// input messages, file hashes.
     attempts: Value,
     finish_reason: Option<String>,
-    /// Why it failed.
+    /// Why the reply failed.
     failure: Option<String>,
     usage: UsageAnswer,
     timings: Option<Value>,
@@ -85,14 +85,14 @@ impl From<ReplyRow> for ReplyAnswer {
     }
 }
 
-/// How a stream ended.
+/// The last frame of a reply's stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndFrame {
     #[serde(flatten)]
     reply: ReplyAnswer,
-    /// The whole text that was kept.
+    /// The whole stored text.
     text: Option<String>,
-    /// Where this is in the log, for queries that have to see it.
+    /// Log position of the reply's end, for queries that must include it.
     position: i64,
 }
 
@@ -117,32 +117,32 @@ impl From<&Ended> for EndFrame {
     }
 }
 
-/// More text.
+/// A piece of text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delta {
-    /// The reply.
+    /// Reply id.
     pub reply_id: Uuid,
-    /// The attempt that wrote it, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Bytes of the attempt's text up to the end of this piece.
+    /// Length of the attempt's text up to the end of this piece, in bytes.
     pub offset: usize,
     /// The piece.
     pub text: String,
 }
 
-/// What came so far is void.
+/// Voids the text so far: another attempt starts from the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Restart {
-    /// The reply.
+    /// Reply id.
     pub reply_id: Uuid,
-    /// The attempt whose text follows from the start.
+    /// Number of the attempt that starts.
     pub attempt: u32,
 }
 
-/// The reply was cancelled, because its conversation was deleted.
+/// The reply was cancelled because its conversation was deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deleted {
-    /// The reply.
+    /// Reply id.
     pub reply_id: Uuid,
     /// Always `cancelled`.
     pub state: String,
@@ -151,19 +151,19 @@ pub struct Deleted {
 }
 
 impl Deleted {
-    /// Of this reply.
+    /// Creates the frame for a reply.
     pub fn new(reply: ReplyId) -> Self {
         let reason = "conversation_deleted".to_owned();
         Self { reply_id: reply.uuid(), state: "cancelled".to_owned(), reason }
     }
 }
 
-/// The id of a place in a reply's stream: what `Last-Event-ID` brings back.
+/// Writes the event id of a place in a reply's stream, which clients return in `Last-Event-ID`.
 pub fn event_id(reply: ReplyId, at: Resume) -> String {
     format!("{reply}:{}:{}", at.attempt, at.offset)
 }
 
-/// Reads such an id; none when it is not one.
+/// Parses an event id; returns `None` for any other text.
 pub fn parse_event_id(id: &str) -> Option<(ReplyId, Resume)> {
     let mut parts = id.split(':');
     let (reply, attempt, offset) = (parts.next()?, parts.next()?, parts.next()?);
@@ -182,20 +182,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_event_id_reads_back(id in any::<u128>(), attempt in any::<u32>(), offset in any::<usize>()) {
+        fn event_id_round_trips(id in any::<u128>(), attempt in any::<u32>(), offset in any::<usize>()) {
             let reply = ReplyId::of(MessageId::new(uuid::Uuid::from_u128(id)));
             let at = Resume { attempt, offset };
             prop_assert_eq!(parse_event_id(&event_id(reply, at)), Some((reply, at)));
         }
 
         #[test]
-        fn rubbish_is_no_event_id_and_does_no_harm(text in ".{0,200}") {
+        fn arbitrary_text_does_not_break_event_id_parsing(text in ".{0,200}") {
             let _ = parse_event_id(&text);
         }
     }
 
     #[test]
-    fn other_forms_are_refused() {
+    fn malformed_event_ids_are_rejected() {
         for id in [
             "",
             "1:2",

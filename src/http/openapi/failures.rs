@@ -1,8 +1,8 @@
-//! Failures in the API's description.
+//! Error responses in the OpenAPI description.
 //!
-//! Each part of a route names the statuses that it may refuse with, in one line: extractors with [`add_failures`] where they
-//! describe themselves, routes with [`may_fail_with`] for what their use case may say. What the layers around all routes add,
-//! [`complete`] adds. Nothing hides behind a `default`: an answer whose status is not named is a fault that a test finds.
+//! Each part of a route declares the statuses it can fail with: extractors with [`add_failures`], routes with
+//! [`may_fail_with`], and [`complete`] adds those of the middleware. There is no `default` response: a test fails on
+//! any status that is not declared.
 
 use aide::openapi::{
     Header, HeaderStyle, MediaType, Operation, Parameter, ParameterSchemaOrContent, ReferenceOr, Response,
@@ -15,33 +15,30 @@ use schemars::{Schema, json_schema};
 use crate::http::extract::header_parameter;
 use crate::http::transport::rate_limits;
 
-/// Statuses of failures, and what each means anywhere.
+/// Error statuses and their general meaning.
 const FAILURES: [(u16, &str); 14] = [
-    (400, "A rule is broken by what was sent."),
-    (
-        401,
-        "The token is missing, forged or has run out, or its login has ended; or the credentials are wrong.",
-    ),
+    (400, "The request breaks a rule."),
+    (401, "The token is missing, invalid or expired, or its login has ended; or the credentials are wrong."),
     (403, "Not permitted."),
-    (404, "Not there, or not yours."),
+    (404, "Not found, or not yours."),
     (408, "The body took too long to arrive."),
-    (409, "It contradicts what is there."),
-    (413, "Larger than is allowed."),
-    (415, "A type of file that is not taken, or a file that is not what it is said to be."),
+    (409, "Conflicts with the current state."),
+    (413, "Larger than the limit."),
+    (415, "The file type is not accepted, or the content does not match it."),
     (
         422,
-        "Malformed: malformed, a field missing or of the wrong type, another content type; or the `Idempotency-Key` \
-           was used for another request.",
+        "Malformed: invalid JSON, a missing or mistyped field, or another content type; or the `Idempotency-Key` was \
+           used for another request.",
     ),
-    (426, "This is a WebSocket: the request has to ask for an upgrade."),
-    (429, "Too often, or too much at once."),
-    (500, "A fault of ours; or, where a reply is waited for, its failure."),
-    (503, "Not now: busy, going down, or a part does not answer. Worth trying again."),
-    (507, "There is no room for it."),
+    (426, "This is a WebSocket: the request must ask for an upgrade."),
+    (429, "A rate limit or quota is exceeded."),
+    (500, "Server error; or the failure of a reply that the request waited for."),
+    (503, "Temporarily unavailable; retry after `Retry-After`."),
+    (507, "The storage is full."),
 ];
 
-/// Names statuses of failures that an operation may be answered with. Called by what describes itself: extractors and
-/// [`ApiError`](crate::http::errors::ApiError).
+/// Declares statuses that an operation can fail with. Extractors and [`ApiError`](crate::http::errors::ApiError) call
+/// this.
 pub(in crate::http) fn add_failures(operation: &mut Operation, statuses: &[u16]) {
     let responses = &mut operation.responses.get_or_insert_default().responses;
     for status in statuses {
@@ -54,7 +51,7 @@ fn reference(status: u16) -> ReferenceOr<Response> {
     ReferenceOr::Reference { reference, summary: None, description: None }
 }
 
-/// The same for a route: `op.with(may_fail_with(&[404, 409]))`.
+/// Declares statuses that a route can fail with: `op.with(may_fail_with(&[404, 409]))`.
 pub(in crate::http) fn may_fail_with(
     statuses: &'static [u16],
 ) -> impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_> {
@@ -64,20 +61,20 @@ pub(in crate::http) fn may_fail_with(
     }
 }
 
-/// The name of a failure among the description's components.
+/// Returns the name of an error response among the description's components.
 fn name(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     reason.unwrap_or("Failure").split([' ', '-']).collect()
 }
 
-/// Every failure as a component, to be referred to.
+/// Returns every error response as a component.
 pub(super) fn components() -> impl Iterator<Item = (String, ReferenceOr<Response>)> {
     FAILURES.iter().map(|(status, description)| {
         let body = json_schema!({"$ref": "#/components/schemas/ErrorBody"});
         let media = MediaType { schema: Some(object(body)), ..MediaType::default() };
         let headers = match status {
             401 => vec![("WWW-Authenticate", text("`Bearer`.", true))],
-            429 | 503 => vec![("Retry-After", number("Seconds after which it is worth trying again.", true))],
+            429 | 503 => vec![("Retry-After", number("Seconds after which a retry makes sense.", true))],
             _ => Vec::new(),
         };
         let response = Response {
@@ -90,13 +87,13 @@ pub(super) fn components() -> impl Iterator<Item = (String, ReferenceOr<Response
     })
 }
 
-/// Adds what the layers around every route do to one operation.
+/// Adds what the middleware does to an operation.
 pub(super) fn complete(path: &str, method: &str, operation: &mut Operation) {
     add_failures(operation, &[500, 503]);
     let is_query = method == "get";
     if is_query {
         let description =
-            "A position that an earlier answer gave: this one waits, 300 ms at most, until it can show it.";
+            "A position from an earlier response: this query waits, 300 ms at most, until it includes it.";
         let schema = json_schema!({"type": "integer", "format": "int64", "minimum": 0});
         operation.parameters.push(header_parameter("Verbatim-Position", description, schema));
         add_failures(operation, &[400]);
@@ -119,14 +116,14 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Operation) {
     }
 }
 
-/// Whether it is described as a failure of ours, spelled out by a route.
+/// Returns whether a route described this response as an [`ErrorBody`](crate::http::errors::ErrorBody) itself.
 fn is_failure(response: &Response) -> bool {
     let schema = response.content.get("application/json").and_then(|media| media.schema.as_ref());
     let reference = schema.and_then(|schema| schema.json_schema.get("$ref"));
     reference.and_then(|reference| reference.as_str()).is_some_and(|name| name.ends_with("/ErrorBody"))
 }
 
-/// Whether it writes events: those operations take an `Idempotency-Key`.
+/// Returns whether the operation writes events; those operations take an `Idempotency-Key`.
 fn is_command(operation: &Operation) -> bool {
     let named = |parameter: &ReferenceOr<Parameter>| match parameter {
         ReferenceOr::Item(Parameter::Header { parameter_data, .. }) => {
@@ -137,12 +134,12 @@ fn is_command(operation: &Operation) -> bool {
     operation.parameters.iter().any(named)
 }
 
-/// Answers to commands tell the position of what they did.
+/// Adds the `Verbatim-Position` header to the responses of a command.
 fn document_position(operation: &mut Operation) {
     let Some(responses) = &mut operation.responses else { return };
     for (status, response) in &mut responses.responses {
         if let (Status::Code(200..300), ReferenceOr::Item(response)) = (status, response) {
-            let header = number("The place in the log of what was done.", false);
+            let header = number("The log position of the command.", false);
             response.headers.entry("Verbatim-Position".to_owned()).or_insert(header);
         }
     }

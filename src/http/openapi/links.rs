@@ -1,11 +1,9 @@
-//! Where what one answer gives is to be used: the links of the API's description, for those who read it and for tools
-//! that walk through it.
+//! OpenAPI links: which operations can use a value of a response, for readers and for tools that follow them.
 
 use aide::openapi::{Link, LinkOperation, Operation, ReferenceOr, StatusCode};
 use serde_json::json;
 
-/// From an operation's answer with a status, to an operation, whose path or query parameter is what stands at a place in
-/// the answer's body.
+/// Source operation and status, target operation and parameter, and the place of the value in the response body.
 type LinkRule = (&'static str, u16, &'static str, &'static str, &'static str);
 
 const LINKS: [LinkRule; 20] = [
@@ -31,7 +29,7 @@ const LINKS: [LinkRule; 20] = [
     ("put_file", 200, "file", "path.id", "/id"),
 ];
 
-/// Adds the links of an operation's answers.
+/// Adds the links of an operation's responses.
 pub(super) fn add(operation: &mut Operation) {
     let Some(name) = operation.operation_id.as_deref() else { return };
     let Some(responses) = &mut operation.responses else { return };

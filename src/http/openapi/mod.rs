@@ -1,7 +1,7 @@
-//! The API's description, made from the code, and the pages that show it, served from the binary.
+//! The OpenAPI description, generated from the code, and the pages that show it.
 //!
-//! Routes describe themselves. [`complete`] adds what stands around them: failures (`failures`), and where what one answer
-//! gives is to be used (`links`).
+//! Routes describe themselves. [`complete`] adds error responses (`failures`), links between operations (`links`) and
+//! configured values (`settings`).
 
 pub(in crate::http) mod failures;
 mod links;
@@ -21,22 +21,21 @@ use axum::routing::get;
 use crate::http::ApiState;
 use crate::http::extract::auth::{QUERY_TICKET, QUERY_TOKEN, SCHEME};
 
-/// The pages carry their scripts inline, and fetch nothing but the description.
+/// The pages have inline scripts and fetch nothing but the description.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; \
                            img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src blob:; \
                            frame-ancestors 'none'; base-uri 'none'";
 
-/// The description's frame; routes add themselves.
+/// Returns the description without routes.
 pub fn description() -> OpenApi {
     let mut api = OpenApi {
         info: Info {
             title: "Verbatim".to_owned(),
             description: Some(
-                "A chat backend that keeps every word as an event. Ids are UUIDs (version 7 where they are minted), also \
-                 where other chat APIs show integers. Every failure has the shape of `ErrorBody`. Answers to commands \
-                 carry `Verbatim-Position`; a query that is sent it waits until it can show what the command did. Besides \
-                 what each operation names, any request may be answered with 405 (another method), 414 or 431 (an \
-                 address or headers that are too long). U+0000 is refused in every text, with 400."
+                "An event-sourced chat backend. Ids are UUIDs (version 7 where the server creates them), also where other chat APIs use \
+                 integers. Every error has the shape of `ErrorBody`. Responses to commands carry `Verbatim-Position`; a query that sends it \
+                 waits until it includes the effect of the command. Besides the statuses of each operation, any request can receive \
+                 405 (unknown method), 414 or 431 (URI or headers too long). U+0000 is rejected in every text, with 400."
                     .to_owned(),
             ),
             version: crate::VERSION.to_owned(),
@@ -47,7 +46,7 @@ pub fn description() -> OpenApi {
     let bearer = SecurityScheme::Http {
         scheme: "bearer".to_owned(),
         bearer_format: Some("JWT".to_owned()),
-        description: Some("An access token, as sign-in gives it.".to_owned()),
+        description: Some("An access token from sign-in.".to_owned()),
         extensions: Default::default(),
     };
     let in_query = |name: &str, description: &str| SecurityScheme::ApiKey {
@@ -56,8 +55,8 @@ pub fn description() -> OpenApi {
         description: Some(description.to_owned()),
         extensions: Default::default(),
     };
-    let token = "An access token in the address of a socket, for clients that can neither set a header nor get a ticket.";
-    let ticket = "A ticket: opens one socket, once, for 30 seconds.";
+    let token = "An access token in the URL of a WebSocket, for clients that can neither set a header nor get a ticket.";
+    let ticket = "A ticket that opens one WebSocket, within 30 seconds.";
     let _ = TransformOpenApi::new(&mut api)
         .security_scheme(SCHEME, bearer)
         .security_scheme(QUERY_TOKEN, in_query(QUERY_TOKEN, token))
@@ -65,7 +64,7 @@ pub fn description() -> OpenApi {
     api
 }
 
-/// Adds to the routes' own descriptions what they cannot know.
+/// Adds what routes cannot know about themselves.
 pub fn complete(api: &mut OpenApi, state: &ApiState) {
     for (path, item) in api.paths.iter_mut().flat_map(|paths| paths.paths.iter_mut()) {
         let ReferenceOr::Item(item) = item else { continue };
@@ -88,7 +87,7 @@ pub fn complete(api: &mut OpenApi, state: &ApiState) {
     settings::fill_in(components, state);
 }
 
-/// `/openapi.json`, `/docs` and `/redoc`.
+/// Returns the routes `/openapi.json`, `/docs` and `/redoc`.
 pub fn routes(api: OpenApi) -> Router<ApiState> {
     let json: Arc<str> = serde_json::to_string(&api).unwrap_or_default().into();
     let swagger = page(Swagger::new("/openapi.json").with_title("Verbatim API").html());

@@ -1,4 +1,4 @@
-//! Health for people and monitors (`/health`), liveness (`/livez`) and readiness (`/readyz`) for orchestrators.
+//! `/health` for people and monitors, `/livez` and `/readyz` for orchestrators.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::http::ApiState;
 
-/// The routes.
+/// Returns the routes.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -18,7 +18,7 @@ pub fn routes() -> ApiRouter<ApiState> {
             get_with(health, |op| {
                 op.id("health")
                     .tag("service")
-                    .summary("How the service is")
+                    .summary("Get the health of the service")
                     .response::<200, Json<Health>>()
                     .response::<503, Json<Health>>()
             }),
@@ -34,14 +34,16 @@ pub fn routes() -> ApiRouter<ApiState> {
             get_with(readyz, |op| {
                 op.id("readyz")
                     .tag("service")
-                    .summary("Requests can be served; read models have passed the log's head at start")
+                    .summary(
+                        "Whether requests can be served: read models have passed the log's head at start",
+                    )
                     .response::<200, Json<Readiness>>()
                     .response::<503, Json<Readiness>>()
             }),
         )
 }
 
-/// How the service is.
+/// Health of the service.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Health {
     /// `healthy` or `unhealthy`.
@@ -59,21 +61,21 @@ struct Health {
     /// The relay of this process; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<Relay>,
-    /// Who is asked for replies, in this order, as this process sees them.
+    /// AI providers in the order in which they are asked, as this process sees them.
     providers: Vec<Provider>,
 }
 
 /// An AI provider with one of its keys.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Provider {
-    /// Its name.
+    /// Provider name.
     name: &'static str,
-    /// The number of the key; absent where there is none.
+    /// Number of the key; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<u32>,
-    /// `closed`, or `open`: it failed all the time and is not asked, but for a probe now and then.
+    /// `closed`, or `open`: the provider kept failing and only gets an occasional probe.
     circuit: &'static str,
-    /// The code of its last failure, if nothing has gone well since.
+    /// Code of the last failure since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<&'static str>,
 }
@@ -81,27 +83,27 @@ struct Provider {
 /// The relay of this process.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Relay {
-    /// Position up to which it has published; 0 as long as another process' relay works.
+    /// Position up to which the relay has published; 0 while another process' relay is active.
     position: i64,
-    /// `running`, or `stopped` until somebody helps.
+    /// `running`, or `stopped` until an operator intervenes.
     status: &'static str,
 }
 
 /// The event log.
 #[derive(Debug, Serialize, JsonSchema)]
 struct EventStore {
-    /// Position of the last settled event.
+    /// Highest settled position.
     position: Option<i64>,
 }
 
 /// One read model.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Projection {
-    /// Its name.
+    /// Name of the read model.
     name: &'static str,
-    /// Position of the last event in it.
+    /// Position of the last applied event.
     position: i64,
-    /// How many positions it is behind.
+    /// Number of positions the read model is behind.
     lag: i64,
     /// `running`, or `stopped` at an event that it cannot apply.
     status: &'static str,
@@ -144,7 +146,7 @@ fn status(stopped: bool) -> &'static str {
     if stopped { "stopped" } else { "running" }
 }
 
-/// That it lives.
+/// Liveness of the process.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Liveness {
     /// Always `alive`.
@@ -156,13 +158,13 @@ async fn livez() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
-/// Whether requests can be served.
+/// Readiness of the process.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Readiness {
     /// `ready` or `not_ready`.
     #[schemars(extend("enum" = ["ready", "not_ready"]))]
     status: &'static str,
-    /// What is missing.
+    /// Reasons why the process is not ready.
     missing: Vec<String>,
 }
 
@@ -175,7 +177,7 @@ async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) 
     if health.settled.is_none() {
         missing.push("database".to_owned());
     }
-    // Requests can be served and replies made without NATS; a relay can do nothing, and shows nothing to anybody.
+    // Replies work without NATS. A process that only runs the relay has no use without it.
     if !state.settings.needs_nats {
         for model in state.services.health.behind(state.settings.ready_from) {
             missing.push(format!("read model {model}"));

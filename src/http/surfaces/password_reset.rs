@@ -1,6 +1,6 @@
-//! `/password-reset`: the page that a mail's link leads to. One form, no script, nothing fetched from anywhere.
+//! `/password-reset`: the page behind the link in a reset email. One form, no script, no external resources.
 //!
-//! Opening it uses nothing up: mail programs open links by themselves. ClientEnvelope the form does.
+//! Opening the page does not use up the token, because mail programs open links by themselves. Sending the form does.
 
 use aide::axum::ApiRouter;
 use axum::extract::State;
@@ -17,19 +17,19 @@ use crate::http::extract::{KeyedFormCommand, Query};
 
 const POLICY: &str = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// The routes. They are no part of the API, and not in its description.
+/// Returns the routes, which are not part of the API description.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().route("/password-reset", get(show).post(reset))
 }
 
-/// What the link carries.
+/// Query parameters of the link.
 #[derive(Deserialize)]
 struct Link {
     #[serde(default)]
     token: String,
 }
 
-/// What the form sends.
+/// Fields of the form.
 #[derive(Deserialize)]
 struct Form {
     token: String,
@@ -41,7 +41,7 @@ async fn show(Query(link): Query<Link>) -> Response {
         Some(token) => page(StatusCode::OK, &form(&token, None)),
         None => page(
             StatusCode::BAD_REQUEST,
-            &paragraph("The address is not whole: copy all of it from the mail."),
+            &paragraph("This link is incomplete. Copy the full link from the email."),
         ),
     }
 }
@@ -49,23 +49,23 @@ async fn show(Query(link): Query<Link>) -> Response {
 async fn reset(State(state): State<ApiState>, command: KeyedFormCommand<Form>) -> Response {
     let KeyedFormCommand { context, body } = command;
     match state.services.accounts.reset_password(&context, &body.token, body.password).await {
-        Ok(_) => page(StatusCode::OK, &paragraph("The password was changed. Sign in with it now.")),
+        Ok(_) => page(StatusCode::OK, &paragraph("Your password was changed. You can sign in with it now.")),
         Err(error) => {
             let error = ApiError::from(error);
             error.report();
             let body = match (error.status(), ResetToken::parse(&body.token)) {
-                // The password breaks the rule, or the service is busy: the token may be used again.
+                // The password breaks a rule or the server is busy: the token is still valid.
                 (status, Some(token)) if status != StatusCode::UNAUTHORIZED => {
                     form(&token, Some(&error.error().detail))
                 }
-                _ => paragraph("This address has been used, or is too old. Ask for another mail."),
+                _ => paragraph("This link has expired or was already used. Request a new one."),
             };
             page(error.status(), &body)
         }
     }
 }
 
-/// `token` has only letters, digits, `-` and `_`: it was read as a token.
+/// Renders the form. `token` needs no escaping: a parsed token has only letters, digits, `-` and `_`.
 fn form(token: &ResetToken, wrong: Option<&str>) -> String {
     let wrong = wrong.map(paragraph).unwrap_or_default();
     let (token, rule) = (token.expose(), passwords::rule());

@@ -1,4 +1,4 @@
-//! `GET /`: what this is, as a document, and as a page for those who come with a browser.
+//! `GET /`: describes the service, as JSON or as a page for browsers.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -11,23 +11,22 @@ use serde::Serialize;
 
 use crate::http::ApiState;
 
-/// The page fetches nothing, and has no script and no style.
+/// The page has no script and no style, and fetches nothing.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-                    content=\"width=device-width\"><title>Verbatim</title></head><body><h1>Verbatim</h1><p>A chat backend \
-                    that keeps every word as an event.</p><ul><li><a href=\"/docs\">The API, to try it out</a></li><li>\
-                    <a href=\"/redoc\">The API, to be read</a></li><li><a href=\"/openapi.json\">Its description</a></li>\
-                    <li><a href=\"/health\">How the service is</a></li></ul></body></html>";
+                    content=\"width=device-width\"><title>Verbatim</title></head><body><h1>Verbatim</h1><p>An event-sourced chat backend.</p><ul><li><a href=\"/docs\">Interactive API description</a></li><li>\
+                    <a href=\"/redoc\">API reference</a></li><li><a href=\"/openapi.json\">OpenAPI description</a></li>\
+                    <li><a href=\"/health\">Health</a></li></ul></body></html>";
 
-/// The route.
+/// Returns the route.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().api_route(
         "/",
         get_with(root, |op| {
             op.id("root")
                 .tag("service")
-                .summary("What this service is")
-                .description("A page where `Accept` prefers `text/html`.")
+                .summary("Describe the service")
+                .description("An HTML page if `Accept` prefers `text/html`.")
                 .response_with::<200, Json<Root>, _>(|mut response| {
                     response.inner().content.insert("text/html".to_owned(), MediaType::default());
                     response
@@ -36,28 +35,28 @@ pub fn routes() -> ApiRouter<ApiState> {
     )
 }
 
-/// What this is, and where its parts are.
+/// Description of the service and its entry points.
 #[derive(Serialize, JsonSchema)]
 struct Root {
     name: &'static str,
     description: &'static str,
-    /// The description as a page to try things out.
+    /// Interactive API description.
     docs: &'static str,
-    /// The description as a page to be read.
+    /// API reference.
     redoc: &'static str,
-    /// The description itself.
+    /// OpenAPI description.
     openapi: &'static str,
     health: &'static str,
 }
 
-/// Information about the service. Programs get a document, and so does everybody who does not say what they like better.
+/// Responds with JSON unless the client prefers HTML.
 async fn root(headers: HeaderMap) -> Response {
     let mut response = if prefers_page(&headers) {
         ([(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))], Html(PAGE)).into_response()
     } else {
         let body = Root {
             name: "Verbatim",
-            description: "A chat backend that keeps every word as an event.",
+            description: "An event-sourced chat backend.",
             docs: "/docs",
             redoc: "/redoc",
             openapi: "/openapi.json",
@@ -69,12 +68,12 @@ async fn root(headers: HeaderMap) -> Response {
     response
 }
 
-/// Whether HTML is liked better than JSON.
+/// Returns whether the client prefers HTML to JSON.
 fn prefers_page(headers: &HeaderMap) -> bool {
     quality(headers, "text", "html") > quality(headers, "application", "json")
 }
 
-/// How much a type is liked, in thousandths, by what says most precisely how much; 0 where nothing is said of it.
+/// Returns the weight of a media type in thousandths, by the most specific range; 0 if no range matches.
 fn quality(headers: &HeaderMap, kind: &str, subtype: &str) -> u16 {
     let said = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut best = (0, 0);
@@ -93,10 +92,10 @@ fn quality(headers: &HeaderMap, kind: &str, subtype: &str) -> u16 {
     best.1
 }
 
-/// `0.8` is 800; what is no weight is none.
+/// Parses a weight: `0.8` is 800, invalid text is 0.
 fn thousandths(weight: &str) -> u16 {
     let weight = weight.trim().parse::<f32>().unwrap_or_default();
-    // No weight is worth more than the whole, and NaN is worth nothing.
+    // Clamp weights above 1 and NaN.
     (weight.clamp(0.0, 1.0) * 1000.0).round() as u16
 }
 
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_those_who_like_a_page_better_get_it() {
+    fn html_is_sent_only_if_preferred() {
         for (accept, page) in [
             (None, false),
             (Some("*/*"), false),

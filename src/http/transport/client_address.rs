@@ -1,5 +1,5 @@
-//! Where a request comes from: the peer's address, or, when the peer is a proxy that the operator trusts, the address that it
-//! speaks for. Nobody else's headers are read.
+//! Address of the client: the peer's address or, if the peer is a trusted proxy, the address it forwards for. Headers
+//! of other peers are ignored.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -9,24 +9,25 @@ use ipnet::IpNet;
 use crate::config::ProxyHeader;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Of an IPv6 address, a client has as a rule this many bits for itself: more would be a new client with each request.
+/// Prefix of an IPv6 address that identifies a client. A client usually owns a /64, and could use a new address for
+/// each request.
 const IPV6_PREFIX_BITS: u32 = 64;
 
-/// The peer of a connection, as the accept loop puts it into each request.
+/// Peer address of a connection; the accept loop adds it to each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// Which proxies are believed, and in which header.
+/// The trusted proxies and the header they use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedProxies {
-    /// Their addresses.
+    /// Networks of the proxies.
     pub trusted: Vec<IpNet>,
-    /// Where they name whom they speak for.
+    /// Header in which the proxies name the client.
     pub header: ProxyHeader,
 }
 
 impl TrustedProxies {
-    /// The client's address: of the addresses that the request came through, the last one that is no trusted proxy's.
+    /// Returns the client's address: the last forwarded address that is not a trusted proxy's.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = canonical(peer);
@@ -34,7 +35,7 @@ impl TrustedProxies {
             return client;
         }
         for named in self.forwarded_addresses(headers).into_iter().rev() {
-            // What cannot be read was not written by a proxy of ours: whoever is before it is the client.
+            // No trusted proxy wrote an unreadable entry: the hop after it is the client.
             let Some(address) = named else { return client };
             client = canonical(address);
             if !self.trusts(client) {
@@ -44,8 +45,7 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether a request says that it comes from somebody else although no proxy at all is believed: as a rule one that nobody
-    /// has told us of.
+    /// Returns whether a request was forwarded although no proxy is configured: probably a missing setting.
     #[must_use]
     pub fn ignores_forwarding(&self, headers: &HeaderMap) -> bool {
         self.trusted.is_empty()
@@ -56,7 +56,7 @@ impl TrustedProxies {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// The addresses that the header names, in the order in which proxies added them.
+    /// Returns the addresses of the header, in the order in which proxies added them.
     fn forwarded_addresses(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         let name = match self.header {
             ProxyHeader::XForwardedFor => X_FORWARDED_FOR,
@@ -71,7 +71,7 @@ impl TrustedProxies {
     }
 }
 
-/// The address in `for=…` of one element of `Forwarded`.
+/// Returns the address in `for=…` of an element of `Forwarded`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -80,18 +80,18 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     })
 }
 
-/// An address as proxies write it: with or without a port, IPv6 in brackets or bare.
+/// Parses an address with or without a port; IPv6 with or without brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// An IPv4 address in IPv6's clothes is an IPv4 address.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// The client that an address stands for, as a text to count under.
+/// Returns the key under which a client's requests are counted.
 #[must_use]
 pub fn rate_limit_key(client: IpAddr) -> String {
     match canonical(client) {
@@ -122,9 +122,9 @@ mod tests {
         rate_limit_key(proxies.client(peer.parse().unwrap(), &headers))
     }
 
-    /// S35: whatever a stranger says about himself, he is one client.
+    /// S35: an untrusted peer is one client, whatever its headers say.
     #[test]
-    fn headers_of_peers_that_are_not_trusted_are_ignored() {
+    fn untrusted_forwarding_headers_are_ignored() {
         let proxies = proxies(ProxyHeader::XForwardedFor);
         for number in 0..100 {
             let said = format!("198.51.100.{number}");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_believes_no_proxy_at_all_may_have_forgotten_one() {
+    fn forwarding_without_proxies_is_reported() {
         let told = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.7"))]);
         let proxies = proxies(ProxyHeader::XForwardedFor);
         let none = TrustedProxies { trusted: Vec::new(), ..proxies.clone() };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_trusted_proxy_the_right_most_untrusted_address_counts() {
+    fn rightmost_untrusted_address_is_the_client() {
         let proxies = proxies(ProxyHeader::XForwardedFor);
         for (said, expected) in [
             (&["198.51.100.7"][..], "198.51.100.7"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_header_is_read_when_it_is_the_one() {
+    fn forwarded_header_is_read_if_configured() {
         let proxies = proxies(ProxyHeader::Forwarded);
         for (said, expected) in [
             ("for=198.51.100.7;proto=https", "198.51.100.7"),

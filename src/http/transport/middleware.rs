@@ -1,4 +1,4 @@
-//! What happens around every request: its id, its span, its log line, the answer's headers, time limits.
+//! Middleware around every route: request id, span, log line, metrics, response headers, timeouts.
 
 use std::time::Duration;
 
@@ -17,41 +17,40 @@ use crate::app::{AppError, Kind};
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::transport::request_id;
-use crate::telemetry::panics::broken_off;
+use crate::telemetry::panics::join_error;
 use traces::{Span, spans};
 
-/// The longest request line's address, in bytes.
+/// Maximum length of a request URI, in bytes.
 const MAX_URI: usize = 8 * 1024;
-/// How long a request that brings a file may take: on a telephone they take long, and a body that stands still is cut
-/// much earlier.
+/// Timeout of an upload. Mobile networks are slow; a stalled body is cut much earlier.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
-/// Which requests do.
+/// Routes with the longer timeout.
 const UPLOADS: [&str; 2] = ["/files", "/files/{id}/content"];
-/// What is asked every few seconds by machines, and is no part of any trace.
+/// Routes that machines probe every few seconds; they are not traced.
 const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
-/// Name of the header that carries positions.
+/// Header that carries log positions.
 pub const POSITION: HeaderName = HeaderName::from_static("verbatim-position");
-/// Name of the header that carries the caller's trace.
+/// Header that carries the caller's trace context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Name of the header that carries the request's id.
+/// Header that carries the request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Which pages of other origins may call us.
+/// Origins that may call the API from a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CorsRule {
     /// Pages of these origins.
     Listed(Vec<HeaderValue>),
-    /// Every page; never with credentials.
+    /// All pages, without credentials.
     Any,
 }
 
-/// Gives the request an id and a span, and the answer its headers, a log line and its place in the metrics.
+/// Assigns a request id and a span, and adds response headers, a log line and metrics.
 pub async fn request(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = incoming_id(&request).unwrap_or_else(|| state.services.core.clock.id().to_string());
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    // The path only, never the query: it may hold a token.
+    // Only the path: the query may contain a token.
     let path: String = request.uri().path().chars().take(200).collect();
     let span =
         tracing::info_span!("http.request", request.id = %id, http.method = method, http.route = %route);
@@ -62,7 +61,7 @@ pub async fn request(State(state): State<ApiState>, request: Request, next: Next
     let too_long = request.uri().to_string().len() > MAX_URI;
     let respond = async {
         if too_long {
-            return ApiError::http(StatusCode::URI_TOO_LONG, "uri_too_long", "The address is too long.")
+            return ApiError::http(StatusCode::URI_TOO_LONG, "uri_too_long", "The URI is too long.")
                 .into_response();
         }
         next.run(request).await
@@ -89,7 +88,7 @@ pub async fn request(State(state): State<ApiState>, request: Request, next: Next
     response
 }
 
-/// The method as it stands in metrics and traces: a client may send any word for one.
+/// Returns the method as a metric label. Clients may send arbitrary methods.
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -103,7 +102,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The hundred that a status belongs to.
+/// Status class, e.g. `2xx`.
 fn status_class(status: StatusCode) -> &'static str {
     match status.as_u16() {
         ..200 => "1xx",
@@ -114,7 +113,7 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
-/// What the caller says of its own trace. Said twice, it says nothing.
+/// Returns the caller's trace context, unless it is sent twice.
 fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
     if !traces::is_enabled() {
         return None;
@@ -126,19 +125,19 @@ fn incoming_trace(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
-/// The client's own id for the request, when it is harmless.
+/// Returns the client's request id if it is short and plain.
 fn incoming_id(request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     ((1..=128).contains(&id.len()) && id.bytes().all(harmless)).then(|| id.to_owned())
 }
 
-/// Whether people reach this service under TLS. A proxy ends it; the operator says so with the address that links begin with.
+/// Returns whether clients reach this service over TLS. A proxy terminates TLS; the public URL tells.
 fn is_https(public_url: Option<&str>) -> bool {
     public_url.and_then(|url| url.get(..8)).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
-/// Headers of every answer. What a door has set itself stays.
+/// Adds security headers to a response. Headers that the surface has set are kept.
 fn security_headers(headers: &mut HeaderMap, https: bool) {
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -151,13 +150,13 @@ fn security_headers(headers: &mut HeaderMap, https: bool) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if https {
-        // Not for other names below this one, which are not ours to speak for.
+        // Without `includeSubDomains`: subdomains are not ours.
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
 }
 
-/// Time limit for every request; commands run on tracked tasks, which a client that hangs up cannot cancel and which
-/// shutdown waits for.
+/// Enforces the request timeout. Commands run on tracked tasks, which a disconnect cannot cancel and shutdown waits
+/// for.
 pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let limit = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
         Some(path) if UPLOADS.contains(&path) => state.settings.request_timeout.max(UPLOAD_TIMEOUT),
@@ -177,7 +176,7 @@ pub async fn spawn_tracked(State(state): State<ApiState>, request: Request, next
         let task = state.services.tasks.spawn(traces::in_current_span(work));
         match tokio::time::timeout(limit, task).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(ApiError::from(AppError::internal(broken_off(&error)))),
+            Ok(Err(error)) => Err(ApiError::from(AppError::internal(join_error(&error)))),
             Err(_) => Err(timed_out()),
         }
     };
@@ -194,7 +193,7 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// A query that names a position waits, for a bounded time, until the read models have reached it.
+/// Makes a query wait, for a bounded time, until the read models have reached the position it names.
 pub async fn await_position(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     if is_safe(request.method())
         && let Err(error) = wait_for_position(&state, request.headers()).await
@@ -204,10 +203,10 @@ pub async fn await_position(State(state): State<ApiState>, request: Request, nex
     next.run(request).await
 }
 
-/// Waits for the position that a query names, if it names one.
+/// Waits for the position in the request's header, if any.
 ///
 /// # Errors
-/// 400 when it is none.
+/// 400 if the header is not a position.
 pub async fn wait_for_position(state: &ApiState, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(value) = headers.get(&POSITION) else { return Ok(()) };
     let position =
@@ -216,14 +215,14 @@ pub async fn wait_for_position(state: &ApiState, headers: &HeaderMap) -> Result<
         ApiError::http(
             StatusCode::BAD_REQUEST,
             "invalid_position",
-            "Verbatim-Position must be a position as an earlier answer gave it.",
+            "Verbatim-Position must be a position from an earlier response.",
         )
     })?;
     state.services.core.catch_up_all(position).await;
     Ok(())
 }
 
-/// A handler that panics is answered for, and values in the log.
+/// Turns a handler panic into a 500 response and logs it.
 pub fn catch_panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseForPanic<ResponseBody = Body>>
 {
     CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
@@ -231,7 +230,7 @@ pub fn catch_panics() -> CatchPanicLayer<impl tower_http::catch_panic::ResponseF
     })
 }
 
-/// Cross-origin rules. No credentials: tokens travel in a header that a page has to set itself.
+/// Returns the CORS rules. Credentials are not allowed: a page must set the token's header itself.
 pub fn cors(rule: &CorsRule) -> CorsLayer {
     let origin = match rule {
         CorsRule::Listed(origins) => AllowOrigin::list(origins.iter().cloned()),

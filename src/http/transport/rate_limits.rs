@@ -1,4 +1,4 @@
-//! Limits as HTTP tells them: attempts of those who are not signed in, and the headers that say what is left.
+//! Rate limits in HTTP: limits for requests without a token, and the headers that report what is left.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::transport::client_address::{Peer, rate_limit_key};
 
-/// Headers of the IETF's draft on rate limits for HTTP.
+/// Headers of the IETF draft on rate limit headers for HTTP.
 pub(in crate::http) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(in crate::http) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The routes of all doors that are open to everybody and worth trying often.
+/// Routes of all surfaces that anyone may call and attackers would call often.
 const THROTTLED_ROUTES: [(&str, ThrottledAction); 8] = [
     ("/api/auth/login", ThrottledAction::SignIn),
     ("/auth/signin", ThrottledAction::SignIn),
@@ -30,11 +30,11 @@ const THROTTLED_ROUTES: [(&str, ThrottledAction); 8] = [
     ("/password-reset", ThrottledAction::Reset),
 ];
 
-/// Counts attempts before anything is read of them, and tells in the answer what is left of the rates that it was charged.
+/// Counts a request to a throttled route before its body is read, and adds rate limit headers to the response.
 pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     if let Some(action) = throttled_action(&request) {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
-            // Only a router that nobody serves has no peers.
+            // Only a router without a listener has no peer address.
             return next.run(request).await;
         };
         let proxies = &state.settings.proxies;
@@ -42,8 +42,7 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
             static WARNED: Once = Once::new();
             WARNED.call_once(|| {
                 tracing::warn!(
-                    "a request names the address that it was forwarded for, and TRUSTED_PROXIES names no proxy: limits count \
-                     everybody behind a proxy as one client"
+                    "a request has a forwarding header, but TRUSTED_PROXIES is empty: all clients behind the proxy share one rate limit"
                 );
             });
         }
@@ -61,7 +60,7 @@ pub async fn enforce(State(state): State<ApiState>, request: Request, next: Next
     response
 }
 
-/// Whether attempts at this route are counted.
+/// Returns whether requests to this route are counted.
 pub(in crate::http) fn is_throttled(path: &str) -> bool {
     THROTTLED_ROUTES.iter().any(|(route, _)| *route == path)
 }
@@ -90,7 +89,7 @@ fn set_headers(headers: &mut HeaderMap, policies: &[RateLimitStatus]) {
     }
 }
 
-/// Whole seconds, rounded up.
+/// Rounds up to whole seconds.
 fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_told_in_two_headers() {
+    fn rate_limits_are_reported_in_two_headers() {
         let window = Duration::from_secs(60);
         let policy = |name, quota, rest, reset| {
             let reset = Duration::from_millis(reset);

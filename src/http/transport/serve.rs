@@ -1,4 +1,4 @@
-//! The accept loop: sockets to requests, with limits on what a slow or greedy client can hold, and a graceful end.
+//! The accept loop: connections with limits on what a slow or greedy client can hold, and graceful shutdown.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,26 +26,26 @@ use crate::config::ServeLimits;
 
 /// How long a client may take to send its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes of headers (and of what is read ahead of a body).
+/// Maximum size of the headers (and of what is read ahead of a body), in bytes.
 const MAX_HEADERS_BYTES: usize = 16 * 1024;
-/// The most headers.
+/// Maximum number of headers.
 const MAX_HEADERS: usize = 100;
-/// How long the loop waits when no socket can be had.
+/// Pause of the accept loop after an error, such as too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// What the system holds of what a client has not taken yet, in bytes (it doubles this for its own book-keeping).
+/// Size of the kernel's send buffer, in bytes. The kernel doubles it for its own book-keeping.
 const SEND_BUFFER: usize = 128 * 1024;
-/// How long a peer may leave unacknowledged what was sent to it: after that it is dead.
+/// How long sent data may stay unacknowledged before the peer counts as dead.
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client that takes nothing is waited for when the process ends.
+/// How long shutdown waits for a client that does not read.
 const SHUTDOWN_GRACE_PERIOD: Duration = Duration::from_secs(2);
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// What one connection too many is told, and how long that may take.
-const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 103\r\n\
+/// Response to a connection beyond the limit.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 104\r\n\
     Retry-After: 5\r\nConnection: close\r\n\r\n\
-    {\"detail\":\"Too many connections; please come again.\",\"code\":\"too_many_connections\",\"request_id\":\"none\"}";
+    {\"detail\":\"Too many connections; please retry later.\",\"code\":\"too_many_connections\",\"request_id\":\"none\"}";
 const REJECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves `router` on `listener` until `stop`; connections then finish what they have begun, on `tasks`.
+/// Serves `router` on `listener` until `stop`. Connections then finish their requests on `tasks`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -77,15 +77,15 @@ pub async fn serve(
                 }
             },
             Err(error) => {
-                // A connection that was gone before it was accepted is nothing; too many open files is worth a pause.
-                tracing::debug!(%error, "a connection could not be accepted");
+                // Either the peer is already gone, or there are too many open files: pause.
+                tracing::debug!(%error, "failed to accept connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Says that there is no place. Only what was asked is read, so that the answer arrives.
+/// Responds with 503 and reads the rest, so that the response arrives before the connection is reset.
 async fn reject(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(TOO_MANY_CONNECTIONS).await?;
     stream.shutdown().await?;
@@ -94,7 +94,7 @@ async fn reject(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A connection, up to its end; that of a socket, when it becomes one.
+/// Runs a connection to its end, including an upgrade to a WebSocket.
 async fn connection(
     (stream, peer): (TcpStream, Peer),
     router: Router,
@@ -105,7 +105,7 @@ async fn connection(
     // Small frames must not wait for each other.
     let _ = stream.set_nodelay(true);
     let options = SockRef::from(&stream);
-    // What is bounded in here must not pile up in the system, and whoever is gone without a word must be noticed.
+    // Bound what the kernel buffers, and notice peers that vanished.
     let _ = options.set_send_buffer_size(SEND_BUFFER);
     #[cfg(target_os = "linux")]
     let _ = options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
@@ -141,14 +141,15 @@ async fn connection(
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "connection ended with an error");
     }
 }
 
-/// What a connection takes in. Shared with the requests on it, so that one which becomes a socket can be held to a rate.
+/// Limits the incoming bytes of a connection. Shared with its requests, so that an upgrade to a WebSocket can set the
+/// limit.
 #[derive(Debug, Clone)]
 pub struct IngressLimiter {
-    /// Bytes a second; none without a limit.
+    /// Bytes per second; `u64::MAX` without a limit.
     limit: Arc<AtomicU64>,
 }
 
@@ -157,25 +158,25 @@ impl IngressLimiter {
         Self { limit: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
-    /// From now on the connection breaks when more bytes than this come within a second.
+    /// From now on, breaks the connection when more bytes than this arrive within a second.
     pub fn limit(&self, bytes_per_second: u64) {
         self.limit.store(bytes_per_second, Ordering::Relaxed);
     }
 }
 
-/// A connection with the place that it takes: a socket keeps it after the HTTP is over.
+/// A connection with its permit, which a WebSocket keeps after HTTP has ended.
 struct GuardedStream {
     stream: TcpStream,
     ingress: IngressLimiter,
     window: (Instant, u64),
     stop: CancellationToken,
-    /// Begun when something could not be written: ends a while after the process is told to end.
+    /// Starts when a write blocks; fires a grace period after shutdown has begun.
     deadline: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl GuardedStream {
-    /// Counts what was read. False: it is too much.
+    /// Counts bytes read. Returns false if the limit is exceeded.
     fn within_limit(&mut self, bytes: usize) -> bool {
         let limit = self.ingress.limit.load(Ordering::Relaxed);
         if limit == u64::MAX {
@@ -189,7 +190,7 @@ impl GuardedStream {
         self.window.1 <= limit
     }
 
-    /// Nothing can be written now. Whoever takes nothing does not hold up the end of the process.
+    /// Handles a blocked write: a client that does not read must not delay shutdown.
     fn write_blocked<T>(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<T>> {
         let deadline = self.deadline.get_or_insert_with(|| {
             let stop = self.stop.clone();

@@ -1,8 +1,9 @@
 //! A reply's stream as server-sent events.
 //!
-//! Events: `message` (what was taken: ids), `reply.delta` (`id: reply:attempt:offset`), `reply.restart`, and one end:
-//! `reply.done`, `reply.failed` or `reply.cancelled`. A stream that ends without one was cut (the process goes down, the
-//! database has not answered for long, or the login ended): a client comes back with `Last-Event-ID` and misses nothing.
+//! Events: `message` (ids of the message that was sent), `reply.delta` (`id: reply:attempt:offset`), `reply.restart`,
+//! and one of `reply.done`, `reply.failed` and `reply.cancelled` at the end. A stream that ends without one was
+//! interrupted by a shutdown, a database outage or the end of the login. The client reconnects with `Last-Event-ID` and
+//! misses nothing.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -29,18 +30,18 @@ use crate::http::formats::reply::{Deleted, Delta, EndFrame, Restart, event_id, p
 use crate::http::openapi::failures::add_failures;
 use crate::live::{Frame, ReplyFollower, Resume};
 
-/// How often a sign of life is sent on a silent stream.
+/// Interval of keep-alive comments on a silent stream.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// From where on a stream is to be sent.
+/// Place from which a stream resumes.
 #[derive(Debug)]
 pub struct LastEventId(Option<HeaderValue>);
 
 impl LastEventId {
-    /// Where the stream of `reply` goes on; its beginning when the client named nothing.
+    /// Returns where the stream of `reply` resumes; its beginning without the header.
     ///
     /// # Errors
-    /// 400 when it is not an id of this stream.
+    /// 400 if the id does not belong to this stream.
     pub fn of(&self, reply: ReplyId) -> Result<Resume, ApiError> {
         let Some(last) = &self.0 else { return Ok(Resume::default()) };
         let named = last.to_str().ok().and_then(parse_event_id).filter(|(of, _)| *of == reply);
@@ -48,7 +49,7 @@ impl LastEventId {
             ApiError::http(
                 StatusCode::BAD_REQUEST,
                 "invalid_last_event_id",
-                "Last-Event-ID must be an id that this reply's stream has sent.",
+                "Last-Event-ID must be an event id of this reply's stream.",
             )
         })
     }
@@ -64,7 +65,7 @@ impl FromRequestParts<ApiState> for LastEventId {
 
 impl OperationInput for LastEventId {
     fn operation_input(_: &mut GenContext, operation: &mut Operation) {
-        let description = "The id of the last event of this stream that has arrived: it goes on after it.";
+        let description = "Id of the last received event of this stream; the stream resumes after it.";
         let schema =
             json_schema!({"type": "string", "maxLength": 128, "pattern": "^[0-9a-f-]{36}:[0-9]+:[0-9]+$"});
         operation.parameters.push(header_parameter("Last-Event-ID", description, schema));
@@ -72,7 +73,7 @@ impl OperationInput for LastEventId {
     }
 }
 
-/// The answer that streams a reply.
+/// Responds with the stream of a reply.
 pub fn respond(
     connection: ConnectionGuard,
     reply: ReplyId,
@@ -84,7 +85,7 @@ pub fn respond(
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // TrustedProxies must not collect events.
+    // Proxies must not buffer events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
@@ -93,7 +94,7 @@ pub fn respond(
 struct OpenStream {
     connection: ConnectionGuard,
     follower: ReplyFollower,
-    /// Data of the first frame, `message`; none when a stream is resumed.
+    /// Data of the first frame, `message`; `None` for a resumed stream.
     opening: Option<Value>,
 }
 
@@ -135,7 +136,7 @@ fn events(
             Frame::Deleted => (Ok(named("reply.cancelled", &Deleted::new(reply))), State::Ended),
             Frame::Closing => (
                 Ok(Event::default()
-                    .comment("going down: come back with Last-Event-ID")
+                    .comment("shutting down: reconnect with Last-Event-ID")
                     .retry(Duration::from_secs(1))),
                 State::Ended,
             ),
@@ -144,16 +145,16 @@ fn events(
 }
 
 impl OpenStream {
-    /// The next frame, as long as the login is live.
+    /// Returns the next frame while the login is live.
     async fn next(&mut self) -> Option<Frame> {
         tokio::select! {
-            // First: a reply that is written without a pause must not hide that the login has ended.
+            // Checked first, so that a reply without pauses cannot hide the end of the login.
             biased;
             () = self.connection.ended() => None,
             frame = self.follower.next() => match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    tracing::warn!(%error, "a stream could not be continued");
+                    tracing::warn!(%error, "failed to continue reply stream");
                     None
                 }
             },

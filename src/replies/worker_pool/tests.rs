@@ -16,7 +16,7 @@ use crate::ai::chain::ChainEntry;
 use crate::ai::{Catalogue, Chain, CircuitSettings, ModelTable, Prompt, Provider, StreamEvents};
 use crate::clock::Clock;
 use crate::files::FileStore;
-use crate::live::Hub;
+use crate::live::LiveReplies;
 use crate::replies::{ReplySettings, WorkerParts};
 use crate::schema::MIGRATOR;
 use crate::tools::Tools;
@@ -68,7 +68,7 @@ fn workers(db: &PgPool) -> ReplyWorkerPool {
         pool: pool.clone(),
         executor: Executor::new(pool.clone(), key_store, tail, 1 << 20, tasks.clone()),
         progress: ProjectionProgress::new(registry::all().iter().map(|projection| projection.name())),
-        hub: Hub::new(),
+        live_replies: LiveReplies::new(),
         chain: Arc::new(chain),
         settings: ReplySettings { concurrency: 1, ..ReplySettings::default() },
         clock: Clock::system(),

@@ -1,4 +1,4 @@
-//! Whatever is built is a widget.
+//! Everything that can be built is a valid widget.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn leaf() -> BoxedStrategy<Component> {
         (maybe(icon()), maybe(action()), maybe(any::<bool>())),
     );
     let written = (text(), maybe(select(TextSize::ALL)), maybe(select(Color::ALL)), maybe(any::<u32>()));
-    // Boxed: a union of these as they are is too large for a test's stack.
+    // Boxed: an unboxed union of these is too large for a test's stack.
     let captions = text().prop_map(|value| Component::Caption(Caption { value }));
     let titles = (text(), maybe(select(TitleSize::ALL)))
         .prop_map(|(value, size)| Component::Title(Title { value, size }));
@@ -117,7 +117,7 @@ pub(in crate::widgets) fn card() -> impl Strategy<Value = Card> {
 
 proptest! {
     #[test]
-    fn what_is_built_is_valid_and_holds_no_null(card in card()) {
+    fn built_cards_are_valid_and_without_nulls(card in card()) {
         let built = card.build();
         prop_assert_eq!(validate(built.as_value()), Ok(built.clone()));
     }

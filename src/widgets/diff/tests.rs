@@ -1,4 +1,4 @@
-//! Which changes are told how; whatever is told leads from the one state to the other.
+//! Which updates a change yields; applying them leads from one state to the other.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -30,7 +30,7 @@ fn append(value: &mut Value, component_id: &str, delta: &str) -> usize {
     found
 }
 
-/// What a client shows after these changes.
+/// Returns what a client shows after these updates.
 fn applied(before: &Widget, updates: &[WidgetUpdate]) -> Value {
     let mut shown = before.as_value().clone();
     for update in updates {
@@ -49,7 +49,7 @@ fn text(id: &str, delta: &str, done: bool) -> WidgetUpdate {
 }
 
 #[test]
-fn equal_states_yield_nothing_and_grown_texts_their_growth() {
+fn equal_states_yield_nothing_and_grown_texts_deltas() {
     let row = |a: &str, b: &str| {
         widget(&json!({"type": "Row", "children": [
             {"type": "Text", "id": "a", "value": a, "streaming": true},
@@ -66,7 +66,7 @@ fn equal_states_yield_nothing_and_grown_texts_their_growth() {
 }
 
 #[test]
-fn everything_else_is_told_by_the_whole() {
+fn other_changes_replace_the_widget() {
     let grown = |name: &str, id: Option<&str>, value: &str| {
         let mut child = json!({"type": name, "value": value});
         if let Some(id) = id {
@@ -111,7 +111,7 @@ fn everything_else_is_told_by_the_whole() {
             json!({"type": "Transition", "children": {"type": "Text", "value": "x y"}}),
         ),
         (
-            "an id that stands there twice",
+            "a duplicated id",
             json!({"type": "Row", "children": [{"type": "Text", "id": "a", "value": "x"}, {"type": "Text", "id": "a", "value": "z"}]}),
             json!({"type": "Row", "children": [{"type": "Text", "id": "a", "value": "x y"}, {"type": "Text", "id": "a", "value": "z"}]}),
         ),
@@ -127,7 +127,7 @@ fn everything_else_is_told_by_the_whole() {
     }
 }
 
-/// Texts in boxes, of which some have ids; the same ids may come twice.
+/// Texts in boxes, some of them with ids; ids may be duplicated.
 fn texts() -> impl Strategy<Value = Value> {
     let text = (
         "(Text|Markdown|Title)",
@@ -154,7 +154,7 @@ fn texts() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same with something at the end of each text that an even number of others stands before.
+/// Extends each text that follows an even number of others.
 fn grow(value: &mut Value, odd: &mut bool) {
     match value {
         Value::Object(fields) => {
@@ -173,7 +173,7 @@ fn grow(value: &mut Value, odd: &mut bool) {
 
 proptest! {
     #[test]
-    fn the_changes_lead_from_one_state_to_the_other(before in texts(), other in texts()) {
+    fn updates_lead_from_one_state_to_the_other(before in texts(), other in texts()) {
         let mut after = before.clone();
         grow(&mut after, &mut false);
         for after in [&before, &after, &other] {

@@ -1,4 +1,4 @@
-//! What is taken as a widget and what is not; the table itself is looked through as well.
+//! Valid and invalid widgets; the table itself is checked too.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,7 +17,7 @@ fn refused(widget: &Value, path: &str, message: &str) {
     assert!(errors.iter().any(expected), "{widget}: {errors:?}");
 }
 
-/// A value that a type takes.
+/// Returns a valid value of a type.
 fn example(kind: &Type) -> Value {
     match kind {
         Type::Text => json!("some text"),
@@ -43,14 +43,14 @@ fn all_of<'a>(properties: impl Iterator<Item = &'a Property>) -> Value {
     properties.map(|property| (property.name.to_owned(), example(&property.kind))).collect()
 }
 
-/// A component with all its properties.
+/// Returns a component with all its properties.
 fn full(component: &Component) -> Value {
     let mut value = all_of(component.all());
     value["type"] = json!(component.name);
     value
 }
 
-/// A widget in which a component stands where it may.
+/// Returns a widget with a component in a valid position.
 fn placed(name: &str, node: Value) -> Value {
     match name {
         "Card" | "ListView" | "Basic" => node,
@@ -64,7 +64,7 @@ fn placed(name: &str, node: Value) -> Value {
 }
 
 #[test]
-fn every_component_may_have_all_its_properties_and_no_other() {
+fn every_component_accepts_exactly_its_properties() {
     assert_eq!(COMPONENTS.len(), 30);
     for component in COMPONENTS {
         let node = full(component);
@@ -97,26 +97,26 @@ fn every_component_may_have_all_its_properties_and_no_other() {
 }
 
 #[test]
-fn a_mistake_is_named_with_its_place() {
+fn error_has_its_path() {
     let button = |field: &str, value: Value| card(&json!({"type": "Button", field: value}));
     for (widget, path, message) in [
         (json!(null), ".", "must be a component"),
         (json!([]), ".", "must be a component"),
         (json!({}), ".", "must have a type"),
         (json!({"type": 1}), ".", "must have a type"),
-        (json!({"type": "Cart", "children": []}), "type", "is no component"),
+        (json!({"type": "Cart", "children": []}), "type", "is not a component"),
         (json!({"type": "Text", "value": "a"}), ".", "cannot be the root"),
         (json!({"type": "Card"}), ".", "must have `children`"),
         (json!({"type": "Card", "children": null}), ".", "must have `children`"),
         (json!({"type": "Card", "children": {}}), "children", "must be a list"),
         (card(&json!("text")), "children[0]", "must be a component"),
-        (card(&json!({"type": "Blink"})), "children[0].type", "is no component"),
+        (card(&json!({"type": "Blink"})), "children[0].type", "is not a component"),
         (card(&json!({"type": "Card", "children": []})), "children[0]", "can only be the root"),
         (card(&json!({"type": "ListViewItem", "children": []})), "children[0]", "of another kind"),
         (json!({"type": "ListView", "children": [{"type": "Spacer"}]}), "children[0]", "one kind"),
         (json!({"type": "ListView", "children": [], "limit": "all"}), "limit", "a whole number or `auto`"),
         (card(&json!({"type": "Title"})), "children[0]", "must have `value`"),
-        (card(&json!({"type": "Title", "value": 1})), "children[0].value", "must be a text"),
+        (card(&json!({"type": "Title", "value": 1})), "children[0].value", "must be a string"),
         (button("size", json!("huge")), "children[0].size", "must be one of"),
         (button("disabled", json!("no")), "children[0].disabled", "true or false"),
         (button("iconEnd", json!("arrow")), "children[0].iconEnd", "name of an icon"),
@@ -171,7 +171,7 @@ fn a_mistake_is_named_with_its_place() {
 }
 
 #[test]
-fn nulls_are_left_out_at_every_depth() {
+fn nulls_are_removed_at_every_depth() {
     let widget = json!({
         "type": "Card", "id": null, "size": null,
         "children": [null, {
@@ -189,7 +189,7 @@ fn nulls_are_left_out_at_every_depth() {
     assert_eq!(validate(&widget).unwrap().into_value(), clean);
 }
 
-/// Components in each other, the last of which stands in `depth` others.
+/// Returns nested components, the last one inside `depth` others.
 fn nested(depth: usize) -> Value {
     let inner =
         (1..depth).fold(json!({"type": "Spacer"}), |inner, _| json!({"type": "Box", "children": [inner]}));
@@ -197,9 +197,9 @@ fn nested(depth: usize) -> Value {
 }
 
 #[test]
-fn depth_number_and_size_have_limits() {
+fn depth_count_and_size_are_limited() {
     assert!(validate(&nested(MAX_DEPTH - 1)).is_ok());
-    assert!(validate(&nested(MAX_DEPTH)).unwrap_err()[0].message.contains("stands in more than"));
+    assert!(validate(&nested(MAX_DEPTH)).unwrap_err()[0].message.contains("is nested in more than"));
     let deep = (0..500).fold(json!({"type": "Spacer"}), |inner, _| json!([inner]));
     refused(&card(&deep), ".", "nested deeper");
 
@@ -236,7 +236,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn nothing_breaks_the_check_and_what_passes_passes_again(value in any_json()) {
+    fn validation_never_panics_and_is_idempotent(value in any_json()) {
         if let Ok(widget) = validate(&card(&value)) {
             prop_assert_eq!(validate(widget.as_value()), Ok(widget.clone()));
         }

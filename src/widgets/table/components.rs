@@ -1,22 +1,22 @@
-//! The components.
+//! All components.
 
 use super::Type::{Bool, Child, Date, Icon, Int, Text, Word};
 use super::parts::*;
-use super::{Children, Component, Place, Property, Type};
+use super::{Children, Component, Position, Property, Type};
 
 const fn root(name: &'static str, properties: &'static [&'static [Property]]) -> Component {
-    Component { name, place: Place::Root, properties }
+    Component { name, position: Position::Root, properties }
 }
 
 const fn common(name: &'static str, properties: &'static [&'static [Property]]) -> Component {
-    Component { name, place: Place::Anywhere, properties }
+    Component { name, position: Position::Anywhere, properties }
 }
 
 const fn inner(name: &'static str, properties: &'static [&'static [Property]]) -> Component {
-    Component { name, place: Place::InItsParent, properties }
+    Component { name, position: Position::FixedParent, properties }
 }
 
-/// Every component.
+/// All components of the language.
 pub static COMPONENTS: &[Component] = &[
     root(
         "Card",

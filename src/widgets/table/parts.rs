@@ -1,4 +1,4 @@
-//! What properties of several components hold.
+//! Types and property groups that several components share.
 
 use super::Type::{Any, Bool, False, Icon, Int, List, Map, Number, Object, Text, Word};
 use super::{Children, Property, Type};
@@ -11,8 +11,8 @@ pub(super) const fn must(name: &'static str, kind: Type) -> Property {
     Property { name, kind, required: true }
 }
 
-/// What every component may have.
-pub(super) const EVERY: &[Property] = &[may("id", Text), may("key", Text)];
+/// Properties of every component.
+pub(super) const COMMON_PROPERTIES: &[Property] = &[may("id", Text), may("key", Text)];
 
 pub(super) const ALIGN: Type = Word(&["start", "center", "end", "baseline", "stretch"]);
 pub(super) const JUSTIFY: Type = Word(&["start", "center", "end", "between", "around", "evenly", "stretch"]);
@@ -66,7 +66,7 @@ pub(super) const ACTION_FIELDS: &[Property] = &[
 ];
 pub(super) const BUTTON_BELOW: Type = Object(&[must("label", Text), must("action", ACTION)]);
 pub(super) const STATUS: Type = Type::Either(
-    "a text with an icon or a favicon",
+    "a string with an icon or a favicon",
     &[
         Object(&[must("text", Text), may("icon", Icon)]),
         Object(&[must("text", Text), may("favicon", Text), may("frame", Bool)]),
@@ -140,7 +140,7 @@ pub(super) const SERIES: Type = List(&Type::Either(
         ]),
     ],
 ));
-pub(super) const ROWS: Type = List(&Map(&Type::Either("a text or a number", &[Text, Number])));
+pub(super) const ROWS: Type = List(&Map(&Type::Either("a string or a number", &[Text, Number])));
 pub(super) const AXIS: Type = Type::Either(
     "a key, or how the axis is drawn",
     &[Text, Object(&[must("dataKey", Text), may("hide", Bool), may("labels", Map(&Text))])],
@@ -186,7 +186,7 @@ pub(super) const FIELD: &[Property] = &[
     may("size", CONTROL_SIZE),
     may("gutterSize", Word(&["2xs", "xs", "sm", "md", "lg", "xl"])),
 ];
-/// What a heading has, but for its size.
+/// Properties of headings, except the size.
 pub(super) const HEADING: &[Property] = &[
     must("value", Text),
     may("color", COLOR),
@@ -195,7 +195,7 @@ pub(super) const HEADING: &[Property] = &[
     may("truncate", Bool),
     may("maxLines", Int),
 ];
-/// What a control has that opens something to choose from.
+/// Properties of controls with a popup of options.
 pub(super) const PICKER: &[Property] = &[
     must("name", Text),
     may("onChangeAction", ACTION),

@@ -33,7 +33,11 @@ async fn admin_grant_works_with_and_without_running_server() {
 
     // There is no administrator, and no account, by default.
     let output = place.run_with(&["admin", "grant", "--email", "admin@mail.example", "--role", "admin"]);
-    assert!(!output.status.success() && printed(&output).contains("no open account"), "{}", printed(&output));
+    assert!(
+        !output.status.success() && printed(&output).contains("No active account"),
+        "{}",
+        printed(&output)
+    );
 
     let output = place.run_with(&["admin", "grant", "--email", "Ada@Mail.example", "--role", "admin"]);
     let id = ada["id"].as_str().unwrap();

@@ -117,8 +117,8 @@ async fn unknown_accounts_are_locked_like_existing_ones(db: PgPool) {
     app.end().await;
 }
 
-/// Of two hundred concurrent guesses from different addresses only ten are checked; the correct password would succeed only among
-/// these.
+/// Of two hundred concurrent guesses from different addresses only ten are checked; the correct password would
+/// succeed only among these.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn only_ten_of_200_concurrent_guesses_are_checked(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -149,8 +149,8 @@ async fn only_ten_of_200_concurrent_guesses_are_checked(db: PgPool) {
     app.end().await;
 }
 
-/// Password checks of a live login are counted separately: a stolen session cannot guess the password, and failed sign-ins by a
-/// stranger do not block the owner's changes.
+/// Password checks of a live login are counted separately: a stolen session cannot guess the password, and failed
+/// sign-ins by a stranger do not block the owner's changes.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn reauthentication_failures_are_counted_separately(db: PgPool) {
     let app = TestApp::start(&db).await;

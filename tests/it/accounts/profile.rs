@@ -232,7 +232,8 @@ async fn user_not_yet_projected_gets_retryable_error(db: PgPool) {
     app.end().await;
 }
 
-/// Enumerating accounts by profile changes is limited like registration: one count for addresses and names, on all nodes.
+/// Enumerating accounts by profile changes is limited like registration: one count for addresses and names, on all
+/// nodes.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn profile_change_enumeration_is_rate_limited(db: PgPool) {
     let limits = [("RATE_LIMITS", "on"), ("REGISTER_LIMIT_ADDRESS_PER_HOUR", "3")];

@@ -329,7 +329,7 @@ async fn reset_token_can_be_issued_by_command(db: PgPool) {
 
     let output = issue("nobody@mail.example", "").await;
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("no open account"), "{said}");
+    assert!(!output.status.success() && said.contains("No active account"), "{said}");
     app.end().await;
 }
 

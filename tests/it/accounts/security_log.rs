@@ -1,4 +1,5 @@
-//! Tests the security events in the program's log, and that even at level `trace` the log contains no name, password or token.
+//! Tests the security events in the program's log, and that even at level `trace` the log contains no name, password
+//! or token.
 
 use std::collections::BTreeSet;
 

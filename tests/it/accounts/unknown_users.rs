@@ -1,5 +1,5 @@
-//! Tests, without measuring time, that the sign-in of an unknown user is hashed like any other: it queues and is rejected in the
-//! same way.
+//! Tests, without measuring time, that the sign-in of an unknown user is hashed like any other: it queues and is
+//! rejected in the same way.
 
 use serde_json::json;
 use sqlx::PgPool;

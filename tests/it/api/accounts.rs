@@ -1,4 +1,5 @@
-//! Tests registration, sign-in and the current user: `/api/auth/register`, `/api/auth/login`, `/api/auth/me`, `/api/users/me`.
+//! Tests registration, sign-in and the current user: `/api/auth/register`, `/api/auth/login`, `/api/auth/me`,
+//! `/api/users/me`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -129,8 +129,8 @@ async fn invalid_branch_commands_are_rejected_without_events(db: PgPool) {
     ] {
         let refused = app.post(&format!("/api/history/{path}")).by(&person).json(&body).send().await;
         assert_eq!(refused.status, status, "{path}: {refused:?}");
-        let told = refused.value();
-        assert_eq!(told["code"], code, "{path}: {told}");
+        let body = refused.value();
+        assert_eq!(body["code"], code, "{path}: {body}");
     }
     let answer = said[0]["message_id"].as_str().unwrap();
     let of_answer = app.post(&talk.path(&format!("/messages/{answer}/edit"))).by(&person).json(&text);
@@ -245,8 +245,8 @@ async fn keyed_regenerate_without_effect_repeats_its_result(db: PgPool) {
     assert_ne!(other, waiting["reply_id"]);
     let repeated = app.post(&path).by(&person).key("k1").send().await.value();
     // The reply has been cancelled since, which a late repetition reports for the same reply.
-    let told = if repeated["code"] == "reply_cancelled" { &repeated["kept"] } else { &repeated };
-    assert_eq!(told["reply_id"], waiting["reply_id"], "the first result is repeated: {repeated}");
+    let result = if repeated["code"] == "reply_cancelled" { &repeated["kept"] } else { &repeated };
+    assert_eq!(result["reply_id"], waiting["reply_id"], "the first result is repeated: {repeated}");
     assert_eq!(regenerate("k2").await, other);
     for reply in [&other, &busy["reply_id"]] {
         cancel(reply).await;

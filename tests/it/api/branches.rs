@@ -1,5 +1,5 @@
-//! Tests branches over the API: regenerated replies, edited messages, switching, and the messages of each branch. Pending replies,
-//! idempotency keys, limits and rejections are in `branch_commands`.
+//! Tests branches over the API: regenerated replies, edited messages, switching, and the messages of each branch.
+//! Pending replies, idempotency keys, limits and rejections are in `branch_commands`.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

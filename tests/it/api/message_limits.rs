@@ -36,8 +36,8 @@ pub(super) async fn quota_row(app: &TestApp, person: &Person) -> (i64, i64, Valu
         .unwrap()
 }
 
-/// Ends `two` and then `one` once neither has work in progress: a node that ends checks that no database session is left in a
-/// transaction.
+/// Ends `two` and then `one` once neither has work in progress: a node that ends checks that no database session is
+/// left in a transaction.
 pub(super) async fn end_both(two: TestApp, one: TestApp) {
     one.wait_until("all replies have ended", async || {
         let pending: i64 =

@@ -1,4 +1,5 @@
-//! End-to-end tests with the OpenAI protocol: API request, adapter, a local server that speaks the protocol, and the log.
+//! End-to-end tests with the OpenAI protocol: API request, adapter, a local server that speaks the protocol, and the
+//! log.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

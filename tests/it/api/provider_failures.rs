@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use verbatim::clock::Clock;
-use verbatim::config::Kept;
+use verbatim::config::SecretSource;
 use verbatim::schema::MIGRATOR;
 
 use crate::support::app::{Person, TestApp};
@@ -35,7 +35,8 @@ async fn newest(app: &TestApp, person: &Person) -> Value {
     app.get(&format!("/api/history/{session}")).by(person).send().await.is(200).value()
 }
 
-/// Runs one message whose attempts all fail: the waiting request gets the reason, the log has one end, the message stays.
+/// Runs one message whose attempts all fail: the waiting request gets the reason, the log has one end, the message
+/// stays.
 async fn assert_reply_fails(
     db: &PgPool,
     settings: &[(&str, &str)],
@@ -221,7 +222,7 @@ async fn failed_reply_unblocks_next_message(db: PgPool) {
 async fn sweeper_fails_expired_reply_once(db: PgPool) {
     let app = TestApp::start(&db).await;
     let person = app.person().await;
-    let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
+    let SecretSource::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
     let key_store = Arc::new(KeyStore::new(db.clone(), MasterKey::new(key.expose()).unwrap()));
     let tail = LogTail::new(LogReader::new(db.clone(), Arc::clone(&key_store)));
     let executor = Executor::new(db.clone(), key_store, tail, 1 << 20, TaskTracker::new());

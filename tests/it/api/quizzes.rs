@@ -50,7 +50,8 @@ async fn send(app: &TestApp, person: &Person, quiz: &Value, body: Value) -> Answ
     app.post(&format!("{}/actions", path(quiz))).by(person).json(&body).send().await
 }
 
-/// Sends an action about the open question of `quiz`; returns the quiz, whether the action was stale, and whether it changed anything.
+/// Sends an action about the open question of `quiz`; returns the quiz, whether the action was stale, and whether it
+/// changed anything.
 async fn act(app: &TestApp, person: &Person, quiz: &Value, mut body: Value) -> (Value, bool, bool) {
     body["question_id"] = json!(question_id(quiz));
     let answer = send(app, person, quiz, body).await.is(200);

@@ -98,7 +98,8 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
     );
 }
 
-/// Groups that use the same keys and users in opposite order: every append is recorded or replayed, and no transaction is aborted.
+/// Groups that use the same keys and users in opposite order: every append is recorded or replayed, and no
+/// transaction is aborted.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn concurrent_append_groups_never_deadlock(db: PgPool) {
     create_quota_rows(&db).await;
@@ -148,7 +149,8 @@ async fn concurrent_attempts_are_counted_exactly(db: PgPool) {
     assert_eq!(passed.iter().filter(|passed| **passed).count(), 17);
 }
 
-/// An attempt that starts before the window moves, and blocks on the transaction that moves it, counts in the new window.
+/// An attempt that starts before the window moves, and blocks on the transaction that moves it, counts in the new
+/// window.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn blocked_attempt_counts_in_current_window(db: PgPool) {
     assert!(attempt(&db, 5.0).await);

@@ -1,6 +1,8 @@
-//! Tests the limits of unauthenticated requests, counted by client address, and of reads and commands, counted by user in each process.
+//! Tests the limits of unauthenticated requests, counted by client address, and of reads and commands, counted by
+//! user in each process.
 //!
-//! The limits are so small that the next request is allowed only half a minute after the first, so a slow run is rejected too.
+//! The limits are so small that the next request is allowed only half a minute after the first, so a slow run is
+//! rejected too.
 
 use futures::future::join_all;
 use reqwest::Method;

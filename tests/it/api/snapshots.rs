@@ -1,5 +1,5 @@
-//! Tests snapshots of long conversations: written outside the write path, used when an aggregate is not cached, ignored if another
-//! code version wrote them.
+//! Tests snapshots of long conversations: written outside the write path, used when an aggregate is not cached,
+//! ignored if another code version wrote them.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 use verbatim::clock::Clock;
-use verbatim::config::Kept;
+use verbatim::config::SecretSource;
 use verbatim::schema::MIGRATOR;
 
 use crate::support::app::TestApp;
 
 /// Returns an executor with an empty cache, and the tracker of its snapshot tasks.
 fn executor(app: &TestApp) -> (Executor, TaskTracker) {
-    let Kept::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
+    let SecretSource::Given(key) = &app.config.auth.master_key else { panic!("the tests set a master key") };
     let key_store = Arc::new(KeyStore::new(app.db.clone(), MasterKey::new(key.expose()).unwrap()));
     let tail = LogTail::new(LogReader::new(app.db.clone(), Arc::clone(&key_store)));
     let tasks = TaskTracker::new();

@@ -70,7 +70,7 @@ async fn only_valid_live_access_tokens_are_accepted(db: PgPool) {
         ("another kind", with("typ", json!("refresh"))),
         ("no kind", with("typ", Value::Null)),
         ("no subject", with("sub", Value::Null)),
-        ("somebody else's login", with("sub", json!(Uuid::from_u128(7)))),
+        ("another user's login", with("sub", json!(Uuid::from_u128(7)))),
         ("an unknown login", with("sid", json!(Uuid::from_u128(7)))),
         ("no login", with("sid", Value::Null)),
         (

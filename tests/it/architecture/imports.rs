@@ -99,8 +99,8 @@ pub(super) fn module(file: &Path) -> Vec<String> {
     module
 }
 
-/// Every path that `code` refers to in this crate, from the crate's root, and every path into the `crates`, which begins
-/// with the name of the crate. Groups are taken apart: `crate::{a, b::c}` are two paths.
+/// Every path that `code` refers to in this crate, from the crate's root, and every path into the `crates`, which
+/// begins with the name of the crate. Groups are taken apart: `crate::{a, b::c}` are two paths.
 pub(super) fn references(code: &str, module: &[String], crates: &[&str]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;

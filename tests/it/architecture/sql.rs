@@ -1,5 +1,5 @@
-//! Checks that SQL statements are constants with bound parameters. Every place that builds one at run time is listed here with the
-//! reason.
+//! Checks that SQL statements are constants with bound parameters. Every place that builds one at run time is listed
+//! here with the reason.
 
 use super::{root, sources};
 

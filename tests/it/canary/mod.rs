@@ -1,6 +1,8 @@
-//! Canary test: marked words are put into every private input, and then searched for in every place where they must not appear.
+//! Canary test: marked words are put into every private input, and then searched for in every place where they must
+//! not appear.
 //!
-//! The real program is used through its whole API, with every output enabled: logs at level `trace`, traces, metrics, NATS.
+//! The real program is used through its whole API, with every output enabled: logs at level `trace`, traces, metrics,
+//! NATS.
 
 mod used;
 

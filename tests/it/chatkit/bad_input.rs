@@ -1,4 +1,5 @@
-//! Tests malformed requests: a 4xx in the common error shape before any stream begins, no event, and the connection stays usable.
+//! Tests malformed requests: a 4xx in the common error shape before any stream begins, no event, and the connection
+//! stays usable.
 
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -1,5 +1,6 @@
-//! Tests that closing a ChatKit stream cancels the reply: it ends with exactly the text that was sent, the provider call is dropped,
-//! and a note that only the model sees records it. A normal end, or a disconnect on another surface, cancels nothing.
+//! Tests that closing a ChatKit stream cancels the reply: it ends with exactly the text that was sent, the provider
+//! call is dropped, and a note that only the model sees records it. A normal end, or a disconnect on another surface,
+//! cancels nothing.
 
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ fn long_message() -> Value {
 }
 
 async fn read_some(stream: &mut OpenStream) {
-    stream.until(|event| event["update"]["delta"].is_string()).await;
+    stream.read_until(|event| event["update"]["delta"].is_string()).await;
 }
 
 /// Waits until the log has this many events of that type.
@@ -91,7 +92,7 @@ async fn disconnect_cancels_reply_and_keeps_sent_text(db: PgPool) {
 
     // A disconnect in the middle of the text.
     let mut stream = kit.open("threads.create", json!({"input": text("Tell me a story")})).await;
-    stream.until(|event| deltas_of(std::slice::from_ref(event)).ends_with("was")).await;
+    stream.read_until(|event| deltas_of(std::slice::from_ref(event)).ends_with("was")).await;
     assert_eq!(deltas_of(&stream.events), said.concat());
     let (thread, shown) = (thread_of(&stream.events), id_of(&stream.events[3]["item"]));
     drop(stream);
@@ -106,7 +107,7 @@ async fn disconnect_cancels_reply_and_keeps_sent_text(db: PgPool) {
     // A disconnect before any text: no message is kept, but the note is.
     let add = json!({"thread_id": thread, "input": text("Another one")});
     let mut stream = kit.open("threads.add_user_message", add).await;
-    stream.until(|event| kind(event) == "stream_options").await;
+    stream.read_until(|event| kind(event) == "stream_options").await;
     server.until(|log| log.requests.len() == 2).await;
     drop(stream);
     wait_for_event_count(&app, "reply_cancelled", 2).await;
@@ -136,7 +137,7 @@ async fn kept_text_is_what_was_sent_at_every_disconnect(db: PgPool) {
         read_some(&mut stream).await;
         while deltas_of(&stream.events).split_inclusive(' ').count() < pieces {
             let have = stream.events.len();
-            stream.until_more_than(have).await;
+            stream.read_until_more_than(have).await;
         }
         (thread_of(&stream.events), deltas_of(&stream.events))
     };
@@ -188,7 +189,7 @@ async fn disconnect_from_chat_api_or_after_end_cancels_nothing(db: PgPool) {
 
     let mut stream = kit.open("threads.create", json!({"input": text("Hello")})).await;
     stream
-        .until(|event| kind(event) == "thread.item.done" && event["item"]["type"] == "assistant_message")
+        .read_until(|event| kind(event) == "thread.item.done" && event["item"]["type"] == "assistant_message")
         .await;
     drop(stream);
     // Any effect of the disconnect would be visible after this exchange.
@@ -291,7 +292,7 @@ async fn changes_on_other_connections_end_stream_cleanly(db: PgPool) {
     let (first, thread) = start_long_reply(kit).await;
     let add = json!({"thread_id": thread, "input": text("Second")});
     let mut second = kit.open("threads.add_user_message", add).await;
-    second.until(|event| kind(event) == "stream_options").await;
+    second.read_until(|event| kind(event) == "stream_options").await;
     let completed = count_events(&app, "reply_completed").await;
     drop(second);
     let events = first.rest().await;

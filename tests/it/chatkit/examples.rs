@@ -68,14 +68,14 @@ fn examples_match_golden_files() {
     for Example { kind, name, value, .. } in &examples {
         assert_eq!(*value, read(&folder().join(kind).join(format!("{name}.json"))), "{kind} {name}");
     }
-    let told: BTreeSet<(String, String)> = golden_values()
+    let found: BTreeSet<(String, String)> = golden_values()
         .into_iter()
         .map(|(kind, name, _)| (kind, name))
         .filter(|(kind, _)| kind != "request")
         .collect();
     let known: BTreeSet<(String, String)> =
         examples.iter().map(|example| (example.kind.to_owned(), example.name.to_owned())).collect();
-    assert_eq!(told, known);
+    assert_eq!(found, known);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Tests that no prompt contains text of another user or conversation, over ten thousand prompts built as a worker builds them.
+//! Tests that no prompt contains text of another user or conversation, over ten thousand prompts built as a worker
+//! builds them.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Tests the ChatKit surface: its formats, against golden files and the types of the official package; the response to each
-//! request, as transcripts; rejections, disconnects, and accounts.
+//! Tests the ChatKit surface: its formats, against golden files and the types of the official package; the response
+//! to each request, as transcripts; rejections, disconnects, and accounts.
 
 mod accounts;
 mod attachments;

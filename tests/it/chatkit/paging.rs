@@ -86,7 +86,7 @@ async fn threads_and_items_are_paged(db: PgPool) {
     let mut threads = Vec::new();
     for n in 0..25 {
         threads.push(kit.create(&format!("Thread {n}")).await.0);
-        Kit::new(&app, &other).create("Somebody else's").await;
+        Kit::new(&app, &other).create("Another user's").await;
     }
     // Changes in a thread do not change its place in the list.
     kit.add(&threads[3], "Once more").await;

@@ -1,5 +1,5 @@
-//! Tests guarantees of the ChatKit surface besides its formats: no lost acknowledged writes, read-your-writes, idempotency, and
-//! robustness against model output.
+//! Tests guarantees of the ChatKit surface besides its formats: no lost acknowledged writes, read-your-writes,
+//! idempotency, and robustness against model output.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ async fn stop_writes_at_most_one_note_before_next_reply(db: PgPool) {
     for _ in 0..6 {
         let params = json!({"input": text("A long story, please")});
         let mut stream = kit.open("threads.create", params).await;
-        stream.until_more_than(5).await;
+        stream.read_until_more_than(5).await;
         let events = stream.events.clone();
         let (id, message) = (thread_of(&events), id_of(done(&events, "user_message")[0]));
         drop(stream);

@@ -1,5 +1,5 @@
-//! Tests a quiz taken through its card: from the first question to the score, over reloads and restarts, in several tabs, and as the
-//! chat API shows it.
+//! Tests a quiz taken through its card: from the first question to the score, over reloads and restarts, in several
+//! tabs, and as the chat API shows it.
 
 use std::collections::BTreeMap;
 

@@ -88,7 +88,7 @@ async fn requests_over_limits_are_rejected_before_stream_begins(db: PgPool) {
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut stream = kit.open("threads.create", hello.clone()).await;
-        stream.until(|event| kind(event) == "stream_options").await;
+        stream.read_until(|event| kind(event) == "stream_options").await;
         open.push(stream);
     }
     app.wait_until("both replies have begun", async || count_events(&app, "reply_begun").await == 2).await;
@@ -99,13 +99,13 @@ async fn requests_over_limits_are_rejected_before_stream_begins(db: PgPool) {
     assert_eq!(app.events().await, events);
     kit.get("threads.list", json!({})).await;
     let mut theirs = Kit::new(&app, &other).open("threads.create", hello.clone()).await;
-    theirs.until(|event| kind(event) == "stream_options").await;
+    theirs.read_until(|event| kind(event) == "stream_options").await;
     // Closing a stream frees its place.
     drop((open.pop(), theirs));
     app.wait_until("two replies were cancelled", async || count_events(&app, "reply_cancelled").await == 2)
         .await;
     let mut stream = kit.open("threads.create", hello.clone()).await;
-    stream.until(|event| kind(event) == "stream_options").await;
+    stream.read_until(|event| kind(event) == "stream_options").await;
     drop((open, stream));
     app.end().await;
 

@@ -163,8 +163,8 @@ async fn other_users_resources_look_missing(db: PgPool) {
 
     let unknown = kit.ask("threads.get_by_id", json!({"thread_id": nothing.thread})).await;
     unknown.assert_error(404, "not_found");
-    // The other user's resources in their thread, in one's own, and in an unknown one; and deleted resources. The file was never sent, so
-    // it outlives the thread.
+    // The other user's resources in their thread, in one's own, and in an unknown one; and deleted resources. The
+    // file was never sent, so it outlives the thread.
     let (mut asked, mut of_kinds) = (0, BTreeSet::new());
     for (named, thread) in [
         (&had, &had.thread),

@@ -1,4 +1,5 @@
-//! Tests the response to each request, event by event, against transcripts; and its effect on the log and on other surfaces.
+//! Tests the response to each request, event by event, against transcripts; and its effect on the log and on other
+//! surfaces.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use super::transcript::Transcript;
 use crate::support::app::TestApp;
 use crate::support::openai_server::{Act, Ending, KEY, OpenAiServer};
 
-/// Returns variables for a bank of two questions that differ only in the id, so that their order does not matter, and a client tool.
+/// Returns variables for a bank of two questions that differ only in the id, so that their order does not matter, and
+/// a client tool.
 pub(super) fn bank_and_tools(folder: &Path) -> [(&'static str, PathBuf); 2] {
     let question = |id: &str| {
         json!({
@@ -154,7 +156,7 @@ async fn reply_items_and_questions_match_transcripts(db: PgPool) {
         let thread = thread_of(&talk.stream("threads.create", create(text(map))).await);
         let output = json!({"thread_id": thread, "result": result});
         let events = talk.stream("threads.add_client_tool_output", output.clone()).await;
-        assert!(answer_of(&events).contains(&format!("The tool open_map came to: {result}")));
+        assert!(answer_of(&events).contains(&format!("The tool open_map has returned: {result}")));
         talk.refused("threads.add_client_tool_output", output, 409, "not_pending").await;
         talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
         talk.check(name);
@@ -176,9 +178,9 @@ async fn reply_items_and_questions_match_transcripts(db: PgPool) {
     let submit = json!({"thread_id": thread, "item_id": item, "input": {"answers": answers}});
     let events = talk.stream("threads.add_structured_input", submit.clone()).await;
     assert_eq!(kinds(&events)[..2], ["stream_options", "thread.item.replaced"]);
-    let told = answer_of(&events);
+    let answer = answer_of(&events);
     for line in ["Which size?: XXL", "What on top?: plums, own wish", "Anything else?: (skipped)"] {
-        assert!(told.contains(line), "{told}");
+        assert!(answer.contains(line), "{answer}");
     }
     talk.refused("threads.add_structured_input", submit, 409, "not_pending").await;
     talk.get("items.list", json!({"thread_id": thread, "order": "asc"})).await;
@@ -393,15 +395,15 @@ async fn stream_begins_in_order_while_projections_lag(db: PgPool) {
     let mut input = text("Hello");
     input["quoted_text"] = json!("as said");
     let mut stream = kit.open("threads.create", create(input)).await;
-    stream.until(|event| kind(event) == "stream_options").await;
+    stream.read_until(|event| kind(event) == "stream_options").await;
     assert_eq!(kinds(&stream.events), ["thread.created", "thread.item.done", "stream_options"]);
     held.rollback().await.unwrap();
     let events = stream.rest().await;
     assert!(answer_of(&events).contains("Hello"));
     // The streamed item equals the one shown later, except for its time, which was not known yet.
-    let mut told = done(&events, "user_message")[0].clone();
+    let mut streamed = done(&events, "user_message")[0].clone();
     let shown = kit.items(&thread_of(&events)).await[0].clone();
-    told["created_at"] = shown["created_at"].clone();
-    assert_eq!(told, shown);
+    streamed["created_at"] = shown["created_at"].clone();
+    assert_eq!(streamed, shown);
     app.end().await;
 }

@@ -1,5 +1,5 @@
-//! Tests one long session with every type of request against the official package, which must parse each request, event and
-//! document.
+//! Tests one long session with every type of request against the official package, which must parse each request,
+//! event and document.
 
 use std::collections::BTreeSet;
 
@@ -44,9 +44,9 @@ async fn official_package_parses_whole_session(db: PgPool) {
     // Replies with items: a tool call, questions, a widget, a quiz.
     for said in ["call open_map {\"place\": \"harbour\", \"zoom\": null}", ASK, WIDGET, "quiz me on fruit"] {
         let events = talk.stream("threads.add_user_message", of(json!({"input": text(said)}))).await;
-        let brought = events.iter().rfind(|event| kind(event) == "thread.item.done").unwrap();
-        let item = id_of(&brought["item"]);
-        match brought["item"]["type"].as_str().unwrap() {
+        let created = events.iter().rfind(|event| kind(event) == "thread.item.done").unwrap();
+        let item = id_of(&created["item"]);
+        match created["item"]["type"].as_str().unwrap() {
             "client_tool_call" => {
                 let result = json!({"shown": true, "at": null});
                 talk.stream("threads.add_client_tool_output", of(json!({"result": result}))).await;
@@ -98,7 +98,7 @@ async fn official_package_parses_whole_session(db: PgPool) {
     // A thread deleted while its reply is streamed.
     let add = of(json!({"input": text(&"one two three four five ".repeat(15))}));
     let mut stream = talk.kit.open("threads.add_user_message", add.clone()).await;
-    stream.until(|event| event["update"]["delta"].is_string()).await;
+    stream.read_until(|event| event["update"]["delta"].is_string()).await;
     talk.get("threads.delete", of(json!({}))).await;
     talk.rest("threads.add_user_message", add, stream).await;
     let values = talk.values();

@@ -236,14 +236,14 @@ pub(super) struct OpenStream {
 
 impl OpenStream {
     /// Reads until an event matches; panics if the stream ends first.
-    pub(super) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) {
+    pub(super) async fn read_until(&mut self, wanted: impl Fn(&Value) -> bool) {
         while !self.events.iter().any(&wanted) {
             assert!(self.more().await, "the stream ended without the event: {:?}", kinds(&self.events));
         }
     }
 
     /// Reads until there are more than this many events.
-    pub(super) async fn until_more_than(&mut self, count: usize) {
+    pub(super) async fn read_until_more_than(&mut self, count: usize) {
         while self.events.len() <= count {
             assert!(self.more().await, "the stream ended: {:?}", kinds(&self.events));
         }

@@ -1,5 +1,5 @@
-//! Transcripts: requests and responses, compared with the golden files in `golden/transcripts`. Ids, times and links are replaced by
-//! placeholders.
+//! Transcripts: requests and responses, compared with the golden files in `golden/transcripts`. Ids, times and links
+//! are replaced by placeholders.
 //!
 //! `UPDATE_GOLDEN=1` rewrites the files; review the diff afterwards.
 

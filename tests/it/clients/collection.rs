@@ -1,4 +1,5 @@
-//! Runs the request collection in `docs/postman` with newman against the program. A test of the documents generates the file.
+//! Runs the request collection in `docs/postman` with newman against the program. A test of the documents generates
+//! the file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! Runs schemathesis: it generates valid and invalid requests from the OpenAPI description, single ones and sequences, and validates
-//! every response against the description.
+//! Runs schemathesis: it generates valid and invalid requests from the OpenAPI description, single ones and
+//! sequences, and validates every response against the description.
 //!
-//! `SCHEMATHESIS_EXAMPLES=200 SCHEMATHESIS_SEED=7 cargo nextest run clients::described` generates more requests, from another seed.
-//! The folder `schemathesis` has its settings, and hooks that insert ids of existing resources.
+//! `SCHEMATHESIS_EXAMPLES=200 SCHEMATHESIS_SEED=7 cargo nextest run clients::described` generates more requests, from
+//! another seed. The folder `schemathesis` has its settings, and hooks that insert ids of existing resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Runs third-party clients unchanged against this program: existing client programs ([`programs`]), the request collection
-//! ([`collection`]), and a tool that generates requests from the OpenAPI description ([`described`]).
+//! Runs third-party clients unchanged against this program: existing client programs ([`programs`]), the request
+//! collection ([`collection`]), and a tool that generates requests from the OpenAPI description ([`described`]).
 
 mod collection;
 mod described;

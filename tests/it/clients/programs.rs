@@ -1,5 +1,5 @@
-//! Small programs written to the documentation of the APIs that this one replaces. They know nothing about this implementation, print
-//! what they received, and fail if something differs from the documentation.
+//! Small programs written to the documentation of the APIs that this one replaces. They know nothing about this
+//! implementation, print what they received, and fail if something differs from the documentation.
 
 use std::ffi::OsStr;
 

@@ -70,7 +70,8 @@ impl Call {
         lines.filter_map(|data| serde_json::from_str(data).ok()).collect()
     }
 
-    /// Returns the matching operation of the form `GET /path/{id}`; if several match, the one with the fewest parameters.
+    /// Returns the matching operation of the form `GET /path/{id}`; if several match, the one with the fewest
+    /// parameters.
     pub(super) fn operation<'a>(&self, described: impl IntoIterator<Item = &'a String>) -> Option<&'a str> {
         let fits = |template: &str| {
             let (mut ours, mut theirs) = (self.path().split('/'), template.split('/'));

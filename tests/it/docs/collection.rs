@@ -1,5 +1,5 @@
-//! Generates the request collection in `docs/postman`: the requests in docs/API_EXAMPLES.md with checks of their responses. A value
-//! that one response contains and a later request needs becomes a variable.
+//! Generates the request collection in `docs/postman`: the requests in docs/API_EXAMPLES.md with checks of their
+//! responses. A value that one response contains and a later request needs becomes a variable.
 
 mod checks;
 mod values;

@@ -60,8 +60,8 @@ impl Program {
         Self { child, address, stderr: Some(reader), folder }
     }
 
-    /// Runs a shell script in the program's folder; `API` is the program's address, `VERBATIM` the program itself, whose data
-    /// folder is `data` there, as by default.
+    /// Runs a shell script in the program's folder; `API` is the program's address, `VERBATIM` the program itself,
+    /// whose data folder is `data` there, as by default.
     pub(crate) fn shell(&self, script: &str) -> String {
         self.recorded(script).0
     }

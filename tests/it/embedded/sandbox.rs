@@ -76,7 +76,7 @@ impl Sandbox {
         let socket = line.split_once(" -h ").and_then(|(_, rest)| rest.split_once(" -U ")).unwrap().0;
         let cluster = self.data().join("postgres").canonicalize().unwrap();
         let server = read_pid(&cluster);
-        Running { socket: socket.into(), server, guard: parent_of(server), cluster, child: Some(child) }
+        Running { socket: socket.into(), server, supervisor: parent_of(server), cluster, child: Some(child) }
     }
 
     /// Starts the binary, which must fail, and returns its message.
@@ -105,7 +105,7 @@ pub(crate) struct Running {
     pub(crate) socket: PathBuf,
     pub(crate) cluster: PathBuf,
     pub(crate) server: i32,
-    pub(crate) guard: i32,
+    pub(crate) supervisor: i32,
 }
 
 impl Running {
@@ -157,7 +157,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Kills the binary after a failed test; the guard then stops the server.
+    /// Kills the binary after a failed test; the supervisor then stops the server.
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();

@@ -98,7 +98,7 @@ async fn transient_errors_are_retried_or_503_and_permanent_are_500(db: PgPool) {
     // Lock not available, statement timeout, too many connections, disk full, shutdown, read-only, connection failure.
     for code in ["55P03", "57014", "53300", "53100", "57P03", "25006", "08006"] {
         let (answer, tries) = scene.rename_failing(code, i64::MAX, 0.0).await;
-        assert_unavailable(&answer, "assert_unavailable");
+        assert_unavailable(&answer, "unavailable");
         assert_eq!(tries, 1, "{code}");
     }
     // Unknown constraints, a value that does not fit, a missing function, an error in a trigger, an internal error.
@@ -133,7 +133,7 @@ async fn locks_and_slow_statements_time_out_and_full_pool_is_503(db: PgPool) {
     let scene = Scene::start(db.clone()).await;
     let begun = Instant::now();
     let (answer, _) = scene.rename_failing("00000", i64::MAX, 30.0).await;
-    assert_unavailable(&answer, "assert_unavailable");
+    assert_unavailable(&answer, "unavailable");
     assert!(begun.elapsed() < Duration::from_secs(5), "a statement took {:?}", begun.elapsed());
     scene.rename_failing("00000", 0, 0.0).await.0.is(200);
 
@@ -153,7 +153,7 @@ async fn locks_and_slow_statements_time_out_and_full_pool_is_503(db: PgPool) {
     });
     let (commands, queries) = futures::join!(join_all(commands), join_all(queries));
     for (answer, took) in commands.iter().chain(&queries) {
-        assert_unavailable(answer, "assert_unavailable");
+        assert_unavailable(answer, "unavailable");
         assert!(*took < Duration::from_secs(5), "a request took {took:?}");
     }
     scene.app.get("/livez").send().await.is(200);

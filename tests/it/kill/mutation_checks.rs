@@ -36,7 +36,7 @@ async fn short_campaign(name: &'static str, fault: Option<&'static str>) -> Repo
 fn has_other_rows(violation: &Violation) -> bool {
     violation.guarantee == Guarantee::Models
         && violation.what.starts_with("a rebuild yields other rows")
-        && violation.what.contains("different from what it was")
+        && violation.what.contains("different from before")
 }
 
 /// Injects `fault` and asserts a violation that only this fault explains.

@@ -23,12 +23,12 @@ async fn check(variables: &[(&str, &str)]) -> (bool, String) {
 async fn problem_of_a_key_is_explained() {
     let cases = [
         (Act::reply(&["OK"]), true, "it works; gpt-test-2030-01-01 answered."),
-        (Act::error(401, "invalid_api_key"), false, "it does not accept the key: look at OPENAI_API_KEY."),
+        (Act::error(401, "invalid_api_key"), false, "the key is rejected: check OPENAI_API_KEY."),
         (Act::error(429, "insufficient_quota"), false, "the account has no credit left"),
-        (Act::error(429, "rate_limit_exceeded"), false, "it limits the rate of requests"),
-        (Act::error(404, "model_not_found"), false, "does not know the model `gpt-4o-mini`"),
-        (Act::error(503, "overloaded"), false, "it fails on its side (status 503)."),
-        (Act::Raw { kind: "text/html", parts: vec![] }, false, "look at OPENAI_BASE_URL."),
+        (Act::error(429, "rate_limit_exceeded"), false, "the rate limit is exceeded"),
+        (Act::error(404, "model_not_found"), false, "the model `gpt-4o-mini` is unknown"),
+        (Act::error(503, "overloaded"), false, "the provider failed (status 503)."),
+        (Act::Raw { kind: "text/html", parts: vec![] }, false, "check OPENAI_BASE_URL."),
     ];
     for (act, good, expected) in cases {
         let server = OpenAiServer::start([act.clone()]).await;
@@ -56,7 +56,7 @@ async fn every_key_is_tried_and_missing_keys_are_named() {
     assert!(!success && lines.len() == 2, "{output}");
     assert!(lines[0].contains("key 1: it works"), "{output}");
     assert!(
-        lines[1].contains("key 2: it does not accept the key: look at AI_SERVICES__OPEN_ROUTER_API_KEY_2."),
+        lines[1].contains("key 2: the key is rejected: check AI_SERVICES__OPEN_ROUTER_API_KEY_2."),
         "{output}"
     );
     let (success, output) = check(&[]).await;

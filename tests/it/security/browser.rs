@@ -8,8 +8,8 @@ use verbatim::schema::MIGRATOR;
 use crate::support::app::{PASSWORD, TestApp};
 use crate::support::client::{Answer, form};
 
-/// A foreign page can send forms and plain text without a preflight. Without the `Authorization` header, which it cannot set, they
-/// have no effect; no cookie that a browser adds by itself is accepted.
+/// A foreign page can send forms and plain text without a preflight. Without the `Authorization` header, which it
+/// cannot set, they have no effect; no cookie that a browser adds by itself is accepted.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn cross_site_requests_are_rejected(db: PgPool) {
     let app = TestApp::start(&db).await;

@@ -1,4 +1,5 @@
-//! Tests SQL injection in every input that takes text: payloads are stored literally or rejected, never executed, never slow.
+//! Tests SQL injection in every input that takes text: payloads are stored literally or rejected, never executed,
+//! never slow.
 
 mod described;
 mod frames;

@@ -1,5 +1,5 @@
-//! Tests every operation of the OpenAPI description with every kind of caller: owner, another user, no token, closed account. An
-//! operation without a row here fails the test.
+//! Tests every operation of the OpenAPI description with every kind of caller: owner, another user, no token, closed
+//! account. An operation without a row here fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 

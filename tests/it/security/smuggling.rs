@@ -89,8 +89,8 @@ fn sign_in(person: &Person, headers: &str) -> (String, String) {
     (format!("{head}{headers}\r\n"), body)
 }
 
-/// RFC 9112, 6.1: chunked encoding overrides a length, and the connection ends after the response. So a proxy that went by the
-/// length cannot have let a smuggled request pass.
+/// RFC 9112, 6.1: chunked encoding overrides a length, and the connection ends after the response. So a proxy that
+/// went by the length cannot have let a smuggled request pass.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn chunked_encoding_overrides_length_and_ends_connection(db: PgPool) {
     let app = TestApp::start(&db).await;
@@ -142,8 +142,8 @@ async fn repeated_equal_content_length_counts_once(db: PgPool) {
     app.end().await;
 }
 
-/// RFC 9112, 2.2: a bare line feed may end a line of the head. It then does so everywhere: what follows is a header, not part of a
-/// value.
+/// RFC 9112, 2.2: a bare line feed may end a line of the head. It then does so everywhere: what follows is a header,
+/// not part of a value.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn bare_line_feed_ends_header_line(db: PgPool) {
     let app = TestApp::start(&db).await;

@@ -22,7 +22,7 @@ use verbatim::bootstrap;
 use verbatim::bootstrap::build::{self, Built};
 use verbatim::bootstrap::database::Opened;
 use verbatim::bootstrap::secrets::Secrets;
-use verbatim::config::{Config, Kept};
+use verbatim::config::{Config, SecretSource};
 use verbatim::files::{FileStore, FileSweep};
 use verbatim::http;
 use verbatim::lifecycle::Lifecycle;
@@ -112,7 +112,7 @@ impl TestApp {
         let secrets = Secrets::of(&config, None).unwrap();
         let files = match files {
             Some(files) => files,
-            None => FileStore::open(&config.files.place).await.unwrap(),
+            None => FileStore::open(&config.files.location).await.unwrap(),
         };
         let built = build::build_over(&config, &database, secrets, &lifecycle, files);
         let built = Box::pin(built).await.unwrap();
@@ -272,7 +272,9 @@ impl TestApp {
 
     /// Rebuilds every read model from the log; returns for each whether the result equals the current rows.
     pub(crate) async fn rebuild(&self) -> Vec<(&'static str, bool)> {
-        let Kept::Given(key) = &self.config.auth.master_key else { panic!("the tests set a master key") };
+        let SecretSource::Given(key) = &self.config.auth.master_key else {
+            panic!("the tests set a master key")
+        };
         let key_store = KeyStore::new(self.db.clone(), MasterKey::new(key.expose()).unwrap());
         let reader = LogReader::new(self.db.clone(), Arc::new(key_store));
         let options: PgConnectOptions = self.db.connect_options().as_ref().clone();
@@ -288,7 +290,7 @@ impl TestApp {
     pub(crate) async fn stop(self, grace: Duration) {
         // Closes the idle connections of the test's client.
         drop(self.client);
-        self.built.hub.close();
+        self.built.live_replies.close();
         let in_order = self.lifecycle.shut_down(grace).await;
         let left = (self.lifecycle.work.len(), self.lifecycle.services.len());
         assert!(in_order && left == (0, 0), "tasks still running (work, services): {left:?}");
@@ -335,7 +337,7 @@ impl TestApp {
 
     /// Begins the shutdown without waiting for its end.
     pub(crate) fn begin_shutdown(&self) {
-        self.built.hub.close();
+        self.built.live_replies.close();
         self.lifecycle.stop_accepting.cancel();
     }
 }

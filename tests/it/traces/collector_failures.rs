@@ -47,7 +47,12 @@ async fn assert_no_delay(mut world: World, away: bool) {
         let counted = async || metric(&world, &metrics, "verbatim_spans_dropped_total").await > 0.0;
         assert!(within(STEP_TIMEOUT, counted).await, "no dropped span was counted");
         let warnings = || {
-            world.installation.log_lines().iter().filter(|line| line.contains("does not take spans")).count()
+            world
+                .installation
+                .log_lines()
+                .iter()
+                .filter(|line| line.contains("trace collector rejects spans"))
+                .count()
         };
         assert!(within(STEP_TIMEOUT, async || warnings() == 1).await, "logged {} times", warnings());
     }

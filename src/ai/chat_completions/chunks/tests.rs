@@ -9,16 +9,16 @@ use serde_json::json;
 use super::*;
 use crate::ai::ToolCall;
 use crate::ai::service::no_classifier;
-use crate::ai::transport::{CallControl, pieces};
+use crate::ai::transport::{CallControl, stream_events};
 
 /// Everything that these chunks, and the end of the stream after them, come to.
 fn read(chunks: &[Value]) -> Vec<Result<StreamEvent, ProviderError>> {
-    let mut reader = Chunks::new("asked".to_owned(), no_classifier);
+    let mut reader = Chunks::new("requested".to_owned(), no_classifier);
     let mut out = Out::new();
     for chunk in chunks {
         reader.read(chunk.clone(), &mut out);
     }
-    reader.over(false, &mut out);
+    reader.finish(false, &mut out);
     out.into()
 }
 
@@ -27,7 +27,9 @@ async fn broken(chunks: &[Value]) -> Vec<Result<StreamEvent, ProviderError>> {
     let link = Arc::new(CallControl::default());
     link.fail(ProviderError::Cut);
     let events = chunks.iter().cloned().map(Ok::<_, OpenAIError>).collect::<Vec<_>>();
-    pieces(stream::iter(events).boxed(), link, Chunks::new("asked".to_owned(), no_classifier)).collect().await
+    stream_events(stream::iter(events).boxed(), link, Chunks::new("requested".to_owned(), no_classifier))
+        .collect()
+        .await
 }
 
 fn text(text: &str) -> Result<StreamEvent, ProviderError> {
@@ -66,15 +68,15 @@ fn text_finish_and_tokens_make_a_reply() {
 }
 
 #[test]
-fn without_a_finish_reason_there_is_no_end() {
+fn no_finish_reason_means_no_end() {
     assert_eq!(read(&[says("half")]), [text("half")]);
     assert_eq!(read(&[says("half"), tokens(3, 4), finish("")]), [text("half")]);
 }
 
 #[test]
-fn a_finish_reason_is_enough_for_an_end() {
+fn finish_reason_alone_is_an_end() {
     let end = ended(&[finish("stop")]);
-    assert_eq!((end.usage, end.model.as_str(), end.provider_reply_id), (None, "asked", None));
+    assert_eq!((end.usage, end.model.as_str(), end.provider_reply_id), (None, "requested", None));
 }
 
 /// The last text of a reply, with its finish reason, as some servers give one with every chunk.
@@ -83,7 +85,7 @@ fn says_and_finishes(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_finish_reason_that_comes_with_text_is_no_end_before_the_stream_ends() {
+async fn finish_reason_with_text_ends_only_with_the_stream() {
     let got = broken(&[says_and_finishes("Hel")]).await;
     assert_eq!(got, [text("Hel"), Err(ProviderError::Cut)]);
     let got = broken(&[says_and_finishes("Hel"), says("lo")]).await;
@@ -97,21 +99,21 @@ async fn a_finish_reason_that_comes_with_text_is_no_end_before_the_stream_ends()
 }
 
 #[test]
-fn only_a_finish_reason_by_itself_ends_the_waiting() {
+fn only_a_separate_finish_reason_limits_the_wait() {
     let waits = |chunks: &[Value]| {
-        let (mut reader, mut out) = (Chunks::new("asked".to_owned(), no_classifier), Out::new());
+        let (mut reader, mut out) = (Chunks::new("requested".to_owned(), no_classifier), Out::new());
         chunks.iter().for_each(|chunk| reader.read(chunk.clone(), &mut out));
-        reader.patience()
+        reader.end_timeout()
     };
     assert_eq!(waits(&[says("Hel")]), None);
     assert_eq!(waits(&[says_and_finishes("Hel")]), None, "more may come, however long it takes");
     assert_eq!(waits(&[finish("stop"), says("more")]), None);
-    assert_eq!(waits(&[says("Hel"), finish("stop")]), Some(GRACE));
-    assert_eq!(waits(&[says_and_finishes("Hel"), says_and_finishes("")]), Some(GRACE));
+    assert_eq!(waits(&[says("Hel"), finish("stop")]), Some(USAGE_TIMEOUT));
+    assert_eq!(waits(&[says_and_finishes("Hel"), says_and_finishes("")]), Some(USAGE_TIMEOUT));
 }
 
 #[test]
-fn a_reply_says_why_it_ended() {
+fn end_has_the_finish_reason() {
     for (reason, finished) in [
         ("stop", Finish::Stop),
         ("tool_calls", Finish::Stop),
@@ -129,7 +131,7 @@ fn a_reply_says_why_it_ended() {
 }
 
 #[test]
-fn of_two_finish_reasons_the_last_counts_and_there_is_one_end() {
+fn last_of_two_finish_reasons_counts() {
     let got = read(&[says("a"), finish("stop"), says("b"), finish("length"), tokens(1, 1), tokens(2, 2)]);
     assert_eq!(got.iter().filter(|item| matches!(item, Ok(StreamEvent::End(_)))).count(), 1);
     assert_eq!(got[..2], [text("a"), text("b")]);
@@ -138,7 +140,7 @@ fn of_two_finish_reasons_the_last_counts_and_there_is_one_end() {
 }
 
 #[test]
-fn tokens_may_come_with_any_chunk_and_nonsense_is_none() {
+fn usage_may_come_with_any_chunk_and_malformed_is_ignored() {
     let mut last = finish("stop");
     last["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 4});
     assert_eq!(ended(&[last]).usage, Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }));
@@ -147,7 +149,7 @@ fn tokens_may_come_with_any_chunk_and_nonsense_is_none() {
 }
 
 #[test]
-fn calls_come_whole_before_the_end() {
+fn complete_calls_precede_the_end() {
     let fragment = |fragment: Value| json!({"choices": [{"index": 0, "delta": {"tool_calls": [fragment]}}]});
     let got = read(&[
         fragment(
@@ -165,7 +167,7 @@ fn calls_come_whole_before_the_end() {
 }
 
 #[test]
-fn a_refusal_is_text_and_what_nobody_asked_for_is_passed_over() {
+fn refusal_is_text_and_unknown_fields_are_ignored() {
     let refusal =
         json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": null, "refusal": "no"}}]});
     assert_eq!(read(&[refusal]), [text("no")]);
@@ -180,7 +182,7 @@ fn a_refusal_is_text_and_what_nobody_asked_for_is_passed_over() {
 }
 
 #[test]
-fn an_error_in_the_stream_is_named() {
+fn error_in_the_stream_is_classified() {
     for (error, expected) in [
         (json!({"code": "rate_limit_exceeded"}), ProviderError::RateLimited { retry_after: None }),
         (json!({"code": 402, "message": "canary"}), ProviderError::QuotaExceeded),
@@ -192,7 +194,7 @@ fn an_error_in_the_stream_is_named() {
 }
 
 #[test]
-fn right_json_in_the_wrong_shape_is_a_bad_response() {
+fn json_of_the_wrong_shape_is_a_bad_response() {
     for chunk in [
         json!([]),
         json!("text"),

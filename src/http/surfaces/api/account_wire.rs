@@ -1,4 +1,4 @@
-//! The formats of accounts in depth: logins, changes, resets, administration, the audit of the log.
+//! Account formats: logins, changes, password resets, administration, audit.
 
 use chrono::{DateTime, Utc};
 use projections::users::query::UserRow;
@@ -12,59 +12,59 @@ use crate::app::audit::{AuditPage, AuditedEvent, PublicEvent};
 use crate::auth::logins::LoginRow;
 use crate::http::formats::accounts::{email_address, new_password, user_name};
 
-/// What people may do besides their own things.
+/// Roles of users.
 const ROLES: [&str; 3] = [Role::User.as_str(), Role::Auditor.as_str(), Role::Admin.as_str()];
 
-/// Whose password was forgotten.
+/// A request for a password reset.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ForgotRequest {
-    /// The account's e-mail address.
+    /// Email address of the account.
     #[schemars(transform = email_address)]
     pub(super) email: String,
 }
 
-/// The answer to everybody.
+/// The response to every reset request, whether or not the account exists.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ForgotAnswer {
-    /// One sentence for people.
+    /// One sentence for users.
     detail: &'static str,
 }
 
 impl Default for ForgotAnswer {
     fn default() -> Self {
-        Self { detail: "If there is an account with this address, a mail is on its way to it." }
+        Self { detail: "If an account has this address, an email was sent to it." }
     }
 }
 
-/// A token and what it is exchanged for.
+/// A password reset.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ResetRequest {
-    /// The token, as it stood in the mail.
+    /// Token from the email.
     pub(super) token: String,
-    /// The new password: the rule is that of registration.
+    /// New password; the same rule as for registration.
     #[schemars(transform = new_password)]
     pub(super) password: String,
 }
 
-/// Another address.
+/// A change of the email address.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct EmailRequest {
-    /// The address from now on.
+    /// New email address.
     #[schemars(transform = email_address)]
     pub(super) email: String,
-    /// The present password.
+    /// Current password.
     pub(super) password: String,
 }
 
-/// Another user name.
+/// A change of the user name.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct UsernameRequest {
-    /// The name from now on: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
+    /// New user name: 3 to 32 letters and digits (of any script), dots, dashes, underscores.
     #[schemars(transform = user_name)]
     pub(super) username: String,
 }
 
-/// Where somebody is signed in, the newest first.
+/// Live logins of the user, newest first.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct LoginsAnswer {
     pub(super) items: Vec<LoginItem>,
@@ -74,15 +74,15 @@ pub(super) struct LoginsAnswer {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct LoginItem {
     id: Uuid,
-    /// When somebody signed in.
+    /// Time of the sign-in.
     created_at: DateTime<Utc>,
-    /// The last sign-in or refresh.
+    /// Time of the last sign-in or refresh.
     last_used_at: DateTime<Utc>,
-    /// When it runs out if it is not used again.
+    /// Time at which the login expires if it is not used again.
     runs_out_at: DateTime<Utc>,
-    /// Whether it is the one that asks.
+    /// Whether the request belongs to this login.
     current: bool,
-    /// The kind of program that signed in, such as `Firefox on Linux`; null when it is not known.
+    /// Kind of client program, such as `Firefox on Linux`; null if unknown.
     device: Option<String>,
 }
 
@@ -99,10 +99,10 @@ impl LoginItem {
     }
 }
 
-/// Which users.
+/// Cursor and size of a page of users.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct UsersQuery {
-    /// Those behind the user with this id; the first ones when none is given.
+    /// Cursor: the id of the last user of the previous page.
     pub(super) after: Option<Uuid>,
     /// 1 to 100.
     #[serde(default = "default_users")]
@@ -114,7 +114,7 @@ fn default_users() -> i64 {
     50
 }
 
-/// A page of users, in the order of their ids.
+/// A page of users, ordered by id.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct UsersPage {
     pub(super) items: Vec<UserItem>,
@@ -123,7 +123,7 @@ pub(super) struct UsersPage {
     pub(super) after: Option<Uuid>,
 }
 
-/// A user, as administrators see one.
+/// A user, as administrators see it.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct UserItem {
     id: Uuid,
@@ -151,12 +151,12 @@ impl From<UserRow> for UserItem {
     }
 }
 
-/// A user, as administrators see one when they look closer.
+/// A user with its number of live logins.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct UserAnswer {
     #[serde(flatten)]
     user: UserItem,
-    /// How many logins are live.
+    /// Number of live logins.
     live_logins: usize,
 }
 
@@ -166,7 +166,7 @@ impl From<ManagedUser> for UserAnswer {
     }
 }
 
-/// Another role.
+/// A change of role.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct RoleRequest {
     /// `user`, `auditor` or `admin`.
@@ -174,14 +174,14 @@ pub(super) struct RoleRequest {
     pub(super) role: String,
 }
 
-/// Which events.
+/// Cursor and size of a page of events.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct EventsQuery {
-    /// Those behind this position.
+    /// Cursor: the position of the last event read.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub(super) after: i64,
-    /// How many of the log are looked at: 1 to 500.
+    /// Number of events to read, including those without a public form: 1 to 500.
     #[serde(default = "default_events")]
     #[schemars(range(min = 1, max = 500))]
     pub(super) limit: i64,
@@ -191,12 +191,12 @@ fn default_events() -> i64 {
     100
 }
 
-/// A part of the log, in its order.
+/// A page of the log, in order.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct EventsPage {
     items: Vec<EventItem>,
     has_more: bool,
-    /// Position behind which the next part begins.
+    /// Cursor of the next page.
     after: i64,
 }
 
@@ -210,14 +210,14 @@ impl From<AuditPage> for EventsPage {
     }
 }
 
-/// An event in its public form, and who caused it.
+/// An event in its public form, and the user who caused it.
 #[derive(Serialize, JsonSchema)]
 struct EventItem {
     #[serde(flatten)]
     event: PublicEvent,
-    /// The user who asked for it; null: the system acted on its own, or nobody was signed in.
+    /// User who caused the event; null for the system and for requests without a token.
     actor: Option<Uuid>,
-    /// The door it came through, or the part of the system that acted on its own.
+    /// Surface that received the command, or the part of the system that acted on its own.
     surface: String,
 }
 

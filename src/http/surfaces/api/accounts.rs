@@ -21,7 +21,7 @@ use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "accounts";
 
-/// The routes.
+/// Returns the routes of accounts.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -29,7 +29,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(register, |op| {
                 op.id("register")
                     .tag(TAG)
-                    .summary("Make an account and sign in")
+                    .summary("Create an account and sign in")
                     .with(may_fail_with(&[409]))
                     .response::<201, Json<RegisterAnswer>>()
             }),
@@ -39,7 +39,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(login, |op| {
                 op.id("login")
                     .tag(TAG)
-                    .summary("Sign in with an e-mail address or a user name")
+                    .summary("Sign in with an email address or a user name")
                     .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
@@ -51,8 +51,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Exchange a refresh token for new tokens")
                     .description(
-                        "A refresh token is good once. If the answer was lost, the old one may be sent again as long as its \
-                         successor is unused; any other reuse ends the login.",
+                        "A refresh token is valid once. If the response was lost, the old token can be sent again while its successor is \
+                         unused; any other reuse ends the login.",
                     )
                     .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
@@ -67,7 +67,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(change_password, |op| {
                 op.id("change_password")
                     .tag(TAG)
-                    .summary("Replace the password; every other login ends")
+                    .summary("Change the password and end all other logins")
                     .with(may_fail_with(&[403, 429]))
             }),
         )
@@ -76,10 +76,9 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(forgot_password, |op| {
                 op.id("forgot_password")
                     .tag(TAG)
-                    .summary("Have a mail sent with which a forgotten password is replaced")
+                    .summary("Request an email for resetting the password")
                     .description(
-                        "The answer is the same whether there is such an account or not. The mail's token is good once, for \
-                         30 minutes.",
+                        "The response is the same whether or not the account exists. The token in the email is valid once, for 30 minutes.",
                     )
                     .response::<202, Json<ForgotAnswer>>()
             }),
@@ -89,7 +88,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(reset_password, |op| {
                 op.id("reset_password")
                     .tag(TAG)
-                    .summary("Replace a forgotten password with the token of a mail; every login ends")
+                    .summary("Reset the password with the token from the email and end all logins")
                     .with(may_fail_with(&[401]))
             }),
         )
@@ -98,11 +97,11 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(logins, |op| {
                 op.id("logins")
                     .tag(TAG)
-                    .summary("Where the current user is signed in")
+                    .summary("List the current user's logins")
                     .response::<200, Json<LoginsAnswer>>()
             })
             .delete_with(end_other_logins, |op| {
-                op.id("end_other_logins").tag(TAG).summary("End every login but this one")
+                op.id("end_other_logins").tag(TAG).summary("End all other logins")
             }),
         )
         .api_route(
@@ -124,8 +123,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             put_with(change_email, |op| {
                 op.id("change_email")
                     .tag(TAG)
-                    .summary("Go by another e-mail address")
-                    .description("The old address is told by mail, and is free for others from now on.")
+                    .summary("Change the email address")
+                    .description("The old address is notified by email and becomes available to others.")
                     .with(may_fail_with(&[403, 409, 429]))
                     .response::<200, Json<User>>()
             }),
@@ -135,8 +134,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             put_with(change_username, |op| {
                 op.id("change_username")
                     .tag(TAG)
-                    .summary("Sign in under another user name")
-                    .description("The old name is free for others from now on.")
+                    .summary("Change the user name")
+                    .description("The old name becomes available to others.")
                     .with(may_fail_with(&[409]))
                     .response::<200, Json<User>>()
             }),
@@ -146,7 +145,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(deactivate, |op| {
                 op.id("deactivate")
                     .tag(TAG)
-                    .summary("Close the account; every login ends")
+                    .summary("Close the account and end all logins")
                     .with(may_fail_with(&[403, 409, 429]))
             }),
         )

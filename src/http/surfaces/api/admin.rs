@@ -18,19 +18,19 @@ use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "administration";
 
-/// The routes.
+/// Returns the routes of administration and audit.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
             "/api/admin/users",
             get_with(users, |op| {
-                op.id("admin_users").tag(TAG).summary("Users, page by page").response::<200, Json<UsersPage>>()
+                op.id("admin_users").tag(TAG).summary("List users").response::<200, Json<UsersPage>>()
             }),
         )
         .api_route(
             "/api/admin/users/{id}",
             get_with(user, |op| {
-                op.id("admin_user").tag(TAG).summary("One user").response::<200, Json<UserAnswer>>()
+                op.id("admin_user").tag(TAG).summary("Get a user").response::<200, Json<UserAnswer>>()
             }),
         )
         .api_route(
@@ -38,8 +38,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             put_with(grant_role, |op| {
                 op.id("grant_role")
                     .tag(TAG)
-                    .summary("Settle what a user may do besides their own things")
-                    .description("The last administrator stays one.")
+                    .summary("Change the role of a user")
+                    .description("The last administrator cannot be demoted.")
                     .with(may_fail_with(&[409]))
                     .response::<200, Json<UserItem>>()
             }),
@@ -49,14 +49,14 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(deactivate, |op| {
                 op.id("admin_deactivate")
                     .tag(TAG)
-                    .summary("Close somebody's account; every login ends")
+                    .summary("Close a user's account and end all logins")
                     .with(may_fail_with(&[409]))
             }),
         )
         .api_route(
             "/api/admin/users/{id}/logins/end",
             post_with(end_logins, |op| {
-                op.id("admin_end_logins").tag(TAG).summary("End every login of a user")
+                op.id("admin_end_logins").tag(TAG).summary("End all logins of a user")
             }),
         )
         .api_route(
@@ -64,10 +64,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(events, |op| {
                 op.id("audit_events")
                     .tag(TAG)
-                    .summary("The log, in its public form")
+                    .summary("Read the log in its public form")
                     .description(
-                        "Ids, times and figures; nothing that anybody wrote. Some events have no public form: a part may hold \
-                         fewer than `limit`, also none, and go on.",
+                        "Ids, times and numbers, no text of users. Some events have no public form: a page can have fewer than `limit` \
+                         items, even none, and `has_more`.",
                     )
                     .response::<200, Json<EventsPage>>()
             }),

@@ -1,5 +1,5 @@
-//! `/api/history/{id}/messages/{message_id}/…`: another reply, an edited message; `/api/history/{id}/branches`: what stands on
-//! which branch, and going from one to another.
+//! `/api/history/{id}/messages/{message_id}/…`: regenerate a reply, edit a message. `/api/history/{id}/branches`: list
+//! and switch branches.
 
 use aggregates::ids::{ConversationId, MessageId};
 use aide::axum::ApiRouter;
@@ -28,27 +28,25 @@ use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "branches";
 
-/// The routes.
+/// Returns the routes of branches.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
             "/api/history/{id}/messages/{message_id}/regenerate",
             post_with(regenerate, |op| {
-                reply_docs(op.id("regenerate").summary("Another reply to a message")).description(
-                    "To a message, or to the one that this answer answers. The old answer, and what stands after it, stays on its \
-                     branch; another one begins, unless nothing stands after the message. Replies that are owed to the message or \
-                     after it are cancelled. Answered like `/api/chat`, or with `Accept: text/event-stream` like \
-                     `/api/chat/stream`.",
+                reply_docs(op.id("regenerate").summary("Regenerate a reply")).description(
+                    "Names a message or its answer. The old answer and later messages stay on their branch; a new branch starts \
+                     unless the message has nothing after it. Pending replies to the message and to later ones are cancelled. Responds \
+                     like `/api/chat`, or with `Accept: text/event-stream` like `/api/chat/stream`.",
                 )
             }),
         )
         .api_route(
             "/api/history/{id}/messages/{message_id}/edit",
             post_with(edit, |op| {
-                reply_docs(op.id("edit_message").summary("Another message in the place of one, and a reply to it")).description(
-                    "On a branch that begins with it; the old message, and what stands after it, stays on its branch. Files, a quote \
-                     and a chosen tool go with the new message. Answered like `/api/chat`, or with `Accept: text/event-stream` \
-                     like `/api/chat/stream`.",
+                reply_docs(op.id("edit_message").summary("Edit a message and get a reply to it")).description(
+                    "The edited message starts a new branch; the old message and later ones stay on their branch. Files, quote and \
+                     chosen tool carry over. Responds like `/api/chat`, or with `Accept: text/event-stream` like `/api/chat/stream`.",
                 )
             }),
         )
@@ -57,7 +55,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(list, |op| {
                 op.id("branches")
                     .tag(TAG)
-                    .summary("The branches of a conversation, the oldest first")
+                    .summary("List the branches of a conversation, oldest first")
                     .response::<200, Json<BranchesAnswer>>()
             }),
         )
@@ -66,10 +64,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(activate, |op| {
                 op.id("activate_branch")
                     .tag(TAG)
-                    .summary("Go on with another branch")
+                    .summary("Switch to another branch")
                     .description(
-                        "409 `replies_pending` while replies are being made on the active one. Counts among the messages a minute of \
-                         a user.",
+                        "409 `replies_pending` while replies are in progress on the active branch. Counts against the user's \
+                         messages per minute.",
                     )
                     .with(may_fail_with(&[409, 429]))
                     .response::<200, Json<BranchItem>>()
@@ -84,7 +82,7 @@ fn reply_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
         .response::<202, Json<ChatAnswer>>()
 }
 
-/// How an answer is to come. Whoever wants a stream needs a place for it before anything is done.
+/// Reserves a connection if the client asks for a stream, before the command runs.
 fn open_connection(
     state: &ApiState,
     actor: Actor,

@@ -1,4 +1,4 @@
-//! `POST /api/chat` (the answer, or 202 when it takes long), `POST /api/chat/stream` and its resumption.
+//! `POST /api/chat` (the answer, or 202 if it takes long), `POST /api/chat/stream` and its resumption.
 
 use aggregates::ids::{ConversationId, ReplyId};
 use aide::axum::ApiRouter;
@@ -28,7 +28,7 @@ use crate::live::Resume;
 
 const TAG: &str = "chat";
 
-/// The routes.
+/// Returns the routes of chat.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -38,8 +38,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Send a message and get its answer")
                     .description(
-                        "Waits for the answer for a bounded time; then 202, with `Location` naming where to wait on. One \
-                         reply at a time is made in a conversation: a message sent meanwhile is kept and await_answer after.",
+                        "Waits for the answer for a bounded time, then responds with 202 and a `Location` to wait at. A \
+                         conversation has one reply in progress at a time: further messages are stored and answered in order.",
                     )
                     .with(may_fail_with(&[404, 409, 429]))
                     .response::<200, Json<ChatAnswer>>()
@@ -47,13 +47,13 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             }),
         )
         .api_route("/api/chat/stream", post_with(stream, |op| {
-            stream_docs(op.id("chat_stream").summary("Send a message and get its answer as it is written"))
+            stream_docs(op.id("chat_stream").summary("Send a message and stream its answer"))
                 .with(may_fail_with(&[404, 409, 429]))
         }))
         .api_route(
             "/api/chat/stream/{id}",
             get_with(resume, |op| {
-                stream_docs(op.id("resume_stream").summary("Follow a reply, from the beginning or from `Last-Event-ID` on"))
+                stream_docs(op.id("resume_stream").summary("Follow a reply, from the beginning or from `Last-Event-ID`"))
             }),
         )
 }
@@ -61,10 +61,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
 pub(super) fn stream_docs(op: TransformOperation<'_>) -> TransformOperation<'_> {
     op.tag(TAG).description(
         "Server-sent events: `message` (ids of what was sent), `reply.delta` {reply_id, attempt, offset, text}, \
-         `reply.restart` {reply_id, attempt} (what came so far is void), and one end: `reply.done`, `reply.failed` or \
-         `reply.cancelled`, with the reply's provenance and its text (without either, and with `reason`, when the conversation was \
-         deleted). Ids of events are `reply:attempt:offset`; a stream \
-         that was cut goes on with `GET /api/chat/stream/{reply_id}` and the last id in `Last-Event-ID`.",
+         `reply.restart` {reply_id, attempt} (voids the text so far), and at the end one of `reply.done`, `reply.failed` or \
+         `reply.cancelled`, with the reply's provenance and its text (or only a `reason` if the conversation was \
+         deleted). Event ids are `reply:attempt:offset`; an interrupted stream \
+         resumes with `GET /api/chat/stream/{reply_id}` and the last id in `Last-Event-ID`.",
     )
     .response_with::<200, (), _>(|response| {
         let mut response = response.description("A stream of server-sent events.");
@@ -80,7 +80,7 @@ async fn send(
     body: &ChatRequest,
 ) -> Result<Sent, AppError> {
     let conversation = match body.session_id.as_deref() {
-        // What is no id is nobody's conversation.
+        // Treat an unparsable id like an unknown conversation.
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };
@@ -97,14 +97,14 @@ async fn chat(
     await_answer(&state, actor, &sent).await
 }
 
-/// The answer to a message that was taken, once it is there; or, when that takes long, where to wait for it.
+/// Waits for the answer to a message; after a bounded time, responds with the location to wait at.
 pub(super) async fn await_answer(
     state: &ApiState,
     actor: Actor,
     sent: &Sent,
 ) -> Result<Answer<ChatAnswer>, ApiError> {
     let ended = match state.services.replies.await_reply(actor, sent.reply, sent.position).await {
-        // The conversation was deleted meanwhile, and the reply cancelled with it. The message was taken all the same.
+        // The conversation was deleted meanwhile, and its reply cancelled. The message was stored all the same.
         Err(error) if error.kind == Kind::NotFound => return Err(cancelled()),
         ended => ended?,
     };
@@ -130,7 +130,7 @@ async fn stream(
     Ok(stream_reply(&state, actor, connection, &sent))
 }
 
-/// The answer to a message that was taken, as it is written.
+/// Streams the answer to a message.
 pub(super) fn stream_reply(
     state: &ApiState,
     actor: Actor,
@@ -159,7 +159,7 @@ async fn resume(
     let from = last.of(reply)?;
     let row = state.services.replies.reply(actor, reply).await?;
     let connection = state.services.connections.open(actor, ConnectionKind::Stream)?;
-    // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
+    // Start from the position just seen: a read model below it was rolled back and does not know the reply's end.
     let follower = state.services.replies.follow(actor, reply, from, Some(row.position));
     Ok(sse::respond(connection, reply, follower, None))
 }

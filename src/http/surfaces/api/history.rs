@@ -1,4 +1,4 @@
-//! `/api/history`: conversations, their messages, titles and marks.
+//! `/api/history`: conversations, messages, titles and flags.
 
 use aggregates::ids::ConversationId;
 use aide::axum::ApiRouter;
@@ -17,12 +17,12 @@ use crate::http::formats::answer::{Answer, Done};
 use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "history";
-/// The largest page.
+/// Maximum page size.
 pub(super) const MAX_PAGE: i64 = 100;
-/// The last page number that is looked for.
+/// Maximum page number.
 pub(super) const MAX_PAGE_NUMBER: i64 = 1_000_000;
 
-/// The routes.
+/// Returns the routes of the history.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -30,7 +30,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(list, |op| {
                 op.id("history")
                     .tag(TAG)
-                    .summary("Conversations, pinned ones first, then the most recent")
+                    .summary("List conversations, pinned ones first, then the most recent")
                     .response::<200, Json<HistoryPage>>()
             }),
         )
@@ -39,10 +39,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(messages, |op| {
                 op.id("messages")
                     .tag(TAG)
-                    .summary("Messages of a conversation, oldest first")
+                    .summary("List the messages of a conversation, oldest first")
                     .description(
-                        "The newest page without `before`; each page names the cursor of the one before it. Those on the path of \
-                         the active branch, or of the one that `branch` names.",
+                        "Without `before`, the newest page; each page has the cursor of the previous one. Shows the path of the active \
+                         branch, or of `branch`.",
                     )
                     .response::<200, Json<MessagesPage>>()
             })
@@ -56,7 +56,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             .delete_with(delete, |op| {
                 op.id("delete_conversation")
                     .tag(TAG)
-                    .summary("Delete a conversation; replies that are owed in it are cancelled")
+                    .summary("Delete a conversation and cancel its pending replies")
             }),
         )
 }
@@ -116,7 +116,7 @@ async fn change(
 ) -> Result<Answer<SessionItem>, ApiError> {
     let ChangeRequest { title, pinned, archived } = command.body;
     if title.is_none() && pinned.is_none() && archived.is_none() {
-        return Err(AppError::new(Kind::Invalid, "nothing_to_change", "Nothing to change was named.").into());
+        return Err(AppError::new(Kind::Invalid, "nothing_to_change", "No fields to update.").into());
     }
     let change = Change { title, pinned, archived, ..Change::default() };
     let (row, position) = state

@@ -1,7 +1,7 @@
-//! The chat API: accounts and their administration, chat with streaming, history, models, quizzes, replies, and a WebSocket.
+//! The chat API: accounts and administration, chat with streaming, history, models, quizzes, replies, usage.
 //!
-//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`branches`], [`chat`], [`history`], [`models`],
-//! [`quizzes`], [`replies`], [`socket`] and [`usage`] its routes.
+//! [`wire`] and [`account_wire`] hold its formats; [`accounts`], [`admin`], [`branches`], [`chat`], [`history`],
+//! [`models`], [`quizzes`], [`replies`] and [`usage`] its routes.
 
 pub mod account_wire;
 pub mod accounts;
@@ -19,7 +19,7 @@ use aide::axum::ApiRouter;
 
 use crate::http::ApiState;
 
-/// Every route of this door.
+/// Returns the routes of the surface.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .merge(accounts::routes())

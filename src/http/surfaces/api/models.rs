@@ -1,4 +1,4 @@
-//! `/api/models`: what may be asked for, and what it costs.
+//! `/api/models`: the available models and their prices.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -7,30 +7,29 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::models::Offered;
+use crate::app::models::AvailableModel;
 use crate::http::ApiState;
 use crate::http::errors::ApiError;
 use crate::http::extract::auth::SignedIn;
 use crate::http::formats::answer::Answer;
 
-/// The routes.
+/// Returns the route.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().api_route(
         "/api/models",
         get_with(models, |op| {
             op.id("models")
                 .tag("models")
-                .summary("The models that may be asked for")
+                .summary("List the available models")
                 .description(
-                    "The default comes first. A price is in millionths of a dollar for a million tokens; null where none is \
-                     known.",
+                    "The default comes first. Prices are in millionths of a dollar per million tokens; null if unknown.",
                 )
                 .response::<200, Json<Models>>()
         }),
     )
 }
 
-/// The models that may be asked for.
+/// The available models.
 #[derive(Serialize, JsonSchema)]
 struct Models {
     models: Vec<Model>,
@@ -39,27 +38,27 @@ struct Models {
 /// A model.
 #[derive(Serialize, JsonSchema)]
 struct Model {
-    /// What to ask for, as `model` of a message.
+    /// Name of the model, as `model` of a message.
     name: String,
-    /// It is what is asked for when a message names none.
+    /// Whether this model is used if a message names none.
     default: bool,
-    /// Who is asked for it first.
+    /// First provider that is asked for the model.
     provider: Option<&'static str>,
-    /// Who is asked for it, in this order. When all of them fail, other providers may answer with models of their own.
+    /// Providers of the model, in order. If all of them fail, other providers may answer with models of their own.
     providers: Vec<&'static str>,
-    /// How many tokens it reads and writes in all.
+    /// Maximum tokens of prompt and completion.
     context_window: Option<u32>,
-    /// How many tokens it writes at most; the service may allow less.
+    /// Maximum tokens of a completion; the server may allow less.
     max_output_tokens: Option<u32>,
-    /// What is read costs so much.
+    /// Price of prompt tokens.
     prompt_price: Option<u64>,
-    /// What is written costs so much.
+    /// Price of completion tokens.
     completion_price: Option<u64>,
 }
 
-impl From<Offered> for Model {
-    fn from(offered: Offered) -> Self {
-        let Offered { name, providers, row, default } = offered;
+impl From<AvailableModel> for Model {
+    fn from(offered: AvailableModel) -> Self {
+        let AvailableModel { name, providers, row, default } = offered;
         let row = row.as_ref();
         Self {
             name,

@@ -1,4 +1,4 @@
-//! `/api/quizzes`: multiple-choice questions, one after the other.
+//! `/api/quizzes`: multiple-choice questions, one at a time.
 
 use aggregates::ids::{ConversationId, QuizId};
 use aide::axum::ApiRouter;
@@ -21,7 +21,7 @@ use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "quizzes";
 
-/// The routes.
+/// Returns the routes of quizzes.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -29,10 +29,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(start, |op| {
                 op.id("start_quiz")
                     .tag(TAG)
-                    .summary("Begin a quiz")
+                    .summary("Start a quiz")
                     .description(
-                        "In the named conversation, or in a new one. `Location` names the quiz. An unknown topic is refused \
-                         with the names of those there are.",
+                        "In the given conversation, or in a new one. `Location` is the quiz. The error for an unknown topic lists the \
+                         known ones.",
                     )
                     .with(may_fail_with(&[404, 409, 429]))
                     .response::<201, Json<QuizAnswer>>()
@@ -43,8 +43,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(quiz, |op| {
                 op.id("quiz")
                     .tag(TAG)
-                    .summary("A quiz as it stands")
-                    .description("Right answers are shown for the questions in which they were found.")
+                    .summary("Get a quiz")
+                    .description("Right answers are shown only for questions that were answered correctly.")
                     .response::<200, Json<QuizAnswer>>()
             }),
         )
@@ -53,11 +53,11 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(act, |op| {
                 op.id("act_on_quiz")
                     .tag(TAG)
-                    .summary("Mark, submit or clear an answer, move on, or finish")
+                    .summary("Select, submit or clear an answer, continue, or finish")
                     .description(
-                        "A wrong answer may be tried again until it is right; only then the next question opens. The score \
-                         counts what was right at the first try. An action that names a question that is not open, or a try \
-                         that was made already, changes nothing and is answered with `stale`.",
+                        "A question can be tried until the answer is right; only then the next one opens. The score counts questions \
+                         answered correctly at the first try. An action on a question that is not open, or a try that was already made, \
+                         changes nothing and is answered with `stale`.",
                     )
                     .with(may_fail_with(&[409]))
                     .response::<200, Json<ActionAnswer>>()
@@ -68,31 +68,31 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
 /// A new quiz.
 #[derive(Deserialize, JsonSchema)]
 struct StartRequest {
-    /// What it is to be about, by a topic's name, title or alias, in whatever spelling; any of the topics when left out.
+    /// Topic: its name, title or an alias, in any spelling. If absent, the server picks one.
     topic: Option<String>,
-    /// The conversation it is to stand in; a new one when left out.
+    /// Conversation of the quiz. If absent, a new one starts.
     #[schemars(extend("format" = "uuid"))]
     session_id: Option<String>,
 }
 
-/// What is done to a quiz.
+/// An action on a quiz.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(transform = answers_need_an_answer)]
 struct ActionRequest {
-    /// What is done.
+    /// Type of the action.
     #[schemars(extend("enum" = KINDS))]
     r#type: String,
-    /// The question that the card shows.
+    /// Id of the question that the card shows.
     question_id: String,
     /// The value of the choice, for `mcq.select` and `mcq.submit`.
     answer: Option<String>,
-    /// For `mcq.submit`: which try this is, from 1 (`attempts` of the question plus one). Protects from a card that is out
-    /// of date; without it, it is the next try.
+    /// For `mcq.submit`: number of the try, from 1 (`attempts` of the question plus one). Detects outdated cards; if
+    /// absent, the next try is assumed.
     #[schemars(range(max = u32::MAX))]
     attempt: Option<u32>,
 }
 
-/// Two of the actions need the value of a choice.
+/// Requires an answer for the two actions that need one.
 fn answers_need_an_answer(schema: &mut Schema) {
     let answer = json!({"required": ["answer"], "properties": {
         "type": {"enum": ["mcq.select", "mcq.submit"]}, "answer": {"type": "string"},
@@ -120,22 +120,22 @@ impl TryFrom<ActionRequest> for QuizAction {
     }
 }
 
-/// A quiz as it stands.
+/// State of a quiz.
 #[derive(Serialize, JsonSchema)]
 struct QuizAnswer {
     quiz_id: Uuid,
     session_id: Uuid,
     topic: String,
     finished: bool,
-    /// Number of the open question, from 1; the last one's when it is over.
+    /// Number of the open question, from 1; of the last question once the quiz has finished.
     index: u32,
-    /// How many questions there are.
+    /// Number of questions.
     total: u32,
-    /// Questions answered rightly at the first try, so far.
+    /// Questions answered correctly at the first try so far.
     score: u32,
-    /// The open question; the last one when it is over.
+    /// The open question; the last one once the quiz has finished.
     question: QuestionItem,
-    /// Questions answered rightly, in their order.
+    /// Correctly answered questions, in order.
     answered: Vec<AnsweredItem>,
 }
 
@@ -145,25 +145,25 @@ struct QuestionItem {
     id: String,
     prompt: String,
     options: Vec<OptionItem>,
-    /// The choice that is marked, or was submitted last.
+    /// Value of the choice that is selected or was submitted last.
     selected: Option<String>,
     status: StatusItem,
-    /// How often it was answered; the next try is this plus one.
+    /// Number of tries so far.
     attempts: u32,
-    /// After a wrong answer.
+    /// Hint after a wrong answer.
     hint: Option<String>,
-    /// After the right answer.
+    /// Explanation after the right answer.
     explanation: Option<String>,
 }
 
-/// One thing to choose.
+/// A choice.
 #[derive(Serialize, JsonSchema)]
 struct OptionItem {
     value: String,
     label: String,
 }
 
-/// How it stands with the open question.
+/// State of the open question.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum StatusItem {
@@ -171,29 +171,29 @@ enum StatusItem {
     Idle,
     /// The last answer was wrong.
     Incorrect,
-    /// Answered rightly.
+    /// Answered correctly.
     Correct,
 }
 
-/// A question that was answered rightly.
+/// A correctly answered question.
 #[derive(Serialize, JsonSchema)]
 struct AnsweredItem {
     question_id: String,
     prompt: String,
-    /// The label of the right choice.
+    /// Label of the right choice.
     answer: String,
-    /// How many tries it took.
+    /// Number of tries.
     attempts: u32,
 }
 
-/// What came of an action.
+/// Result of an action.
 #[derive(Serialize, JsonSchema)]
 struct ActionAnswer {
-    /// The quiz as it is now.
+    /// State of the quiz after the action.
     quiz: QuizAnswer,
-    /// Whether the action came from a card that showed something older.
+    /// Whether the action came from an outdated card.
     stale: bool,
-    /// Whether it changed something.
+    /// Whether the action changed the quiz.
     changed: bool,
 }
 
@@ -246,7 +246,7 @@ async fn start(
 ) -> Result<Answer<QuizAnswer>, ApiError> {
     let StartRequest { topic, session_id } = command.body;
     let conversation = match session_id {
-        // What is no id is nobody's conversation.
+        // Treat an unparsable id like an unknown conversation.
         Some(id) => Some(id.parse::<ConversationId>().map_err(|_| AppError::not_found())?),
         None => None,
     };

@@ -1,4 +1,4 @@
-//! `/api/replies/{id}`: provenance of a reply, waiting for it, and cancelling it.
+//! `/api/replies/{id}`: provenance of a reply, waiting for it, cancelling it.
 
 use aggregates::ids::ReplyId;
 use aide::axum::ApiRouter;
@@ -21,7 +21,7 @@ use crate::live::stream::Ended;
 
 const TAG: &str = "replies";
 
-/// The routes.
+/// Returns the routes of replies.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -29,10 +29,9 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             get_with(provenance, |op| {
                 op.id("reply")
                     .tag(TAG)
-                    .summary("A reply's provenance")
+                    .summary("Get a reply's provenance")
                     .description(
-                        "Provider, model, parameters, prompt versions, input messages, attempts, usage and timings. With \
-                         `wait=true` the answer waits, for a bounded time, until the reply has ended.",
+                        "Provider, model, parameters, prompt versions, input messages, attempts, usage and timings. With `wait=true` the request waits, for a bounded time, until the reply has ended.",
                     )
                     .response::<200, Json<ReplyAnswer>>()
             }),
@@ -42,17 +41,17 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(cancel, |op| {
                 op.id("cancel_reply")
                     .tag(TAG)
-                    .summary("Cancel a reply; what has come so far is kept")
+                    .summary("Cancel a reply; its text so far is stored")
                     .with(may_fail_with(&[409]))
                     .response::<200, Json<ReplyAnswer>>()
             }),
         )
 }
 
-/// How to look at a reply.
+/// Options of a reply's query.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ReplyQuery {
-    /// Wait until it has ended.
+    /// Whether to wait until the reply has ended.
     #[serde(default)]
     wait: bool,
 }
@@ -86,7 +85,7 @@ async fn cancel(
     Ok(Answer::ok(row.into()).with_position(position))
 }
 
-/// A reply that ended without an answer, as the answer to the request that waited for it. What was kept is named.
+/// Creates the error for a reply that ended without an answer. It names the stored message.
 pub(super) fn reply_failure(sent: &Sent, ended: &Ended) -> ApiError {
     let error = if ended.reply.state == "cancelled" {
         cancelled()
@@ -95,7 +94,7 @@ pub(super) fn reply_failure(sent: &Sent, ended: &Ended) -> ApiError {
         ApiError::http(
             StatusCode::INTERNAL_SERVER_ERROR,
             "reply_failed",
-            format!("The message was kept, but the AI provider gave no answer ({reason})."),
+            format!("The message was stored, but the AI provider did not answer ({reason})."),
         )
     };
     error.with_kept(PersistedMessage {
@@ -106,7 +105,7 @@ pub(super) fn reply_failure(sent: &Sent, ended: &Ended) -> ApiError {
     })
 }
 
-/// A reply that was cancelled, as the answer to the request that waited for it.
+/// Creates the error for a cancelled reply.
 pub(super) fn cancelled() -> ApiError {
     ApiError::http(StatusCode::CONFLICT, "reply_cancelled", "The reply was cancelled.")
 }

@@ -1,4 +1,4 @@
-//! `/api/usage`: what a person has used, and what is left of today.
+//! `/api/usage`: usage and remaining quota of the user.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::get_with;
@@ -17,30 +17,30 @@ use crate::http::extract::Query;
 use crate::http::extract::auth::SignedIn;
 use crate::http::formats::answer::Answer;
 
-/// The most days that are shown.
+/// Maximum number of days.
 const MAX_DAYS: i64 = 366;
 
-/// The routes.
+/// Returns the route.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().api_route(
         "/api/usage",
         get_with(usage, |op| {
             op.id("usage")
                 .tag("usage")
-                .summary("What you have used, and what is left of today")
+                .summary("Get your usage and remaining quota")
                 .description(
-                    "Quotas count the messages and tokens of a day in UTC. For a reply that is owed, tokens are set aside \
-                     until it ends; then what it really took counts.",
+                    "Quotas count the messages and tokens of a day in UTC. A pending reply reserves tokens until it ends; then its \
+                     actual usage counts.",
                 )
                 .response::<200, Json<UsageAnswer>>()
         }),
     )
 }
 
-/// Which days.
+/// Period of a usage report.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct UsageQuery {
-    /// How many days up to today are reported: 1 to 366.
+    /// Number of days up to today: 1 to 366.
     #[serde(default = "month")]
     #[schemars(range(min = 1, max = 366))]
     days: i64,
@@ -50,32 +50,32 @@ fn month() -> i64 {
     30
 }
 
-/// What was used.
+/// Usage of the user.
 #[derive(Debug, Serialize, JsonSchema)]
 struct UsageAnswer {
     /// Today, in UTC.
     day: NaiveDate,
-    /// When today ends.
+    /// Time at which the daily quotas reset.
     resets_at: DateTime<Utc>,
     messages: Metered,
     tokens: Metered,
     replies_at_once: Metered,
-    /// How many messages a minute; none without such limits.
+    /// Rate limits of messages; null if there are none.
     rates: Option<RatesAnswer>,
-    /// The newest day first; days without use are left out.
+    /// Days with usage, newest first.
     days: Vec<DayAnswer>,
 }
 
 /// One quota.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Metered {
-    /// What was used, or is in use.
+    /// Amount used, or in use.
     used: u64,
-    /// What is set aside for replies that are owed.
+    /// Amount reserved for replies in progress.
     reserved: u64,
-    /// What may be used; none without a bound.
+    /// Quota; null if unlimited.
     limit: Option<u64>,
-    /// What is left; none without a bound.
+    /// Amount left; null if unlimited.
     remaining: Option<u64>,
 }
 
@@ -87,18 +87,18 @@ impl Metered {
     }
 }
 
-/// Messages a minute.
+/// Rate limits of messages, per minute.
 #[derive(Debug, Serialize, JsonSchema)]
 struct RatesAnswer {
-    /// Of one person.
+    /// Per user.
     user_per_minute: u32,
-    /// Of one person in one conversation.
+    /// Per user and conversation.
     session_per_minute: u32,
-    /// Of one person through one channel.
+    /// Per user and surface.
     channel_per_minute: u32,
 }
 
-/// What was used on one day.
+/// Usage of one day.
 #[derive(Debug, Serialize, JsonSchema)]
 struct DayAnswer {
     day: NaiveDate,
@@ -107,16 +107,16 @@ struct DayAnswer {
     models: Vec<ModelAnswer>,
 }
 
-/// What was used of one model.
+/// Usage of one model.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ModelAnswer {
     model: String,
-    /// Replies that it completed.
+    /// Replies that the model completed.
     replies: i64,
     tokens: i64,
     prompt_tokens: i64,
     completion_tokens: i64,
-    /// In millionths of a dollar, as far as prices were known; null when none was.
+    /// Cost in millionths of a dollar, as far as prices were known; null if none was.
     cost_micros: Option<i64>,
 }
 

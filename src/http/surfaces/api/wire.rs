@@ -1,4 +1,4 @@
-//! The formats of this door.
+//! Formats of the chat API.
 
 use aggregates::values::{MessageText, Title};
 use chrono::{DateTime, Utc};
@@ -17,31 +17,31 @@ use crate::http::formats::accounts::{TokenAnswer, new_password};
 use crate::http::formats::reply::UsageAnswer;
 use crate::live::stream::Ended;
 
-/// A refresh token to be exchanged.
+/// A refresh token to exchange.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct RefreshRequest {
-    /// The token, as the last answer gave it.
+    /// The token from the last response.
     pub(super) refresh_token: String,
 }
 
-/// A new password.
+/// A change of password.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct PasswordRequest {
-    /// The present one.
+    /// Current password.
     pub(super) current_password: String,
-    /// The new one: the rule is that of registration.
+    /// New password; the same rule as for registration.
     #[schemars(transform = new_password)]
     pub(super) new_password: String,
 }
 
-/// The password, as a proof.
+/// The password, as proof of identity.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ProofRequest {
-    /// The present password.
+    /// Current password.
     pub(super) password: String,
 }
 
-/// A new account, signed in.
+/// A new account with its tokens.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RegisterAnswer {
     id: Uuid,
@@ -67,43 +67,43 @@ impl From<SignedIn> for RegisterAnswer {
     }
 }
 
-/// The longest name of a model, in characters: longer ones are in no table of models.
+/// Maximum length of a model's name, in characters. No known model has a longer name.
 const MAX_MODEL_CHARS: usize = 200;
 
-/// A message to be answered.
+/// A message to send.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct ChatRequest {
-    /// The text: 1 to 32,000 characters, not only white space.
+    /// Text: 1 to 32,000 characters, not only white space.
     #[schemars(length(min = 1, max = MessageText::MAX_CHARS), regex(pattern = r"\S"))]
     pub(super) message: String,
-    /// The conversation to go on with; none begins a new one.
+    /// Conversation of the message. If absent, a new one starts.
     #[serde(default)]
     #[schemars(extend("format" = "uuid"))]
     pub(super) session_id: Option<String>,
-    /// The model wished for: one of those at `/api/models`.
+    /// Requested model, one of those at `/api/models`.
     #[serde(default)]
     #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
 }
 
-/// A message and its answer; or, with 202, the ids by which to wait for it.
+/// A message and its answer; with 202, the ids to wait for it.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ChatAnswer {
     /// `completed`, or `pending`.
     #[schemars(extend("enum" = ["completed", "pending"]))]
     status: &'static str,
-    /// Id of the answer; known before it is there.
+    /// Id of the answer, known before the answer exists.
     message_id: Uuid,
     /// Id of the message that was sent.
     user_message_id: Uuid,
-    /// The conversation.
+    /// Conversation id.
     session_id: Uuid,
-    /// The reply, for its provenance and its stream.
+    /// Reply id, for provenance and stream.
     reply_id: Uuid,
-    /// The answer.
+    /// Text of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     reply: Option<String>,
-    /// The model that answered.
+    /// Model that answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,13 +111,13 @@ pub(super) struct ChatAnswer {
     /// `stop`, `length` or `content_filter`.
     #[serde(skip_serializing_if = "Option::is_none")]
     finish_reason: Option<String>,
-    /// When the answer was there.
+    /// Time at which the answer was complete.
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<DateTime<Utc>>,
 }
 
 impl ChatAnswer {
-    /// A message whose answer is still to come.
+    /// Creates the response for a message whose answer is pending.
     pub(super) fn pending(sent: &Sent) -> Self {
         Self {
             status: "pending",
@@ -133,7 +133,7 @@ impl ChatAnswer {
         }
     }
 
-    /// A message and its answer.
+    /// Creates the response for a message with its answer.
     pub(super) fn completed(sent: &Sent, ended: &Ended) -> Self {
         Self {
             status: "completed",
@@ -152,14 +152,14 @@ impl ChatAnswer {
 pub(super) struct SessionItem {
     session_id: Uuid,
     title: Option<String>,
-    /// The beginning of the last message, answers included.
+    /// Start of the last message or answer.
     last_message: Option<String>,
     message_count: i64,
     pinned: bool,
     archived: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-    /// Id of the last message that was read, answers included.
+    /// Id of the last message or answer that the user has read.
     read_to: Option<Uuid>,
 }
 
@@ -179,18 +179,18 @@ impl From<ConversationRow> for SessionItem {
     }
 }
 
-/// Which page of the conversations.
+/// Page of the list of conversations.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct HistoryQuery {
-    /// From 1.
+    /// Page number, from 1.
     #[serde(default = "first_page")]
     #[schemars(range(min = 1, max = MAX_PAGE_NUMBER))]
     pub(super) page: i64,
-    /// 1 to 100.
+    /// Page size: 1 to 100.
     #[serde(default = "default_page_size")]
     #[schemars(range(min = 1, max = MAX_PAGE))]
     pub(super) per_page: i64,
-    /// Those in the archive instead of those that are not.
+    /// Whether to list archived conversations instead of the others.
     #[serde(default)]
     pub(super) archived: bool,
 }
@@ -212,16 +212,16 @@ pub(super) struct HistoryPage {
     pub(super) total: i64,
 }
 
-/// Which messages of a conversation.
+/// Page of a conversation's messages.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct MessagesQuery {
-    /// 1 to 100.
+    /// Page size: 1 to 100.
     #[serde(default = "default_messages")]
     #[schemars(range(min = 1, max = MAX_PAGE))]
     pub(super) limit: i64,
-    /// Those before this cursor; the newest when none is given.
+    /// Cursor: messages before this one. If absent, the newest ones.
     pub(super) before: Option<i64>,
-    /// Those on the path of this branch; of the active one when none is given.
+    /// Number of a branch. If absent, the active branch.
     #[schemars(range(max = u32::MAX))]
     pub(super) branch: Option<u32>,
 }
@@ -236,7 +236,7 @@ pub(super) struct MessagesPage {
     pub(super) session_id: Uuid,
     pub(super) items: Vec<MessageItem>,
     pub(super) has_more: bool,
-    /// Cursor of the page before this one.
+    /// Cursor of the previous page.
     pub(super) before: Option<i64>,
 }
 
@@ -247,10 +247,10 @@ pub(super) struct MessageItem {
     /// `user` or `assistant`.
     #[schemars(extend("enum" = ["user", "assistant"]))]
     role: String,
-    /// `complete`, or what became of the answer: `cancelled`, `failed`.
+    /// `complete`, or how the answer ended: `cancelled`, `failed`.
     #[schemars(extend("enum" = ["complete", "cancelled", "failed"]))]
     status: String,
-    /// None when it was erased.
+    /// Text; null if it was erased.
     text: Option<String>,
     reply_id: Option<Uuid>,
     in_reply_to: Option<Uuid>,
@@ -273,22 +273,22 @@ impl From<MessageRow> for MessageItem {
     }
 }
 
-/// Another reply that is wished for.
+/// A request to regenerate a reply.
 #[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct RegenerateRequest {
-    /// The model to ask, one of those that may be named; else the one that was asked before.
+    /// Requested model, one of those at `/api/models`. If absent, the same model as before.
     #[serde(default)]
     #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
 }
 
-/// A message in the place of another one.
+/// An edited message.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct EditRequest {
-    /// The text: 1 to 32,000 characters; may be empty where files were sent with the message.
+    /// Text: 1 to 32,000 characters. May be empty if files were sent with the message.
     #[schemars(length(max = MessageText::MAX_CHARS))]
     pub(super) message: String,
-    /// The model to ask, one of those that may be named; else the one that was asked before.
+    /// Requested model, one of those at `/api/models`. If absent, the same model as before.
     #[serde(default)]
     #[schemars(length(min = 1, max = MAX_MODEL_CHARS))]
     pub(super) model: Option<String>,
@@ -297,27 +297,27 @@ pub(super) struct EditRequest {
 /// A branch of a conversation.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct BranchItem {
-    /// Its number; the first is 0.
+    /// Branch number, from 0.
     branch: u32,
-    /// The branch that it forks from; none for the first.
+    /// Branch from which this one forked; null for the first.
     parent: Option<u32>,
-    /// The last message that it shares with that; none when it shares nothing.
+    /// Last message shared with the parent branch; null if there is none.
     forked_after: Option<Uuid>,
-    /// The message that another one takes the place of; none when a message got another reply.
+    /// Message that this branch replaces by an edited one; null if only the reply was regenerated.
     replaces: Option<Uuid>,
-    /// The first message, or answer, of its own; none when it has none yet.
+    /// First message or answer on this branch only; null if there is none yet.
     first_message_id: Option<Uuid>,
-    /// Whose that is: `user` or `assistant`.
+    /// Role of that message: `user` or `assistant`.
     first_role: Option<String>,
-    /// The reply that it asked for, or is.
+    /// Reply that this message asked for, or is.
     first_reply_id: Option<Uuid>,
-    /// The beginning of the last message on its path, answers included.
+    /// Start of the last message or answer on the branch's path.
     last_message: Option<String>,
-    /// How many messages and answers are on its path.
+    /// Number of messages and answers on the branch's path.
     message_count: i64,
-    /// When it began; of the first one, when the conversation did.
+    /// Time at which the branch, or for the first the conversation, started.
     created_at: Option<DateTime<Utc>>,
-    /// Whether the conversation goes on with it.
+    /// Whether this is the active branch.
     active: bool,
 }
 
@@ -340,16 +340,16 @@ impl From<Branch> for BranchItem {
     }
 }
 
-/// The branches of a conversation, the oldest first.
+/// Branches of a conversation, oldest first.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct BranchesAnswer {
     pub(super) session_id: Uuid,
-    /// The number of the active one.
+    /// Number of the active branch.
     pub(super) active: u32,
     pub(super) items: Vec<BranchItem>,
 }
 
-/// A change of a conversation; what is left out, or null, stays. Something has to be named.
+/// A change of a conversation. At least one field is required; fields that are absent or null do not change.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(transform = names_something)]
 pub(super) struct ChangeRequest {
@@ -360,7 +360,7 @@ pub(super) struct ChangeRequest {
     pub(super) archived: Option<bool>,
 }
 
-/// A change has to name something.
+/// Requires at least one field.
 fn names_something(schema: &mut Schema) {
     let named = [("title", "string"), ("pinned", "boolean"), ("archived", "boolean")];
     let ways = named.map(|(name, kind)| json!({"required": [name], "properties": {name: {"type": kind}}}));

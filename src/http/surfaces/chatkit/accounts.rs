@@ -1,4 +1,4 @@
-//! `/auth/*`: sign-up, sign-in, the current user, as clients of this door's samples call them.
+//! `/auth/*`: sign-up, sign-in and the current user, as the sample clients of ChatKit call them.
 
 use aide::axum::ApiRouter;
 use aide::axum::routing::{get_with, post_with};
@@ -17,7 +17,7 @@ use crate::http::openapi::failures::may_fail_with;
 
 const TAG: &str = "chatkit";
 
-/// The routes.
+/// Returns the routes of accounts.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -25,8 +25,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(sign_up, |op| {
                 op.id("sign_up")
                     .tag(TAG)
-                    .summary("Make an account and sign in")
-                    .description("An address that is registered already is answered with 400 here.")
+                    .summary("Create an account and sign in")
+                    .description("An email address that is already registered is answered with 400.")
                     .with(may_fail_with(&[409]))
                     .response::<201, Json<TokenAnswer>>()
             }),
@@ -36,7 +36,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(sign_in, |op| {
                 op.id("sign_in")
                     .tag(TAG)
-                    .summary("Sign in with an e-mail address or a user name")
+                    .summary("Sign in with an email address or a user name")
                     .with(may_fail_with(&[401]))
                     .response::<200, Json<TokenAnswer>>()
             }),
@@ -63,7 +63,7 @@ async fn sign_up(
     Ok(Answer::created(signed_in.into()).with_position(position))
 }
 
-/// Clients of this door know a taken address as a bad request.
+/// Maps a taken email address to 400, as clients of this surface expect.
 fn email_taken_as_invalid(mut error: AppError) -> AppError {
     if error.code == "email_taken" {
         error.kind = Kind::Invalid;

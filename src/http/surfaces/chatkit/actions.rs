@@ -1,4 +1,4 @@
-//! What is done with widgets. An action's payload is whatever a browser says: it names what is meant, never how it stands.
+//! Actions on widgets. The browser controls the payload: it may name its target but is not trusted about its state.
 
 use aggregates::ids::{ConversationId, QuizId};
 use projections::messages::thread::{Entry, ThreadRow};
@@ -13,32 +13,33 @@ use crate::app::quizzes::QuizAction;
 use crate::tools::quiz::quiz_card;
 use crate::widgets::{WidgetUpdate, diff};
 
-/// How much of an action the model is told, in characters.
+/// Maximum characters of an action that the model is shown.
 const MAX_ACTION_CHARS: usize = 2_000;
 
-/// What an action came to.
+/// Outcome of an action.
 pub(super) enum Outcome {
-    /// The widget as it stands now.
+    /// The widget changed.
     Changed {
-        /// Its item.
+        /// The item with the widget.
         item: Box<ThreadItem>,
-        /// What has to be told to whoever saw the widget before. The whole of it when they may have seen an older state.
+        /// Updates for clients that show the old widget; the whole widget if they may show an older state.
         updates: Vec<WidgetUpdate>,
-        /// Whether the action came from a card that showed something older; nothing was done then.
+        /// Whether the action came from an outdated card; nothing was done then.
         stale: bool,
-        /// Position of what was done.
+        /// Log position of the action.
         position: Option<i64>,
     },
-    /// Nothing that is known here, or nothing to be done.
+    /// The action is unknown here, or had no effect.
     Nothing,
-    /// What it came from is no widget.
+    /// The sending item is not a widget.
     NoWidget,
 }
 
 /// Carries out an action.
 ///
 /// # Errors
-/// `NotFound` for the thread or the item; `Invalid` for a question or a choice that the quiz does not have; those of the log.
+/// `NotFound` for the thread or the item; `Invalid` for a question or a choice that the quiz does not have; those of
+/// the log.
 pub(super) async fn act(
     caller: &Caller,
     conversation: ConversationId,
@@ -46,7 +47,7 @@ pub(super) async fn act(
 ) -> Result<Outcome, AppError> {
     let services = &caller.state.services;
     let Some(sender) = params.item_id.as_deref() else {
-        // Nothing sent it: there must at least be such a thread.
+        // No item sent it: only check that the thread exists.
         services.conversations.conversation(caller.actor, conversation).await?;
         return Ok(Outcome::Nothing);
     };
@@ -55,9 +56,9 @@ pub(super) async fn act(
     match &row.entry {
         Entry::Quiz(_) => on_quiz(caller, &row, &params.action).await,
         Entry::Widget { .. } => {
-            // Nobody here knows what it does. The model may: it made the widget.
+            // The server does not know what the action means. Tell the model, which made the widget.
             let told: String = params.action.payload.to_string().chars().take(MAX_ACTION_CHARS).collect();
-            let note = format!("The person used a widget: {} {told}", params.action.name);
+            let note = format!("The user performed a widget action: {} {told}", params.action.name);
             services.conversations.note(&caller.context, caller.actor, conversation, &note).await?;
             Ok(Outcome::Nothing)
         }
@@ -75,7 +76,7 @@ async fn on_quiz(caller: &Caller, row: &ThreadRow, action: &Action) -> Result<Ou
         return Ok(Outcome::Nothing);
     };
     let (before, after) = (quiz_card(before), quiz_card(after));
-    // Whoever did nothing may still look at an older card.
+    // If nothing changed, the client may still show an older card.
     let updates = if acted.changed { diff(&before, &after) } else { Vec::new() };
     let updates = if updates.is_empty() { vec![WidgetUpdate::Root(after)] } else { updates };
     let shown = Shown::of(&caller.state, &caller.base, caller.actor, &[]).await?;
@@ -87,7 +88,7 @@ async fn on_quiz(caller: &Caller, row: &ThreadRow, action: &Action) -> Result<Ou
     })
 }
 
-/// The action on a quiz; none when it is no such action, or does not say what it is about.
+/// Parses an action on a quiz; returns `None` for other actions and incomplete payloads.
 fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
     let payload = &action.payload;
     let question_id = text_of(payload, "questionId")?.to_owned();
@@ -95,7 +96,7 @@ fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
         return None;
     }
     let answer = text_of(payload, "answer").filter(|answer| !answer.is_empty()).map(str::to_owned);
-    // A card that was reloaded shows the mark without the form knowing it.
+    // After a reload, the card shows the selected choice while the form does not contain it.
     let marked = || match &row.entry {
         Entry::Quiz(Some(quiz)) if quiz.question.id == question_id => quiz.question.selected.clone(),
         _ => None,
@@ -112,7 +113,7 @@ fn quiz_action(row: &ThreadRow, action: &Action) -> Option<QuizAction> {
     })
 }
 
-/// The try that the card means; what is no number of a try is one that never comes.
+/// Parses the number of the try. An invalid number maps to one that never matches.
 fn attempt(payload: &Value) -> Option<u32> {
     let attempt = payload.get("attempt").filter(|attempt| !attempt.is_null())?;
     Some(attempt.as_u64().and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(u32::MAX))

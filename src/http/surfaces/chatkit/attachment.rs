@@ -1,4 +1,4 @@
-//! A file as the ChatKit protocol shows it. What is not there is left out, never null.
+//! Attachments: files as the ChatKit protocol shows them. Absent values are left out, never null.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::wire::{Attachment, AttachmentKind, IdKind, UploadDescriptor, UploadMe
 use crate::auth::signed_urls::Purpose;
 use crate::http::ApiState;
 
-/// The name of a file whose name was erased.
+/// Shown instead of a file name that was erased.
 const NAMELESS: &str = "file";
 
-/// The file as it is shown to somebody whose links begin with `base`.
+/// Returns a file as an attachment, with links that start with `base`.
 pub fn attachment(state: &ApiState, base: &Base, file: &FileRow) -> Attachment {
     let id = FileId::new(file.file_id);
     let link = |purpose, place| {
@@ -25,7 +25,7 @@ pub fn attachment(state: &ApiState, base: &Base, file: &FileRow) -> Attachment {
         id: IdKind::Attachment.write(file.file_id),
         name: file.name.clone().unwrap_or_else(|| NAMELESS.to_owned()),
         mime_type: file.mime_type.clone(),
-        // Good for ten minutes.
+        // The link expires after ten minutes.
         upload_descriptor: (!file.is_stored()).then(|| UploadDescriptor {
             url: link(Purpose::Upload, "content"),
             method: UploadMethod::Post,
@@ -40,18 +40,18 @@ pub fn attachment(state: &ApiState, base: &Base, file: &FileRow) -> Attachment {
     }
 }
 
-/// The file that an id names, in this protocol's form or as a UUID; none: it cannot be one.
+/// Parses the id of a file, in this protocol's form or as a UUID.
 pub fn parse_id(id: &str) -> Option<FileId> {
     IdKind::Attachment.read(id).map(FileId::new)
 }
 
-/// What links for a client begin with.
+/// Base URL of the links for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base(String);
 
 impl Base {
-    /// The configured address, else the one that the request was sent to. A request with a false `Host` gets false links,
-    /// and nobody else does.
+    /// Returns the configured base URL, else the address that the request was sent to. A forged `Host` only affects the
+    /// links in its own response.
     pub fn of(state: &ApiState, headers: &HeaderMap) -> Self {
         if let Some(base) = &state.settings.public_url {
             return Self(base.clone());

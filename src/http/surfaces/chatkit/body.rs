@@ -1,5 +1,5 @@
-//! Bodies that bring a file: a form with the one part `file`, or the bytes themselves. They are taken piece by piece;
-//! what is too much is refused before it is read.
+//! Upload bodies: a form with the single part `file`, or the bytes themselves. Bodies are streamed; one that is too
+//! large is rejected before it is read.
 
 use aggregates::ids::UserId;
 use aide::OperationInput;
@@ -23,19 +23,19 @@ use crate::http::errors::ApiError;
 use crate::http::extract::{self, BODY_FAILURES, BODY_TIMEOUT, document_key, media_type, unprocessable};
 use crate::http::openapi::failures::add_failures;
 
-/// How much a form may have beside the file itself, in bytes.
+/// Maximum size of a form besides the file itself, in bytes.
 const MAX_FORM_OVERHEAD_BYTES: u64 = 16 * 1024;
-/// The media type of a form with parts.
+/// Media type of a multipart form.
 const MULTIPART: &str = "multipart/form-data";
-/// The name of the part with the file.
+/// Name of the part that holds the file.
 const PART: &str = "file";
 
-/// A request whose body has not been read.
+/// An upload whose body has not been read yet.
 #[derive(Debug)]
 pub(super) struct RawUpload {
     parts: Parts,
     body: Body,
-    /// Who asks, and under which key; the body is no part of the key yet.
+    /// Request id, surface and idempotency key. The body is not yet part of the key's fingerprint.
     pub(super) context: RequestContext,
 }
 
@@ -77,28 +77,28 @@ impl OperationInput for RawUpload {
     }
 }
 
-/// A file that was brought.
+/// A received file.
 pub(super) struct UploadedFile {
-    /// Its name, when the body tells one.
+    /// File name, if the body gives one.
     pub(super) name: Option<String>,
-    /// Its type, when the body tells one.
+    /// Media type, if the body gives one.
     pub(super) declared: Option<String>,
-    /// The file.
+    /// The spooled content.
     pub(super) upload: Upload,
 }
 
 impl RawUpload {
-    /// The headers of the request.
+    /// Returns the request headers.
     pub(super) fn headers(&self) -> &axum::http::HeaderMap {
         &self.parts.headers
     }
 
-    /// Whether the body is a form with parts.
+    /// Returns whether the body is a multipart form.
     pub(super) fn is_form(&self) -> bool {
         media_type(&self.parts.headers).as_deref() == Some(MULTIPART)
     }
 
-    /// Begins to take the file, of which nothing has been read yet.
+    /// Starts an upload before any of the body is read.
     pub(super) fn upload(&self, state: &ApiState, owner: UserId) -> Result<Upload, ApiError> {
         let length = self.parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -106,7 +106,7 @@ impl RawUpload {
         Ok(state.services.files.upload(owner, length.map(|length| length.saturating_sub(beside)))?)
     }
 
-    /// Takes the file out of a form, or the body as it is.
+    /// Reads the file from a form or from the plain body.
     pub(super) async fn take(self, state: &ApiState, upload: Upload) -> Result<UploadedFile, ApiError> {
         if self.is_form() {
             Box::pin(self.form(state, upload)).await
@@ -115,7 +115,7 @@ impl RawUpload {
         }
     }
 
-    /// Takes the file out of a form; any other body is refused.
+    /// Reads the file from a form; rejects any other body.
     pub(super) async fn form(self, state: &ApiState, mut upload: Upload) -> Result<UploadedFile, ApiError> {
         let limit = usize::try_from(state.services.files.max_file_bytes() + MAX_FORM_OVERHEAD_BYTES)
             .unwrap_or(usize::MAX);
@@ -162,11 +162,11 @@ async fn piece(state: &ApiState, part: &mut Field<'_>) -> Result<Option<axum::bo
     with_timeout(state, part.chunk()).await?.map_err(|error| form_error(state, &error))
 }
 
-/// Waits for more of a body, for a while, and not while the process goes down.
+/// Waits for more of a body, up to the timeout or until shutdown.
 async fn with_timeout<T>(state: &ApiState, more: impl Future<Output = T>) -> Result<T, ApiError> {
     tokio::select! {
         more = tokio::time::timeout(BODY_TIMEOUT, more) => more.map_err(|_| {
-            ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long.")
+            ApiError::http(StatusCode::REQUEST_TIMEOUT, "slow_body", "The body took too long to arrive.")
         }),
         () = state.services.stopping.cancelled() => Err(AppError::shutting_down().into()),
     }
@@ -176,7 +176,7 @@ fn form_error(state: &ApiState, error: &MultipartError) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return state.services.files.too_large().into();
     }
-    ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed, or ended early.")
+    ApiError::http(StatusCode::BAD_REQUEST, "invalid_form", "The form is malformed or ended early.")
 }
 
 fn incomplete() -> ApiError {

@@ -1,5 +1,5 @@
-//! `POST /chatkit`: reads the request, and hands it to what answers it: a document (`queries`) or a stream
-//! (`runs`). Everything that can be refused is refused here or there, before a stream has begun.
+//! `POST /chatkit`: parses the request and dispatches it to a handler that responds with a document (`queries`) or a
+//! stream (`runs`). Every rejection happens before a stream starts.
 
 use aide::OperationInput;
 use aide::axum::ApiRouter;
@@ -22,10 +22,10 @@ use crate::http::extract::{BODY_FAILURES, body_too_large, context, document_key,
 use crate::http::openapi::failures::{add_failures, may_fail_with};
 use crate::http::transport::middleware::wait_for_position;
 
-/// The largest body of a request that brings a recording, in bytes; every other request keeps to the usual limit.
+/// Maximum body of a request with a recording, in bytes. Other requests keep the usual limit.
 pub const MAX_RECORDING_BODY: usize = 8 * 1024 * 1024;
 
-/// The route.
+/// Returns the route.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().api_route(
         "/chatkit",
@@ -33,12 +33,12 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             op.id("chatkit")
                 .tag("chatkit")
                 .with(may_fail_with(&[404, 409, 415, 429]))
-                .summary("Everything that a ChatKit front end asks")
+                .summary("Handle a request of a ChatKit front end")
                 .description(
-                    "The request's `type` says what is asked. `threads.create`, `threads.add_user_message`, \
+                    "The `type` selects the request. `threads.create`, `threads.add_user_message`, \
                      `threads.add_client_tool_output`, `threads.add_structured_input`, `threads.retry_after_item` and \
                      `threads.custom_action` are answered with a stream of events, each one `data:` line of JSON; all \
-                     others with one JSON document. To hang up on a stream cancels the answer, with what was read of it kept.",
+                     others with one JSON document. Disconnecting from a stream cancels the answer; the text that was sent is stored.",
                 )
                 .response_with::<200, Json<Document>, _>(|response| {
                     let mut response = response.description("A document, or a stream of events.");
@@ -50,7 +50,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
     )
 }
 
-/// The documents that requests are answered with.
+/// Documents that requests are answered with.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its schema is used: each answer is written where it is made")]
@@ -65,17 +65,17 @@ enum Document {
     Attachment(Attachment),
     /// `input.transcribe`.
     Transcription(Transcription),
-    /// `threads.sync_custom_action`, where something has changed.
+    /// `threads.sync_custom_action`, if an item changed.
     Updated {
-        /// The item as it is now.
+        /// The changed item.
         updated_item: Box<ThreadItem>,
     },
-    /// Everything else.
+    /// All other requests.
     #[schemars(extend("maxProperties" = 0))]
     Nothing {},
 }
 
-/// Who asks, and on which way.
+/// The caller of a request and its context.
 pub(super) struct Caller {
     pub(super) state: ApiState,
     pub(super) actor: Actor,
@@ -83,7 +83,7 @@ pub(super) struct Caller {
     pub(super) base: Base,
 }
 
-/// A request of this protocol.
+/// A parsed request.
 struct Call {
     context: RequestContext,
     base: Base,
@@ -97,12 +97,12 @@ impl FromRequest<ApiState> for Call {
         let (parts, body) = request.into_parts();
         let usual = state.settings.max_body_bytes;
         let bytes = read_up_to(&parts, body, usual.max(MAX_RECORDING_BODY)).await?;
-        // Whatever the content type says: front ends differ, and there is only one kind of body.
+        // Ignore the content type: clients differ, and there is only one kind of body.
         let request = ChatKitRequest::parse(&bytes)?;
         if bytes.len() > usual && !matches!(request, ChatKitRequest::Transcribe(_)) {
             return Err(body_too_large(usual));
         }
-        // A position that a query names is waited for; this protocol asks with POST.
+        // Queries wait for the position they name; this protocol sends them as POST.
         if is_query(&request) {
             wait_for_position(state, &parts.headers).await?;
         }
@@ -119,7 +119,7 @@ impl OperationInput for Call {
     }
 }
 
-/// Whether it only reads.
+/// Returns whether the request only reads.
 const fn is_query(request: &ChatKitRequest) -> bool {
     matches!(
         request,

@@ -1,4 +1,4 @@
-//! `/files`: bringing a file in one step or through a signed link, getting it back, its preview, deleting it.
+//! `/files`: upload in one step or through a signed link, download, preview, delete.
 
 use aggregates::ids::FileId;
 use aide::axum::ApiRouter;
@@ -29,14 +29,14 @@ use crate::http::openapi::failures::may_fail_with;
 use crate::http::transport::middleware::POSITION;
 
 const TAG: &str = "files";
-/// A file that somebody opens by its address runs nothing and reaches nothing.
+/// Sandboxes a file that is opened by its URL: no scripts, no requests.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
-/// What people bring is theirs: no browser and no proxy keeps a copy, of a small one either.
+/// Forbids browsers and proxies to keep copies of users' files.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
-/// What may stand unencoded in a file name in a header, besides letters and digits.
+/// Characters besides letters and digits that need no encoding in a file name in a header.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The routes.
+/// Returns the routes of files.
 pub(super) fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -44,10 +44,10 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
             post_with(store, |op| {
                 op.id("store_file")
                     .tag(TAG)
-                    .summary("Bring a file in one step")
+                    .summary("Upload a file in one step")
                     .description(
-                        "A form with one part, `file`, with its name and type. Taken are PNG, JPEG, GIF and WebP images, PDF, and \
-                         text (plain, Markdown, CSV, JSON); name, type and content have to agree.",
+                        "A form with one part, `file`, with its name and type. Accepts PNG, JPEG, GIF and WebP images, PDF, and text \
+                         (plain, Markdown, CSV, JSON); name, type and content must agree.",
                     )
                     .with(may_fail_with(&[415, 429, 507]))
                     .response::<200, Json<Attachment>>()
@@ -61,8 +61,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
         .api_route(
             "/files/{id}",
             get_with(download, |op| {
-                binary(op.id("file").tag(TAG).summary("A file's content, to be saved"), "*/*")
-                    .response_with::<304, (), _>(|response| response.description("It is the one with that ETag."))
+                binary(op.id("file").tag(TAG).summary("Download a file"), "*/*")
+                    .response_with::<304, (), _>(|response| response.description("Not modified: the client has this ETag."))
             })
             .merge(aide::axum::routing::delete_with(delete, |op| {
                 op.id("delete_file")
@@ -75,7 +75,7 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
         .api_route(
             "/files/{id}/preview",
             get_with(preview, |op| {
-                let op = op.id("file_preview").tag(TAG).summary("A small copy of an image, for whoever has its link");
+                let op = op.id("file_preview").tag(TAG).summary("Get the preview of an image through its signed link");
                 binary(op, "image/*").with(may_fail_with(&[403]))
             }),
         )
@@ -89,10 +89,10 @@ fn filling(mut op: TransformOperation<'_>) -> TransformOperation<'_> {
         body.content.insert("application/octet-stream".to_owned(), media);
     }
     op.tag(TAG)
-        .summary("Bring the content of a file that was announced")
+        .summary("Upload the content of an announced file")
         .description(
-            "The address comes with the announcement, and is good for ten minutes. The body is the content itself, under its own type \
-             or as `application/octet-stream`, or a form with one part, `file`. The same content again changes nothing.",
+            "The URL comes with the announcement and is valid for ten minutes. The body is the content, with its own type \
+             or as `application/octet-stream`, or a form with one part, `file`. Uploading the same content again has no effect.",
         )
         .with(may_fail_with(&[403, 409, 415, 429, 507]))
         .response::<200, Json<Attachment>>()
@@ -106,12 +106,12 @@ fn binary<'t>(op: TransformOperation<'t>, media: &str) -> TransformOperation<'t>
     })
 }
 
-/// What a signed link carries.
+/// Query parameters of a signed link.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct LinkQuery {
-    /// Until when it is good, in seconds since the epoch.
+    /// Expiry, in seconds since the epoch.
     expires: i64,
-    /// The signature.
+    /// Signature of the link.
     #[schemars(length(min = 1, max = 256))]
     signature: String,
 }
@@ -122,7 +122,7 @@ impl From<LinkQuery> for Signature {
     }
 }
 
-/// The file that a path names, in either form of its id. What is no id is nobody's file.
+/// File id in a path, in either form. An unparsable id is treated like an unknown one.
 #[derive(Debug, Clone, Copy)]
 struct PathFile(FileId);
 
@@ -215,7 +215,7 @@ async fn preview(
     put.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
     put.insert(header::CACHE_CONTROL, PRIVATE);
     put.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
-    // Pages of other origins show it: whoever has the link may.
+    // Pages of other origins may show the preview to those who have the link.
     put.insert(
         http::HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("cross-origin"),
@@ -233,7 +233,7 @@ async fn delete(
     Ok(with_position(StatusCode::NO_CONTENT.into_response(), position))
 }
 
-/// The file as an answer.
+/// Responds with a file as an attachment.
 fn shown(state: &ApiState, base: &Base, file: &FileRow, position: Option<i64>) -> Response {
     with_position(Json(attachment(state, base, file)).into_response(), position)
 }
@@ -249,15 +249,15 @@ fn value(text: &str) -> Result<HeaderValue, AppError> {
     HeaderValue::from_str(text).map_err(AppError::internal)
 }
 
-/// Whether the client has it already.
+/// Returns whether the client has the content already.
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// That the content is to be saved, under this name: in full for clients that read the encoded form, and without
-/// what is not plain ASCII for the others.
+/// Returns a `Content-Disposition` that saves the file under its name, with an ASCII fallback for clients that do not
+/// read the encoded form.
 fn disposition(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-._ ()".contains(c) { c } else { '_' };
     let fallback: String = name.chars().map(plain).collect();
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_encoded_for_the_header() {
+    fn file_names_are_encoded_in_the_header() {
         assert_eq!(
             disposition("tide table (1).png"),
             "attachment; filename=\"tide table (1).png\"; filename*=UTF-8''tide%20table%20%281%29.png"
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_has_is_not_sent_again() {
+    fn matching_etag_is_recognized() {
         let asked = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -303,7 +303,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_name_gives_a_header_with_one_quoted_name(name in any::<String>()) {
+        fn any_file_name_gives_a_valid_header(name in any::<String>()) {
             let disposition = disposition(&name);
             prop_assert!(HeaderValue::from_str(&disposition).is_ok());
             prop_assert_eq!(disposition.matches('"').count(), 2);

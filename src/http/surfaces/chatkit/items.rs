@@ -1,4 +1,4 @@
-//! What stands in a conversation, as this protocol shows it.
+//! Items of a conversation, as this protocol shows them.
 
 use std::collections::HashMap;
 
@@ -19,10 +19,10 @@ use crate::app::{Actor, AppError};
 use crate::http::ApiState;
 use crate::widgets;
 
-/// What is shown in the place of text that was erased.
+/// Shown instead of erased text.
 const ERASED: &str = "[erased]";
 
-/// Shows what stands in conversations to one person.
+/// Converts rows to items for one user.
 pub(super) struct Shown<'a> {
     state: &'a ApiState,
     base: &'a Base,
@@ -30,10 +30,10 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Looks up what these rows need besides themselves.
+    /// Loads what the rows refer to.
     ///
     /// # Errors
-    /// The database's.
+    /// Those of the database.
     pub(super) async fn of(
         state: &'a ApiState,
         base: &'a Base,
@@ -49,7 +49,7 @@ impl<'a> Shown<'a> {
         Ok(Self { state, base, files: found.into_iter().map(|file| (file.file_id, file)).collect() })
     }
 
-    /// The item; none for what is not shown here.
+    /// Converts a row to an item; returns `None` for rows that this protocol does not show.
     pub(super) fn item(&self, row: &ThreadRow) -> Option<ThreadItem> {
         let mut id = IdKind::Message;
         let kind = match &row.entry {
@@ -93,7 +93,7 @@ impl<'a> Shown<'a> {
                 }
             }
             Entry::Widget { widget, copy_text } => ItemKind::Widget {
-                // What was shown once and is not in the language any more is not shown.
+                // Hide a stored widget that the current widget language no longer allows.
                 widget: widgets::validate(widget).ok()?,
                 copy_text: copy_text.clone(),
             },
@@ -113,26 +113,26 @@ impl<'a> Shown<'a> {
 
     fn attachments(&self, conversation: Uuid, files: &[Uuid]) -> Vec<super::wire::Attachment> {
         let known = files.iter().filter_map(|id| self.files.get(id));
-        // The model of the files may be a moment behind the one of the messages.
+        // The read model of files may lag behind the one of messages.
         let sent = known.map(|file| FileRow { conversation_id: Some(conversation), ..file.clone() });
         sent.map(|file| attachment(self.state, self.base, &file)).collect()
     }
 }
 
-/// The thread, without items.
+/// Converts a conversation to a thread without items.
 pub(super) fn thread(row: &ConversationRow) -> Thread {
     let mut thread = Thread::new(IdKind::Thread.write(row.conversation_id), row.created_at.into());
     thread.title.clone_from(&row.title);
     thread
 }
 
-/// The item that an id names, in any of the forms that items have; none: it cannot be one.
+/// Parses an item id, in any of its forms.
 pub(super) fn item_id(id: &str) -> Option<MessageId> {
     let kinds = [IdKind::Message, IdKind::ToolCall];
     kinds.into_iter().find_map(|kind| kind.read(id)).map(MessageId::new)
 }
 
-/// The id of what a row shows.
+/// Returns the id of a row's item.
 pub(super) fn id_of(row: &ThreadRow) -> String {
     match row.entry {
         Entry::ClientToolCall { .. } => IdKind::ToolCall.write(row.id),
@@ -175,7 +175,7 @@ fn input(question: &InputQuestion, answer: Option<InputAnswer>) -> StructuredInp
     }
 }
 
-/// What a person composed, as it is kept: its plain text, and the composition where it is more than one text.
+/// Converts composed content to its stored form: the plain text, and the composition unless it is a single text.
 pub(super) fn composed(content: Vec<UserContent>, quoted: Option<String>) -> (String, Option<Composed>) {
     let quoted = quoted.filter(|quoted| !quoted.is_empty());
     let parts: Vec<Part> = content
@@ -198,7 +198,7 @@ pub(super) fn composed(content: Vec<UserContent>, quoted: Option<String>) -> (St
     (text, (!plain).then_some(Composed { parts, quoted }))
 }
 
-/// A text in an action's payload.
+/// Returns a text of an action's payload.
 pub(super) fn text_of<'a>(payload: &'a Value, name: &str) -> Option<&'a str> {
     payload.get(name).and_then(Value::as_str)
 }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_text_is_kept_as_text_and_everything_else_as_it_was_composed() {
+    fn single_text_is_stored_without_composition() {
         assert_eq!(composed(vec![text("hi")], None), ("hi".to_owned(), None));
         assert_eq!(composed(vec![text("hi")], Some(String::new())), ("hi".to_owned(), None));
         assert_eq!(composed(vec![], None), (String::new(), None));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_found_by_either_form_of_id() {
+    fn item_ids_parse_in_every_form() {
         let id = Uuid::from_u128(7);
         for written in [IdKind::Message.write(id), IdKind::ToolCall.write(id), id.to_string()] {
             assert_eq!(item_id(&written), Some(MessageId::new(id)));

@@ -1,8 +1,8 @@
-//! The ChatKit door: one endpoint for everything that its front end asks, and what stands around it.
+//! The ChatKit surface: one endpoint for all requests of its front end, plus accounts and files.
 //!
-//! [`wire`] holds its formats; [`endpoint`] takes every request and has it answered with a document (`queries`) or a stream
-//! (`runs`, whose end is in `stream`); `actions` are what is done with widgets; `items` shows what stands in a conversation.
-//! [`accounts`] signs people up and in; [`files`] takes and gives files, shown as [`attachment`]s.
+//! [`wire`] holds the formats. [`endpoint`] parses every request and dispatches it to a document (`queries`) or a
+//! stream (`runs`, which `stream` carries on). `actions` handles widget actions; `items` shows a conversation's items.
+//! [`accounts`] signs users up and in; [`files`] stores and returns files, shown as [`attachment`]s.
 
 pub mod accounts;
 mod actions;
@@ -20,7 +20,7 @@ use aide::axum::ApiRouter;
 
 use crate::http::ApiState;
 
-/// Every route of this door.
+/// Returns the routes of the surface.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new().merge(endpoint::routes()).merge(accounts::routes()).merge(files::routes())
 }

@@ -23,11 +23,11 @@ use crate::app::{AppError, Kind};
 use crate::http::errors::ApiError;
 use crate::http::formats::answer::Answer;
 
-/// Types of recordings that are taken.
+/// Accepted media types of recordings.
 const RECORDINGS: [&str; 6] =
     ["audio/webm", "audio/mp4", "audio/ogg", "audio/mpeg", "audio/wav", "audio/x-wav"];
 
-/// The conversation that an id names. What is no id is nobody's conversation.
+/// Parses a thread id. An unparsable id is treated like an unknown thread.
 ///
 /// # Errors
 /// `NotFound`.
@@ -124,14 +124,14 @@ pub(super) async fn transcribe(caller: Caller, params: Transcribe) -> Result<Res
     let invalid = |detail: &str| AppError::new(Kind::Invalid, "invalid_recording", detail);
     let mime_type = params.mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !RECORDINGS.contains(&mime_type.as_str()) {
-        return Err(invalid("Recordings of this type are not taken.").into());
+        return Err(invalid("This type of recording is not accepted.").into());
     }
-    // Some clients break lines, or leave the padding away.
+    // Some clients break lines or omit the padding.
     let packed: String = params.audio_base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let audio = GeneralPurpose::new(&alphabet::STANDARD, lenient)
         .decode(packed)
-        .map_err(|_| invalid("The recording is no base64."))?;
+        .map_err(|_| invalid("The recording is not valid base64."))?;
     if audio.is_empty() {
         return Err(invalid("The recording is empty.").into());
     }
@@ -148,7 +148,7 @@ pub(super) async fn sync_custom_action(caller: Caller, params: CustomAction) -> 
     Ok(Answer::ok(UpdatedItem { updated_item }).with_position(position).into_response())
 }
 
-/// A page of what stands in a conversation, hidden things left out.
+/// Returns a page of a conversation's visible items.
 async fn page(
     caller: &Caller,
     conversation: ConversationId,

@@ -1,4 +1,4 @@
-//! Requests that are answered with a stream: what is asked for is recorded first, and refused before anything is sent.
+//! Requests that are answered with a stream. The command is recorded, or rejected, before anything is sent.
 
 use aggregates::ids::{ConversationId, FileId};
 use axum::response::Response;
@@ -25,8 +25,9 @@ use crate::app::conversations::{NewMessage, Sent};
 use crate::app::{AppError, Kind};
 use crate::http::errors::ApiError;
 
-/// What is told to somebody whose card was out of date.
-const STALE_CARD: &str = "This question was answered elsewhere meanwhile. Here is where the quiz stands now.";
+/// Notice for a client whose card is outdated.
+const STALE_CARD: &str =
+    "This question was already answered elsewhere. Here is the current state of the quiz.";
 
 pub(super) async fn create(caller: Caller, params: CreateThread) -> Result<Response, ApiError> {
     let connection = caller.state.services.connections.open(caller.actor, ConnectionKind::Stream)?;
@@ -84,7 +85,7 @@ pub(super) async fn add_structured_input(
         .await?;
     services.conversations.wait_for_items(sent.position).await;
     let answered = item_of(&caller, thread, item).await?;
-    // While the models hang behind, it looks as it did before: nothing that anybody has to be told.
+    // While the read models lag, the item looks unchanged: nothing to send.
     let answered = answered.filter(|item| !is_pending(item));
     let mut run = Run::new(caller, connection, sent, has_title, Vec::new());
     run.push(answered.map(StreamEvent::replaced));
@@ -130,7 +131,7 @@ fn interactive(model: Option<String>) -> ReplyOptions {
     ReplyOptions { model, interactive: true }
 }
 
-/// Sends a message; gives it as it was sent, besides what came of it.
+/// Sends a message. Returns the outcome and the message as it was sent.
 async fn send(
     caller: &Caller,
     thread: Option<ConversationId>,
@@ -142,7 +143,7 @@ async fn send(
         .map(|id| parse_id(id).ok_or_else(AppError::not_found))
         .collect::<Result<Vec<FileId>, _>>()?;
     if files.iter().enumerate().any(|(n, file)| files[..n].contains(file)) {
-        return Err(AppError::new(Kind::Invalid, "duplicate_file", "The same file is has_title twice."));
+        return Err(AppError::new(Kind::Invalid, "duplicate_file", "The same file is listed twice."));
     }
     let (text, composed) = composed(content, quoted_text);
     let tool_choice = inference_options.tool_choice.map(|choice| choice.id);
@@ -165,12 +166,12 @@ fn is_pending(item: &ThreadItem) -> bool {
     matches!(item.kind, ItemKind::StructuredInput { status: StructuredStatus::Pending, .. })
 }
 
-/// Whether the thread has a title already.
+/// Returns whether the thread already has a title.
 async fn has_title(caller: &Caller, thread: ConversationId) -> Result<bool, AppError> {
     Ok(caller.state.services.conversations.conversation(caller.actor, thread).await?.title.is_some())
 }
 
-/// The thread that a message stands in. It may be so new that the models do not show it yet.
+/// Returns the thread of a message. It may be too new for the read models.
 async fn thread(caller: &Caller, sent: &Sent) -> Result<Thread, AppError> {
     match caller.state.services.conversations.conversation(caller.actor, sent.conversation).await {
         Ok(row) => Ok(items::thread(&row)),
@@ -182,14 +183,14 @@ async fn thread(caller: &Caller, sent: &Sent) -> Result<Thread, AppError> {
     }
 }
 
-/// What a person's message looks like once it is kept: as the models show it, or, while they hang behind, as it was sent.
+/// Returns the event that shows the user's message: from the read models or, while they lag, as it was sent.
 async fn message_event(
     caller: &Caller,
     sent: &Sent,
     message: Entry,
 ) -> Result<Option<StreamEvent>, AppError> {
     let item = item_of(caller, sent.conversation, sent.message).await?;
-    // What was sent long ago may have been left behind, or deleted, since.
+    // A message of an earlier request may have been deleted or be on another branch by now.
     if item.is_some() || sent.replayed {
         return Ok(item.map(StreamEvent::done));
     }

@@ -1,7 +1,7 @@
-//! The stream of one run: what was recorded before, then the reply as it is written, then what it brought.
+//! The stream of one run: opening events, the reply while it is written, then the items it produced.
 //!
-//! A client cancels by hanging up. What notices that is [`CancelOnHangUp`], which goes with the body of the answer. A server that
-//! goes down, or a login that ends, is no hang-up: the stream ends with an `error`, and the reply goes on.
+//! A client cancels by disconnecting; [`CancelOnHangUp`], which is dropped with the response body, notices that. A
+//! shutdown or an ended login is not a hang-up: the stream ends with an `error`, and the reply continues.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -25,30 +25,29 @@ use crate::http::transport::middleware::POSITION;
 use crate::live::stream::Ended;
 use crate::live::{Frame, ReplyFollower, Resume};
 
-/// How long a stream is silent before the front end is told that something is still being done.
+/// How long a stream may be silent before a progress event is sent.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the end of a stream waits for a title that is being made.
+/// How long the end of a stream waits for a title.
 const TITLE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a hang-up is tried to be recorded, and how long between.
+/// Maximum attempts to record a hang-up, and the interval between them.
 const MAX_ATTEMPTS: u32 = 5;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 const STILL_WORKING: &str = "Still working …";
 const RETRYING: &str = "Trying again …";
-const RESTARTING: &str =
-    "The server is restarting. The answer goes on being written: open the thread again to see it.";
+const RESTARTING: &str = "The server is restarting. The answer continues: reopen the thread to see it.";
 const SIGNED_OUT: &str = "You have been signed out.";
 const STOPPED: &str = "The answer was stopped.";
 const DELETED: &str = "The thread has been deleted.";
-const INTERRUPTED: &str = "The stream could not be continued. Open the thread again to see the answer.";
+const INTERRUPTED: &str = "The stream was interrupted. Reopen the thread to see the answer.";
 
-/// The answer whose events are known already.
+/// Responds with events that are all known.
 pub(super) fn complete_response(events: &[StreamEvent], position: Option<i64>) -> Response {
     let body: Vec<u8> = events.iter().flat_map(frame).collect();
     sse_response(Body::from(body), position)
 }
 
-/// The answer that streams a run.
+/// Responds with the stream of a run.
 pub(super) fn respond(run: Run) -> Response {
     let position = run.sent.position;
     let frames = stream::unfold(run, |mut run| async move {
@@ -63,7 +62,7 @@ fn sse_response(body: Body, position: Option<i64>) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // TrustedProxies must not collect events.
+    // Proxies must not buffer events.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if let Some(position) = position {
         headers.insert(POSITION, HeaderValue::from(position));
@@ -71,7 +70,7 @@ fn sse_response(body: Body, position: Option<i64>) -> Response {
     response
 }
 
-/// A stream that is open.
+/// An open stream.
 pub(super) struct Run {
     caller: Caller,
     connection: ConnectionGuard,
@@ -81,14 +80,13 @@ pub(super) struct Run {
     ready: VecDeque<StreamEvent>,
     hang_up: CancelOnHangUp,
     progress_at: Instant,
-    /// Whether the thread had a title before.
+    /// Whether the thread had a title before the run.
     has_title: bool,
     over: bool,
 }
 
 impl Run {
-    /// The run of the reply that `sent` has asked for, in a thread that had a title before or not; `opening` comes before the
-    /// stream's options.
+    /// Creates the run of the reply that `sent` asked for. `opening` events precede the stream's options.
     pub(super) fn new(
         caller: Caller,
         connection: ConnectionGuard,
@@ -109,7 +107,7 @@ impl Run {
             context: RequestContext { key: None, ..caller.context.clone() },
             sent: sent.clone(),
             read: String::new(),
-            // Whoever repeats a request may be gone while the first one is read on.
+            // A repeated request does not cancel on hang-up: the first one may still be read.
             armed: !sent.replayed,
         };
         let mut ready = VecDeque::from(opening);
@@ -118,12 +116,12 @@ impl Run {
         Self { caller, connection, sent, follower, text, ready, hang_up, progress_at, has_title, over: false }
     }
 
-    /// Puts one more event on the way.
+    /// Queues further events.
     pub(super) fn push(&mut self, event: impl IntoIterator<Item = StreamEvent>) {
         self.ready.extend(event);
     }
 
-    /// The next event; none at the end.
+    /// Returns the next event; `None` at the end.
     async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -135,7 +133,7 @@ impl Run {
                 return None;
             }
             let step = tokio::select! {
-                // First: a reply that is written without a pause must not hide that the login has ended.
+                // Checked first, so that a reply without pauses cannot hide the end of the login.
                 biased;
                 () = self.connection.ended() => Step::SignedOut,
                 frame = self.follower.next() => Step::Frame(frame.map_err(AppError::from)),
@@ -150,7 +148,7 @@ impl Run {
             Step::Silent => self.ready.push_back(progress(STILL_WORKING)),
             Step::SignedOut => self.end_with(SIGNED_OUT),
             Step::Frame(Err(error)) => {
-                tracing::warn!(%error, "a stream could not be continued");
+                tracing::warn!(%error, "failed to continue reply stream");
                 self.end_with(INTERRUPTED);
             }
             Step::Frame(Ok(None)) => self.end_with(INTERRUPTED),
@@ -165,10 +163,10 @@ impl Run {
                 self.end_with(DELETED);
             }
             Step::Frame(Ok(Some(Frame::End(ended)))) => {
-                // It has ended: there is nothing left to cancel.
+                // The reply has ended: there is nothing left to cancel.
                 self.hang_up.armed = false;
                 if let Err(error) = self.end(&ended).await {
-                    tracing::warn!(%error, "the end of a stream could not be read");
+                    tracing::warn!(%error, "failed to load end of reply stream");
                     self.ready.push_back(failure(ErrorCode::Custom, Some(INTERRUPTED.to_owned()), false));
                 }
                 self.over = true;
@@ -176,14 +174,14 @@ impl Run {
         }
     }
 
-    /// Ends the stream while the reply goes on, or is no more.
+    /// Ends the stream with an error. The reply continues, or no longer exists.
     fn end_with(&mut self, why: &str) {
         self.hang_up.armed = false;
         self.ready.push_back(failure(ErrorCode::Custom, Some(why.to_owned()), false));
         self.over = true;
     }
 
-    /// What follows the end of the reply.
+    /// Queues what follows the end of the reply.
     async fn end(&mut self, ended: &Ended) -> Result<(), AppError> {
         let kept = ended.answer.as_ref();
         match kept.and_then(|answer| answer.text.as_deref().map(|text| (text, answer.created_at))) {
@@ -211,7 +209,7 @@ impl Run {
             let shown = Shown::of(state, base, *actor, &rows).await?;
             self.ready.extend(rows.iter().filter_map(|row| shown.item(row)).map(StreamEvent::done));
         }
-        // The title is made beside the first answers; what was named before is no news.
+        // The title is generated along with the first answers; an existing title is not sent again.
         if !self.has_title {
             let row =
                 state.services.conversations.wait_for_title(*actor, conversation, TITLE_TIMEOUT).await?;
@@ -223,7 +221,7 @@ impl Run {
     }
 }
 
-/// What a run meets next.
+/// What a run waits for.
 enum Step {
     Frame(Result<Option<Frame>, AppError>),
     SignedOut,
@@ -238,34 +236,34 @@ fn failure(code: ErrorCode, message: Option<String>, allow_retry: bool) -> Strea
     StreamEvent::Error { code, message, allow_retry }
 }
 
-/// Why a reply failed, for people.
+/// Returns the user's text for the reason of a failure.
 fn failure_message(reason: &str) -> String {
     match reason {
-        "rate_limited" => "The model is asked too often at the moment.",
-        "quota_exceeded" => "The quota for answers is used up.",
-        "key_missing" | "key_invalid" => "The model cannot be asked: its key is missing or refused.",
-        "model_unknown" => "The model is not known.",
+        "rate_limited" => "The model is receiving too many requests. Try again later.",
+        "quota_exceeded" => "The quota of the AI provider is used up.",
+        "key_missing" | "key_invalid" => "The model is unavailable: its key is missing or invalid.",
+        "model_unknown" => "The model is unknown.",
         "content_filter" => "The model's filter refused to answer.",
         "too_long" => "The message or its answer is too long.",
         "timeout" | "deadline" => "The answer took too long.",
-        _ => "The answer could not be made.",
+        _ => "The answer failed.",
     }
     .to_owned()
 }
 
-/// Goes with the body of the answer. Dropped before the end, it records that the reader has hung up.
+/// Cancels the reply when the response body is dropped before the end of the stream.
 struct CancelOnHangUp {
     services: Arc<Services>,
     actor: Actor,
     context: RequestContext,
     sent: Sent,
-    /// The text that was sent of the answer.
+    /// Text of the answer that was sent.
     read: String,
     armed: bool,
 }
 
 impl CancelOnHangUp {
-    /// Notes what goes out: what still waits to be sent has not been read by anybody.
+    /// Records what is sent. Queued events do not count as read.
     fn sends(&mut self, event: &StreamEvent) {
         match event {
             StreamEvent::ItemUpdated { update, .. } => {
@@ -286,7 +284,7 @@ impl Drop for CancelOnHangUp {
         }
         let (services, actor, context) = (self.services.clone(), self.actor, self.context.clone());
         let (sent, read) = (self.sent.clone(), std::mem::take(&mut self.read));
-        // One note, however often it has to be tried.
+        // One id for all attempts.
         let note = MessageId::new(services.core.clock.id());
         self.services.tasks.spawn(async move {
             for _ in 0..MAX_ATTEMPTS {
@@ -297,7 +295,7 @@ impl Drop for CancelOnHangUp {
                 {
                     Ok(()) => return metrics::counter!("verbatim_chatkit_hang_ups_total").increment(1),
                     Err(error) => {
-                        tracing::warn!(%error, reply.id = %sent.reply, "a hang-up is not recorded yet");
+                        tracing::warn!(%error, reply.id = %sent.reply, "failed to record hang-up, retrying");
                     }
                 }
                 tokio::time::sleep(RETRY_INTERVAL).await;

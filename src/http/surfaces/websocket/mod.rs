@@ -26,7 +26,7 @@ use upgrade::UpgradeRequest;
 
 const TAG: &str = "chat";
 
-/// The routes.
+/// Returns the routes.
 pub fn routes() -> ApiRouter<ApiState> {
     ApiRouter::new()
         .api_route(
@@ -34,13 +34,13 @@ pub fn routes() -> ApiRouter<ApiState> {
             get_with(open, |op| {
                 op.id("chat_socket")
                     .tag(TAG)
-                    .summary("A WebSocket: send messages, follow replies, be told what happens")
+                    .summary("Open a WebSocket: send messages, follow replies, receive updates")
                     .description(
-                        "The token comes in the `Authorization` header, as `token`, or as a single-use `ticket`. With \
-                         `after`, what was stored after that position is sent first. Frames are JSON objects with a \
-                         `type`; a frame {message, session_id} without one sends a message. See docs/websocket.md.",
+                        "Send the token in the `Authorization` header, as `token`, or as a single-use `ticket`. With `after`, items stored \
+                         after that position are sent first. Frames are JSON objects with a `type`; a frame {message, session_id} without \
+                         one sends a message. See docs/websocket.md.",
                     )
-                    .response_with::<101, (), _>(|response| response.description("The socket is open."))
+                    .response_with::<101, (), _>(|response| response.description("The WebSocket is open."))
             }),
         )
         .api_route(
@@ -48,8 +48,8 @@ pub fn routes() -> ApiRouter<ApiState> {
             post_with(ticket, |op| {
                 op.id("chat_socket_ticket")
                     .tag(TAG)
-                    .summary("A ticket that opens one socket")
-                    .description("Good once, for 30 seconds, on every node: for browsers, which cannot set a header there.")
+                    .summary("Get a ticket that opens one WebSocket")
+                    .description("Valid once, for 30 seconds, on every node. For browsers, which cannot set headers of a WebSocket.")
                     .response::<201, Json<TicketAnswer>>()
             }),
         )
@@ -58,9 +58,9 @@ pub fn routes() -> ApiRouter<ApiState> {
 /// A ticket that opens one socket.
 #[derive(Serialize, JsonSchema)]
 struct TicketAnswer {
-    /// The ticket, to be given as `ticket` in the socket's address.
+    /// The ticket, for the `ticket` parameter of the WebSocket's URL.
     ticket: String,
-    /// Seconds for which it is good.
+    /// Seconds until the ticket expires.
     expires_in: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What comes in through a socket, held to its limits.
+//! Reads frames from a socket and enforces the limits on them.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 
 use super::upgrade::MAX_FRAME;
 
-/// How many frames a client may send within one second.
+/// Maximum frames of a client within one second.
 pub(super) const MAX_FRAMES_PER_SECOND: u32 = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Something that came in.
+/// Something received from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// A frame of text.
+    /// A text frame.
     Text(String),
-    /// A sign of life.
+    /// A ping or pong.
     Heartbeat,
-    /// A breach: to be closed with this code, for this reason.
+    /// A broken limit: close with this code and reason.
     Violation(u16, &'static str),
-    /// The client has closed.
+    /// The client closed the connection.
     Closed,
-    /// The client is gone.
+    /// The connection was lost.
     Lost,
 }
 
-/// Counts frames.
+/// Reads and counts frames.
 #[derive(Debug)]
 pub(super) struct FrameReader {
     since: Instant,
@@ -40,7 +40,7 @@ impl FrameReader {
         Self { since: Instant::now(), count: 0 }
     }
 
-    /// Waits for the next frame. The wait may be given up at any time.
+    /// Waits for the next frame. Cancel-safe.
     pub(super) async fn next(&mut self, socket: &mut WebSocket) -> Incoming {
         let incoming = match socket.recv().await {
             None => return Incoming::Lost,
@@ -69,7 +69,7 @@ fn too_large() -> Incoming {
     Incoming::Violation(close_code::SIZE, "frames of 64 KiB at most")
 }
 
-/// What the library says is wrong.
+/// Returns the library's error.
 pub(super) fn socket_error(error: &axum::Error) -> Option<&SocketError> {
     std::error::Error::source(error)?.downcast_ref()
 }

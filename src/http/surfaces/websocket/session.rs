@@ -1,8 +1,8 @@
-//! The conversation with one client: frames in, commands to the use cases, and everything that it is told.
+//! A WebSocket session: frames in, commands to use cases, items and replies out.
 //!
-//! One task holds it all, and holds nothing in between: what is told is fetched when the client has taken what came before
-//! (replies are followed where they stand in memory, stored items come from a channel or the read models). So a slow client
-//! costs one frame. Commands run on tasks of their own, one at a time, in the order of the frames.
+//! One task owns the session and buffers nothing: it fetches the next frame when the client has taken the previous one.
+//! Replies are followed in memory; stored items come from a channel or the read models. A slow client therefore costs
+//! one frame. Commands run on their own tasks, one at a time, in the order of the frames.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,43 +28,43 @@ use crate::config::SocketsConfig;
 use crate::http::errors::ApiError;
 use crate::http::formats::reply::{Deleted, Delta, Restart, event_id};
 use crate::http::transport::request_id;
-use crate::live::{Fed, Frame, ReplyFollower, Resume, UserFeed};
-use crate::telemetry::panics::broken_off;
+use crate::live::{FeedItem, Frame, ReplyFollower, Resume, UserFeed};
+use crate::telemetry::panics::join_error;
 
 mod commands;
 use commands::CommandOutcome;
 
-/// The close code for a token or a login that has ended.
+/// Close code for an expired token or an ended login.
 const SIGNED_OUT: u16 = 4401;
-/// How long the client may take to answer the close.
+/// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How many questions without an answer end a socket.
+/// Number of pings without a response after which a connection counts as lost.
 const MAX_UNANSWERED_PINGS: u32 = 3;
-/// How many replies a socket may follow at a time.
+/// Maximum replies that a socket follows at a time.
 const MAX_FOLLOWED: usize = 16;
 
-/// Something to be told.
+/// An item to send.
 enum Outgoing {
     Frame(ServerFrame),
-    /// The reply has ended, with this frame.
+    /// The last frame of a reply.
     Ended(aggregates::ids::ReplyId, ServerFrame),
-    /// The process goes down.
+    /// The process is shutting down.
     Closing,
-    /// The database has not answered for long.
+    /// The database has been unavailable for too long.
     Failed,
 }
 
-/// How the conversation ends.
+/// How a session ends.
 enum End {
     /// With a close frame.
     Close(u16, &'static str),
-    /// The client has closed, and is to be answered.
+    /// The client closed; the library answers the close frame.
     Closed,
-    /// There is nobody to be told.
+    /// The connection is lost: nothing can be sent.
     Lost,
 }
 
-/// One open socket.
+/// An open WebSocket.
 pub(super) struct Session {
     id: Uuid,
     services: Arc<Services>,
@@ -74,13 +74,13 @@ pub(super) struct Session {
     connection: ConnectionGuard,
     outgoing: SelectAll<BoxStream<'static, Outgoing>>,
     followed: HashMap<aggregates::ids::ReplyId, CancellationToken>,
-    /// The command that runs, and its own name.
+    /// The running command.
     command: Option<Running>,
-    /// Since when the client has not taken all that is there for it.
+    /// Time since which the client has not taken everything sent to it.
     blocked_since: Option<Instant>,
-    /// Pings since the last sign of life.
+    /// Pings since the last frame from the client.
     unanswered_pings: u32,
-    /// When the access token ends, with the leeway that every request has.
+    /// Expiry of the access token, plus the leeway that every request has.
     token_deadline: Instant,
     hello: ServerFrame,
 }
@@ -121,7 +121,7 @@ impl Session {
         self.id
     }
 
-    /// Talks with the client until either has had enough.
+    /// Runs the session to its end.
     pub(super) async fn run(mut self, mut socket: WebSocket) {
         let _gauge = OpenSocketGauge::new();
         let hello = self.hello.clone();
@@ -144,7 +144,7 @@ impl Session {
             {
                 return;
             }
-            // The answer to a close is written while the rest is read.
+            // The library answers a close frame while the rest is read.
             while let Some(Ok(_)) = socket.recv().await {}
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
@@ -158,7 +158,7 @@ impl Session {
         loop {
             let token_deadline = self.token_deadline;
             let frame = tokio::select! {
-                // First what ends it, last the rest when there is nothing else.
+                // Endings come first; the last branch runs when nothing else is ready.
                 biased;
                 () = stopping.cancelled() => return self.shut_down(socket).await,
                 () = self.connection.ended() => return End::Close(SIGNED_OUT, "signed out"),
@@ -191,7 +191,7 @@ impl Session {
                         Some(frame)
                     }
                     Some(Outgoing::Closing) => return self.shut_down(socket).await,
-                    Some(Outgoing::Failed) | None => return End::Close(close_code::AGAIN, "come back in a moment"),
+                    Some(Outgoing::Failed) | None => return End::Close(close_code::AGAIN, "temporarily unavailable: reconnect"),
                 },
                 () = std::future::ready(()), if self.blocked_since.is_some() => {
                     self.blocked_since = None;
@@ -206,7 +206,7 @@ impl Session {
         }
     }
 
-    /// The process goes down: the command that runs is still answered.
+    /// Ends the session at shutdown; a running command is still answered.
     async fn shut_down(&mut self, socket: &mut WebSocket) -> End {
         if self.command.is_some() {
             let done = command_outcome(&mut self.command).await;
@@ -216,20 +216,20 @@ impl Session {
                 return end;
             }
         }
-        End::Close(close_code::AWAY, "going down: come back")
+        End::Close(close_code::AWAY, "shutting down: reconnect")
     }
 
     async fn send(&mut self, socket: &mut WebSocket, frame: &ServerFrame) -> Result<(), End> {
         match serde_json::to_string(frame) {
             Ok(text) => self.write(socket, Message::Text(text.into())).await,
             Err(error) => {
-                tracing::error!(%error, "a frame cannot be written");
-                Err(End::Close(close_code::ERROR, "a frame could not be written"))
+                tracing::error!(%error, "failed to serialize frame");
+                Err(End::Close(close_code::ERROR, "a frame could not be sent"))
             }
         }
     }
 
-    /// Writes a frame, as long as the client is not too slow.
+    /// Sends a message unless the client is too slow.
     async fn write(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
         let blocked_since = *self.blocked_since.get_or_insert_with(Instant::now);
         let stopping = &self.services.stopping;
@@ -244,12 +244,12 @@ impl Session {
             } => Err(End::Lost),
             () = tokio::time::sleep_until(blocked_since + self.limits.slow) => {
                 metrics::counter!("verbatim_slow_clients_cut_total").increment(1);
-                Err(End::Close(close_code::POLICY, "too slow: come back with the last position"))
+                Err(End::Close(close_code::POLICY, "too slow: reconnect with the last position"))
             }
         }
     }
 
-    /// Begins to follow a reply, instead of where it was followed from before.
+    /// Follows a reply, replacing an earlier follower of it.
     fn follow(&mut self, reply: aggregates::ids::ReplyId, follower: ReplyFollower) {
         let left = CancellationToken::new();
         if let Some(before) = self.followed.insert(reply, left.clone()) {
@@ -259,24 +259,24 @@ impl Session {
     }
 }
 
-/// When the access token of an authenticated ends, with the leeway that every request has.
+/// Returns when the access token expires, plus the leeway that every request has.
 fn token_deadline(services: &Services, authenticated: Authenticated) -> Instant {
     let left = authenticated.ends_at + TimeDelta::seconds(LEEWAY) - services.core.clock.now();
     Instant::now() + left.to_std().unwrap_or_default()
 }
 
-/// What it means that a frame could not be written.
+/// What it means that a frame could not be sent.
 fn write_error(error: &axum::Error) -> End {
     match socket_error(error) {
         Some(SocketError::WriteBufferFull(_)) => {
-            tracing::error!("a frame is larger than what may wait to be written");
-            End::Close(close_code::ERROR, "a frame could not be written")
+            tracing::error!("frame exceeds the write buffer");
+            End::Close(close_code::ERROR, "a frame could not be sent")
         }
         _ => End::Lost,
     }
 }
 
-/// Counts an open socket for as long as it lives.
+/// Counts the session as open until dropped.
 struct OpenSocketGauge;
 
 impl OpenSocketGauge {
@@ -292,19 +292,19 @@ impl Drop for OpenSocketGauge {
     }
 }
 
-/// A command that runs.
+/// A running command.
 struct Running {
     reference: Option<String>,
     task: JoinHandle<CommandOutcome>,
 }
 
-/// Waits for the command that runs; for ever when there is none.
+/// Waits for the running command; never returns if there is none.
 async fn command_outcome(command: &mut Option<Running>) -> CommandOutcome {
     match command {
         Some(running) => {
             let done = (&mut running.task).await;
             let reference = running.reference.take();
-            let done = done.unwrap_or_else(|error| CommandOutcome::panicked(reference, broken_off(&error)));
+            let done = done.unwrap_or_else(|error| CommandOutcome::panicked(reference, join_error(&error)));
             *command = None;
             done
         }
@@ -312,7 +312,7 @@ async fn command_outcome(command: &mut Option<Running>) -> CommandOutcome {
     }
 }
 
-/// The stored items and signs that the socket is told.
+/// Returns the user's stored items and live signals as frames.
 fn user_items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Outgoing> {
     Box::pin(
         unfold(feed, |mut feed| async {
@@ -321,10 +321,10 @@ fn user_items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Outgoing> {
         })
         .filter_map(move |fed| {
             std::future::ready(match fed {
-                Ok(Fed::Item(item)) => ServerFrame::item(&item, socket).map(Outgoing::Frame),
-                Ok(Fed::Reset { position }) => Some(Outgoing::Frame(ServerFrame::Reset { position })),
+                Ok(FeedItem::Item(item)) => ServerFrame::item(&item, socket).map(Outgoing::Frame),
+                Ok(FeedItem::Reset { position }) => Some(Outgoing::Frame(ServerFrame::Reset { position })),
                 Err(error) => {
-                    tracing::warn!(%error, "a socket could not be outgoing what it had missed");
+                    tracing::warn!(%error, "failed to load missed items for socket");
                     Some(Outgoing::Failed)
                 }
             })
@@ -332,7 +332,7 @@ fn user_items(feed: UserFeed, socket: Uuid) -> BoxStream<'static, Outgoing> {
     )
 }
 
-/// The frames of a reply.
+/// Returns the frames of a reply.
 fn reply_frames(
     reply: aggregates::ids::ReplyId,
     follower: ReplyFollower,
@@ -342,7 +342,7 @@ fn reply_frames(
         let frame = match follower.next().await {
             Ok(frame) => frame?,
             Err(error) => {
-                tracing::warn!(%error, "a reply could not be followed on");
+                tracing::warn!(%error, "failed to follow reply");
                 return Some((Outgoing::Failed, None));
             }
         };

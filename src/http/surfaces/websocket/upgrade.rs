@@ -1,10 +1,9 @@
-//! WebSockets, for every door: who is let in ([`UpgradeRequest`]), and the conversation with a client (`session`).
-//!
-//! A door has a route that takes a [`UpgradeRequest`] and hands it to [`UpgradeRequest::open`]. The frames are those of [`super::frames`].
+//! Opening of WebSockets: authentication, limits, the upgrade.
 //!
 //! Limits, each with its close code: frames and messages of 64 KiB (1009), text only (1003), UTF-8 (1007), 100 frames a
-//! second (1008), a client that takes nothing of what is there for it (1008) or answers no ping. A process that goes down
-//! closes with 1001, an ended token or login with 4401; a client comes back with the last `position` and the last ids it has.
+//! second (1008), a client that leaves its send buffer full (1008). A client that answers no ping is disconnected. A
+//! shutdown closes with 1001, an expired token or ended login with 4401; clients reconnect with the last `position` and
+//! ids they have.
 
 use aide::OperationInput;
 use aide::generate::GenContext;
@@ -30,40 +29,40 @@ use crate::http::openapi::failures::add_failures;
 use crate::http::transport::middleware::CorsRule;
 use crate::http::transport::serve::IngressLimiter;
 
-/// The largest frame, and the largest message of several frames, in bytes.
+/// Maximum size of a frame and of a message of several frames, in bytes.
 pub const MAX_FRAME: usize = 64 * 1024;
-/// What the library takes before it gives up reading: enough for the end of the conversation to be told in order when a
-/// frame is a little too large.
+/// Size at which the library stops reading. Twice [`MAX_FRAME`], so that a frame that is slightly too large still gets
+/// a proper close frame.
 const MAX_READ_BYTES: usize = 2 * MAX_FRAME;
-/// Read at a time. Each open socket holds as much.
+/// Read buffer of each open socket.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// The largest frame of ours: a reply of control characters, each of which takes six in JSON, with all its attempts. A bound,
-/// not what is held.
+/// Maximum size of a frame to send: a reply of control characters, six bytes each in JSON, with all its attempts. Not
+/// allocated up front.
 const MAX_WRITE_BUFFER_BYTES: usize = 1024 * 1024;
-/// What a client may send in a second, in bytes: fragments that never become a message count too.
+/// Maximum bytes that a client may send per second, including fragments that never become a message.
 const MAX_BYTES_PER_SECOND: u64 = 256 * 1024;
 
-/// How a socket is opened.
+/// Query parameters of the upgrade request.
 #[derive(Debug, Default, Deserialize)]
 struct UpgradeQuery {
-    /// An access token, for clients that cannot set a header and have no ticket.
+    /// Access token, for clients that cannot set a header and have no ticket.
     token: Option<String>,
-    /// A ticket.
+    /// Single-use ticket.
     ticket: Option<String>,
-    /// The position of the last item that has arrived: what came after it is sent first.
+    /// Position of the last received item; later ones are sent first.
     after: Option<i64>,
 }
 
-/// What the API's description tells of [`UpgradeQuery`] as parameters; the rest it tells as ways to be let in.
+/// Schema of the parameters that are not credentials. Those are described as security schemes.
 #[derive(Deserialize, JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct PositionQuery {
-    /// The position of the last item that has arrived: what came after it is sent first.
+    /// Position of the last received item; later ones are sent first.
     #[schemars(range(min = 0))]
     after: Option<i64>,
 }
 
-/// Somebody who may open a socket.
+/// An authenticated request to open a WebSocket.
 #[derive(Debug)]
 pub struct UpgradeRequest {
     authenticated: Authenticated,
@@ -96,7 +95,7 @@ impl FromRequestParts<ApiState> for UpgradeRequest {
         if state.services.stopping.is_cancelled() {
             return Err(AppError::shutting_down().into());
         }
-        // Whoever opens one after the other costs as much as with commands.
+        // Opening a connection counts like a command.
         state.services.rate_limits.count_command(authenticated.actor)?;
         let after = match query.after {
             Some(after) => Some(state.services.connections.known_position(after).await?),
@@ -106,7 +105,7 @@ impl FromRequestParts<ApiState> for UpgradeRequest {
             ApiError::http(
                 StatusCode::UPGRADE_REQUIRED,
                 "upgrade_required",
-                "This is a WebSocket: the request has to ask for an upgrade, as RFC 6455 says.",
+                "This is a WebSocket: the request must ask for an upgrade (RFC 6455).",
             )
         })?;
         let ingress = parts.extensions.get::<IngressLimiter>().cloned();
@@ -126,10 +125,10 @@ impl OperationInput for UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// Lets the client in.
+    /// Upgrades the connection and starts the session.
     ///
     /// # Errors
-    /// 429 when the person has too many sockets open; that they open them too often was said before.
+    /// 429 if the user has too many sockets open. The extractor has already enforced the rate limit.
     pub fn open(self, state: &ApiState, surface: &'static str) -> Result<Response, ApiError> {
         let Self { authenticated, after, upgrade, ingress } = self;
         let connection = state.services.connections.open(authenticated.actor, ConnectionKind::Socket)?;
@@ -144,7 +143,7 @@ impl UpgradeRequest {
         if let Some(ingress) = ingress {
             ingress.limit(MAX_BYTES_PER_SECOND);
         }
-        // Shutdown waits for sockets, although the library starts their tasks.
+        // The library spawns the session's task; the token makes shutdown wait for it.
         let tracked = state.services.tasks.token();
         let span = tracing::info_span!("socket", socket.id = %session.id());
         Ok(upgrade
@@ -153,7 +152,7 @@ impl UpgradeRequest {
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
-            .on_failed_upgrade(|error| tracing::debug!(%error, "a socket was not opened in the end"))
+            .on_failed_upgrade(|error| tracing::debug!(%error, "WebSocket upgrade failed"))
             .on_upgrade(move |socket| {
                 async move {
                     session.run(socket).await;
@@ -164,8 +163,8 @@ impl UpgradeRequest {
     }
 }
 
-/// Browsers tell which page opens a socket, and no rule of theirs keeps a foreign page from it. Without an origin it is
-/// no browser, and the token alone counts.
+/// Rejects pages of foreign origins: browsers send the origin but do not enforce CORS for WebSockets. A request without
+/// an origin comes from no browser.
 fn check_origin(headers: &HeaderMap, rule: &CorsRule) -> Result<(), ApiError> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
@@ -182,8 +181,12 @@ fn check_origin(headers: &HeaderMap, rule: &CorsRule) -> Result<(), ApiError> {
     if origins.next().is_none() && (listed || own) {
         return Ok(());
     }
-    Err(AppError::new(Kind::Forbidden, "origin_not_allowed", "Pages of this origin may not open a socket.")
-        .into())
+    Err(AppError::new(
+        Kind::Forbidden,
+        "origin_not_allowed",
+        "Pages of this origin may not open a WebSocket.",
+    )
+    .into())
 }
 
 #[cfg(test)]
@@ -192,7 +195,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     #[test]
-    fn only_listed_origins_and_our_own_may_open_a_socket() {
+    fn foreign_origins_cannot_open_a_socket() {
         let rule = CorsRule::Listed(vec![HeaderValue::from_static("https://chat.example")]);
         let allowed = |origins: &[&'static str], rule: &CorsRule| {
             let mut headers = HeaderMap::new();

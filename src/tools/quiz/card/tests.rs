@@ -1,4 +1,4 @@
-//! Whatever a quiz holds, its card is a widget, offers what may be done, and tells nothing before its time.
+//! The card of any quiz is a valid widget, offers the valid actions, and reveals no answer early.
 
 use aggregates::ids::{ConversationId, QuizId};
 use aggregates::quiz::Choice;
@@ -61,7 +61,7 @@ fn view() -> impl Strategy<Value = QuizView> {
     )
 }
 
-/// Every action in a widget, with its name.
+/// Returns every action in a widget, with its name.
 fn actions<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
     match value {
         Value::Object(fields) => {
@@ -76,7 +76,7 @@ fn actions<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 
 proptest! {
     #[test]
-    fn a_card_is_a_widget_that_tells_nothing_before_its_time(quiz in view()) {
+    fn card_is_valid_and_reveals_no_answer_early(quiz in view()) {
         let card = quiz_card(&quiz);
         prop_assert_eq!(validate(card.as_value()), Ok(card.clone()));
         let text = card.as_value().to_string();

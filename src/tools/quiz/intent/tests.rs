@@ -1,4 +1,4 @@
-//! What is a request for a quiz, and what is none.
+//! Which messages request a quiz.
 
 use proptest::prelude::*;
 
@@ -41,14 +41,14 @@ const REQUESTS: &[(&str, Option<&str>)] = &[
     ("Quiz on the borrow checker", Some("rust")),
     ("I would like a quiz on chat protocols & HTTP", Some("web")),
     ("a quiz in Rust", Some("rust")),
-    // Topics that there are not: in the person's own words.
+    // Unknown topics, in the user's own words.
     ("quiz me on history", Some("history")),
     ("Give me a Latin quiz", Some("latin")),
     ("give me a quiz about the Roman Empire!", Some("roman empire")),
     ("quiz me on C++", Some("c++")),
 ];
 
-/// Messages that are no requests.
+/// Messages that are not requests.
 const OTHERS: &[&str] = &[
     "",
     " ",
@@ -80,7 +80,7 @@ const OTHERS: &[&str] = &[
 ];
 
 #[test]
-fn requests_are_recognised_with_their_topic() {
+fn requests_are_recognized_with_their_topic() {
     for (text, topic) in REQUESTS {
         let expected = QuizRequest { topic: topic.map(str::to_owned) };
         assert_eq!(parse_request(text, &bank()), Some(expected), "{text}");
@@ -88,14 +88,14 @@ fn requests_are_recognised_with_their_topic() {
 }
 
 #[test]
-fn what_merely_mentions_the_word_is_no_request() {
+fn mention_of_the_word_is_not_a_request() {
     for text in OTHERS {
         assert_eq!(parse_request(text, &bank()), None, "{text}");
     }
 }
 
 #[test]
-fn a_long_text_is_no_request_however_it_begins() {
+fn long_text_is_not_a_request() {
     for (text, more) in [("quiz me on rust", " please"), ("quiz me on ", "x"), ("quiz", " "), ("quiz", "!")] {
         let mut text = text.to_owned();
         while text.len() <= MAX_BYTES {
@@ -106,7 +106,7 @@ fn a_long_text_is_no_request_however_it_begins() {
     assert_eq!(parse_request(&format!("quiz me on {}", "word ".repeat(6)), &bank()), None);
 }
 
-/// Each letter in upper or lower case.
+/// Changes each letter to upper or lower case.
 fn in_any_case(text: &'static str) -> impl Strategy<Value = String> {
     prop::collection::vec(any::<bool>(), text.chars().count()).prop_map(|upper| {
         let letter = |(letter, upper): (char, bool)| {
@@ -132,13 +132,13 @@ proptest! {
     }
 
     #[test]
-    fn a_text_without_the_word_is_no_request(text: String) {
+    fn text_without_the_word_is_not_a_request(text: String) {
         let expected = tokenize(&text).iter().any(|word| word == "quiz");
         prop_assert!(expected || parse_request(&text, &bank()).is_none());
     }
 
     #[test]
-    fn a_request_inside_a_sentence_is_none(
+    fn request_inside_a_sentence_is_not_a_request(
         (text, _) in prop::sample::select(REQUESTS),
         word in "(because|why|never|yesterday|she|says|tell)",
     ) {

@@ -1,4 +1,4 @@
-//! The built-in questions, what a bank may hold, and how questions are picked.
+//! The built-in questions, validation of a bank, and selection of questions.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn small() -> Value {
 }
 
 #[test]
-fn the_built_in_bank_has_three_topics_of_good_questions() {
+fn built_in_bank_has_three_valid_topics() {
     let bank = built_in();
     let names: Vec<&str> = bank.topics().map(|topic| topic.name.as_str()).collect();
     assert_eq!(names, ["rust", "events", "web"]);
@@ -38,12 +38,12 @@ fn the_built_in_bank_has_three_topics_of_good_questions() {
             assert!(question.prompt.ends_with(['?', '.']), "{}", question.id);
             *right.entry(&question.correct).or_default() += 1;
         }
-        assert_eq!(right.len(), 4, "{}: the right one stands always in the same places", topic.name);
+        assert_eq!(right.len(), 4, "{}: the right one is always in the same positions", topic.name);
     }
 }
 
 #[test]
-fn a_topic_is_found_by_any_of_its_names() {
+fn topic_is_found_by_any_of_its_names() {
     let bank = built_in();
     for (named, topic) in [
         ("rust", "rust"),
@@ -65,7 +65,7 @@ fn a_topic_is_found_by_any_of_its_names() {
 }
 
 #[test]
-fn a_topic_that_there_is_not_is_answered_with_those_there_are() {
+fn unknown_topic_lists_the_known_ones() {
     let error = built_in().select(Some("history"), 5, 1).unwrap_err();
     assert_eq!(error.to_string(), "there is no quiz about that; the topics are rust, events, web");
 }
@@ -80,7 +80,7 @@ fn refused(change: impl FnOnce(&mut Value), expected: &str) {
 }
 
 #[test]
-fn a_bank_is_refused_at_the_place_that_is_wrong() {
+fn invalid_bank_error_has_the_path() {
     assert_eq!(QuestionBank::parse(&small().to_string()).unwrap().topics().count(), 2);
     let long = "x".repeat(1001);
     refused(|bank| *bank = json!(7), "at the top level: invalid type: integer");
@@ -144,7 +144,7 @@ fn a_bank_is_refused_at_the_place_that_is_wrong() {
 }
 
 #[test]
-fn a_file_is_read_or_refused() {
+fn file_is_read_or_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bank.json");
     assert!(matches!(QuestionBank::from_file(&path), Err(QuestionBankError::Unreadable(_))));
@@ -155,7 +155,7 @@ fn a_file_is_read_or_refused() {
 }
 
 #[test]
-fn seeds_bring_every_topic_and_every_question() {
+fn seeds_reach_every_topic_and_question() {
     let bank = built_in();
     let (mut topics, mut first) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..500 {
@@ -171,7 +171,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_same_seed_picks_the_same_questions_each_once(seed: u128, count in 0_usize..30, about in 0_usize..4) {
+    fn same_seed_picks_the_same_distinct_questions(seed: u128, count in 0_usize..30, about in 0_usize..4) {
         let bank = built_in();
         let topic = ["rust", "events", "web"].get(about).copied();
         let picked = bank.select(topic, count, seed).unwrap();
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_bank_fall_over(text: String) {
+    fn any_text_is_handled(text: String) {
         let _ = QuestionBank::parse(&text);
         let _ = built_in().topic(&text);
     }

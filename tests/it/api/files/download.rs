@@ -95,7 +95,7 @@ async fn deleted_file_is_hidden_at_once_and_swept_later(db: PgPool) {
     app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     app.get(&path(&image.field("preview_url"))).send().await.assert_error(404, "not_found");
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
-    app.sweep().deleted((0, Uuid::nil())).await.unwrap();
+    app.sweep().sweep_deleted((0, Uuid::nil())).await.unwrap();
     assert_eq!(stored_objects(&app).await, 1);
     app.get(&format!("/files/{kept}")).by(&person).send().await.is(200);
     app.end().await;
@@ -127,7 +127,7 @@ async fn attached_files_live_as_long_as_their_conversation(db: PgPool) {
     for id in [&one, &two] {
         app.get(&format!("/files/{id}")).by(&person).send().await.is(404);
     }
-    app.sweep().deleted((0, Uuid::nil())).await.unwrap();
+    app.sweep().sweep_deleted((0, Uuid::nil())).await.unwrap();
     assert_eq!(stored_objects(&app).await, 1);
     app.get(&format!("/files/{three}")).by(&person).send().await.is(200);
     app.end().await;

@@ -100,9 +100,9 @@ async fn files_are_stored_in_s3_bucket(db: PgPool) {
     app.get(&path(&attachment.field("preview_url"))).send().await.is(200);
 
     app.delete(&format!("/files/{id}")).by(&person).send().await.is(204);
-    app.sweep().deleted((0, Uuid::nil())).await.unwrap();
+    app.sweep().sweep_deleted((0, Uuid::nil())).await.unwrap();
     assert_eq!(stored_objects(&app).await, 1);
-    assert_eq!(app.sweep().whole().await.unwrap(), 0);
+    assert_eq!(app.sweep().full_sweep().await.unwrap(), 0);
     // With a key that the server rejects nothing is recorded.
     let events = app.events().await;
     app.end().await;

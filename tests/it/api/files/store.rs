@@ -154,8 +154,8 @@ async fn sweep_removes_only_orphaned_objects(db: PgPool) {
     // A lagging read model must not cause a deletion: the sweeper consults the log.
     app.wait_for_projections().await;
     sqlx::query("DELETE FROM files WHERE file_id = $1").bind(uuid(&kept)).execute(&db).await.unwrap();
-    assert_eq!(app.sweep().whole().await.unwrap(), 4);
-    assert_eq!(app.sweep().whole().await.unwrap(), 0);
+    assert_eq!(app.sweep().full_sweep().await.unwrap(), 4);
+    assert_eq!(app.sweep().full_sweep().await.unwrap(), 0);
     assert_eq!(stored_objects(&app).await, 4);
     assert!(folder.path().join("README").exists());
     app.files().get(&fresh).await.unwrap();
@@ -171,12 +171,12 @@ async fn announced_file_never_uploaded_is_deleted(db: PgPool) {
     let request = RequestContext { request_id: "test".to_owned(), surface: "test", key: None };
     let actor = Actor { user: UserId::new(person.id), login: LoginId::new(Uuid::nil()) };
     app.services().files.announce_file(&request, actor, "a.txt", None, 5).await.unwrap();
-    assert_eq!(app.sweep().announced().await.unwrap(), 0, "the upload may still arrive");
+    assert_eq!(app.sweep().delete_overdue_announcements().await.unwrap(), 0, "the upload may still arrive");
     let late = verbatim::clock::Clock::fixed(app.services().core.clock.now() + chrono::TimeDelta::hours(2));
     let sweep = verbatim::files::FileSweep { clock: late, ..app.sweep().clone() };
-    assert_eq!(sweep.announced().await.unwrap(), 1);
+    assert_eq!(sweep.delete_overdue_announcements().await.unwrap(), 1);
     app.wait_for_projections().await;
-    assert_eq!(sweep.announced().await.unwrap(), 0);
+    assert_eq!(sweep.delete_overdue_announcements().await.unwrap(), 0);
     assert_eq!(file_events(&app).await, 2);
     app.end().await;
 }

@@ -1,5 +1,5 @@
-//! Uses the whole API with a canary in every input: accounts and every operation of the OpenAPI description here, chat and
-//! everything else with user text in `talk`.
+//! Uses the whole API with a canary in every input: accounts and every operation of the OpenAPI description here,
+//! chat and everything else with user text in `talk`.
 
 mod talk;
 
@@ -198,8 +198,8 @@ impl<'a> Usage<'a> {
         assert!(within(STEP_TIMEOUT, notified).await, "the old address got no notice");
     }
 
-    /// Calls every operation of the description with canaries in query, headers and body. Operations that would close the account
-    /// come last and get a wrong password.
+    /// Calls every operation of the description with canaries in query, headers and body. Operations that would close
+    /// the account come last and get a wrong password.
     async fn sweep(&self) {
         let api = self.get("/openapi.json").await.is(200).value();
         let mut operations = 0;

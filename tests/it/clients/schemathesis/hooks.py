@@ -321,20 +321,20 @@ def events(answer):
 
 def thread(text="hello"):
     """Creates a thread with this message; returns its id and the events of the stream."""
-    told = events(chatkit("threads.create", {"input": message(text)}))
-    return told[0]["thread"]["id"], told
+    sent = events(chatkit("threads.create", {"input": message(text)}))
+    return sent[0]["thread"]["id"], sent
 
 
-def item(told, kind):
+def item(sent, kind):
     """Returns the id of the first item of a kind."""
-    items = (event["item"] for event in told if "item" in event)
+    items = (event["item"] for event in sent if "item" in event)
     return next(item["id"] for item in items if item["type"] == kind)
 
 
 def asked_questions():
     form = '{"questions":[{"question":"Sail or steam?","options":["sail","steam"]}]}'
-    there, told = thread(f"call ask_user {form}")
-    return there, item(told, "structured_input")
+    thread_id, sent = thread(f"call ask_user {form}")
+    return thread_id, item(sent, "structured_input")
 
 
 class Threads:
@@ -361,8 +361,8 @@ def in_thread(params):
 
 
 def at_card(params):
-    params["thread_id"], told = threads.quiz
-    params["item_id"] = item(told, "widget")
+    params["thread_id"], sent = threads.quiz
+    params["item_id"] = item(sent, "widget")
 
 
 def add_message(params):
@@ -376,8 +376,8 @@ def answer_questions(params):
 
 
 def retry(params):
-    params["thread_id"], told = thread()
-    params["item_id"] = item(told, "user_message")
+    params["thread_id"], sent = thread()
+    params["item_id"] = item(sent, "user_message")
 
 
 def give_feedback(params):

@@ -1,7 +1,7 @@
 //! Finds values of requests that come from earlier responses, and the variables that carry them.
 //!
-//! A value is the same wherever it occurs: an id in a path, a token in a header. A variable is named after the field of the value. A
-//! name is reused once its value is no longer needed, so the newest token is always `access_token`.
+//! A value is the same wherever it occurs: an id in a path, a token in a header. A variable is named after the field
+//! of the value. A name is reused once its value is no longer needed, so the newest token is always `access_token`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

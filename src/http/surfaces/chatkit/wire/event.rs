@@ -1,4 +1,4 @@
-//! What a stream consists of.
+//! Events of a stream.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,28 +13,28 @@ use crate::widgets::IconName;
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum StreamEvent {
-    /// The thread has begun.
+    /// The thread was created.
     #[serde(rename = "thread.created")]
     ThreadCreated {
         /// The thread, without items.
         thread: Box<Thread>,
     },
-    /// Title, status or something private of the thread has changed.
+    /// The title, status or private data of the thread changed.
     #[serde(rename = "thread.updated")]
     ThreadUpdated {
         /// The thread, without items.
         thread: Box<Thread>,
     },
-    /// An item has begun.
+    /// An item was added and is not complete.
     #[serde(rename = "thread.item.added")]
     ItemAdded {
         /// The item so far.
         item: Box<ThreadItem>,
     },
-    /// An item that has begun has changed.
+    /// An incomplete item changed.
     #[serde(rename = "thread.item.updated")]
     ItemUpdated {
-        /// Which item.
+        /// Item id.
         item_id: String,
         /// The change.
         update: Box<ItemUpdate>,
@@ -42,119 +42,119 @@ pub enum StreamEvent {
     /// An item is complete.
     #[serde(rename = "thread.item.done")]
     ItemDone {
-        /// The whole item.
+        /// The complete item.
         item: Box<ThreadItem>,
     },
-    /// An item is not there any more.
+    /// An item was removed.
     #[serde(rename = "thread.item.removed")]
     ItemRemoved {
-        /// Which item.
+        /// Item id.
         item_id: String,
     },
-    /// Another item stands in an item's place, with its id.
+    /// An item was replaced by another one with the same id.
     #[serde(rename = "thread.item.replaced")]
     ItemReplaced {
-        /// The whole new item.
+        /// The complete new item.
         item: Box<ThreadItem>,
     },
-    /// How the stream can be treated.
+    /// Options of the stream.
     #[serde(rename = "stream_options")]
     Options {
-        /// How.
+        /// The options.
         stream_options: StreamOptions,
     },
-    /// What is being done, in words; what comes next takes their place.
+    /// Text that describes the current work; the next event replaces it.
     #[serde(rename = "progress_update")]
     Progress {
-        /// The words.
+        /// The text.
         text: String,
-        /// An icon before them.
+        /// Icon before the text.
         #[serde(skip_serializing_if = "Option::is_none")]
         icon: Option<IconName>,
     },
-    /// Something that the page is told, without an answer.
+    /// An effect that the page performs, without a response.
     #[serde(rename = "client_effect")]
     ClientEffect {
-        /// What.
+        /// Name of the effect.
         name: String,
-        /// With what.
+        /// Parameters of the effect.
         data: Map<String, Value>,
     },
-    /// Something that the person is told.
+    /// A notice for the user.
     #[serde(rename = "notice")]
     Notice {
-        /// How grave it is.
+        /// Severity.
         level: NoticeLevel,
-        /// What, in Markdown.
+        /// The notice, in Markdown.
         message: String,
-        /// Its head.
+        /// Heading.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
     },
-    /// It went wrong.
+    /// The run failed.
     #[serde(rename = "error")]
     Error {
-        /// What kind of failure.
+        /// Kind of failure.
         code: ErrorCode,
-        /// What happened, for people; the front end has words of its own for `stream.error`.
+        /// Text for the user; the front end has its own text for `stream.error`.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
-        /// Whether the front end offers to try again.
+        /// Whether the front end offers a retry.
         allow_retry: bool,
     },
 }
 
 impl StreamEvent {
-    /// An item that is complete.
+    /// Creates the event for a complete item.
     #[must_use]
     pub fn done(item: ThreadItem) -> Self {
         Self::ItemDone { item: Box::new(item) }
     }
 
-    /// An item that stands in the place of the one with its id.
+    /// Creates the event for an item that replaces the one with its id.
     #[must_use]
     pub fn replaced(item: ThreadItem) -> Self {
         Self::ItemReplaced { item: Box::new(item) }
     }
 
-    /// A change of the item with this id.
+    /// Creates the event for a change of an item.
     pub fn updated(item_id: impl Into<String>, update: impl Into<ItemUpdate>) -> Self {
         Self::ItemUpdated { item_id: item_id.into(), update: Box::new(update.into()) }
     }
 
-    /// What stands first in every run.
+    /// Creates the first event of every run.
     #[must_use]
     pub const fn options(allow_cancel: bool) -> Self {
         Self::Options { stream_options: StreamOptions { allow_cancel } }
     }
 }
 
-/// How a stream can be treated.
+/// Options of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StreamOptions {
-    /// Whether the front end shows a button that stops it.
+    /// Whether the front end shows a stop button.
     pub allow_cancel: bool,
 }
 
-/// How grave a notice is.
+/// Severity of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeLevel {
-    /// Good to know.
+    /// Information.
     Info,
-    /// To be minded.
+    /// Warning.
     Warning,
-    /// Grave.
+    /// Serious problem.
     Danger,
 }
 
-/// What kind of failure a stream ends with.
+/// Kind of failure of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub enum ErrorCode {
-    /// The answer could not be made.
+    /// The answer failed.
     #[serde(rename = "stream.error")]
     Stream,
-    /// Its message tells.
+    /// The message says what happened.
     #[serde(rename = "custom")]
     Custom,
 }

@@ -1,15 +1,15 @@
-//! Ids as this protocol writes them: a prefix that names the kind, `_`, and the 32 hex digits of the UUID.
+//! Ids of this protocol: a prefix for the kind, `_`, and the 32 hex digits of the UUID.
 
 use uuid::Uuid;
 
-/// What an id names.
+/// Kind of id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdKind {
     /// A thread: a conversation.
     Thread,
-    /// A message, and every other item that has no kind of its own (widgets, images, structured inputs).
+    /// A message, or another item without a kind of its own (widgets, images, structured inputs).
     Message,
-    /// A call of a tool of the client.
+    /// A call of a client tool.
     ToolCall,
     /// A workflow.
     Workflow,
@@ -24,7 +24,7 @@ impl IdKind {
     pub const ALL: [Self; 6] =
         [Self::Thread, Self::Message, Self::ToolCall, Self::Workflow, Self::Task, Self::Attachment];
 
-    /// What stands before the `_`.
+    /// Returns the prefix before the `_`.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -37,21 +37,20 @@ impl IdKind {
         }
     }
 
-    /// The id as clients are given it.
+    /// Writes an id for clients.
     #[must_use]
     pub fn write(self, id: Uuid) -> String {
         format!("{}_{}", self.prefix(), id.simple())
     }
 
-    /// Tells in a schema what such ids look like.
+    /// Adds the pattern of such ids to a schema.
     pub fn describe(self, schema: &mut schemars::Schema) {
         let (prefix, digit) = (self.prefix(), "[0-9a-f]");
         let uuid = format!("{digit}{{8}}(-{digit}{{4}}){{3}}-{digit}{{12}}");
         schema.insert("pattern".to_owned(), format!("^({prefix}_{digit}{{32}}|{uuid})$").into());
     }
 
-    /// The UUID of an id that a client names: as [`IdKind::write`] wrote it, or a plain hyphenated UUID. None for
-    /// everything else, which therefore names nothing.
+    /// Parses a client's id: as [`IdKind::write`] wrote it, or a hyphenated UUID. Returns `None` for anything else.
     #[must_use]
     pub fn read(self, text: &str) -> Option<Uuid> {
         if let Some(digits) = text.strip_prefix(self.prefix()).and_then(|rest| rest.strip_prefix('_')) {
@@ -59,7 +58,7 @@ impl IdKind {
             let is_ours = digits.len() == 32 && digits.bytes().all(is_digit);
             return is_ours.then(|| Uuid::try_parse(digits).ok()).flatten();
         }
-        // The parser takes other forms as well (braces, no hyphens); only this one has 36 characters.
+        // The parser also accepts other forms (braces, no hyphens); only this one has 36 characters.
         (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
     }
 }
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_written_and_plain_uuids_are_ids() {
+    fn only_prefixed_ids_and_hyphenated_uuids_parse() {
         let id = Uuid::from_u128(0x0196_0000_0000_7000_8000_0000_0000_00af);
         let hex = "019600000000700080000000000000af";
         assert_eq!(IdKind::Thread.write(id), format!("thr_{hex}"));
@@ -106,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_by_its_own_kind_only(id: u128) {
+        fn ids_parse_only_as_their_own_kind(id: u128) {
             let id = Uuid::from_u128(id);
             for kind in IdKind::ALL {
                 for reader in IdKind::ALL {
@@ -116,7 +115,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_breaks_the_reading(text in "(thr_)?.{0,40}") {
+        fn arbitrary_text_does_not_break_id_parsing(text in "(thr_)?.{0,40}") {
             if let Some(id) = IdKind::Thread.read(&text) {
                 prop_assert!(IdKind::Thread.write(id) == text || id.to_string() == text.to_lowercase());
             }

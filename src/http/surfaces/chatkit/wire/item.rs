@@ -1,4 +1,4 @@
-//! What a thread consists of.
+//! Items of a thread.
 
 use std::collections::BTreeMap;
 
@@ -16,49 +16,49 @@ use crate::widgets::Widget;
 /// One item of a thread.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ThreadItem {
-    /// Its id; never used for another item.
+    /// Item id; never reused.
     pub id: String,
-    /// The thread it is in.
+    /// Id of the thread.
     pub thread_id: String,
-    /// When it was made.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// What it is.
+    /// Kind of the item.
     #[serde(flatten)]
     pub kind: ItemKind,
 }
 
-/// What an item is.
+/// Kind of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ItemKind {
-    /// What a person wrote.
+    /// A user's message.
     UserMessage {
-        /// Its parts.
+        /// Parts of the content.
         content: Vec<UserContent>,
-        /// What came with it.
+        /// Attached files.
         attachments: Vec<Attachment>,
-        /// What it refers to.
+        /// Quoted text.
         #[serde(skip_serializing_if = "Option::is_none")]
         quoted_text: Option<String>,
-        /// How it was to be answered.
+        /// Requested tool and model.
         inference_options: InferenceOptions,
     },
-    /// What a model wrote.
+    /// A model's message.
     AssistantMessage {
-        /// Its parts.
+        /// Parts of the content.
         content: Vec<AssistantContent>,
     },
-    /// Something that the page is asked to do.
+    /// A call of a client tool, which the page carries out.
     ClientToolCall {
-        /// Whether it has been done.
+        /// Whether the page has responded.
         status: ToolCallStatus,
-        /// The model's id for the call.
+        /// The model's id of the call.
         call_id: String,
-        /// What is to be done.
+        /// Tool name.
         name: String,
-        /// With what.
+        /// Arguments.
         arguments: Map<String, Value>,
-        /// What came of it.
+        /// Result of the call.
         #[serde(skip_serializing_if = "Option::is_none")]
         output: Option<Value>,
     },
@@ -66,38 +66,38 @@ pub enum ItemKind {
     Widget {
         /// The widget.
         widget: Widget,
-        /// What the button for copying gives; empty text takes the button away.
+        /// Text that the copy button copies; an empty text hides the button.
         #[serde(skip_serializing_if = "Option::is_none")]
         copy_text: Option<String>,
     },
-    /// A picture that a model makes.
+    /// An image that a model generates.
     GeneratedImage {
-        /// The picture, once there is one.
+        /// The image, once it exists.
         #[serde(skip_serializing_if = "Option::is_none")]
         image: Option<GeneratedImage>,
     },
-    /// Questions to the person.
+    /// Questions to the user.
     StructuredInput {
-        /// Whether they were answered.
+        /// Whether the questions were answered.
         status: StructuredStatus,
         /// The questions.
         inputs: Vec<StructuredInput>,
     },
-    /// Steps that were taken.
+    /// Steps of the answer.
     Workflow {
         /// The steps.
         workflow: Workflow,
     },
-    /// One step that was taken.
+    /// A single step.
     Task {
         /// The step.
         task: Task,
     },
-    /// The turn is over.
+    /// End of the turn.
     EndOfTurn,
 }
 
-/// A part of what a person writes.
+/// A part of a user's content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum UserContent {
@@ -107,34 +107,34 @@ pub enum UserContent {
         #[schemars(length(max = MAX_TEXT))]
         text: String,
     },
-    /// Something that the page knows, named in the text.
+    /// A tag: an entity of the page, mentioned in the text.
     InputTag {
-        /// Its id, as the page knows it.
+        /// Entity id, as the page knows it.
         #[schemars(length(max = MAX_NAME))]
         id: String,
-        /// How it is named in the text.
+        /// Text of the mention.
         #[schemars(length(max = MAX_NAME))]
         text: String,
-        /// What the page gave with it.
+        /// Data that the page supplied.
         data: Map<String, Value>,
-        /// Its group.
+        /// Group of the entity.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(length(max = MAX_NAME))]
         group: Option<String>,
-        /// Whether it can be clicked.
+        /// Whether the mention can be clicked.
         #[serde(default, deserialize_with = "or_default")]
         #[schemars(with = "Option<bool>")]
         interactive: bool,
     },
 }
 
-/// How a message is to be answered.
+/// Options for the answer to a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InferenceOptions {
-    /// The tool to be used.
+    /// Requested tool.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object_or_null")]
     pub tool_choice: Option<ToolChoice>,
-    /// The model to be asked.
+    /// Requested model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_NAME))]
     pub model: Option<String>,
@@ -143,197 +143,197 @@ pub struct InferenceOptions {
 /// A tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolChoice {
-    /// Its id.
+    /// Tool id.
     #[schemars(length(max = MAX_NAME))]
     pub id: String,
 }
 
-/// A part of what a model writes.
+/// A part of a model's content.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "output_text")]
 #[schemars(transform = tagged("output_text"))]
 pub struct AssistantContent {
     /// The text, in Markdown.
     pub text: String,
-    /// What it rests on.
+    /// Sources of the text.
     pub annotations: Vec<Annotation>,
 }
 
 impl AssistantContent {
-    /// Text that rests on nothing.
+    /// Creates text without annotations.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), annotations: Vec::new() }
     }
 }
 
-/// A mark in a text that names a source.
+/// A mark in the text that refers to a source.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "annotation")]
 #[schemars(transform = tagged("annotation"))]
 pub struct Annotation {
     /// The source.
     pub source: AnnotationSource,
-    /// Before which character of the text the mark stands; marks at one place are shown together.
+    /// Index of the character before which the mark stands; marks at one place are shown together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
 }
 
-/// What an annotation names.
+/// Source of an annotation.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum AnnotationSource {
-    /// A page of the web.
+    /// A web page.
     Url(UrlSource),
     /// A file.
     File(FileSource),
-    /// Something that the page knows.
+    /// An entity of the page.
     Entity(EntitySource),
 }
 
-/// A file that came with a message.
+/// A file attached to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Attachment {
-    /// Its id, `atc_…`.
+    /// File id, `atc_…`.
     pub id: String,
-    /// Its name.
+    /// File name.
     pub name: String,
-    /// What it holds.
+    /// Media type.
     pub mime_type: String,
-    /// Where its bytes are to be sent; absent once they are there.
+    /// Where to upload the content; absent once it is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_descriptor: Option<UploadDescriptor>,
-    /// The thread it was sent in.
+    /// Thread in which the file was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,
-    /// Whether it can be looked at.
+    /// Whether the file has a preview.
     #[serde(flatten)]
     pub kind: AttachmentKind,
 }
 
-/// Whether an attachment can be looked at.
+/// Whether a file has a preview.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AttachmentKind {
-    /// It is a file like any other.
+    /// A file without a preview.
     File,
-    /// It is a picture.
+    /// An image.
     Image {
-        /// A link to a small version, which opens without any header.
+        /// Link to a small version; needs no header.
         preview_url: String,
     },
 }
 
-/// Where and how the bytes of an attachment are to be sent.
+/// Where and how to upload the content of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UploadDescriptor {
-    /// An absolute link.
+    /// Absolute URL.
     pub url: String,
-    /// How.
+    /// Request method.
     pub method: UploadMethod,
-    /// What to send with them.
+    /// Headers to send.
     pub headers: BTreeMap<String, String>,
 }
 
-/// How bytes are sent.
+/// Request method of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum UploadMethod {
     /// As a part of a form.
     Post,
-    /// As they are.
+    /// As the plain body.
     Put,
 }
 
-/// Whether the page has done what it was asked.
+/// State of a client tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolCallStatus {
-    /// Not yet.
+    /// Not yet carried out.
     Pending,
-    /// Yes.
+    /// Carried out.
     Completed,
 }
 
-/// A picture that a model made.
+/// An image that a model generated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GeneratedImage {
-    /// Its id.
+    /// Image id.
     pub id: String,
-    /// Where it is, or the picture itself as a `data:` link.
+    /// URL of the image, possibly a `data:` URL.
     pub url: String,
 }
 
-/// Whether questions were answered.
+/// State of questions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StructuredStatus {
-    /// Not yet.
+    /// Not yet answered.
     #[default]
     Pending,
-    /// At least one was.
+    /// At least one question was answered.
     Answered,
-    /// None will be.
+    /// The user skipped all questions.
     Skipped,
 }
 
-/// One question to the person.
+/// A question to the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StructuredInput {
-    /// Its id.
+    /// Question id.
     pub id: String,
-    /// What is asked.
+    /// Text of the question.
     pub question: String,
-    /// What was answered.
+    /// The user's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<InputAnswer>,
-    /// How it can be answered.
+    /// Form of the answer.
     #[serde(flatten)]
     pub kind: StructuredInputKind,
 }
 
-/// How a question can be answered.
+/// Form of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum StructuredInputKind {
-    /// By one or more of these, or by words of one's own.
+    /// One or more of the options, or free text.
     MultipleChoice {
-        /// What is proposed.
+        /// Suggested answers.
         options: Vec<InputOption>,
-        /// Whether it may be more than one.
+        /// Whether several options may be chosen.
         multiple: bool,
     },
-    /// In words.
+    /// Free text.
     Freeform {
-        /// What helps to answer.
+        /// Hint for the user.
         #[serde(skip_serializing_if = "Option::is_none")]
         description: Option<String>,
     },
 }
 
-/// A proposed answer.
+/// A suggested answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InputOption {
-    /// Its text.
+    /// Text of the option.
     pub value: String,
 }
 
-/// What was answered to one question.
+/// The answer to a question.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InputAnswer {
-    /// The texts.
+    /// Texts of the answer.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<Vec<String>>", length(max = MAX_ANSWERS), inner(length(max = MAX_TEXT)))]
     pub values: Vec<String>,
-    /// Whether it was passed over.
+    /// Whether the question was skipped.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<bool>")]
     pub skipped: bool,
 }
 
-/// The answer to an action that is not streamed.
+/// Response to an action without a stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct UpdatedItem {
-    /// The item as it is now; absent when nothing has changed.
+    /// The changed item; absent if nothing changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated_item: Option<Box<ThreadItem>>,
 }

@@ -1,8 +1,8 @@
-//! The formats of this door: what its clients send and are sent.
+//! Wire formats of this surface.
 //!
-//! In requests, fields that nobody knows are passed over and optional ones may be null. In what is sent, a field
-//! without a value is left out, never null; only free-form objects keep their nulls. Names are in snake case, those
-//! inside widgets in camel case. What is hidden from clients has no type here, so it cannot be sent.
+//! In requests, unknown fields are ignored and optional ones may be null. In responses, a field without a value is left
+//! out, never null; only free-form objects keep their nulls. Names are in snake case, inside widgets in camel case.
+//! Hidden data has no type here, so it cannot be sent.
 
 pub mod event;
 pub mod ids;

@@ -1,7 +1,7 @@
-//! What clients ask for.
+//! Requests of clients.
 //!
-//! One endpoint takes every request; its `type` says which it is. Reading happens in three steps, so that each refusal names
-//! the place that is wrong: the frame, then the parameters of that type, then what is too much.
+//! One endpoint takes every request; its `type` names the kind. Parsing has three steps, so that each error names the
+//! invalid place: the envelope, the parameters of the type, the size limits.
 
 use std::collections::BTreeMap;
 
@@ -26,68 +26,68 @@ pub use limits::*;
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(tag = "type", content = "params")]
 pub enum ChatKitRequest {
-    /// A new thread with its first message. Streamed.
+    /// Creates a thread with its first message. Streamed.
     #[schemars(rename = "threads.create")]
     CreateThread(CreateThread),
-    /// A message in a thread. Streamed.
+    /// Adds a message to a thread. Streamed.
     #[schemars(rename = "threads.add_user_message")]
     AddUserMessage(AddUserMessage),
-    /// What came of something that the page was asked to do. Streamed.
+    /// Reports the result of a client tool call. Streamed.
     #[schemars(rename = "threads.add_client_tool_output")]
     AddClientToolOutput(AddClientToolOutput),
-    /// Answers to questions. Streamed.
+    /// Answers questions. Streamed.
     #[schemars(rename = "threads.add_structured_input")]
     AddStructuredInput(AddStructuredInput),
-    /// Another answer to a message. Streamed.
+    /// Regenerates the answer to a message. Streamed.
     #[schemars(rename = "threads.retry_after_item")]
     RetryAfterItem(RetryAfterItem),
-    /// Something was done to a widget. Streamed.
+    /// Performs an action of a widget. Streamed.
     #[schemars(rename = "threads.custom_action")]
     CustomAction(CustomAction),
-    /// A thread with its first items.
+    /// Returns a thread with its first items.
     #[schemars(rename = "threads.get_by_id")]
     GetThread(GetThread),
-    /// Threads.
+    /// Lists threads.
     #[schemars(rename = "threads.list")]
     ListThreads(ListThreads),
-    /// Another title.
+    /// Changes the title.
     #[schemars(rename = "threads.update")]
     UpdateThread(UpdateThread),
-    /// A thread is to be deleted.
+    /// Deletes a thread.
     #[schemars(rename = "threads.delete")]
     DeleteThread(DeleteThread),
-    /// Items of a thread.
+    /// Lists items of a thread.
     #[schemars(rename = "items.list")]
     ListItems(ListItems),
-    /// What a person thinks of items.
+    /// Rates items.
     #[schemars(rename = "items.feedback")]
     Feedback(Feedback),
-    /// A file that is about to be sent.
+    /// Announces a file.
     #[schemars(rename = "attachments.create")]
     CreateAttachment(CreateAttachment),
-    /// A file that is not to be sent after all.
+    /// Deletes a file that was not sent.
     #[schemars(rename = "attachments.delete")]
     DeleteAttachment(DeleteAttachment),
-    /// A recording to be written down.
+    /// Transcribes a recording.
     #[schemars(rename = "input.transcribe")]
     Transcribe(Transcribe),
-    /// Something was done to a widget; answered at once.
+    /// Performs an action of a widget, without a stream.
     #[schemars(rename = "threads.sync_custom_action")]
     SyncCustomAction(CustomAction),
 }
 
-/// A new thread.
+/// Parameters of `threads.create`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct CreateThread {
-    /// Its first message.
+    /// First message.
     #[serde(deserialize_with = "object")]
     pub input: UserMessageInput,
 }
 
-/// A message in a thread.
+/// Parameters of `threads.add_user_message`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddUserMessage {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
     /// The message.
@@ -95,42 +95,42 @@ pub struct AddUserMessage {
     pub input: UserMessageInput,
 }
 
-/// What a person writes.
+/// Content of a user's message.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct UserMessageInput {
-    /// Its parts.
+    /// Parts of the content.
     #[serde(deserialize_with = "objects")]
     #[schemars(length(max = MAX_PARTS))]
     pub content: Vec<UserContent>,
-    /// Ids of the files that come with it, each once.
+    /// Ids of attached files, each once.
     #[schemars(length(max = MAX_ATTACHMENTS), extend("uniqueItems" = true))]
     pub attachments: Vec<String>,
-    /// How it is to be answered.
+    /// Requested tool and model.
     #[serde(deserialize_with = "object")]
     pub inference_options: InferenceOptions,
-    /// What it refers to.
+    /// Quoted text.
     #[serde(default)]
     #[schemars(length(max = MAX_TEXT))]
     pub quoted_text: Option<String>,
 }
 
-/// What came of a call of a tool of the client.
+/// Parameters of `threads.add_client_tool_output`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddClientToolOutput {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// What came of it; null too is something.
+    /// Result of the call; may be null.
     pub result: Value,
 }
 
-/// Answers to the questions of an item.
+/// Parameters of `threads.add_structured_input`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct AddStructuredInput {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// The item.
+    /// Item id.
     #[schemars(transform = item_id)]
     pub item_id: String,
     /// The answers.
@@ -138,207 +138,207 @@ pub struct AddStructuredInput {
     pub input: StructuredInputSubmission,
 }
 
-/// Answers to questions.
+/// Answers to the questions of an item.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct StructuredInputSubmission {
-    /// Whether they are answered at all.
+    /// Whether the user answered or skipped the questions.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<SubmissionStatus>")]
     pub status: SubmissionStatus,
-    /// The answers, by the ids of the questions.
+    /// Answers by question id.
     #[serde(default, deserialize_with = "named_objects")]
     #[schemars(with = "Option<BTreeMap<String, InputAnswer>>", extend("maxProperties" = MAX_ANSWERS, "propertyNames" = {"maxLength": MAX_NAME}))]
     pub answers: BTreeMap<String, InputAnswer>,
 }
 
-/// Whether questions are answered.
+/// Whether the user answered or skipped the questions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStatus {
-    /// They are.
+    /// Answered.
     #[default]
     Answered,
-    /// All are passed over.
+    /// Skipped all questions.
     Skipped,
 }
 
-/// Another answer to a message.
+/// Parameters of `threads.retry_after_item`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RetryAfterItem {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// The message.
+    /// Message id.
     #[schemars(transform = item_id)]
     pub item_id: String,
 }
 
-/// Something that was done to a widget, or in the page.
+/// Parameters of `threads.custom_action` and `threads.sync_custom_action`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct CustomAction {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// The item with the widget, where it was one.
+    /// Id of the item with the widget, if a widget sent the action.
     #[serde(default)]
     #[schemars(transform = item_id)]
     pub item_id: Option<String>,
-    /// What was done.
+    /// The action.
     #[serde(deserialize_with = "object")]
     pub action: Action,
 }
 
-/// What was done. Whatever stands in it was chosen by the browser.
+/// An action. The browser controls all of it.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 pub struct Action {
-    /// Its name.
+    /// Action name.
     #[serde(rename = "type")]
     #[schemars(length(max = MAX_NAME))]
     pub name: String,
-    /// What came with it.
+    /// Payload of the action.
     #[serde(default)]
     pub payload: Value,
 }
 
-/// Which thread.
+/// Parameters of `threads.get_by_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct GetThread {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
 }
 
-/// Which threads.
+/// Parameters of `threads.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ListThreads {
-    /// How many, at most.
+    /// Maximum number of threads.
     #[serde(default)]
     #[schemars(with = "Option<u64>")]
     pub limit: PageLimit,
-    /// In which order.
+    /// Sort order.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<Order>")]
     pub order: Order,
-    /// Those behind this cursor.
+    /// Cursor of the page.
     #[serde(default)]
     pub after: Option<String>,
 }
 
-/// Another title.
+/// Parameters of `threads.update`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct UpdateThread {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// Its title, at most 200 characters without control characters; may be empty.
+    /// Title: at most 200 characters, no control characters; may be empty.
     #[schemars(length(max = Title::MAX_CHARS), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     pub title: String,
 }
 
-/// Which thread is to be deleted.
+/// Parameters of `threads.delete`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeleteThread {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
 }
 
-/// Which items.
+/// Parameters of `items.list`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ListItems {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// How many, at most.
+    /// Maximum number of items.
     #[serde(default)]
     #[schemars(with = "Option<u64>")]
     pub limit: PageLimit,
-    /// In which order.
+    /// Sort order.
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<Order>")]
     pub order: Order,
-    /// Those behind this cursor.
+    /// Cursor of the page.
     #[serde(default)]
     pub after: Option<String>,
 }
 
-/// What a person thinks of items.
+/// Parameters of `items.feedback`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Feedback {
-    /// The thread.
+    /// Thread id.
     #[schemars(transform = thread_id)]
     pub thread_id: String,
-    /// The items; may be none.
+    /// Item ids; may be empty.
     #[schemars(length(max = MAX_FEEDBACK))]
     pub item_ids: Vec<String>,
-    /// What the person thinks.
+    /// The rating.
     pub kind: FeedbackKind,
 }
 
-/// What a person thinks of something.
+/// A rating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedbackKind {
-    /// Well.
+    /// Positive rating.
     Positive,
-    /// Badly.
+    /// Negative rating.
     Negative,
 }
 
-/// A file that is about to be sent.
+/// Parameters of `attachments.create`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct CreateAttachment {
-    /// Its name.
+    /// File name.
     #[schemars(length(min = 1, max = FileName::MAX_CHARS))]
     pub name: String,
-    /// How long it is, in bytes.
+    /// File size in bytes.
     #[schemars(range(min = 1))]
     pub size: u64,
-    /// What it holds: a type that is taken, and that the name does not contradict.
+    /// Media type: an accepted type that matches the file name.
     #[schemars(length(max = MAX_NAME))]
     pub mime_type: String,
 }
 
-/// A file that is not to be sent after all.
+/// Parameters of `attachments.delete`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeleteAttachment {
-    /// The file.
+    /// File id.
     pub attachment_id: String,
 }
 
-/// A recording to be written down.
+/// Parameters of `input.transcribe`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Transcribe {
-    /// The recording.
+    /// The recording, in base64.
     #[schemars(length(min = 1), extend("contentEncoding" = "base64"))]
     pub audio_base64: String,
-    /// What kind of recording, possibly with its codec.
+    /// Media type, possibly with a codec.
     #[schemars(length(max = MAX_NAME), regex(pattern = r"^audio/(webm|mp4|ogg|mpeg|wav|x-wav)(;.*)?$"))]
     pub mime_type: String,
 }
 
-/// In which order things are listed.
+/// Sort order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// The oldest first.
+    /// Oldest first.
     Asc,
-    /// The newest first.
+    /// Newest first.
     #[default]
     Desc,
 }
 
-/// Tells what the id of a thread looks like.
+/// Adds the pattern of thread ids.
 fn thread_id(schema: &mut Schema) {
     IdKind::Thread.describe(schema);
 }
 
-/// Tells what the id of an item looks like: of a message, or of what a message may be answered with.
+/// Adds the maximum length of item ids, which have several prefixes.
 fn item_id(schema: &mut Schema) {
     schema.insert("maxLength".to_owned(), 64.into());
 }
 
-/// Reads a field for which null says the same as absence.
+/// Deserializes a field for which null means the default.
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -347,25 +347,25 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// What every request has around its parameters.
+/// Envelope of every request.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "type")]
     name: String,
     #[serde(borrow)]
     params: &'a RawValue,
-    /// Meant for nobody; that it is an object is all there is to know.
+    /// Ignored, but must be an object.
     #[serde(default, rename = "metadata")]
     _metadata: Map<String, Value>,
 }
 
 impl ChatKitRequest {
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// `malformed_request` (422) for what is no JSON, or has a field missing or of the wrong type; `unknown_request_type`
-    /// (422); `invalid_character` (400) for U+0000; `invalid_value` (400) for more than a limit allows. All but the one
-    /// about the character name the field.
+    /// `malformed_request` (422) for invalid JSON and for a missing or mistyped field; `unknown_request_type` (422);
+    /// `invalid_character` (400) for U+0000; `invalid_value` (400) for an exceeded limit. All but `invalid_character`
+    /// name the field.
     pub fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(no_object("."));
@@ -394,7 +394,7 @@ impl ChatKitRequest {
         Ok(request)
     }
 
-    /// Its `type`.
+    /// Returns the `type`.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -417,7 +417,7 @@ impl ChatKitRequest {
         }
     }
 
-    /// Whether it is answered by a stream of events.
+    /// Returns whether the request is answered with a stream of events.
     #[must_use]
     pub const fn is_streaming(&self) -> bool {
         matches!(
@@ -439,13 +439,13 @@ fn read<'a, T: Deserialize<'a>>(params: &'a RawValue) -> Result<T, ApiError> {
     parse_part("params", params.get())
 }
 
-/// A list would be read as the fields in their order, which nobody means.
+/// Serde would read a list as the fields in order; no client means that.
 fn no_object(place: &str) -> ApiError {
     unprocessable(place, "invalid type, expected an object")
 }
 
 fn unknown_type() -> ApiError {
-    let detail = "There is no request of this type.";
+    let detail = "Unknown request type.";
     let error = AppError::new(Kind::Unprocessable, "unknown_request_type", detail);
     let message = "names no request".to_owned();
     ApiError::from(error).with_errors(vec![FieldError { field: "type".to_owned(), message }])

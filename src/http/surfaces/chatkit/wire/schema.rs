@@ -1,10 +1,10 @@
-//! JSON schemas of what is sent, strict: a field that a type does not have is refused, and so is null.
+//! Strict JSON schemas of responses, which reject unknown fields and null.
 
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-/// The schema of a type, in which every object may have its own fields only. (Objects that say themselves what else they
-/// may hold, such as free-form maps, stay as they are.)
+/// Returns the schema of a type in which objects reject unknown fields. Objects that declare what else they hold, such
+/// as free-form maps, stay open.
 #[must_use]
 pub fn strict<T: JsonSchema>() -> Value {
     let mut schema = schemars::schema_for!(T).to_value();
@@ -15,7 +15,7 @@ pub fn strict<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Adds the constant `type` of a struct that is always written with it, which its derived schema does not know of.
+/// Adds the constant `type` of a struct, which its derived schema lacks.
 pub(super) fn tagged(tag: &'static str) -> impl FnMut(&mut Schema) {
     move |schema| {
         let properties =
@@ -30,8 +30,8 @@ pub(super) fn tagged(tag: &'static str) -> impl FnMut(&mut Schema) {
     }
 }
 
-/// Closes every schema that stands where a value is described as a whole. Parts of a description (`$ref` targets,
-/// branches) stay open: only the whole knows all fields.
+/// Closes every schema that describes a whole value. Parts (`$ref` targets, branches) stay open: only the whole knows
+/// all fields.
 fn within(schema: &mut Map<String, Value>) {
     without_null(schema);
     for (name, inner) in schema.iter_mut() {
@@ -45,7 +45,7 @@ fn within(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Takes null away from what a schema allows: a field without a value is left out.
+/// Removes null from a schema: a field without a value is left out.
 fn without_null(schema: &mut Map<String, Value>) {
     let is_null = |kind: &Value| kind == "null" || kind.get("type").is_some_and(|kind| kind == "null");
     for name in ["type", "anyOf"] {
@@ -82,7 +82,7 @@ mod tests {
     use crate::http::surfaces::chatkit::wire::{Page, StreamEvent, ThreadItem};
 
     #[test]
-    fn a_field_too_many_is_noticed_at_every_depth_and_free_maps_stay_free() {
+    fn strict_schema_rejects_unknown_fields_at_every_depth() {
         let events = jsonschema::validator_for(&strict::<StreamEvent>()).unwrap();
         let item = json!({
             "id": "msg_1", "thread_id": "thr_1", "created_at": "2026-01-02T03:04:05Z", "type": "user_message",

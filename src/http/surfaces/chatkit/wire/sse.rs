@@ -1,4 +1,4 @@
-//! Events as bytes.
+//! Encoding of events.
 
 use axum::body::Bytes;
 
@@ -7,12 +7,11 @@ use super::event::StreamEvent;
 const BEFORE: &[u8] = b"data: ";
 const AFTER: &[u8] = b"\n\n";
 
-/// An event as it goes over the wire: `data: `, one line of JSON, an empty line. Nothing else ever stands in a stream,
-/// and its end is the end of the body.
+/// Encodes an event: `data: `, one line of JSON, an empty line. A stream contains nothing else and ends with the body.
 #[must_use]
 pub fn frame(event: &StreamEvent) -> Bytes {
     let mut bytes = BEFORE.to_vec();
-    // Writing to memory cannot fail, and the types hold nothing that JSON cannot say.
+    // Writing to memory cannot fail, and all types can be serialized.
     if let Err(error) = serde_json::to_writer(&mut bytes, event) {
         tracing::error!(%error, "an event could not be written");
         return Bytes::new();
@@ -33,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_data_line_and_an_empty_one() {
+    fn event_is_one_data_line_and_an_empty_line() {
         let framed = frame(&StreamEvent::options(true));
         assert_eq!(
             &framed[..],
@@ -42,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ascii_is_sent_as_it_is() {
+    fn non_ascii_text_is_not_escaped() {
         let framed = frame(&delta("Grüße, 世界 🎉 \u{2028}"));
         assert!(std::str::from_utf8(&framed).unwrap().contains("Grüße, 世界 🎉 \u{2028}"));
     }

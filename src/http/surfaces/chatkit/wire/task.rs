@@ -1,4 +1,4 @@
-//! Workflows, their tasks, and the sources that tasks and annotations name.
+//! Workflows, their tasks, and the sources of tasks and annotations.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,46 +7,46 @@ use serde_json::{Map, Value};
 use super::schema::tagged;
 use crate::widgets::IconName;
 
-/// Steps that were taken for an answer.
+/// Steps of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Workflow {
-    /// What kind.
+    /// Kind of workflow.
     #[serde(rename = "type")]
     pub kind: WorkflowKind,
     /// The steps.
     pub tasks: Vec<Task>,
-    /// What stands for them when they are folded away.
+    /// Summary that replaces the steps when they are collapsed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Whether they are shown at first.
+    /// Whether the steps are expanded at first.
     pub expanded: bool,
 }
 
-/// What a workflow shows.
+/// Kind of workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowKind {
-    /// Steps of the server's own.
+    /// Steps of the server.
     Custom,
-    /// A model's thoughts.
+    /// Reasoning of the model.
     Reasoning,
 }
 
-/// What stands for a workflow's steps. Told apart by their fields.
+/// Summary of a workflow. The variants differ by their fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Summary {
-    /// Words.
+    /// A title.
     Titled {
-        /// The words.
+        /// The title.
         title: String,
-        /// An icon before them.
+        /// Icon before the title.
         #[serde(skip_serializing_if = "Option::is_none")]
         icon: Option<IconName>,
     },
-    /// How long it took.
+    /// A duration.
     Lasted {
-        /// Seconds.
+        /// Duration in seconds.
         duration: u64,
     },
 }
@@ -54,106 +54,106 @@ pub enum Summary {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Task {
-    /// How far it is; shown in workflows only.
+    /// Progress of the step; shown in workflows only.
     pub status_indicator: Progress,
-    /// What it is.
+    /// Kind of step.
     #[serde(flatten)]
     pub kind: TaskKind,
 }
 
-/// How far a step is.
+/// Progress of a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// Not told.
+    /// Unspecified.
     #[default]
     None,
-    /// Under way.
+    /// In progress.
     Loading,
     /// Done.
     Complete,
 }
 
-/// What a step is.
+/// Kind of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TaskKind {
-    /// Anything.
+    /// A custom step.
     Custom {
-        /// Its head.
+        /// Title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
-        /// An icon before it.
+        /// Icon before the title.
         #[serde(skip_serializing_if = "Option::is_none")]
         icon: Option<IconName>,
-        /// Its text.
+        /// Content.
         #[serde(skip_serializing_if = "Option::is_none")]
         content: Option<String>,
     },
-    /// A search of the web.
+    /// A web search.
     WebSearch {
-        /// Its head.
+        /// Title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
-        /// What was searched for, to be shown in the head.
+        /// Query to show in the title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title_query: Option<String>,
-        /// Everything that was searched for.
+        /// All queries.
         queries: Vec<String>,
-        /// What was found.
+        /// Results.
         sources: Vec<UrlSource>,
     },
-    /// A thought.
+    /// A thought of the model.
     Thought {
-        /// Its head.
+        /// Title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
-        /// Its text.
+        /// Content.
         content: String,
     },
-    /// A look into files.
+    /// A search in files.
     File {
-        /// Its head.
+        /// Title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
         /// The files.
         sources: Vec<FileSource>,
     },
-    /// Work on an image.
+    /// An image operation.
     Image {
-        /// Its head.
+        /// Title.
         #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
     },
 }
 
-/// What every source tells of itself.
+/// Fields that all sources share.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Source {
-    /// Its name.
+    /// Title.
     pub title: String,
-    /// What it is about.
+    /// Description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// When it was made, in words.
+    /// Creation time, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
-    /// Sources of one group are shown together.
+    /// Group; sources of one group are shown together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
 
-/// A page of the web.
+/// A web page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "url")]
 #[schemars(transform = tagged("url"))]
 pub struct UrlSource {
-    /// What every source tells.
+    /// Shared fields.
     #[serde(flatten)]
     pub source: Source,
-    /// Its address.
+    /// URL.
     pub url: String,
-    /// Whose it is.
+    /// Author or publisher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribution: Option<String>,
 }
@@ -163,22 +163,22 @@ pub struct UrlSource {
 #[serde(tag = "type", rename = "file")]
 #[schemars(transform = tagged("file"))]
 pub struct FileSource {
-    /// What every source tells.
+    /// Shared fields.
     #[serde(flatten)]
     pub source: Source,
-    /// Its name.
+    /// File name.
     pub filename: String,
 }
 
-/// Something that the embedding page knows.
+/// An entity of the embedding page.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename = "entity")]
 #[schemars(transform = tagged("entity"))]
 pub struct EntitySource {
-    /// What every source tells.
+    /// Shared fields.
     #[serde(flatten)]
     pub source: Source,
-    /// Its id, as the page knows it.
+    /// Entity id, as the page knows it.
     pub id: String,
     /// An icon.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,11 +186,11 @@ pub struct EntitySource {
     /// A label beside the icon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// A label in the text, instead of the icon.
+    /// Label in the text, instead of the icon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inline_label: Option<String>,
     /// Whether it can be clicked.
     pub interactive: bool,
-    /// What the page is given with it.
+    /// Data that the page receives with the entity.
     pub data: Map<String, Value>,
 }

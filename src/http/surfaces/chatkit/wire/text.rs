@@ -1,29 +1,29 @@
-//! The text of an answer as it grows, turned into events.
+//! Conversion of a growing answer to events.
 //!
-//! A message that is streamed is `added` empty, gets one part, deltas of its text and its annotations, has the part
-//! `done`, and is `done` itself. One of which nothing was streamed is only `done`. When another attempt voids the text,
-//! the message is removed, and added again under its id as soon as there is new text.
+//! A streamed message is `added` empty, gets one part, deltas of its text and its annotations, the part's `done`, and
+//! its own `done`. A message of which nothing was streamed is only `done`. When another attempt voids the text, the
+//! message is removed, and added again under the same id with the first new text.
 
 use super::event::StreamEvent;
 use super::item::{Annotation, AssistantContent, ItemKind, ThreadItem};
 use super::time::Timestamp;
 use super::update::ItemUpdate;
 
-/// The one part that answers consist of.
+/// Index of the only part of an answer.
 const PART: u32 = 0;
 
-/// How far a message is.
+/// Stage of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Clients do not know it, or not any more.
+    /// Not shown to clients, or no longer.
     Unseen,
-    /// Added, and not done.
+    /// Added, not done.
     Open,
-    /// Done, or given up.
+    /// Done or abandoned.
     Over,
 }
 
-/// One message of the assistant on its way to a client. After its end every further call gives nothing.
+/// An assistant message on its way to a client. After its end, every call returns nothing.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     id: String,
@@ -35,25 +35,25 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A message with this id, in this thread, of which nothing has been sent.
+    /// Creates a message of which nothing has been sent.
     #[must_use]
     pub fn new(thread_id: String, id: String, created_at: Timestamp) -> Self {
         Self { id, thread_id, created_at, stage: Stage::Unseen, text: String::new(), annotations: Vec::new() }
     }
 
-    /// What clients have of the text.
+    /// Returns the text that clients have.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether nothing can follow.
+    /// Returns whether the message has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
 
-    /// More text has come.
+    /// Appends a piece of text.
     pub fn delta(&mut self, piece: &str) -> Vec<StreamEvent> {
         if piece.is_empty() || self.is_over() {
             return Vec::new();
@@ -64,7 +64,7 @@ impl TextStream {
         events
     }
 
-    /// The text is this by now. A text that does not go on from the one before takes its place.
+    /// Sets the whole text so far. A text that does not continue the previous one replaces it.
     pub fn so_far(&mut self, text: &str) -> Vec<StreamEvent> {
         if let Some(piece) = text.strip_prefix(self.text.as_str()) {
             return self.delta(piece);
@@ -74,7 +74,7 @@ impl TextStream {
         events
     }
 
-    /// The text rests on something.
+    /// Adds a source of the text.
     pub fn annotation(&mut self, annotation: Annotation) -> Vec<StreamEvent> {
         if self.is_over() {
             return Vec::new();
@@ -90,7 +90,7 @@ impl TextStream {
         events
     }
 
-    /// Another attempt begins: what has come is void.
+    /// Voids the text: another attempt begins.
     pub fn restart(&mut self) -> Vec<StreamEvent> {
         if self.is_over() {
             return Vec::new();
@@ -104,8 +104,8 @@ impl TextStream {
         vec![StreamEvent::ItemRemoved { item_id: self.id.clone() }]
     }
 
-    /// The text is complete; `created_at` is when it was. What has not been streamed of it comes first, as one delta; when
-    /// nothing has, or something else has, the message comes in one piece.
+    /// Completes the message at `created_at`. Text that was not streamed yet is sent as one delta; if nothing was
+    /// streamed, or other text, the message is sent as a whole.
     pub fn end(&mut self, text: &str, created_at: Timestamp) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         if self.is_over() {
@@ -130,7 +130,7 @@ impl TextStream {
         events
     }
 
-    /// There will be no message: what clients have of it is taken back.
+    /// Abandons the message and removes it from clients.
     pub fn give_up(&mut self) -> Vec<StreamEvent> {
         if self.is_over() {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Threads, pages of things, and the small answers.
+//! Threads, pages and small responses.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,26 +6,26 @@ use serde::Serialize;
 use super::item::ThreadItem;
 use super::time::Timestamp;
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Page<T> {
-    /// The elements, in the order that was asked for.
+    /// Elements, in the requested order.
     pub data: Vec<T>,
-    /// Whether there are more behind these.
+    /// Whether there are more elements.
     pub has_more: bool,
-    /// What to send as `after` for those; absent on the last page.
+    /// Value of `after` for the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A page without anything.
+    /// Returns an empty page.
     #[must_use]
     pub const fn empty() -> Self {
         Self { data: Vec::new(), has_more: false, after: None }
     }
 
-    /// The first `limit` of these elements, of which one more than that was fetched where there are more.
+    /// Creates a page of the first `limit` elements; the caller fetches one more if there are more.
     #[must_use]
     pub fn cut(mut fetched: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let has_more = fetched.len() > limit;
@@ -35,33 +35,33 @@ impl<T> Page<T> {
     }
 }
 
-/// The metadata of a thread as clients see it: always an empty object, for what is kept there is private.
+/// Metadata of a thread: always an empty object, because metadata is private.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NoMetadata {}
 
 /// A conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Thread {
-    /// Its id, `thr_…`.
+    /// Thread id, `thr_…`.
     pub id: String,
-    /// Its title, once it has one.
+    /// Title, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// When it began.
+    /// Creation time.
     pub created_at: Timestamp,
-    /// Whether it can be written to.
+    /// Whether the thread can be written to.
     pub status: ThreadStatus,
-    /// Where its images may come from; from everywhere when absent.
+    /// Allowed origins of images; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_image_domains: Option<Vec<String>>,
     /// Always empty.
     pub metadata: NoMetadata,
-    /// Its first items where they were asked for, else an empty page.
+    /// First items if requested, else an empty page.
     pub items: Page<ThreadItem>,
 }
 
 impl Thread {
-    /// An open thread without title and items.
+    /// Creates an active thread without title and items.
     #[must_use]
     pub fn new(id: String, created_at: Timestamp) -> Self {
         Self {
@@ -80,23 +80,23 @@ impl Thread {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ThreadStatus {
-    /// It can.
+    /// Open for messages.
     Active,
-    /// Not at the moment.
+    /// Temporarily closed.
     Locked {
-        /// Why, for people.
+        /// Reason, for the user.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Never again.
+    /// Closed for good.
     Closed {
-        /// Why, for people.
+        /// Reason, for the user.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
 }
 
-/// What was understood of a recording.
+/// Transcript of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Transcription {
     /// The text.
@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_in_a_row_hold_every_element_once(total in 0_usize..50, limit in 1_usize..20) {
+        fn consecutive_pages_hold_every_element_once(total in 0_usize..50, limit in 1_usize..20) {
             let mut seen: Vec<usize> = Vec::new();
             loop {
                 let from = seen.len();

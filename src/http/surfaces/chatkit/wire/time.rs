@@ -1,10 +1,10 @@
-//! Moments, as this protocol writes them.
+//! Times, as this protocol writes them.
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-/// A moment: UTC with `Z` and at most six digits of a second's fraction, as many as the clients' parsers take.
+/// A time in UTC with `Z` and at most six fractional digits, as many as the clients' parsers accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(pub DateTime<Utc>);
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fraction_has_six_digits_at_most_and_is_cut_off() {
+    fn fraction_is_truncated_to_six_digits() {
         for (nanos, text) in [
             (0, "2026-01-02T03:04:05Z"),
             (120_000_000, "2026-01-02T03:04:05.120Z"),

@@ -1,4 +1,4 @@
-//! Changes of an item that is not done yet.
+//! Changes of an item that is not complete.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,32 +8,32 @@ use super::item::{Annotation, AssistantContent, GeneratedImage};
 use super::task::Task;
 use crate::widgets::{Widget, WidgetUpdate};
 
-/// One change of an item, between its `added` and its `done`.
+/// A change of an item between `added` and `done`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ItemUpdate {
-    /// A message has a new part.
+    /// A part was added to a message.
     #[serde(rename = "assistant_message.content_part.added")]
     ContentPartAdded {
-        /// Which part, from 0.
+        /// Index of the part, from 0.
         content_index: u32,
-        /// The part as it begins.
+        /// The part at its start.
         content: AssistantContent,
     },
-    /// A part's text goes on.
+    /// Text was appended to a part.
     #[serde(rename = "assistant_message.content_part.text_delta")]
     TextDelta {
-        /// Which part.
+        /// Index of the part.
         content_index: u32,
-        /// What is to be appended.
+        /// Text to append.
         delta: String,
     },
-    /// A part has a new annotation.
+    /// An annotation was added to a part.
     #[serde(rename = "assistant_message.content_part.annotation_added")]
     AnnotationAdded {
-        /// Which part.
+        /// Index of the part.
         content_index: u32,
-        /// Which annotation of the part, from 0.
+        /// Index of the annotation in the part, from 0.
         annotation_index: u32,
         /// The annotation.
         annotation: Annotation,
@@ -41,57 +41,57 @@ pub enum ItemUpdate {
     /// A part is complete.
     #[serde(rename = "assistant_message.content_part.done")]
     ContentPartDone {
-        /// Which part.
+        /// Index of the part.
         content_index: u32,
-        /// The whole part.
+        /// The complete part.
         content: AssistantContent,
     },
-    /// A widget looks different.
+    /// A widget changed.
     #[serde(rename = "widget.root.updated")]
     WidgetRoot {
-        /// The whole widget.
+        /// The complete widget.
         widget: Widget,
     },
-    /// One component of a widget looks different.
+    /// A component of a widget changed.
     #[serde(rename = "widget.component.updated")]
     WidgetComponent {
-        /// Which component.
+        /// Component id.
         component_id: String,
-        /// The whole component.
+        /// The complete component.
         component: Value,
     },
-    /// A text in a widget goes on.
+    /// Text was appended to a text component.
     #[serde(rename = "widget.streaming_text.value_delta")]
     WidgetText {
-        /// Which component.
+        /// Component id.
         component_id: String,
-        /// What is to be appended.
+        /// Text to append.
         delta: String,
-        /// Whether that was all.
+        /// Whether the text is complete.
         done: bool,
     },
-    /// A workflow has a new task.
+    /// A task was added to a workflow.
     #[serde(rename = "workflow.task.added")]
     TaskAdded {
-        /// Which task, from 0.
+        /// Index of the task, from 0.
         task_index: u32,
         /// The task.
         task: Task,
     },
-    /// A task of a workflow has changed.
+    /// A task of a workflow changed.
     #[serde(rename = "workflow.task.updated")]
     TaskUpdated {
-        /// Which task.
+        /// Index of the task.
         task_index: u32,
-        /// The whole task.
+        /// The complete task.
         task: Task,
     },
-    /// A picture is further on.
+    /// The image made progress.
     #[serde(rename = "generated_image.updated")]
     Image {
-        /// The picture so far.
+        /// The image so far.
         image: GeneratedImage,
-        /// How far, from 0 to 1.
+        /// Progress from 0 to 1.
         #[serde(skip_serializing_if = "Option::is_none")]
         progress: Option<f64>,
     },

@@ -1,4 +1,4 @@
-//! What clients send.
+//! Frames that clients send.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,16 +7,16 @@ use serde_json::Value;
 use crate::http::errors::ApiError;
 use crate::http::extract::{parse_json, unprocessable};
 
-/// The longest `ref`, in characters.
+/// Maximum length of `ref`, in characters.
 const MAX_REF: usize = 128;
 
-/// A frame with what stands around it.
+/// A client's frame with its reference and idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientEnvelope {
-    /// The client's own name for this frame, 1 to 128 characters; `accepted` and `error` repeat it.
+    /// The client's name for this frame, 1 to 128 characters; `accepted` and `error` repeat it.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Idempotency key of a command, as the header of that name.
+    /// Idempotency key of a command, as in the `Idempotency-Key` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The frame.
@@ -24,97 +24,97 @@ pub struct ClientEnvelope {
     pub frame: ClientFrame,
 }
 
-/// A text that is no frame.
+/// A text that is not a valid frame.
 #[derive(Debug)]
 pub struct MalformedFrame {
-    /// Its `ref`, when that much could be read.
+    /// Its `ref`, if that could be parsed.
     pub reference: Option<String>,
-    /// What is wrong with it.
+    /// What is wrong with the frame.
     pub error: Box<ApiError>,
 }
 
-/// What a client may say.
+/// A frame that clients send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientFrame {
-    /// Send a message and follow its reply. A frame without a `type` is one of these.
+    /// Sends a message and follows its reply. A frame without a `type` is one of these.
     Message {
-        /// The text: 1 to 32,000 characters.
+        /// Text: 1 to 32,000 characters.
         message: String,
-        /// The conversation to go on with; none begins a new one.
+        /// Conversation of the message. If absent, a new one starts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session_id: Option<String>,
-        /// The model wished for: one of those at `/api/models`.
+        /// Requested model, one of those at `/api/models`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
-    /// Follow a reply, from the beginning or from the last id that has arrived.
+    /// Follows a reply, from the beginning or from the last received id.
     Follow {
-        /// The reply.
+        /// Reply id.
         reply_id: String,
-        /// Id of the last frame of this reply that has arrived.
+        /// Id of the last received frame of this reply.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<String>,
     },
-    /// Cancel a reply; what has come so far is kept.
+    /// Cancels a reply; its text so far is stored.
     Cancel {
-        /// The reply.
+        /// Reply id.
         reply_id: String,
     },
-    /// Ask for another reply to a message, and follow it. What stands after the message stays on its branch.
+    /// Regenerates the reply to a message and follows it. Later messages stay on their branch.
     Regenerate {
-        /// The conversation.
+        /// Conversation id.
         session_id: String,
-        /// The message, or its answer.
+        /// Id of the message or of its answer.
         message_id: String,
-        /// The model to ask.
+        /// Requested model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
-    /// Put another text in the place of a message, on a branch of its own, and follow the reply.
+    /// Replaces a message by an edited one, on a new branch, and follows the reply.
     Edit {
-        /// The conversation.
+        /// Conversation id.
         session_id: String,
-        /// The message whose place it takes.
+        /// Id of the message to replace.
         message_id: String,
-        /// The text: 1 to 32,000 characters.
+        /// Text: 1 to 32,000 characters.
         message: String,
-        /// The model to ask.
+        /// Requested model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
-    /// Go on with another branch.
+    /// Switches to another branch.
     Switch {
-        /// The conversation.
+        /// Conversation id.
         session_id: String,
-        /// The branch's number.
+        /// Branch number.
         branch: u32,
     },
-    /// Note that a conversation was read, up to and with a message.
+    /// Marks a conversation as read up to a message.
     Read {
-        /// The conversation.
+        /// Conversation id.
         session_id: String,
-        /// The last message that was read.
+        /// Id of the last message that was read.
         message_id: String,
     },
-    /// Tell the person's other sockets that they type, or have stopped.
+    /// Tells the user's other sockets that the user is typing, or has stopped.
     Typing {
-        /// The conversation.
+        /// Conversation id.
         session_id: String,
-        /// Whether they type now.
+        /// Whether the user is typing.
         typing: bool,
     },
-    /// Go on with a new access token of the same person, before the old one ends.
+    /// Continues with a new access token of the same user before the old one expires.
     Auth {
-        /// The token.
+        /// Access token.
         token: String,
     },
-    /// Ask for a `pong`.
+    /// Requests a `pong`.
     Ping {},
 }
 
 impl ClientFrame {
-    /// Its type, as it stands in traces.
+    /// Returns the frame's type, for traces.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",
@@ -132,7 +132,7 @@ impl ClientFrame {
 }
 
 impl ClientEnvelope {
-    /// Reads a frame.
+    /// Parses a frame.
     ///
     /// # Errors
     /// 400 and 422, as for the body of a request.
@@ -156,7 +156,7 @@ impl ClientEnvelope {
         }
     }
 
-    /// What the idempotency key stands for: the frame itself, without its names.
+    /// Returns what the idempotency key's fingerprint covers: the frame without its reference and key.
     pub fn fingerprint_input(&self) -> Vec<u8> {
         let mut bytes = b"frame\n".to_vec();
         bytes.extend(serde_json::to_vec(&self.frame).unwrap_or_default());
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_without_a_type_is_a_message() {
+    fn frame_without_type_is_a_message() {
         let envelope = ClientEnvelope::parse(r#"{"message": "hi", "session_id": "s", "other": 1}"#).unwrap();
         let (message, session_id) = ("hi".to_owned(), Some("s".to_owned()));
         let frame = ClientFrame::Message { message, session_id, model: None };
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused_with_its_ref() {
+    fn malformed_frame_is_rejected_with_its_ref() {
         let rejected = |text: &str| ClientEnvelope::parse(text).unwrap_err().reference;
         for text in ["", "{", "[]", "1", "null", r#""hi""#, r#"{"message": "a\u0000b"}"#] {
             assert_eq!(rejected(text), None, "{text}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_for_the_frame_and_not_for_its_names() {
+    fn fingerprint_excludes_ref_and_key() {
         let bytes = |text: &str| ClientEnvelope::parse(text).unwrap().fingerprint_input();
         let one = bytes(r#"{"ref": "a", "key": "k", "message": "hi"}"#);
         assert_eq!(one, bytes(r#"{"type": "message", "message": "hi", "ref": "b"}"#));

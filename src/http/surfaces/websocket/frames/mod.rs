@@ -1,8 +1,7 @@
-//! The one vocabulary of frames: what sockets of every door send and are sent, and what streams carry as events.
+//! Frames of the WebSocket.
 //!
-//! Each frame is a JSON object with a `type`. [`VERSION`] names the whole; fields and frames are only ever added within a
-//! version, so a client ignores those that it does not know. `docs/websocket.md` has an example of each, which a test reads
-//! with these types.
+//! Each frame is a JSON object with a `type`. Within a [`VERSION`], fields and frames are only added, so clients ignore
+//! unknown ones. `docs/websocket.md` has an example of each; a test parses those with these types.
 
 mod client;
 mod server;
@@ -10,5 +9,5 @@ mod server;
 pub use client::{ClientEnvelope, ClientFrame, MalformedFrame};
 pub use server::{CancelledFrame, ErrorFrame, ServerFrame, StoredMessage};
 
-/// Version of the vocabulary.
+/// Version of the frames.
 pub const VERSION: u32 = 1;

@@ -1,4 +1,4 @@
-//! What clients are sent.
+//! Frames that the server sends.
 
 use chrono::{DateTime, Utc};
 use projections::conversations::query::ReadMark;
@@ -12,28 +12,28 @@ use crate::http::formats::reply::{Deleted, Delta, EndFrame, Restart, event_id};
 use crate::live::stream::Ended;
 use crate::live::{Item, Resume};
 
-/// A message, or the answer to one, as it stands in the log.
+/// A stored message or answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoredMessage {
-    /// Its place in the log: a client that comes back names the last one it has.
+    /// Log position; a client that reconnects names the last one it has.
     pub position: i64,
-    /// The conversation.
+    /// Conversation id.
     pub session_id: Uuid,
-    /// Its id.
+    /// Message id.
     pub message_id: Uuid,
     /// `user` or `assistant`.
     pub role: String,
-    /// `complete`, or what became of the answer: `cancelled`, `failed`.
+    /// `complete`, or how the answer ended: `cancelled`, `failed`.
     pub status: String,
-    /// None when it was erased.
+    /// Text; null if it was erased.
     pub text: Option<String>,
-    /// The reply it asked for, or is.
+    /// Reply that the message asked for, or is.
     pub reply_id: Option<Uuid>,
-    /// The message it answers.
+    /// Message that the answer belongs to.
     pub in_reply_to: Option<Uuid>,
-    /// The model that wrote it.
+    /// Model that wrote the answer.
     pub model: Option<String>,
-    /// When.
+    /// Creation time (UTC).
     pub created_at: DateTime<Utc>,
 }
 
@@ -54,27 +54,27 @@ impl From<&MessageRow> for StoredMessage {
     }
 }
 
-/// Why a frame was not taken.
+/// A rejected frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorFrame {
-    /// The frame's own name, where it had one.
+    /// `ref` of the frame, if it had one.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// The status that a request would have been answered with.
+    /// Status that an HTTP request would have received.
     pub status: u16,
-    /// Stable name for programs.
+    /// Stable code for programs.
     pub code: String,
-    /// One sentence for people.
+    /// One sentence for users.
     pub detail: String,
-    /// Id under which the logs know the frame.
+    /// Request id of the frame in the logs.
     pub request_id: String,
-    /// Seconds after which it is worth trying again.
+    /// Seconds after which a retry makes sense.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
 
 impl ErrorFrame {
-    /// The failure of the frame that calls itself `reference`.
+    /// Creates the error for the frame with this `ref`.
     pub fn new(reference: Option<String>, error: &ApiError, request_id: String) -> Self {
         let failure = error.error();
         Self {
@@ -88,161 +88,161 @@ impl ErrorFrame {
     }
 }
 
-/// How a reply was cancelled.
+/// The end of a cancelled reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum CancelledFrame {
-    /// By its asker; what had come is kept.
+    /// Cancelled by the user; the text so far is stored.
     Kept {
-        /// What `after` names.
+        /// Id that `after` takes.
         id: String,
-        /// How.
+        /// The last frame.
         #[serde(flatten)]
         end: Box<EndFrame>,
     },
-    /// With its conversation.
+    /// Cancelled because the conversation was deleted.
     Deleted(Deleted),
 }
 
-/// What a socket is told.
+/// A frame that the server sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ServerFrame {
-    /// The first frame.
+    /// First frame of a connection.
     #[serde(rename = "hello")]
     Hello {
-        /// Version of the vocabulary.
+        /// Version of the frames.
         version: u32,
-        /// What is stored after this place is told; what stands before it is in the history.
+        /// Log position. Later items follow on this socket; earlier ones are in the history.
         position: i64,
     },
-    /// A command was carried out.
+    /// A command succeeded.
     #[serde(rename = "accepted")]
     Accepted {
-        /// The command's own name.
+        /// `ref` of the command.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// Place of what was done, for queries that have to see it.
+        /// Log position of the command, for queries that must include it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         position: Option<i64>,
-        /// The conversation.
+        /// Conversation id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session_id: Option<Uuid>,
-        /// The message that was sent.
+        /// Id of the message that was sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user_message_id: Option<Uuid>,
-        /// The answer it will have.
+        /// Id of the future answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message_id: Option<Uuid>,
-        /// The reply.
+        /// Reply id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_id: Option<Uuid>,
     },
-    /// A message was stored, or an answer; each comes once, in the order of the log.
+    /// A message or answer was stored. Each is sent once, in log order.
     #[serde(rename = "message")]
     Message(StoredMessage),
-    /// More text of a reply that this socket follows.
+    /// A piece of text of a followed reply.
     #[serde(rename = "reply.delta")]
     Delta {
-        /// What `after` names.
+        /// Id that `after` takes.
         id: String,
-        /// The text.
+        /// The piece.
         #[serde(flatten)]
         delta: Delta,
     },
-    /// What came of the reply so far is void.
+    /// Voids the text of a reply so far.
     #[serde(rename = "reply.restart")]
     Restart(Restart),
-    /// The reply has ended with an answer.
+    /// A reply ended with an answer.
     #[serde(rename = "reply.done")]
     Done {
-        /// What `after` names.
+        /// Id that `after` takes.
         id: String,
-        /// How.
+        /// The last frame.
         #[serde(flatten)]
         end: EndFrame,
     },
-    /// The reply has ended without one.
+    /// A reply failed.
     #[serde(rename = "reply.failed")]
     Failed {
-        /// What `after` names.
+        /// Id that `after` takes.
         id: String,
-        /// How.
+        /// The last frame.
         #[serde(flatten)]
         end: EndFrame,
     },
-    /// The reply was cancelled.
+    /// A reply was cancelled.
     #[serde(rename = "reply.cancelled")]
     Cancelled(CancelledFrame),
-    /// The person has read a conversation so far.
+    /// The user has read a conversation up to a message.
     #[serde(rename = "read")]
     Read {
-        /// Place of the mark in the log.
+        /// Log position.
         position: i64,
-        /// The conversation.
+        /// Conversation id.
         session_id: Uuid,
-        /// The last message that was read.
+        /// Id of the last message that was read.
         message_id: Uuid,
     },
-    /// Another branch began at a message: what stood after it is not on the path any more.
+    /// A new branch started at a message; later messages are no longer on the active path.
     #[serde(rename = "rewound")]
     Rewound {
-        /// Place of that in the log.
+        /// Log position.
         position: i64,
-        /// The conversation.
+        /// Conversation id.
         session_id: Uuid,
-        /// The message that stays, with everything before it; with `edited` it goes too.
+        /// Last message that stays on the path; with `edited`, the message that was replaced.
         message_id: Uuid,
-        /// Whether another message takes its place.
+        /// Whether an edited message replaces this one.
         #[serde(default)]
         edited: bool,
-        /// The branch that began, and is the active one.
+        /// Number of the new, active branch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         branch: Option<u32>,
     },
-    /// The person went on with another branch: the conversation is to be loaded from the history.
+    /// Another branch became active: reload the conversation from the history.
     #[serde(rename = "switched")]
     Switched {
-        /// Place of that in the log.
+        /// Log position.
         position: i64,
-        /// The conversation.
+        /// Conversation id.
         session_id: Uuid,
-        /// The branch that is the active one now.
+        /// Number of the active branch.
         branch: u32,
     },
-    /// Somebody writes, or has stopped.
+    /// The user or the assistant is typing, or has stopped.
     #[serde(rename = "typing")]
     Typing {
-        /// The conversation.
+        /// Conversation id.
         session_id: Uuid,
         /// `user` (on another socket) or `assistant`.
         who: String,
-        /// Whether they write now.
+        /// Whether they are typing.
         typing: bool,
-        /// The reply that the assistant writes.
+        /// Reply that the assistant writes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_id: Option<Uuid>,
     },
-    /// More was missed than is sent: what is stored up to here is to be loaded from the history.
+    /// Too many items were missed: load everything up to here from the history.
     #[serde(rename = "reset")]
     Reset {
-        /// Up to where.
+        /// Log position.
         position: i64,
     },
-    /// A frame was not taken, or a reply can not be followed any more.
+    /// A frame was rejected, or a reply can no longer be followed.
     #[serde(rename = "error")]
     Error(ErrorFrame),
-    /// The answer to `ping`.
+    /// Response to `ping`.
     #[serde(rename = "pong")]
     Pong {
-        /// The question's own name.
+        /// `ref` of the ping.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
 }
 
 impl ServerFrame {
-    /// The end of a reply, at that place of its stream.
+    /// Creates the frame for the end of a reply, at a place in its stream.
     pub fn end(ended: &Ended, reply: aggregates::ids::ReplyId, at: Resume) -> Self {
         let (id, end) = (event_id(reply, at), EndFrame::from(ended));
         match ended.reply.state.as_str() {
@@ -252,7 +252,7 @@ impl ServerFrame {
         }
     }
 
-    /// What the socket `socket` is told of an item; none for what it told itself.
+    /// Creates the frame for an item; returns `None` for typing that this socket itself reported.
     pub fn item(item: &Item, socket: Uuid) -> Option<Self> {
         Some(match item {
             Item::Message(row) => Self::Message(row.into()),
@@ -275,7 +275,7 @@ impl ServerFrame {
                 typing: *writing,
                 reply_id: Some(reply.uuid()),
             },
-            // Whoever told it knows.
+            // The sender already knows.
             Item::Typing(typing) if typing.socket == socket => return None,
             Item::Typing(typing) => Self::Typing {
                 session_id: typing.conversation,

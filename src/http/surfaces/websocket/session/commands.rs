@@ -1,4 +1,4 @@
-//! What frames ask for.
+//! Execution of client frames.
 
 use aggregates::ids::{ConversationId, MessageId, ReplyId};
 use tracing::Instrument as _;
@@ -18,12 +18,12 @@ use crate::http::formats::reply::parse_event_id;
 use crate::http::surfaces::websocket::frames::ClientFrame;
 use traces::spans;
 
-/// What came of a frame.
+/// Outcome of a frame.
 pub(super) struct CommandOutcome {
     answer: Option<ServerFrame>,
-    /// A reply to be followed from now on.
+    /// A reply to follow.
     follow: Option<Follow>,
-    /// The socket goes on with this token.
+    /// New authentication of the session.
     reauthenticated: Option<Authenticated>,
 }
 
@@ -38,7 +38,7 @@ impl CommandOutcome {
         Self { answer: Some(answer), follow: None, reauthenticated: None }
     }
 
-    /// A message was taken, or an old one again: its reply is followed.
+    /// Creates the outcome of a sent or regenerated message: its reply is followed.
     fn sent(reference: Option<String>, sent: &Sent) -> Self {
         Self {
             answer: Some(ServerFrame::Accepted {
@@ -54,7 +54,7 @@ impl CommandOutcome {
         }
     }
 
-    /// The command came to no end of its own.
+    /// Creates the outcome of a command that panicked.
     pub(super) fn panicked(reference: Option<String>, error: anyhow::Error) -> Self {
         let error = ApiError::from(AppError::internal(error));
         error.report();
@@ -63,7 +63,7 @@ impl CommandOutcome {
 }
 
 impl Session {
-    /// Takes a frame: answers it at once, or begins what it asks for.
+    /// Handles a frame: responds at once, or starts a command.
     pub(super) fn handle_frame(&mut self, text: &str) -> Option<ServerFrame> {
         let request = self.services.core.clock.id().to_string();
         let envelope = match ClientEnvelope::parse(text) {
@@ -112,7 +112,7 @@ impl Session {
         let actor = self.authenticated.actor;
         let counted = match &envelope.frame {
             ClientFrame::Follow { .. } => self.services.rate_limits.count_read(actor),
-            // Kept nowhere, and bounded by the frames that a socket may send.
+            // Typing is not stored, and the frame limit bounds it.
             ClientFrame::Typing { .. } | ClientFrame::Ping {} => Ok(()),
             _ => self.services.rate_limits.count_command(actor),
         };
@@ -121,19 +121,19 @@ impl Session {
         }
         let follows = match &envelope.frame {
             ClientFrame::Message { .. } | ClientFrame::Regenerate { .. } | ClientFrame::Edit { .. } => true,
-            // One that is followed already takes no other place.
+            // A reply that is already followed takes no further slot.
             ClientFrame::Follow { reply_id, .. } => {
                 id(reply_id).is_ok_and(|reply| !self.followed.contains_key(&ReplyId::new(reply)))
             }
             _ => false,
         };
         (follows && self.followed.len() >= MAX_FOLLOWED).then(|| {
-            let detail = format!("At most {MAX_FOLLOWED} replies can be followed on one socket at a time.");
+            let detail = format!("A socket can follow at most {MAX_FOLLOWED} replies at a time.");
             AppError::new(Kind::Conflict, "too_many_followed", detail).into()
         })
     }
 
-    /// Takes in what came of a frame.
+    /// Applies the outcome of a command.
     pub(super) fn finish_command(&mut self, done: CommandOutcome) -> Option<ServerFrame> {
         if let Some(Follow { reply, from, asked }) = done.follow {
             let follower = self.services.replies.follow(self.authenticated.actor, reply, from, asked);
@@ -157,7 +157,7 @@ async fn execute(
 ) -> Result<CommandOutcome, ApiError> {
     let reference = envelope.reference;
     Ok(match envelope.frame {
-        // Answered before.
+        // Handled by `handle_frame`.
         ClientFrame::Ping {} => CommandOutcome::with(ServerFrame::Pong { reference }),
         ClientFrame::Message { message, session_id, model } => {
             let conversation = session_id.as_deref().map(id).transpose()?.map(ConversationId::new);
@@ -217,7 +217,8 @@ async fn execute(
                     message_id: Some(row.answer_id),
                     reply_id: Some(row.reply_id),
                 }),
-                // Where it stood a moment ago: models that stand lower have stepped back, and tell nothing of its end.
+                // Start from the position just seen: a read model below it was rolled back and does not know the
+                // reply's end.
                 follow: Some(Follow { reply, from, asked: Some(row.position) }),
                 reauthenticated: None,
             }
@@ -274,12 +275,11 @@ async fn execute(
     })
 }
 
-/// What is no id is nobody's thing.
+/// Parses an id. An unparsable id is treated like an unknown one.
 fn id(text: &str) -> Result<Uuid, AppError> {
     Uuid::parse_str(text).map_err(|_| AppError::not_found())
 }
 
 fn invalid_after() -> ApiError {
-    AppError::new(Kind::Invalid, "invalid_last_event_id", "`after` must be an id that this reply has sent.")
-        .into()
+    AppError::new(Kind::Invalid, "invalid_last_event_id", "`after` must be an event id of this reply.").into()
 }

@@ -1,4 +1,4 @@
-//! How much a request may hold.
+//! Size limits of requests.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use super::{Action, ChatKitRequest, CustomAction, InputAnswer, UserContent, User
 use crate::app::{AppError, Kind};
 use crate::http::errors::{ApiError, FieldError};
 
-/// The most parts of one message.
+/// Maximum parts of a message.
 pub const MAX_PARTS: usize = 64;
-/// The most files that come with one message.
+/// Maximum files of a message.
 pub const MAX_ATTACHMENTS: usize = 10;
-/// The longest text of one part, and the longest quoted text, in characters.
+/// Maximum length of a text part and of a quoted text, in characters.
 pub const MAX_TEXT: usize = 32_000;
-/// The longest name: of a tag, a group, a model, a tool, an action, a question, a media type; in characters.
+/// Maximum length of a name (tag, group, model, tool, action, question, media type), in characters.
 pub const MAX_NAME: usize = 256;
-/// The largest data of a tag, and the largest payload of an action, in bytes of JSON.
+/// Maximum size of a tag's data and of an action's payload, in bytes of JSON.
 pub const MAX_DATA: usize = 16 * 1024;
-/// The largest result of a tool of the client, in bytes of JSON.
+/// Maximum size of a client tool's result, in bytes of JSON.
 pub const MAX_RESULT: usize = 64 * 1024;
-/// How deep the data of a tag, a payload or a result may be nested.
+/// Maximum nesting of a tag's data, a payload or a result.
 pub const MAX_NESTING: usize = 64;
-/// The most questions that are answered at once, and the most answers to one of them.
+/// Maximum questions answered at once, and maximum answers to each.
 pub const MAX_ANSWERS: usize = 64;
-/// The most items that feedback is given on at once.
+/// Maximum items rated at once.
 pub const MAX_FEEDBACK: usize = 100;
-/// How many elements a page has when nothing is said.
+/// Page size if the request gives none.
 pub const DEFAULT_PAGE: usize = 20;
-/// The most elements of one page.
+/// Maximum page size.
 pub const MAX_PAGE: usize = 100;
 
-/// How many elements a page may have: [`DEFAULT_PAGE`] for absence, null and 0; never more than [`MAX_PAGE`].
+/// A page size: [`DEFAULT_PAGE`] if absent, null or 0; never more than [`MAX_PAGE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "Option<u64>")]
 pub struct PageLimit(usize);
 
 impl PageLimit {
-    /// The number.
+    /// Returns the page size.
     #[must_use]
     pub const fn get(self) -> usize {
         self.0
@@ -60,11 +60,11 @@ impl<'de> Deserialize<'de> for PageLimit {
     }
 }
 
-/// A refusal that names a field and what it may hold.
+/// The result of a check; the error names the field and its limit.
 type Check = Result<(), ApiError>;
 
 impl ChatKitRequest {
-    /// Refuses what is too much.
+    /// Rejects a request that exceeds a limit.
     pub(super) fn check(&self) -> Check {
         match self {
             Self::CreateThread(params) => message(&params.input),
@@ -152,7 +152,7 @@ fn json(field: &str, value: &impl serde::Serialize, most: usize) -> Check {
     Ok(())
 }
 
-/// How deep JSON is nested.
+/// Returns the nesting depth of JSON.
 fn nesting(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut text, mut escaped) = (0_usize, 0, false, false);
     for byte in json {
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_count_where_they_are_no_text() {
+    fn nesting_ignores_brackets_in_strings() {
         for (json, deep) in [("1", 0), ("[]", 1), (r#"{"a":[{"b":1}],"c":[]}"#, 3), (r#"["[[\"[["]"#, 1)] {
             assert_eq!(nesting(json.as_bytes()), deep, "{json}");
         }

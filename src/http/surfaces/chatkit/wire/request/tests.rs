@@ -1,4 +1,4 @@
-//! What is refused, and with which words; the good requests are compared with golden files.
+//! Rejected requests and their messages. Golden files cover the accepted requests.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,7 +17,7 @@ fn refused(request: &Value, status: u16, code: &str, field: &str) {
     assert_eq!(errors[0]["field"], field, "{errors}");
 }
 
-/// A first message with one change to its input.
+/// Returns a first message with one change to its input.
 fn create(change: impl FnOnce(&mut Value)) -> Value {
     let mut request = json!({
         "type": "threads.create",
@@ -32,7 +32,7 @@ fn action(action: &Value) -> Value {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn malformed_requests_are_rejected() {
     for body in [
         "",
         "{",
@@ -73,7 +73,7 @@ fn what_is_no_request_is_refused() {
 }
 
 #[test]
-fn a_required_field_may_be_neither_absent_nor_null() {
+fn required_fields_reject_absence_and_null() {
     let required = [
         ("threads.create", json!({"input": {}}), vec!["input"]),
         (
@@ -145,7 +145,7 @@ fn a_required_field_may_be_neither_absent_nor_null() {
 }
 
 #[test]
-fn optional_fields_may_be_null_and_unknown_ones_anything() {
+fn optional_fields_accept_null_and_unknown_ones_are_ignored() {
     let request = create(|input| {
         input["quoted_text"] = Value::Null;
         input["inference_options"] = json!({"tool_choice": null, "model": null, "temperature": 2});
@@ -180,7 +180,7 @@ fn optional_fields_may_be_null_and_unknown_ones_anything() {
 }
 
 #[test]
-fn a_page_has_twenty_elements_unless_something_else_is_said() {
+fn page_size_defaults_to_twenty() {
     let limit = |limit: Value| {
         let request = json!({"type": "items.list", "params": {"thread_id": "a", "limit": limit}});
         match parse(&request) {
@@ -199,7 +199,7 @@ fn a_page_has_twenty_elements_unless_something_else_is_said() {
 }
 
 #[test]
-fn what_is_too_much_is_refused_and_its_place_named() {
+fn exceeded_limits_are_rejected_with_their_field() {
     let message = create(|input| {
         *input = json!({
             "content": [
@@ -223,7 +223,7 @@ fn what_is_too_much_is_refused_and_its_place_named() {
     let text = |chars: usize| json!("é".repeat(chars));
     let ids = |count: usize| json!(vec!["a"; count]);
     let parts = |count: usize| json!(vec![json!({"type": "input_text", "text": ""}); count]);
-    // What stands around the text counts as well.
+    // The JSON around the text counts as well.
     let data = |bytes: usize| json!({"x": "y".repeat(bytes - r#"{"x":""}"#.len())});
     let quoted = |bytes: usize| json!("y".repeat(bytes - 2));
 
@@ -260,12 +260,12 @@ fn what_is_too_much_is_refused_and_its_place_named() {
 
 proptest! {
     #[test]
-    fn no_bytes_break_the_reading(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_break_parsing(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = ChatKitRequest::parse(&bytes);
     }
 
     #[test]
-    fn no_json_breaks_the_reading(name in "(threads|items|input)\\.[a-z_]{4,12}", params in json_value()) {
+    fn arbitrary_json_does_not_break_parsing(name in "(threads|items|input)\\.[a-z_]{4,12}", params in json_value()) {
         let _ = parse(&json!({"type": name, "params": params}));
         for name in ["threads.create", "threads.custom_action", "threads.add_structured_input"] {
             let _ = parse(&json!({"type": name, "params": params}));

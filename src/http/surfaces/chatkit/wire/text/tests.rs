@@ -1,4 +1,4 @@
-//! A client that takes the events as they come always has what it should.
+//! A client that applies the events in order always has the right text.
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn annotation(name: &str) -> Annotation {
     Annotation { source: AnnotationSource::File(source), index: None }
 }
 
-/// Names of events and updates, in short.
+/// Returns short names of events and updates.
 fn names(events: &[StreamEvent]) -> Vec<&'static str> {
     let name = |event: &StreamEvent| match event {
         StreamEvent::ItemAdded { .. } => "added",
@@ -38,7 +38,7 @@ fn names(events: &[StreamEvent]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_streamed_text_begins_grows_and_ends() {
+fn streamed_text_starts_grows_and_ends() {
     let mut stream = message();
     let mut events = stream.delta("Hel");
     events.extend(stream.delta(""));
@@ -58,17 +58,17 @@ fn a_streamed_text_begins_grows_and_ends() {
 }
 
 #[test]
-fn what_was_not_streamed_comes_in_one_piece() {
+fn unstreamed_text_is_sent_whole() {
     assert_eq!(names(&message().end("Hello", at(2))), ["done"]);
     assert_eq!(names(&message().end("", at(2))), ["done"]);
-    // What was streamed is no beginning of what it became.
+    // The final text does not start with what was streamed.
     let mut stream = message();
     stream.delta("Goodbye");
     assert_eq!(names(&stream.end("Hello", at(2))), ["removed", "done"]);
 }
 
 #[test]
-fn another_attempt_takes_the_message_back_and_begins_again() {
+fn new_attempt_removes_and_restarts_the_message() {
     let mut stream = message();
     assert!(stream.restart().is_empty(), "there was nothing to take back");
     stream.delta("Goodbye");
@@ -105,7 +105,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..20)
 }
 
-/// What a client has of the message.
+/// A client's view of the message.
 #[derive(Default)]
 struct Screen {
     open: bool,
@@ -161,7 +161,7 @@ impl Screen {
 
 proptest! {
     #[test]
-    fn a_client_always_has_the_text_as_it_stands(steps in steps()) {
+    fn client_always_has_the_current_text(steps in steps()) {
         let (mut stream, mut screen) = (message(), Screen::default());
         let (mut text, mut over) = (String::new(), false);
         for step in steps {

@@ -1,9 +1,8 @@
-//! The guard: a process between this program and the Postgres server that outlives both long enough to stop the
-//! server, however this program ended.
+//! The supervisor: a process between this program and the Postgres server. It stops the server however this program ends.
 //!
-//! The guard is this same binary, started again with a hidden subcommand in a process group of its own, so that
-//! Ctrl-C at a terminal does not reach it. Its standard input is a pipe whose other end only the parent holds:
-//! when the parent ends, after kill -9 too, the kernel closes it, and the guard stops the server and ends.
+//! The supervisor is this same binary, started with a hidden subcommand in a process group of its own, so Ctrl-C at a
+//! terminal does not reach it. Its standard input is a pipe whose other end only the parent holds. When the parent ends,
+//! even by kill -9, the kernel closes the pipe; the supervisor then stops the server and exits.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,41 +18,41 @@ use tokio::process::{Child, ChildStdin};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::EmbeddedError;
-use super::place::Account;
+use super::layout::Account;
 
-/// How long each way to stop a server may take before the next, harder one.
-pub(super) const STOP_STEP: Duration = Duration::from_secs(5);
-/// The ways to stop a server, in order: end the sessions; drop everything, to be recovered; the kernel's way.
+/// Time for each stop signal to take effect before the next, harder one.
+pub(super) const STOP_SIGNAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Stop signals in order: close sessions; abort, with recovery at the next start; kill.
 const STOP_SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL];
 
-/// The hidden subcommand's arguments.
+/// Arguments of the hidden subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The user to run the command as; needs root.
+    /// User id to run the command as; needs root.
     #[arg(long, requires = "gid")]
     uid: Option<u32>,
-    /// The group to run the command as.
+    /// Group id to run the command as.
     #[arg(long, requires = "uid")]
     gid: Option<u32>,
-    /// The program, by its absolute path, and its arguments.
+    /// Absolute path of the program, and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
-/// Runs the command until it ends or standard input does; in the latter case stops it. Returns the command's exit
-/// code, 0 when it was stopped. Call it outside any async runtime.
+/// Runs the command until it ends or standard input does; stops it in the latter case. Returns the command's exit code, or
+/// 0 if it was stopped. Must run outside any async runtime.
 pub fn run(args: &Args) -> ExitCode {
-    match guard(args) {
+    match supervisor(args) {
         Ok(code) => code,
         Err(error) => {
-            // Standard error is the server's log here, and there is nobody to tell when it cannot be written.
+            // Standard error is the server's log here; if it cannot be written, there is no other place to report to.
             let _ = writeln!(io::stderr(), "FATAL:  could not run {:?}: {error}", args.command);
             ExitCode::FAILURE
         }
     }
 }
 
-fn guard(args: &Args) -> io::Result<ExitCode> {
+fn supervisor(args: &Args) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(watch(args));
     runtime.shutdown_background();
@@ -61,8 +60,8 @@ fn guard(args: &Args) -> io::Result<ExitCode> {
 }
 
 async fn watch(args: &Args) -> io::Result<ExitCode> {
-    // Whoever ends this program's whole group or service at once must not end the guard before its work is
-    // done: the pipe alone says when. Handled, not ignored, so that the server does not inherit it.
+    // A signal to the whole process group must not end the supervisor before the server has stopped: only the pipe
+    // counts. Handled, not ignored, so that the server does not inherit it.
     let _handled = [
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -86,8 +85,8 @@ fn command(args: &Args) -> io::Result<Command> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let mut command = Command::new(program);
-    // The server gets none of this program's environment: it holds secrets. The current folder may be one that
-    // the server's account cannot enter.
+    // The server does not inherit the environment, which contains secrets. Its account may have no access to the
+    // current folder.
     command
         .args(arguments)
         .env_clear()
@@ -116,13 +115,13 @@ fn wait_for_end_of_input() {
 
 async fn stop(child: &mut Child) -> io::Result<ExitCode> {
     for signal in STOP_SIGNALS {
-        // The number is known only until the child was reaped, which this task alone does: it cannot be another's.
+        // The pid is known only until the child is reaped, which only this task does: it cannot belong to another process.
         let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { break };
         match kill(Pid::from_raw(pid), signal) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        if tokio::time::timeout(STOP_STEP, child.wait()).await.is_ok() {
+        if tokio::time::timeout(STOP_SIGNAL_TIMEOUT, child.wait()).await.is_ok() {
             break;
         }
     }
@@ -134,27 +133,27 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// A command that runs under a guard.
+/// A command running under a supervisor.
 #[derive(Debug)]
-pub(super) struct LimitedProvider {
-    /// The guard.
+pub(super) struct SupervisedProcess {
+    /// The supervisor process.
     child: Child,
-    /// The pipe's end: closing it ends the guard and the command.
+    /// Write end of the pipe: closing it stops the command and the supervisor.
     pipe: Option<ChildStdin>,
 }
 
-impl LimitedProvider {
-    /// Starts `program` under a guard; `guard` is this program's own path, `log` takes all output.
+impl SupervisedProcess {
+    /// Starts `program` under a supervisor; `supervisor` is this program's own path, `log` receives all output.
     pub(super) fn start(
-        guard: &Path,
+        supervisor: &Path,
         account: Option<&Account>,
         program: &Path,
         arguments: Vec<OsString>,
         log: &File,
     ) -> Result<Self, EmbeddedError> {
         let log = || log.try_clone().map_err(EmbeddedError::io("use the log for", program));
-        let mut command = Command::new(guard);
-        command.arg("postgres-guard");
+        let mut command = Command::new(supervisor);
+        command.arg("postgres-supervisor");
         if let Some(account) = account {
             command.args(["--uid", &account.uid.to_string(), "--gid", &account.gid.to_string()]);
         }
@@ -169,20 +168,20 @@ impl LimitedProvider {
             .process_group(0);
         let mut child = tokio::process::Command::from(command)
             .spawn()
-            .map_err(EmbeddedError::io("start the guard of the Postgres server", guard))?;
+            .map_err(EmbeddedError::io("start the supervisor of the Postgres server", supervisor))?;
         let pipe = child.stdin.take();
         Ok(Self { child, pipe })
     }
 
-    /// Waits for the end of the guard, and so of the command. Safe to cancel.
+    /// Waits for the supervisor, and so the command, to end. Cancel-safe.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Tells the guard to stop the command, and waits until it has.
+    /// Stops the command and waits for its end.
     pub(super) async fn stop(&mut self) -> io::Result<()> {
         drop(self.pipe.take());
-        let longest = STOP_STEP * u32::try_from(STOP_SIGNALS.len()).unwrap_or(3);
+        let longest = STOP_SIGNAL_TIMEOUT * u32::try_from(STOP_SIGNALS.len()).unwrap_or(3);
         match tokio::time::timeout(longest + Duration::from_secs(1), self.child.wait()).await {
             Ok(status) => status.map(drop),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -190,8 +189,8 @@ impl LimitedProvider {
     }
 }
 
-/// This program's own path, to be started again as the guard.
+/// Returns this program's own path, for starting it as the supervisor.
 pub(super) fn own_program() -> Result<PathBuf, EmbeddedError> {
     std::env::current_exe()
-        .map_err(EmbeddedError::io("find the path of this program for", Path::new("the guard")))
+        .map_err(EmbeddedError::io("find the path of this program for", Path::new("the supervisor")))
 }

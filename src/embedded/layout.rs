@@ -1,8 +1,8 @@
-//! Decides where the cluster and its socket stand and as whom the server runs.
+//! Decides where the cluster and its socket are and which user runs the server.
 //!
-//! Postgres refuses to run as root. So when this program is root, the server gets an account without rights, and
-//! that account must be able to reach the cluster: through the data folder where that works, else the cluster
-//! stands under `/var/lib/verbatim` and the data folder holds a link to it. The keys stay in the data folder.
+//! Postgres refuses to run as root. So when this program is root, the server runs as an unprivileged account, which must
+//! be able to reach the cluster: in the data folder if that works, otherwise under `/var/lib/verbatim`, with a link in the
+//! data folder. The keys stay in the data folder.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -15,14 +15,14 @@ use nix::unistd::{Uid, User, geteuid};
 use super::data_dir::{DataDir, lock_folder, set_mode};
 use super::error::EmbeddedError;
 
-/// Where clusters stand that their account could not reach in the data folder.
+/// Parent of clusters whose account could not reach the data folder.
 const SYSTEM_FOLDER: &str = "/var/lib/verbatim";
-/// The longest socket path that every platform takes, with some room (Linux takes 107, macOS 103).
+/// Longest socket path that works on every platform, with some room (Linux allows 107, macOS 103).
 const MAX_SOCKET_PATH: usize = 100;
-/// The file name Postgres gives its socket for port 5432.
+/// Name that Postgres gives its socket for port 5432.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 
-/// The account the server runs as, when this program is root.
+/// The account that runs the server when this program is root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) uid: u32,
@@ -30,30 +30,30 @@ pub(super) struct Account {
     pub(super) name: String,
 }
 
-/// Where everything of the server stands.
+/// Folders and account of the server.
 #[derive(Debug)]
-pub(super) struct Place {
-    /// The folder in which the cluster is made.
+pub(super) struct Layout {
+    /// Parent folder of the cluster.
     pub(super) base: PathBuf,
-    /// The cluster; may not exist yet.
+    /// Folder of the cluster; may not exist yet.
     pub(super) cluster: PathBuf,
-    /// The folder of the socket, mode 0700.
+    /// Folder of the socket, mode 0700.
     pub(super) socket: PathBuf,
-    /// As whom the server runs; `None`: as this process.
+    /// Account that runs the server; `None` for that of this process.
     pub(super) account: Option<Account>,
-    /// What the person who starts the program should know, one sentence each.
+    /// Notes for the person who starts the program, one sentence each.
     pub(super) notes: Vec<String>,
-    /// Held when the base is not the data folder: two data folders, one a copy of the other, link to one base.
+    /// Held if the base is not the data folder: two data folders, one a copy of the other, may link to the same base.
     _lock: Option<File>,
 }
 
-impl Place {
-    /// Finds or decides the place for `data`, and makes its folders.
-    pub(super) fn settle(data: &DataDir) -> Result<Self, EmbeddedError> {
-        Self::settle_under(data, Path::new(SYSTEM_FOLDER))
+impl Layout {
+    /// Finds or decides the layout for `data`, and creates its folders.
+    pub(super) fn resolve(data: &DataDir) -> Result<Self, EmbeddedError> {
+        Self::resolve_under(data, Path::new(SYSTEM_FOLDER))
     }
 
-    fn settle_under(data: &DataDir, system: &Path) -> Result<Self, EmbeddedError> {
+    fn resolve_under(data: &DataDir, system: &Path) -> Result<Self, EmbeddedError> {
         let entry = data.path().join("postgres");
         let mut notes = Vec::new();
         let (base, lock) = match std::fs::symlink_metadata(&entry) {
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-/// The base an earlier run linked the data folder to.
+/// Returns the base that an earlier run linked the data folder to.
 fn linked_base(entry: &Path) -> Result<(PathBuf, Option<File>), EmbeddedError> {
     let target = std::fs::read_link(entry).map_err(EmbeddedError::io("read the link", entry))?;
     let base = target.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -98,19 +98,19 @@ fn linked_base(entry: &Path) -> Result<(PathBuf, Option<File>), EmbeddedError> {
     Ok((base, Some(lock)))
 }
 
-/// The account's name when this is root and the account cannot reach the data folder, whatever its permissions.
+/// Returns the account's name if this is root and the account cannot reach the data folder, whatever its permissions.
 fn needs_other_base(data: &DataDir) -> Result<Option<String>, EmbeddedError> {
     let Some(account) = account_for(&data.path().join("postgres"), data.path())? else { return Ok(None) };
     let owned_by_root =
         std::fs::metadata(data.path()).map_err(EmbeddedError::io("look at", data.path()))?.uid()
             == Uid::from_raw(0).as_raw();
-    // The data folder's own permissions are set right later, when they may be.
+    // The permissions of the data folder itself are adjusted later, if allowed.
     let from = if data.is_ours() && owned_by_root { data.path().parent() } else { Some(data.path()) };
     let reaches = from.is_none_or(|folder| folder.ancestors().all(|step| may_enter(step, &account)));
     Ok((!reaches).then_some(account.name))
 }
 
-/// Whether the permission bits let `account` pass through `folder`.
+/// Returns whether the permission bits let `account` traverse `folder`.
 fn may_enter(folder: &Path, account: &Account) -> bool {
     let Ok(found) = std::fs::metadata(folder) else { return false };
     let bit = if found.uid() == account.uid {
@@ -123,8 +123,8 @@ fn may_enter(folder: &Path, account: &Account) -> bool {
     found.mode() & bit != 0
 }
 
-/// Makes a new folder under `system`, named after the data folder. One that holds a cluster already belongs to
-/// a data folder that was deleted or moved since: it is left alone.
+/// Creates a folder under `system`, named after the data folder. One that already has a cluster belongs to a data folder
+/// that was deleted or moved, and is not touched.
 fn make_base(data: &Path, system: &Path) -> Result<(PathBuf, File), EmbeddedError> {
     make_passable(system)?;
     let name = short_hash(data);
@@ -147,7 +147,7 @@ fn make_passable(folder: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// As whom the server runs: the owner of the cluster or of the data folder, else `postgres`, else `nobody`.
+/// Returns the server's account: the owner of the cluster or of the data folder, else `postgres`, else the `nobody` user.
 fn account_for(cluster: &Path, data: &Path) -> Result<Option<Account>, EmbeddedError> {
     if !geteuid().is_root() {
         return Ok(None);
@@ -175,7 +175,7 @@ fn account_for(cluster: &Path, data: &Path) -> Result<Option<Account>, EmbeddedE
         })
 }
 
-/// Nobody but the owner may enter the data folder; when this is root, the server's group may pass through it.
+/// Restricts the data folder to its owner; if this is root, the server's group may traverse it.
 fn restrict(data: &DataDir, account: Option<&Account>) -> Result<(), EmbeddedError> {
     let found = std::fs::metadata(data.path()).map_err(EmbeddedError::io("look at", data.path()))?;
     if !data.is_ours() || found.uid() != geteuid().as_raw() {
@@ -195,14 +195,14 @@ fn restrict(data: &DataDir, account: Option<&Account>) -> Result<(), EmbeddedErr
     Ok(())
 }
 
-/// The folder of the socket, made when missing.
+/// Returns the folder of the socket, created if missing.
 fn socket_folder(base: &Path, account: Option<&Account>) -> Result<PathBuf, EmbeddedError> {
     let folder = socket_path(base);
     own_private_folder(&folder, account)?;
     Ok(folder)
 }
 
-/// Where the socket's folder is: in the base when its path is short enough, else under `/tmp`.
+/// Returns the path of the socket's folder: in the base if short enough, otherwise under `/tmp`.
 fn socket_path(base: &Path) -> PathBuf {
     let inside = base.join("socket");
     if inside.join(SOCKET_NAME).as_os_str().len() <= MAX_SOCKET_PATH {
@@ -212,7 +212,7 @@ fn socket_path(base: &Path) -> PathBuf {
     }
 }
 
-/// Where the socket of the server is that another process runs for this data folder.
+/// Returns the socket path of the server that another process runs for this data folder.
 pub(super) fn socket_of_running(data: &DataDir) -> Result<PathBuf, EmbeddedError> {
     let entry = data.path().join("postgres");
     let base = match std::fs::read_link(&entry) {
@@ -220,13 +220,13 @@ pub(super) fn socket_of_running(data: &DataDir) -> Result<PathBuf, EmbeddedError
             let base = target.parent().map(Path::to_path_buf).unwrap_or_default();
             base.canonicalize().map_err(EmbeddedError::io("use the linked folder", &base))?
         }
-        // No link: the cluster is in the data folder.
+        // Without a link the cluster is in the data folder.
         Err(_) => data.path().to_path_buf(),
     };
     Ok(socket_path(&base))
 }
 
-/// Makes `folder` with mode 0700 for the account; one that is somebody else's, or a link, is refused.
+/// Creates `folder` with mode 0700 for the account; rejects links and folders of other users.
 pub(super) fn own_private_folder(folder: &Path, account: Option<&Account>) -> Result<(), EmbeddedError> {
     let owner = account.map_or_else(|| geteuid().as_raw(), |account| account.uid);
     match DirBuilder::new().mode(0o700).create(folder) {
@@ -249,7 +249,7 @@ pub(super) fn own_private_folder(folder: &Path, account: Option<&Account>) -> Re
     Ok(())
 }
 
-/// Twelve hexadecimal digits that name `path`.
+/// Returns twelve hexadecimal digits that identify `path`.
 fn short_hash(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let hash = digest(&SHA256, path.as_os_str().as_bytes());
@@ -257,64 +257,4 @@ fn short_hash(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().mode() & 0o777
-    }
-
-    #[test]
-    fn the_socket_folder_moves_to_tmp_when_the_path_is_too_long() {
-        let root = tempfile::tempdir().unwrap();
-        let long = root.path().join("x".repeat(90));
-        std::fs::create_dir(&long).unwrap();
-        let socket = socket_folder(&long, None).unwrap();
-        assert!(socket.join(SOCKET_NAME).as_os_str().len() <= MAX_SOCKET_PATH);
-        assert_eq!(mode(&socket), 0o700);
-        std::fs::remove_dir(&socket).unwrap();
-        assert_eq!(socket_folder(root.path(), None).unwrap(), root.path().join("socket"));
-        assert_eq!(mode(&root.path().join("socket")), 0o700);
-    }
-
-    #[test]
-    fn a_link_in_place_of_the_socket_folder_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        symlink("/tmp", root.path().join("socket")).unwrap();
-        assert!(matches!(socket_folder(root.path(), None), Err(EmbeddedError::ForeignFolder(_))));
-    }
-
-    #[test]
-    fn a_folder_with_other_content_keeps_its_permissions() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::write(root.path().join("somebody's"), "file").unwrap();
-        set_mode(root.path(), 0o755).unwrap();
-        let data = DataDir::open(root.path()).unwrap();
-        Place::settle_under(&data, &root.path().join("system")).unwrap();
-        assert_eq!(mode(root.path()), 0o755);
-    }
-
-    #[test]
-    fn an_empty_folder_is_made_private() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("data");
-        std::fs::create_dir(&dir).unwrap();
-        set_mode(&dir, 0o755).unwrap();
-        set_mode(root.path(), 0o755).unwrap();
-        let data = DataDir::open(&dir).unwrap();
-        let place = Place::settle_under(&data, &root.path().join("system")).unwrap();
-        assert_eq!(place.base, data.path());
-        assert_eq!(mode(&dir), if geteuid().is_root() { 0o710 } else { 0o700 });
-    }
-
-    #[test]
-    fn a_base_that_holds_the_cluster_of_a_deleted_data_folder_is_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let (first, lock) = make_base(Path::new("/root/data"), root.path()).unwrap();
-        std::fs::create_dir(first.join("postgres")).unwrap();
-        drop(lock);
-        let (second, _lock) = make_base(Path::new("/root/data"), root.path()).unwrap();
-        assert_ne!(first, second);
-        assert!(first.join("postgres").is_dir());
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! What each person's open sockets are told: stored items as they come out of the log, and who is writing.
+//! Items for the open sockets of each user: stored items as they come out of the log, and who is writing.
 //!
-//! One task follows the log for all of them. Each person with a socket here has one channel; whoever falls behind on it, or
-//! comes back with the position of the last item that arrived, is given what is missing out of the read models first
-//! ([`UserFeed`]), so that every stored item comes once and in the order of the log.
+//! One task follows the log for all users. Each user with a socket here has one channel. A socket that falls behind on it,
+//! or reconnects with its last position, first gets the missing items from the read models ([`UserFeed`]); so every
+//! stored item arrives once and in the order of the log.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,58 +19,58 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::between::Between;
+use super::cluster_bus::ClusterBus;
+use super::envelope::Typing;
 use super::feed::UserFeed;
-use super::sealed::Typing;
-use super::{Stored, next_events};
+use super::{ReadModels, next_events};
 
-/// How many items a slow socket may be behind before it is sent back to the read models.
-const CHANNEL: usize = 32;
+/// How many items a slow socket may lag behind before it has to read from the read models.
+const CHANNEL_CAPACITY: usize = 32;
 
-/// Something that a person's sockets are told.
+/// One item for a user's sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A message was stored, or an answer.
+    /// A message or an answer was stored.
     Message(MessageRow),
-    /// The owner has read so far.
+    /// The owner has read up to a message.
     Read(ReadMark),
-    /// What stood after a message is not on the active branch any more.
+    /// The messages after `message` are no longer on the active branch.
     Rewound {
-        /// In which conversation.
+        /// The conversation's id.
         conversation: Uuid,
-        /// The message that stays, with everything before it; or that goes too.
+        /// Last message that stays on the branch; an edited one is replaced too.
         message: MessageId,
-        /// Whether another message takes its place.
+        /// Whether an edited message replaces `message`.
         edited: bool,
-        /// The branch that began; none from a process of an older version.
+        /// The branch that began; `None` from a process of an older version.
         branch: Option<u32>,
-        /// Place of the event in the log.
+        /// Position of the event in the log.
         position: i64,
     },
-    /// The conversation goes on with another branch.
+    /// The conversation continues on another branch.
     Switched {
-        /// Which conversation.
+        /// The conversation's id.
         conversation: Uuid,
-        /// The branch.
+        /// The branch that is active now.
         branch: u32,
-        /// Place of the event in the log.
+        /// Position of the event in the log.
         position: i64,
     },
-    /// A reply begins to be written, or has stopped.
+    /// A reply started or stopped being written.
     Writing {
-        /// In which conversation.
+        /// The conversation's id.
         conversation: Uuid,
-        /// The reply.
+        /// The reply's id.
         reply: ReplyId,
-        /// Whether it is being written now.
+        /// Whether the reply is being written now.
         writing: bool,
     },
-    /// The person types on another socket, or has stopped.
+    /// The user started or stopped typing on another socket.
     Typing(Typing),
 }
 
 impl Item {
-    /// Its place in the log; none for what is not stored.
+    /// Returns the position in the log; `None` for items that are not stored.
     pub fn position(&self) -> Option<i64> {
         match self {
             Self::Message(row) => Some(row.position),
@@ -83,46 +83,47 @@ impl Item {
 
 type Channel = broadcast::Sender<Arc<Item>>;
 
-/// The people with open sockets on this node. Cheap to clone.
+/// The channels of users with open sockets in this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct People {
+pub struct UserChannels {
     shared: Arc<Mutex<Shared>>,
-    between: Option<Between>,
-    stored: Stored,
+    cluster_bus: Option<ClusterBus>,
+    read_models: ReadModels,
 }
 
 #[derive(Debug)]
 struct Shared {
     channels: HashMap<Uuid, Channel>,
-    /// The log has been followed up to here.
+    /// Position up to which the log has been followed.
     position: i64,
 }
 
-impl People {
-    /// Nobody yet. `start` is where [`People::run`] begins; `between` reaches other processes.
-    pub fn new(stored: Stored, start: i64, between: Option<Between>) -> Self {
+impl UserChannels {
+    /// Creates an empty collection. `start` is where [`UserChannels::run`] begins; `bus` reaches other processes.
+    pub fn new(read_models: ReadModels, start: i64, cluster_bus: Option<ClusterBus>) -> Self {
         let shared = Shared { channels: HashMap::new(), position: start };
-        Self { shared: Arc::new(Mutex::new(shared)), between, stored }
+        Self { shared: Arc::new(Mutex::new(shared)), cluster_bus, read_models }
     }
 
-    /// What `user` is told from now on; with `after`, also what came after that position.
+    /// Follows `user`'s items from now on, or after position `after`.
     pub fn follow(&self, user: Uuid, after: Option<i64>) -> UserFeed {
         UserFeed::new(self.clone(), user, after)
     }
 
-    /// The log has been followed up to here.
+    /// Returns the position up to which the log has been followed.
     pub fn position(&self) -> i64 {
         self.shared.lock().position
     }
 
-    /// Joins a person's channel, and tells up to where the log had been followed at that moment.
+    /// Joins a user's channel and returns the position up to which the log had been followed at that moment.
     pub(super) fn join(&self, user: Uuid) -> (broadcast::Receiver<Arc<Item>>, i64) {
         let mut shared = self.shared.lock();
-        let receiver = shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL)).subscribe();
+        let receiver =
+            shared.channels.entry(user).or_insert_with(|| Channel::new(CHANNEL_CAPACITY)).subscribe();
         (receiver, shared.position)
     }
 
-    /// Forgets a person without sockets. To be called by whoever leaves.
+    /// Removes the channel of a user without sockets. Called when a feed is dropped.
     pub(super) fn leave(&self, user: Uuid) {
         let mut shared = self.shared.lock();
         if shared.channels.get(&user).is_some_and(|channel| channel.receiver_count() == 0) {
@@ -130,41 +131,42 @@ impl People {
         }
     }
 
-    pub(super) fn stored(&self) -> &Stored {
-        &self.stored
+    pub(super) fn read_models(&self) -> &ReadModels {
+        &self.read_models
     }
 
-    /// Tells the person's other sockets, here and elsewhere, that they type or have stopped.
+    /// Sends a typing indicator to the user's other sockets, in this and other processes.
     pub async fn typing(&self, typing: Typing) {
-        self.hear(typing);
-        if let Some(between) = &self.between
-            && let Err(error) = between.tell(&typing).await
+        self.deliver_typing(typing);
+        if let Some(cluster_bus) = &self.cluster_bus
+            && let Err(error) = cluster_bus.publish_typing(&typing).await
         {
-            tracing::debug!(%error, "other nodes are not told who types");
+            tracing::debug!(%error, "failed to publish typing indicator");
         }
     }
 
-    /// Hands on what another socket or process tells.
-    pub fn hear(&self, typing: Typing) {
+    /// Delivers a typing indicator to the sockets in this process.
+    pub fn deliver_typing(&self, typing: Typing) {
         let shared = self.shared.lock();
         if let Some(channel) = shared.channels.get(&typing.user) {
             let _ = channel.send(Arc::new(Item::Typing(typing)));
         }
     }
 
-    /// Takes items from the log until `stop`.
+    /// Delivers items from the log until `stop`.
     pub async fn run(self, tail: LogTail, reader: LogReader, start: i64, stop: CancellationToken) {
         let mut subscription = tail.subscribe(start);
         while let Some(events) = next_events(&mut subscription, &stop).await {
-            let asked = self.asked(&reader, &events).await;
-            self.take(&events, &asked);
+            let requested = self.requested_replies(&reader, &events).await;
+            self.deliver(&events, &requested);
         }
     }
 
-    /// The replies that messages among these events asked for. The request stands right behind its message in their stream,
-    /// but others may stand between them in the log, up to the end of a batch.
-    async fn asked(&self, reader: &LogReader, events: &[Arc<RecordedEvent>]) -> HashSet<ReplyId> {
-        let mut asked: HashSet<ReplyId> = events.iter().filter_map(|recorded| request(recorded)).collect();
+    /// Returns the replies that messages among these events requested. The request directly follows its message in the
+    /// stream, but other events may separate them in the log, up to the end of a batch.
+    async fn requested_replies(&self, reader: &LogReader, events: &[Arc<RecordedEvent>]) -> HashSet<ReplyId> {
+        let mut requested: HashSet<ReplyId> =
+            events.iter().filter_map(|recorded| requested_reply(recorded)).collect();
         for recorded in events {
             let Event::Conversation(ConversationEvent {
                 owner,
@@ -174,49 +176,51 @@ impl People {
             else {
                 continue;
             };
-            if asked.contains(&ReplyId::of(*message_id)) || !self.is_connected(owner.uuid()) {
+            if requested.contains(&ReplyId::of(*message_id)) || !self.is_connected(owner.uuid()) {
                 continue;
             }
             let RecordedEvent { aggregate_type, aggregate_id, sequence, .. } = recorded.as_ref();
             match reader.stream(aggregate_type, aggregate_id, *sequence).await {
-                Ok(behind) => asked.extend(behind.first().and_then(|recorded| request(recorded))),
-                Err(error) => tracing::warn!(%error, "whether a message asked for a reply is not told"),
+                Ok(following) => {
+                    requested.extend(following.first().and_then(|recorded| requested_reply(recorded)))
+                }
+                Err(error) => tracing::warn!(%error, "failed to load reply state for message; not broadcast"),
             }
         }
-        asked
+        requested
     }
 
     fn is_connected(&self, user: Uuid) -> bool {
         self.shared.lock().channels.contains_key(&user)
     }
 
-    fn take(&self, events: &[Arc<RecordedEvent>], asked: &HashSet<ReplyId>) {
+    fn deliver(&self, events: &[Arc<RecordedEvent>], requested: &HashSet<ReplyId>) {
         let mut shared = self.shared.lock();
         for recorded in events {
             let Event::Conversation(event) = &recorded.event else { continue };
             let Some(channel) = shared.channels.get(&event.owner.uuid()) else { continue };
-            for item in items(recorded.position, event, asked) {
-                // Nobody listens any more: the last one forgets the channel in a moment.
+            for item in items(recorded.position, event, requested) {
+                // An error means that no one listens any more; the last feed is about to remove the channel.
                 let _ = channel.send(Arc::new(item));
             }
         }
         if let Some(last) = events.last() {
             shared.position = last.position;
         }
-        metrics::gauge!("verbatim_people_connected").set(shared.channels.len() as f64);
+        metrics::gauge!("verbatim_connected_users").set(shared.channels.len() as f64);
     }
 }
 
-/// The reply that an event asks for.
-fn request(recorded: &RecordedEvent) -> Option<ReplyId> {
+/// Returns the reply that an event requests.
+fn requested_reply(recorded: &RecordedEvent) -> Option<ReplyId> {
     match &recorded.event {
         Event::Conversation(event) => event.requested_reply(),
         Event::User(_) | Event::Claim(_) | Event::Quiz(_) | Event::File(_) => None,
     }
 }
 
-/// What the owner of the conversation is told of an event, in order.
-fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> Vec<Item> {
+/// Returns the items that an event means for the conversation's owner, in order.
+fn items(position: i64, event: &ConversationEvent, requested: &HashSet<ReplyId>) -> Vec<Item> {
     let conversation = event.conversation_id.uuid();
     let row = |message_id: &MessageId, role: &str, status: &str| MessageRow {
         message_id: message_id.uuid(),
@@ -236,7 +240,7 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
                 let reply = ReplyId::of(*message_id);
                 vec![Item::Message(MessageRow {
                     text: text.as_ref().known().map(|text| text.as_str().to_owned()),
-                    reply_id: asked.contains(&reply).then(|| reply.uuid()),
+                    reply_id: requested.contains(&reply).then(|| reply.uuid()),
                     ..row(message_id, "user", "complete")
                 })]
             }
@@ -271,7 +275,7 @@ fn items(position: i64, event: &ConversationEvent, asked: &HashSet<ReplyId>) -> 
     }
 }
 
-/// The items for an event of a reply. `answer` is the row of its answer, without content.
+/// Returns the items for an event of a reply. `answer` is the row of its answer, without content.
 fn reply_items(conversation: Uuid, reply: ReplyId, event: &ReplyEvent, answer: MessageRow) -> Vec<Item> {
     let writing = |writing| Item::Writing { conversation, reply, writing };
     let ended = |status: &str, text: Option<&Personal<ReplyText>>, model: Option<&String>| {
@@ -288,7 +292,7 @@ fn reply_items(conversation: Uuid, reply: ReplyId, event: &ReplyEvent, answer: M
     };
     match event {
         ReplyEvent::ReplyBegun { .. } => vec![writing(true)],
-        // The answer has no text: surfaces that can show its items load them.
+        // The answer has no text: clients that can show its items load them.
         ReplyEvent::ReplyCompleted { text: Personal::Known(text), items, .. }
             if text.as_str().is_empty() && !items.is_empty() =>
         {
