@@ -107,7 +107,7 @@ async fn rebuild_detects_and_repairs_tampered_rows(pool: PgPool) {
         "UPDATE conversations SET title = 'another'",
         "DELETE FROM conversations",
         "INSERT INTO conversations SELECT gen_random_uuid(), owner, title, pinned, archived, message_count,
-                last_message, created_at, updated_at, read_to, read_marked FROM conversations",
+                last_message, created_at, updated_at, read_to, read_position FROM conversations",
     ] {
         sqlx::query(change).execute(&pool).await.unwrap();
         let report = rebuilt(&log, &projections::conversations::Conversations).await.unwrap();
