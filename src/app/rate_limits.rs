@@ -157,7 +157,7 @@ impl RateLimits {
             Some(wait) => wait,
             None => {
                 let (count, seconds) = Self::bound(limits, action);
-                let wait: f64 = sqlx::query_scalar("SELECT attempt_take($1, $2, $3)")
+                let wait: f64 = sqlx::query_scalar("SELECT rate_limit_consume($1, $2, $3)")
                     .bind(vec![bucket.as_str()])
                     .bind(vec![f64::from(count)])
                     .bind(vec![f64::from(seconds)])
@@ -222,9 +222,10 @@ impl RateLimits {
 /// # Errors
 /// Those of the database.
 pub async fn purge(pool: &FastPool) -> Result<u64, sqlx::Error> {
-    let purged =
-        sqlx::query("DELETE FROM attempts WHERE begun < extract(epoch FROM clock_timestamp()) - 7200")
-            .execute(pool)
-            .await?;
+    let purged = sqlx::query(
+        "DELETE FROM rate_limit_buckets WHERE window_start < extract(epoch FROM clock_timestamp()) - 7200",
+    )
+    .execute(pool)
+    .await?;
     Ok(purged.rows_affected())
 }

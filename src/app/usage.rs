@@ -46,9 +46,10 @@ impl QuotaService {
         let from = day.checked_sub_days(Days::new(u64::from(days.saturating_sub(1)))).unwrap_or(day);
         let user = actor.user.uuid();
         let rows = query::since(&self.core.pool, user, from);
-        let row = sqlx::query_as("SELECT day, messages, tokens, open FROM allowances WHERE user_id = $1")
-            .bind(user)
-            .fetch_optional(&self.core.pool);
+        let row =
+            sqlx::query_as("SELECT day, messages, tokens, reservations FROM user_quotas WHERE user_id = $1")
+                .bind(user)
+                .fetch_optional(&self.core.pool);
         let (rows, row): (Vec<UsageRow>, Option<Row>) = tokio::try_join!(rows, row)?;
         let whole = |count: i64| u64::try_from(count).unwrap_or(0);
         let (charged, open) = match row {

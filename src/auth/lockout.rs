@@ -88,7 +88,7 @@ impl Lockout {
     pub async fn record_attempt(&self, account: &str, correct: bool) -> Result<LockoutOutcome, sqlx::Error> {
         let policy = &self.policy;
         let (rejected, locked): (Option<f64>, Option<f64>) = sqlx::query_as(
-            "SELECT refused_for, locked_for FROM sign_in_settle($1, $2, $3, make_interval(secs => $4),
+            "SELECT retry_after, locked_for FROM sign_in_record($1, $2, $3, make_interval(secs => $4),
                 make_interval(secs => $5), make_interval(secs => $6))",
         )
         .bind(account)

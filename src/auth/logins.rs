@@ -194,7 +194,7 @@ impl Logins {
         device: Option<&str>,
     ) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar(
-            "SELECT login_start_on($1, $2, $3, make_interval(secs => $4), make_interval(secs => $5), $6, $7)",
+            "SELECT login_start_checked($1, $2, $3, make_interval(secs => $4), make_interval(secs => $5), $6, $7)",
         )
         .bind(login.uuid())
         .bind(user.uuid())

@@ -62,7 +62,7 @@ impl PasswordResets {
     /// Database errors.
     pub async fn find(&self, token: &ResetToken) -> Result<Option<(UserId, bool)>, sqlx::Error> {
         let row: Option<(Uuid, bool)> = sqlx::query_as(
-            "SELECT user_id, spent_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
+            "SELECT user_id, used_at IS NULL AND ends_at > clock_timestamp() FROM password_resets
                 WHERE token_hash = $1",
         )
         .bind(token.hash().as_bytes().as_slice())
@@ -76,7 +76,7 @@ impl PasswordResets {
     /// # Errors
     /// Database errors.
     pub async fn revoke_all(&self, user: UserId) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT resets_void($1)").bind(user.uuid()).execute(&self.pool).await?;
+        sqlx::query("SELECT password_resets_revoke($1)").bind(user.uuid()).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl PasswordResets {
     pub async fn valid_mails(&self, user: UserId, except: Uuid) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(
             "SELECT count(DISTINCT mail_id) FROM password_resets
-                WHERE user_id = $1 AND mail_id <> $2 AND spent_at IS NULL AND ends_at > clock_timestamp()",
+                WHERE user_id = $1 AND mail_id <> $2 AND used_at IS NULL AND ends_at > clock_timestamp()",
         )
         .bind(user.uuid())
         .bind(except)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     async fn spend(pool: &PgPool, token: &ResetToken, user: UserId) -> bool {
-        sqlx::query_scalar("SELECT reset_spend($1, $2)")
+        sqlx::query_scalar("SELECT password_reset_use($1, $2)")
             .bind(token.hash().as_bytes().as_slice())
             .bind(user.uuid())
             .fetch_one(pool)

@@ -8,6 +8,7 @@ use sqlx::migrate::Migrate as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 
+use super::baseline;
 use crate::config::{Config, Database};
 use crate::embedded::{Embedded, EmbeddedError, EmbeddedSettings, RunningServer};
 use crate::schema::MIGRATOR;
@@ -41,7 +42,7 @@ impl Opened {
         let mut connection = opened.first_connection().await?;
         check_server(&mut connection).await?;
         if opened.embedded.is_some() {
-            MIGRATOR.run(&mut connection).await.context("The schema could not be brought up to date")?;
+            apply_migrations(&mut connection).await.context("The schema could not be brought up to date")?;
         } else {
             check_schema(&mut connection).await?;
         }
@@ -169,14 +170,21 @@ pub async fn migrate(config: &Config) -> anyhow::Result<usize> {
     let mut connection =
         PgConnection::connect_with(&options).await.context("Cannot connect to the database")?;
     check_server(&mut connection).await?;
-    let before = applied(&mut connection).await?.len();
-    MIGRATOR.run(&mut connection).await?;
-    let after = applied(&mut connection).await?.len();
+    let before = applied(&mut connection).await?;
+    apply_migrations(&mut connection).await?;
+    let after = applied(&mut connection).await?;
     connection.close().await?;
     if let Some(embedded) = opened.embedded {
         embedded.stop().await?;
     }
-    Ok(after - before)
+    Ok(after.iter().filter(|version| !before.contains(version)).count())
+}
+
+/// Adopts the database if the migrations before the baseline made it, then applies what is missing.
+async fn apply_migrations(connection: &mut PgConnection) -> anyhow::Result<()> {
+    baseline::adopt(&mut *connection).await?;
+    MIGRATOR.run(connection).await?;
+    Ok(())
 }
 
 /// Refuses servers on which promises would not hold.

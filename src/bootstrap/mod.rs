@@ -1,5 +1,6 @@
 //! Puts the parts together and runs them: `verbatim serve`.
 
+mod baseline;
 pub mod build;
 pub mod database;
 mod foundation;

@@ -45,7 +45,7 @@ pub async fn run(config: &Config, action: Option<Action>, out: &mut impl Write) 
                     message.subject,
                     message.reason,
                     message.deliveries,
-                    message.parked_at.format("%Y-%m-%d %H:%M:%SZ"),
+                    message.dead_lettered_at.format("%Y-%m-%d %H:%M:%SZ"),
                     if message.retry { ", marked for a retry" } else { "" },
                 )?;
             }

@@ -87,7 +87,7 @@ impl Outbox {
     pub async fn lease(&self, limit: i32) -> Result<Vec<MailRow>, sqlx::Error> {
         sqlx::query_as(
             "SELECT mail_id, kind, user_id, claim, sequence, created_at, attempts
-             FROM mails_take($1, make_interval(secs => $2))",
+             FROM mails_lease($1, make_interval(secs => $2))",
         )
         .bind(limit)
         .bind(LEASE_TTL.as_secs_f64())

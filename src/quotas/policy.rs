@@ -58,7 +58,7 @@ pub async fn consume(
 ) -> Result<Result<Vec<RateRemaining>, QuotaExceeded>, sqlx::Error> {
     let entries: Map<String, Value> = entries::rates(charge).into_iter().collect();
     let (remaining, rejection): (Option<Json<Value>>, Option<Json<Value>>) =
-        sqlx::query_as("SELECT rest, refused FROM allowance_take($1, $2)")
+        sqlx::query_as("SELECT remaining, rejection FROM quota_consume($1, $2)")
             .bind(charge.user)
             .bind(Json(entries))
             .fetch_one(pool)

@@ -60,7 +60,7 @@ pub async fn record_published(
     last_sequence: i64,
     position: i64,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT relay_remember($1, $2, $3, $4, $5, $6)")
+    sqlx::query_scalar("SELECT relay_checkpoint($1, $2, $3, $4, $5, $6)")
         .bind(name)
         .bind(holder)
         .bind(stream_created)

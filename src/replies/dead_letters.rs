@@ -17,7 +17,7 @@ pub struct DeadLetter {
     /// Number of deliveries so far.
     pub deliveries: i64,
     /// Time when it became a dead letter.
-    pub parked_at: DateTime<Utc>,
+    pub dead_lettered_at: DateTime<Utc>,
     /// True when an operator asked for a retry.
     pub retry: bool,
 }
@@ -35,7 +35,7 @@ pub async fn insert(
     deliveries: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO parked_messages AS p (stream, sequence, subject, reason, deliveries)
+        "INSERT INTO dead_letters AS p (stream, sequence, subject, reason, deliveries)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (stream, sequence) DO UPDATE
              SET reason = excluded.reason, retry = false, deliveries = p.deliveries + 1",
@@ -55,7 +55,7 @@ pub async fn insert(
 /// # Errors
 /// Those of the database.
 pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    sqlx::query_as("SELECT * FROM parked_messages ORDER BY parked_at, sequence").fetch_all(pool).await
+    sqlx::query_as("SELECT * FROM dead_letters ORDER BY dead_lettered_at, sequence").fetch_all(pool).await
 }
 
 /// Marks the dead letter with this sequence, or all of them, for a retry by a worker. Returns the number of marked ones.
@@ -63,11 +63,10 @@ pub async fn all(pool: impl PgExecutor<'_>) -> Result<Vec<DeadLetter>, sqlx::Err
 /// # Errors
 /// Those of the database.
 pub async fn retry(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
-    let done =
-        sqlx::query("UPDATE parked_messages SET retry = true WHERE $1::bigint IS NULL OR sequence = $1")
-            .bind(sequence)
-            .execute(pool)
-            .await?;
+    let done = sqlx::query("UPDATE dead_letters SET retry = true WHERE $1::bigint IS NULL OR sequence = $1")
+        .bind(sequence)
+        .execute(pool)
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -76,7 +75,7 @@ pub async fn retry(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u
 /// # Errors
 /// Those of the database.
 pub async fn delete(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("DELETE FROM parked_messages WHERE $1::bigint IS NULL OR sequence = $1")
+    let done = sqlx::query("DELETE FROM dead_letters WHERE $1::bigint IS NULL OR sequence = $1")
         .bind(sequence)
         .execute(pool)
         .await?;
@@ -88,5 +87,5 @@ pub async fn delete(pool: impl PgExecutor<'_>, sequence: Option<i64>) -> Result<
 /// # Errors
 /// Those of the database.
 pub async fn count(pool: impl PgExecutor<'_>) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM parked_messages").fetch_one(pool).await
+    sqlx::query_scalar("SELECT count(*) FROM dead_letters").fetch_one(pool).await
 }

@@ -19,6 +19,7 @@ mod embedded;
 mod faults;
 mod kill;
 mod metrics;
+mod migrations;
 mod nats;
 mod providers;
 mod security;

@@ -46,7 +46,7 @@ async fn begin(
     messages: u32,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE conversations SET branch = $2, message_count = $3, last_message = NULL, rewound_at = $4
+        "UPDATE conversations SET branch = $2, message_count = $3, last_message = NULL, rewound_position = $4
          WHERE conversation_id = $1",
     )
     .bind(conversation)
@@ -66,7 +66,7 @@ async fn switch(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE conversations AS c
-         SET branch = b.branch, message_count = b.message_count, last_message = b.last_message, rewound_at = $3
+         SET branch = b.branch, message_count = b.message_count, last_message = b.last_message, rewound_position = $3
          FROM conversation_branches AS b
          WHERE c.conversation_id = $1 AND b.conversation_id = $1 AND b.branch = $2",
     )
@@ -81,7 +81,7 @@ async fn switch(
 /// Begins a branch for `ConversationRewound`, which has no branch number: it is the next one.
 async fn rewind(connection: &mut PgConnection, conversation: Uuid, position: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE conversations SET rewound_at = $2,
+        "UPDATE conversations SET rewound_position = $2,
              branch = (SELECT max(branch) + 1 FROM conversation_branches WHERE conversation_id = $1)
          WHERE conversation_id = $1",
     )

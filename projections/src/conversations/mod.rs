@@ -215,7 +215,7 @@ struct Changed {
     last: Vec<Option<String>>,
     updated: Vec<Option<DateTime<Utc>>>,
     read_to: Vec<Option<Uuid>>,
-    read_marked: Vec<Option<i64>>,
+    read_position: Vec<Option<i64>>,
 }
 
 impl Changed {
@@ -230,7 +230,7 @@ impl Changed {
         self.last.push(change.last_message.clone().flatten());
         self.updated.push(change.updated_at);
         self.read_to.push(change.read.map(|(message, _)| message));
-        self.read_marked.push(change.read.map(|(_, position)| position));
+        self.read_position.push(change.read.map(|(_, position)| position));
     }
 
     async fn write(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -246,10 +246,10 @@ impl Changed {
                  last_message = CASE WHEN n.set_last THEN n.last ELSE c.last_message END,
                  updated_at = coalesce(n.updated, c.updated_at),
                  read_to = coalesce(n.read_to, c.read_to),
-                 read_marked = coalesce(n.read_marked, c.read_marked)
+                 read_position = coalesce(n.read_position, c.read_position)
              FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::bool[], $5::bool[], $6::bigint[], $7::bool[],
                          $8::text[], $9::timestamptz[], $10::uuid[], $11::bigint[])
-                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_marked)
+                  AS n(id, set_title, title, pinned, archived, messages, set_last, last, updated, read_to, read_position)
              WHERE c.conversation_id = n.id",
         )
         .bind(self.ids)
@@ -262,7 +262,7 @@ impl Changed {
         .bind(self.last)
         .bind(self.updated)
         .bind(self.read_to)
-        .bind(self.read_marked)
+        .bind(self.read_position)
         .execute(connection)
         .await?;
         Ok(())

@@ -116,7 +116,7 @@ pub struct ReadMark {
     #[sqlx(rename = "read_to")]
     pub message_id: Uuid,
     /// Position of the event.
-    #[sqlx(rename = "read_marked")]
+    #[sqlx(rename = "read_position")]
     pub position: i64,
 }
 
@@ -133,8 +133,8 @@ pub async fn read_since(
     limit: i64,
 ) -> Result<Vec<ReadMark>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT conversation_id, read_to, read_marked FROM conversations
-         WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3 ORDER BY read_marked LIMIT $4",
+        "SELECT conversation_id, read_to, read_position FROM conversations
+         WHERE owner = $1 AND read_position > $2 AND read_position <= $3 ORDER BY read_position LIMIT $4",
     )
     .bind(owner)
     .bind(after)
@@ -150,7 +150,7 @@ pub async fn read_since(
 /// # Errors
 /// Fails if the database does.
 pub async fn rewound_since(pool: impl PgExecutor<'_>, owner: Uuid, after: i64) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM conversations WHERE owner = $1 AND rewound_at > $2)")
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM conversations WHERE owner = $1 AND rewound_position > $2)")
         .bind(owner)
         .bind(after)
         .fetch_one(pool)

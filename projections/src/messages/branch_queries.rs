@@ -49,9 +49,9 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
     sqlx::query_as(
         "WITH own AS (
              SELECT branch, count(*), min(position) AS first, max(position) AS last FROM (
-                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND NOT elsewhere
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND is_active
                  UNION ALL
-                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND elsewhere) AS all_of_it
+                 SELECT branch, position FROM messages WHERE conversation_id = $1 AND NOT is_active) AS all_of_it
              GROUP BY branch
          ), known AS (
              SELECT branch, parent, forked_after, message_id, edited, shared, created_at, active
@@ -61,21 +61,21 @@ pub async fn branches(pool: impl PgExecutor<'_>, conversation: Uuid) -> Result<V
              WHERE NOT EXISTS (SELECT FROM branches WHERE conversation_id = $1)
          )
          SELECT b.branch, b.parent, b.forked_after, b.message_id, b.edited, f.message_id AS first_id, f.role AS first_role,
-                coalesce((SELECT a.reply_id FROM asked_again AS a
+                coalesce((SELECT a.reply_id FROM reply_requests AS a
                           WHERE a.message_id = f.message_id AND a.branch = b.branch ORDER BY a.position DESC LIMIT 1),
                          f.reply_id) AS first_reply_id, left(coalesce(l.text, s.text), $2) AS last_message,
                 b.shared + coalesce(own.count, 0) AS message_count, b.created_at, b.active
          FROM known AS b LEFT JOIN own USING (branch)
              LEFT JOIN LATERAL (
                  SELECT message_id, role, reply_id FROM messages
-                 WHERE conversation_id = $1 AND position = own.first AND NOT elsewhere
+                 WHERE conversation_id = $1 AND position = own.first AND is_active
                  UNION ALL
                  SELECT message_id, role, reply_id FROM messages
-                 WHERE conversation_id = $1 AND branch = b.branch AND position = own.first AND elsewhere) AS f ON true
+                 WHERE conversation_id = $1 AND branch = b.branch AND position = own.first AND NOT is_active) AS f ON true
              LEFT JOIN LATERAL (
-                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND NOT elsewhere
+                 SELECT text FROM messages WHERE conversation_id = $1 AND position = own.last AND is_active
                  UNION ALL
-                 SELECT text FROM messages WHERE conversation_id = $1 AND branch = b.branch AND position = own.last AND elsewhere) AS l
+                 SELECT text FROM messages WHERE conversation_id = $1 AND branch = b.branch AND position = own.last AND NOT is_active) AS l
                  ON true
              LEFT JOIN messages AS s ON own.last IS NULL AND s.message_id = b.forked_after
          ORDER BY b.branch",
@@ -100,15 +100,15 @@ pub async fn page(
 ) -> Result<Vec<MessageRow>, sqlx::Error> {
     let rows = sqlx::query(on_path!(
         "SELECT m.message_id, m.conversation_id, m.position, m.role, m.status, m.text,
-                coalesce((SELECT a.reply_id FROM asked_again AS a JOIN path AS p ON p.branch = a.branch AND a.position <= p.upto
+                coalesce((SELECT a.reply_id FROM reply_requests AS a JOIN path AS p ON p.branch = a.branch AND a.position <= p.upto
                           WHERE a.message_id = m.message_id ORDER BY a.position DESC LIMIT 1),
                          m.reply_id) AS reply_id, m.in_reply_to, m.model, m.created_at
          FROM path CROSS JOIN LATERAL (
-             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND NOT elsewhere
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND is_active
                   AND branch = path.branch AND position > path.since AND position <= path.upto
                   ORDER BY position DESC LIMIT $4)
              UNION ALL
-             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND elsewhere
+             (SELECT * FROM messages WHERE conversation_id = $1 AND position < $3 AND NOT is_active
                   AND branch = path.branch AND position > path.since AND position <= path.upto
                   ORDER BY position DESC LIMIT $4)) AS m
          WHERE EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $5)
@@ -172,8 +172,8 @@ pub async fn place(
 ) -> Result<Option<(i64, i64)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT m.position, (SELECT count(*) FROM messages AS b
-                             WHERE b.conversation_id = $1 AND b.position < m.position AND NOT b.elsewhere)
-         FROM messages AS m WHERE m.message_id = $2 AND m.conversation_id = $1 AND NOT m.elsewhere",
+                             WHERE b.conversation_id = $1 AND b.position < m.position AND b.is_active)
+         FROM messages AS m WHERE m.message_id = $2 AND m.conversation_id = $1 AND m.is_active",
     )
     .bind(conversation)
     .bind(message)
@@ -191,8 +191,8 @@ pub async fn is_on_inactive_branch(
     id: Uuid,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM messages WHERE message_id = $2 AND conversation_id = $1 AND elsewhere)
-             OR EXISTS (SELECT FROM items WHERE item_id = $2 AND conversation_id = $1 AND elsewhere
+        "SELECT EXISTS (SELECT FROM messages WHERE message_id = $2 AND conversation_id = $1 AND NOT is_active)
+             OR EXISTS (SELECT FROM items WHERE item_id = $2 AND conversation_id = $1 AND NOT is_active
                                               AND kind <> 'note')",
     )
     .bind(conversation)

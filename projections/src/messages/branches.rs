@@ -38,7 +38,7 @@ pub(super) struct BranchChanges {
     /// Active branch of each conversation that switched.
     active: BTreeMap<Uuid, i32>,
     /// Conversations in which a reply was regenerated.
-    asked_again: BTreeSet<Uuid>,
+    conversations_with_requests: BTreeSet<Uuid>,
     /// Deleted conversations. Rows that are added later belong to none of their branches.
     deleted: BTreeSet<Uuid>,
 }
@@ -113,13 +113,19 @@ impl BranchChanges {
             EventBody::Reply { message_id, reply_id, event: ReplyEvent::ReplyRequested { model, .. } }
                 if is_again(*message_id, *reply_id) =>
             {
-                self.asked_again.insert(conversation);
+                self.conversations_with_requests.insert(conversation);
                 let active = self.branch_of(conversation);
-                asked_again(connection, (position, active), (*message_id, *reply_id), model.as_deref()).await
+                insert_reply_request(
+                    connection,
+                    (position, active),
+                    (*message_id, *reply_id),
+                    model.as_deref(),
+                )
+                .await
             }
             EventBody::Lifecycle(LifecycleEvent::ConversationDeleted {}) => {
                 self.active.remove(&conversation);
-                self.asked_again.remove(&conversation);
+                self.conversations_with_requests.remove(&conversation);
                 self.deleted.insert(conversation);
                 Ok(())
             }
@@ -164,20 +170,20 @@ impl BranchChanges {
             ", shared AS (
                  SELECT r.id, r.position, r.said FROM path CROSS JOIN LATERAL (
                      SELECT message_id AS id, position, true AS said FROM messages
-                     WHERE conversation_id = $1 AND NOT elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                      UNION ALL
                      SELECT message_id, position, true FROM messages
-                     WHERE conversation_id = $1 AND elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND NOT is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                      UNION ALL
                      SELECT item_id, position, false FROM items
-                     WHERE conversation_id = $1 AND NOT elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                          AND kind <> 'note' AND status <> 'dropped'
                      UNION ALL
                      SELECT item_id, position, false FROM items
-                     WHERE conversation_id = $1 AND elsewhere AND branch = path.branch
+                     WHERE conversation_id = $1 AND NOT is_active AND branch = path.branch
                          AND position > path.since AND position <= least(path.upto, $4)
                          AND kind <> 'note' AND status <> 'dropped') AS r
              )
@@ -213,7 +219,9 @@ impl BranchChanges {
             }
             visibility::activate_path(connection, *conversation, *branch).await?;
         }
-        for conversation in self.asked_again.iter().filter(|id| !self.active.contains_key(*id)) {
+        for conversation in
+            self.conversations_with_requests.iter().filter(|id| !self.active.contains_key(*id))
+        {
             visibility::update_active_replies(connection, *conversation, None).await?;
         }
         Ok(())
@@ -221,7 +229,7 @@ impl BranchChanges {
 }
 
 /// Records that a reply to a message was regenerated.
-async fn asked_again(
+async fn insert_reply_request(
     connection: &mut PgConnection,
     (position, active): (i64, Option<i32>),
     (message, reply): (MessageId, ReplyId),
@@ -229,16 +237,16 @@ async fn asked_again(
 ) -> Result<(), sqlx::Error> {
     // The first reply was requested with the message.
     sqlx::query(
-        "INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
-         SELECT conversation_id, message_id, position, branch, reply_id, wished_model FROM messages AS m
+        "INSERT INTO reply_requests (conversation_id, message_id, position, branch, reply_id, model)
+         SELECT conversation_id, message_id, position, branch, reply_id, requested_model FROM messages AS m
          WHERE message_id = $1 AND reply_id IS NOT NULL
-             AND NOT EXISTS (SELECT FROM asked_again AS a WHERE a.message_id = m.message_id)",
+             AND NOT EXISTS (SELECT FROM reply_requests AS a WHERE a.message_id = m.message_id)",
     )
     .bind(message.uuid())
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO asked_again (conversation_id, message_id, position, branch, reply_id, model)
+        "INSERT INTO reply_requests (conversation_id, message_id, position, branch, reply_id, model)
          SELECT m.conversation_id, m.message_id, $4, coalesce($5, b.branch, 0), $2, $3
          FROM messages AS m LEFT JOIN branches AS b ON b.conversation_id = m.conversation_id AND b.active
          WHERE m.message_id = $1",
@@ -257,7 +265,7 @@ async fn asked_again(
 pub(super) async fn forget(connection: &mut PgConnection, conversations: &[Uuid]) -> Result<(), sqlx::Error> {
     for statement in [
         "DELETE FROM branches WHERE conversation_id = ANY($1)",
-        "DELETE FROM asked_again WHERE conversation_id = ANY($1)",
+        "DELETE FROM reply_requests WHERE conversation_id = ANY($1)",
     ] {
         sqlx::query(statement).bind(conversations).execute(&mut *connection).await?;
     }

@@ -211,12 +211,14 @@ async fn answer(
     status: &str,
     more: Value,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE items SET status = $2, content = content || $3, answered_at = $4 WHERE item_id = $1")
-        .bind(item)
-        .bind(status)
-        .bind(storable(more))
-        .bind(position)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE items SET status = $2, content = content || $3, answered_position = $4 WHERE item_id = $1",
+    )
+    .bind(item)
+    .bind(status)
+    .bind(storable(more))
+    .bind(position)
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -54,7 +54,7 @@ impl Projection for Messages {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["messages", "items", "branches", "asked_again"]
+        &["messages", "items", "branches", "reply_requests"]
     }
 
     fn apply<'a>(
@@ -227,7 +227,7 @@ impl ReplyRequests {
             return Ok(());
         }
         sqlx::query(
-            "UPDATE messages AS m SET reply_id = a.reply, wished_model = a.model
+            "UPDATE messages AS m SET reply_id = a.reply, requested_model = a.model
              FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS a(message, reply, model)
              WHERE m.message_id = a.message",
         )
@@ -256,13 +256,13 @@ impl Deleted {
         // the deletion, in this batch or the next.
         for statement in [
             "DELETE FROM messages AS m USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
-             WHERE m.conversation_id = d.id AND m.position < d.position AND NOT m.elsewhere",
+             WHERE m.conversation_id = d.id AND m.position < d.position AND m.is_active",
             "DELETE FROM messages AS m USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
-             WHERE m.conversation_id = d.id AND m.position < d.position AND m.elsewhere",
+             WHERE m.conversation_id = d.id AND m.position < d.position AND NOT m.is_active",
             "DELETE FROM items AS i USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
-             WHERE i.conversation_id = d.id AND i.position < d.position AND NOT i.elsewhere",
+             WHERE i.conversation_id = d.id AND i.position < d.position AND i.is_active",
             "DELETE FROM items AS i USING unnest($1::uuid[], $2::bigint[]) AS d(id, position)
-             WHERE i.conversation_id = d.id AND i.position < d.position AND i.elsewhere",
+             WHERE i.conversation_id = d.id AND i.position < d.position AND NOT i.is_active",
         ] {
             sqlx::query(statement)
                 .bind(&self.conversations)
@@ -294,7 +294,7 @@ struct NewRows {
     files: Vec<Option<Value>>,
     composed: Vec<Option<Value>>,
     tool_choices: Vec<Option<String>>,
-    wished_models: Vec<Option<String>>,
+    requested_models: Vec<Option<String>>,
 }
 
 impl NewRows {
@@ -313,7 +313,7 @@ impl NewRows {
         self.files.push(row.enclosed.files);
         self.composed.push(row.enclosed.composed);
         self.tool_choices.push(row.enclosed.tool_choice);
-        self.wished_models.push(None);
+        self.requested_models.push(None);
     }
 
     /// Sets the reply that a message of this batch asked for; returns false if the message is not of this batch.
@@ -321,7 +321,7 @@ impl NewRows {
         match self.message_ids.iter().rposition(|id| *id == message) {
             Some(index) => {
                 self.reply_ids[index] = Some(reply);
-                self.wished_models[index] = model.map(str::to_owned);
+                self.requested_models[index] = model.map(str::to_owned);
                 true
             }
             None => false,
@@ -334,14 +334,14 @@ impl NewRows {
         }
         sqlx::query(
             "INSERT INTO messages (message_id, conversation_id, position, role, status, text, reply_id, in_reply_to,
-                                   model, created_at, files, composed, tool_choice, wished_model, branch)
+                                   model, created_at, files, composed, tool_choice, requested_model, branch)
              SELECT n.message, n.conversation, n.position, n.role, n.status, n.text, n.reply, n.in_reply_to, n.model, n.at, n.files,
-                    n.composed, n.tool_choice, n.wished_model, coalesce(n.branch, b.branch, 0)
+                    n.composed, n.tool_choice, n.requested_model, coalesce(n.branch, b.branch, 0)
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
                          $7::uuid[], $8::uuid[], $9::text[], $10::timestamptz[], $11::jsonb[], $12::jsonb[],
                          $13::text[], $14::text[], $15::integer[])
                   AS n(message, conversation, position, role, status, text, reply, in_reply_to, model, at, files, composed,
-                       tool_choice, wished_model, branch)
+                       tool_choice, requested_model, branch)
              LEFT JOIN branches AS b ON b.conversation_id = n.conversation AND b.active",
         )
         .bind(self.message_ids)
@@ -357,7 +357,7 @@ impl NewRows {
         .bind(self.files)
         .bind(self.composed)
         .bind(self.tool_choices)
-        .bind(self.wished_models)
+        .bind(self.requested_models)
         .bind(self.branches)
         .execute(connection)
         .await?;

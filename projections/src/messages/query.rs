@@ -51,7 +51,7 @@ impl<'r> FromRow<'r, PgRow> for MessageRow {
 
 /// Statement of [`page`]: the newest messages before a position, newest first, if the conversation is the owner's.
 pub const PAGE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
-     FROM messages WHERE conversation_id = $1 AND position < $2 AND NOT elsewhere
+     FROM messages WHERE conversation_id = $1 AND position < $2 AND is_active
          AND EXISTS (SELECT FROM conversations WHERE conversation_id = $1 AND owner = $4)
      ORDER BY position DESC LIMIT $3";
 
@@ -74,7 +74,7 @@ pub async fn page(
 
 /// Statement of [`before`]: the newest messages before a position, newest first.
 const BEFORE: &str = "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
-     FROM messages WHERE conversation_id = $1 AND position < $2 AND NOT elsewhere ORDER BY position DESC LIMIT $3";
+     FROM messages WHERE conversation_id = $1 AND position < $2 AND is_active ORDER BY position DESC LIMIT $3";
 
 /// Returns at most `limit` messages before `position`, newest first. Pass `i64::MAX` for the newest.
 ///
@@ -120,7 +120,7 @@ pub async fn since(
              SELECT *, sum(octet_length(text)) OVER (ORDER BY position) - octet_length(text) AS before FROM (
                  SELECT m.* FROM conversations AS c CROSS JOIN LATERAL (
                      SELECT * FROM messages
-                     WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3 AND NOT elsewhere
+                     WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3 AND is_active
                      ORDER BY position LIMIT $4) AS m
                  WHERE c.owner = $1 ORDER BY m.position LIMIT $4) AS m) AS m
              ON coalesce(m.before, 0) < $5
@@ -154,11 +154,11 @@ pub async fn count_since(
         "SELECT sum(count)::bigint FROM (
          SELECT count(*) FROM (
              SELECT FROM conversations AS c CROSS JOIN LATERAL (
-                 SELECT FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3 AND NOT elsewhere
+                 SELECT FROM messages WHERE conversation_id = c.conversation_id AND position > $2 AND position <= $3 AND is_active
                  LIMIT $4) AS m
              WHERE c.owner = $1 LIMIT $4) AS missed
          UNION ALL
-         SELECT count(*) FROM conversations WHERE owner = $1 AND read_marked > $2 AND read_marked <= $3) AS counted",
+         SELECT count(*) FROM conversations WHERE owner = $1 AND read_position > $2 AND read_position <= $3) AS counted",
     )
     .bind(owner)
     .bind(after)
@@ -180,7 +180,7 @@ pub async fn of_owner(
 ) -> Result<Option<MessageRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT message_id, conversation_id, position, role, status, text, reply_id, in_reply_to, model, created_at
-         FROM messages WHERE message_id = $1 AND conversation_id = $2 AND NOT elsewhere
+         FROM messages WHERE message_id = $1 AND conversation_id = $2 AND is_active
              AND EXISTS (SELECT FROM conversations WHERE conversation_id = $2 AND owner = $3)",
     )
     .bind(message)

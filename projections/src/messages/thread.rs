@@ -109,7 +109,7 @@ impl<'r> FromRow<'r, PgRow> for ThreadRow {
                 composed: parsed(row.try_get("composed").unwrap_or(None)),
                 files: parsed(row.try_get("files")?).unwrap_or_default(),
                 tool_choice: row.try_get("tool_choice")?,
-                model: row.try_get("wished_model")?,
+                model: row.try_get("requested_model")?,
             },
             "assistant" => Entry::Answer {
                 text: row.try_get("text")?,
@@ -141,7 +141,7 @@ impl<'r> FromRow<'r, PgRow> for ThreadRow {
             id: row.try_get("id")?,
             conversation_id: row.try_get("conversation_id")?,
             position: row.try_get("position")?,
-            answered_at: row.try_get("answered_at")?,
+            answered_at: row.try_get("answered_position")?,
             reply_id: row.try_get("reply_id")?,
             feedback: row.try_get("feedback")?,
             created_at: row.try_get("created_at")?,
@@ -161,14 +161,14 @@ macro_rules! thread {
         concat!(
             "SELECT t.*, w.state FROM (
                  (SELECT message_id AS id, conversation_id, position, role AS kind, status, text, reply_id, in_reply_to,
-                         files, composed, tool_choice, wished_model, NULL::jsonb AS content, feedback, created_at,
-                         NULL::bigint AS answered_at
-                  FROM messages WHERE NOT elsewhere AND ",
+                         files, composed, tool_choice, requested_model, NULL::jsonb AS content, feedback, created_at,
+                         NULL::bigint AS answered_position
+                  FROM messages WHERE is_active AND ",
             $messages,
             ") UNION ALL
                  (SELECT item_id, conversation_id, position, kind, status, NULL, reply_id, NULL, NULL, NULL, NULL, NULL,
-                         content, feedback, created_at, answered_at
-                  FROM items WHERE NOT elsewhere AND status <> 'dropped' AND ",
+                         content, feedback, created_at, answered_position
+                  FROM items WHERE is_active AND status <> 'dropped' AND ",
             $items,
             ")) AS t LEFT JOIN widget_state AS w ON t.kind = 'quiz' AND w.quiz_id = t.id ",
             $after

@@ -33,23 +33,23 @@ pub(super) async fn activate_path(
 ) -> Result<(), sqlx::Error> {
     for statement in [
         on_path!(
-            "UPDATE messages AS m SET elsewhere = true
-             WHERE m.conversation_id = $1 AND NOT m.elsewhere
+            "UPDATE messages AS m SET is_active = false
+             WHERE m.conversation_id = $1 AND m.is_active
                  AND NOT EXISTS (SELECT FROM path WHERE path.branch = m.branch AND m.position <= path.upto)"
         ),
         on_path!(
-            "UPDATE messages AS m SET elsewhere = false FROM path
-             WHERE m.conversation_id = $1 AND m.elsewhere
+            "UPDATE messages AS m SET is_active = true FROM path
+             WHERE m.conversation_id = $1 AND NOT m.is_active
                  AND m.branch = path.branch AND m.position > path.since AND m.position <= path.upto"
         ),
         on_path!(
-            "UPDATE items AS i SET elsewhere = true
-             WHERE i.conversation_id = $1 AND NOT i.elsewhere
+            "UPDATE items AS i SET is_active = false
+             WHERE i.conversation_id = $1 AND i.is_active
                  AND NOT EXISTS (SELECT FROM path WHERE path.branch = i.branch AND i.position <= path.upto)"
         ),
         on_path!(
-            "UPDATE items AS i SET elsewhere = false FROM path
-             WHERE i.conversation_id = $1 AND i.elsewhere
+            "UPDATE items AS i SET is_active = true FROM path
+             WHERE i.conversation_id = $1 AND NOT i.is_active
                  AND i.branch = path.branch AND i.position > path.since AND i.position <= path.upto"
         ),
     ] {
@@ -78,16 +78,16 @@ pub(super) async fn update_active_replies(
     };
     // A conversation with a single branch has no branch rows.
     sqlx::query(on_path!(
-        "UPDATE messages AS m SET reply_id = a.reply_id, wished_model = a.model
+        "UPDATE messages AS m SET reply_id = a.reply_id, requested_model = a.model
          FROM (SELECT DISTINCT ON (a.message_id) a.message_id, a.reply_id, a.model
-               FROM asked_again AS a JOIN messages AS m ON m.message_id = a.message_id
+               FROM reply_requests AS a JOIN messages AS m ON m.message_id = a.message_id
                    LEFT JOIN path ON path.branch = a.branch AND a.position <= path.upto
                WHERE a.conversation_id = $1
-                   AND (CASE WHEN m.elsewhere THEN a.branch = m.branch ELSE path.branch IS NOT NULL END
+                   AND (CASE WHEN NOT m.is_active THEN a.branch = m.branch ELSE path.branch IS NOT NULL END
                         OR NOT EXISTS (SELECT FROM path))
                ORDER BY a.message_id, a.position DESC) AS a
          WHERE m.message_id = a.message_id
-             AND (m.reply_id, m.wished_model) IS DISTINCT FROM (a.reply_id, a.model)"
+             AND (m.reply_id, m.requested_model) IS DISTINCT FROM (a.reply_id, a.model)"
     ))
     .bind(conversation)
     .bind(active)

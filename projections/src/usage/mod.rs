@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use crate::runner::{ApplyFuture, Projection};
 use event_store::RecordedEvent;
 
-/// Writes the tables `usage_days`, `usage_models` and `usage_begun`.
+/// Writes the tables `usage_days`, `usage_models` and `usage_pending_prices`.
 #[derive(Debug)]
 pub struct Usage;
 
@@ -43,7 +43,7 @@ impl Projection for Usage {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["usage_days", "usage_models", "usage_begun"]
+        &["usage_days", "usage_models", "usage_pending_prices"]
     }
 
     fn apply<'a>(
@@ -95,7 +95,7 @@ async fn apply(connection: &mut PgConnection, event: &ConversationEvent) -> Resu
 async fn begun(connection: &mut PgConnection, reply: ReplyId, plan: &ReplyPlan) -> Result<(), sqlx::Error> {
     let price = Price::of(&plan.parameters);
     sqlx::query(
-        "INSERT INTO usage_begun (reply_id, prompt_price, completion_price) VALUES ($1, $2, $3)
+        "INSERT INTO usage_pending_prices (reply_id, prompt_price, completion_price) VALUES ($1, $2, $3)
          ON CONFLICT (reply_id) DO UPDATE
              SET prompt_price = excluded.prompt_price, completion_price = excluded.completion_price",
     )
@@ -110,7 +110,7 @@ async fn begun(connection: &mut PgConnection, reply: ReplyId, plan: &ReplyPlan) 
 /// Removes and returns the price of the reply's last attempt.
 async fn ended(connection: &mut PgConnection, reply: ReplyId) -> Result<Option<Price>, sqlx::Error> {
     let prices: Option<(Option<i64>, Option<i64>)> = sqlx::query_as(
-        "DELETE FROM usage_begun WHERE reply_id = $1 RETURNING prompt_price, completion_price",
+        "DELETE FROM usage_pending_prices WHERE reply_id = $1 RETURNING prompt_price, completion_price",
     )
     .bind(reply.uuid())
     .fetch_optional(connection)

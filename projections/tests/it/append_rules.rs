@@ -1,12 +1,18 @@
 //! Rules that the database enforces: append-only, no gaps, no lost race, no asynchronous commit.
 
-use serde_json::json;
+use event_store::TransactionalWrite;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::support::{Append, code};
 
 const STREAM: Uuid = Uuid::from_u128(1);
+
+fn user_key(user: Uuid) -> Value {
+    let arguments = [("user_id", json!(user)), ("master_id", json!("m")), ("wrapped", json!("AQID"))];
+    TransactionalWrite::new("user_key_insert", arguments).to_json()
+}
 
 #[sqlx::test(migrator = "crate::support::MIGRATOR")]
 async fn log_is_immutable_even_for_its_owner(pool: PgPool) {
@@ -123,10 +129,7 @@ async fn append_with_asynchronous_commit_is_rejected(pool: PgPool) {
 async fn side_writes_commit_and_roll_back_with_events(pool: PgPool) {
     let user = Uuid::from_u128(9);
     let mut append = Append::pins(STREAM, 0, 1);
-    append.side_writes = vec![
-        json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"}),
-        json!({"kind": "nonsense"}),
-    ];
+    append.side_writes = vec![user_key(user), TransactionalWrite::new("nonsense", []).to_json()];
     assert_eq!(code(append.run(&pool).await), "VB003");
     append.side_writes.pop();
     append.run(&pool).await.unwrap();
@@ -135,11 +138,10 @@ async fn side_writes_commit_and_roll_back_with_events(pool: PgPool) {
     assert_eq!(keys, [(user, "m".to_owned(), vec![1, 2, 3])]);
 
     // A conflict on the stream rolls the key back, and a conflict on the key rolls the events back.
-    append.side_writes[0]["user_id"] = json!(Uuid::from_u128(10));
+    append.side_writes = vec![user_key(Uuid::from_u128(10))];
     assert_eq!(code(append.run(&pool).await), "VB001");
     let mut again = Append::pins(Uuid::from_u128(2), 0, 1);
-    again.side_writes =
-        vec![json!({"kind": "user_key", "user_id": user, "master_id": "m", "wrapped": "AQID"})];
+    again.side_writes = vec![user_key(user)];
     let error = again.run(&pool).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("user_keys_pkey"));
     let counts: (i64, i64) =

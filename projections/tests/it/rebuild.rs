@@ -107,7 +107,7 @@ async fn rebuild_detects_and_repairs_tampered_rows(pool: PgPool) {
         "UPDATE conversations SET title = 'another'",
         "DELETE FROM conversations",
         "INSERT INTO conversations SELECT gen_random_uuid(), owner, title, pinned, archived, message_count,
-                last_message, created_at, updated_at, read_to, read_marked FROM conversations",
+                last_message, created_at, updated_at, read_to, read_position FROM conversations",
     ] {
         sqlx::query(change).execute(&pool).await.unwrap();
         let report = rebuilt(&log, &projections::conversations::Conversations).await.unwrap();
@@ -187,6 +187,6 @@ async fn failed_rebuild_changes_nothing(pool: PgPool) {
     // A checkpoint ahead of the log belongs to another log.
     sqlx::query("UPDATE checkpoints SET position = 99").execute(&pool).await.unwrap();
     let failed = rebuilt(&log, &Probe::default()).await;
-    assert!(matches!(failed, Err(RebuildError::OtherLog { position_before: 99 })), "{failed:?}");
+    assert!(matches!(failed, Err(RebuildError::OtherLog { position: 99 })), "{failed:?}");
     assert_eq!((Probe::recorded(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 99));
 }

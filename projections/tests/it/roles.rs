@@ -1,5 +1,6 @@
 //! The three database roles: each can do its work and nothing else.
 
+use event_store::TransactionalWrite;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -38,7 +39,7 @@ const READS_OF_THE_LOG: [&str; 5] = [
     "SELECT * FROM events",
     "SELECT * FROM read_events(0, 10)",
     "SELECT * FROM log_bounds()",
-    "SELECT floor_age()",
+    "SELECT oldest_open_append_age()",
     "SELECT * FROM data_keys JOIN user_keys USING (user_id)",
 ];
 const WRITES_TO_KEYS: [&str; 4] = [
@@ -54,8 +55,13 @@ const WRITES_TO_MODELS: [&str; 3] =
 async fn app_role_appends_only_through_the_function(pool: PgPool) {
     let mut app = session(&pool, "verbatim_app").await;
     let mut append = Append::pins(Uuid::from_u128(1), 0, 1).keyed("ada", "k", b"body", json!({}));
-    append.side_writes =
-        vec![json!({"kind": "user_key", "user_id": Uuid::nil(), "master_id": "m", "wrapped": "AQID"})];
+    append.side_writes = vec![
+        TransactionalWrite::new(
+            "user_key_insert",
+            [("user_id", json!(Uuid::nil())), ("master_id", json!("m")), ("wrapped", json!("AQID"))],
+        )
+        .to_json(),
+    ];
     assert_eq!(append.run(&mut app).await.unwrap().positions, [1]);
     assert!(append.run(&mut app).await.unwrap().replayed);
     assert_allowed(&mut app, &READS_OF_THE_LOG).await;
@@ -111,4 +117,29 @@ async fn auditor_role_only_reads(pool: PgPool) {
     assert_denied(&mut auditor, &WRITES_TO_MODELS).await;
     assert_denied(&mut auditor, &["SELECT * FROM command_keys", "SELECT * FROM credentials"]).await;
     auditor.close().await.unwrap();
+}
+
+/// `append` runs transactional writes with the owner's rights; no role can run them alone.
+#[sqlx::test(migrator = "crate::support::MIGRATOR")]
+async fn no_role_runs_transactional_writes_directly(pool: PgPool) {
+    let internal: Vec<(String, String)> = sqlx::query_as(
+        "SELECT role, function::text FROM unnest(ARRAY['verbatim_app', 'verbatim_projector', 'verbatim_auditor']) AS role,
+             (SELECT oid::regprocedure FROM pg_proc
+              WHERE pronamespace = 'transactional_writes'::regnamespace
+                  OR pronamespace = 'public'::regnamespace
+                      AND proname IN ('append_events', 'run_transactional_write', 'is_command_recorded')) AS all_of (function)
+         WHERE has_function_privilege(role, function::oid, 'EXECUTE')
+             OR has_schema_privilege(role, 'transactional_writes', 'USAGE')",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(internal, []);
+    let mut app = session(&pool, "verbatim_app").await;
+    assert_denied(
+        &mut app,
+        &["SELECT transactional_writes.credential_set('{}')", "SELECT run_transactional_write('{}')"],
+    )
+    .await;
+    app.close().await.unwrap();
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use aggregates::ids::{LoginId, UserId};
+use event_store::TransactionalWrite;
 use futures::future::join_all;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgPool};
 use uuid::Uuid;
 
 use super::*;
-use crate::auth::credentials::Credentials;
+use crate::auth::credentials::{self, Credentials};
 use crate::auth::opaque_token::RefreshToken;
 use crate::schema::MIGRATOR;
 
@@ -257,7 +258,7 @@ async fn sign_in_waits_for_concurrent_password_change(pool: PgPool) {
     let mut sign_in = Box::pin(logins.start(login(1), ADA, &first, 0, None));
     tokio::select! {
         started = &mut sign_in => panic!("did not wait: {started:?}"),
-        () = waiting(&pool, "login_start_on", 1) => {}
+        () = waiting(&pool, "login_start_checked", 1) => {}
     }
     change.commit().await.unwrap();
     assert!(!sign_in.await.unwrap());
@@ -362,38 +363,29 @@ async fn only_token_hashes_are_stored(pool: PgPool) {
 /// The append writes credentials and logins in its own transaction, and its failure leaves none of them.
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn append_runs_the_login_functions(pool: PgPool) {
-    let append = |beside: serde_json::Value| {
+    let append = |writes: &[TransactionalWrite]| {
+        let writes: Vec<_> = writes.iter().map(TransactionalWrite::to_json).collect();
         sqlx::query(
             "SELECT * FROM append(NULL, NULL, NULL, NULL, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', $1)",
         )
-        .bind(beside)
+        .bind(serde_json::Value::from(writes))
         .execute(&pool)
     };
-    let hash = {
-        use base64::Engine;
-        base64::engine::general_purpose::STANDARD.encode(token(1).hash().as_bytes())
-    };
-    let rows = serde_json::json!([
-        {"kind": "credential", "user_id": ADA, "hash": "a hash"},
-        {"kind": "login_start", "login_id": login(1), "user_id": ADA, "token_hash": hash,
-            "idle_seconds": 604_800, "total_seconds": 2_592_000},
-    ]);
-    let mut broken = rows.clone();
-    broken.as_array_mut().unwrap().push(serde_json::json!({"kind": "nonsense"}));
-    append(broken).await.unwrap_err();
+    let writes =
+        [credentials::set_hash(ADA, "a hash"), start_login(login(1), ADA, &token(1), LoginPolicy::default())];
+    let mut broken = writes.to_vec();
+    broken.push(TransactionalWrite::new("nonsense", []));
+    append(&broken).await.unwrap_err();
     let logins = Logins::new(pool.clone(), LoginPolicy::default());
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
     assert!(Credentials::new(pool.clone()).get(ADA).await.unwrap().is_none());
 
-    append(rows).await.unwrap();
+    append(&writes).await.unwrap();
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
     assert_eq!(logins.rotate(&token(1), &token(2)).await.unwrap(), rotated(false));
-    append(serde_json::json!([
-        {"kind": "credential", "user_id": ADA, "hash": "another"},
-        {"kind": "logins_end_all", "user_id": ADA, "reason": "password_changed", "except": null},
-    ]))
-    .await
-    .unwrap();
+    append(&[credentials::set_hash(ADA, "another"), end_logins(ADA, EndReason::PasswordChanged, None)])
+        .await
+        .unwrap();
     logins.invalidate(ADA);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
 }

@@ -111,7 +111,7 @@ fn other_changes_replace_the_widget() {
             json!({"type": "Transition", "children": {"type": "Text", "value": "x y"}}),
         ),
         (
-            "an id that stands there twice",
+            "a duplicated id",
             json!({"type": "Row", "children": [{"type": "Text", "id": "a", "value": "x"}, {"type": "Text", "id": "a", "value": "z"}]}),
             json!({"type": "Row", "children": [{"type": "Text", "id": "a", "value": "x y"}, {"type": "Text", "id": "a", "value": "z"}]}),
         ),

@@ -181,7 +181,7 @@ async fn outbox_mail_is_sent_by_next_process(db: PgPool) {
     app.stop(WAIT_TIMEOUT).await;
     assert_eq!(server.attempts(), 0);
     // As if the first sender had died while holding the mail.
-    sqlx::query("SELECT mails_take(10, '2 seconds')").execute(&db).await.unwrap();
+    sqlx::query("SELECT mails_lease(10, '2 seconds')").execute(&db).await.unwrap();
     let app = with_mail(&db, &server, &[]).await;
     assert_eq!(server.wait_for_mail(&app, 1).await.to(), person.email);
     wait_for_empty_outbox(&app).await;

@@ -29,7 +29,7 @@ pub(super) fn accepted(answer: &Answer) -> Value {
 }
 
 pub(super) async fn quota_row(app: &TestApp, person: &Person) -> (i64, i64, Value) {
-    sqlx::query_as("SELECT messages, tokens, open FROM allowances WHERE user_id = $1")
+    sqlx::query_as("SELECT messages, tokens, reservations FROM user_quotas WHERE user_id = $1")
         .bind(person.id)
         .fetch_one(&app.db)
         .await

@@ -67,7 +67,7 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
     create_quota_rows(&db).await;
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM allowances WHERE user_id = $1 FOR UPDATE")
+    sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE")
         .bind(FIRST)
         .execute(&mut *held)
         .await
@@ -82,7 +82,7 @@ async fn append_group_locks_quota_rows_in_order_before_keys(db: PgPool) {
     wait_for_blocked_sessions(&db, 1).await;
     let mut other = connection(&db).await;
     sqlx::query("SET lock_timeout = '2s'").execute(&mut other).await.unwrap();
-    sqlx::query("SELECT FROM allowances WHERE user_id = $1 FOR UPDATE NOWAIT")
+    sqlx::query("SELECT FROM user_quotas WHERE user_id = $1 FOR UPDATE NOWAIT")
         .bind(SECOND)
         .execute(&mut other)
         .await
@@ -135,11 +135,12 @@ async fn concurrent_append_groups_never_deadlock(db: PgPool) {
 
 /// Returns whether an attempt is allowed.
 async fn attempt(db: &PgPool, quota: f64) -> bool {
-    let wait: f64 = sqlx::query_scalar("SELECT attempt_take(ARRAY['here'], ARRAY[$1], ARRAY[60.0::float8])")
-        .bind(quota)
-        .fetch_one(&mut connection(db).await)
-        .await
-        .unwrap();
+    let wait: f64 =
+        sqlx::query_scalar("SELECT rate_limit_consume(ARRAY['here'], ARRAY[$1], ARRAY[60.0::float8])")
+            .bind(quota)
+            .fetch_one(&mut connection(db).await)
+            .await
+            .unwrap();
     wait <= 0.0
 }
 
@@ -156,16 +157,20 @@ async fn blocked_attempt_counts_in_current_window(db: PgPool) {
     assert!(attempt(&db, 5.0).await);
     let mut holder = connection(&db).await;
     let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM attempts FOR UPDATE").execute(&mut *held).await.unwrap();
+    sqlx::query("SELECT FROM rate_limit_buckets FOR UPDATE").execute(&mut *held).await.unwrap();
     let waits = TaskTracker::new().spawn({
         let db = db.clone();
         async move { attempt(&db, 5.0).await }
     });
     wait_for_blocked_sessions(&db, 1).await;
-    sqlx::query(&format!("UPDATE attempts SET begun = {NOW}, taken = 5")).execute(&mut *held).await.unwrap();
+    sqlx::query(&format!("UPDATE rate_limit_buckets SET window_start = {NOW}, current_count = 5"))
+        .execute(&mut *held)
+        .await
+        .unwrap();
     held.commit().await.unwrap();
     assert!(!waits.await.unwrap(), "the window is full");
-    let taken: f64 = sqlx::query_scalar("SELECT taken FROM attempts").fetch_one(&db).await.unwrap();
+    let taken: f64 =
+        sqlx::query_scalar("SELECT current_count FROM rate_limit_buckets").fetch_one(&db).await.unwrap();
     assert!((taken - 5.0).abs() < f64::EPSILON, "{taken}");
 }
 
@@ -173,7 +178,7 @@ async fn blocked_attempt_counts_in_current_window(db: PgPool) {
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn clock_set_back_grants_no_fresh_window(db: PgPool) {
     let rate = async || -> Option<Value> {
-        sqlx::query_scalar("SELECT refused FROM allowance_take($1, '{\"rates\": [[\"user\", 3]]}')")
+        sqlx::query_scalar("SELECT rejection FROM quota_consume($1, '{\"rates\": [[\"user\", 3]]}')")
             .bind(FIRST)
             .fetch_one(&db)
             .await
@@ -182,10 +187,12 @@ async fn clock_set_back_grants_no_fresh_window(db: PgPool) {
     assert!(attempt(&db, 3.0).await);
     assert_eq!(rate().await, None);
     for (ahead, passes) in [(30, false), (59, false), (300, true)] {
-        let row = format!("UPDATE attempts SET begun = {NOW} + {ahead}, taken = 3, before = 0");
+        let row = format!(
+            "UPDATE rate_limit_buckets SET window_start = {NOW} + {ahead}, current_count = 3, previous_count = 0"
+        );
         sqlx::query(&row).execute(&db).await.unwrap();
         let row = format!(
-            "UPDATE allowances SET begun = ARRAY[{NOW} + {ahead}], taken = '{{3}}', before = '{{0}}'"
+            "UPDATE user_quotas SET window_starts = ARRAY[{NOW} + {ahead}], current_counts = '{{3}}', previous_counts = '{{0}}'"
         );
         sqlx::query(&row).execute(&db).await.unwrap();
         assert_eq!(attempt(&db, 3.0).await, passes, "{ahead}");

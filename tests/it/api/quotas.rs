@@ -26,7 +26,7 @@ async fn daily_message_quota_is_enforced(db: PgPool) {
     assert_eq!(app.events().await, events);
     send(&app, &app.person().await, None).await.is(200);
     // A new day, and a node with an empty rejection cache: the message is accepted at once.
-    sqlx::query("UPDATE allowances SET day = day - 1").execute(&db).await.unwrap();
+    sqlx::query("UPDATE user_quotas SET day = day - 1").execute(&db).await.unwrap();
     let other = TestApp::with(&db, &[("QUOTA_MESSAGES_PER_DAY", "3")]).await;
     send(&other, &person, None).await.is(200);
     assert_eq!(quota_row(&app, &person).await.0, 1);
@@ -50,7 +50,7 @@ async fn quota_rejection_writes_nothing_and_spares_repetitions(db: PgPool) {
     let answers = join_all((0..20).map(|number| send(nodes[number % 2], &person, None))).await;
     let kept = answers.iter().filter(|answer| is_accepted(answer)).count();
     assert_eq!(kept, 3, "exactly the quota, despite concurrency");
-    sqlx::query("UPDATE allowances SET messages = 2").execute(&db).await.unwrap();
+    sqlx::query("UPDATE user_quotas SET messages = 2").execute(&db).await.unwrap();
     let third = TestApp::with(&db, &quota).await;
     let first = accepted(&keyed(&third, "one").await);
     one.wait_until("all replies have ended", async || quota_row(&one, &person).await.2 == json!({})).await;
@@ -208,7 +208,7 @@ async fn node_without_limits_settles_reservations(db: PgPool) {
     }
     // A node without limits creates no quota rows.
     send(&worker_node, &worker_node.person().await, None).await;
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM allowances").fetch_one(&db).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM user_quotas").fetch_one(&db).await.unwrap();
     assert_eq!(rows, 1);
     end_both(worker_node, api_node).await;
 }

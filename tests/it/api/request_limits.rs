@@ -52,7 +52,7 @@ async fn auth_attempts_are_limited_by_client_address(db: PgPool) {
     // Signed-in users are not affected.
     send(&one, &person, None).await.is(200);
     let addresses: Vec<String> =
-        sqlx::query_scalar("SELECT bucket FROM attempts").fetch_all(&db).await.unwrap();
+        sqlx::query_scalar("SELECT bucket FROM rate_limit_buckets").fetch_all(&db).await.unwrap();
     assert!(addresses.iter().all(|bucket| !bucket.contains("127.0.0.1")), "{addresses:?}");
     two.stop(WAIT_TIMEOUT).await;
     one.end().await;

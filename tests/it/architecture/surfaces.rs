@@ -42,7 +42,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("widgets", "the widget language of a surface's clients"),
     ("tools::quiz::quiz_card", "the widget of a quiz"),
     ("config::SocketsConfig", "plain settings"),
-    ("telemetry::panics::broken_off", "a handler that panicked becomes an error"),
+    ("telemetry::panics::join_error", "a handler that panicked becomes an error"),
     ("traces", "spans around requests and frames"),
 ];
 

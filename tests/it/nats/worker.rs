@@ -143,7 +143,7 @@ async fn malformed_messages_are_dead_lettered_and_can_be_retried(db: PgPool) {
     // Other messages are not delayed.
     app.session(&person).await;
     let dead_letters = async || -> Vec<Value> {
-        sqlx::query_scalar("SELECT to_jsonb(p) FROM parked_messages p ORDER BY sequence")
+        sqlx::query_scalar("SELECT to_jsonb(p) FROM dead_letters p ORDER BY sequence")
             .fetch_all(&app.db)
             .await
             .unwrap()
@@ -156,7 +156,7 @@ async fn malformed_messages_are_dead_lettered_and_can_be_retried(db: PgPool) {
         dead_letters().await
     );
 
-    sqlx::query("UPDATE parked_messages SET retry = true").execute(&app.db).await.unwrap();
+    sqlx::query("UPDATE dead_letters SET retry = true").execute(&app.db).await.unwrap();
     app.wait_until("they were retried", async || {
         dead_letters().await.iter().all(|message| message["retry"] == false && message["deliveries"] == 6)
     })

@@ -2,7 +2,7 @@
 //!
 //! Positions are drawn from a sequence before their transactions commit, so a plain `SELECT … WHERE position > $1` would
 //! skip an event that commits late. A reader therefore stops at the *safe position* (high-water mark): the highest
-//! position at or below which no open append can still write. `log_bounds` and `read_events` in the migrations compute
+//! position at or below which no open append can still write. `log_bounds` and `read_events` in the migration of the event store compute
 //! it. Consecutive positions without a gap need no such check: each of them has its event already.
 
 use std::sync::Arc;
@@ -86,7 +86,6 @@ pub struct LogBounds {
     /// Highest position drawn so far.
     pub head: i64,
     /// Highest position at or below which no open append can still write (high-water mark).
-    #[sqlx(rename = "floor")]
     pub safe_position: i64,
 }
 
@@ -171,7 +170,7 @@ impl LogReader {
 
     /// Returns the newest positions of the log.
     pub async fn bounds(&self) -> Result<LogBounds, LogError> {
-        Ok(sqlx::query_as("SELECT head, floor FROM log_bounds()").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_as("SELECT head, safe_position FROM log_bounds()").fetch_one(&self.pool).await?)
     }
 
     /// Returns the position of the last event at or below the safe position; 0 if there is none.
@@ -186,7 +185,8 @@ impl LogReader {
 
     /// Returns the age of the oldest open append in seconds; 0 if there is none.
     pub async fn oldest_open_append_age(&self) -> Result<f64, LogError> {
-        let age: Option<f64> = sqlx::query_scalar("SELECT floor_age()").fetch_one(&self.pool).await?;
+        let age: Option<f64> =
+            sqlx::query_scalar("SELECT oldest_open_append_age()").fetch_one(&self.pool).await?;
         Ok(age.unwrap_or(0.0))
     }
 

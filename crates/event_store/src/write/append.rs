@@ -1,7 +1,7 @@
 //! The append: one autocommitted call of the database's `append` function.
 //!
 //! One statement means that no lock is held while a client is slow, and that a disconnected client leaves no open
-//! transaction. The function's steps and their order are documented in `migrations`.
+//! transaction. The function's steps and their order are documented in the migration of the event store.
 
 use std::sync::Arc;
 
@@ -144,8 +144,8 @@ pub async fn append(
     let AppendRequest { key, expected_versions, events, metadata, writes, charge } = request;
     let key = key.as_ref();
     let row: AppendRow = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
-         FROM append_charged($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, remaining, rejection
+         FROM append($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(key.map(|(key, _)| key.owner.as_str()))
     .bind(key.map(|(key, _)| key.key.as_str()))
@@ -161,7 +161,10 @@ pub async fn append(
     .bind(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.payload.as_str()).collect::<Vec<_>>())
     .bind(metadata)
-    .bind((!writes.is_empty()).then(|| Json(writes.iter().map(TransactionalWrite::to_json).collect::<Vec<_>>())))
+    .bind(
+        (!writes.is_empty())
+            .then(|| Json(writes.iter().map(TransactionalWrite::to_json).collect::<Vec<_>>())),
+    )
     .bind(charge.as_ref().map(|charge| charge.user))
     .bind(charge.as_ref().map(|charge| Json(&charge.entries)))
     .fetch_one(pool)
@@ -185,8 +188,8 @@ pub async fn append_all(
     let charges = || requests.iter().map(|request| request.charge.as_ref());
     let count = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
     let rows: Vec<AppendRow> = sqlx::query_as(
-        "SELECT replayed, stored_fingerprint, stored_result, positions, rest, refused
-         FROM append_together_charged($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "SELECT replayed, stored_fingerprint, stored_result, positions, remaining, rejection
+         FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(keys().map(|key| key.map(|(key, _)| key.owner.as_str())).collect::<Vec<_>>())
     .bind(keys().map(|key| key.map(|(key, _)| key.key.as_str())).collect::<Vec<_>>())
@@ -217,17 +220,17 @@ struct AppendRow {
     stored_fingerprint: Option<Vec<u8>>,
     stored_result: Option<Value>,
     positions: Vec<i64>,
-    rest: Option<Json<Value>>,
-    refused: Option<Json<Value>>,
+    remaining: Option<Json<Value>>,
+    rejection: Option<Json<Value>>,
 }
 
 impl AppendRow {
     fn outcome(self) -> Result<AppendOutcome, AppendError> {
-        if let Some(Json(refused)) = self.refused {
-            return Err(AppendError::ChargeRejected(ChargeRejection(refused)));
+        if let Some(Json(rejection)) = self.rejection {
+            return Err(AppendError::ChargeRejected(ChargeRejection(rejection)));
         }
         if !self.replayed {
-            let remaining = self.rest.map(|Json(remaining)| remaining);
+            let remaining = self.remaining.map(|Json(remaining)| remaining);
             return Ok(AppendOutcome::Appended { positions: self.positions, remaining });
         }
         match (self.stored_fingerprint, self.stored_result) {

@@ -1,6 +1,6 @@
 //! Writes of other modules that join the append's transaction.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A call of an SQL function of the schema `transactional_writes`, made in the append's transaction.
 ///
@@ -22,28 +22,6 @@ impl TransactionalWrite {
 
     /// Encodes the call for the append function.
     pub fn to_json(&self) -> Value {
-        let mut row = self.arguments.clone();
-        let kind = match self.function {
-            "user_key_insert" => "user_key",
-            "data_key_insert" => "data_key",
-            "credential_check" => "credential_seen",
-            "credential_set" => "credential",
-            "logins_end" => "logins_end_all",
-            "administrator_set" => match row.remove("is_administrator") {
-                Some(Value::Bool(true)) => "administrator_add",
-                _ => "administrator_remove",
-            },
-            "password_reset_use" => "reset_spend",
-            "password_resets_revoke" => "resets_void",
-            "sign_in_failures_reset" => "failures_forget",
-            "mail_enqueue" => {
-                let kind = row.remove("kind").unwrap_or_default();
-                row.insert("mail_kind".to_owned(), kind);
-                "mail"
-            }
-            function => function,
-        };
-        row.insert("kind".to_owned(), kind.into());
-        row.into()
+        json!({"function": self.function, "arguments": self.arguments})
     }
 }

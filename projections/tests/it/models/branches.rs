@@ -1,7 +1,5 @@
 //! Branches: the displayed messages, the messages of other branches, and the counts in the list.
 
-use std::borrow::Cow;
-
 use aggregates::Event;
 use aggregates::conversation::{BranchEvent, EventBody, ItemEvent, ReplyEvent};
 use aggregates::ids::{MessageId, ReplyId};
@@ -9,17 +7,14 @@ use projections::conversations::query as list;
 use projections::messages::branch_queries::{self, BranchRow};
 use projections::messages::query::{before, by_id, of_owner};
 use projections::messages::thread;
-use projections::rebuild::rebuild;
-use projections::registry;
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
 use super::project_all;
 use crate::events::{
     ADA, TALK, begun, completed, deleted, event, message, minute, reply, requested, sent, started,
 };
-use crate::support::{Log, MIGRATOR, rows_of};
+use crate::support::{Log, rows_of};
 
 fn begun_branch(branch: u32, parent: u32, n: u128, edited: bool, fork: i64, messages: u32, at: i64) -> Event {
     event(
@@ -218,7 +213,8 @@ async fn regenerated_reply_makes_a_switchable_branch(pool: PgPool) {
     }
     log.append(&[deleted(TALK, 20)]).await;
     project_all(&log).await;
-    for table in ["messages", "items", "branches", "asked_again", "conversations", "conversation_branches"] {
+    for table in ["messages", "items", "branches", "reply_requests", "conversations", "conversation_branches"]
+    {
         assert_eq!(rows_of(&pool, table).await, [""; 0], "{table}");
     }
 }
@@ -329,32 +325,4 @@ async fn legacy_rewinds_become_switchable_branches(pool: PgPool) {
         (shown(&pool).await, listed(&pool).await.1),
         (["q1", "a1", "q2", "a2"].map(str::to_owned).to_vec(), Some("a2".to_owned()))
     );
-}
-
-/// Migrates a database from the schema before branches to the current one.
-#[sqlx::test(migrations = false)]
-async fn database_from_before_branches_is_migrated(pool: PgPool) {
-    let is_new = |version: i64| version == 20_261_123_000_200 || version >= 20_261_124_000_000;
-    let before = MIGRATOR.iter().filter(|migration| !is_new(migration.version)).cloned().collect();
-    Migrator { migrations: Cow::Owned(before), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
-    let log = Log::new(&pool);
-    append_legacy_log(&log).await;
-    // Rows of the older version; none of them may be taken for a row of this version.
-    let rows = "INSERT INTO messages (message_id, conversation_id, position, role, status, text, created_at, left_at)
-                SELECT gen_random_uuid(), $1, number, 'user', 'complete', 'old', now(), NULLIF(number % 3, 0)
-                FROM generate_series(2, 20) AS number";
-    sqlx::query(rows).bind(TALK.uuid()).execute(&pool).await.unwrap();
-    let stands = "INSERT INTO checkpoints (projection, position) SELECT unnest($1), 22
-                  ON CONFLICT (projection) DO UPDATE SET position = 22";
-    sqlx::query(stands).bind(["messages", "conversations"].map(str::to_owned)).execute(&pool).await.unwrap();
-
-    MIGRATOR.run(&pool).await.unwrap();
-    project_all(&log).await;
-    assert_eq!(shown(&pool).await, ["q1", "b1", "q3", "b3"]);
-    assert_eq!(on_branch(&pool, 1).await, ["q1", "b1", "q3", "a3"]);
-    for projection in registry::all() {
-        let report =
-            rebuild(&pool.connect_options(), &log.reader, projection.as_ref(), |_, _| {}).await.unwrap();
-        assert!(report.equal, "{}: {report:?}", projection.name());
-    }
 }

@@ -62,7 +62,8 @@ async fn messages_replies_tokens_and_cost_are_summed_by_day_and_model(pool: PgPo
     let expected = vec![next.clone(), first];
     assert_eq!(since(&pool, ADA.uuid(), day).await.unwrap(), expected);
     assert_eq!(since(&pool, ADA.uuid(), next.day).await.unwrap(), [next]);
-    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM usage_begun").fetch_one(&pool).await.unwrap();
+    let open: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM usage_pending_prices").fetch_one(&pool).await.unwrap();
     assert_eq!(open, 0, "rows of an ended reply are left");
 
     sqlx::query("DELETE FROM usage_models").execute(&pool).await.unwrap();

@@ -66,7 +66,8 @@ pub(super) fn routes() -> ApiRouter<ApiState> {
                     .tag(TAG)
                     .summary("Switch to another branch")
                     .description(
-                        "409 `replies_pending` while replies are in progress on the active branch. Counts against the user's messages per minute.",
+                        "409 `replies_pending` while replies are in progress on the active branch. Counts against the user's \
+                         messages per minute.",
                     )
                     .with(may_fail_with(&[409, 429]))
                     .response::<200, Json<BranchItem>>()

@@ -38,7 +38,7 @@ fn built_in_bank_has_three_valid_topics() {
             assert!(question.prompt.ends_with(['?', '.']), "{}", question.id);
             *right.entry(&question.correct).or_default() += 1;
         }
-        assert_eq!(right.len(), 4, "{}: the right one stands always in the same places", topic.name);
+        assert_eq!(right.len(), 4, "{}: the right one is always in the same positions", topic.name);
     }
 }
 

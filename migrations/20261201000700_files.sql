@@ -1,4 +1,4 @@
--- Files that people brought: what each is, and where it was sent. The bytes are in the file store.
+-- Read model of uploaded files: metadata, and the conversation that each was sent to. The bytes are in the file store.
 
 CREATE TABLE files (
     file_id         uuid PRIMARY KEY,
@@ -8,21 +8,23 @@ CREATE TABLE files (
     name            text,
     mime_type       text        NOT NULL,
     size            bigint      NOT NULL,
-    -- NULL while the bytes are still to come.
+    -- NULL until the bytes are uploaded.
     sha256          text,
-    -- NULL when it is no image.
+    -- NULL: not an image.
     width           integer,
     height          integer,
-    -- NULL until it is sent with a message.
+    -- NULL until the file is sent with a message.
     conversation_id uuid,
     created_at      timestamptz NOT NULL,
-    -- Position of its last event.
+    -- Position of the last event of the file.
     position        bigint      NOT NULL
 );
 CREATE INDEX files_by_owner ON files (owner) WHERE state <> 'deleted';
 CREATE INDEX files_by_conversation ON files (conversation_id) WHERE conversation_id IS NOT NULL;
 CREATE INDEX files_deleted ON files (position, file_id) WHERE state = 'deleted';
 CREATE INDEX files_announced ON files (created_at) WHERE state = 'announced';
+
+-- == Functions and grants ==
 
 DO $$
 BEGIN
