@@ -1,4 +1,4 @@
-//! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
+//! What each person may do: so many messages a minute, in all, in one conversation and through one surface, and so
 //! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
 //! [`crate::quotas`].
 
