@@ -124,12 +124,12 @@ async fn parallel_rotations_leave_one_valid_token(pool: PgPool) {
     started(&logins, login(1), ADA, &token(0)).await;
     let (old, fresh): (_, Vec<_>) = (token(0), (1..=20).map(token).collect());
 
-    let mut blocker = pool.begin().await.unwrap();
-    blocker.execute("SELECT FROM logins FOR UPDATE").await.unwrap();
+    let mut lock_holder = pool.begin().await.unwrap();
+    lock_holder.execute("SELECT FROM logins FOR UPDATE").await.unwrap();
     let uses = join_all(fresh.iter().map(|fresh| logins.rotate(&old, fresh)));
     let open = async {
         waiting(&pool, "login_rotate", 20).await;
-        blocker.commit().await.unwrap();
+        lock_holder.commit().await.unwrap();
     };
     let (outcomes, ()) = futures::join!(uses, open);
     let (first, again): (Vec<_>, Vec<_>) =
