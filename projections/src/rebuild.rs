@@ -55,10 +55,10 @@ pub enum RebuildError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
     /// The model has applied an event that is not in the log: it was built from another log.
-    #[error("the model is at position {position_before}, but the log has no event there")]
+    #[error("the model is at position {position}, but the log has no event there")]
     OtherLog {
         /// Position of the model.
-        position_before: i64,
+        position: i64,
     },
 }
 
@@ -174,6 +174,6 @@ impl<F: FnMut(i64, i64)> Replay<'_, F> {
                 .bind(end)
                 .fetch_one(connection)
                 .await?;
-        if there { Ok(()) } else { Err(RebuildError::OtherLog { position_before: end }) }
+        if there { Ok(()) } else { Err(RebuildError::OtherLog { position: end }) }
     }
 }

@@ -1,5 +1,5 @@
-//! What each person may do: so many messages a minute, in all, in one conversation and through one channel (a door), and so
-//! many messages and tokens a day. Counted in the database with the message itself, so that all nodes share one count; see
+//! Rate limits and quotas of messages: messages per minute of a user, in one conversation and through one surface, and messages
+//! and tokens per day. The append charges them in the transaction of the message, so that all nodes share one count; see
 //! [`crate::quotas`].
 
 use std::time::Duration;

@@ -133,7 +133,7 @@ impl Opened {
         Ok(pool)
     }
 
-    /// What is told at start.
+    /// Lines for the start-up log.
     pub fn describe(&self) -> String {
         match &self.embedded {
             Some(embedded) => format!(

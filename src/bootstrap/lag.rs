@@ -1,4 +1,4 @@
-//! Tells how far the readers of the log are behind it, and how busy the connections to the database are.
+//! Exports the lag of the projections and the state of the connection pool as metrics.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use event_store::{FastPool, LogReader, PoolStats};
 use projections::progress::ProjectionProgress;
 use tokio_util::sync::CancellationToken;
 
-/// How often.
-const EVERY: Duration = Duration::from_secs(5);
+/// Interval of the export.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Exports head, floor, the floor's age, each projection's lag and the connections of `pool` until `stop`.
+/// Exports the log's head and safe position, the age of the oldest open append, each projection's lag and the connections of
+/// `pool`, until `stop`.
 pub async fn export(
     reader: LogReader,
     progress: ProjectionProgress,
@@ -18,10 +19,10 @@ pub async fn export(
 ) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(EXPORT_INTERVAL) => {}
             () = stop.cancelled() => return,
         }
-        // Before the database is asked: these are of most interest when it does not answer.
+        // Before the queries: these figures matter most when the database does not answer.
         let PoolStats { open, idle, max } = pool.stats();
         let busy = usize::try_from(open).unwrap_or_default().saturating_sub(idle);
         metrics::gauge!("verbatim_database_connections_open").set(f64::from(open));

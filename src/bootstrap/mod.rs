@@ -150,7 +150,7 @@ pub fn router(config: &Config, built: &Built) -> Router {
 }
 
 impl database::Opened {
-    /// Becomes ready when the private server ends although nobody asked it to; never for another database.
+    /// Becomes ready when the private server ends unexpectedly; never for another database.
     async fn exited(&mut self) -> EmbeddedError {
         match &mut self.embedded {
             Some(embedded) => embedded.exited().await,

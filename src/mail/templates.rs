@@ -44,8 +44,8 @@ pub fn password_reset(token: &ResetToken, public_url: Option<&str>) -> MailBody 
         text: format!(
             "We received a request to reset the password of the account with this\ne-mail address.\n\n\
              {how}\n\n\
-             It can be used once, within {minutes} minutes. All your devices will then be\nsigned out.\n\n\
-             If you did not request this, ignore this mail: your password stays the same.\n"
+             It can be used once, within {minutes} minutes. All your devices will then\nbe signed out.\n\n\
+             If you did not request this, ignore this mail: your password stays\nthe same.\n"
         ),
     }
 }

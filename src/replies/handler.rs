@@ -158,7 +158,7 @@ impl ReplyHandler {
         let result = self.attempt(&job, attempt, &stop).await;
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(ExecuteError::Rejected(refusal)) => self.refused(&job, &refusal),
+            Err(ExecuteError::Rejected(rejection)) => self.rejected(&job, &rejection),
             Err(error) => {
                 tracing::warn!(reply.id = %job.reply, %error, cause = error_chain(&error), "attempt failed to reach the event store");
                 JobOutcome::Requeue(Requeue::StoreUnavailable)
@@ -169,12 +169,12 @@ impl ReplyHandler {
     }
 
     /// Handles a rejected command: the reply has ended, or another worker has it.
-    fn refused(&self, job: &Job, refusal: &Rejection) -> JobOutcome {
-        match refusal {
+    fn rejected(&self, job: &Job, rejection: &Rejection) -> JobOutcome {
+        match rejection {
             Rejection::Conversation(
                 ConversationError::NotYourTurn | ConversationError::StaleAttempt { .. },
             ) => {
-                tracing::debug!(reply.id = %job.reply, %refusal, "attempt refused");
+                tracing::debug!(reply.id = %job.reply, %rejection, "attempt rejected");
                 JobOutcome::Requeue(Requeue::Rejected)
             }
             Rejection::Conversation(_)
@@ -183,7 +183,7 @@ impl ReplyHandler {
             | Rejection::Quiz(_)
             | Rejection::File(_) => {
                 // The reply has ended; the read model shows that in a moment.
-                tracing::debug!(reply.id = %job.reply, %refusal, "reply already ended");
+                tracing::debug!(reply.id = %job.reply, %rejection, "reply already ended");
                 JobOutcome::Requeue(Requeue::Rejected)
             }
         }

@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 
-/// How often overdue replies are looked for.
-const EVERY: Duration = Duration::from_secs(1);
-/// How many replies one round ends at most.
-const LIMIT: i64 = 200;
+/// Interval between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Most replies that one sweep ends.
+const MAX_PER_SWEEP: i64 = 200;
 
-/// The sweeper.
+/// Ends overdue replies.
 pub struct Sweeper {
-    /// Reads what is owed.
+    /// Pool for the read models.
     pub pool: FastPool,
-    /// Ends it.
+    /// Executor that ends the replies.
     pub executor: Executor,
-    /// Time of the events.
+    /// Clock for the time of the events.
     pub clock: Clock,
 }
 
@@ -33,25 +33,25 @@ impl Sweeper {
     pub async fn run(self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(SWEEP_INTERVAL) => {}
                 () = stop.cancelled() => return,
             }
             if let Err(error) = self.overdue().await {
-                tracing::warn!(%error, "overdue replies cannot be read");
+                tracing::warn!(%error, "failed to query overdue replies");
             }
         }
     }
 
-    /// Ends every reply whose deadline has passed; returns how many.
+    /// Ends every reply whose deadline has passed. Returns their number.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn overdue(&self) -> Result<usize, sqlx::Error> {
-        let (owed, oldest) = query::backlog(&self.pool).await?;
-        metrics::gauge!("verbatim_pending_replies").set(owed as f64);
+        let (pending, oldest) = query::backlog(&self.pool).await?;
+        metrics::gauge!("verbatim_pending_replies").set(pending as f64);
         metrics::gauge!("verbatim_pending_replies_oldest_seconds").set(oldest.max(0.0));
         let mut ended = 0;
-        for row in query::overdue(&self.pool, LIMIT).await? {
+        for row in query::overdue(&self.pool, MAX_PER_SWEEP).await? {
             let now = self.clock.now();
             let metadata = Metadata {
                 surface: "sweeper".to_owned(),
@@ -72,10 +72,10 @@ impl Sweeper {
                 CommandBatch::new(row.owner, metadata).command::<Conversation>(row.conversation_id, command);
             match self.executor.run(batch).await {
                 Ok(_) => ended += 1,
-                // It has ended meanwhile; the model will show it.
+                // The reply has ended meanwhile; the read model will show it.
                 Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => {
-                    tracing::warn!(%error, reply.id = %row.reply_id, "an overdue reply was not ended");
+                    tracing::warn!(%error, reply.id = %row.reply_id, "failed to end overdue reply");
                 }
             }
         }

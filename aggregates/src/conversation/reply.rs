@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(cost(1_000, 100), Some(210));
         assert_eq!(cost(1, 0), Some(0));
         assert_eq!(cost(3, 1), Some(1), "to the nearest");
-        assert_eq!(cost(0, 0), None, "nobody counted");
+        assert_eq!(cost(0, 0), None, "no tokens were counted");
         let most = Price { prompt: u64::MAX, completion: u64::MAX };
         let usage = Usage { prompt_tokens: u32::MAX, completion_tokens: u32::MAX };
         assert_eq!(most.cost_micros(usage), Some(u64::MAX));

@@ -66,7 +66,7 @@ fn after(events: Vec<Event>) -> Quiz {
     quiz
 }
 
-/// The command adds nothing, and is told to be stale or not.
+/// The command adds no events, and is reported as stale or not.
 #[track_caller]
 fn adds_nothing(events: Vec<Event>, command: Command, stale: bool) {
     assert_eq!(after(events.clone()).is_stale(&command), stale, "{command:?}");

@@ -87,7 +87,7 @@ fn address_parts_have_their_own_limits() {
 
 #[test]
 fn address_too_long_after_normalisation_is_rejected() {
-    // One character of three bytes that stands for eight characters of two bytes.
+    // One character of three bytes that normalises to eight characters of two bytes.
     let text = format!("{}@example.org", "\u{fdfb}".repeat(20));
     assert!(text.len() <= EmailAddress::MAX_BYTES);
     assert_eq!(EmailAddress::parse(&text), Err(ValueError::EmailTooLong { limit: EmailAddress::MAX_BYTES }));
@@ -117,7 +117,7 @@ fn user_names_have_3_to_32_characters() {
     for text in ["", "ab", "żó", "a".repeat(33).as_str()] {
         assert_eq!(Username::parse(text), rejected, "{text:?}");
     }
-    // Fits as typed, but not as it is compared: each character stands for two.
+    // Fits as typed, but not when normalised: each character becomes two.
     assert_eq!(Username::parse(&"\u{fb01}".repeat(17)), rejected);
 }
 

@@ -187,6 +187,6 @@ async fn failed_rebuild_changes_nothing(pool: PgPool) {
     // A checkpoint ahead of the log belongs to another log.
     sqlx::query("UPDATE checkpoints SET position = 99").execute(&pool).await.unwrap();
     let failed = rebuilt(&log, &Probe::default()).await;
-    assert!(matches!(failed, Err(RebuildError::OtherLog { position_before: 99 })), "{failed:?}");
+    assert!(matches!(failed, Err(RebuildError::OtherLog { position: 99 })), "{failed:?}");
     assert_eq!((Probe::recorded(&pool).await, Probe::checkpoint(&pool).await), (vec![1, 2], 99));
 }

@@ -160,11 +160,14 @@ async fn regressed_floor_withholds_no_event_forever(pool: PgPool) {
     let tailing = RunningTail::start(&log);
     let mut quick = log.tail.subscribe(0);
     append(&log, 1).await;
+    assert_eq!(until(&mut quick, 1).await, [1]);
+    // From here on `quick` gets its events from the tail, which has therefore read them before it is stopped.
+    catch_up(&pool, &mut quick).await;
     // Only a gap makes readers check the floor.
     sqlx::query("SELECT nextval('events_position_seq')").execute(&pool).await.unwrap();
     Append::pins(STREAM, 1, 2).run(&pool).await.unwrap();
     log.tail.notify_appended();
-    assert_eq!(until(&mut quick, 4).await, [1, 3, 4]);
+    assert_eq!(until(&mut quick, 4).await, [3, 4]);
     tailing.stop().await;
     // An append that read the sequence long ago takes its lock only now.
     let mut slow = pool.begin().await.unwrap();

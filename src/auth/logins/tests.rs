@@ -85,7 +85,7 @@ async fn token_reuse_ends_the_family_at_once(pool: PgPool) {
     logins.rotate(&token(0), &token(1)).await.unwrap();
     logins.rotate(&token(1), &token(2)).await.unwrap();
     assert_eq!(logins.is_live(login(1)).await.unwrap(), Some(ADA));
-    // The successor of 0 has been used, so 0 comes from somebody else.
+    // The successor of 0 has been used, so 0 comes from another client.
     assert_eq!(logins.rotate(&token(0), &token(3)).await.unwrap(), REUSE);
     assert_eq!(logins.is_live(login(1)).await.unwrap(), None);
     assert_eq!(ended_reason(&pool, login(1)).await.as_deref(), Some("reuse"));
@@ -124,12 +124,12 @@ async fn parallel_rotations_leave_one_valid_token(pool: PgPool) {
     started(&logins, login(1), ADA, &token(0)).await;
     let (old, fresh): (_, Vec<_>) = (token(0), (1..=20).map(token).collect());
 
-    let mut door = pool.begin().await.unwrap();
-    door.execute("SELECT FROM logins FOR UPDATE").await.unwrap();
+    let mut lock_holder = pool.begin().await.unwrap();
+    lock_holder.execute("SELECT FROM logins FOR UPDATE").await.unwrap();
     let uses = join_all(fresh.iter().map(|fresh| logins.rotate(&old, fresh)));
     let open = async {
         waiting(&pool, "login_rotate", 20).await;
-        door.commit().await.unwrap();
+        lock_holder.commit().await.unwrap();
     };
     let (outcomes, ()) = futures::join!(uses, open);
     let (first, again): (Vec<_>, Vec<_>) =
@@ -241,9 +241,9 @@ async fn sign_in_with_old_password_starts_no_login(pool: PgPool) {
     );
     assert!(logins.start(login(2), ADA, &token(2), seen.epoch, None).await.unwrap());
 
-    let nobody = UserId::new(Uuid::from_u128(404));
-    assert!(credentials.get(nobody).await.unwrap().is_none());
-    assert!(!logins.start(login(3), nobody, &token(3), 0, None).await.unwrap());
+    let unknown = UserId::new(Uuid::from_u128(404));
+    assert!(credentials.get(unknown).await.unwrap().is_none());
+    assert!(!logins.start(login(3), unknown, &token(3), 0, None).await.unwrap());
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM logins").fetch_one(&pool).await.unwrap();
     assert_eq!(count, 2);
 }

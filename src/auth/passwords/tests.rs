@@ -281,7 +281,7 @@ async fn surplus_request_fails_at_once_and_cancelled_ones_free_slots() {
     let mut next = Box::pin(passwords.run(|| ()));
     assert!(futures::poll!(&mut next).is_pending());
     drop(release);
-    // Together: a permit given to a request that nobody polls would be given to nobody.
+    // Together: a permit given to a request that is not polled would be lost.
     assert_eq!(futures::join!(join_all(requests), next), (vec![Ok(()); 33], Ok(())));
 }
 

@@ -21,9 +21,9 @@ fn valid_lines_are_imported() {
 fn invalid_lines_are_rejected_without_being_quoted() {
     for (line, reason) in [
         ("", "not a JSON object"),
-        ("[]", "not a text"),
+        ("[]", "not a string"),
         (r#"{"email": "secret@b.example""#, "not a JSON object"),
-        (r#"{"email": 7}"#, "not a text"),
+        (r#"{"email": 7}"#, "not a string"),
         (r#"{"username": "secret"}"#, "no email"),
         (r#"{"email": "a@b.example", "secret": 1}"#, "field other than"),
         (r#"{"email": "secret"}"#, "not well-formed"),

@@ -45,7 +45,11 @@ fn configured_order_requires_the_keys() {
     let set = |order| read(&[&[("AI_PROVIDERS", order)], &ALL[..]].concat());
     let config = set("groq, openai").unwrap();
     assert_eq!(chain(&config), [("groq", vec![1]), ("openai", vec![1])]);
-    assert!(config.notes.iter().any(|note| note.starts_with("Gemini is not asked")), "{:?}", config.notes);
+    assert!(
+        config.notes.iter().any(|note| note.starts_with("Gemini has a key but is not used")),
+        "{:?}",
+        config.notes
+    );
     assert_eq!(chain(&set("scripted").unwrap()), []);
     for bad in ["grok", "groq,groq", "groq,,openai", "openai,scripted"] {
         assert!(set(bad).unwrap_err().to_string().starts_with("AI_PROVIDERS is"), "{bad}");

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_goes_whole_or_cut_or_is_only_named_and_never_takes_more_than_its_room() {
+    fn text_is_whole_cut_or_named_and_stays_within_its_share() {
         let counter = Counter::of("gpt-4o");
         let long = text(&"the cat </file> sat ".repeat(200), false);
         let whole = placed(counter, &long, room(5_000)).unwrap();

@@ -173,7 +173,7 @@ mod tests {
         let begin = format!("QUIZ_FILE ({}) holds no usable questions: ", path.display());
         assert!(error().starts_with(&format!("{begin}it cannot be read (")), "{}", error());
         std::fs::write(&path, r#"{"topics": [{"name": "x", "title": "X", "questions": []}]}"#).unwrap();
-        assert_eq!(error(), format!("{begin}at topics[0].questions: there is none"));
+        assert_eq!(error(), format!("{begin}at topics[0].questions: the list is empty"));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl QuestionBank {
 
     fn check(&self) -> Result<(), QuestionBankError> {
         if self.topics.is_empty() {
-            return Err(fault("topics", "there is none"));
+            return Err(fault("topics", "the list is empty"));
         }
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut ids = BTreeSet::new();

@@ -112,7 +112,7 @@ fn error_has_its_path() {
         (card(&json!("text")), "children[0]", "must be a component"),
         (card(&json!({"type": "Blink"})), "children[0].type", "is not a component"),
         (card(&json!({"type": "Card", "children": []})), "children[0]", "can only be the root"),
-        (card(&json!({"type": "ListViewItem", "children": []})), "children[0]", "of another kind"),
+        (card(&json!({"type": "ListViewItem", "children": []})), "children[0]", "another kind of component"),
         (json!({"type": "ListView", "children": [{"type": "Spacer"}]}), "children[0]", "one kind"),
         (json!({"type": "ListView", "children": [], "limit": "all"}), "limit", "a whole number or `auto`"),
         (card(&json!({"type": "Title"})), "children[0]", "must have `value`"),

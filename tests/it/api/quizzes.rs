@@ -168,7 +168,7 @@ async fn quiz_requires_own_conversation_and_known_topic(db: PgPool) {
     let events = app.events().await;
     let refused = app.post("/api/quizzes").by(&person).json(&json!({"topic": "history"})).send().await;
     refused.assert_error(400, "unknown_topic");
-    assert_eq!(refused.field("detail"), "There is no quiz about that. The topics are: rust, events, web.");
+    assert_eq!(refused.field("detail"), "Unknown quiz topic. Available topics: rust, events, web.");
     for (who, named) in
         [(&other, session.as_str()), (&person, "01960000-0000-7000-8000-000000000001"), (&person, "no id")]
     {

@@ -23,13 +23,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ("projections::usage::query", "rows of a read model"),
     ("projections::users::query", "rows of a read model"),
     ("auth::logins::LoginRow", "rows of a table"),
-    ("auth::passwords::MIN_CHARS", "limits of passwords, for schemas and forms"),
-    ("auth::passwords::MAX_CHARS", "limits of passwords, for schemas and forms"),
-    ("auth::ResetToken", "what the link in a mail carries"),
-    ("auth::signed_urls::Purpose", "what a signed address is for"),
-    ("auth::signed_urls::Signature", "what a signed address carries"),
-    ("auth::tickets::LIFETIME", "shown to clients"),
-    ("auth::tokens::LEEWAY", "how long after its end a token still opens a socket"),
+    ("auth::passwords", "the rule for passwords, for schemas and forms"),
+    ("auth::ResetToken", "token of the link in a reset email"),
+    ("auth::signed_urls::Purpose", "purpose of a signed URL"),
+    ("auth::signed_urls::Signature", "query of a signed URL"),
+    ("auth::tickets::TICKET_TTL", "shown to clients"),
+    ("auth::tokens::LEEWAY", "leeway for expired tokens, as for requests"),
     ("auth::device", "names the client's program"),
     ("live::FeedItem", "live frames of a user's items"),
     ("live::Frame", "live frames of a reply"),
@@ -40,7 +39,6 @@ const ALLOWED: &[(&str, &str)] = &[
     ("live::stream::Ended", "how a reply ended"),
     ("tools::quiz::quiz_card", "the card that shows a quiz"),
     ("widgets", "the widget language of a surface's clients"),
-    ("tools::quiz::quiz_card", "the widget of a quiz"),
     ("config::SocketsConfig", "plain settings"),
     ("telemetry::panics::join_error", "a handler that panicked becomes an error"),
     ("traces", "spans around requests and frames"),
@@ -126,6 +124,20 @@ fn surfaces_use_only_what_is_allowed() {
         found.is_empty(),
         "{found:#?}\nThe lists in tests/it/architecture/surfaces.rs say what is allowed."
     );
+}
+
+#[test]
+fn every_allowed_entry_is_used_once_in_the_list() {
+    let mut uses = Vec::new();
+    for (path, source) in sources("src/http") {
+        let file = path.strip_prefix(root().join("src")).unwrap().to_path_buf();
+        uses.extend(references(&code(&source), &module(&file), &CRATES));
+    }
+    let entries: Vec<&(&str, &str)> = ALLOWED.iter().chain(SHARED).collect();
+    for (number, (entry, reason)) in entries.iter().enumerate() {
+        assert!(uses.iter().any(|path| is_allowed(path, &[(*entry, *reason)])), "nothing uses {entry}");
+        assert!(entries[..number].iter().all(|(earlier, _)| earlier != entry), "{entry} is listed twice");
+    }
 }
 
 #[test]

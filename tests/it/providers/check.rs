@@ -24,7 +24,7 @@ async fn problem_of_a_key_is_explained() {
     let cases = [
         (Act::reply(&["OK"]), true, "it works; gpt-test-2030-01-01 answered."),
         (Act::error(401, "invalid_api_key"), false, "the key is rejected: check OPENAI_API_KEY."),
-        (Act::error(429, "insufficient_quota"), false, "the account has no credit left"),
+        (Act::error(429, "insufficient_quota"), false, "the account has no credit or quota left"),
         (Act::error(429, "rate_limit_exceeded"), false, "the rate limit is exceeded"),
         (Act::error(404, "model_not_found"), false, "the model `gpt-4o-mini` is unknown"),
         (Act::error(503, "overloaded"), false, "the provider failed (status 503)."),

@@ -108,7 +108,7 @@ fn no_branch_begins_at_the_newest_message() {
     given(asked([begun(1, 1, "w")]))
         .when(regenerate(ada(), 1))
         .then_expect_events(vec![cancelled_again(1, reply(1), 1), again(1, 1)]);
-    // What was kept of an answer stands there.
+    // The partial text of an answer stays there.
     let partly = reply_event(1, 6, ReplyEvent::ReplyCancelled { attempt: 1, text: Some(answer("h")) });
     given(asked([begun(1, 1, "w"), partly]))
         .when(regenerate(ada(), 1))

@@ -57,8 +57,8 @@ pub(super) async fn act(
         Entry::Quiz(_) => on_quiz(caller, &row, &params.action).await,
         Entry::Widget { .. } => {
             // The server does not know what the action means. Tell the model, which made the widget.
-            let told: String = params.action.payload.to_string().chars().take(MAX_ACTION_CHARS).collect();
-            let note = format!("The user performed a widget action: {} {told}", params.action.name);
+            let payload: String = params.action.payload.to_string().chars().take(MAX_ACTION_CHARS).collect();
+            let note = format!("The user performed a widget action: {} {payload}", params.action.name);
             services.conversations.note(&caller.context, caller.actor, conversation, &note).await?;
             Ok(Outcome::Nothing)
         }

@@ -140,7 +140,7 @@ async fn chatkit(
         state.services.rate_limits.count_command(actor)?;
     }
     let caller = Caller { state, actor, context, base };
-    tracing::debug!(chatkit.request = request.name(), "asked");
+    tracing::debug!(chatkit.request = request.name(), "request");
     match request {
         ChatKitRequest::CreateThread(params) => runs::create(caller, params).await,
         ChatKitRequest::AddUserMessage(params) => runs::add_message(caller, params).await,

@@ -84,9 +84,9 @@ fn invalid_bank_error_has_the_path() {
     assert_eq!(QuestionBank::parse(&small().to_string()).unwrap().topics().count(), 2);
     let long = "x".repeat(1001);
     refused(|bank| *bank = json!(7), "at the top level: invalid type: integer");
-    refused(|bank| bank["topics"] = json!([]), "at topics: there is none");
+    refused(|bank| bank["topics"] = json!([]), "at topics: the list is empty");
     refused(|bank| bank["version"] = json!(1), "at version: unknown field `version`");
-    refused(|bank| bank["topics"][1]["questions"] = json!([]), "at topics[1].questions: there is none");
+    refused(|bank| bank["topics"][1]["questions"] = json!([]), "at topics[1].questions: the list is empty");
     refused(|bank| bank["topics"][0]["name"] = json!(""), "at topics[0].name: it must have 1 to 64");
     refused(|bank| bank["topics"][0]["name"] = json!("?"), "at topics[0]: a name without letters");
     refused(|bank| bank["topics"][0]["aliases"] = json!(["Two"]), "at topics[1]: another topic has one of");

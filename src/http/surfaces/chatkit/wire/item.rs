@@ -173,7 +173,7 @@ impl AssistantContent {
 pub struct Annotation {
     /// The source.
     pub source: AnnotationSource,
-    /// Index of the character before which the mark stands; marks at one place are shown together.
+    /// Index of the character that follows the mark; marks at the same index are shown together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
 }
