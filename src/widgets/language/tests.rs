@@ -162,7 +162,7 @@ fn error_has_its_path() {
             "children[0].children",
             "must be a component",
         ),
-        (json!({"type": "Card", "children": [], "status": {"icon": "check"}}), "status", "text with"),
+        (json!({"type": "Card", "children": [], "status": {"icon": "check"}}), "status", "string with"),
     ] {
         refused(&widget, path, message);
     }
