@@ -95,7 +95,7 @@ impl PasswordResets {
         .await
     }
 
-    /// Deletes tokens older than [`RETENTION`]; returns how many.
+    /// Deletes tokens older than `RETENTION`; returns how many.
     ///
     /// # Errors
     /// Database errors.

@@ -2,11 +2,11 @@
 //!
 //! The database books a charge in the append's own transaction (see the migration of the quotas): a message that was not
 //! stored costs nothing, a stored one costs exactly once, and all nodes share one count. Use cases name the rates and
-//! quotas ([`QuotaCharge`]); which replies they reserve or settle follows from the events ([`entries`]).
+//! quotas ([`QuotaCharge`]); which replies they reserve or settle follows from the events (`entries`).
 //!
-//! * [`entries`] prices events;
-//! * [`rejections`] caches recent rejections;
-//! * [`policy`] connects both to the event store.
+//! * `entries` prices events;
+//! * `rejections` caches recent rejections;
+//! * `policy` connects both to the event store.
 
 mod entries;
 mod policy;

@@ -37,7 +37,7 @@ pub struct AccountService {
 }
 
 impl AccountService {
-    /// Returns a user's profile; see [`user`].
+    /// Returns a user's profile; see `user`.
     ///
     /// # Errors
     /// `NotFound`; `Unavailable` while the read model lags; the database's.

@@ -62,7 +62,7 @@ impl ConversationService {
         rows.into_iter().find(|row| !row.is_hidden()).ok_or_else(AppError::not_found)
     }
 
-    /// Returns the items of a reply besides its text, in order. Waits up to [`ITEMS_TIMEOUT`] for all of them.
+    /// Returns the items of a reply besides its text, in order. Waits up to `ITEMS_TIMEOUT` for all of them.
     ///
     /// # Errors
     /// The database's.
@@ -92,7 +92,7 @@ impl ConversationService {
         }
     }
 
-    /// Waits up to [`ITEMS_TIMEOUT`] until the read models of items have reached `position`.
+    /// Waits up to `ITEMS_TIMEOUT` until the read models of items have reached `position`.
     pub async fn wait_for_items(&self, position: Option<i64>) {
         if let Some(position) = position {
             self.core.progress.wait(registry::THREAD_MODELS, position, ITEMS_TIMEOUT).await;

@@ -1,7 +1,7 @@
 //! The API surfaces. Each translates one wire format into calls of the use cases in [`crate::app`].
 //!
 //! To add a surface, add a folder (or file) with a `routes` function here, declare it with a `mod` line, and list it in
-//! [`SURFACES`]. Its routes, their OpenAPI description and the architecture test follow from the list.
+//! `SURFACES`. Its routes, their OpenAPI description and the architecture test follow from the list.
 
 pub mod api;
 pub mod chatkit;

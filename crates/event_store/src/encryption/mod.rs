@@ -1,6 +1,6 @@
 //! Encryption of personal text in events, snapshots and read models.
 //!
-//! [`codec`] replaces personal values in JSON by ciphertext and back; [`key_store`] holds the keys.
+//! `codec` replaces personal values in JSON by ciphertext and back; `key_store` holds the keys.
 
 mod codec;
 mod key_store;

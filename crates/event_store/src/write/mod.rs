@@ -1,8 +1,8 @@
 //! The write side: from a [`CommandBatch`](command_batch::CommandBatch) to committed events.
 //!
 //! 1. [`executor`] runs a batch and retries after a version conflict.
-//! 2. [`attempt`] is one try: [`load`] the aggregates ([`cache`], [`snapshot`]) and decide the commands.
-//! 3. [`commit`] encrypts the events and builds the [`append`] request.
+//! 2. `attempt` is one try: `load` the aggregates (`cache`, `snapshot`) and decide the commands.
+//! 3. `commit` encrypts the events and builds the [`append`] request.
 //! 4. [`writer`] sends the request to the database, together with others that arrive at the same moment (group commit).
 
 mod any_state;
