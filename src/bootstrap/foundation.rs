@@ -70,7 +70,7 @@ impl Foundation {
             None => None,
         };
         let pool = database.pool().await.context("Cannot connect to the database")?;
-        let warm = FastPool::new(pool.clone(), lanes(database.pool_size));
+        let warm = FastPool::new(pool.clone(), max_leased(database.pool_size));
         let key_store = open_key_store(&warm, master).await?;
         let reader = reader(warm.clone(), &key_store);
         let tail = LogTail::new(reader.clone());
@@ -178,13 +178,14 @@ fn limits(config: &Config) -> (Option<Rates>, Quotas) {
 }
 
 /// How many of the pool's connections the fast pool keeps; the others are for rare work (cold loads, sign-ins, snapshots).
-fn lanes(pool_size: u32) -> usize {
+fn max_leased(pool_size: u32) -> usize {
     usize::try_from(pool_size).unwrap_or(1).saturating_mul(3).checked_div(4).unwrap_or(1).max(1)
 }
 
 /// Returns the reader of the log; a naive one when that fault is injected.
 fn reader(pool: FastPool, key_store: &Arc<KeyStore>) -> LogReader {
     let reader = LogReader::new(pool, Arc::clone(key_store));
+    #[cfg(feature = "fault-injection")]
     if event_store::fault_injection::is_injected(event_store::fault_injection::NAIVE_READER) {
         return reader.naive();
     }
